@@ -1,0 +1,128 @@
+"""Findings: what the filter states about a message. Facts only; policy decides (docs/architecture.md, idea 5).
+
+`Analysis` is the filter's whole answer. It crosses a trust boundary: `gatepost.filter.dialogue` checks every number
+in it against the content before anybody uses it.
+"""
+
+import enum
+
+import msgspec
+
+
+class ObjectStatus(enum.StrEnum):
+    """Status of one object (spec antivirus.md §1), in no order; see `SEVERITY`."""
+
+    CLEAN = "clean"
+    """Scanned, nothing found."""
+    INFECTED = "infected"
+    """Malicious, not disinfected."""
+    DISINFECTED = "disinfected"
+    """Malicious code removed; a cured form exists."""
+    SUSPICIOUS = "suspicious"
+    """Looks like unknown or modified malware."""
+    PROTECTED = "protected"
+    """Could not be scanned because of a password."""
+    ERROR = "error"
+    """Corrupt, over a limit, timed out or otherwise not scanned. Never the same as clean."""
+    FILTERED = "filtered"
+    """Matched the group's name or type filter."""
+
+
+SEVERITY: tuple[ObjectStatus, ...] = (
+    ObjectStatus.INFECTED,
+    ObjectStatus.SUSPICIOUS,
+    ObjectStatus.ERROR,
+    ObjectStatus.PROTECTED,
+    ObjectStatus.FILTERED,
+    ObjectStatus.DISINFECTED,
+    ObjectStatus.CLEAN,
+)
+"""Worst first: the headline status of a message is the first of these that occurs."""
+
+
+class ObjectKind(enum.StrEnum):
+    """What an object is, and so how it can be edited."""
+
+    HEADER = "header"
+    """The header block of the message."""
+    PART = "part"
+    """A MIME leaf with a byte range of its own in the content."""
+    BLOCK = "block"
+    """An encoded block (uuencode) inside a text body: a range, but no header of its own."""
+    MEMBER = "member"
+    """Something inside another object (archive member, part of an encoded nested message): no range."""
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """Half-open byte range [start, end) of the received content."""
+
+    start: int
+    end: int
+
+
+class ObjectReport(msgspec.Struct, frozen=True):
+    """One object and what the engines said of it."""
+
+    parent: int
+    """Index of the enclosing object in `Analysis.objects`, -1 when it hangs at the message itself."""
+    kind: ObjectKind
+    status: ObjectStatus
+    name: str = ""
+    """Decoded file name, without path; "" when it has none."""
+    content_type: str = ""
+    """Declared type/subtype in lower case."""
+    size: int = 0
+    """Decoded size in bytes."""
+    threat: str = ""
+    """Name of what was found; "" when clean."""
+    evidence: str = ""
+    """Why the status is what it is, in words for an administrator."""
+    whole: Span = Span(0, 0)
+    """PART: from its first header byte to the end of its body. BLOCK: the lines of the block. Else empty."""
+    body: Span = Span(0, 0)
+    """PART: the encoded body. Else empty."""
+    fields: tuple[Span, ...] = ()
+    """PART: ranges of its Content-* header fields, line ends included: what a replacement must strip."""
+    delimiter: Span = Span(0, 0)
+    """PART inside a multipart: from its delimiter line to the next delimiter line of the same multipart, so that
+    cutting this range removes the part and leaves a well-formed multipart. Empty for the root."""
+    siblings: int = 1
+    """Number of children of the enclosing multipart (an only child is emptied instead of cut)."""
+    cured: bytes | None = None
+    """Decoded content after disinfection, for status `disinfected` only."""
+    delete: bool = False
+    """The engine demands removal whatever the action says (spec antivirus.md §8, `DELE-`)."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a check states about the message as a whole."""
+
+    name: str
+    """Token of the check's vocabulary, for example `mime-boundary-missing`."""
+    evidence: str
+    """In words a person understands."""
+    weight: float = 0.0
+    """For spam checks; 0 for plain facts."""
+
+
+class Analysis(msgspec.Struct, frozen=True):
+    """Everything one inspection found: objects in tree order, and findings about the message."""
+
+    objects: tuple[ObjectReport, ...]
+    findings: tuple[Finding, ...] = ()
+    elapsed_ms: float = 0.0
+    """Time the filter worked on it."""
+
+
+class ScanOptions(msgspec.Struct, frozen=True):
+    """What to do in one inspection: the union of what the message's groups ask for (spec configuration.md §4.2)."""
+
+    cure: bool = False
+    archives: bool = True
+    timeout_s: float = 0.0
+    """Per object; 0 = no limit of its own (the message's deadline still holds)."""
+    archive_depth: int = 16
+    unpacked_bytes: int = 512 * 1024 * 1024
+    archive_members: int = 10_000
+    deadline_s: float = 60.0
+    """For the whole message, enforced inside and, by SIGKILL, outside."""

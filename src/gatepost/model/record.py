@@ -1,0 +1,130 @@
+"""Records: one per change of state, written in the same spool commit as the change (docs/architecture.md §4.10).
+
+Log lines, counters and every later view are consumers of these. Text from outside is carried as received; the
+consumer that shows it cleans it.
+"""
+
+import msgspec
+
+
+class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
+    """A message was accepted: 250 follows this record's commit."""
+
+    id: int
+    at: float
+    sender: str
+    recipients: int
+    size: int
+    ip: str
+    helo: str
+    message_id: str
+    flags: str
+
+
+class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
+    """A group's verdict on a message."""
+
+    id: int
+    at: float
+    group: str
+    recipients: int
+    statuses: tuple[str, ...]
+    source: int
+    names: tuple[str, ...]
+    objects: tuple[str, ...] = ()
+    """Status of every object scanned, for the object counters."""
+    modified: bool = False
+    blocked: bool = False
+
+
+class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
+    """A virtual copy was made for a group (spec F-GRP-05)."""
+
+    id: int
+    at: float
+    domain: str
+    recipients: int
+    source: int
+
+
+class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
+    """Final outcome for one recipient: sent, or failed for good."""
+
+    id: int
+    at: float
+    recipient: str
+    server: str
+    size: int
+    sent: bool
+    reply: str = ""
+    delay_s: float = 0.0
+
+
+class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
+    """An attempt failed temporarily; the recipient waits for the next."""
+
+    id: int
+    at: float
+    recipient: str
+    server: str
+    reply: str
+    due: float
+
+
+class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True):
+    """A copy is not delivered because of its content."""
+
+    id: int
+    at: float
+    recipients: tuple[str, ...]
+    size: int
+    reason: str = ""
+
+
+class Held(msgspec.Struct, frozen=True, tag="held", array_like=True):
+    """A message waits for an operator."""
+
+    id: int
+    at: float
+    reason: str
+
+
+class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True):
+    """The gateway wrote a message itself."""
+
+    id: int
+    at: float
+    kind: str
+    """`dsn-failed`, `dsn-delayed`, `dsn-relayed`, later notices."""
+    source: int
+    recipient: str
+    size: int
+
+
+class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True):
+    """An operator, or the end of its life, took a message out of the queue."""
+
+    id: int
+    at: float
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
+    """A connection, command or message was refused before acceptance."""
+
+    at: float
+    ip: str
+    stage: str
+    """`connect`, `helo`, `mail`, `rcpt`, `data`."""
+    cause: str
+    """Token: `message-size`, `session-size`, `hops`, `messages-per-session`, `sessions`, `sessions-per-ip`, `relaying`,
+    `recipients`, `free-space`, `malformed`, `queue-full`, `syntax`."""
+    code: int
+    sender: str = ""
+    recipient: str = ""
+
+
+Record = Received | Scanned | Split | Delivered | Deferred | Blocked | Held | Generated | Removed | Refused
+
+ENCODER = msgspec.msgpack.Encoder()
+DECODER: msgspec.msgpack.Decoder[list[Record]] = msgspec.msgpack.Decoder(list[Record])

@@ -1,0 +1,236 @@
+"""What the relay asks of a spool. Durable when the awaitable returns; one call is one transaction.
+
+A message has no status of its own beyond where it waits: `State.WAITING` (accepted, to be inspected) or
+`State.READY` (inspected, its disposition durable, to be delivered) or `State.HELD` (for an operator). What is still to
+be delivered is in its `Pending` recipients, kept per recipient domain.
+
+Commit rules (docs/architecture.md §7): a clean single-group mail needs only `accept` and `settle`; in all other cases
+`dispose` comes first; a deferral writes the disposition with it; a final failure and its DSN, a split and all its
+copies, are one transaction; every change carries its records, written in the same commit.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gatepost.model.envelope import Envelope
+from gatepost.model.record import Record
+from gatepost.model.verdict import Splice
+
+
+class State(enum.IntEnum):
+    """Where a message waits."""
+
+    WAITING = 0
+    """Accepted, awaiting inspection (WFC of spec management.md §5.4)."""
+    READY = 1
+    """Inspected, awaiting delivery (QUE)."""
+    HELD = 2
+    """Waits for an operator."""
+
+
+class ContentRef(msgspec.Struct, frozen=True, array_like=True):
+    """Where the received bytes of a message lie. Virtual copies share one content."""
+
+    id: int
+    size: int
+    in_file: bool
+    """True: a file of its own below the shard; False: a row of the content table."""
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """One recipient that has no final status yet."""
+
+    recipient: int
+    """Index into `Stored.envelope.recipients`."""
+    domain: str
+    """Queue it waits in: the recipient's domain in lower case."""
+    due: float
+    """Unix time of the next attempt (the destination's own back-off may be later)."""
+    attempts: int = 0
+    """Attempts that reached a peer."""
+    reply: str = ""
+    """Last temporary reply or error, for the operator and for the DSN."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A message, or a virtual copy of one, as the spool keeps it."""
+
+    id: int
+    source: int
+    """Id of the message it was copied from; its own id when it is no copy (`srcid` of the log)."""
+    state: State
+    received_at: float
+    """Unix time of acceptance; a copy has that of its source."""
+    envelope: Envelope
+    content: ContentRef
+    prefix: bytes
+    """Header fields of ours that go in front of the content (Received), CRLF included; may be empty."""
+    group: str = ""
+    """Group whose verdict it carries; "" before inspection."""
+    splices: tuple[Splice, ...] = ()
+    """Edits of the disposition, in rising order, relative to the content."""
+    pending: tuple[Pending, ...] = ()
+    """Recipients without a final status. Empty while WAITING: then all of the envelope's."""
+    strikes: int = 0
+    """How often a relay that had it in work stopped uncleanly."""
+    reason: str = ""
+    """Why it is HELD."""
+    kind: str = ""
+    """"" for received mail, else what we made: `dsn-failed`, … (no DSN and no inspection for these)."""
+
+
+class StagedContent(Protocol):
+    """Content on its way in. Small content stays in memory, large content goes to a file as it arrives."""
+
+    size: int
+
+    def write(self, chunk: bytes) -> None:
+        """Add received bytes. OSError when the disk refuses (full, quota)."""
+
+    def discard(self) -> None:
+        """Forget it; leaves nothing behind. Harmless when repeated or after the commit."""
+
+    def read(self) -> bytes:
+        """Return everything written so far (the caller knows that `size` is acceptable)."""
+
+
+class NewMessage(msgspec.Struct, frozen=True):
+    """A message to be made durable by `accept`, or together with another change (DSN).
+
+    `stored.content.id` equals `stored.id`; with `stored.state` READY its `pending` is complete.
+    """
+
+    stored: Stored
+    content: StagedContent
+
+
+class Destination(msgspec.Struct, frozen=True, array_like=True):
+    """A recipient domain with waiting mail, and its own back-off."""
+
+    domain: str
+    waiting: int
+    due: float
+    """Earliest moment at which something may be tried: max(earliest pending due, retry_at)."""
+    retry_at: float = 0.0
+    """Do not try the destination before (0 = no back-off)."""
+    failures: int = 0
+    """Attempts in a row that reached no peer."""
+    reason: str = ""
+
+
+class Corrupt(msgspec.Struct, frozen=True):
+    """An entry that could not be read back: reported as a value, the others go on."""
+
+    id: int
+    what: str
+
+
+Consumer = Callable[[int, Sequence[Record]], None]
+"""Called on the event loop after a commit with (number of the first record, the records)."""
+
+
+class Spool(Protocol):
+    """One shard, owned by one relay under an exclusive lock. All awaitables resolve after the commit is on disk.
+
+    Every method raises `SpoolError` (temporary, nothing changed) or, after a failed fsync, `SpoolBroken`: the
+    relay stops accepting and restarts from disk.
+    """
+
+    def stage(self, message_id: int) -> StagedContent:
+        """Open content for a message that is coming in."""
+
+    def accept(self, new: NewMessage, records: Sequence[Record]) -> Awaitable[None]:
+        """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow."""
+
+    def dispose(
+        self,
+        message_id: int,
+        copies: Sequence[Stored],
+        records: Sequence[Record],
+        generated: Sequence[NewMessage] = (),
+    ) -> Awaitable[None]:
+        """Replace a WAITING message by its READY copies (sharing its content); none = it is gone (blocked).
+
+        A copy may keep the message's own id. `generated` are made durable in the same commit.
+        """
+
+    def settle(
+        self,
+        message_id: int,
+        remaining: Stored | None,
+        records: Sequence[Record],
+        generated: Sequence[NewMessage] = (),
+    ) -> Awaitable[None]:
+        """Note the outcome of an attempt: `remaining` None removes the message (and its content with the last copy);
+        otherwise the message is rewritten as given (READY, its `pending` those that stay). Works on WAITING
+        messages too: then the disposition becomes durable with the deferral.
+        """
+
+    def back_off(self, destination: Destination) -> Awaitable[None]:
+        """Write a destination's back-off (retry_at, failures, reason); retry_at 0 clears it."""
+
+    def hold(self, message_id: int, reason: str, records: Sequence[Record]) -> Awaitable[None]:
+        """Put a message into HELD."""
+
+    def release(self, message_id: int, now: float, records: Sequence[Record]) -> Awaitable[None]:
+        """Take a HELD message back to where it was (WAITING when it had no disposition), strikes 0, due now."""
+
+    def remove(self, message_id: int, records: Sequence[Record]) -> Awaitable[None]:
+        """Delete a message in any state, with its content when it was the last copy."""
+
+    def strike(self, message_ids: Sequence[int]) -> Awaitable[None]:
+        """Count a strike against messages about to be taken into work after an unclean stop."""
+
+    def destinations(self, now: float, limit: int = 1000) -> Awaitable[list[Destination]]:
+        """Return destinations that have something due at `now`, earliest first."""
+
+    def next_due(self) -> Awaitable[float | None]:
+        """Return the earliest `Destination.due` of all, None when nothing waits."""
+
+    def due(
+        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
+    ) -> Awaitable[list[Stored | Corrupt]]:
+        """Return up to `limit` READY messages with a recipient of `domain` due at `now`, oldest due first, less
+        those in `skip` (in work). `pending` holds all their pending recipients, also those of other domains.
+        """
+
+    def waiting(self, after_id: int, limit: int) -> Awaitable[list[Stored | Corrupt]]:
+        """Return WAITING messages with id > `after_id` in id order: recovery, and backlog beyond memory."""
+
+    def listing(self, after_id: int, limit: int, state: State | None = None) -> Awaitable[list[Stored | Corrupt]]:
+        """Return messages of any (or one) state in id order, a page at a time."""
+
+    def fetch(self, message_id: int) -> Awaitable[Stored | Corrupt | None]:
+        """Return one message, or None."""
+
+    def content(self, ref: ContentRef) -> Awaitable[bytes]:
+        """Return content whole. SpoolError when it cannot be read."""
+
+    def content_file(self, ref: ContentRef) -> str:
+        """Return the path of content that lies in a file."""
+
+    def counts(self) -> Awaitable[dict[str, int]]:
+        """Return {"waiting", "ready", "held", "bytes"}: O(1), kept with the changes."""
+
+    def consume(self, name: str, consumer: Consumer) -> None:
+        """Register a view before `start`; it first gets what it has not confirmed, then each commit's records."""
+
+    def confirm(self, name: str, number: int, note: bytes = b"") -> None:
+        """Record that view `name` is done up to `number` inclusive; goes to disk with the next commit."""
+
+    def position(self, name: str) -> tuple[int, bytes]:
+        """Return the last confirmed number (0 = none) and note of a view."""
+
+    def enter(self, records: Sequence[Record]) -> None:
+        """Add records that belong to no change of state (refusals): no fsync of their own, at most a second late."""
+
+
+class SpoolError(Exception):
+    """A spool operation failed and changed nothing; the same call may succeed later (full disk, busy)."""
+
+
+class SpoolBroken(SpoolError):  # noqa: N818 - a state of the spool, not one failed call
+    """An fsync failed: what the disk holds is unknown. Stop accepting, restart from disk."""
