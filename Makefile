@@ -1,0 +1,62 @@
+# The two commands: `make run` and `make test`. Everything else is listed by `make help`.
+# `make run ARGS=--once` ends by itself; `make prove NAME=kill ARGS="--rounds 300"` runs one long proof.
+
+PYTHON ?= python3
+ARGS ?=
+NAME ?=
+BIN := .venv/bin
+export PYTHON
+
+.PHONY: help run test check format bench prove features lock clean setup setup-dev peers
+
+help:
+	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
+	@echo "make test      set everything up and run the tests"
+	@echo "make check     formatting, lint, types, layers"
+	@echo "make bench     speed, side by side with the peers that are installed"
+	@echo "make prove     long proofs: NAME=kill, NAME=power (all when not named)"
+	@echo "make features  rows of the acceptance list that tests cover"
+	@echo "make lock      re-make the lock files from requirements/*.in"
+
+setup:
+	@tools/setup.sh base
+
+setup-dev: setup
+	@tools/setup.sh dev
+
+peers:
+	@tools/peers.sh
+
+run: setup
+	@$(BIN)/gatepost demo --state var $(ARGS)
+
+test: setup-dev peers
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev
+	@$(BIN)/ruff format --check src tests tools
+	@$(BIN)/ruff check src tests tools
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/unit/test_layers.py
+
+format: setup-dev
+	@$(BIN)/ruff format src tests tools
+	@$(BIN)/ruff check --fix src tests tools
+
+bench: setup-dev
+	@$(BIN)/python tools/bench.py $(ARGS)
+
+prove: setup-dev
+	@$(BIN)/python tools/prove.py $(NAME) $(ARGS)
+
+features: setup-dev
+	@$(BIN)/python tools/features.py $(ARGS)
+
+lock: setup-dev
+	@cd requirements && for kind in base dev; do \
+	  sources="$$kind.in"; [ $$kind = base ] && sources="base.in build.in"; \
+	  uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+	    --no-header $$sources -o $$kind.lock || exit 1; done
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
