@@ -1,1 +1,1 @@
-"""Empty until filled."""
+"""MIME as byte ranges into the received content: structure, decoding, and editing by splices."""

@@ -1,0 +1,128 @@
+"""Transfer decoding: the bytes of a part as a reader's client would see them, and more when clients disagree.
+
+Called by the filter for every leaf, and by `structure` for encoded messages inside a message. Nothing here raises for
+any input, and everything is linear in it: the loops over bytes are those of `binascii`, `bytes.translate` and `re`.
+"""
+
+import binascii
+import re
+
+import msgspec
+
+from gatepost.mime.blocks import decode_binhex, decode_uu, decode_yenc
+from gatepost.mime.part import Encoding, Part
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET) - set(b"="))
+_PADS = re.compile(rb"=++")
+_QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
+_QP_CR = re.compile(rb"=\r(?!\n)")
+
+MAX_BASE64_STREAMS = 10_000
+"""Padded base64 texts in a row that are decoded each for itself; the rest is read as one text without its padding, so
+that a body of nothing but `QQ==` costs no Python step for each."""
+
+
+class Decoded(msgspec.Struct, frozen=True, array_like=True):
+    """The decoded body, and what was wrong with its encoding: `base64-garbage`, `base64-padding`, `base64-streams`,
+    `uu-damaged`, `yenc-damaged`, `binhex-damaged`.
+    """
+
+    data: bytes
+    defects: tuple[str, ...] = ()
+
+
+def decode_body(content: bytes, part: Part) -> Decoded:
+    """Return the decoded body of `part`; `content` is that of the message the part belongs to (RFC 2045 §6)."""
+    return decode_range(content, part.body, part.end, part.encoding)
+
+
+def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> Decoded:
+    """Return bytes [start, end) of `content` decoded."""
+    raw = content[start:end]
+    if encoding is Encoding.IDENTITY:
+        return Decoded(raw)
+    if encoding is Encoding.BASE64:
+        return decode_base64(raw)
+    if encoding is Encoding.QUOTED_PRINTABLE:
+        return Decoded(decode_quoted_printable(raw))
+    if encoding is Encoding.UUENCODE:
+        data, damaged = decode_uu(raw)
+        return Decoded(data, ("uu-damaged",) if damaged else ())
+    if encoding is Encoding.YENC:
+        data, damaged = decode_yenc(raw)
+        return Decoded(data, ("yenc-damaged",) if damaged else ())
+    data, damaged = decode_binhex(raw)
+    return Decoded(data, ("binhex-damaged",) if damaged else ())
+
+
+def decode_base64(raw: bytes) -> Decoded:
+    """Decode base64 as tolerantly as any client: other characters are passed over, missing padding is supplied, and
+    what follows the padding is decoded as a further text (clients disagree whether they stop there).
+    """
+    first_pad = raw.find(b"=")
+    if first_pad < 0 or not raw[first_pad:].strip(b"=\r\n \t"):
+        try:
+            data = binascii.a2b_base64(raw)
+        except binascii.Error:
+            return _decode_base64_odd(raw)
+        characters = len(raw) - raw.count(b"\n") - raw.count(b"\r") - raw.count(b"=")
+        # 4 characters make 3 bytes, a rest of 2 or 3 makes 1 or 2: anything else in `raw` was passed over.
+        clean = characters * 3 // 4 == len(data)
+        return Decoded(data, () if clean else _garbage(raw))
+    return _decode_base64_odd(raw)
+
+
+def _garbage(raw: bytes) -> tuple[str, ...]:
+    rest = raw.translate(None, _ALPHABET + b"= \t\r\n")
+    return ("base64-garbage",) if rest else ()
+
+
+def _decode_base64_odd(raw: bytes) -> Decoded:
+    """Decode base64 with padding elsewhere than at the end, or none where it should be."""
+    clean = raw.translate(None, _NOT_BASE64)
+    defects = set(_garbage(raw))
+    pieces: list[bytes] = []
+    pending: list[bytes] = []
+    pending_size = 0
+    position = 0
+    for pads in _PADS.finditer(clean):
+        pending.append(clean[position : pads.start()])
+        pending_size += pads.start() - position
+        position = pads.end()
+        rest = pending_size % 4
+        # Padding ends a text only where it completes a group of four; elsewhere it is garbage (as binascii reads it).
+        if rest >= 2 and rest + pads.end() - pads.start() >= 4:
+            pieces.append(_decode_alphabet(b"".join(pending)))
+            pending, pending_size = [], 0
+            if len(pieces) >= MAX_BASE64_STREAMS:
+                break
+        elif rest or position < len(clean):
+            defects.add("base64-padding")
+    tail = b"".join(pending) + clean[position:].translate(None, b"=")
+    if tail:
+        if pieces:
+            defects.add("base64-streams")
+        if len(tail) % 4:
+            defects.add("base64-padding")
+        pieces.append(_decode_alphabet(tail))
+    if len(pieces) > 1:
+        defects.add("base64-streams")
+    return Decoded(b"".join(pieces), tuple(sorted(defects)))
+
+
+def _decode_alphabet(text: bytes) -> bytes:
+    """Decode text of alphabet characters only, of any length; a lone last character carries no whole byte."""
+    if len(text) % 4 == 1:
+        text = text[:-1]
+    return binascii.a2b_base64(text + b"==")
+
+
+def decode_quoted_printable(raw: bytes) -> bytes:
+    """Decode quoted-printable (RFC 2045 §6.7); what is no valid escape stays as it is."""
+    if b"= " in raw or b"=\t" in raw:
+        raw = _QP_SPACE.sub(b"=", raw)
+    if raw.count(b"=\r") != raw.count(b"=\r\n"):
+        # binascii drops everything up to the next LF behind `=` CR: content could hide there.
+        raw = _QP_CR.sub(b"=\n", raw)
+    return binascii.a2b_qp(raw)

@@ -1,0 +1,306 @@
+"""Header blocks and MIME header fields: from bytes to byte ranges, tokens and parameters.
+
+Called by `structure` only. Nothing raises; all regular expressions are possessive or anchored, so that every function
+is linear in its input.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from gatepost.mime.part import Defect, Encoding, Field, MimeLimits
+from gatepost.mime.words import decode_header, decode_text
+
+# A field, or else any line. A name may not start with "--", or a delimiter line with a colon would become a field.
+_LINE = re.compile(
+    rb"(?!--)([!-9;-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?"
+    rb"|([^\n]++(?:\n[ \t][^\n]*+)*+\n?|\n)"
+)
+_ODD_FIELD = re.compile(rb"[\x00-\x20\x7f]*+([A-Za-z][!-9;-~]*+)[\x00-\x20\x7f]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+_PARAMETER = re.compile(rb';?[\s;]*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))', re.DOTALL)
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_QUOTED_OR_COMMENT_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|\\.|[()]', re.DOTALL)
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_SECTION = re.compile(r"(.+?)(?:\*(\d{1,6}))?(\*)?", re.DOTALL)
+
+MAX_CACHED_VALUE = 200
+"""Content-Type values up to this length are remembered: senders use few of them, and the memory stays below 200 KB."""
+
+_ENCODINGS = {
+    b"7bit": Encoding.IDENTITY,
+    b"8bit": Encoding.IDENTITY,
+    b"binary": Encoding.IDENTITY,
+    b"base64": Encoding.BASE64,
+    b"quoted-printable": Encoding.QUOTED_PRINTABLE,
+    b"x-uuencode": Encoding.UUENCODE,
+    b"uuencode": Encoding.UUENCODE,
+    b"x-uue": Encoding.UUENCODE,
+    b"uue": Encoding.UUENCODE,
+    b"x-uu": Encoding.UUENCODE,
+    b"x-yencode": Encoding.YENC,
+    b"yencode": Encoding.YENC,
+    b"x-yenc": Encoding.YENC,
+    b"mac-binhex40": Encoding.BINHEX,
+    b"mac-binhex": Encoding.BINHEX,
+    b"x-binhex": Encoding.BINHEX,
+}
+_HINTS = (
+    (b"64", Encoding.BASE64),
+    (b"qu", Encoding.QUOTED_PRINTABLE),
+    (b"qp", Encoding.QUOTED_PRINTABLE),
+    (b"print", Encoding.QUOTED_PRINTABLE),
+    (b"uu", Encoding.UUENCODE),
+    (b"yenc", Encoding.YENC),
+    (b"hex", Encoding.BINHEX),
+)
+"""What an encoding nobody knows may have meant: some clients look at the beginning or the end of the name only."""
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """A header block: its fields, where the body starts, and where it starts for readers who go on to the next empty
+    line (`later_body`, equal to `body` when there is no doubt).
+    """
+
+    fields: tuple[Field, ...]
+    body: int
+    later_body: int
+    defects: tuple[str, ...]
+
+
+def parse_header(content: bytes, start: int, end: int, limits: MimeLimits) -> Header:
+    """Read the header block at `start` of a part that ends at `end` (RFC 5322 §2.2, §3.6.8)."""
+    if content.startswith((b"\r\n", b"\n"), start, end):
+        body = content.index(b"\n", start) + 1
+        return Header((), body, body, ())
+    lf_crlf = content.find(b"\n\r\n", start, end)
+    lf_lf = content.find(b"\n\n", start, end if lf_crlf < 0 else lf_crlf + 1)
+    if lf_lf >= 0:
+        stop, body = lf_lf + 1, lf_lf + 2
+    elif lf_crlf >= 0:
+        stop, body = lf_crlf + 1, lf_crlf + 3
+    else:
+        stop = body = end
+    later_body = body
+    defects: list[str] = []
+    if stop - start > limits.header_bytes:
+        stop = start + limits.header_bytes
+    fields: list[Field] = []
+    add = fields.append
+    for line in _LINE.finditer(content, start, stop):
+        name = line[1]
+        if name is not None:
+            value, value_end = line.span(2)
+            if value_end > value and content[value_end - 1] == 13:
+                value_end -= 1
+            add(Field(name.lower(), line.start(), line.end(), value, value_end))
+            continue
+        odd = _read_odd_line(content, line.start(), line.end(), stop, fields, defects)
+        if odd is None:
+            body = line.start()
+            defects.append(Defect.SEPARATOR_MISSING)
+            break
+    else:
+        if stop - start == limits.header_bytes:
+            defects.append(Defect.LIMIT_HEADER)
+    if len(fields) > limits.fields:
+        del fields[limits.fields :]
+        defects.append(Defect.LIMIT_FIELDS)
+    return Header(tuple(fields), body, later_body, tuple(defects) if defects else ())
+
+
+def _read_odd_line(
+    content: bytes, start: int, end: int, stop: int, fields: list[Field], defects: list[str]
+) -> bool | None:
+    """Deal with a header line that is no field: True when the header goes on, None when it ends here."""
+    odd = _ODD_FIELD.fullmatch(content, start, end)
+    if odd:
+        value, value_end = odd.span(2)
+        fields.append(Field(odd[1].lower(), start, end, value, value_end - content.endswith(b"\r", value, value_end)))
+        defects.append(Defect.FIELD_NAME_ODD)
+        return True
+    if fields:
+        return None
+    if content.startswith((b" ", b"\t"), start):
+        defects.append(Defect.CONTINUATION_FIRST)
+        return True
+    if content.startswith((b"From ", b">From "), start):
+        defects.append(Defect.MBOX_FROM)
+        return True
+    return None
+
+
+class ContentType(msgspec.Struct, frozen=True):
+    """A Content-Type field, read. `boundaries`: every value that a reader may take for the boundary, best first."""
+
+    type: str
+    """type/subtype in lower case, "" when there is none."""
+    parameters: dict[str, str]
+    boundaries: tuple[bytes, ...] = ()
+    names: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
+
+
+def parse_content_type(raw: bytes) -> ContentType:
+    """Read the value of a Content-Type field (RFC 2045 §5.1, RFC 2231)."""
+    return _cached_content_type(raw) if len(raw) <= MAX_CACHED_VALUE else _read_content_type(raw)
+
+
+def _read_content_type(raw: bytes) -> ContentType:
+    value = _FOLD.sub(b"", raw) if b"\n" in raw else raw
+    head, _, rest = value.partition(b";")
+    defects: list[str] = []
+    if b"(" in head:
+        value = strip_comments(value)
+        head, _, rest = value.partition(b";")
+    token = b"".join(head.split()).lower()
+    if b"=" in token or b'"' in token:
+        # `text/plain charset=x` or a parameter in the place of the type: the type ends at white space.
+        words = head.split(None, 1)
+        token = words[0].lower() if words and b"=" not in words[0] else b""
+        rest = value[len(words[0]) :] if token else value
+        token = token.strip(b'"')
+        defects.append(Defect.TYPE_MALFORMED)
+    elif token.count(b"/") != 1 or token[:1] == b"/" or token[-1:] == b"/":
+        defects.append(Defect.TYPE_MALFORMED)
+    texts, raws = parse_parameters(rest, defects) if rest else ({}, {})
+    return ContentType(
+        token.decode("ascii", "replace"),
+        {name: values[0] for name, values in texts.items()},
+        _boundaries(raws["boundary"]) if "boundary" in raws else (),
+        _base_names(texts.get("name", ())),
+        tuple(dict.fromkeys(defects)),
+    )
+
+
+_cached_content_type = functools.lru_cache(maxsize=512)(_read_content_type)
+
+
+def parse_disposition(raw: bytes) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Read a Content-Disposition (RFC 2183): (token in lower case, file names best first, defects)."""
+    value = _FOLD.sub(b"", raw) if b"\n" in raw else raw
+    head, _, rest = value.partition(b";")
+    token = strip_comments(head).strip().lower()
+    if b"=" in token:
+        token, rest = b"", value
+    defects: list[str] = []
+    texts = parse_parameters(rest, defects)[0] if rest else {}
+    return token.decode("ascii", "replace"), _base_names(texts.get("filename", ())), tuple(dict.fromkeys(defects))
+
+
+def parse_encoding(raw: bytes) -> tuple[Encoding, tuple[Encoding, ...], tuple[str, ...]]:
+    """Read a Content-Transfer-Encoding (RFC 2045 §6.1): (encoding, others it may have meant, defects)."""
+    token = raw.strip().lower()
+    known = _ENCODINGS.get(token)
+    if known is not None:
+        return known, (), ()
+    if b"=?" in token:
+        token = decode_header(token).encode("utf-8", "replace").lower()
+    bare = b"".join(strip_comments(token.replace(b"\\", b"")).replace(b'"', b"").split())
+    for candidate in (bare, bare.partition(b";")[0], bare.strip(b"-_.,:;'")):
+        known = _ENCODINGS.get(candidate)
+        if known is not None:
+            # Other readers take the odd name for no encoding at all.
+            others = (Encoding.IDENTITY,) if known is not Encoding.IDENTITY else ()
+            return known, others, (Defect.ENCODING_MALFORMED,)
+    if not bare:
+        return Encoding.IDENTITY, (), (Defect.ENCODING_MALFORMED,)
+    others = tuple(dict.fromkeys(encoding for hint, encoding in _HINTS if hint in bare))
+    return Encoding.IDENTITY, others, (Defect.ENCODING_UNKNOWN,)
+
+
+def strip_comments(raw: bytes) -> bytes:
+    """Remove comments in parentheses, nested ones too, outside quoted strings (RFC 5322 §3.2.2)."""
+    if b"(" not in raw:
+        return raw
+    out: list[bytes] = []
+    depth = 0
+    position = 0
+    for mark in _QUOTED_OR_COMMENT_MARK.finditer(raw):
+        token = mark[0]
+        if token == b"(":
+            if depth == 0:
+                out.append(raw[position : mark.start()])
+            depth += 1
+        elif token == b")" and depth:
+            depth -= 1
+            position = mark.end()
+    if depth == 0:
+        out.append(raw[position:])
+    return b"".join(out)
+
+
+def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str]], dict[str, list[bytes]]]:
+    """Read `; name=value` pairs (RFC 2045 §5.1) with continuations and charsets (RFC 2231) and, tolerated, encoded
+    words (RFC 2047): (decoded values by lower-case name, best first; the same not decoded). Adds to `defects`.
+    """
+    plain: dict[str, list[bytes]] = {}
+    extended: dict[str, dict[int, tuple[bool, bytes]]] = {}
+    for match in _PARAMETER.finditer(raw):
+        raw_name, quoted, close, junk, token = match.groups()
+        if quoted is None:
+            value = token.strip()
+        else:
+            value = _QUOTED_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+            if not close or junk.strip():
+                defects.append(Defect.PARAMETER_MALFORMED)
+        if raw_name[:1] == b"(":
+            raw_name = raw_name.rpartition(b")")[2]
+        name = raw_name.decode("latin-1").lower()
+        if "*" not in name:
+            plain.setdefault(name, []).append(value)
+            continue
+        section = _SECTION.fullmatch(name)
+        if section is None:
+            defects.append(Defect.PARAMETER_MALFORMED)
+            continue
+        base, number, star = section.groups()
+        pieces = extended.setdefault(base, {})
+        index = int(number or 0)
+        if index in pieces:
+            defects.append(Defect.DUPLICATE_PARAMETER)
+        else:
+            pieces[index] = (star is not None, value)
+    texts: dict[str, list[str]] = {}
+    for name, values in plain.items():
+        if len(values) > 1:
+            defects.append(Defect.DUPLICATE_PARAMETER)
+        texts[name] = [decode_header(value) for value in values]
+    for name, pieces in extended.items():
+        # The extended form wins, the plain one is for older readers (RFC 6266 §4.3).
+        text = _join_pieces(pieces)
+        texts.setdefault(name, []).insert(0, text)
+        plain.setdefault(name, []).insert(0, text.encode("utf-8", "surrogateescape"))
+    return texts, plain
+
+
+def _join_pieces(pieces: dict[int, tuple[bool, bytes]]) -> str:
+    charset = b""
+    out: list[bytes] = []
+    for order, index in enumerate(sorted(pieces)):
+        encoded, value = pieces[index]
+        if encoded:
+            if order == 0 and value.count(b"'") >= 2:
+                charset, _, value = value.split(b"'", 2)
+            value = unquote_to_bytes(value)
+        out.append(value)
+    return decode_text(b"".join(out), charset.decode("latin-1"))
+
+
+def _boundaries(values: list[bytes]) -> tuple[bytes, ...]:
+    candidates = [value.rstrip() for value in values]
+    candidates += [strip_comments(value).strip() for value in candidates if b"(" in value]
+    return tuple(dict.fromkeys(filter(None, candidates)))
+
+
+def _base_names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(base_name, names))))
+
+
+def base_name(name: str) -> str:
+    """Return a file name without path and without NUL and line ends."""
+    if "/" in name or "\\" in name:
+        name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name.replace("\0", "").replace("\r", "").replace("\n", "").strip()

@@ -1,0 +1,71 @@
+"""Text of header fields: encoded words (RFC 2047) and the guesses that undeclared 8-bit text needs.
+
+Called by `fields` for file names and by the filter and the notices for subjects and names. Never raises.
+"""
+
+import binascii
+import codecs
+import re
+
+_WORD = re.compile(rb"=\?([!->@-~]{1,100}+)\?([bBqQ])\?([^?\r\n]*+)\?=")
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_SPACE = b" \t\r\n"
+_NO_CHARSETS = frozenset(
+    {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape"}
+)
+"""Codecs of Python that are no charsets of mail; punycode takes quadratic time."""
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+
+
+def decode_text(raw: bytes, charset: str = "") -> str:
+    """Decode bytes in `charset`; when it is unknown or wrong as UTF-8, when that fails as Latin-1."""
+    if charset:
+        try:
+            if codecs.lookup(charset).name not in _NO_CHARSETS:
+                return raw.decode(charset, "replace")
+        except (LookupError, ValueError):
+            pass
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def decode_header(raw: bytes) -> str:
+    """Return the text of an unstructured field: unfolded, encoded words decoded (RFC 2047 §6), also where they stand
+    inside quotes or beside other text. Neighbouring words of one charset are joined before decoding, because senders
+    split characters between them.
+    """
+    if b"\n" in raw:
+        raw = _FOLD.sub(b"", raw)
+    if b"=?" not in raw:
+        return decode_text(raw).strip()
+    out: list[str] = []
+    held: list[bytes] = []
+    held_charset = ""
+    position = 0
+    for word in _WORD.finditer(raw):
+        between = raw[position : word.start()]
+        charset = word[1].partition(b"*")[0].decode("ascii").lower()
+        if between.strip(_SPACE) or position == 0 or charset != held_charset:
+            if held:
+                out.append(decode_text(b"".join(held), held_charset))
+            held = []
+            if between.strip(_SPACE) or position == 0:
+                out.append(decode_text(between))
+        held.append(_decode_word(word[2], word[3]))
+        held_charset = charset
+        position = word.end()
+    if held:
+        out.append(decode_text(b"".join(held), held_charset))
+    out.append(decode_text(raw[position:]))
+    return "".join(out).strip()
+
+
+def _decode_word(encoding: bytes, text: bytes) -> bytes:
+    if encoding in b"qQ":
+        return binascii.a2b_qp(text, header=True)
+    text = text.translate(None, _NOT_BASE64)
+    if len(text) % 4 == 1:
+        text = text[:-1]
+    return binascii.a2b_base64(text + b"==")
