@@ -83,9 +83,16 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class StagedContent(Protocol):
-    """Content on its way in. Small content stays in memory, large content goes to a file as it arrives."""
+    """Content on its way in; its `ref` is what `Stored.content` of the message must be.
+
+    Small content stays in memory, large content goes to a file as it arrives.
+    """
 
     size: int
+
+    @property
+    def ref(self) -> ContentRef:
+        """Where the content will lie; final when everything has been written."""
 
     def write(self, chunk: bytes) -> None:
         """Add received bytes. OSError when the disk refuses (full, quota)."""
@@ -112,6 +119,7 @@ class Destination(msgspec.Struct, frozen=True, array_like=True):
 
     domain: str
     waiting: int
+    """READY messages with a recipient there (not read by `back_off`)."""
     due: float
     """Earliest moment at which something may be tried: max(earliest pending due, retry_at)."""
     retry_at: float = 0.0
@@ -136,8 +144,14 @@ class Spool(Protocol):
     """One shard, owned by one relay under an exclusive lock. All awaitables resolve after the commit is on disk.
 
     Every method raises `SpoolError` (temporary, nothing changed) or, after a failed fsync, `SpoolBroken`: the
-    relay stops accepting and restarts from disk.
+    relay stops accepting and restarts from disk. `hold`, `release`, `remove` and `dispose` raise `UnknownMessage` for
+    a message that is not there.
     """
+
+    unclean: bool
+    """The last owner of the shard ended without `close`: count strikes."""
+    last_id: int
+    """Highest message id ever made durable here, as of the opening: ids go on after it."""
 
     def stage(self, message_id: int) -> StagedContent:
         """Open content for a message that is coming in."""
@@ -166,7 +180,8 @@ class Spool(Protocol):
     ) -> Awaitable[None]:
         """Note the outcome of an attempt: `remaining` None removes the message (and its content with the last copy);
         otherwise the message is rewritten as given (READY, its `pending` those that stay). Works on WAITING
-        messages too: then the disposition becomes durable with the deferral.
+        messages too: then the disposition becomes durable with the deferral. When an operator has removed the
+        message meanwhile it stays removed, and the records (what happened at the peer is true) are written.
         """
 
     def back_off(self, destination: Destination) -> Awaitable[None]:
@@ -207,7 +222,7 @@ class Spool(Protocol):
         """Return one message, or None."""
 
     def content(self, ref: ContentRef) -> Awaitable[bytes]:
-        """Return content whole. SpoolError when it cannot be read."""
+        """Return content whole. `ContentCorrupt` when its bytes are not those accepted, else SpoolError."""
 
     def content_file(self, ref: ContentRef) -> str:
         """Return the path of content that lies in a file."""
@@ -230,6 +245,14 @@ class Spool(Protocol):
 
 class SpoolError(Exception):
     """A spool operation failed and changed nothing; the same call may succeed later (full disk, busy)."""
+
+
+class UnknownMessage(SpoolError):  # noqa: N818 - named for what is wrong
+    """The message is not, or not any more, in the spool."""
+
+
+class ContentCorrupt(SpoolError):  # noqa: N818 - named for what is wrong
+    """Content is missing or differs from what was accepted: trying again is pointless, hold the message."""
 
 
 class SpoolBroken(SpoolError):  # noqa: N818 - a state of the spool, not one failed call

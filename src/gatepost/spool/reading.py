@@ -1,0 +1,171 @@
+"""Questions to a shard's tables. Called on the writer thread, between commits; each takes milliseconds at most.
+
+Ids are read from the indexes first and each message by itself, so that a damaged row costs that row only: it comes
+back as `Corrupt`.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import apsw
+import msgspec
+
+from gatepost.spool.content import content_path
+from gatepost.spool.files import FileLayer
+from gatepost.spool.interface import (
+    ContentCorrupt,
+    ContentRef,
+    Corrupt,
+    Destination,
+    Pending,
+    SpoolError,
+    State,
+    Stored,
+)
+from gatepost.spool.schema import HEADS, PENDINGS
+
+_MESSAGE = """SELECT message.id, state, strikes, content, size, in_file, reason, head, length(data), content.id
+FROM message LEFT JOIN content ON content.id = message.content WHERE message.id=?"""
+
+
+class Reader:
+    """Answers from the tables of one open shard."""
+
+    def __init__(self, connection: apsw.Connection, contents: str, files: FileLayer) -> None:
+        self._execute: Callable[..., Any] = connection.execute
+        self._contents = contents
+        self._files = files
+
+    def fetch(self, message_id: int) -> Stored | Corrupt | None:
+        """Return one message; what cannot be read back is `Corrupt`, with the reason."""
+        try:
+            row = self._execute(_MESSAGE, (message_id,)).fetchone()
+            if row is None:
+                return None
+            return self._decode(row)
+        except (apsw.CorruptError, msgspec.DecodeError, ValueError) as error:
+            return Corrupt(message_id, f"its row cannot be read: {error}")
+
+    def _decode(self, row: Any) -> Stored | Corrupt:
+        message_id, raw_state, strikes, content, size, in_file, reason, head_bytes, length, content_row = row
+        head = HEADS.decode(head_bytes)
+        state = State(raw_state)
+        ref = ContentRef(content, size, bool(in_file))
+        if content_row is None:
+            return Corrupt(message_id, "its content is missing")
+        if ref.in_file:
+            try:
+                length = self._files.size(content_path(self._contents, ref.id))
+            except OSError as error:
+                return Corrupt(message_id, f"its content file cannot be read: {error.strerror}")
+        if length != size:
+            return Corrupt(message_id, f"its content has {length} bytes instead of {size}")
+        pending: tuple[Pending, ...] = ()
+        if state != State.WAITING:
+            rows = self._execute("SELECT pending FROM queue WHERE message=?", (message_id,)).fetchall()
+            pending = tuple(sorted((each for (raw,) in rows for each in PENDINGS.decode(raw)), key=_recipient))
+            if state == State.READY and not pending:
+                return Corrupt(message_id, "it is ready, but no recipient is left")
+        return Stored(
+            id=message_id,
+            source=head.source,
+            state=state,
+            received_at=head.received_at,
+            envelope=head.envelope,
+            content=ref,
+            prefix=head.prefix,
+            group=head.group,
+            splices=head.splices,
+            pending=pending,
+            strikes=strikes,
+            reason=reason,
+            kind=head.kind,
+        )
+
+    def _fetch_all(self, message_ids: Iterable[int]) -> list[Stored | Corrupt]:
+        return [found for each in message_ids if (found := self.fetch(each)) is not None]
+
+    def waiting(self, after_id: int, limit: int) -> list[Stored | Corrupt]:
+        """Return WAITING messages in id order."""
+        return self.listing(after_id, limit, State.WAITING)
+
+    def listing(self, after_id: int, limit: int, state: State | None) -> list[Stored | Corrupt]:
+        """Return messages of any or one state in id order."""
+        if state is None:
+            rows = self._execute(
+                "SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
+            ).fetchall()
+        else:
+            rows = self._execute(
+                "SELECT id FROM message INDEXED BY message_state WHERE state=? AND id > ? ORDER BY id LIMIT ?",
+                (state.value, after_id, limit),
+            ).fetchall()
+        return self._fetch_all(each for (each,) in rows)
+
+    def due(self, domain: str, now: float, limit: int, skip: frozenset[int]) -> list[Stored | Corrupt]:
+        """Return messages with something due at a destination, oldest due first."""
+        found: list[int] = []
+        if limit > 0:
+            for (message_id,) in self._execute(
+                """SELECT message FROM queue INDEXED BY queue_due
+                WHERE destination=(SELECT id FROM destination WHERE domain=?) AND due <= ? ORDER BY due LIMIT ?""",
+                (domain, now, limit + len(skip)),
+            ):
+                if message_id not in skip:
+                    found.append(message_id)
+                    if len(found) >= limit:
+                        break
+        return self._fetch_all(found)
+
+    def destinations(self, now: float, limit: int) -> list[Destination]:
+        """Return destinations with something due, earliest first."""
+        return [
+            Destination(*row)
+            for row in self._execute(
+                """SELECT domain, waiting, due, retry_at, failures, reason FROM destination
+                WHERE due <= ? ORDER BY due LIMIT ?""",
+                (now, limit),
+            )
+        ]
+
+    def next_due(self) -> float | None:
+        """Return the earliest moment at which something is due."""
+        due: float | None = self._execute("SELECT min(due) FROM destination").fetchone()[0]
+        return due
+
+    def content(self, ref: ContentRef) -> bytes:
+        """Return content, its checksum compared."""
+        try:
+            row = self._execute("SELECT crc, data FROM content WHERE id=?", (ref.id,)).fetchone()
+        except apsw.CorruptError as error:
+            raise ContentCorrupt(f"content {ref.id} cannot be read: {error}") from error
+        if row is None:
+            raise ContentCorrupt(f"content {ref.id} is missing")
+        crc: int = row[0]
+        stored: bytes | None = row[1]
+        if stored is not None:
+            data = stored
+        else:
+            try:
+                data = self._files.read(content_path(self._contents, ref.id))
+            except FileNotFoundError as error:
+                raise ContentCorrupt(f"the file of content {ref.id} is missing") from error
+            except OSError as error:
+                raise SpoolError(f"content {ref.id}: {error.strerror}") from error
+        if zlib.crc32(data) != crc:
+            raise ContentCorrupt(f"content {ref.id} does not have the checksum it was accepted with")
+        return data
+
+    def outbox(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Return up to `limit` rows (first number, count, encoded records) holding records after number `after`."""
+        start = self._execute("SELECT max(first) FROM outbox WHERE first <= ?", (after + 1,)).fetchone()[0]
+        rows: list[tuple[int, int, bytes]] = self._execute(
+            "SELECT first, count, records FROM outbox WHERE first >= ? AND first + count > ? ORDER BY first LIMIT ?",
+            (after + 1 if start is None else start, after + 1, limit),
+        ).fetchall()
+        return rows
+
+
+def _recipient(pending: Pending) -> int:
+    return pending.recipient

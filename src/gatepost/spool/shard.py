@@ -1,0 +1,77 @@
+"""Shards: one directory per relay below the queue path, owned under an exclusive lock that ends with the process.
+
+`relay-0`, `relay-1`, … A shard whose relay no longer exists is adopted whole: another relay locks it and runs a second
+spool on it until it is empty (ADR 0001). Nothing is copied, so nothing can be half copied.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from gatepost.spool.files import FileLayer
+from gatepost.spool.interface import SpoolError
+
+PREFIX = "relay-"
+
+
+class ShardBusy(SpoolError):  # noqa: N818 - a state, named for what it is
+    """Another process owns the shard."""
+
+
+class ShardLock:
+    """The exclusive lock on a shard directory, held until `release` or the end of the process."""
+
+    def __init__(self, directory: str) -> None:
+        """Create the directory when needed and lock it at once: `ShardBusy` when somebody else has it."""
+        self.directory = directory
+        try:
+            if not Path(directory).is_dir():
+                Path(directory).mkdir(0o700, parents=True, exist_ok=True)
+                # Without its name a new shard is unreachable after a power cut, and all mail in it.
+                FileLayer().sync_directory(str(Path(directory).parent))
+            descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SpoolError(f"cannot use the spool directory {directory}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise ShardBusy(f"{directory} is in use by another process") from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the shard up. Harmless when repeated."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def shard_directory(queue_path: str, relay: int) -> str:
+    """Return the directory of relay number `relay`."""
+    return f"{queue_path}/{PREFIX}{relay}"
+
+
+def list_shards(queue_path: str) -> list[int]:
+    """Return the numbers of the shards that exist below the queue path, rising."""
+    numbers = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in FileLayer().names(queue_path):
+            number = name.removeprefix(PREFIX)
+            if name.startswith(PREFIX) and number.isdecimal() and str(int(number)) == number:
+                numbers.append(int(number))
+    return sorted(numbers)
+
+
+def adopt(queue_path: str, owned: Container[int]) -> list[ShardLock]:
+    """Lock every shard that neither belongs to a configured relay (`owned`) nor is held by anybody.
+
+    Pass each lock to `SqliteSpool.open`; when that spool is empty, close it: the lock goes with it.
+    """
+    locks = []
+    for number in list_shards(queue_path):
+        if number not in owned:
+            with contextlib.suppress(ShardBusy):
+                locks.append(ShardLock(shard_directory(queue_path, number)))
+    return locks

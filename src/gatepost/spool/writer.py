@@ -1,0 +1,421 @@
+"""`SqliteSpool`: the asyncio front of a shard and the thread that writes it.
+
+All bookkeeping lives on the event loop; the thread owns the database and sees one group at a time. While it commits a
+group, the next one gathers. So there is no lock, one wake-up for each group and one call back to the loop for all its
+results: that is the group commit, and its size follows the load by itself.
+"""
+
+import asyncio
+import functools
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import apsw
+import msgspec
+
+from gatepost.model.record import DECODER, Record
+from gatepost.spool.change import Accept, BackOff, Change, Dispose, Hold, Release, Remove, Settle, Strike
+from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path
+from gatepost.spool.database import Database, Outcome
+from gatepost.spool.files import FileLayer
+from gatepost.spool.interface import (
+    Consumer,
+    ContentRef,
+    Corrupt,
+    Destination,
+    NewMessage,
+    SpoolBroken,
+    SpoolError,
+    State,
+    Stored,
+)
+from gatepost.spool.reading import Reader
+from gatepost.spool.shard import ShardLock
+
+GROUP_LIMIT = 256
+"""Changes of one commit at most: bounds the wait of the first of them."""
+
+IDLE_COMMIT_S = 1.0
+"""How long free records and confirmed positions wait for a commit to ride along with."""
+
+ENTERED_LIMIT = 20_000
+"""Free records kept while the disk takes none; beyond it the oldest are dropped, for memory is bounded."""
+
+REPLAY_ROWS = 500
+"""Outbox rows read at a time for a view that has fallen behind."""
+
+Query = Callable[[Reader], Any]
+
+
+class _Group(msgspec.Struct):
+    """One hand-over to the thread, and what it made of it."""
+
+    changes: list[tuple[Change, asyncio.Future[None]]]
+    queries: list[tuple[Query, asyncio.Future[Any]]]
+    entered: list[Record]
+    positions: dict[str, tuple[int, bytes]]
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    """The commit failed as a whole."""
+    answers: list[tuple[Any, Exception | None]] = []
+
+
+class _View(msgspec.Struct):
+    """A consumer of the outbox."""
+
+    name: str
+    consumer: Consumer
+    live: bool = False
+
+
+class SqliteSpool:
+    """Implements `Spool` on SQLite. Made by `open`; use on one event loop only."""
+
+    def __init__(
+        self, lock: ShardLock, database: Database, loop: asyncio.AbstractEventLoop, threshold: int, files: FileLayer
+    ) -> None:
+        """Take over an open database; call `open` instead."""
+        self._lock = lock
+        self._database = database
+        self._loop = loop
+        self._threshold = threshold
+        self._files = files
+        self.directory = lock.directory
+        self.unclean = database.unclean
+        self.last_id = database.tally.last_id
+        self._counts = database.tally
+        self._positions = dict(database.positions)
+        self._confirmed: dict[str, tuple[int, bytes]] = {}
+        self._views: dict[str, _View] = {}
+        self._changes: list[tuple[Change, asyncio.Future[None]]] = []
+        self._queries: list[tuple[Query, asyncio.Future[Any]]] = []
+        self._entered: list[Record] = []
+        self._busy = False
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._broken: str | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._inbox: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="spool-writer", daemon=True)
+
+    @classmethod
+    def open(
+        cls,
+        shard: str | ShardLock,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        threshold: int = DEFAULT_THRESHOLD,
+        files: FileLayer | None = None,
+        vfs: str | None = None,
+    ) -> Self:
+        """Lock (unless `shard` is the lock already) and open a shard. Blocks for the recovery of the log.
+
+        `threshold`: bytes of content beyond which it becomes a file. `ShardBusy` or SpoolError when it cannot be had.
+        """
+        lock = shard if isinstance(shard, ShardLock) else ShardLock(shard)
+        files = files or FileLayer()
+        try:
+            database = Database(lock.directory, files, vfs)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(lock, database, loop, threshold, files)
+
+    async def start(self) -> None:
+        """Start the writer; return when every view has got the records it had not confirmed."""
+        self._database.views = tuple(self._views)
+        self._thread.start()
+        for view in self._views.values():
+            await self._replay(view)
+
+    async def close(self) -> None:
+        """Finish what was asked for, mark the shard as cleanly left, and give it up. Harmless when repeated."""
+        if self._closed:
+            return
+        if self._thread.is_alive():
+            while (
+                self._busy
+                or self._changes
+                or self._queries
+                or ((self._entered or self._confirmed) and not self._broken)
+            ):
+                self._idle = self._loop.create_future()
+                self._schedule()
+                await self._idle
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread.is_alive():
+            self._inbox.put(None)
+            await self._loop.run_in_executor(None, self._thread.join)
+        try:
+            self._database.close()
+        finally:
+            self._lock.release()
+
+    def _unwritten(self) -> bool:
+        return self._broken is None and bool(self._entered or self._confirmed)
+
+    # Changes
+
+    def stage(self, message_id: int) -> Staged:
+        """Open content for a message that is coming in."""
+        if self._broken is not None:
+            raise SpoolBroken(self._broken)
+        return Staged(message_id, self._database.contents, self._threshold, self._files)
+
+    def accept(self, new: NewMessage, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Make a message durable."""
+        return self._submit(Accept(new, records))
+
+    def dispose(
+        self,
+        message_id: int,
+        copies: Sequence[Stored],
+        records: Sequence[Record],
+        generated: Sequence[NewMessage] = (),
+    ) -> asyncio.Future[None]:
+        """Replace a message by its copies."""
+        return self._submit(Dispose(message_id, copies, records, generated))
+
+    def settle(
+        self,
+        message_id: int,
+        remaining: Stored | None,
+        records: Sequence[Record],
+        generated: Sequence[NewMessage] = (),
+    ) -> asyncio.Future[None]:
+        """Note the outcome of an attempt."""
+        return self._submit(Settle(message_id, remaining, records, generated))
+
+    def back_off(self, destination: Destination) -> asyncio.Future[None]:
+        """Write a destination's back-off."""
+        return self._submit(BackOff(destination))
+
+    def hold(self, message_id: int, reason: str, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Put a message into HELD."""
+        return self._submit(Hold(message_id, reason, records))
+
+    def release(self, message_id: int, now: float, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Take a HELD message back to where it was."""
+        return self._submit(Release(message_id, now, records))
+
+    def remove(self, message_id: int, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Delete a message in any state."""
+        return self._submit(Remove(message_id, records))
+
+    def strike(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
+        """Count a strike against messages."""
+        return self._submit(Strike(message_ids))
+
+    # Questions
+
+    def destinations(self, now: float, limit: int = 1000) -> asyncio.Future[list[Destination]]:
+        """Return destinations that have something due."""
+        return self._ask(lambda reader: reader.destinations(now, limit))
+
+    def next_due(self) -> asyncio.Future[float | None]:
+        """Return the earliest moment at which something is due."""
+        return self._ask(lambda reader: reader.next_due())
+
+    def due(
+        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
+    ) -> asyncio.Future[list[Stored | Corrupt]]:
+        """Return READY messages with something due at `domain`."""
+        return self._ask(lambda reader: reader.due(domain, now, limit, skip))
+
+    def waiting(self, after_id: int, limit: int) -> asyncio.Future[list[Stored | Corrupt]]:
+        """Return WAITING messages in id order."""
+        return self._ask(lambda reader: reader.waiting(after_id, limit))
+
+    def listing(self, after_id: int, limit: int, state: State | None = None) -> asyncio.Future[list[Stored | Corrupt]]:
+        """Return messages of any or one state in id order."""
+        return self._ask(lambda reader: reader.listing(after_id, limit, state))
+
+    def fetch(self, message_id: int) -> asyncio.Future[Stored | Corrupt | None]:
+        """Return one message, or None."""
+        return self._ask(lambda reader: reader.fetch(message_id))
+
+    def content(self, ref: ContentRef) -> asyncio.Future[bytes]:
+        """Return content whole, its checksum compared."""
+        return self._ask(lambda reader: reader.content(ref))
+
+    def content_file(self, ref: ContentRef) -> str:
+        """Return the path of content that lies in a file."""
+        return content_path(self._database.contents, ref.id)
+
+    async def counts(self) -> dict[str, int]:
+        """Return {"waiting", "ready", "held", "bytes"} as of the last commit."""
+        counts = self._counts
+        return {"waiting": counts.waiting, "ready": counts.ready, "held": counts.held, "bytes": counts.bytes}
+
+    # Records
+
+    def consume(self, name: str, consumer: Consumer) -> None:
+        """Register a view before `start`."""
+        self._views[name] = _View(name, consumer)
+
+    def confirm(self, name: str, number: int, note: bytes = b"") -> None:
+        """Record that a view is done up to `number` inclusive."""
+        self._positions[name] = self._confirmed[name] = (number, note)
+        self._arm()
+
+    def position(self, name: str) -> tuple[int, bytes]:
+        """Return the last confirmed number and note of a view."""
+        return self._positions.get(name, (0, b""))
+
+    def enter(self, records: Sequence[Record]) -> None:
+        """Add records that belong to no change of state."""
+        self._entered += records
+        if len(self._entered) > ENTERED_LIMIT:
+            del self._entered[: len(self._entered) - ENTERED_LIMIT]
+        self._arm()
+
+    async def _replay(self, view: _View) -> None:
+        after, _ = self.position(view.name)
+        while True:
+            rows = await self._ask(functools.partial(Reader.outbox, after=after, limit=REPLAY_ROWS))
+            if not rows:
+                # Nothing can have been committed between this answer and here that `_complete` would not deliver.
+                view.live = True
+                return
+            for first, count, raw_records in rows:
+                try:
+                    records = DECODER.decode(raw_records)
+                except msgspec.DecodeError as error:
+                    self._report(f"records {first} to {first + count - 1} cannot be read", error)
+                else:
+                    start = max(after + 1, first)
+                    self._deliver(view, start, records[start - first :])
+                after = first + count - 1
+
+    def _deliver(self, view: _View, first: int, records: Sequence[Record]) -> None:
+        try:
+            view.consumer(first, records)
+        except Exception as error:  # noqa: BLE001 - a view that fails must not stop the mail
+            self._report(f"view {view.name} failed at record {first}", error)
+
+    def _report(self, message: str, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error})
+
+    # The hand-over, on the loop
+
+    def _submit(self, change: Change) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._changes.append((change, future))
+        if not self._busy and not self._scheduled:
+            self._schedule()
+        return future
+
+    def _ask(self, query: Query) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queries.append((query, future))
+        if not self._busy and not self._scheduled:
+            self._schedule()
+        return future
+
+    def _arm(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(IDLE_COMMIT_S, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._entered or self._confirmed:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Hand over at the end of this turn of the loop: what the turn still asks for goes along."""
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            for _, future in (*self._changes, *self._queries):
+                if not future.done():
+                    future.set_exception(SpoolError("the spool is closed"))
+            return
+        group = _Group(self._changes[:GROUP_LIMIT], self._queries, self._entered, self._confirmed)
+        del self._changes[:GROUP_LIMIT]
+        self._queries = []
+        self._entered = []
+        self._confirmed = {}
+        self._busy = True
+        self._inbox.put(group)
+
+    def _complete(self, group: _Group) -> None:
+        """Deliver the results of a group: the only call back from the thread."""
+        self._busy = False
+        outcome = group.outcome
+        if outcome is None:
+            error = group.error
+            if isinstance(error, SpoolBroken):
+                self._broken = str(error)
+            for _, future in group.changes:
+                if not future.done():
+                    future.set_exception(_own(error))
+        else:
+            self._counts = self._database.tally
+            for (_, future), failure in zip(group.changes, outcome.errors, strict=True):
+                if not future.done():
+                    if failure is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(failure)
+        for (_, asked), (answer, failure) in zip(group.queries, group.answers, strict=True):
+            if not asked.done():
+                if failure is None:
+                    asked.set_result(answer)
+                else:
+                    asked.set_exception(failure)
+        if outcome is None or not outcome.entered:
+            self._entered = [*group.entered, *self._entered][-ENTERED_LIMIT:]
+            self._confirmed = {**group.positions, **self._confirmed}
+        if outcome is not None and outcome.records:
+            for view in self._views.values():
+                if view.live:
+                    self._deliver(view, outcome.first, outcome.records)
+        if self._changes or self._queries:
+            self._schedule()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    # The thread
+
+    def _write(self) -> None:
+        database = self._database
+        while (group := self._inbox.get()) is not None:
+            if group.changes or group.entered or group.positions:
+                try:
+                    group.outcome = database.commit(
+                        [change for change, _ in group.changes], group.entered, group.positions
+                    )
+                except Exception as error:  # noqa: BLE001 - goes to everybody who waits
+                    group.error = error
+            else:
+                group.outcome = Outcome([], entered=True)
+            group.answers = [_answer(database, query) for query, _ in group.queries]
+            self._loop.call_soon_threadsafe(self._complete, group)
+            # The results are out: what has to be copied home delays nobody who waits for them.
+            database.checkpoint()
+
+
+def _answer(database: Database, query: Query) -> tuple[Any, Exception | None]:
+    try:
+        database.check()
+        return query(database.reader), None
+    except SpoolError as error:
+        return None, error
+    except (apsw.Error, OSError) as error:
+        return None, SpoolError(f"reading the spool failed: {error}")
+
+
+def _own(error: Exception | None) -> Exception:
+    """Return an exception of its own for each waiter: a shared one would gather everybody's traceback."""
+    if isinstance(error, SpoolError):
+        return type(error)(str(error))
+    return SpoolError(f"{type(error).__name__}: {error}")
