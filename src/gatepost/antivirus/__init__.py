@@ -1,1 +1,4 @@
-"""Empty until filled."""
+"""Anti-virus: engines, unpacking, and the stage that walks a message and reports the status of every object.
+
+Runs in the filter process. Reports facts (`model.finding.Analysis`); what is done about them is policy's business.
+"""

@@ -1,0 +1,253 @@
+"""What relay, template and filter say to each other: length-prefixed MessagePack frames, and the checks on answers.
+
+Called by `filter.pool` (relay side), `filter.worker` (filter side) and `filter.template`. Sans-I/O: bytes in, values
+out. A filter has read hostile bytes, so nothing it says is believed: every frame is decoded against a closed union
+with fixed limits and every range is checked against the content. Whatever does not fit raises `HostileAnswer`, which
+counts as a crash of the filter.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+
+from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
+
+FRAME_HEADER = struct.Struct(">I")
+HEADER_SIZE = FRAME_HEADER.size
+
+CONTROL_FRAME_LIMIT = 64 * 1024
+"""Bytes of a frame between pool and template: these hold a few numbers and a sentence."""
+JOB_FRAME_LIMIT = 1024 * 1024
+"""Bytes of a job: inline content (settings.INLINE_LIMIT) and options, with room to grow."""
+ANSWER_OVERHEAD = 8 * 1024 * 1024
+"""Bytes of an answer beside cured content: OBJECT_LIMIT objects with their names and ranges."""
+OBJECT_LIMIT = 20_000
+"""Objects in one answer: above the part limit of the MIME tree plus the members a scan lists."""
+FINDING_LIMIT = 1_000
+FIELD_LIMIT = 1_000
+"""Ranges of Content-* fields of one part: duplicates are listed too."""
+NAME_LIMIT = 1_024
+"""Characters of a file name or content type."""
+TEXT_LIMIT = 2_048
+"""Characters of a threat name or an evidence sentence."""
+CURED_OVERHEAD = 64 * 1024
+"""Bytes by which cured content may exceed the content it came from."""
+WALL_LIMIT = 32
+"""Missing walls named in a sandbox report."""
+
+
+class HostileAnswer(Exception):  # noqa: N818 - what the other side did, not a failure of ours
+    """A filter (or what speaks in its place) said something that no sound filter says."""
+
+
+class Job(msgspec.Struct, frozen=True, array_like=True, tag="job"):
+    """Inspect this. `content` None: it comes as the descriptor sent with the frame, `size` bytes from its start."""
+
+    id: str
+    size: int
+    options: ScanOptions
+    content: bytes | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
+    """First word of a filter: it stands behind its walls and takes jobs."""
+
+    pid: int
+    missing: tuple[str, ...] = ()
+    """Walls this kernel could not give it, each with the reason."""
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
+    """The job `id` is done."""
+
+    id: str
+    analysis: Analysis
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
+    """The job `id` raised: the filter ends after this word, the job counts as a crash."""
+
+    id: str
+    reason: str
+
+
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
+    """Last word: quota or idle time reached. A job sent meanwhile was not looked at and is nobody's fault."""
+
+    reason: str = ""
+
+
+class StartFilter(msgspec.Struct, frozen=True, array_like=True, tag="start"):
+    """Pool to template: fork one filter."""
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """Template to pool, first: who it is."""
+
+    generation: int
+    pid: int
+
+
+class Started(msgspec.Struct, frozen=True, array_like=True, tag="started"):
+    """Template to pool: a filter runs. With the frame come two descriptors: the socket to it, and its pidfd."""
+
+    pid: int
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """Template to pool: no filter now, and why."""
+
+    reason: str
+
+
+_Word = TypeVar("_Word")
+
+FromFilter = Ready | Answer | Failure | Leaving
+FromTemplate = Hello | Started | Refused
+
+_ENCODER = msgspec.msgpack.Encoder()
+_JOBS = msgspec.msgpack.Decoder(Job)
+_FROM_FILTER: msgspec.msgpack.Decoder[FromFilter] = msgspec.msgpack.Decoder(FromFilter)
+_TO_TEMPLATE = msgspec.msgpack.Decoder(StartFilter)
+_FROM_TEMPLATE: msgspec.msgpack.Decoder[FromTemplate] = msgspec.msgpack.Decoder(FromTemplate)
+
+
+def build_frame(message: Job | FromFilter | StartFilter | FromTemplate) -> bytes:
+    """Return the message as one frame: four bytes of length (big endian), then MessagePack."""
+    body = _ENCODER.encode(message)
+    return FRAME_HEADER.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into frames. `limit` may be set anew between frames (the answer to a large job is larger)."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._pending = bytearray()
+
+    @property
+    def empty(self) -> bool:
+        """No frame has begun."""
+        return not self._pending
+
+    @property
+    def missing(self) -> int:
+        """Bytes that complete the frame under way; 0 when its length is not known yet."""
+        if len(self._pending) < HEADER_SIZE:
+            return 0
+        return HEADER_SIZE + int(FRAME_HEADER.unpack_from(self._pending)[0]) - len(self._pending)
+
+    def feed(self, chunk: bytes) -> list[bytes | memoryview]:
+        """Take received bytes, return the bodies of the frames they complete. HostileAnswer: a frame over the limit."""
+        if not self._pending and len(chunk) >= HEADER_SIZE:
+            length = FRAME_HEADER.unpack_from(chunk)[0]
+            if length == len(chunk) - HEADER_SIZE and length <= self.limit:
+                return [memoryview(chunk)[HEADER_SIZE:]]
+        self._pending += chunk
+        return list(self._cut())
+
+    def _cut(self) -> Iterator[bytes]:
+        pending = self._pending
+        start = 0
+        while len(pending) - start >= HEADER_SIZE:
+            length = FRAME_HEADER.unpack_from(pending, start)[0]
+            if length > self.limit:
+                raise HostileAnswer(f"frame of {length} bytes, limit {self.limit}")
+            end = start + HEADER_SIZE + length
+            if end > len(pending):
+                break
+            yield bytes(memoryview(pending)[start + HEADER_SIZE : end])
+            start = end
+        del pending[:start]
+
+
+def answer_limit(size: int) -> int:
+    """Return the largest frame a filter may answer with for content of `size` bytes."""
+    return ANSWER_OVERHEAD + size + CURED_OVERHEAD
+
+
+def parse_job(body: bytes | memoryview) -> Job:
+    """Decode a job; HostileAnswer when it is none."""
+    return _decode(_JOBS, body)
+
+
+def parse_from_filter(body: bytes | memoryview) -> FromFilter:
+    """Decode what a filter said; HostileAnswer when it is nothing a filter says. Answers need `check_analysis` too."""
+    word = _decode(_FROM_FILTER, body)
+    if isinstance(word, Ready) and (len(word.missing) > WALL_LIMIT or any(len(t) > TEXT_LIMIT for t in word.missing)):
+        raise HostileAnswer("sandbox report over its limits")
+    return word
+
+
+def parse_to_template(body: bytes | memoryview) -> StartFilter:
+    """Decode a pool's request; HostileAnswer when it is none."""
+    return _decode(_TO_TEMPLATE, body)
+
+
+def parse_from_template(body: bytes | memoryview) -> FromTemplate:
+    """Decode a template's word; HostileAnswer when it is none."""
+    return _decode(_FROM_TEMPLATE, body)
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[_Word]", body: bytes | memoryview) -> _Word:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise HostileAnswer(f"frame does not decode: {error}"[:TEXT_LIMIT]) from None
+
+
+def check_analysis(analysis: Analysis, size: int) -> None:
+    """Raise HostileAnswer unless every number and text of the analysis fits content of `size` bytes."""
+    if len(analysis.objects) > OBJECT_LIMIT:
+        raise HostileAnswer(f"{len(analysis.objects)} objects, limit {OBJECT_LIMIT}")
+    if len(analysis.findings) > FINDING_LIMIT:
+        raise HostileAnswer(f"{len(analysis.findings)} findings, limit {FINDING_LIMIT}")
+    if not 0 <= analysis.elapsed_ms < math.inf:
+        raise HostileAnswer("time out of range")
+    cured = 0
+    for index, report in enumerate(analysis.objects):
+        cured += _check_object(report, index, size)
+    if cured > size + CURED_OVERHEAD:
+        raise HostileAnswer(f"{cured} bytes of cured content out of {size}")
+    for finding in analysis.findings:
+        if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
+            raise HostileAnswer("finding over its limits")
+
+
+def _check_object(report: ObjectReport, index: int, size: int) -> int:
+    """Check one object; return the bytes of its cured content."""
+    if not -1 <= report.parent < index:
+        raise HostileAnswer(f"object {index} hangs at {report.parent}")
+    if len(report.name) > NAME_LIMIT or len(report.content_type) > NAME_LIMIT:
+        raise HostileAnswer(f"name of object {index} over its limit")
+    if len(report.threat) > TEXT_LIMIT or len(report.evidence) > TEXT_LIMIT:
+        raise HostileAnswer(f"text of object {index} over its limit")
+    if report.size < 0 or report.siblings < 0 or len(report.fields) > FIELD_LIMIT:
+        raise HostileAnswer(f"number of object {index} out of range")
+    whole, body, delimiter = report.whole, report.body, report.delimiter
+    for span in (whole, body, delimiter):
+        if not 0 <= span.start <= span.end <= size:
+            raise HostileAnswer(f"range of object {index} outside the content")
+    if report.kind is ObjectKind.MEMBER and (whole.end or body.end or delimiter.end or report.fields):
+        raise HostileAnswer(f"object {index} has a range where it can have none")
+    if body.end and not _within(body, whole):
+        raise HostileAnswer(f"body of object {index} outside of it")
+    if delimiter.end and not _within(whole, delimiter):
+        raise HostileAnswer(f"object {index} outside its delimiters")
+    last = whole.start
+    for field in report.fields:
+        if not last <= field.start <= field.end <= whole.end:
+            raise HostileAnswer(f"fields of object {index} out of order")
+        last = field.end
+    if (report.cured is not None) != (report.status is ObjectStatus.DISINFECTED):
+        raise HostileAnswer(f"object {index}: cured content and status disagree")
+    if report.delete and report.status is not ObjectStatus.INFECTED:
+        raise HostileAnswer(f"object {index}: removal demanded without an infection")
+    return 0 if report.cured is None else len(report.cured)
+
+
+def _within(inner: Span, outer: Span) -> bool:
+    return outer.start <= inner.start and inner.end <= outer.end

@@ -1,0 +1,156 @@
+"""The walls a filter puts around itself before it reads the first hostile byte.
+
+Called by `filter.template`: `prepare` once in the template (everything that must be imported or opened), `enter` in
+each forked child. Order (docs/filter.md): descriptors, resource limits, user, parent-death signal, no_new_privs,
+Landlock, seccomp; threads only afterwards. A wall the kernel does not have is named in the returned report, never
+passed over in silence.
+"""
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable
+
+import landlock
+import msgspec
+
+try:  # the library loads libseccomp when imported, and some systems have none
+    import pyseccomp
+except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
+    pyseccomp = None
+
+OPEN_FILES = 64
+"""Descriptors a filter may have: its socket, one content, stderr; an engine's own few."""
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+CLONE_THREAD = 0x10000
+
+ALLOWED_CALLS = (
+    "read readv pread64 preadv recvfrom recvmsg write writev sendto sendmsg close shutdown lseek fstat fcntl dup "
+    "poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 pipe2 "
+    "brk mmap munmap mremap mprotect madvise memfd_create ftruncate "
+    "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait sigaltstack restart_syscall setitimer getitimer alarm "
+    "timer_create timer_settime timer_delete "
+    "futex futex_waitv set_robust_list get_robust_list rseq set_tid_address membarrier sched_yield "
+    "sched_getaffinity sched_getparam sched_getscheduler "
+    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage getrlimit setrlimit "
+    "getpid gettid getppid getuid geteuid getgid getegid getcpu sysinfo uname arch_prctl getrandom exit exit_group"
+).split()
+"""What computing on bytes already in hand needs. Everything else answers EPERM: files, sockets, processes, signals,
+modes and owners, tracing, mounts, keys, modules, bpf, io_uring."""
+
+
+class Walls(msgspec.Struct, frozen=True):
+    """What `enter` is to build."""
+
+    memory_bytes: int
+    uid: int
+    gid: int
+
+
+class SandboxReport(msgspec.Struct, frozen=True):
+    """Walls that could not be built, each with the reason; empty when all stand."""
+
+    missing: tuple[str, ...] = ()
+
+
+def prepare() -> None:
+    """Load, in the template, what `enter` needs: afterwards no file can be opened for it."""
+    _prctl()
+    landlock.landlock_abi_version()
+    if pyseccomp is not None:
+        _build_filter()
+
+
+def enter(walls: Walls, keep: frozenset[int], parent: int) -> SandboxReport:
+    """Wall in the calling process, which must be single-threaded. `parent`: its end ends the process.
+
+    OSError: a wall every supported kernel has (limits, user, no_new_privs) could not be built.
+    """
+    _close_descriptors(keep)
+    _limit_resources(walls)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(walls.gid, walls.gid, walls.gid)
+        os.setresuid(walls.uid, walls.uid, walls.uid)
+    prctl = _prctl()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+    if os.getppid() != parent:
+        raise OSError(errno.ESRCH, "the template has gone")
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    missing = [reason for reason in (_enter_landlock(), _enter_seccomp()) if reason]
+    return SandboxReport(tuple(missing))
+
+
+def _close_descriptors(keep: frozenset[int]) -> None:
+    for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+        if fd not in keep:
+            try:
+                os.close(fd)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # the descriptor of the listing itself is closed already
+                    raise
+
+
+def _limit_resources(walls: Walls) -> None:
+    """Memory, descriptors, no file growth, no core. Processes are the system-call filter's matter: RLIMIT_NPROC
+    counts all processes and threads of a user, relays included, and so bounds the wrong thing.
+    """
+    for limit, value in (
+        (resource.RLIMIT_AS, walls.memory_bytes),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def _prctl() -> Callable[[int, int], None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(option: int, value: int) -> None:
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+    return call
+
+
+def _enter_landlock() -> str:
+    """Take away all file access: a rule set that handles everything and allows nothing."""
+    try:
+        if landlock.landlock_abi_version() < 1:
+            return "landlock: not in this kernel"
+        landlock.Ruleset().apply()
+    except (landlock.LandlockError, OSError) as error:
+        return f"landlock: {error or type(error).__name__}"
+    return ""
+
+
+def _enter_seccomp() -> str:
+    if pyseccomp is None:
+        return "seccomp: libseccomp is not installed"
+    try:
+        _build_filter().load()
+    except (OSError, RuntimeError) as error:
+        return f"seccomp: {error}"
+    return ""
+
+
+def _build_filter() -> "pyseccomp.SyscallFilter":
+    calls = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    for name in ALLOWED_CALLS:
+        try:
+            calls.add_rule(pyseccomp.ALLOW, name)
+        except OSError:  # a call this machine's library does not know cannot be allowed; it stays refused
+            continue
+    threads = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD)
+    calls.add_rule(pyseccomp.ALLOW, "clone", threads)
+    calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: make libc fall back to clone
+    itself = pyseccomp.Arg(0, pyseccomp.EQ, 0)
+    calls.add_rule(pyseccomp.ALLOW, "prlimit64", itself)
+    return calls

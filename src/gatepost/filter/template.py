@@ -1,0 +1,252 @@
+"""The warm template: `python -m gatepost.filter.template --socket PATH`, one process started by the master.
+
+It loads engines, rules and codecs once and forks filters that share its memory. Relays connect to its socket and ask;
+they get a socket to the new filter and its pidfd. Standard input is the line to the master: first one line of JSON
+(`FilterSettings`), then nothing until its end, which ends the template. Standard output gets one line, `ready`, when
+the socket listens. SIGTERM: no more forks, connections closed, ends when its last filter has (a second one: at once).
+
+Promises: single-threaded (checked before every fork), never more than `maximum` filters, filters die with it
+(parent-death signal), and it runs no scan with a timeout (a timer thread would not exist in the children).
+"""
+
+import argparse
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatepost.antivirus.engine import Engine
+from gatepost.antivirus.stage import inspect, load_engines, warm_up
+from gatepost.filter import sandbox
+from gatepost.filter.dialogue import (
+    CONTROL_FRAME_LIMIT,
+    Failure,
+    FrameReader,
+    Hello,
+    HostileAnswer,
+    Refused,
+    Started,
+    build_frame,
+    parse_to_template,
+)
+from gatepost.filter.settings import FilterSettings
+from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve
+from gatepost.model.finding import Analysis, ScanOptions
+
+SETTINGS_LIMIT = 64 * 1024
+"""Bytes of the settings line."""
+BACKLOG = 64
+"""Relays that may be connecting at one moment."""
+FILTER_SOCKET = 3
+"""Descriptor number of a filter's socket: the lowest after the standard ones."""
+_EXIT_CRASH = 70
+
+
+class Template:
+    """State of the template process: its listening socket, its relays, its children."""
+
+    def __init__(self, settings: FilterSettings, path: Path, engines: Sequence[Engine]) -> None:
+        self._settings = settings
+        self._path = path
+        self._engines = tuple(engines)
+        self._selector = selectors.DefaultSelector()
+        self._readers: dict[socket.socket, FrameReader] = {}
+        self._children: set[int] = set()
+        self._draining = False
+        self._ended = False
+        self._listener = _listen(path)
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self, lifeline: int) -> None:
+        """Serve until the master has gone, or until SIGTERM and the last filter's end."""
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._selector.register(lifeline, selectors.EVENT_READ)
+        while not self._ended:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj == self._wake:
+                    self._take_signals()
+                elif key.fileobj == lifeline:
+                    self._ended = self._ended or not os.read(lifeline, SETTINGS_LIMIT)
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._readers:
+                    self._take_request(key.fileobj)
+            if self._draining and not self._children:
+                return
+
+    def _take_signals(self) -> None:
+        numbers = os.read(self._wake, 4096)
+        if signal.SIGTERM in numbers:
+            self._ended = self._draining
+            self._drain()
+        with contextlib.suppress(ChildProcessError):
+            while self._children:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                self._children.discard(pid)
+
+    def _drain(self) -> None:
+        """Stop forking. Closing the connections tells the relays to look for a newer template."""
+        if self._draining:
+            return
+        self._draining = True
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        for connection in list(self._readers):
+            self._drop(connection)
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        self._readers[connection] = FrameReader(CONTROL_FRAME_LIMIT)
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._tell(connection, build_frame(Hello(self._settings.generation, os.getpid())))
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        del self._readers[connection]
+        connection.close()
+
+    def _take_request(self, connection: socket.socket) -> None:
+        try:
+            chunk = connection.recv(CONTROL_FRAME_LIMIT)
+            requests = [parse_to_template(body) for body in self._readers[connection].feed(chunk)]
+        except (ConnectionError, HostileAnswer):
+            self._drop(connection)
+            return
+        if not chunk:
+            self._drop(connection)
+        for _ in requests:
+            if connection in self._readers:
+                self._start(connection)
+
+    def _start(self, connection: socket.socket) -> None:
+        if len(self._children) >= self._settings.maximum:
+            self._tell(connection, build_frame(Refused(f"{len(self._children)} filters run already")))
+            return
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            pid = self._fork(theirs)
+        except OSError as error:
+            self._tell(connection, build_frame(Refused(f"no new process: {error}")))
+            return
+        theirs.close()
+        self._children.add(pid)
+        pidfd = os.pidfd_open(pid)
+        try:
+            self._tell(connection, build_frame(Started(pid)), (ours.fileno(), pidfd))
+        finally:
+            ours.close()
+            os.close(pidfd)
+
+    def _tell(self, connection: socket.socket, frame: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """Send to a relay; one that does not read its few bytes is dropped, and the filter with it."""
+        try:
+            if socket.send_fds(connection, [frame], list(descriptors), socket.MSG_DONTWAIT) != len(frame):
+                self._drop(connection)
+        except OSError:
+            self._drop(connection)
+
+    def _fork(self, sock: socket.socket) -> int:
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            raise RuntimeError(f"the template has {threads} threads: a fork would lose locks they hold")
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = _EXIT_CRASH
+        try:
+            self._become_filter(sock, parent)
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the template's loop
+            # Last words go to the relay: standard error may be a file, which the limits no longer let it write.
+            with contextlib.suppress(OSError):
+                os.write(FILTER_SOCKET, build_frame(Failure("", f"{type(error).__name__}: {error}"[:REASON_LIMIT])))
+        finally:
+            os._exit(code)
+
+    def _become_filter(self, sock: socket.socket, parent: int) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(sock.detach(), FILTER_SOCKET)
+        settings = self._settings
+        quota = Quota(settings.quota, settings.quota_random, settings.idle_s)
+        own = open_socket(FILTER_SOCKET, quota)
+        walls = sandbox.Walls(settings.memory_bytes, settings.uid, settings.gid)
+        report = sandbox.enter(walls, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
+        engines = self._engines
+
+        def inspector(content: bytes, options: ScanOptions, deadline: float) -> Analysis:
+            return inspect(content, options, engines, deadline)
+
+        serve(own, inspector, quota, report)
+
+
+def _listen(path: Path) -> socket.socket:
+    """Bind under a temporary name, listen, then take the name over: nobody ever meets a socket that refuses."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(temporary))
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    temporary.rename(path)
+    return listener
+
+
+def _read_settings(lifeline: int) -> FilterSettings:
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(lifeline, SETTINGS_LIMIT)
+        line += chunk
+        if not chunk or len(line) > SETTINGS_LIMIT:
+            raise SystemExit("gatepost filter template: no settings on standard input")
+    return msgspec.json.decode(line, type=FilterSettings)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the template process."""
+    parser = argparse.ArgumentParser(prog="gatepost.filter.template", description="Warm template of the filters.")
+    parser.add_argument("--socket", type=Path, required=True, help="where relays ask for filters")
+    path: Path = parser.parse_args(arguments).socket
+    lifeline = os.dup(0)
+    settings = _read_settings(lifeline)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    engines = load_engines(settings.engines)
+    warm_up(engines)
+    sandbox.prepare()
+    template = Template(settings, path, engines)
+    gc.collect()
+    gc.freeze()
+    if threading.active_count() != 1:
+        raise SystemExit("gatepost filter template: an engine started a thread while loading")
+    print("ready", flush=True)
+    os.dup2(null, 1)
+    os.close(null)
+    template.run(lifeline)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        sys.stderr.flush()
