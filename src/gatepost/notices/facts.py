@@ -113,7 +113,7 @@ def gather_object_facts(analysis: Analysis, verdict: Verdict) -> tuple[ObjectFac
             content_type=analysis.objects[decision.index].content_type if decision.index >= 0 else "",
             status=decision.status,
             action=decision.action,
-            threats=tuple(threats[decision.index]) if decision.index >= 0 else (),
+            threats=tuple(threats[decision.index]) if decision.index >= 0 else tuple(filter(None, (decision.threat,))),
         )
         for decision in verdict.decisions
     )

@@ -43,6 +43,10 @@ class TemplateError(Exception):
         super().__init__(f"{name or 'template'}:{first.line}:{first.column}: {first.what}{more}")
 
 
+class UnreadableTemplateError(TemplateError):
+    """A template file that is missing or cannot be read."""
+
+
 class MacroNode(msgspec.Struct, frozen=True):
     """`%NAME%`."""
 
@@ -324,7 +328,7 @@ class _Reader:
 def parse_tree(raw: bytes) -> Tree:
     """Read a template from its bytes (UTF-8, any line ends). Raises TemplateError with every fault."""
     if len(raw) > SIZE_LIMIT:
-        what = f"the template has {len(raw)} bytes; {SIZE_LIMIT} are allowed"
+        what = f"the template is larger than the {SIZE_LIMIT} bytes allowed"
         raise TemplateError((TemplateProblem(1, 1, what),))
     try:
         text = raw.decode("utf-8-sig")

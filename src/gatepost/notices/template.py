@@ -7,13 +7,13 @@ other control characters than TAB, and can be encoded as UTF-8.
 """
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gatepost.config.masks import compile_mask
 from gatepost.notices.grammar import (
     SIZE_LIMIT,
     VALUE_LIMIT,
@@ -24,6 +24,7 @@ from gatepost.notices.grammar import (
     TemplateError,
     TemplateProblem,
     Tree,
+    UnreadableTemplateError,
     parse_tree,
 )
 from gatepost.notices.text import clean_text
@@ -80,17 +81,15 @@ def parse_template(raw: bytes, name: str = "") -> Template:
 
 
 def load_template(path: Path) -> Template:
-    """Read and parse a template file. TemplateError when it is missing, unreadable or faulty (F-NOTI-09)."""
+    """Read and parse a template file (F-NOTI-09). TemplateError when it is faulty, UnreadableTemplateError (one of
+    them too) when it is missing or cannot be read.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(SIZE_LIMIT + 1)
-            size = max(len(raw), path.stat().st_size)
     except OSError as fault:
         what = f"cannot be read: {fault.strerror}"
-        raise TemplateError((TemplateProblem(1, 1, what),), str(path)) from fault
-    if len(raw) > SIZE_LIMIT:
-        what = f"the template has {size} bytes; {SIZE_LIMIT} are allowed"
-        raise TemplateError((TemplateProblem(1, 1, what),), str(path))
+        raise UnreadableTemplateError((TemplateProblem(1, 1, what),), str(path)) from fault
     return parse_template(raw, str(path))
 
 
@@ -176,10 +175,10 @@ class _Writer:
         return _text_of(values[-1]) if values else ""
 
     def _repeat(self, node: ForNode) -> None:
-        mask = _compile_mask(node.mask)
+        mask = _compiled(node.mask)
         for value in self._find(node.name):
             self._count_step()
-            if (mask.match(_text_of(value)) is None) == node.negated:
+            if (mask.fullmatch(_text_of(value).lower()) is None) == node.negated:
                 inner = dict(value.macros) if isinstance(value, Item) else {}
                 inner[node.name] = (value,)
                 self.frames.append(_Frame(inner))
@@ -191,17 +190,4 @@ def _text_of(value: str | Item) -> str:
     return clean_text(value if isinstance(value, str) else value.text, VALUE_LIMIT)
 
 
-@functools.lru_cache(maxsize=256)
-def _compile_mask(mask: str) -> re.Pattern[str]:
-    """Return the pattern of a mask: `*` any run, `?` one character, in either case.
-
-    Each piece between stars is taken at its first place and never tried again (atomic groups), which is right for
-    this kind of mask and keeps a value of many near-matches from costing more than its length.
-    """
-    first, *rest = [re.escape(piece).replace(r"\?", ".") for piece in re.sub(r"\*+", "*", mask).split("*")]
-    if not rest:
-        return re.compile(rf"{first}\Z", re.IGNORECASE | re.DOTALL)
-    *middle, last = rest
-    return re.compile(
-        first + "".join(f"(?>.*?{piece})" for piece in middle) + rf".*{last}\Z", re.IGNORECASE | re.DOTALL
-    )
+_compiled = functools.lru_cache(maxsize=256)(compile_mask)

@@ -1,0 +1,58 @@
+"""`gatepost template check FILE…`: examine templates before they are put to use (row F-NOTI-10).
+
+Every finding is one line, `FILE:LINE:COL: error|warning: text`. Exit codes: 0 correct, 1 wrong options, 2 a file could
+not be read, 3 a file has a syntax error (which counts more than 2).
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from gatepost.notices.facts import KNOWN_MACROS
+from gatepost.notices.grammar import TemplateError, UnreadableTemplateError
+from gatepost.notices.template import load_template
+
+CORRECT = 0
+WRONG_OPTIONS = 1
+UNREADABLE = 2
+SYNTAX_ERROR = 3
+
+app = App(name="template", help="Templates of notifications, placeholders and delivery reports.")
+
+_KNOWN = frozenset(KNOWN_MACROS)
+
+
+@app.command
+def check(*files: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Check template files and report every finding as FILE:LINE:COL: error|warning: text.
+
+    Exit codes: 0 correct (warnings allowed), 1 wrong options, 2 unreadable file, 3 syntax error.
+
+    Parameters
+    ----------
+    files
+        The templates to check.
+    """
+    options = [file for file in files if file.startswith("-")]
+    if options or not files:
+        what = f"unknown option {options[0]}" if options else "no file named"
+        print(f"gatepost template check: {what}; usage: gatepost template check FILE...", file=sys.stderr)
+        return WRONG_OPTIONS
+    return max(_check_file(file) for file in files)
+
+
+def _check_file(file: str) -> int:
+    try:
+        template = load_template(Path(file))
+    except TemplateError as fault:
+        for problem in fault.problems:
+            print(f"{file}:{problem.line}:{problem.column}: error: {problem.what}")
+        return UNREADABLE if isinstance(fault, UnreadableTemplateError) else SYNTAX_ERROR
+    warnings = sorted(
+        (*template.tree.warnings, *template.unknown_macros(_KNOWN)), key=lambda problem: (problem.line, problem.column)
+    )
+    for problem in warnings:
+        print(f"{file}:{problem.line}:{problem.column}: warning: {problem.what}")
+    return CORRECT

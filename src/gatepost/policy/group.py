@@ -1,0 +1,189 @@
+"""Groups: whose policy applies to a message (rows F-GRP-01 to F-GRP-05), compiled for use.
+
+Built from the configuration at start and reload; asked for every message by inspection. Promises that every recipient
+falls into exactly one group: the first that matches in the order of the configuration, or the policy, the last.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatepost.config.gateway import Ave
+from gatepost.config.grouping import POLICY_GROUP, Group
+from gatepost.config.masks import MaskSet
+from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanOptions
+from gatepost.model.verdict import ObjectAction
+from gatepost.notices.template import Template, load_template, shipped_template
+
+_TEXT_BODIES = frozenset(("", "text/plain", "text/html"))
+"""Types of the parts people write their text in; without a file name such a part is no attachment."""
+_DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/octet-stream"}
+"""Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file."""
+
+_UNFILTERED = MaskSet(())
+
+
+class ObjectFilter(msgspec.Struct, frozen=True):
+    """The filter by name and by type (rows F-AV-14, F-AV-15). Each half works only where it is configured."""
+
+    names: bool = False
+    """The half by name is active."""
+    types: bool = False
+    """The half by MIME type is active."""
+    include_names: MaskSet = _UNFILTERED
+    exclude_names: MaskSet = _UNFILTERED
+    include_types: MaskSet = _UNFILTERED
+    exclude_types: MaskSet = _UNFILTERED
+
+    @property
+    def active(self) -> bool:
+        """Whether it can filter anything."""
+        return self.names or self.types
+
+    def matches(self, report: ObjectReport) -> bool:
+        """Tell whether an object is filtered. The header block never is; members of archives are not looked at.
+
+        An object without a name goes by the empty name, which only masks such as `*` match; the text of a message is
+        no attachment and so has no name to match.
+        """
+        if report.kind in (ObjectKind.HEADER, ObjectKind.MEMBER):
+            return False
+        name, content_type = report.name, report.content_type
+        if (
+            self.names
+            and (name or report.kind is ObjectKind.BLOCK or content_type not in _TEXT_BODIES)
+            and self.include_names.matches(name)
+            and not self.exclude_names.matches(name)
+        ):
+            return True
+        if not self.types:
+            return False
+        content_type = content_type or _DEFAULT_TYPES[report.kind]
+        return self.include_types.matches(content_type) and not self.exclude_types.matches(content_type)
+
+
+class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done with the mail of one group; every value resolved."""
+
+    name: str
+    senders: MaskSet
+    recipients: MaskSet
+    check: bool
+    """False: nothing is scanned."""
+    scan: ScanOptions
+    filter: ObjectFilter
+    actions: Mapping[ObjectStatus, ObjectAction]
+    """For every status but clean, whose objects pass."""
+    block_message: frozenset[ObjectStatus]
+    """Statuses for which the message is not delivered."""
+    placeholder_template: Template
+
+    @classmethod
+    def from_config(
+        cls, group: Group, ave: Ave, deadline_s: float, *, load: Callable[[Path], Template] = load_template
+    ) -> "GroupPolicy":
+        """Compile a resolved group. `deadline_s` is for the inspection of a whole message.
+
+        TemplateError when its placeholder template is missing or faulty.
+        """
+        return cls(
+            name=group.name,
+            senders=MaskSet(group.senders),
+            recipients=MaskSet(group.recipients),
+            check=group.check,
+            scan=ScanOptions(
+                cure=ave.cure,
+                archives=ave.scan_archives,
+                timeout_s=ave.scan_timeout,
+                archive_depth=ave.max_archive_depth,
+                unpacked_bytes=ave.max_unpacked_size,
+                deadline_s=deadline_s,
+            ),
+            filter=ObjectFilter(
+                names=group.filters_names,
+                types=group.filters_types,
+                include_names=MaskSet(group.include_by_name),
+                exclude_names=MaskSet(group.exclude_by_name),
+                include_types=MaskSet(group.include_by_mime),
+                exclude_types=MaskSet(group.exclude_by_mime),
+            ),
+            actions={
+                ObjectStatus.DISINFECTED: group.action_disinfected,
+                ObjectStatus.INFECTED: group.action_infected,
+                ObjectStatus.SUSPICIOUS: group.action_suspicious,
+                ObjectStatus.PROTECTED: group.action_protected,
+                ObjectStatus.ERROR: group.action_error,
+                ObjectStatus.FILTERED: group.action_filtered,
+            },
+            block_message=frozenset(group.block_message),
+            placeholder_template=(
+                load(Path(group.placeholder_template))
+                if group.placeholder_template
+                else shipped_template("placeholder")
+            ),
+        )
+
+
+class GroupTable:
+    """All groups in their order."""
+
+    def __init__(self, groups: Sequence[GroupPolicy]) -> None:
+        """Take at least the policy, which is the last and matches everything. ValueError when it does not."""
+        if not groups or not (groups[-1].senders.matches_everything and groups[-1].recipients.matches_everything):
+            raise ValueError(f"the last group must match everything, as {POLICY_GROUP} does")
+        self.groups = tuple(groups)
+
+    @classmethod
+    def from_config(cls, groups: Iterable[Group], ave: Ave, deadline_s: float) -> "GroupTable":
+        """Compile `Config.groups`. Raises TemplateError; a template used by several groups is read once."""
+        loaded: dict[Path, Template] = {}
+
+        def load(path: Path) -> Template:
+            if path not in loaded:
+                loaded[path] = load_template(path)
+            return loaded[path]
+
+        return cls([GroupPolicy.from_config(group, ave, deadline_s, load=load) for group in groups])
+
+    def resolve(self, sender: str, recipient: str) -> GroupPolicy:
+        """Return the group of a pair of envelope addresses; the null sender is ""."""
+        for group in self.groups:
+            if group.recipients.matches(recipient) and group.senders.matches(sender):
+                return group
+        return self.groups[-1]
+
+    def partition(self, sender: str, recipients: Sequence[str]) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
+        """Return the groups of one message with the indices of their recipients, in order of first appearance.
+
+        Linear in recipients times the groups the sender belongs to.
+        """
+        candidates = [group for group in self.groups if group.senders.matches(sender)]
+        if candidates[0].recipients.matches_everything:
+            return [(candidates[0], tuple(range(len(recipients))))]
+        found: dict[int, list[int]] = {}
+        for index, recipient in enumerate(recipients):
+            place = next(place for place, group in enumerate(candidates) if group.recipients.matches(recipient))
+            found.setdefault(place, []).append(index)
+        return [(candidates[place], tuple(indices)) for place, indices in found.items()]
+
+
+def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
+    """Return what one inspection for all these groups must do, None when none of them scans.
+
+    The union: what any group asks for is looked at, under the widest limits. `policy.decide` narrows it again.
+    """
+    wanted = [group.scan for group in groups if group.check]
+    if not wanted:
+        return None
+    if all(options == wanted[0] for options in wanted):
+        return wanted[0]
+    return ScanOptions(
+        cure=any(options.cure for options in wanted),
+        archives=any(options.archives for options in wanted),
+        timeout_s=0.0 if any(not o.timeout_s for o in wanted) else max(o.timeout_s for o in wanted),
+        archive_depth=max(options.archive_depth for options in wanted),
+        unpacked_bytes=max(options.unpacked_bytes for options in wanted),
+        archive_members=max(options.archive_members for options in wanted),
+        deadline_s=max(options.deadline_s for options in wanted),
+    )
