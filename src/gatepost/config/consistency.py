@@ -1,0 +1,94 @@
+"""Rules between parameters, checked when each one by itself is right."""
+
+from gatepost.config.collect import Collected
+from gatepost.config.problem import Severity
+from gatepost.config.schema import Config
+from gatepost.config.units import format_size, format_time
+
+
+def check_consistency(config: Config, collected: Collected) -> None:
+    """Note in `collected` what does not fit together."""
+    times, limits, pool, network = config.timeouts, config.limits, config.filter, config.network
+    if times.maximal_backoff_time < times.minimal_backoff_time:
+        collected.note(
+            Severity.ERROR,
+            "timeouts",
+            "maximal_backoff_time",
+            f"{format_time(times.maximal_backoff_time)} is less than minimal_backoff_time "
+            f"({format_time(times.minimal_backoff_time)})",
+            mend="Raise it, or lower minimal_backoff_time",
+        )
+    lives = (
+        ("resolve", "unreachable_ttl", config.resolve.unreachable_ttl),
+        ("timeouts", "unreachable_cache_refresh_period", times.unreachable_cache_refresh_period),
+    )
+    for section, name, life in lives:
+        if life >= times.minimal_backoff_time:
+            collected.note(
+                Severity.WARNING,
+                section,
+                name,
+                f"{format_time(life)} is not below minimal_backoff_time ({format_time(times.minimal_backoff_time)}): "
+                "every retry would find its host still marked unreachable",
+                mend="Lower it",
+            )
+    if times.maximal_queue_lifetime <= times.minimal_backoff_time:
+        collected.note(
+            Severity.WARNING,
+            "timeouts",
+            "maximal_queue_lifetime",
+            "mail is given up before its first retry",
+            mend="Raise it, or lower minimal_backoff_time",
+        )
+    if limits.maximal_incoming_session_size < limits.maximal_incoming_message_size:
+        collected.note(
+            Severity.WARNING,
+            "limits",
+            "maximal_incoming_session_size",
+            f"{format_size(limits.maximal_incoming_session_size)} is less than one message may have "
+            f"({format_size(limits.maximal_incoming_message_size)})",
+            mend="Raise it",
+        )
+    if pool.server_max_filters:
+        for name, value in (
+            ("server_start_filters", pool.server_start_filters),
+            ("server_spare_filters", pool.server_spare_filters),
+        ):
+            if value > pool.server_max_filters:
+                collected.note(
+                    Severity.ERROR,
+                    "filter",
+                    name,
+                    f"{value} is more than server_max_filters ({pool.server_max_filters})",
+                    mend="Lower it",
+                )
+    if bool(network.tls_cert) != bool(network.tls_key):
+        name = "tls_key" if network.tls_cert else "tls_cert"
+        collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
+    _check_relaying(config, collected)
+
+
+def _check_relaying(config: Config, collected: Collected) -> None:
+    rules = config.relay_rules
+    # With any rule, what matches none is refused; so only a missing table or an open rule makes an open relay.
+    if not config.access.relay_rule:
+        collected.note(
+            Severity.WARNING,
+            "access",
+            "relay_rule",
+            "no relay rule: anybody may send to anywhere through this gateway",
+            mend="End with 'deny from any to *' after rules that allow your networks and your domains",
+        )
+        return
+    for rule in rules:
+        everybody = "any" in rule.clients and "*" in rule.recipients
+        if everybody and rule.allow:
+            collected.note(
+                Severity.WARNING,
+                "access",
+                "relay_rule",
+                "'allow from any to *' makes this gateway an open relay",
+                mend="Allow only your networks, and everybody only to your domains",
+            )
+        if everybody:
+            return

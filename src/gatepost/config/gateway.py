@@ -1,0 +1,409 @@
+"""Sections of the gateway: paths, locale, access, anti-virus, routing, limits, network, options.
+
+Struct fields are the parameters (see `gatepost.config.parameter`); defaults are the documented ones.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from gatepost.config.parameter import (
+    LATER,
+    MIDDLE,
+    WIDE_COUNT,
+    Item,
+    Required,
+    choice,
+    count,
+    duration,
+    flag,
+    listing,
+    path,
+    size,
+    text,
+)
+from gatepost.config.units import Unit
+
+Texts = tuple[str, ...]
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """Directories."""
+
+    bases_path: Annotated[
+        str,
+        path("BasesPath", "anti-virus database directory", required=Required.INI, built=False, derived="{state}/bases"),
+    ] = ""
+    license_path: Annotated[
+        str,
+        path("LicensePath", "licence-key directory", required=Required.INI, built=False, derived="{state}/licence"),
+    ] = ""
+    as_bases_path: Annotated[
+        str,
+        path(
+            "ASBasesPath",
+            "anti-spam database directory",
+            generations="M55 M56",
+            built=False,
+            derived="{state}/as-bases",
+        ),
+    ] = ""
+    queue_path: Annotated[str, path("QueuePath", "working queue", required=Required.INI, derived="{state}/queue")] = ""
+    control_path: Annotated[
+        str,
+        path(
+            "ControlPath",
+            "directory polled for control files",
+            required=Required.INI,
+            built=False,
+            derived="{state}/control",
+        ),
+    ] = ""
+    incoming_archive_path: Annotated[
+        str, path("IncomingArchivePath", "archive of accepted messages; empty = off", built=False)
+    ] = ""
+    outgoing_archive_path: Annotated[
+        str,
+        path("OutgoingArchivePath", "archive of sent, blocked and generated messages; empty = off", built=False),
+    ] = ""
+
+
+class Locale(msgspec.Struct, frozen=True, kw_only=True):
+    """How dates and times look in logs and reports."""
+
+    date_format: Annotated[str, text("DateFormat", "date, strftime form")] = "%d/%m/%y"
+    time_format: Annotated[str, text("TimeFormat", "time, strftime form")] = "%H:%M:%S"
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may use the gateway for what."""
+
+    relay_rule: Annotated[
+        Texts,
+        listing(
+            "RelayRule",
+            Item.RELAY_RULE,
+            "who may send to whom; first match decides, none = deny when there is any rule",
+            generations="G50 G55 M55 M56",
+            aliases=("Rule",),
+        ),
+    ] = ()
+    connect_rule: Annotated[
+        Texts,
+        listing("ConnectRule", Item.CONNECT_RULE, "rules on facts of the connection", generations=LATER, built=False),
+    ] = ()
+    helo_rule: Annotated[
+        Texts, listing("HeloRule", Item.HELO_RULE, "rules on the HELO name", generations=LATER, built=False)
+    ] = ()
+    mailfrom_rule: Annotated[
+        Texts,
+        listing("MailfromRule", Item.MAILFROM_RULE, "rules on the sender's domain", generations=LATER, built=False),
+    ] = ()
+    dns_black_list: Annotated[
+        Texts,
+        listing(
+            "DNSBlackList",
+            Item.HOSTNAME,
+            "DNSBL zones that `in_dnsbl` and `out_dnsbl` ask",
+            generations=LATER,
+            built=False,
+        ),
+    ] = ()
+    deny_unresolved_connect: Annotated[
+        bool,
+        flag(
+            "DenyUnresolvedConnect",
+            "refuse clients without a name in DNS; read as connect_rule `deny from no_name to *`",
+            generations="G50",
+            shown=False,
+        ),
+    ] = False
+    deny_unresolved_mailfrom: Annotated[
+        bool,
+        flag(
+            "DenyUnresolvedMailfrom",
+            "refuse sender domains without an address; read as mailfrom_rule `allow from has_mx to *`, "
+            "`deny from no_ip to *`",
+            generations="G50",
+            shown=False,
+        ),
+    ] = False
+
+
+class Ave(msgspec.Struct, frozen=True, kw_only=True):
+    """The anti-virus module."""
+
+    cure: Annotated[bool, flag("Cure", "disinfect infected objects", generations=MIDDLE)] = False
+    scan_archives: Annotated[bool, flag("ScanArchives", "look inside archives", generations=MIDDLE)] = True
+    scan_mail_bases: Annotated[
+        bool, flag("ScanMailBases", "look inside mail databases", generations=MIDDLE, built=False)
+    ] = True
+    scan_packed: Annotated[bool, flag("ScanPacked", "unpack packed executables", built=False)] = True
+    scan_timeout: Annotated[
+        float,
+        duration(
+            "ScanTimeout",
+            0,
+            3600,
+            "time for one object, then status error; 0 = no limit",
+            generations="G50 G55 M55 M56",
+        ),
+    ] = 0.0
+    max_archive_depth: Annotated[int, count("MaxArchiveDepth", 1, 64, "nesting limit; beyond it status error")] = 16
+    max_unpacked_size: Annotated[
+        int, size("MaxUnpackedSize", 1, 4096, "most bytes unpacked from one object; beyond it error", unit=Unit.MB)
+    ] = 512 * 1024**2
+    use_clean_cache: Annotated[
+        bool,
+        flag(
+            "UseCleanCache",
+            "remember objects already found clean",
+            generations=MIDDLE,
+            aliases=("UseIChecker",),
+            built=False,
+        ),
+    ] = True
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True):
+    """Routing. In TOML, `[[route]]` says the same with room for more."""
+
+    forward_route: Annotated[
+        Texts,
+        listing(
+            "ForwardRoute",
+            Item.ROUTE,
+            "recipient mask and next hop; first match decides, none = the MX of the recipient's domain",
+            shown=False,
+        ),
+    ] = ()
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on what comes in and goes out."""
+
+    antiviral_sessions: Annotated[
+        int,
+        count(
+            "AntiviralSessions",
+            10,
+            1024,
+            "objects scanned at the same time",
+            generations=MIDDLE,
+            wide_high=WIDE_COUNT,
+            built=False,
+        ),
+    ] = 10
+    incoming_sessions: Annotated[
+        int,
+        count("IncomingSessions", 1, 1024, "open incoming sessions", generations=MIDDLE, wide_high=WIDE_COUNT),
+    ] = 100
+    outgoing_sessions: Annotated[
+        int,
+        count("OutgoingSessions", 1, 1024, "open outgoing sessions", generations=MIDDLE, wide_high=WIDE_COUNT),
+    ] = 20
+    maximal_incoming_hops: Annotated[
+        int,
+        count("MaximalIncomingHops", 1, 100, "Received fields allowed in a message (loop guard)", generations=MIDDLE),
+    ] = 20
+    maximal_incoming_message_size: Annotated[
+        int,
+        size(
+            "MaximalIncomingMessageSize",
+            64,
+            204800,
+            "size of one message, announced in SIZE",
+            unit=Unit.KB,
+            wide=(1, 2097152),
+            generations=MIDDLE,
+        ),
+    ] = 10240 * 1024
+    maximal_incoming_messages_per_session: Annotated[
+        int,
+        count(
+            "MaximalIncomingMessagesPerSession",
+            1,
+            1024,
+            "messages in one session",
+            generations=MIDDLE,
+            wide_high=WIDE_COUNT,
+        ),
+    ] = 100
+    maximal_incoming_rcpts_per_message: Annotated[
+        int,
+        count(
+            "MaximalIncomingRcptsPerMessage",
+            1,
+            1024,
+            "recipients of one message",
+            generations=MIDDLE,
+            wide_high=WIDE_COUNT,
+        ),
+    ] = 100
+    maximal_incoming_session_size: Annotated[
+        int,
+        size(
+            "MaximalIncomingSessionSize",
+            64,
+            2048000,
+            "message bytes in one session",
+            unit=Unit.KB,
+            wide=(1, 1073741824),
+            generations=MIDDLE,
+        ),
+    ] = 10240 * 1024
+    maximal_incoming_sessions_per_ip: Annotated[
+        int,
+        count(
+            "MaximalIncomingSessionsPerIP",
+            1,
+            1024,
+            "open sessions from one address",
+            generations=MIDDLE,
+            wide_high=WIDE_COUNT,
+        ),
+    ] = 4
+    maximal_outgoing_sessions_per_host: Annotated[
+        int,
+        count(
+            "MaximalOutgoingSessionsPerHost",
+            1,
+            1024,
+            "open sessions to one host",
+            generations=MIDDLE,
+            wide_high=WIDE_COUNT,
+        ),
+    ] = 4
+    minimal_queue_free_space_size: Annotated[
+        int,
+        size(
+            "MinimalQueueFreeSpaceSize",
+            0,
+            1000000,
+            "reception pauses while the queue's file system has less free; 0 = off",
+            unit=Unit.MB,
+            wide=(0, 1073741824),
+            generations=LATER,
+        ),
+    ] = 0
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """Names and addresses of the gateway itself. Named networks are `[[network.zone]]`."""
+
+    listen_on: Annotated[
+        Texts,
+        listing(
+            "ListenOn",
+            Item.ENDPOINT,
+            "endpoints that receive mail; in TOML better `[[listener]]`, which has room for more",
+            shown=False,
+        ),
+    ] = ("0.0.0.0:25",)
+    hostname: Annotated[
+        str,
+        text(
+            "Hostname",
+            "name used in greeting, HELO, Received, DSN and notifications",
+            item=Item.HOSTNAME,
+            required=Required.ALWAYS,
+        ),
+    ] = ""
+    postmaster: Annotated[
+        str,
+        text(
+            "Postmaster",
+            "where mail for `<postmaster>` goes",
+            item=Item.ADDRESS,
+            required=Required.INI,
+            derived="postmaster@{hostname}",
+        ),
+    ] = ""
+    protected_domains: Annotated[
+        Texts,
+        listing(
+            "ProtectedDomains",
+            Item.DOMAIN_MASK,
+            "our own domains: `@protected` in relay rules, and what the licence counts",
+            required=Required.INI,
+        ),
+    ] = ()
+    incoming_bcc: Annotated[
+        Texts,
+        listing("IncomingBCC", Item.ADDRESS, "blind copy of every accepted message", generations="M56", built=False),
+    ] = ()
+    tls_cert: Annotated[str, path("TLSCert", "certificate chain; with tls_key enables STARTTLS", built=False)] = ""
+    tls_key: Annotated[str, path("TLSKey", "private key of tls_cert", built=False)] = ""
+
+
+SYSLOG_FACILITIES = (
+    "mail",
+    "user",
+    "daemon",
+    "auth",
+    "authpriv",
+    "syslog",
+    *(f"local{number}" for number in range(8)),
+)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Logs, statistics and message handling."""
+
+    log_filename: Annotated[str, text("LogFilename", "path of the log, or `syslog`; empty = no log")] = ""
+    log_level: Annotated[int, count("LogLevel", 1, 9, "how much is logged")] = 4
+    log_facility: Annotated[str, choice("LogFacility", SYSLOG_FACILITIES, "facility with `log_filename = syslog`")] = (
+        "mail"
+    )
+    stat_filename: Annotated[
+        str,
+        path(
+            "StatFilename",
+            "statistics dump, written on request",
+            built=False,
+            derived="{state}/stat/mailgw.stat",
+        ),
+    ] = ""
+    clean_cache_db_filename: Annotated[
+        str,
+        path(
+            "CleanCacheDBFilename",
+            "database of objects already found clean",
+            generations=MIDDLE,
+            aliases=("ICheckerDBFilename",),
+            built=False,
+            derived="{state}/cache/clean.db",
+        ),
+    ] = ""
+    prepend_received: Annotated[bool, flag("PrependReceived", "add a Received field", generations=MIDDLE)] = True
+    dsn_template: Annotated[
+        str,
+        path(
+            "DSNTemplate",
+            "text of delivery status notifications; empty = the built-in one",
+            required=Required.INI,
+            generations=MIDDLE,
+        ),
+    ] = ""
+    dsn_entire_message: Annotated[
+        bool, flag("DSNEntireMessage", "a DSN returns the whole message, not its header only", generations=MIDDLE)
+    ] = False
+    dsn_on_relaying: Annotated[
+        bool, flag("DSNOnRelaying", "write a `relayed` DSN on every hand-over", generations=MIDDLE)
+    ] = False
+    av_statistics: Annotated[
+        str,
+        text(
+            "AVStatistics", "one record per scanned object to this path or host:port", generations=MIDDLE, built=False
+        ),
+    ] = ""
+    drop_mailformed_mail: Annotated[
+        bool,
+        flag(
+            "DropMailformedMail",
+            "malformed mail: true = do not deliver, false = repair",
+            generations="G50 G55",
+            aliases=("DropMalformedMail",),
+            built=False,
+        ),
+    ] = False

@@ -1,0 +1,296 @@
+"""The policy and the groups: what is done with mail between certain senders and recipients.
+
+`Policy` holds every parameter a group may set; `Group` adds who is in it. The assembler hands out groups fully
+resolved: what a group leaves out has the policy's value (F-GRP-04).
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from gatepost.config.parameter import (
+    LATER,
+    Item,
+    Required,
+    choice,
+    flag,
+    listing,
+    path,
+    statuses,
+    text,
+)
+from gatepost.model.finding import ObjectStatus
+from gatepost.model.verdict import ObjectAction
+
+Texts = tuple[str, ...]
+Statuses = tuple[ObjectStatus, ...]
+
+POLICY_GROUP = "policy"
+"""Name of the implicit last group, and the word in the log."""
+
+BAD_STATUSES = tuple(
+    status.value
+    for status in (
+        ObjectStatus.DISINFECTED,
+        ObjectStatus.INFECTED,
+        ObjectStatus.SUSPICIOUS,
+        ObjectStatus.PROTECTED,
+        ObjectStatus.ERROR,
+        ObjectStatus.FILTERED,
+    )
+)
+SPAM_STATUSES = ("spam", "probable_spam", "formal", "blacklisted", "trusted", "not_detected", "obscene")
+
+_OBJECT_ACTIONS = ("pass", "remove", "placeholder")
+_CURE_ACTIONS = ("cure", *_OBJECT_ACTIONS)
+_SPAM_LEVELS = ("minimum", "standard", "high", "maximum", "soft", "hard")
+_ENCODING = ("allowed", "suspicious")
+_REQ = Required.INI
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can differ from group to group."""
+
+    check: Annotated[bool, flag("Check", "anti-virus scanning", required=_REQ)] = True
+    admin_notify_address: Annotated[
+        Texts,
+        listing(
+            "AdminNotifyAddress",
+            Item.ADDRESS,
+            "administrators of the group",
+            required=_REQ,
+            derived="{postmaster}",
+            built=False,
+        ),
+    ] = ()
+    notify_from_address: Annotated[
+        str,
+        text(
+            "NotifyFromAddress",
+            "sender shown in notifications",
+            item=Item.ADDRESS,
+            required=_REQ,
+            derived="{postmaster}",
+            built=False,
+        ),
+    ] = ""
+    backup_path: Annotated[
+        str,
+        path(
+            "BackupPath",
+            "backup storage",
+            required=_REQ,
+            generations="G50 G55 M55 M56",
+            derived="{state}/backup",
+            built=False,
+        ),
+    ] = ""
+    quarantine_path: Annotated[
+        str,
+        path("QuarantinePath", "anti-virus quarantine", required=_REQ, derived="{state}/quarantine", built=False),
+    ] = ""
+    include_by_name: Annotated[
+        Texts, listing("IncludeByName", Item.NAME_MASK, "objects with such a file name are filtered")
+    ] = ("*",)
+    exclude_by_name: Annotated[Texts, listing("ExcludeByName", Item.NAME_MASK, "exceptions to include_by_name")] = ()
+    include_by_mime: Annotated[
+        Texts,
+        listing("IncludeByMime", Item.MIME_MASK, "objects of such a type are filtered", aliases=("IncludeByType",)),
+    ] = ("*",)
+    exclude_by_mime: Annotated[
+        Texts,
+        listing("ExcludeByMime", Item.MIME_MASK, "exceptions to include_by_mime", aliases=("ExcludeByType",)),
+    ] = ()
+    notify_admin_template: Annotated[
+        str,
+        path(
+            "NotifyAdminTemplate", "notification to administrators", required=_REQ, generations="G50 G55", built=False
+        ),
+    ] = ""
+    notify_recipient_template: Annotated[
+        str,
+        path(
+            "NotifyRecipientTemplate", "notification to recipients", required=_REQ, generations="G50 G55", built=False
+        ),
+    ] = ""
+    notify_sender_template: Annotated[
+        str,
+        path("NotifySenderTemplate", "notification to the sender", required=_REQ, generations="G50 G55", built=False),
+    ] = ""
+    placeholder_template: Annotated[
+        str,
+        path(
+            "PlaceholderTemplate",
+            "text in place of an object; empty = the built-in one",
+            required=_REQ,
+            generations="G50 G55",
+        ),
+    ] = ""
+    action_disinfected: Annotated[
+        ObjectAction, choice("ActionDisinfected", _CURE_ACTIONS, "object disinfected", required=_REQ)
+    ] = ObjectAction.CURE
+    action_infected: Annotated[
+        ObjectAction, choice("ActionInfected", _OBJECT_ACTIONS, "object infected, not disinfected", required=_REQ)
+    ] = ObjectAction.PLACEHOLDER
+    action_suspicious: Annotated[
+        ObjectAction, choice("ActionSuspicious", _OBJECT_ACTIONS, "object suspicious", required=_REQ)
+    ] = ObjectAction.PLACEHOLDER
+    action_protected: Annotated[
+        ObjectAction, choice("ActionProtected", _OBJECT_ACTIONS, "object protected by a password", required=_REQ)
+    ] = ObjectAction.PLACEHOLDER
+    action_error: Annotated[
+        ObjectAction,
+        choice("ActionError", _OBJECT_ACTIONS, "object corrupt, over a limit or not scanned", required=_REQ),
+    ] = ObjectAction.PLACEHOLDER
+    action_filtered: Annotated[
+        ObjectAction, choice("ActionFiltered", _CURE_ACTIONS, "object filtered by name or type", required=_REQ)
+    ] = ObjectAction.PLACEHOLDER
+    block_message: Annotated[
+        Statuses, statuses("BlockMessage", BAD_STATUSES, "do not deliver a message with such an object")
+    ] = ()
+    notify_admin: Annotated[
+        Statuses, statuses("NotifyAdmin", BAD_STATUSES, "notify the administrators", built=False)
+    ] = ()
+    notify_recipient: Annotated[
+        Statuses,
+        statuses("NotifyRecipient", BAD_STATUSES, "notify the recipients", aliases=("NotifyRecepient",), built=False),
+    ] = ()
+    notify_sender: Annotated[Statuses, statuses("NotifySender", BAD_STATUSES, "notify the sender", built=False)] = ()
+    save_in_qb: Annotated[
+        Statuses,
+        statuses(
+            "SaveInQB",
+            BAD_STATUSES,
+            "save the original: infected to quarantine, others to backup",
+            generations="G50 G55",
+            built=False,
+        ),
+    ] = ()
+    save_in_quarantine: Annotated[
+        Texts,
+        statuses(
+            "SaveInQuarantine",
+            BAD_STATUSES + SPAM_STATUSES,
+            "put a copy into quarantine",
+            generations="M55 M56",
+            built=False,
+        ),
+    ] = ()
+    attach_original_to_admin: Annotated[
+        bool,
+        flag("AttachOriginalToAdmin", "administrators get the unchanged original", generations="G50", built=False),
+    ] = False
+    add_x_headers: Annotated[
+        bool, flag("AddXHeaders", "add the scan-information field", generations=LATER, built=False)
+    ] = False
+    add_disclaimer: Annotated[bool, flag("AddDisclaimer", "append the disclaimer", generations="G55", built=False)] = (
+        False
+    )
+    disclaimer_template: Annotated[
+        str,
+        path(
+            "DisclaimerTemplate",
+            "text of the disclaimer",
+            generations="G55",
+            built=False,
+            derived="{state}/templates/disclaimer.tmpl",
+        ),
+    ] = ""
+    check_spam: Annotated[bool, flag("CheckSpam", "anti-spam checks", generations="M55 M56", built=False)] = True
+    spam_level: Annotated[
+        str, choice("SpamLevel", _SPAM_LEVELS, "detection level", generations="M55 M56", built=False)
+    ] = "standard"
+    assign_probable_spam: Annotated[
+        bool, flag("AssignProbableSpam", "allow status probable spam", generations="M56", built=False)
+    ] = True
+    use_dnsbl: Annotated[bool, flag("UseDNSBL", "method: DNSBL", generations="M56", built=False)] = True
+    use_reverse_dns: Annotated[bool, flag("UseReverseDNS", "method: reverse DNS", generations="M56", built=False)] = (
+        True
+    )
+    use_spf: Annotated[bool, flag("UseSPF", "method: SPF", generations="M56", built=False)] = True
+    use_surbl: Annotated[bool, flag("UseSURBL", "method: SURBL", generations="M56", built=False)] = True
+    use_uds: Annotated[bool, flag("UseUDS", "method: UDS", generations="M56", built=False)] = True
+    use_headers: Annotated[bool, flag("UseHeaders", "method: header signs", generations="M56", built=False)] = True
+    use_content: Annotated[bool, flag("UseContent", "method: content", generations="M56", built=False)] = True
+    use_images: Annotated[bool, flag("UseImages", "method: images", generations="M56", built=False)] = True
+    use_lists: Annotated[bool, flag("UseLists", "method: white and black lists", generations="M56", built=False)] = True
+    eastern_chinese: Annotated[
+        str, choice("EasternChinese", _ENCODING, "Chinese encodings", generations="M56", built=False)
+    ] = "allowed"
+    eastern_korean: Annotated[
+        str, choice("EasternKorean", _ENCODING, "Korean encodings", generations="M56", built=False)
+    ] = "allowed"
+    eastern_thai: Annotated[str, choice("EasternThai", _ENCODING, "Thai encodings", generations="M56", built=False)] = (
+        "allowed"
+    )
+    eastern_japanese: Annotated[
+        str, choice("EasternJapanese", _ENCODING, "Japanese encodings", generations="M56", built=False)
+    ] = "allowed"
+    mark_obscene: Annotated[bool, flag("MarkObscene", "label obscene text", generations="M56", built=False)] = False
+    white_list: Annotated[
+        Texts, listing("WhiteList", Item.SENDER, "senders always trusted", generations="M55 M56", built=False)
+    ] = ()
+    black_list: Annotated[
+        Texts, listing("BlackList", Item.SENDER, "senders never wanted", generations="M55 M56", built=False)
+    ] = ()
+    action_spam: Annotated[
+        Texts, listing("ActionSpam", Item.SPAM_ACTION, "status spam", generations="M55 M56", built=False)
+    ] = ("mark",)
+    action_probable_spam: Annotated[
+        Texts,
+        listing("ActionProbableSpam", Item.SPAM_ACTION, "status probable spam", generations="M55 M56", built=False),
+    ] = ("mark",)
+    action_formal: Annotated[
+        Texts, listing("ActionFormal", Item.SPAM_ACTION, "status formal", generations="M55 M56", built=False)
+    ] = ("mark",)
+    action_blacklisted: Annotated[
+        Texts, listing("ActionBlacklisted", Item.SPAM_ACTION, "status blacklisted", generations="M55 M56", built=False)
+    ] = ("mark",)
+    action_obscene: Annotated[
+        Texts, listing("ActionObscene", Item.SPAM_ACTION, "flag obscene", generations="M55 M56", built=False)
+    ] = ("mark",)
+    subject_spam: Annotated[str, text("SubjectSpam", "subject label of spam", generations="M55 M56", built=False)] = (
+        "[!! SPAM]"
+    )
+    subject_probable_spam: Annotated[
+        str, text("SubjectProbableSpam", "subject label of probable spam", generations="M55 M56", built=False)
+    ] = "[?? Probable Spam]"
+    subject_formal: Annotated[
+        str, text("SubjectFormal", "subject label of formal messages", generations="M55 M56", built=False)
+    ] = "[--Formal Message--]"
+    subject_blacklisted: Annotated[
+        str, text("SubjectBlacklisted", "subject label of blacklisted senders", generations="M55 M56", built=False)
+    ] = "[!! Blacklisted]"
+    subject_obscene: Annotated[
+        str, text("SubjectObscene", "subject label of obscene text", generations="M55 M56", built=False)
+    ] = "[--Obscene--]"
+    spam_quarantine_path: Annotated[
+        str,
+        path(
+            "SpamQuarantinePath",
+            "anti-spam quarantine",
+            generations="M55 M56",
+            built=False,
+            derived="{state}/quarantine-as",
+        ),
+    ] = ""
+    notify_admin_spam: Annotated[
+        Texts,
+        statuses(
+            "NotifyAdminSpam", SPAM_STATUSES, "notify the administrators of spam", generations="M55 M56", built=False
+        ),
+    ] = ()
+
+
+class Group(Policy, frozen=True, kw_only=True):
+    """A group with every value resolved. The last of `Config.groups` is the policy itself, named `policy`."""
+
+    name: Annotated[str, text("", "name in the log; in the INI form the part after `group:`")] = POLICY_GROUP
+    senders: Annotated[Texts, listing("Senders", Item.ADDRESS_MASK, "envelope senders; none = everyone")] = ("*@*",)
+    recipients: Annotated[Texts, listing("Recipients", Item.ADDRESS_MASK, "envelope recipients; none = everyone")] = (
+        "*@*",
+    )
+    filters_names: bool = False
+    """True: include_by_name or exclude_by_name was set for this group or the policy, so the name filter is active."""
+    filters_types: bool = False
+    """True: include_by_mime or exclude_by_mime was set for this group or the policy, so the type filter is active."""

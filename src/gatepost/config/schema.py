@@ -1,0 +1,227 @@
+"""The schema as a whole: `Config` (what the gateway runs on), its objects, and the table of all parameters.
+
+Everything that walks over parameters (assembler, dump, `config explain`, the manual) goes through `SECTIONS`.
+"""
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from gatepost.config.gateway import Access, Ave, Forward, Limits, Locale, Network, Options, Path
+from gatepost.config.grouping import Group, Policy
+from gatepost.config.masks import RelayRule
+from gatepost.config.parameter import OWN, Field, Item, Required, choice, count, fields_of, flag, fold, listing, text
+from gatepost.config.process import FilterPool, Relay
+from gatepost.config.services import (
+    Agentx,
+    Antispam,
+    Dnsbl,
+    Snmp,
+    Uds,
+    Updater,
+    UpdaterOptions,
+    UpdaterPath,
+    UpdaterReport,
+)
+from gatepost.config.timing import Resolve, Timeouts
+
+Texts = tuple[str, ...]
+
+
+class BareLineFeed(enum.StrEnum):
+    """What a listener does with a line that ends in a lone CR or LF."""
+
+    REJECT = "reject"
+    """Refuse the message: RFC 5321 §2.3.8 forbids it, and smuggled messages live on it."""
+    FIX = "fix"
+    """Split lines anew, then treat dots: for own devices that cannot do better."""
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that receives mail: `[[listener]]`, or a `ListenOn` line."""
+
+    address: Annotated[
+        str, text("", "ip:port, IPv6 in brackets", item=Item.ENDPOINT, required=Required.ALWAYS, generations=OWN)
+    ] = ""
+    name: Annotated[str, text("", "name in logs; empty = the address", generations=OWN)] = ""
+    bare_line_feed: Annotated[
+        BareLineFeed,
+        choice(
+            "", tuple(BareLineFeed), "lines that end in a lone CR or LF: refuse the mail, or mend it", generations=OWN
+        ),
+    ] = BareLineFeed.REJECT
+    backlog: Annotated[int, count("", 1, 65535, "connections that may wait to be accepted by us", generations=OWN)] = (
+        1024
+    )
+    host: str = ""
+    port: int = 0
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the routing table: recipients that match `mask` go to a host, or to a domain's MX hosts."""
+
+    mask: str
+    host: str | None = None
+    port: int = 25
+    domain: str | None = None
+
+
+class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A `[[route]]` as it is written; it becomes one `Route` for each recipient mask."""
+
+    recipients: Annotated[
+        Texts,
+        listing(
+            "", Item.ADDRESS_MASK, "recipient masks; without @ a domain", required=Required.ALWAYS, generations=OWN
+        ),
+    ] = ()
+    next_hop: Annotated[
+        str,
+        text(
+            "",
+            "`[host:port]` to connect there, or a domain to use its MX hosts",
+            item=Item.NEXT_HOP,
+            required=Required.ALWAYS,
+            generations=OWN,
+        ),
+    ] = ""
+
+
+class Zone(msgspec.Struct, frozen=True, kw_only=True):
+    """A named network, `[[network.zone]]`: `from @name` in relay rules."""
+
+    name: Annotated[str, text("", "name after the @", required=Required.ALWAYS, generations=OWN)] = ""
+    addresses: Annotated[
+        Texts, listing("", Item.NETWORK, "addresses and networks", required=Required.ALWAYS, generations=OWN)
+    ] = ()
+    trusted: Annotated[bool, flag("", "mail from there counts as our own (outbound)", generations=OWN)] = False
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective configuration. Sizes in bytes, times in seconds, paths absolute, groups resolved."""
+
+    path: Path
+    locale: Locale
+    access: Access
+    ave: Ave
+    forward: Forward
+    limits: Limits
+    network: Network
+    options: Options
+    timeouts: Timeouts
+    resolve: Resolve
+    filter: FilterPool
+    relay: Relay
+    policy: Policy
+    antispam: Antispam
+    uds: Uds
+    snmp: Snmp
+    agentx: Agentx
+    updater: Updater
+    listeners: tuple[Listener, ...]
+    """`[[listener]]` first, then `listen_on`."""
+    routes: tuple[Route, ...]
+    """`[[route]]` first, then `forward_route`; first match decides."""
+    zones: tuple[Zone, ...]
+    relay_rules: tuple[RelayRule, ...]
+    """`access.relay_rule` with `@names` resolved; feed them to `RelayTable`."""
+    groups: tuple[Group, ...]
+    """In file order, fully resolved; the last is the policy itself."""
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A section: its TOML name, its struct, and what holds for all of it."""
+
+    name: str
+    struct: type[msgspec.Struct]
+    array: bool = False
+    """True: an array of tables (`[[name]]`)."""
+    external: bool = True
+    """False: values may not come from external files (F-CONF-07)."""
+    built: bool = True
+
+    @property
+    def title(self) -> str:
+        """What the section is about: the first sentence of its struct."""
+        return (self.struct.__doc__ or "").strip().split("\n")[0]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("relay", Relay),
+    Section("path", Path, external=False),
+    Section("network", Network),
+    Section("network.zone", Zone, array=True),
+    Section("listener", Listener, array=True),
+    Section("route", RouteTable, array=True),
+    Section("access", Access),
+    Section("limits", Limits),
+    Section("timeouts", Timeouts),
+    Section("options", Options),
+    Section("locale", Locale, external=False),
+    Section("filter", FilterPool),
+    Section("ave", Ave),
+    Section("policy", Policy),
+    Section("group", Group, array=True),
+    Section("forward", Forward),
+    Section("resolve", Resolve),
+    Section("antispam", Antispam, built=False),
+    Section("antispam.dnsbl", Dnsbl, built=False),
+    Section("uds", Uds, built=False),
+    Section("snmp", Snmp, built=False),
+    Section("agentx", Agentx, built=False),
+    Section("updater.path", UpdaterPath, external=False, built=False),
+    Section("updater.options", UpdaterOptions, external=False, built=False),
+    Section("updater.report", UpdaterReport, external=False, built=False),
+)
+
+SECTION_BY_NAME: dict[str, Section] = {section.name: section for section in SECTIONS}
+
+FIELDS: dict[str, tuple[Field, ...]] = {section.name: fields_of(section.name, section.struct) for section in SECTIONS}
+"""Every parameter, by section."""
+
+MOVED: dict[tuple[str, str], str] = {("forward", fold("ProtectedDomains")): "network"} | {
+    ("antispam", fold(field.documented)): "filter" for field in FIELDS["filter"]
+}
+"""(section, folded name) of parameters that are also read in a section other than their own: their own section."""
+
+
+def _index() -> dict[str, dict[str, Field]]:
+    index: dict[str, dict[str, Field]] = {}
+    for section, fields in FIELDS.items():
+        names = index.setdefault(section, {})
+        for field in fields:
+            for name in (field.name, field.documented, *field.parameter.aliases):
+                names.setdefault(fold(name), field)
+    return index
+
+
+_INDEX = _index()
+
+
+def find_field(section: str, name: str) -> Field | None:
+    """Return the parameter read under `name` (any spelling) in `section`, None when there is none."""
+    section = MOVED.get((section, fold(name)), section)
+    return _INDEX.get(section, {}).get(fold(name))
+
+
+def find_fields(name: str) -> list[Field]:
+    """Return every parameter of that name in any section; `name` may be `section.name`."""
+    section, _, last = name.rpartition(".")
+    wanted = normalise_section(section) if section else ""
+    sections = [wanted] if wanted else list(FIELDS)
+    found = [field for field in (find_field(s, last) for s in sections) if field is not None]
+    return list(dict.fromkeys(found))
+
+
+def normalise_section(name: str) -> str:
+    """Return a section's name without the documented prefixes, in lower case (F-CONF-12)."""
+    name = name.strip().lower()
+    for prefix in ("mailgw.", "smtpgw."):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def is_built(field: Field) -> bool:
+    """Tell whether anything acts on the parameter yet."""
+    return field.parameter.built and SECTION_BY_NAME[field.section].built

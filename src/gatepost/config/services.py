@@ -1,0 +1,165 @@
+"""Sections that are read, checked and shown, while what they steer is not built yet: anti-spam, UDS, SNMP, updater.
+
+Their sections carry `built=False` in `gatepost.config.schema.SECTIONS`, which goes for every parameter in them.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from gatepost.config.parameter import Item, choice, count, duration, flag, listing, path, statuses, text
+from gatepost.config.units import Unit
+
+Texts = tuple[str, ...]
+
+
+class Dnsbl(msgspec.Struct, frozen=True, kw_only=True):
+    """Rated DNSBL services, common to all groups."""
+
+    service: Annotated[
+        Texts, listing("Service", Item.SERVICE, "zone and rating (1…100), one service each", generations="M56 A30")
+    ] = ()
+
+
+class Antispam(msgspec.Struct, frozen=True, kw_only=True):
+    """The anti-spam engine. The filter pool's own parameters, written here, are read into `[filter]`."""
+
+    spam_detection: Annotated[
+        str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55")
+    ] = "standard"
+    filter_data_timeout: Annotated[
+        float, duration("FilterDataTimeout", 10, 100, "wait for data from the client", generations="M56 A30")
+    ] = 30.0
+    filter_spf_data_timeout: Annotated[
+        float, duration("FilterSPFDataTimeout", 1, 10, "one SPF question", generations="M56 A30")
+    ] = 1.0
+    filter_dns_timeout: Annotated[
+        float, duration("FilterDNSTimeout", 1, 60, "all DNS checks of a message together", generations="M56 A30")
+    ] = 10.0
+    filter_received_headers_limit: Annotated[
+        int,
+        count(
+            "FilterReceivedHeadersLimit", 0, 100, "Received fields whose addresses are checked", generations="M56 A30"
+        ),
+    ] = 2
+    filter_parse_ms_office: Annotated[
+        bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30")
+    ] = False
+    filter_uds_enabled: Annotated[bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30")] = False
+    filter_uds_timeout: Annotated[
+        float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30")
+    ] = 10.0
+    filter_uds_cfg_file: Annotated[str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30")] = ""
+    filter_stat_log_file: Annotated[str, path("FilterStatLogFile", "statistics log", generations="M56 A30")] = ""
+    filter_user_log_file: Annotated[str, path("FilterUserLogFile", "user log", generations="M56 A30")] = ""
+    spfd_pool_size: Annotated[int, count("SPFDPoolSize", 1, 50, "SPF processes", generations="M56 A30")] = 5
+    spfd_max_requests_per_child: Annotated[
+        int, count("SPFDMaxRequestsPerChild", 50, 10000, "questions in an SPF process's life", generations="M56 A30")
+    ] = 1000
+    spfd_max_queue_size: Annotated[
+        int, count("SPFDMaxQueueSize", 10, 1000, "SPF questions that wait", generations="M56 A30")
+    ] = 200
+    spfd_cleanup_interval: Annotated[
+        float, duration("SPFDCleanupInterval", 30, 3600, "pause between cache clean-ups", generations="M56 A30")
+    ] = 600.0
+    dnsbl: Dnsbl = Dnsbl()
+
+
+class Uds(msgspec.Struct, frozen=True, kw_only=True):
+    """Servers that know fingerprints of spam."""
+
+    server: Annotated[Texts, listing("Server", Item.TEXT, "host:port of UDS servers", generations="M56")] = ()
+    rtt_interval: Annotated[
+        float, duration("RttInterval", 1, 86400, "pause between probes of the servers", generations="M56")
+    ] = 3600.0
+
+
+SNMP_GROUPS = ("config", "statistics", "admin", "update")
+TRAP_GROUPS = ("config", "admin", "update")
+
+
+class Snmp(msgspec.Struct, frozen=True, kw_only=True):
+    """What SNMP shows."""
+
+    snmp_services: Annotated[
+        Texts, statuses("SNMPServices", SNMP_GROUPS, "information groups readable", generations="M56")
+    ] = ()
+    snmp_traps: Annotated[Texts, statuses("SNMPTraps", TRAP_GROUPS, "events that send traps", generations="M56")] = ()
+    alert_threshold: Annotated[
+        int,
+        count(
+            "AlertThreshold",
+            0,
+            100,
+            "share of infected messages in the last hour that sends the outbreak trap; 0 = off",
+            unit=Unit.PERCENT,
+            generations="M56",
+        ),
+    ] = 0
+
+
+class Agentx(msgspec.Struct, frozen=True, kw_only=True):
+    """Connection to the SNMP master agent."""
+
+    socket: Annotated[str, text("Socket", "path or host:port of the master agent", generations="M56")] = (
+        "/var/agentx/master"
+    )
+    timeout: Annotated[float, duration("Timeout", 1, 3600, "one request", generations="M56")] = 5.0
+    retries: Annotated[int, count("Retries", 0, 1000, "attempts of a request", generations="M56")] = 5
+    ping_interval: Annotated[
+        float, duration("PingInterval", 1, 3600, "pause before reconnecting", generations="M56")
+    ] = 15.0
+
+
+class UpdaterPath(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of the updater."""
+
+    upload_patch_path: Annotated[str, path("UploadPatchPath", "component updates", generations="G50 F56")] = ""
+    back_up_path: Annotated[
+        str, path("BackUpPath", "copy of the databases before an update", generations="G50 F56")
+    ] = ""
+    pid_file: Annotated[str, path("PidFile", "guard against a second updater; empty = none", generations="F56")] = ""
+    av_bases_test_path: Annotated[
+        str, path("AVBasesTestPath", "tester run on downloaded databases", generations="F56")
+    ] = ""
+
+
+class UpdaterOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where updates come from and how."""
+
+    keep_silent: Annotated[bool, flag("KeepSilent", "no report on the console", generations="F56")] = False
+    update_server_url: Annotated[str, text("UpdateServerUrl", "own source: URL or directory")] = ""
+    use_update_server_url: Annotated[bool, flag("UseUpdateServerUrl", "try the own source first")] = False
+    use_update_server_url_only: Annotated[
+        bool, flag("UseUpdateServerUrlOnly", "never fall back to the server list")
+    ] = False
+    post_update_cmd: Annotated[str, text("PostUpdateCmd", "command run after an update; empty = reload")] = ""
+    region_settings: Annotated[
+        str, text("RegionSettings", "region code: prefer near servers", generations="G50 F56")
+    ] = ""
+    connect_timeout: Annotated[
+        float, duration("ConnectTimeout", 1, 3600, "then the next server", generations="G50 F56")
+    ] = 20.0
+    use_proxy: Annotated[
+        bool, flag("UseProxy", "go through proxy_address, else the environment's proxy", generations="G50 F56")
+    ] = True
+    proxy_address: Annotated[str, text("ProxyAddress", "http://user:pass@host:port", generations="G50 M56 F56")] = ""
+    passive_ftp: Annotated[bool, flag("PassiveFtp", "passive FTP", generations="G50 F56")] = False
+
+
+class UpdaterReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The updater's log."""
+
+    report_file_name: Annotated[
+        str, text("ReportFileName", "path of the log, or `syslog`; empty = gw-update.log in the temporary directory")
+    ] = ""
+    report_level: Annotated[int, count("ReportLevel", 0, 9, "how much is logged")] = 4
+    append: Annotated[bool, flag("Append", "append to the log, do not overwrite")] = True
+
+
+class Updater(msgspec.Struct, frozen=True, kw_only=True):
+    """The database updater."""
+
+    path: UpdaterPath = UpdaterPath()
+    options: UpdaterOptions = UpdaterOptions()
+    report: UpdaterReport = UpdaterReport()
