@@ -22,7 +22,7 @@ _UU_END = re.compile(rb"^end[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
 _BASE64_END = re.compile(rb"^====[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
 _YENC_END = re.compile(rb"^=yend\b[^\n]*+(?:\n|\Z)", re.MULTILINE)
 _UU_LINE = re.compile(rb"[ -`][ -`]*+[ \t\r]*+(?:\n|\Z)")
-_UU_BEGIN_LINE = re.compile(rb"\s*+begin(?:-base64)?[ \t][^\n]*+\n")
+UU_BEGIN_LINE = re.compile(rb"\s*+begin(?:-base64)?[ \t][^\n]*+\n")
 _YENC_CONTROL = re.compile(rb"^=y(?:begin|part|end)\b[^\n]*+(?:\n|\Z)", re.MULTILINE)
 _YENC_ESCAPE = re.compile(rb"=(.)", re.DOTALL)
 _YENC_TABLE = bytes((value - 42) % 256 for value in range(256))
@@ -82,7 +82,7 @@ def decode_block(content: bytes, block: Block) -> tuple[bytes, bool]:
 
 def decode_uu(raw: bytes) -> tuple[bytes, bool]:
     """Decode uuencoded lines, with or without begin and end line around them."""
-    if begin := _UU_BEGIN_LINE.match(raw):
+    if begin := UU_BEGIN_LINE.match(raw):
         raw = raw[begin.end() :]
     if last := _UU_END.search(raw):
         raw = raw[: last.start()]

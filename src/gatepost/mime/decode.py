@@ -14,9 +14,13 @@ from gatepost.mime.part import Encoding, Part
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET) - set(b"="))
+_NOT_ALPHABET = _NOT_BASE64 + b"="
+_LINE_GROUPS = re.compile(rb"^((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2,3}+(?==))?+)", re.MULTILINE)
 _PADS = re.compile(rb"=++")
 _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_CR = re.compile(rb"=\r(?!\n)")
+
+_STRICT = msgspec.json.Decoder(bytes)
 
 MAX_BASE64_STREAMS = 10_000
 """Padded base64 texts in a row that are decoded each for itself; the rest is read as one text without its padding, so
@@ -46,6 +50,11 @@ def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> De
         return decode_base64(raw)
     if encoding is Encoding.QUOTED_PRINTABLE:
         return Decoded(decode_quoted_printable(raw))
+    if encoding is Encoding.BASE64_LINES:
+        return Decoded(_decode_alphabet(b"".join(_LINE_GROUPS.findall(raw)).translate(None, _NOT_ALPHABET)))
+    if encoding is Encoding.BASE64_PIECES:
+        pieces = _PADS.split(raw.translate(None, _NOT_BASE64), maxsplit=MAX_BASE64_STREAMS)
+        return Decoded(b"".join(_decode_alphabet(piece.translate(None, b"=")) for piece in pieces))
     if encoding is Encoding.UUENCODE:
         data, damaged = decode_uu(raw)
         return Decoded(data, ("uu-damaged",) if damaged else ())
@@ -60,28 +69,20 @@ def decode_base64(raw: bytes) -> Decoded:
     """Decode base64 as tolerantly as any client: other characters are passed over, missing padding is supplied, and
     what follows the padding is decoded as a further text (clients disagree whether they stop there).
     """
-    first_pad = raw.find(b"=")
-    if first_pad < 0 or not raw[first_pad:].strip(b"=\r\n \t"):
+    clean = raw.translate(None, b"\r\n")
+    if b"\\" not in clean:
+        # msgspec's decoder takes well-formed base64 only and needs half the time of binascii (of 0.9 ms per 300 KB).
         try:
-            data = binascii.a2b_base64(raw)
-        except binascii.Error:
-            return _decode_base64_odd(raw)
-        characters = len(raw) - raw.count(b"\n") - raw.count(b"\r") - raw.count(b"=")
-        # 4 characters make 3 bytes, a rest of 2 or 3 makes 1 or 2: anything else in `raw` was passed over.
-        clean = characters * 3 // 4 == len(data)
-        return Decoded(data, () if clean else _garbage(raw))
+            return Decoded(_STRICT.decode(b'"%b"' % clean))
+        except msgspec.MsgspecError:
+            pass
     return _decode_base64_odd(raw)
-
-
-def _garbage(raw: bytes) -> tuple[str, ...]:
-    rest = raw.translate(None, _ALPHABET + b"= \t\r\n")
-    return ("base64-garbage",) if rest else ()
 
 
 def _decode_base64_odd(raw: bytes) -> Decoded:
     """Decode base64 with padding elsewhere than at the end, or none where it should be."""
     clean = raw.translate(None, _NOT_BASE64)
-    defects = set(_garbage(raw))
+    defects = {"base64-garbage"} if raw.translate(None, _ALPHABET + b"= \t\r\n") else set()
     pieces: list[bytes] = []
     pending: list[bytes] = []
     pending_size = 0

@@ -23,6 +23,7 @@ _ODD_FIELD = re.compile(rb"[\x00-\x20\x7f]*+([A-Za-z][!-9;-~]*+)[\x00-\x20\x7f]*
 _PARAMETER = re.compile(rb';?[\s;]*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))', re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _QUOTED_OR_COMMENT_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|\\.|[()]', re.DOTALL)
+_TYPE = re.compile(rb"[!#$%&'*+.^_`{|}~0-9a-z-]++/[!#$%&'*+.^_`{|}~0-9a-z-]++")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _SECTION = re.compile(r"(.+?)(?:\*(\d{1,6}))?(\*)?", re.DOTALL)
 
@@ -70,8 +71,11 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     defects: tuple[str, ...]
 
 
-def parse_header(content: bytes, start: int, end: int, limits: MimeLimits) -> Header:
-    """Read the header block at `start` of a part that ends at `end` (RFC 5322 §2.2, §3.6.8)."""
+def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to_empty_line: bool = False) -> Header:
+    """Read the header block at `start` of a part that ends at `end` (RFC 5322 §2.2, §3.6.8).
+
+    A line that is no field ends the header; with `to_empty_line` such lines are passed over.
+    """
     if content.startswith((b"\r\n", b"\n"), start, end):
         body = content.index(b"\n", start) + 1
         return Header((), body, body, ())
@@ -98,7 +102,7 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits) -> He
             add(Field(name.lower(), line.start(), line.end(), value, value_end))
             continue
         odd = _read_odd_line(content, line.start(), line.end(), stop, fields, defects)
-        if odd is None:
+        if odd is None and not to_empty_line:
             body = line.start()
             defects.append(Defect.SEPARATOR_MISSING)
             break
@@ -108,6 +112,11 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits) -> He
     if len(fields) > limits.fields:
         del fields[limits.fields :]
         defects.append(Defect.LIMIT_FIELDS)
+    if content.find(b"\r", start, body) >= 0:
+        if content.count(b"\r", start, body) != content.count(b"\r\n", start, body):
+            defects.append(Defect.BARE_CR)
+    if content.find(b"\0", start, body) >= 0:
+        defects.append(Defect.NUL)
     return Header(tuple(fields), body, later_body, tuple(defects) if defects else ())
 
 
@@ -163,7 +172,7 @@ def _read_content_type(raw: bytes) -> ContentType:
         rest = value[len(words[0]) :] if token else value
         token = token.strip(b'"')
         defects.append(Defect.TYPE_MALFORMED)
-    elif token.count(b"/") != 1 or token[:1] == b"/" or token[-1:] == b"/":
+    elif not _TYPE.fullmatch(token):
         defects.append(Defect.TYPE_MALFORMED)
     texts, raws = parse_parameters(rest, defects) if rest else ({}, {})
     return ContentType(

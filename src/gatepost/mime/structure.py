@@ -7,8 +7,11 @@ read differently the other reading is offered as a part too (`Part.alternatives`
 """
 
 import re
+from typing import NamedTuple
 
+from gatepost.mime.blocks import UU_BEGIN_LINE
 from gatepost.mime.decode import decode_range
+from gatepost.mime.delimiters import Lines, before_line_end, find_delimiters, guess_boundary
 from gatepost.mime.fields import (
     ContentType,
     Header,
@@ -17,32 +20,23 @@ from gatepost.mime.fields import (
     parse_encoding,
     parse_header,
 )
+from gatepost.mime.looks import doubtful_base64, looks_base64, looks_like_header
 from gatepost.mime.part import (
     DEFAULT_LIMITS,
     LIMIT_PREFIX,
     Defect,
     Encoding,
-    Field,
     Message,
     MimeLimits,
     Part,
     PartKind,
 )
 
-_LINE_REST = re.compile(rb"(--)?+[ \t\x0b\f]*+(?:\r*+\n|\r*+\Z)")
-_GUESS = re.compile(rb"^--([^\s-][^\r\n]{0,250}?|-[^\r\n]{2,250}?)(?:--)?[ \t]*+\r?+$", re.MULTILINE)
 _VISIBLE = re.compile(rb"[^\s\x00]")
-_LOOKS_BASE64 = re.compile(rb"\s*+(?:[A-Za-z0-9+/]{4,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)){2}")
-_LOOKS_BASE64_LINE = re.compile(rb"\s*+[A-Za-z0-9+/]{40,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)")
-_LOOKS_FIELD = re.compile(
-    rb"(?:received|from|to|subject|date|message-id|mime-version|content-[a-z-]+|return-path):", re.I
-)
-_LINE_START = (b"\r\n", b"\n")
+_MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 MAX_BOUNDARIES = 4
 """Boundary parameters of one multipart that are tried."""
-MAX_SUSPECTS = 16
-"""Lines per multipart that start with the delimiter and go on, kept to compare with the boundaries inside."""
 
 _NO_TYPE = ContentType("", {})
 
@@ -50,6 +44,14 @@ _NO_TYPE = ContentType("", {})
 def parse(content: bytes | memoryview, limits: MimeLimits = DEFAULT_LIMITS) -> Message:
     """Parse a message (RFC 5322, RFC 2045, RFC 2046) into byte ranges of `content`. Never raises."""
     return _Parser(limits).parse(content if isinstance(content, bytes) else bytes(content))
+
+
+class _Doubt(NamedTuple):
+    """The Content-Type a part was read by, and what else its header may be taken to declare."""
+
+    declared: ContentType
+    types: list[ContentType]
+    encodings: list[Encoding]
 
 
 class _Parser:
@@ -63,7 +65,7 @@ class _Parser:
         self.messages: list[Message] = []
         self.work: list[tuple[Message, Part, int, ContentType]] = []
         self.boundaries: set[bytes] = set()
-        self.suspects: list[tuple[Message, Part, int, ContentType, bytes, list[bytes]]] = []
+        self.suspects: list[tuple[Message, Part, int, list[bytes]]] = []
         self.truncated = False
 
     def parse(self, content: bytes) -> Message:
@@ -94,22 +96,19 @@ class _Parser:
     def open_part(self, message: Message, start: int, end: int, depth: int, default_type: str, kind: PartKind) -> Part:
         """Make a part of [start, end) with a header, read the header, and put containers on the work list."""
         self.parts_left -= 1
-        header = parse_header(message.content, start, end, self.limits)
+        header = parse_header(message.content, start, end, self.limits, to_empty_line=kind is PartKind.READING)
         part = Part(kind=kind, start=start, body=header.body, end=end, fields=header.fields)
         if header.defects:
             self.flag(part, *header.defects)
-        declared, others, encodings = self.describe(message.content, part, default_type)
-        main = part.content_type.partition("/")[0]
-        if main == "multipart" or (main == "message" and _is_message(part.content_type)):
-            self.work.append((message, part, depth, declared))
-        if others or encodings or header.defects or part.encoding is Encoding.IDENTITY:
-            self.add_readings(message, part, depth, header, others, encodings)
+        doubt = self.describe(message.content, part, default_type)
+        if is_container(part.content_type):
+            self.work.append((message, part, depth, doubt.declared))
+        if part.defects or part.encoding is not Encoding.QUOTED_PRINTABLE:
+            self.add_readings(message, part, depth, header, doubt)
         return part
 
-    def describe(
-        self, content: bytes, part: Part, default_type: str
-    ) -> tuple[ContentType, list[ContentType], list[Encoding]]:
-        """Fill in what the Content-* fields say; return the type read, other types and other encodings declared."""
+    def describe(self, content: bytes, part: Part, default_type: str) -> _Doubt:
+        """Fill in what the Content-* fields say; return the type read, and what else was declared."""
         declared = _NO_TYPE
         types: list[ContentType] = []
         encodings: list[Encoding] = []
@@ -127,12 +126,14 @@ class _Parser:
                 if declared is _NO_TYPE:
                     declared = read
                 else:
+                    self.flag(part, Defect.DUPLICATE_FIELD)
                     types.append(read)
             elif name == b"content-transfer-encoding":
                 encoding, others, defects = parse_encoding(raw)
                 if defects:
                     self.flag(part, *defects)
                 if encoding_seen:
+                    self.flag(part, Defect.DUPLICATE_FIELD)
                     encodings.append(encoding)
                 else:
                     part.encoding = encoding
@@ -144,15 +145,13 @@ class _Parser:
                     self.flag(part, *defects)
                 part.disposition = part.disposition or disposition
                 names += found
-        if types or (encodings and Defect.ENCODING_UNKNOWN not in part.defects):
-            self.flag(part, Defect.DUPLICATE_FIELD)
         part.content_type = declared.type if "/" in declared.type else _guess_type(declared.type, default_type)
         part.parameters = declared.parameters
         for read in (declared, *types):
             names += read.names
         if names:
             part.names = tuple(dict.fromkeys(names))
-        return declared, types, encodings
+        return _Doubt(declared, types, encodings)
 
     def add_readings(
         self,
@@ -160,32 +159,54 @@ class _Parser:
         part: Part,
         depth: int,
         header: Header,
-        types: list[ContentType],
-        encodings: list[Encoding],
+        doubt: _Doubt,
     ) -> None:
-        """Offer the other readings of a doubtful header."""
-        for other in types:
-            container = other.type.startswith("multipart") or _is_message(other.type)
-            was_container = part.content_type.startswith("multipart/") or _is_message(part.content_type)
-            if (
-                container
-                and other != parse_content_type(b"")
-                and other.type + str(other.boundaries) != part.content_type
-            ):
+        """Offer the other readings of a doubtful part."""
+        content = message.content
+        container = is_container(part.content_type)
+        for other in doubt.types:
+            if is_container(other.type):
                 self.add_reading(message, part, depth, other, part.encoding)
-            elif was_container and not container:
+            elif container:
                 self.add_leaf_reading(part, part.body, part.encoding, other.type)
-        container_here = part.content_type.startswith("multipart/")
-        for encoding in dict.fromkeys(encodings):
-            if encoding is not part.encoding and not container_here:
+        if header.later_body != header.body:
+            self.reread(message, part, depth)
+        if container:
+            return
+        for encoding in dict.fromkeys(doubt.encodings):
+            if encoding is not part.encoding:
                 self.add_leaf_reading(part, part.body, encoding, part.content_type)
-        if header.later_body != header.body and not container_here and header.later_body < part.end:
-            self.add_leaf_reading(part, header.later_body, part.encoding, part.content_type)
-        if part.encoding is Encoding.IDENTITY and not container_here and Encoding.BASE64 not in encodings:
-            pattern = _LOOKS_BASE64 if part.defects else _LOOKS_BASE64_LINE
-            if pattern.match(message.content, part.body, part.end):
+        if part.encoding is Encoding.BASE64:
+            for encoding in doubtful_base64(content, part.body, part.end):
+                self.add_leaf_reading(part, part.body, encoding, part.content_type)
+            begin = UU_BEGIN_LINE.match(content, part.body, part.end)
+            if begin:
+                self.add_leaf_reading(part, begin.end(), Encoding.BASE64, part.content_type)
+        elif part.encoding is Encoding.IDENTITY:
+            if Encoding.BASE64 not in doubt.encodings and looks_base64(content, part.body, part.end, part.defects):
                 self.flag(part, Defect.LOOKS_ENCODED)
                 self.add_leaf_reading(part, part.body, Encoding.BASE64, part.content_type)
+            if part.defects or "boundary" in part.parameters:
+                self.guess_multipart(message, part, depth)
+
+    def reread(self, message: Message, part: Part, depth: int) -> None:
+        """Offer the reading of a header that goes on behind the line that ended it, up to the next empty line."""
+        if self.readings_left <= 0 or self.parts_left <= 0:
+            self.flag(part, Defect.LIMIT_READINGS)
+            return
+        self.readings_left -= 1
+        reading = self.open_part(message, part.start, part.end, depth, part.content_type, PartKind.READING)
+        reading.parent = part
+        part.alternatives.append(reading)
+
+    def guess_multipart(self, message: Message, part: Part, depth: int) -> None:
+        """Offer a doubtful leaf as multipart when lines in it look like a delimiter and its close."""
+        boundary = guess_boundary(message.content, part.body, part.end)
+        if not boundary or find_delimiters(message.content, boundary, part.body, part.end).close_start < 0:
+            return
+        self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
+        other = ContentType("multipart/mixed", part.parameters, (boundary,))
+        self.add_reading(message, part, depth, other, part.encoding)
 
     def add_leaf_reading(self, part: Part, body: int, encoding: Encoding, content_type: str) -> None:
         part.alternatives.append(
@@ -237,7 +258,7 @@ class _Parser:
         if nested is not None:
             nested.root = self.open_part(nested, 0, len(nested.content), depth + 1, "text/plain", PartKind.PART)
             part.nested = nested
-        if part.kind is PartKind.PART and _LOOKS_FIELD.match(message.content, part.body, part.end):
+        if part.kind is PartKind.PART and looks_like_header(message.content, part.body, part.end):
             self.add_reading(message, part, depth, ContentType(part.content_type, {}), Encoding.IDENTITY)
 
     def decode_nested(self, message: Message, part: Part, depth: int) -> Message | None:
@@ -256,13 +277,13 @@ class _Parser:
         """Cut a multipart by its boundary, or by the best guess when it has none (RFC 2046 §5.1)."""
         content = message.content
         self.boundaries.update(declared.boundaries)
-        found: list[tuple[bytes, _Lines]] = []
+        found: list[Lines] = []
         for boundary in declared.boundaries[:MAX_BOUNDARIES]:
             lines = find_delimiters(content, boundary, part.body, part.end)
             if lines.delimiters:
-                found.append((boundary, lines))
+                found.append(lines)
         if found:
-            boundary, lines = found[0]
+            lines = found[0]
             if part.encoding is not Encoding.IDENTITY:
                 self.flag(part, Defect.ENCODING_MULTIPART)
             self.cut(message, part, depth, lines)
@@ -271,7 +292,7 @@ class _Parser:
                 other = ContentType(part.content_type, part.parameters, (_boundary,))
                 self.add_reading(message, part, depth, other, part.encoding)
             if lines.suspects:
-                self.suspects.append((message, part, depth, declared, boundary, lines.suspects))
+                self.suspects.append((message, part, depth, lines.suspects))
             return
         if part.encoding is not Encoding.IDENTITY:
             self.flag(part, Defect.ENCODING_MULTIPART)
@@ -280,14 +301,12 @@ class _Parser:
                 self.expand_decoded(nested, part, depth, declared)
             return
         self.flag(part, Defect.BOUNDARY_WRONG if declared.boundaries else Defect.BOUNDARY_MISSING)
-        guess = _GUESS.search(content, part.body, part.end)
-        if guess is None:
+        guess = guess_boundary(content, part.body, part.end)
+        lines = find_delimiters(content, guess, part.body, part.end)
+        if not guess or not lines.delimiters:
             return
-        lines = find_delimiters(content, guess[1], part.body, part.end)
-        if not lines.delimiters:
-            return
-        if declared.boundaries:
-            self.add_reading(message, part, depth, ContentType(part.content_type, {}, (guess[1],)), part.encoding)
+        if declared.boundaries and part.kind is PartKind.PART:
+            self.add_reading(message, part, depth, ContentType(part.content_type, {}, (guess,)), part.encoding)
         else:
             self.cut(message, part, depth, lines)
 
@@ -303,14 +322,14 @@ class _Parser:
                 return
         self.messages.remove(nested)
 
-    def cut(self, message: Message, part: Part, depth: int, lines: "_Lines") -> None:
+    def cut(self, message: Message, part: Part, depth: int, lines: Lines) -> None:
         """Make the children, preamble and epilogue of a multipart."""
         content = message.content
         default_type = "message/rfc822" if part.content_type == "multipart/digest" else "text/plain"
         delimiters = lines.delimiters
         first = delimiters[0][0]
         part.preamble = self.text_around(
-            content, part, part.body, _before_line_end(content, part.body, first), PartKind.PREAMBLE
+            content, part, part.body, before_line_end(content, part.body, first), PartKind.PREAMBLE
         )
         children: list[Part] = []
         stop = lines.close_start if lines.close_start >= 0 else part.end
@@ -320,7 +339,7 @@ class _Parser:
             if self.parts_left <= 1 and not last:
                 self.flag(part, Defect.LIMIT_PARTS)
                 last, following = True, stop
-            end = part.end if last and lines.close_start < 0 else _before_line_end(content, line_end, following)
+            end = part.end if last and lines.close_start < 0 else before_line_end(content, line_end, following)
             child = self.open_part(message, line_end, end, depth + 1, default_type, PartKind.PART)
             child.delimiter = (dash, following)
             child.parent = part
@@ -342,15 +361,7 @@ class _Parser:
             return None
         return Part(kind=kind, start=start, body=start, end=end, parent=part)
 
-    def read_prefixes(
-        self,
-        message: Message,
-        part: Part,
-        depth: int,
-        declared: ContentType,
-        boundary: bytes,
-        suspects: list[bytes],
-    ) -> None:
+    def read_prefixes(self, message: Message, part: Part, depth: int, suspects: list[bytes]) -> None:
         """Offer the reading in which a line that only starts with the delimiter is one (RFC 2046 §5.1.1 allows it),
         unless every such line is the delimiter of another multipart.
         """
@@ -362,61 +373,9 @@ class _Parser:
                 self.add_reading(message, part, depth, other, part.encoding)
 
 
-class _Lines:
-    """The delimiter lines of one multipart."""
-
-    __slots__ = ("after_close", "boundary", "close_end", "close_start", "delimiters", "suspects")
-
-    def __init__(self, boundary: bytes) -> None:
-        self.boundary = boundary
-        self.delimiters: list[tuple[int, int]] = []
-        self.close_start = -1
-        self.close_end = -1
-        self.after_close = False
-        self.suspects: list[bytes] = []
-
-
-def find_delimiters(content: bytes, boundary: bytes, start: int, end: int) -> _Lines:
-    """Find the lines `--boundary` and `--boundary--` in [start, end): trailing white space is allowed (RFC 2046 §5.1.1)."""
-    lines = _Lines(boundary)
-    needle = b"--" + boundary
-    size = len(needle)
-    match = _LINE_REST.match
-    find = content.find
-    position = find(needle, start, end)
-    while position >= 0:
-        after = position + size
-        if position == start or content[position - 1] == 10:
-            rest = match(content, after, end)
-            if rest is None:
-                if len(lines.suspects) < MAX_SUSPECTS:
-                    line_end = find(b"\n", after, min(end, after + 256))
-                    line = content[position + 2 : line_end if line_end >= 0 else min(end, after + 256)]
-                    lines.suspects.append(line.rstrip())
-            elif lines.close_start >= 0:
-                lines.after_close = True
-                break
-            elif rest.lastindex and lines.delimiters:
-                lines.close_start, lines.close_end = position, rest.end()
-                after = rest.end()
-            else:
-                lines.delimiters.append((position, rest.end()))
-                after = rest.end()
-        position = find(needle, after, end)
-    return lines
-
-
-def _before_line_end(content: bytes, start: int, position: int) -> int:
-    """Return `position` less the line end in front of it, which belongs to the delimiter (RFC 2046 §5.1.1)."""
-    if position > start and content[position - 1] == 10:
-        position -= 1
-        if position > start and content[position - 1] == 13:
-            position -= 1
-    return position
-
-
-def _is_message(content_type: str) -> bool:
-    return content_type in ("message/rfc822", "message/global", "message/news")
+def is_container(content_type: str) -> bool:
+    """Whether a part of that type consists of other parts."""
+    return content_type.startswith("multipart/") or content_type in _MESSAGES
 
 
 def _guess_type(declared: str, default_type: str) -> str:

@@ -1,0 +1,52 @@
+"""What bytes look like, whatever their header says. Called by `structure` to offer second readings; linear."""
+
+import re
+from collections.abc import Sequence
+
+from gatepost.mime.part import Encoding
+
+_TWO_BASE64_LINES = re.compile(rb"\s*+(?:[A-Za-z0-9+/]{4,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)){2}")
+_LONG_BASE64_LINE = re.compile(rb"\s*+[A-Za-z0-9+/]{40,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)")
+_FIELD = re.compile(
+    rb"(?:received|from|to|subject|date|message-id|mime-version|content-[a-z-]+|return-path):", re.IGNORECASE
+)
+_UNEVEN_LINE = re.compile(rb"^(?:[A-Za-z0-9+/=]{4})*+(?![\s]|\Z)", re.MULTILINE)
+
+
+def looks_base64(content: bytes, start: int, end: int, defects: Sequence[str]) -> bool:
+    """Whether text that declares no encoding is base64 all the same: one long line of it at the beginning, or, under a
+    header that has defects, two lines of any length.
+    """
+    pattern = _TWO_BASE64_LINES if defects else _LONG_BASE64_LINE
+    return pattern.match(content, start, end) is not None
+
+
+def looks_like_header(content: bytes, start: int, end: int) -> bool:
+    """Whether the bytes start with a field that messages start with."""
+    return _FIELD.match(content, start, end) is not None
+
+
+def doubtful_base64(content: bytes, start: int, end: int) -> tuple[Encoding, ...]:
+    """Return the other ways to decode a base64 body: line by line when its lines do not hold whole groups of four,
+    piece by piece when padding stands elsewhere than at the end.
+    """
+    others: tuple[Encoding, ...] = ()
+    if not _has_even_lines(content, start, end) and _UNEVEN_LINE.search(content, start, end):
+        others = (Encoding.BASE64_LINES,)
+    pad = content.find(b"=", start, end)
+    if pad >= 0 and content[pad:end].strip(b"=\r\n \t"):
+        others += (Encoding.BASE64_PIECES,)
+    return others
+
+
+def _has_even_lines(content: bytes, start: int, end: int) -> bool:
+    """Whether all lines but the last have the length of the first, a multiple of four: the form all encoders give.
+    Looks at one byte a line, so that a large attachment costs microseconds.
+    """
+    line_end = content.find(b"\n", start, end)
+    if line_end < 0:
+        return False
+    length = line_end + 1 - start
+    ends = content[line_end:end:length]
+    text = length - 1 - (content[line_end - 1] == 13)
+    return text % 4 == 0 and ends.count(b"\n") == len(ends) == content.count(b"\n", start, end)
