@@ -1,0 +1,101 @@
+"""Paths of MAIL and RCPT (RFC 5321 §4.1.2).
+
+Called by `server` for what peers send, by `client` to be sure that nothing else than an address leaves. A syntax
+error is raised as `ArgumentError`, which carries the reply to give.
+"""
+
+import ipaddress
+import re
+from typing import Final
+
+from gatepost.smtp import replies
+from gatepost.smtp.errors import ArgumentError
+
+LOCAL_PART_LIMIT: Final = 64
+"""Octets, RFC 5321 §4.5.3.1.1."""
+DOMAIN_LIMIT: Final = 255
+"""Octets, RFC 5321 §4.5.3.1.2."""
+PATH_LIMIT: Final = 256
+"""Octets with the angle brackets, RFC 5321 §4.5.3.1.3."""
+LABEL_LIMIT: Final = 63
+"""Octets between two dots of a domain, RFC 1035 §2.3.4."""
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_QUOTED = r"\"(?:[ !#-\[\]-~]|\\[ -~])*\""
+_REST = r"(?: +(?P<rest>.*))?"
+_PATH = re.compile(
+    r"<(?:@[^<>\"\\ ]*:)?"  # a source route is read and dropped, RFC 5321 appendix C
+    rf"(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED})"
+    rf"@(?P<domain>[A-Za-z0-9_.-]+|\[[^\[\]\\<> ]+\]))>{_REST}",
+)
+_NULL = re.compile(rf"(?P<address>)<>{_REST}")
+_POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)
+_LONG_LABEL = re.compile(rf"[^.]{{{LABEL_LIMIT + 1}}}")
+_SENDABLE = re.compile(rf"(?:{_QUOTED}|[!#-;=?-~]*)(?:@[!-;=?-~]+)?")
+
+
+def parse_mail_argument(argument: str) -> tuple[str, str]:
+    """Return (address or "" for `<>`, text of the parameters) of what follows `MAIL `."""
+    return _parse_path(argument, "FROM:", _NULL)
+
+
+def parse_rcpt_argument(argument: str) -> tuple[str, str]:
+    """Return (address, text of the parameters) of what follows `RCPT `.
+
+    Bare `<postmaster>` is allowed, in any case (RFC 5321 §4.5.1).
+    """
+    return _parse_path(argument, "TO:", _POSTMASTER)
+
+
+def _parse_path(argument: str, keyword: str, exception: re.Pattern[str]) -> tuple[str, str]:
+    """Parse `keyword`, a path or the one form that is none, and what follows."""
+    if argument[: len(keyword)].upper() != keyword:
+        raise ArgumentError(replies.BAD_ARGUMENT)
+    path = argument[len(keyword) :].lstrip(" ")  # the blank many clients put there is forgiven
+    match = _PATH.fullmatch(path)
+    if match is None:
+        match = exception.fullmatch(path)
+        if match is None:
+            raise ArgumentError(replies.BAD_ADDRESS)
+    elif (
+        len(match["local"]) > LOCAL_PART_LIMIT
+        or len(match["address"]) + 2 > PATH_LIMIT
+        or not _is_domain(match["domain"])
+    ):
+        raise ArgumentError(replies.BAD_ADDRESS)
+    return match["address"], match["rest"] or ""
+
+
+def _is_domain(domain: str) -> bool:
+    """Tell whether `domain`, already of the right characters, is a host name or an address literal (§4.1.3)."""
+    if domain[0] == "[":
+        return _is_literal(domain[1:-1])
+    return (
+        len(domain) <= DOMAIN_LIMIT
+        and domain[0] not in "-."
+        and domain[-1] not in "-."
+        and ".." not in domain
+        and ".-" not in domain
+        and "-." not in domain
+        and _LONG_LABEL.search(domain) is None
+    )
+
+
+def _is_literal(literal: str) -> bool:
+    try:
+        if literal[:5].upper() == "IPV6:":
+            ipaddress.IPv6Address(literal[5:])
+        else:
+            ipaddress.IPv4Address(literal)
+    except ValueError:
+        return False
+    return "%" not in literal  # no zone of this host (RFC 4007) in an address of the world
+
+
+def is_sendable(address: str) -> bool:
+    """Tell whether an address can stand in a command without being able to end it.
+
+    Weaker than the syntax for reception: `root` or an odd domain may leave, a control character, `<`, `>`, a stray
+    blank or a non-ASCII character may not.
+    """
+    return _SENDABLE.fullmatch(address) is not None

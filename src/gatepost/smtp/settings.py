@@ -1,0 +1,41 @@
+"""What configuration lays down for the sessions of both roles. Sizes in bytes, times in seconds."""
+
+import msgspec
+
+from gatepost.smtp.data import LineFeedPolicy
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """What a listener lays down for its sessions. Sizes in bytes, times in seconds."""
+
+    hostname: str
+    size_limit: int = 10240 * 1024
+    session_bytes_limit: int = 10240 * 1024
+    """Content of all messages of a session together."""
+    messages_limit: int = 100
+    recipients_limit: int = 100
+    hops_limit: int = 20
+    bare_line_feed: LineFeedPolicy = LineFeedPolicy.FIX
+    command_s: float = 300.0
+    data_initiation_s: float = 600.0
+    data_termination_s: float = 300.0
+    read_s: float = 120.0
+    """For the shell: longest silence on the socket in the middle of content."""
+
+
+class ClientSettings(msgspec.Struct, frozen=True):
+    """How we present ourselves, and how long we wait for a reply in each phase (seconds)."""
+
+    hostname: str
+    """Argument of EHLO and HELO."""
+    initial_s: float = 300.0
+    hello_s: float = 300.0
+    mail_s: float = 300.0
+    rcpt_s: float = 300.0
+    data_initiation_s: float = 600.0
+    data_termination_s: float = 300.0
+    quit_s: float = 300.0
+    write_s: float = 120.0
+    """For the shell: longest time a write may make no progress."""
+    pipelining: bool = True
+    """False: never use it, for peers that offer it and cannot do it."""
