@@ -18,7 +18,6 @@ LINE_LIMIT: Final = 1000
 
 _END = b"\r\n.\r\n"
 _PARTIAL_ENDS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
-_DOT_LINE = re.compile(rb"\r\n\.")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _RECEIVED = re.compile(rb"\r\n(?i:received)[ \t:]")
 _RECEIVED_TAIL = 10
@@ -68,16 +67,15 @@ class DataReader:
     def read(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Take what came. Return (content to keep, what follows the end or None when the end has not come)."""
         data = self._carry + data
-        first = _DOT_LINE.search(data)
+        # rfind is the fastest search for this; most pieces hold no dot line, or only the end at their end.
+        last = data.rfind(b"\r\n.")
         end = -1
         dots = False
-        if first is not None:
-            start = first.start()
-            if data.startswith(_END, start):
-                end = start
-            else:
-                end = data.find(_END, start)
-                dots = True
+        if last >= 0:
+            end = last if data.startswith(_END, last) else -1
+            dots = data.rfind(b"\r\n.", 0, last + 2) >= 0 or end < 0
+            if dots:
+                end = data.find(_END)
         rest: bytes | None = None
         if end >= 0:
             raw = data[: end + 2]

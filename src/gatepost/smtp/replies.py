@@ -4,6 +4,7 @@ Called by `server.ServerSession` and by the relay (for connections it refuses be
 general on purpose: the reason of a refusal goes to the record, not to the peer.
 """
 
+import functools
 from typing import Final
 
 from gatepost.model.reply import Reply, reply
@@ -49,6 +50,7 @@ BARE_LINE_END_IN_DATA: Final = reply(550, "5.5.2", "Bare <CR> or <LF> in message
 """Same code as Postfix gives by default; permanent, because sending the same bytes again cannot help."""
 
 
+@functools.lru_cache(maxsize=256)  # the same few replies all day
 def render(answer: Reply, *, enhanced: bool) -> bytes:
     """Return the wire form of a reply, CRLF at the end of every line.
 

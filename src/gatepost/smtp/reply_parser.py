@@ -3,6 +3,7 @@
 Memory is bounded: a line or a reply beyond its limit is an error, never kept.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -43,6 +44,8 @@ class ReplyParser:
                 return None
             raw_line = self._buffer[:end].removesuffix(b"\r")
             self._buffer = self._buffer[end + 1 :]
+            if not self._lines and raw_line[3:4] != b"-":
+                return _parse_line(raw_line)
             match = _LINE.fullmatch(raw_line)
             if match is None or (self._lines and match[1] != self._code):
                 raise ReplySyntaxError("malformed reply")
@@ -53,6 +56,15 @@ class ReplyParser:
                 return _build_reply(int(match[1]), lines)
             if len(self._lines) >= LINES_LIMIT:
                 raise ReplySyntaxError("reply has too many lines")
+
+
+@functools.lru_cache(maxsize=256)  # a peer answers MAIL, RCPT and DATA with the same lines all day
+def _parse_line(raw_line: bytes) -> Reply:
+    """Return the reply that is this one line."""
+    match = _LINE.fullmatch(raw_line)
+    if match is None:
+        raise ReplySyntaxError("malformed reply")
+    return _build_reply(int(match[1]), [(match[3] or b"").decode("ascii", "backslashreplace")])
 
 
 def _build_reply(code: int, lines: list[str]) -> Reply:

@@ -428,22 +428,21 @@ class _Command(NamedTuple):
     """A row of the command table."""
 
     take: Callable[[ServerSession, str], Any]
-    phases: frozenset[_Phase]
+    phases: tuple[_Phase, ...]
     """Where it is legal; elsewhere 503."""
     stage: Stage
     argument: bool = True
     """False: an argument is a syntax error."""
 
 
-_ANY = frozenset(_Phase)
-_OPEN = frozenset({_Phase.SENDER, _Phase.RECIPIENTS})
+_ANY = tuple(_Phase)
 
 _COMMANDS: Final[dict[str, _Command]] = {
     "HELO": _Command(ServerSession._helo, _ANY, Stage.HELO),
     "EHLO": _Command(ServerSession._ehlo, _ANY, Stage.HELO),
-    "MAIL": _Command(ServerSession._mail, frozenset({_Phase.READY}), Stage.MAIL),
-    "RCPT": _Command(ServerSession._rcpt, _OPEN, Stage.RCPT),
-    "DATA": _Command(ServerSession._data, frozenset({_Phase.RECIPIENTS}), Stage.DATA, argument=False),
+    "MAIL": _Command(ServerSession._mail, (_Phase.READY,), Stage.MAIL),
+    "RCPT": _Command(ServerSession._rcpt, (_Phase.SENDER, _Phase.RECIPIENTS), Stage.RCPT),
+    "DATA": _Command(ServerSession._data, (_Phase.RECIPIENTS,), Stage.DATA, argument=False),
     "RSET": _Command(ServerSession._rset, _ANY, Stage.HELO, argument=False),
     "NOOP": _Command(ServerSession._noop, _ANY, Stage.HELO),
     "HELP": _Command(ServerSession._help, _ANY, Stage.HELO),
