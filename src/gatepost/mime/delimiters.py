@@ -24,7 +24,7 @@ class Lines:
 
 
 def find_delimiters(content: bytes, boundary: bytes, start: int, end: int) -> Lines:
-    """Find the lines `--boundary` and `--boundary--` in [start, end): trailing white space is allowed (RFC 2046 §5.1.1)."""
+    """Find the lines `--boundary` and `--boundary--` in [start, end); trailing white space is allowed."""
     lines = Lines(boundary)
     needle = b"--" + boundary
     size = len(needle)
@@ -43,7 +43,8 @@ def find_delimiters(content: bytes, boundary: bytes, start: int, end: int) -> Li
             elif lines.close_start >= 0:
                 lines.after_close = True
                 break
-            elif rest.lastindex and lines.delimiters:
+            elif (rest.lastindex and lines.delimiters) or content[rest.end() - 1] != 10:
+                # A delimiter without line end has nothing behind it: no part, so it closes as well as any.
                 lines.close_start, lines.close_end = position, rest.end()
                 after = rest.end()
             else:

@@ -14,15 +14,15 @@ import msgspec
 from gatepost.mime.part import Defect, Encoding, Field, MimeLimits
 from gatepost.mime.words import decode_header, decode_text
 
-# A field, or else any line. A name may not start with "--", or a delimiter line with a colon would become a field.
-_LINE = re.compile(
-    rb"(?!--)([!-9;-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?"
-    rb"|([^\n]++(?:\n[ \t][^\n]*+)*+\n?|\n)"
-)
-_ODD_FIELD = re.compile(rb"[\x00-\x20\x7f]*+([A-Za-z][!-9;-~]*+)[\x00-\x20\x7f]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+# A name may not start with "--", or a delimiter line with a colon would become a field.
+_NAME = re.compile(rb"(?!--)([!-9;-\xff]++)[ \t]*+")
+_ODD_NAME = re.compile(rb"[\x00-\x20\x7f]*+(?!--)([!-9;-~]++)[\x00-\x20\x7f]*+")
+_FOLD_STARTS = (b" ", b"\t")
+_CR = 13
 _PARAMETER = re.compile(rb';?[\s;]*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))', re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _QUOTED_OR_COMMENT_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|\\.|[()]', re.DOTALL)
+_BARE_CR = re.compile(rb"\r(?!\n)")
 _TYPE = re.compile(rb"[!#$%&'*+.^_`{|}~0-9a-z-]++/[!#$%&'*+.^_`{|}~0-9a-z-]++")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _SECTION = re.compile(r"(.+?)(?:\*(\d{1,6}))?(\*)?", re.DOTALL)
@@ -61,13 +61,10 @@ _HINTS = (
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """A header block: its fields, where the body starts, and where it starts for readers who go on to the next empty
-    line (`later_body`, equal to `body` when there is no doubt).
-    """
+    """A header block: its fields, and where the body starts."""
 
     fields: tuple[Field, ...]
     body: int
-    later_body: int
     defects: tuple[str, ...]
 
 
@@ -78,7 +75,7 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to
     """
     if content.startswith((b"\r\n", b"\n"), start, end):
         body = content.index(b"\n", start) + 1
-        return Header((), body, body, ())
+        return Header((), body, ())
     lf_crlf = content.find(b"\n\r\n", start, end)
     lf_lf = content.find(b"\n\n", start, end if lf_crlf < 0 else lf_crlf + 1)
     if lf_lf >= 0:
@@ -87,58 +84,78 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to
         stop, body = lf_crlf + 1, lf_crlf + 3
     else:
         stop = body = end
-    later_body = body
     defects: list[str] = []
-    if stop - start > limits.header_bytes:
+    too_long = stop - start > limits.header_bytes
+    if too_long:
         stop = start + limits.header_bytes
     fields: list[Field] = []
-    add = fields.append
-    for line in _LINE.finditer(content, start, stop):
-        name = line[1]
-        if name is not None:
-            value, value_end = line.span(2)
-            if value_end > value and content[value_end - 1] == 13:
-                value_end -= 1
-            add(Field(name.lower(), line.start(), line.end(), value, value_end))
-            continue
-        odd = _read_odd_line(content, line.start(), line.end(), stop, fields, defects)
-        if odd is None and not to_empty_line:
-            body = line.start()
-            defects.append(Defect.SEPARATOR_MISSING)
+    name: bytes | None = None
+    begin = value = position = start
+    # Line by line: half the time of a regular expression over the block, measured on the benchmark mix.
+    for line in content[start:stop].split(b"\n"):
+        if line.startswith(_FOLD_STARTS):
+            if name is not None:
+                position += len(line) + 1
+                continue
+        elif not line:
             break
+        if name is not None:
+            fields.append(Field(name, begin, position, value, position - 1 - (content[position - 2] == _CR)))
+        colon = line.find(b":")
+        name = _field_name(line[:colon]) if 0 <= colon <= MAX_CACHED_VALUE else None
+        begin = position
+        value = position + colon + 1
+        if name is None:
+            name = _odd_field_name(line, colon)
+            if name is not None:
+                defects.append(Defect.FIELD_NAME_ODD)
+            elif (fields or not _may_stand_first(line, defects)) and not to_empty_line:
+                body = begin
+                defects.append(Defect.SEPARATOR_MISSING)
+                too_long = False
+                break
+        position += len(line) + 1
     else:
-        if stop - start == limits.header_bytes:
-            defects.append(Defect.LIMIT_HEADER)
+        position = stop
+    if too_long:
+        defects.append(Defect.LIMIT_HEADER)
+    if name is not None:
+        line_end = content.endswith(b"\n", value, position)
+        value_end = position - line_end
+        value_end -= content.endswith(b"\r", value, value_end)
+        fields.append(Field(name, begin, position, value, value_end))
     if len(fields) > limits.fields:
         del fields[limits.fields :]
         defects.append(Defect.LIMIT_FIELDS)
-    if content.find(b"\r", start, body) >= 0:
-        if content.count(b"\r", start, body) != content.count(b"\r\n", start, body):
-            defects.append(Defect.BARE_CR)
+    if content.find(b"\r", start, body) >= 0 and _BARE_CR.search(content, start, body):
+        defects.append(Defect.BARE_CR)
     if content.find(b"\0", start, body) >= 0:
         defects.append(Defect.NUL)
-    return Header(tuple(fields), body, later_body, tuple(defects) if defects else ())
+    return Header(tuple(fields), body, tuple(defects) if defects else ())
 
 
-def _read_odd_line(
-    content: bytes, start: int, end: int, stop: int, fields: list[Field], defects: list[str]
-) -> bool | None:
-    """Deal with a header line that is no field: True when the header goes on, None when it ends here."""
-    odd = _ODD_FIELD.fullmatch(content, start, end)
-    if odd:
-        value, value_end = odd.span(2)
-        fields.append(Field(odd[1].lower(), start, end, value, value_end - content.endswith(b"\r", value, value_end)))
-        defects.append(Defect.FIELD_NAME_ODD)
-        return True
-    if fields:
-        return None
-    if content.startswith((b" ", b"\t"), start):
+@functools.lru_cache(maxsize=1024)
+def _field_name(raw: bytes) -> bytes | None:
+    """Return a field's name in lower case, None when it is none (RFC 5322 §2.2, and 8-bit characters)."""
+    name = _NAME.fullmatch(raw)
+    return name[1].lower() if name else None
+
+
+def _odd_field_name(line: bytes, colon: int) -> bytes | None:
+    """Return the name in front of the colon without the white space and control characters around it."""
+    name = _ODD_NAME.fullmatch(line, 0, colon) if colon > 0 else None
+    return name[1].lower() if name else None
+
+
+def _may_stand_first(line: bytes, defects: list[str]) -> bool:
+    """Whether a header may start with this line that is no field."""
+    if line.startswith(_FOLD_STARTS):
         defects.append(Defect.CONTINUATION_FIRST)
         return True
-    if content.startswith((b"From ", b">From "), start):
+    if line.startswith((b"From ", b">From ")):
         defects.append(Defect.MBOX_FROM)
         return True
-    return None
+    return False
 
 
 class ContentType(msgspec.Struct, frozen=True):
@@ -212,12 +229,12 @@ def parse_encoding(raw: bytes) -> tuple[Encoding, tuple[Encoding, ...], tuple[st
         known = _ENCODINGS.get(candidate)
         if known is not None:
             # Other readers take the odd name for no encoding at all.
-            others = (Encoding.IDENTITY,) if known is not Encoding.IDENTITY else ()
+            others: tuple[Encoding, ...] = (Encoding.IDENTITY,) if known is not Encoding.IDENTITY else ()
             return known, others, (Defect.ENCODING_MALFORMED,)
     if not bare:
         return Encoding.IDENTITY, (), (Defect.ENCODING_MALFORMED,)
-    others = tuple(dict.fromkeys(encoding for hint, encoding in _HINTS if hint in bare))
-    return Encoding.IDENTITY, others, (Defect.ENCODING_UNKNOWN,)
+    meant = tuple(dict.fromkeys(encoding for hint, encoding in _HINTS if hint in bare))
+    return Encoding.IDENTITY, meant, (Defect.ENCODING_UNKNOWN,)
 
 
 def strip_comments(raw: bytes) -> bytes:

@@ -16,11 +16,11 @@ class PartKind(enum.StrEnum):
     PART = "part"
     """Root, child of a multipart, or message inside a message/rfc822."""
     PREAMBLE = "preamble"
-    """Text in front of the first delimiter line of a multipart: no header, shown by few clients, scanned all the same."""
+    """Text in front of the first delimiter line of a multipart: no header, seldom shown, scanned all the same."""
     EPILOGUE = "epilogue"
     """Text behind the last delimiter line."""
     READING = "reading"
-    """Another reading of bytes that also belong to a part of the tree: scanned, never edited by itself."""
+    """Another reading, and all inside it, of bytes that also belong to a part of the tree: scanned, never edited."""
 
 
 class Encoding(enum.StrEnum):

@@ -14,7 +14,6 @@ from gatepost.mime.decode import decode_range
 from gatepost.mime.delimiters import Lines, before_line_end, find_delimiters, guess_boundary
 from gatepost.mime.fields import (
     ContentType,
-    Header,
     parse_content_type,
     parse_disposition,
     parse_encoding,
@@ -46,6 +45,15 @@ def parse(content: bytes | memoryview, limits: MimeLimits = DEFAULT_LIMITS) -> M
     return _Parser(limits).parse(content if isinstance(content, bytes) else bytes(content))
 
 
+class _Place(NamedTuple):
+    """Where a part is to be read, and what it will be."""
+
+    start: int
+    end: int
+    depth: int
+    kind: PartKind
+
+
 class _Doubt(NamedTuple):
     """The Content-Type a part was read by, and what else its header may be taken to declare."""
 
@@ -70,7 +78,7 @@ class _Parser:
 
     def parse(self, content: bytes) -> Message:
         message = self.open_message(content, 0)
-        message.root = self.open_part(message, 0, len(content), 0, "text/plain", PartKind.PART)
+        message.root = self.open_part(message, _Place(0, len(content), 0, PartKind.PART))
         while self.work or self.suspects:
             while self.work:
                 self.expand(*self.work.pop())
@@ -93,10 +101,13 @@ class _Parser:
 
     # -- one part ------------------------------------------------------------------------------------------------
 
-    def open_part(self, message: Message, start: int, end: int, depth: int, default_type: str, kind: PartKind) -> Part:
-        """Make a part of [start, end) with a header, read the header, and put containers on the work list."""
+    def open_part(
+        self, message: Message, place: _Place, default_type: str = "text/plain", *, to_empty_line: bool = False
+    ) -> Part:
+        """Make a part with a header, read the header, and put containers on the work list."""
         self.parts_left -= 1
-        header = parse_header(message.content, start, end, self.limits, to_empty_line=kind is PartKind.READING)
+        start, end, depth, kind = place
+        header = parse_header(message.content, start, end, self.limits, to_empty_line=to_empty_line)
         part = Part(kind=kind, start=start, body=header.body, end=end, fields=header.fields)
         if header.defects:
             self.flag(part, *header.defects)
@@ -104,7 +115,7 @@ class _Parser:
         if is_container(part.content_type):
             self.work.append((message, part, depth, doubt.declared))
         if part.defects or part.encoding is not Encoding.QUOTED_PRINTABLE:
-            self.add_readings(message, part, depth, header, doubt)
+            self.add_readings(message, part, depth, doubt)
         return part
 
     def describe(self, content: bytes, part: Part, default_type: str) -> _Doubt:
@@ -158,7 +169,6 @@ class _Parser:
         message: Message,
         part: Part,
         depth: int,
-        header: Header,
         doubt: _Doubt,
     ) -> None:
         """Offer the other readings of a doubtful part."""
@@ -169,7 +179,7 @@ class _Parser:
                 self.add_reading(message, part, depth, other, part.encoding)
             elif container:
                 self.add_leaf_reading(part, part.body, part.encoding, other.type)
-        if header.later_body != header.body:
+        if Defect.SEPARATOR_MISSING in part.defects:
             self.reread(message, part, depth)
         if container:
             return
@@ -195,7 +205,8 @@ class _Parser:
             self.flag(part, Defect.LIMIT_READINGS)
             return
         self.readings_left -= 1
-        reading = self.open_part(message, part.start, part.end, depth, part.content_type, PartKind.READING)
+        place = _Place(part.start, part.end, depth, PartKind.READING)
+        reading = self.open_part(message, place, part.content_type, to_empty_line=True)
         reading.parent = part
         part.alternatives.append(reading)
 
@@ -249,19 +260,19 @@ class _Parser:
             if self.parts_left <= 0:
                 self.flag(part, Defect.LIMIT_PARTS)
                 return
-            child = self.open_part(message, part.body, part.end, depth + 1, "text/plain", PartKind.PART)
+            child = self.open_part(message, _Place(part.body, part.end, depth + 1, part.kind))
             child.parent = part
             part.children = [child]
             return
         self.flag(part, Defect.ENCODING_MULTIPART)
-        nested = self.decode_nested(message, part, depth)
+        nested = self.decode_nested(message, part)
         if nested is not None:
-            nested.root = self.open_part(nested, 0, len(nested.content), depth + 1, "text/plain", PartKind.PART)
+            nested.root = self.open_part(nested, _Place(0, len(nested.content), depth + 1, part.kind))
             part.nested = nested
         if part.kind is PartKind.PART and looks_like_header(message.content, part.body, part.end):
             self.add_reading(message, part, depth, ContentType(part.content_type, {}), Encoding.IDENTITY)
 
-    def decode_nested(self, message: Message, part: Part, depth: int) -> Message | None:
+    def decode_nested(self, message: Message, part: Part) -> Message | None:
         if self.parts_left <= 0:
             self.flag(part, Defect.LIMIT_PARTS)
             return None
@@ -287,16 +298,16 @@ class _Parser:
             if part.encoding is not Encoding.IDENTITY:
                 self.flag(part, Defect.ENCODING_MULTIPART)
             self.cut(message, part, depth, lines)
-            for _boundary, _lines in found[1:]:
+            for others in found[1:]:
                 self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
-                other = ContentType(part.content_type, part.parameters, (_boundary,))
+                other = ContentType(part.content_type, part.parameters, (others.boundary,))
                 self.add_reading(message, part, depth, other, part.encoding)
             if lines.suspects:
                 self.suspects.append((message, part, depth, lines.suspects))
             return
         if part.encoding is not Encoding.IDENTITY:
             self.flag(part, Defect.ENCODING_MULTIPART)
-            nested = self.decode_nested(message, part, depth)
+            nested = self.decode_nested(message, part)
             if nested is not None:
                 self.expand_decoded(nested, part, depth, declared)
             return
@@ -340,7 +351,7 @@ class _Parser:
                 self.flag(part, Defect.LIMIT_PARTS)
                 last, following = True, stop
             end = part.end if last and lines.close_start < 0 else before_line_end(content, line_end, following)
-            child = self.open_part(message, line_end, end, depth + 1, default_type, PartKind.PART)
+            child = self.open_part(message, _Place(line_end, end, depth + 1, part.kind), default_type)
             child.delimiter = (dash, following)
             child.parent = part
             children.append(child)
@@ -359,7 +370,13 @@ class _Parser:
     def text_around(self, content: bytes, part: Part, start: int, end: int, kind: PartKind) -> Part | None:
         if start >= end or not _VISIBLE.search(content, start, end):
             return None
-        return Part(kind=kind, start=start, body=start, end=end, parent=part)
+        return Part(
+            kind=PartKind.READING if part.kind is PartKind.READING else kind,
+            start=start,
+            body=start,
+            end=end,
+            parent=part,
+        )
 
     def read_prefixes(self, message: Message, part: Part, depth: int, suspects: list[bytes]) -> None:
         """Offer the reading in which a line that only starts with the delimiter is one (RFC 2046 §5.1.1 allows it),

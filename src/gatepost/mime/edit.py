@@ -1,0 +1,237 @@
+"""Editing by splices: how decisions on objects become byte replacements that leave everything else as it came.
+
+Called by disposition (plans) and by delivery (application). Pure; new line ends are always CRLF; whatever is removed
+or replaced, the result is a well-formed message.
+"""
+
+import binascii
+import enum
+from collections.abc import Iterable, Sequence
+from email.utils import encode_rfc2231
+
+import msgspec
+
+from gatepost.model.finding import ObjectKind, ObjectReport
+from gatepost.model.verdict import Splice
+
+CRLF = b"\r\n"
+EMPTY_TYPE = "text/plain; charset=us-ascii"
+BASE64_LINE = 57
+"""Bytes to a line of 76 characters (RFC 2045 §6.8)."""
+MAX_LINE = 998
+"""Characters of a line without its CRLF (RFC 5322 §2.1.1)."""
+
+
+class SpliceError(Exception):
+    """Splices out of order, overlapping or outside the content: a fault of whoever made them."""
+
+
+class Action(enum.StrEnum):
+    """What an edit does to its object."""
+
+    REMOVE = "remove"
+    """Cut it out; an only child or a root becomes an empty text."""
+    REPLACE = "replace"
+    """Put a new body under new Content-* fields."""
+    CURE = "cure"
+    """Put new content under its own fields, re-encoded."""
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """One decision on one object of kind `PART` or `BLOCK`."""
+
+    report: ObjectReport
+    action: Action
+    body: bytes = b""
+    """REPLACE: the text in the charset of `content_type`, any line ends. CURE: decoded content."""
+    content_type: str = "text/plain; charset=utf-8"
+    name: str = ""
+    """File name of a replacement, "" for inline text."""
+
+
+def plan_edits(content: bytes, edits: Sequence[Edit]) -> tuple[Splice, ...]:
+    """Return the splices that carry out all `edits` on the received `content`, in rising order.
+
+    Where objects lie inside each other the outermost edit wins. When every part of a multipart is to be removed, the
+    last one stays as an empty text, for a multipart needs a part (RFC 2046 §5.1.1).
+    """
+    outermost: list[Edit] = []
+    reach = 0
+    for edit in sorted(edits, key=_extent):
+        start, minus_end = _extent(edit)
+        if -minus_end > reach or (start >= reach and -minus_end == start):
+            outermost.append(edit)
+            reach = max(reach, -minus_end)
+    emptied = _last_of_each(outermost)
+    splices: list[Splice] = []
+    for edit in outermost:
+        if edit.action is Action.REMOVE:
+            last = edit.report.delimiter.start in emptied
+            splices += _empty_part(edit.report) if last and _is_child(edit.report) else remove_part(edit.report)
+        elif edit.report.kind is ObjectKind.BLOCK:
+            splices += replace_block(edit.report, edit.body)
+        elif edit.action is Action.CURE:
+            splices += replace_body(content, edit.report, edit.body)
+        else:
+            splices += replace_part(edit.report, edit.content_type, edit.body, edit.name)
+    planned = merge(splices)
+    check_splices(planned, len(content))
+    return planned
+
+
+def _extent(edit: Edit) -> tuple[int, int]:
+    """Return (start, -end) of what the edit touches, so that sorting puts enclosing edits first."""
+    report = edit.report
+    span = report.delimiter if edit.action is Action.REMOVE and _is_child(report) else report.whole
+    return span.start, -span.end
+
+
+def _is_child(report: ObjectReport) -> bool:
+    return report.delimiter.end > report.delimiter.start
+
+
+def _last_of_each(edits: Iterable[Edit]) -> set[int]:
+    """Return the start of the last delimiter of each multipart that would lose all its parts: parts of one multipart
+    lie chained, each delimiter range ending where the next one starts.
+    """
+    removed = sorted(
+        (edit.report.delimiter.start, edit.report.delimiter.end, edit.report.siblings)
+        for edit in edits
+        if edit.action is Action.REMOVE and _is_child(edit.report)
+    )
+    last: set[int] = set()
+    chain = 0
+    reached = -1
+    for start, end, siblings in removed:
+        chain = chain + 1 if start == reached else 1
+        reached = end
+        if chain == siblings:
+            last.add(start)
+    return last
+
+
+def remove_part(report: ObjectReport) -> list[Splice]:
+    """Cut a part out of its multipart with its delimiter line; an only child or a root becomes an empty text; of a
+    block its lines go.
+    """
+    if report.kind is ObjectKind.BLOCK:
+        return [Splice(report.whole.start, report.whole.end, b"")]
+    if report.siblings > 1 and _is_child(report):
+        return [Splice(report.delimiter.start, report.delimiter.end, b"")]
+    return _empty_part(report)
+
+
+def _empty_part(report: ObjectReport) -> list[Splice]:
+    return replace_part(report, EMPTY_TYPE, b"")
+
+
+def replace_part(report: ObjectReport, content_type: str, body: bytes, name: str = "") -> list[Splice]:
+    """Put `body` (text in any line ends, or anything else, then base64) in the place of a part, under new Content-*
+    fields; the fields of a root that are not Content-* stay. With `name` the part becomes an attachment of that name.
+    """
+    encoding, encoded = encode_body(body)
+    fields = [f"Content-Type: {content_type}".encode(), b"Content-Transfer-Encoding: " + encoding]
+    if name:
+        fields.append(b"Content-Disposition: attachment; " + _file_name(name))
+    return _rewrite(report, CRLF.join(fields) + CRLF, encoded)
+
+
+def replace_body(content: bytes, report: ObjectReport, decoded: bytes) -> list[Splice]:
+    """Put `decoded` in the place of a part's body, re-encoded; its fields stay, less those about the old body."""
+    encoding, encoded = encode_body(decoded)
+    kept: list[bytes] = []
+    for span in report.fields[:-1]:
+        field = content[span.start : span.end]
+        if not field.lower().startswith((b"content-transfer-encoding", b"content-md5", b"content-length")):
+            kept.append(CRLF.join(field.splitlines()) + CRLF)
+    return _rewrite(report, b"".join(kept) + b"Content-Transfer-Encoding: " + encoding + CRLF, encoded)
+
+
+def _rewrite(report: ObjectReport, fields: bytes, body: bytes) -> list[Splice]:
+    *stripped, separator = report.fields or (report.body,)
+    splices = [Splice(span.start, span.end, b"") for span in stripped]
+    splices.append(Splice(separator.start, report.body.end, fields + CRLF + body))
+    return splices
+
+
+def replace_block(report: ObjectReport, text: bytes) -> list[Splice]:
+    """Put text in the place of an encoded block inside a text body."""
+    return [Splice(report.whole.start, report.whole.end, _to_crlf(text))]
+
+
+def encode_body(body: bytes) -> tuple[bytes, bytes]:
+    """Return (Content-Transfer-Encoding, encoded body ending in CRLF): 7bit for ASCII text, else base64."""
+    if body.isascii() and b"\0" not in body:
+        text = _to_crlf(body)
+        bare_cr = text.count(b"\r") != text.count(CRLF)
+        if not bare_cr and all(len(line) <= MAX_LINE and not line.startswith(b"--") for line in text.split(CRLF)):
+            return b"7bit", text
+    lines = (
+        binascii.b2a_base64(body[start : start + BASE64_LINE], newline=False)
+        for start in range(0, len(body), BASE64_LINE)
+    )
+    return b"base64", b"".join(line + CRLF for line in lines)
+
+
+def _to_crlf(text: bytes) -> bytes:
+    if not text:
+        return b""
+    text = text.replace(CRLF, b"\n").replace(b"\n", CRLF)
+    return text if text.endswith(CRLF) else text + CRLF
+
+
+def _file_name(name: str) -> bytes:
+    name = "".join(character for character in name if character.isprintable())
+    if name.isascii():
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'filename="{escaped}"'.encode()
+    return f"filename*={encode_rfc2231(name, 'utf-8')}".encode("ascii")
+
+
+def check_splices(splices: Sequence[Splice], size: int) -> None:
+    """Raise `SpliceError` unless the splices rise, do not overlap, and lie inside a content of `size` bytes."""
+    position = 0
+    for splice in splices:
+        if not position <= splice.start <= splice.end <= size:
+            raise SpliceError(f"splice [{splice.start}, {splice.end}) after {position} in {size} bytes")
+        position = splice.end
+
+
+def merge(splices: Iterable[Splice]) -> tuple[Splice, ...]:
+    """Return the splices in rising order, touching ones joined; insertions at one place keep their order."""
+    merged: list[Splice] = []
+    for splice in sorted(splices, key=lambda each: (each.start, each.end)):
+        if merged and merged[-1].end == splice.start:
+            before = merged.pop()
+            merged.append(Splice(before.start, splice.end, before.data + splice.data))
+        else:
+            merged.append(splice)
+    return tuple(merged)
+
+
+def apply_splices(content: bytes, splices: Sequence[Splice], prefix: bytes = b"") -> list[bytes | memoryview]:
+    """Return prefix + edited content as chunks in order; untouched ranges are views into `content`, not copies.
+
+    `SpliceError` when the splices do not fit the content.
+    """
+    chunks: list[bytes | memoryview] = [prefix] if prefix else []
+    if not splices:
+        chunks.append(content)
+        return chunks
+    check_splices(splices, len(content))
+    view = memoryview(content)
+    position = 0
+    for splice in splices:
+        if splice.start > position:
+            chunks.append(view[position : splice.start])
+        if splice.data:
+            chunks.append(splice.data)
+        position = splice.end
+    if position < len(content):
+        chunks.append(view[position:])
+    return chunks
+
+
+def content_has_8bit(content: bytes) -> bool:
+    """Whether any byte has its high bit set: such content needs 8BITMIME of the next hop (RFC 6152)."""
+    return not content.isascii()
