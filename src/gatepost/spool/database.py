@@ -18,7 +18,7 @@ from gatepost.spool.content import Staged, content_path, parse_content_name
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.reading import Reader
-from gatepost.spool.schema import ENCODER, PAGE_BYTES, TALLIES, Tally, open_connection
+from gatepost.spool.schema import ENCODER, PAGE_BYTES, TALLIES, Tally, close_connection, open_connection
 from gatepost.spool.transaction import Transaction
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -49,7 +49,15 @@ class Outcome(msgspec.Struct):
 class Database:
     """One shard's database and content files."""
 
-    def __init__(self, directory: str, files: FileLayer, vfs: str | None = None, page_bytes: int = PAGE_BYTES) -> None:
+    def __init__(
+        self,
+        directory: str,
+        files: FileLayer,
+        vfs: str | None = None,
+        *,
+        page_bytes: int = PAGE_BYTES,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
+    ) -> None:
         """Open the shard below `directory` and clear away what no message refers to.
 
         SpoolError says why it cannot be opened; it is then as it was.
@@ -58,6 +66,7 @@ class Database:
         self._files = files
         self._broken: str | None = None
         self._wal_pages = 0
+        self._checkpoint_bytes = checkpoint_bytes
         self.views: tuple[str, ...] = ()
         """Views that exist in this run: records wait for their confirmation, for no other's."""
         try:
@@ -81,7 +90,7 @@ class Database:
             self._remove_orphans()
             self._mark(clean=False)
         except (apsw.Error, OSError, msgspec.DecodeError) as error:
-            self._connection.close(force=True)
+            close_connection(self._connection)
             raise SpoolError(f"cannot read the spool in {directory}: {error}") from error
 
     def _note_wal(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
@@ -219,7 +228,7 @@ class Database:
 
         No other connection reads, so a passive checkpoint is a whole one, and the log starts anew.
         """
-        if self._wal_pages * self._page_bytes < CHECKPOINT_BYTES or self._broken is not None:
+        if self._wal_pages * self._page_bytes < self._checkpoint_bytes or self._broken is not None:
             return
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -251,7 +260,7 @@ class Database:
         except apsw.Error as error:
             raise SpoolError(f"the spool could not be closed cleanly: {error}") from error
         finally:
-            self._connection.close(force=True)
+            close_connection(self._connection)
 
 
 def _spool_error(error: Exception) -> Exception:

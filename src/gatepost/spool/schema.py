@@ -5,6 +5,8 @@ changes with an attempt (`queue`: one row per message and recipient domain) is a
 (`message.head`).
 """
 
+import contextlib
+
 import apsw
 import msgspec
 
@@ -15,7 +17,7 @@ from gatepost.spool.interface import Pending
 VERSION = 1
 """`user_version` of the database file; a newer one is refused."""
 
-PAGE_BYTES = 8192
+PAGE_BYTES = 4096
 """Measured in ADR 0001; fixed when the file is made."""
 
 CACHE_BYTES = 16 * 1024 * 1024
@@ -102,9 +104,15 @@ def open_connection(path: str, vfs: str | None = None, page_bytes: int = PAGE_BY
     try:
         _prepare(connection, page_bytes)
     except BaseException:
-        connection.close(force=True)
+        close_connection(connection)
         raise
     return connection
+
+
+def close_connection(connection: apsw.Connection) -> None:
+    """Close; a disk that refuses even that has been heard of before, by the commit that it refused."""
+    with contextlib.suppress(apsw.Error):
+        connection.close(force=True)
 
 
 def _prepare(connection: apsw.Connection, page_bytes: int) -> None:
@@ -117,6 +125,8 @@ def _prepare(connection: apsw.Connection, page_bytes: int) -> None:
     execute("PRAGMA temp_store=MEMORY")
     execute(f"PRAGMA cache_size=-{CACHE_BYTES // 1024}")
     execute("PRAGMA wal_autocheckpoint=0")
+    # After a failed sync nothing may be copied home on the way out.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = connection.pragma("user_version")
     if version == 0:
         with connection:

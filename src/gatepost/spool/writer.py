@@ -18,7 +18,7 @@ import msgspec
 from gatepost.model.record import DECODER, Record
 from gatepost.spool.change import Accept, BackOff, Change, Dispose, Hold, Release, Remove, Settle, Strike
 from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path
-from gatepost.spool.database import Database, Outcome
+from gatepost.spool.database import CHECKPOINT_BYTES, Database, Outcome
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import (
     Consumer,
@@ -110,6 +110,7 @@ class SqliteSpool:
         threshold: int = DEFAULT_THRESHOLD,
         files: FileLayer | None = None,
         vfs: str | None = None,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
     ) -> Self:
         """Lock (unless `shard` is the lock already) and open a shard. Blocks for the recovery of the log.
 
@@ -118,7 +119,7 @@ class SqliteSpool:
         lock = shard if isinstance(shard, ShardLock) else ShardLock(shard)
         files = files or FileLayer()
         try:
-            database = Database(lock.directory, files, vfs)
+            database = Database(lock.directory, files, vfs, checkpoint_bytes=checkpoint_bytes)
         except BaseException:
             lock.release()
             raise
@@ -136,14 +137,10 @@ class SqliteSpool:
         if self._closed:
             return
         if self._thread.is_alive():
-            while (
-                self._busy
-                or self._changes
-                or self._queries
-                or ((self._entered or self._confirmed) and not self._broken)
-            ):
-                self._idle = self._loop.create_future()
+            if self._entered or self._confirmed:
                 self._schedule()
+            while self._busy or self._scheduled or self._changes or self._queries:
+                self._idle = self._loop.create_future()
                 await self._idle
         self._closed = True
         if self._timer is not None:
@@ -155,9 +152,6 @@ class SqliteSpool:
             self._database.close()
         finally:
             self._lock.release()
-
-    def _unwritten(self) -> bool:
-        return self._broken is None and bool(self._entered or self._confirmed)
 
     # Changes
 
