@@ -22,13 +22,13 @@ CONTROL_FRAME_LIMIT = 64 * 1024
 """Bytes of a frame between pool and template: these hold a few numbers and a sentence."""
 JOB_FRAME_LIMIT = 1024 * 1024
 """Bytes of a job: inline content (settings.INLINE_LIMIT) and options, with room to grow."""
-ANSWER_OVERHEAD = 8 * 1024 * 1024
+ANSWER_OVERHEAD = 16 * 1024 * 1024
 """Bytes of an answer beside cured content: OBJECT_LIMIT objects with their names and ranges."""
-OBJECT_LIMIT = 20_000
-"""Objects in one answer: above the part limit of the MIME tree plus the members a scan lists."""
+OBJECT_LIMIT = 30_000
+"""Objects in one answer: above what the anti-virus stage lists."""
 FINDING_LIMIT = 1_000
-FIELD_LIMIT = 1_000
-"""Ranges of Content-* fields of one part: duplicates are listed too."""
+FIELD_LIMIT = 20_001
+"""Ranges of Content-* fields of one part: as many as the MIME tree reads of one header, and the separator."""
 NAME_LIMIT = 1_024
 """Characters of a file name or content type."""
 TEXT_LIMIT = 2_048

@@ -24,7 +24,8 @@ from pathlib import Path
 import msgspec
 
 from gatepost.antivirus.engine import Engine
-from gatepost.antivirus.stage import inspect, load_engines, warm_up
+from gatepost.antivirus.loading import load_engines, warm_up
+from gatepost.antivirus.stage import inspect
 from gatepost.filter import sandbox
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
@@ -38,7 +39,7 @@ from gatepost.filter.dialogue import (
     parse_to_template,
 )
 from gatepost.filter.settings import FilterSettings
-from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve
+from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve, set_alarm
 from gatepost.model.finding import Analysis, ScanOptions
 
 SETTINGS_LIMIT = 64 * 1024
@@ -192,7 +193,7 @@ class Template:
         engines = self._engines
 
         def inspector(content: bytes, options: ScanOptions, deadline: float) -> Analysis:
-            return inspect(content, options, engines, deadline)
+            return inspect(content, options, engines, deadline, set_alarm)
 
         serve(own, inspector, quota, report)
 

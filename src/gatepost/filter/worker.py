@@ -116,7 +116,7 @@ def _work(job: Job, descriptor: int, inspect: Inspector) -> Answer | Failure:
                 content = _read(descriptor, job.size)
             analysis = inspect(content, job.options, deadline)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            set_alarm(0)
         return Answer(job.id, analysis)
     except Overrun:
         return Failure(job.id, f"deadline of {job.options.deadline_s:g} s overrun")
@@ -142,8 +142,13 @@ def _read(descriptor: int, size: int) -> bytes:
         os.close(descriptor)
 
 
+def set_alarm(seconds: float) -> None:
+    """Raise `Overrun` in the main thread in so many seconds, and again until it is set anew; 0: not at all."""
+    signal.setitimer(signal.ITIMER_REAL, seconds, ALARM_INTERVAL_S)
+
+
 def _arm(deadline_s: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, deadline_s, ALARM_INTERVAL_S)
+    set_alarm(deadline_s)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + deadline_s) + CPU_SLACK_S
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))

@@ -1,0 +1,281 @@
+"""Zip archives as hostile input: every member that any unpacker might find, each with what is wrong with it.
+
+Called by `unpack`. Reads the central directory, then looks for local headers in the gaps it leaves (members hidden
+from the directory, archives without one). Decompression is the standard library's, under the message's budget.
+`read_members` never raises but `OverBudget`; it yields members in the order of their data.
+"""
+
+import bz2
+import lzma
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+import msgspec
+
+from gatepost.antivirus.budget import Budget, Damaged, OverBudget, inflate
+
+END = b"PK\x05\x06"
+CENTRAL = b"PK\x01\x02"
+LOCAL = b"PK\x03\x04"
+DESCRIPTOR = b"PK\x07\x08"
+END64_LOCATOR = b"PK\x06\x07"
+END64 = b"PK\x06\x06"
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+END_SEARCH = 65_535 + 22
+"""The end record is followed by a comment of at most 65,535 bytes."""
+FLAG_ENCRYPTED = 0x1
+FLAG_DESCRIPTOR = 0x8
+FLAG_UTF8 = 0x800
+FLAG_MASKED = 0x2000
+STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
+KNOWN_METHODS = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 18, 19, 93, 94, 95, 96, 97, 98, 99})
+UNKNOWN_32 = 0xFFFFFFFF
+LZMA_MEMORY = 128 * 1024 * 1024
+"""Dictionary a member may ask for; archivers use 64 MiB at most by default."""
+NAME_LIMIT = 255
+HIGHEST_VERSION = 100
+"""Of the format, times ten: 6.3 is the newest; more is chance, not a header."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One thing inside an archive: its content as far as it could be had, and what is wrong with it."""
+
+    name: str
+    data: bytes | None = None
+    protected: bool = False
+    trouble: str = ""
+    """Why it cannot be called clean even when nothing is found in `data`."""
+
+
+class _Entry(msgspec.Struct):
+    """A member as its headers state it."""
+
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    header: int
+    """Offset of the local header."""
+    data: int = 0
+    """Offset of the packed data; 0 until the local header is read."""
+    trouble: str = ""
+
+
+def find_end(data: bytes) -> int:
+    """Return the offset of the end record of a zip archive, -1 when there is none."""
+    return data.rfind(END, max(0, len(data) - END_SEARCH))
+
+
+def is_appended(data: bytes) -> bool:
+    """Whether `data`, which starts with something else, is a zip archive to unpackers (self-extractors)."""
+    end = find_end(data)
+    if end < 0 or len(data) - end < _END.size:
+        return False
+    _, _, _, _, count, size, _, _ = _END.unpack_from(data, end)
+    return count > 0 and size <= end and data.startswith(CENTRAL, end - size)
+
+
+def read_members(data: bytes, budget: Budget) -> Iterator[Member]:
+    """Yield every member. OverBudget ends the archive; whatever else is wrong is a member's `trouble`."""
+    entries, problem, directory = _read_directory(data, budget)
+    covered = 0
+    for entry in sorted(entries, key=lambda each: each.header):
+        yield from _read_hidden(data, covered, entry.header, budget)
+        if entry.header < covered:
+            yield Member(entry.name, trouble="zip members overlap")
+            continue
+        _place(data, entry)
+        if entry.trouble:
+            yield Member(entry.name, trouble=entry.trouble)
+            continue
+        covered = entry.data + entry.packed
+        if not _is_folder(entry):
+            yield _open(data, entry, budget)
+    yield from _read_hidden(data, covered, directory, budget)
+    if problem:
+        yield Member("", trouble=problem)
+
+
+def _read_directory(data: bytes, budget: Budget) -> tuple[list[_Entry], str, int]:
+    """Return (entries of the central directory, what is wrong with it, where the members end)."""
+    end = find_end(data)
+    if end < 0 or len(data) - end < _END.size:
+        return [], "zip archive is cut off: it has no directory", len(data)
+    _, _, _, _, count, size, offset, _ = _END.unpack_from(data, end)
+    limit = end
+    locator = end - _LOCATOR.size
+    if locator >= 0 and data.startswith(END64_LOCATOR, locator):
+        limit = data.rfind(END64, 0, locator)
+        if limit < 0 or locator - limit < _END64.size:
+            return [], "zip archive has a damaged directory", len(data)
+        *_, count, size, offset = _END64.unpack_from(data, limit)
+    start = limit - size
+    if start < 0 or (count and not data.startswith(CENTRAL, start)):
+        return [], "zip archive has a damaged directory", len(data)
+    shift = start - offset  # other data in front of the archive
+    entries: list[_Entry] = []
+    position = start
+    while position + _CENTRAL.size <= limit and data.startswith(CENTRAL, position):
+        budget.take_member()
+        entry, position = _read_central(data, position, shift)
+        entries.append(entry)
+    problem = (
+        ""
+        if position == limit and len(entries) == count & 0xFFFF or len(entries) == count
+        else (f"zip directory announces {count} members and holds {len(entries)}")
+    )
+    return entries, problem, start
+
+
+def _read_central(data: bytes, position: int, shift: int) -> tuple[_Entry, int]:
+    fields = _CENTRAL.unpack_from(data, position)
+    _, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, *_, offset = fields
+    name_at = position + _CENTRAL.size
+    extra_at = name_at + name_length
+    if UNKNOWN_32 in (packed, size, offset):
+        size, packed, offset = _read_zip64(data[extra_at : extra_at + extra_length], size, packed, offset)
+    name = _decode_name(data[name_at:extra_at], flags)
+    entry = _Entry(name, flags, method, crc, packed, size, offset + shift)
+    return entry, extra_at + extra_length + comment_length
+
+
+def _read_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Return (size, packed, offset) with the 64-bit values of extra field 1 in place of the unknown ones."""
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        position += 4
+        if kind == 1:
+            field = extra[position : position + length]
+            numbers = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
+            return (
+                next(numbers, size) if size == UNKNOWN_32 else size,
+                next(numbers, packed) if packed == UNKNOWN_32 else packed,
+                next(numbers, offset) if offset == UNKNOWN_32 else offset,
+            )
+        position += length
+    return size, packed, offset
+
+
+def _place(data: bytes, entry: _Entry) -> None:
+    """Find the packed data behind the local header, and compare that header with the directory."""
+    if not 0 <= entry.header <= len(data) - _LOCAL.size or not data.startswith(LOCAL, entry.header):
+        entry.trouble = "zip member has no header where the directory says"
+        return
+    _, _, flags, method, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(data, entry.header)
+    entry.data = entry.header + _LOCAL.size + name_length + extra_length
+    if entry.data + entry.packed > len(data):
+        entry.trouble = "zip member is cut off"
+    elif (flags ^ entry.flags) & FLAG_ENCRYPTED or (method != entry.method and not flags & FLAG_MASKED):
+        entry.trouble = "zip directory and member header contradict each other"
+
+
+def _read_hidden(data: bytes, start: int, end: int, budget: Budget) -> Iterator[Member]:
+    """Yield members whose local headers stand in [start, end), where the directory knows of none."""
+    position = data.find(LOCAL, start, end)
+    while position >= 0:
+        entry = _read_local(data, position, end)
+        if entry is None:
+            position = data.find(LOCAL, position + 1, end)
+            continue
+        budget.take_member()
+        if not _is_folder(entry):
+            member = _open(data, entry, budget)
+            trouble = member.trouble or "zip member that the directory does not name"
+            yield Member(member.name, member.data, member.protected, trouble)
+        position = data.find(LOCAL, max(entry.data + entry.packed, position + 1), end)
+
+
+def _read_local(data: bytes, position: int, end: int) -> _Entry | None:
+    """Read a local header found by search; None when it is only bytes that look like one."""
+    if position + _LOCAL.size > end:
+        return None
+    fields = _LOCAL.unpack_from(data, position)
+    _, version, flags, method, _, _, crc, packed, size, name_length, extra_length = fields
+    start = position + _LOCAL.size + name_length + extra_length
+    if (version & 0xFF) > HIGHEST_VERSION or method not in KNOWN_METHODS or not name_length or start > end:
+        return None
+    name = _decode_name(data[position + _LOCAL.size :][:name_length], flags)
+    trouble = ""
+    if flags & FLAG_DESCRIPTOR and not packed:
+        stop = data.find(DESCRIPTOR, start, end)
+        packed = (end if stop < 0 else stop) - start
+        crc = -1
+        size = -1
+    elif start + packed > end:
+        packed = end - start
+        trouble = "zip member is cut off"
+    return _Entry(name, flags, method, crc, packed, size, position, start, trouble)
+
+
+def _open(data: bytes, entry: _Entry, budget: Budget) -> Member:
+    if entry.flags & (FLAG_ENCRYPTED | FLAG_MASKED):
+        return Member(entry.name, protected=True)
+    raw = memoryview(data)[entry.data : entry.data + entry.packed]
+    try:
+        content, ended = _decompress(raw, entry, budget)
+    except Damaged as error:
+        return Member(entry.name, trouble=str(error))
+    trouble = entry.trouble
+    if not ended:
+        trouble = trouble or "packed data is damaged or cut off"
+    elif entry.crc >= 0 and zlib.crc32(content) != entry.crc:
+        trouble = trouble or "checksum of the unpacked data is wrong"
+    return Member(entry.name, content, trouble=trouble)
+
+
+def _decompress(raw: memoryview, entry: _Entry, budget: Budget) -> tuple[bytes, bool]:
+    """Return (unpacked bytes, whether the packed data ended properly)."""
+    if entry.method == STORED:
+        if len(raw) > budget.allowance(len(raw)):
+            raise budget.refuse(len(raw))
+        budget.take_bytes(len(raw))
+        return bytes(raw), entry.size in (-1, len(raw))
+    if entry.method == DEFLATED:
+        if not raw:
+            raise Damaged("packed data is missing")
+        content, _, ended = inflate(raw, -zlib.MAX_WBITS, budget)
+        return content, ended
+    decompressor: bz2.BZ2Decompressor | lzma.LZMADecompressor
+    packed: bytes | memoryview = raw
+    if entry.method == BZIP2:
+        decompressor = bz2.BZ2Decompressor()
+    elif entry.method == LZMA:
+        # Two bytes of version, two of length, then the five property bytes of the .lzma format, whose header goes on
+        # with the size (unknown: the stream's own end mark, or the end of the data).
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=LZMA_MEMORY)
+        packed = bytes(raw[4:9]) + max(entry.size, 0).to_bytes(8, "little") + bytes(raw[9:])
+    else:
+        raise Damaged(f"compression method {entry.method} is not opened")
+    allowed = budget.allowance(len(raw))
+    try:
+        content = decompressor.decompress(packed, allowed + 1)
+    except (OSError, ValueError, lzma.LZMAError, EOFError) as error:
+        raise Damaged(f"packed data is damaged: {error}") from None
+    if len(content) > allowed:
+        raise budget.refuse(len(raw))
+    budget.take_bytes(len(content))
+    return content, decompressor.eof
+
+
+def _is_folder(entry: _Entry) -> bool:
+    return entry.name.endswith("/") and entry.packed == 0
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _decode_name(raw: bytes, flags: int) -> str:
+    name = raw[: NAME_LIMIT * 4].decode("utf-8" if flags & FLAG_UTF8 else "cp437", "replace")
+    return _CONTROL.sub("?", name)[-NAME_LIMIT:]
+
+
+__all__ = ["Member", "OverBudget", "is_appended", "read_members"]
