@@ -102,7 +102,7 @@ _STRING_PIECE = re.compile(r"[^\\%]+")
 
 
 class _Block:
-    """A block being read: the template itself, or the body of a FOR."""
+    """A block being read: the template itself, or the body of a FOR (without a name: of one that is faulty)."""
 
     __slots__ = ("at", "body", "defined", "mask", "name", "negated")
 
@@ -180,7 +180,8 @@ class _Reader:
             at = step(at) if step else self._run(at)
         self._close_line("")
         for block in self.stack[1:]:
-            self._fault(block.at, "this FOR is never closed by </FOR>")
+            if block.name:
+                self._fault(block.at, "this FOR is never closed by </FOR>")
         if self.problems:
             raise TemplateError(tuple(sorted(self.problems, key=lambda problem: (problem.line, problem.column))))
         return Tree(_freeze(self.stack[0].body), tuple(self.uses), tuple(self.warnings))

@@ -25,7 +25,7 @@ from gatepost.model.verdict import ObjectAction, ObjectDecision, Verdict
 from gatepost.policy.group import GroupPolicy
 
 WHOLE_MESSAGE: Final = -1
-"""Index of the decision to replace the whole body by the placeholder; in `ObjectReport.parent` too -1 is the message."""
+"""Index of the decision to replace the whole body by the placeholder; -1 is the message in `ObjectReport.parent` too."""
 WHOLE_MESSAGE_NAME: Final = "(the whole message)"
 
 _CLEAN: Final = ObjectStatus.CLEAN
