@@ -25,7 +25,7 @@ from gatepost.model.verdict import ObjectAction, ObjectDecision, Verdict
 from gatepost.policy.group import GroupPolicy
 
 WHOLE_MESSAGE: Final = -1
-"""Index of the decision to replace the whole body by the placeholder; -1 is the message in `ObjectReport.parent` too."""
+"""Index of the decision to replace the whole body by the placeholder; `ObjectReport.parent` uses it likewise."""
 WHOLE_MESSAGE_NAME: Final = "(the whole message)"
 
 _CLEAN: Final = ObjectStatus.CLEAN
@@ -65,7 +65,7 @@ def decide(analysis: Analysis, group: GroupPolicy) -> Verdict:
     if not group.check:
         return Verdict(group.name, (), reason="not checked: scanning is switched off for this group")
     statuses = resolve_statuses(analysis, group)
-    if analysis.objects and all(status is _CLEAN for status in statuses):
+    if statuses and statuses.count(_CLEAN) == len(statuses):
         return Verdict(group.name, (_CLEAN,), reason="nothing found")
     judge = _Judge(analysis.objects, statuses, group)
     decisions = tuple(judge.decisions())

@@ -11,7 +11,7 @@ import msgspec
 
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import POLICY_GROUP, Group
-from gatepost.config.masks import MaskSet
+from gatepost.config.masks import FirstMatch, MaskSet
 from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.template import Template, load_template, shipped_template
@@ -133,6 +133,18 @@ class GroupTable:
         if not groups or not (groups[-1].senders.matches_everything and groups[-1].recipients.matches_everything):
             raise ValueError(f"the last group must match everything, as {POLICY_GROUP} does")
         self.groups = tuple(groups)
+        # Groups for certain recipients, the usual kind, cost one look-up whatever their number; only those for certain
+        # senders are tried one after the other.
+        self._for_senders = tuple(
+            (place, group) for place, group in enumerate(self.groups) if not group.senders.matches_everything
+        )
+        self._for_all: FirstMatch[int] = FirstMatch(
+            (mask, place)
+            for place, group in enumerate(self.groups)
+            if group.senders.matches_everything
+            for mask in group.recipients.masks
+        )
+        self._is_single = self.groups[0].senders.matches_everything and self.groups[0].recipients.matches_everything
 
     @classmethod
     def from_config(cls, groups: Iterable[Group], ave: Ave, deadline_s: float) -> "GroupTable":
@@ -148,24 +160,26 @@ class GroupTable:
 
     def resolve(self, sender: str, recipient: str) -> GroupPolicy:
         """Return the group of a pair of envelope addresses; the null sender is ""."""
-        for group in self.groups:
-            if group.recipients.matches(recipient) and group.senders.matches(sender):
-                return group
-        return self.groups[-1]
+        return self.partition(sender, (recipient,))[0][0]
 
     def partition(self, sender: str, recipients: Sequence[str]) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
-        """Return the groups of one message with the indices of their recipients, in order of first appearance.
-
-        Linear in recipients times the groups the sender belongs to.
-        """
-        candidates = [group for group in self.groups if group.senders.matches(sender)]
-        if candidates[0].recipients.matches_everything:
-            return [(candidates[0], tuple(range(len(recipients))))]
+        """Return the groups of one message with the indices of their recipients, in order of first appearance."""
+        if self._is_single:
+            return [(self.groups[0], tuple(range(len(recipients))))] if recipients else []
+        of_sender = [(place, group) for place, group in self._for_senders if group.senders.matches(sender)]
+        last = len(self.groups) - 1
         found: dict[int, list[int]] = {}
         for index, recipient in enumerate(recipients):
-            place = next(place for place, group in enumerate(candidates) if group.recipients.matches(recipient))
+            first = self._for_all.find(recipient)
+            place = last if first is None else first
+            for other, group in of_sender:
+                if other >= place:
+                    break
+                if group.recipients.matches(recipient):
+                    place = other
+                    break
             found.setdefault(place, []).append(index)
-        return [(candidates[place], tuple(indices)) for place, indices in found.items()]
+        return [(self.groups[place], tuple(indices)) for place, indices in found.items()]
 
 
 def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:

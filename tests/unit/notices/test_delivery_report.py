@@ -271,8 +271,9 @@ def test_who_gets_a_report():
 TEXTS = st.text(max_size=40)
 
 
-@given(st.binary(max_size=300), TEXTS, TEXTS, TEXTS, TEXTS, st.sampled_from(ReportKind), st.booleans())
-def test_any_input_gives_a_well_formed_report(header, sender, address, orcpt, said, kind, entire):
+@given(st.binary(max_size=300), st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), st.sampled_from(ReportKind), st.booleans())
+def test_any_input_gives_a_well_formed_report(header, texts, kind, entire):
+    sender, address, orcpt, said = texts
     recipient = Recipient(address, (), orcpt)
     source = original(
         b"X: y\r\n" + re.sub(rb"[\r\n]", b"", header) + b"\r\n\r\nbody\r\n", envelope=envelope(sender, (recipient,))

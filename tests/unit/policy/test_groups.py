@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
@@ -62,6 +64,21 @@ def test_recipients_are_parted_in_order_and_completely():
     parts = [(group.name, group.check, indices) for group, indices in groups.partition("s@x", recipients)]
     assert parts == [("same", True, (0, 3)), ("policy", True, (1,)), ("same", False, (2, 4))]
     assert groups.partition("s@x", []) == []
+    assert table().partition("s@x", []) == []
+
+
+MASKS = ("*@*", "*@a.example", "u@*", "u@a.example", "?@b.example")
+ADDRESSES = ("", "u@a.example", "v@a.example", "u@b.example", "v@b.example", "U@C.example")
+
+
+@given(st.lists(st.tuples(st.sampled_from(MASKS), st.sampled_from(MASKS)), max_size=6), st.sampled_from(ADDRESSES))
+def test_the_index_finds_what_a_walk_in_order_finds(pairs, sender):
+    groups = table(*(Group(name=str(i), senders=(s,), recipients=(r,)) for i, (s, r) in enumerate(pairs)))
+    walked = {}
+    for index, recipient in enumerate(ADDRESSES):
+        first = next(g for g in groups.groups if g.senders.matches(sender) and g.recipients.matches(recipient))
+        walked.setdefault(first.name, []).append(index)
+    assert {group.name: list(indices) for group, indices in groups.partition(sender, ADDRESSES)} == walked
 
 
 def test_a_table_needs_a_last_group_for_everybody():
