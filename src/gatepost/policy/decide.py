@@ -22,7 +22,7 @@ from gatepost.model.finding import (
     ObjectStatus,
 )
 from gatepost.model.verdict import ObjectAction, ObjectDecision, Verdict
-from gatepost.policy.group import GroupPolicy
+from gatepost.policy.group import GroupPolicy, stands_for_message
 
 WHOLE_MESSAGE: Final = -1
 """Index of the decision to replace the whole body by the placeholder; `ObjectReport.parent` uses it likewise."""
@@ -123,7 +123,11 @@ def resolve_edits(analysis: Analysis, verdict: Verdict) -> tuple[ObjectDecision,
 
 
 def _is_editable(report: ObjectReport) -> bool:
-    return report.kind in (ObjectKind.PART, ObjectKind.BLOCK) and report.whole.end > report.whole.start
+    return (
+        report.kind in (ObjectKind.PART, ObjectKind.BLOCK)
+        and report.whole.end > report.whole.start
+        and not stands_for_message(report)
+    )
 
 
 class _Judge:

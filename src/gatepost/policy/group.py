@@ -16,12 +16,21 @@ from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanO
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.template import Template, load_template, shipped_template
 
-_TEXT_BODIES = frozenset(("", "text/plain", "text/html"))
+_TEXT_BODIES = frozenset(("text/plain", "text/html"))
 """Types of the parts people write their text in; without a file name such a part is no attachment."""
 _DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/octet-stream"}
-"""Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file."""
+"""Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file (text around
+the parts of a multipart is a block too, and declared as text)."""
 
 _UNFILTERED = MaskSet(())
+
+
+def stands_for_message(report: ObjectReport) -> bool:
+    """Tell whether an object is no element but the message itself: what could not be read to its end, or not at all.
+
+    Its range, if it has one, is all of the message, header included, so it is neither filtered nor edited as an object.
+    """
+    return report.parent < 0 and report.kind is ObjectKind.PART and not report.fields and report.body == report.whole
 
 
 class ObjectFilter(msgspec.Struct, frozen=True):
@@ -47,20 +56,17 @@ class ObjectFilter(msgspec.Struct, frozen=True):
         An object without a name goes by the empty name, which only masks such as `*` match; the text of a message is
         no attachment and so has no name to match.
         """
-        if report.kind in (ObjectKind.HEADER, ObjectKind.MEMBER):
+        if report.kind in (ObjectKind.HEADER, ObjectKind.MEMBER) or stands_for_message(report):
             return False
-        name, content_type = report.name, report.content_type
+        name, content_type = report.name, report.content_type or _DEFAULT_TYPES[report.kind]
         if (
             self.names
-            and (name or report.kind is ObjectKind.BLOCK or content_type not in _TEXT_BODIES)
+            and (name or content_type not in _TEXT_BODIES)
             and self.include_names.matches(name)
             and not self.exclude_names.matches(name)
         ):
             return True
-        if not self.types:
-            return False
-        content_type = content_type or _DEFAULT_TYPES[report.kind]
-        return self.include_types.matches(content_type) and not self.exclude_types.matches(content_type)
+        return self.types and self.include_types.matches(content_type) and not self.exclude_types.matches(content_type)
 
 
 class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):

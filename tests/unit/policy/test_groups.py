@@ -159,6 +159,7 @@ def part(name="", content_type="", kind=ObjectKind.PART):
         ({"exclude_by_name": ("*.txt",), "filters_names": True}, part("", "text/html"), False),
         ({"exclude_by_name": ("*.txt",), "filters_names": True}, part("", "image/png"), True),
         ({"exclude_by_name": ("*.txt",), "filters_names": True}, part("", "", ObjectKind.BLOCK), True),
+        ({"exclude_by_name": ("*.txt",), "filters_names": True}, part("", "text/plain", ObjectKind.BLOCK), False),
         ({"include_by_mime": ("image/*",), "filters_types": True}, part("a.png", "image/png"), True),
         ({"include_by_mime": ("image/*",), "filters_types": True}, part("a.png", "text/plain"), False),
         (

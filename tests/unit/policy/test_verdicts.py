@@ -191,6 +191,13 @@ class TestUnreachable:
         assert not verdict.blocked
         assert edits == {0: REMOVE}
 
+    def test_an_object_that_is_the_message_is_no_part(self):
+        whole = ObjectReport(-1, ObjectKind.PART, ERROR, whole=Span(0, 90), body=Span(0, 90))
+        policy = group({FILTERED: PASS}, default=REMOVE, include_by_mime=("*",), filters_types=True)
+        verdict, edits = judge([whole], policy)
+        assert verdict.statuses == (ERROR,)
+        assert edits == {WHOLE_MESSAGE: PLACEHOLDER}
+
     @pytest.mark.parametrize("action", [REMOVE, PLACEHOLDER])
     def test_a_failed_inspection_replaces_the_whole_body(self, action):
         analysis = error_analysis("the filter died twice")
