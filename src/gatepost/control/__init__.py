@@ -1,1 +1,1 @@
-"""Empty until filled."""
+"""Layer 5: seeing and steering: log lines, counters, the control socket."""

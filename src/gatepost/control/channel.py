@@ -1,0 +1,136 @@
+"""The channel between the master and one relay: whole messages over a socket pair, descriptors along with them.
+
+The master starts a relay with one end as an inherited descriptor. When the channel closes the other side is gone: a
+relay then ends at once (its spool is the truth), the master starts another.
+"""
+
+import array
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+MESSAGE_LIMIT = 128 * 1024
+"""Bytes of one message: a datagram of a local socket."""
+FDS_LIMIT = 64
+"""Descriptors with one message: listeners of one configuration (the kernel's own limit is 253)."""
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup"):
+    """master → relay: work with this configuration. Descriptors: the session table,
+    then one listening socket for every entry of `listeners`.
+    """
+
+    index: int
+    config: str
+    """Path of the configuration snapshot."""
+    listeners: tuple[int, ...]
+    """Indices into the configuration's listeners, in the order of the descriptors."""
+    filter_socket: str
+    generation: int
+    first: bool = True
+    """False: a reload; the relay keeps running and takes the new values into use."""
+
+
+class Switch(msgspec.Struct, frozen=True, tag="switch"):
+    """master → relay: switch a module on or off."""
+
+    module: str
+    """`send`, `scan`."""
+    on: bool
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """master → relay: a question, to be answered under the same number."""
+
+    number: int
+    what: str
+    arguments: dict[str, str | int] = {}
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """master → relay: stop cleanly."""
+
+
+class Up(msgspec.Struct, frozen=True, tag="up"):
+    """relay → master: in service."""
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """relay → master: the answer to a question, as JSON; `error` when it could not be answered."""
+
+    number: int
+    result: msgspec.Raw
+    error: str = ""
+
+
+Message = Setup | Switch | Ask | Stop | Up | Answer
+
+_DECODER = msgspec.json.Decoder(Message)
+_ENCODER = msgspec.json.Encoder()
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a new channel."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Channel:
+    """One end of a channel on an event loop."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[Message, Sequence[int]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        """`on_message(message, descriptors)` owns the descriptors it gets."""
+        self._sock = sock
+        self._on_message = on_message
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        sock.setblocking(False)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, 4 * MESSAGE_LIMIT)
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> bool:
+        """Send a message; False when the other side is gone or does not read."""
+        if self._closed:
+            return False
+        try:
+            socket.send_fds(self._sock, [_ENCODER.encode(message)], list(descriptors))
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close this end without telling anybody here."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+
+    def _read(self) -> None:
+        while not self._closed:
+            try:
+                data, ancillary, _, _ = self._sock.recvmsg(MESSAGE_LIMIT, socket.CMSG_SPACE(4 * FDS_LIMIT))
+            except BlockingIOError:
+                return
+            except OSError:
+                data, ancillary = b"", []
+            if not data:
+                self.close()
+                self._on_close()
+                return
+            self._on_message(_DECODER.decode(data), _descriptors(ancillary))
+
+
+def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)

@@ -1,0 +1,127 @@
+"""Counters: the statistics by their documented names (specification management.md §8), a view of the spool's records.
+
+What passes through the outbox is counted from records and survives restarts exactly; session counts are the process's
+own. `gatepost status` adds up the relays.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gatepost.model.record import (
+    Blocked,
+    Deferred,
+    Delivered,
+    Generated,
+    Held,
+    Received,
+    Record,
+    Refused,
+    Scanned,
+)
+from gatepost.spool.interface import Spool
+
+_REFUSED = {
+    "message-size": "mta_receivings_refused_for_message_size_limit",
+    "session-size": "mta_receivings_refused_for_session_size_limit",
+    "hops": "mta_receivings_refused_for_hops_limit",
+    "messages-per-session": "mta_receivings_refused_for_messages_per_session_limit",
+}
+_CONNECTION_REFUSED = {
+    "relaying": "mta_incoming_connections_refused_for_relaying",
+    "sessions": "mta_incoming_connections_refused_for_sessions_limit",
+    "sessions-per-ip": "mta_incoming_connections_refused_for_sessions_per_ip_limit",
+}
+_OBJECT = {
+    "infected": "antiviral_infected_objects",
+    "disinfected": "antiviral_checked_objects_disinfected_objects",
+    "suspicious": "antiviral_checked_objects_suspicious_objects",
+    "protected": "antiviral_checked_objects_protected_objects",
+    "filtered": "antiviral_checked_objects_filtered_objects",
+    "error": "antiviral_check_checked_objects_error",
+}
+_DECODER = msgspec.msgpack.Decoder(dict[str, int])
+_SAVE_EVERY = 256
+"""Records between two saves of the values: what is replayed after a crash."""
+
+
+class Counters:
+    """All counters of one relay."""
+
+    NAME = "counters"
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        _, note = spool.position(self.NAME)
+        self.values: dict[str, int] = _DECODER.decode(note) if note else {}
+        self._unsaved = 0
+
+    def add(self, name: str, amount: int = 1) -> None:
+        """Count something that has no record."""
+        self.values[name] = self.values.get(name, 0) + amount
+
+    def consume(self, first: int, records: Sequence[Record]) -> None:
+        """Count one commit's records."""
+        for record in records:
+            self._count(record)
+        self._unsaved += len(records)
+        self._last = first + len(records) - 1
+        if self._unsaved >= _SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Confirm what was counted, with the values."""
+        if self._unsaved:
+            self._unsaved = 0
+            self._spool.confirm(self.NAME, self._last, msgspec.msgpack.encode(self.values))
+
+    def _count(self, record: Record) -> None:
+        add = self.add
+        match record:
+            case Received():
+                add("mta_received_messages")
+                add("mta_received_bytes", record.size)
+                add("mta_received_recipients", record.recipients)
+            case Delivered(sent=True):
+                add("mta_sent_recipients")
+                add("mta_sent_bytes", record.size)
+                add("mta_sent_messages")
+            case Delivered():
+                add("mta_sendings_failed_total")
+                if "5.3.4" in record.reply[:12]:
+                    add("mta_sendings_failed_for_message_size_limit")
+                elif "5.6.3" in record.reply[:12]:
+                    add("mta_sendings_failed_for_8bitmime")
+            case Scanned():
+                if record.objects:
+                    add("antiviral_checked_messages_total")
+                    add("antiviral_checked_objects_total", len(record.objects))
+                    for status in record.objects:
+                        if status in _OBJECT:
+                            add(_OBJECT[status])
+                if record.blocked:
+                    add("antiviral_checked_messages_blocked")
+                if record.modified:
+                    add("antiviral_checked_messages_modified")
+            case Refused():
+                self._count_refusal(record.cause)
+            case Generated():
+                if record.kind.startswith("dsn"):
+                    add("mta_dsn_generated")
+            case Deferred():
+                add("mta_sendings_deferred")
+            case Blocked():
+                add("mta_blocked_messages")
+            case Held():
+                add("mta_held_messages")
+
+    def _count_refusal(self, cause: str) -> None:
+        if cause in _CONNECTION_REFUSED:
+            self.add("mta_incoming_connections_refused_total")
+            self.add(_CONNECTION_REFUSED[cause])
+            return
+        self.add("mta_receivings_refused_total")
+        if cause in _REFUSED:
+            self.add(_REFUSED[cause])
+        if cause == "malformed":
+            self.add("mta_malformed_messages")

@@ -1,0 +1,140 @@
+"""Log lines: the documented form of process and message events (specification management.md §7). Pure.
+
+Line: `[<date> <time> <letter>] <envelope-id>: MESSAGE` for message events, `[<date> <time> <letter>]: MESSAGE`
+otherwise. Levels are cumulative: F always, E 1, W 2, I 3, A 4 (default), D 9.
+
+Text from outside is cleaned here, in one place: control characters and line ends become `?`, length is cut.
+"""
+
+import re
+import time
+from collections.abc import Callable
+
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import (
+    Blocked,
+    Deferred,
+    Delivered,
+    Generated,
+    Held,
+    Received,
+    Record,
+    Refused,
+    Removed,
+    Scanned,
+    Split,
+)
+
+LEVEL_OF = {"F": 0, "E": 1, "W": 2, "I": 3, "A": 4, "D": 9}
+"""Log level at which a letter appears."""
+
+TEXT_LIMIT = 512
+"""Characters of one foreign value in a line: longer than any honest address or file name."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\"]")
+
+
+def clean(text: str) -> str:
+    """Return foreign text fit for one quoted or bracketed field of a line."""
+    if text.isascii() and text.isprintable() and '"' not in text and len(text) <= TEXT_LIMIT:
+        return text
+    cut = text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+    return _UNPRINTABLE.sub("?", cut)
+
+
+class Formatter:
+    """Renders lines with the configured date and time formats (specification configuration.md §3)."""
+
+    def __init__(self, date_format: str, time_format: str) -> None:
+        self._format = f"{date_format} {time_format}"
+        self._second = -1
+        self._stamp = ""
+
+    def event(self, at: float, letter: str, text: str) -> str:
+        """Return the line of a process event."""
+        return f"[{self._at(at)} {letter}]: {text}\n"
+
+    def record(self, record: Record) -> str:
+        """Return the line of a record."""
+        letter, message = _RENDER[type(record)](record)
+        if isinstance(record, Refused):
+            return f"[{self._at(record.at)} {letter}]: {message}\n"
+        return f"[{self._at(record.at)} {letter}] {format_queue_id(record.id)}: {message}\n"
+
+    def _at(self, at: float) -> str:
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            # %P (lower-case am/pm) is documented but not in every C library.
+            local = time.localtime(second)
+            form = self._format.replace("%P", "am" if local.tm_hour < 12 else "pm")
+            self._stamp = time.strftime(form, local)
+        return self._stamp
+
+
+def _received(r: Received) -> str:
+    return (
+        f"RECEIVED, from=<{clean(r.sender)}>, nrcpt={r.recipients}, size={r.size}, client=[{r.ip}], "
+        f"helo=<{clean(r.helo)}>, message_id={_angled(clean(r.message_id))}, flags={r.flags}"
+    )
+
+
+def _angled(text: str) -> str:
+    return text if text.startswith("<") and text.endswith(">") else f"<{text}>"
+
+
+def _scanned(r: Scanned) -> str:
+    names = clean(", ".join(r.names))
+    return (
+        f'SCANNED, group=<{clean(r.group)}>, nrcpt={r.recipients}, status="{",".join(r.statuses)}", '
+        f'srcid={format_queue_id(r.source)}, names="{names}"'
+    )
+
+
+def _split(r: Split) -> str:
+    return f"SPLITTED, domain=<{clean(r.domain)}>, nrcpt={r.recipients}, srcid={format_queue_id(r.source)}"
+
+
+def _delivered(r: Delivered) -> str:
+    line = (
+        f"DELIVERED, rcpt=<{clean(r.recipient)}>, server={clean(r.server)}, size={r.size}, "
+        f"status={'sent' if r.sent else 'failed'}"
+    )
+    return line if r.sent else f'{line}, reply="{clean(r.reply)}"'
+
+
+def _deferred(r: Deferred) -> str:
+    wait = max(0, round(r.due - r.at))
+    return (
+        f'DEFERRED, rcpt=<{clean(r.recipient)}>, server={clean(r.server)}, retry_in={wait}s, reply="{clean(r.reply)}"'
+    )
+
+
+def _blocked(r: Blocked) -> str:
+    rcpt = ",".join(f"<{clean(address)}>" for address in r.recipients[:20])
+    return f'BLOCKED, rcpt={rcpt}, size={r.size}, reason="{clean(r.reason)}"'
+
+
+def _generated(r: Generated) -> str:
+    return f"GENERATED, kind={r.kind}, rcpt=<{clean(r.recipient)}>, size={r.size}, srcid={format_queue_id(r.source)}"
+
+
+def _refused(r: Refused) -> str:
+    return (
+        f"REFUSED, stage={r.stage}, cause={r.cause}, client=[{r.ip}], code={r.code}, from=<{clean(r.sender)}>, "
+        f"rcpt=<{clean(r.recipient)}>"
+    )
+
+
+_RENDER: dict[type, Callable[..., tuple[str, str]]] = {
+    Received: lambda r: ("A", _received(r)),
+    Scanned: lambda r: ("A", _scanned(r)),
+    Split: lambda r: ("A", _split(r)),
+    Delivered: lambda r: ("A", _delivered(r)),
+    Deferred: lambda r: ("A", _deferred(r)),
+    Blocked: lambda r: ("A", _blocked(r)),
+    Generated: lambda r: ("A", _generated(r)),
+    Refused: lambda r: ("A", _refused(r)),
+    Held: lambda r: ("E", f'HELD, reason="{clean(r.reason)}"'),
+    Removed: lambda r: ("A", f'REMOVED, reason="{clean(r.reason)}"'),
+}

@@ -1,0 +1,157 @@
+"""The log: where lines go (file, syslog or nowhere), and the log as a view of the spool's records.
+
+Every process has its own `Log` on the same file; lines are whole writes to a file opened for appending. `LogView` is a
+consumer of the outbox: after an unclean stop it gets records again that it may have written already, finds their lines
+at the end of the file, and writes only what is missing.
+"""
+
+import os
+import sys
+import syslog
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.control.lines import LEVEL_OF, Formatter
+from gatepost.model.record import Record
+from gatepost.spool.interface import Spool
+
+_FACILITIES = {
+    "mail": syslog.LOG_MAIL,
+    "user": syslog.LOG_USER,
+    "daemon": syslog.LOG_DAEMON,
+    **{f"local{i}": getattr(syslog, f"LOG_LOCAL{i}") for i in range(8)},
+}
+_PRIORITIES = {
+    "F": syslog.LOG_CRIT,
+    "E": syslog.LOG_ERR,
+    "W": syslog.LOG_WARNING,
+    "I": syslog.LOG_NOTICE,
+    "A": syslog.LOG_INFO,
+    "D": syslog.LOG_DEBUG,
+}
+TAIL_LIMIT = 16 * 1024 * 1024
+"""Bytes at the end of the log that are compared after an unclean stop: far more than is ever unconfirmed."""
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """What the configuration says of the log."""
+
+    target: str
+    """Path of a file, `syslog`, or "" for none."""
+    level: int
+    facility: str
+    date_format: str
+    time_format: str
+
+    @classmethod
+    def of(cls, config: Config) -> "LogSettings":
+        """Take them out of a configuration."""
+        options, locale = config.options, config.locale
+        return cls(
+            options.log_filename,
+            options.log_level,
+            options.log_facility,
+            locale.date_format,
+            locale.time_format,
+        )
+
+
+class Log:
+    """One process's way to the log."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        """Open the target. OSError when the file cannot be opened (return code 67 of the daemon)."""
+        self._fd = -1
+        self.open(settings)
+
+    def open(self, settings: LogSettings) -> None:
+        """Open, or re-open after rotation or a change of settings (HUP). On failure the old target stays."""
+        fd = -1
+        if settings.target and settings.target != "syslog":
+            fd = os.open(settings.target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        elif settings.target == "syslog":
+            syslog.openlog("gatepost", syslog.LOG_PID, _FACILITIES.get(settings.facility, syslog.LOG_MAIL))
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+        self.settings = settings
+        self.formatter = Formatter(settings.date_format, settings.time_format)
+
+    def say(self, letter: str, text: str) -> None:
+        """Log a process event; fatal ones also go to standard error."""
+        if letter == "F":
+            print(f"gatepost: {text}", file=sys.stderr)
+        if LEVEL_OF[letter] <= self.settings.level:
+            line = self.formatter.event(time.time(), letter, text)
+            self.write([(letter, line)])
+
+    def write(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Write rendered lines, (letter, line) each, in one go. A full disk loses log lines, never mail."""
+        if self._fd >= 0:
+            data = "".join(line for _, line in lines).encode("utf-8", "replace")
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError as error:
+                print(f"gatepost: log {self.settings.target}: {error.strerror}", file=sys.stderr)
+        elif self.settings.target == "syslog":
+            for letter, line in lines:
+                syslog.syslog(_PRIORITIES[letter], line.rstrip("\n"))
+
+    def size(self) -> int:
+        """Return the size of the log file, 0 when there is none."""
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+
+    def tail(self, start: int) -> Counter[str]:
+        """Return the lines written at or behind `start`, counted."""
+        if self._fd < 0:
+            return Counter()
+        size = self.size()
+        start = max(start, size - TAIL_LIMIT) if start <= size else 0
+        with Path(self.settings.target).open("rb") as file:
+            file.seek(start)
+            text = file.read(TAIL_LIMIT).decode("utf-8", "replace")
+        return Counter(line + "\n" for line in text.split("\n"))
+
+
+class LogView:
+    """The log as a consumer of the outbox."""
+
+    NAME = "log"
+
+    def __init__(self, log: Log, spool: Spool) -> None:
+        self._log = log
+        self._spool = spool
+        _, note = spool.position(self.NAME)
+        start = int(note) if note.isdigit() else 0
+        self._written: Counter[str] | None = log.tail(start)
+        """Lines that an earlier life may have written without confirming; None once replay is over."""
+
+    def replayed(self) -> None:
+        """Say that the records of earlier lives have all come: what follows is new."""
+        self._written = None
+
+    def consume(self, first: int, records: Sequence[Record]) -> None:
+        """Write the lines of one commit's records and confirm them."""
+        log = self._log
+        level = log.settings.level
+        if level >= LEVEL_OF["A"] or any(record.__class__.__name__ == "Held" for record in records):
+            render = log.formatter.record
+            lines = [("A", render(record)) for record in records]
+            if self._written is not None:
+                lines = [entry for entry in lines if not self._seen(entry[1])]
+            if lines:
+                log.write(lines)
+        self._spool.confirm(self.NAME, first + len(records) - 1, str(log.size()).encode())
+
+    def _seen(self, line: str) -> bool:
+        assert self._written is not None
+        if self._written[line] > 0:
+            self._written[line] -= 1
+            return True
+        return False

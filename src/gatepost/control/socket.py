@@ -1,0 +1,90 @@
+"""The control socket: one request, one answer, JSON lines on a local socket that only the gateway's user may open.
+
+The master serves it; `gatepost status`, `gatepost queue` and the like call it.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ANSWER_LIMIT = 64 * 1024 * 1024
+REQUEST_LIMIT = 64 * 1024
+CALL_TIMEOUT_S = 30.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call by name."""
+
+    call: str
+    arguments: dict[str, Any] = {}
+
+
+class Response(msgspec.Struct, frozen=True):
+    """Its result, or what went wrong."""
+
+    result: Any = None
+    error: str = ""
+
+
+class ControlError(Exception):
+    """The gateway does not answer, or could not do what was asked."""
+
+
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+async def serve(path: Path, handler: Handler) -> asyncio.Server:
+    """Serve the socket. `handler` returns a result or raises ControlError."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                line = await reader.readline()
+                writer.write(msgspec.json.encode(await _respond(handler, line)) + b"\n")
+                await writer.drain()
+        except (OSError, TimeoutError, ValueError):
+            pass  # the caller is gone, or sent what no caller of ours sends
+        finally:
+            writer.close()
+
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
+    mask = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(connected, path, limit=REQUEST_LIMIT)
+    finally:
+        os.umask(mask)
+
+
+async def _respond(handler: Handler, line: bytes) -> Response:
+    try:
+        return Response(result=await handler(msgspec.json.decode(line, type=Request)))
+    except (ControlError, msgspec.MsgspecError) as error:
+        return Response(error=str(error))
+
+
+def call(path: Path, name: str, **arguments: object) -> Any:
+    """Call the running gateway. ControlError says why it did not work."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(CALL_TIMEOUT_S)
+        try:
+            sock.connect(str(path))
+            sock.sendall(msgspec.json.encode(Request(name, arguments)) + b"\n")
+            data = bytearray()
+            while not data.endswith(b"\n") and len(data) < ANSWER_LIMIT:
+                piece = sock.recv(256 * 1024)
+                if not piece:
+                    break
+                data += piece
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise ControlError(f"no gateway answers at {path}: is it running with this configuration?") from error
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror or error}") from error
+    response = msgspec.json.decode(bytes(data), type=Response)
+    if response.error:
+        raise ControlError(response.error)
+    return response.result

@@ -1,0 +1,181 @@
+"""Disposal: verdicts become acts. Splits a message into its copies, records edits as splices, blocks, hands on.
+
+Called by `relay.inspection`. Acts and never weighs: what is to be done was decided by `policy.decide`.
+
+Commit rules (docs/architecture.md): a single-group mail without edits goes straight to delivery, its disposition is
+settled with the attempt; everything else is durable before the first byte goes to a peer.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatepost.mime.edit import Action, Edit, plan_edits
+from gatepost.model.address import domain_of
+from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
+from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.record import Blocked, Record, Scanned, Split
+from gatepost.model.verdict import ObjectAction, Splice, Verdict
+from gatepost.notices.facts import MessageFacts, gather_object_facts
+from gatepost.notices.placeholder import build_placeholder
+from gatepost.policy.decide import decide
+from gatepost.policy.group import GroupPolicy
+from gatepost.relay.delivery import Delivery
+from gatepost.relay.work import Work
+from gatepost.spool.interface import Pending, Spool, State, Stored
+
+Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
+"""Groups of one message with the indices of their recipients."""
+
+
+class Disposal:
+    """The disposal stage of one relay."""
+
+    def __init__(self, *, spool: Spool, ids: QueueIds, delivery: Delivery, clock_ms: Callable[[], int]) -> None:
+        self._spool = spool
+        self._ids = ids
+        self._delivery = delivery
+        self._clock_ms = clock_ms
+
+    def configure(self, hostname: str) -> None:
+        """Take a (new) host name into use, for the texts."""
+        self._hostname = hostname
+
+    def is_in_work(self, message_id: int) -> bool:
+        """Tell whether delivery has this message in work."""
+        return self._delivery.is_in_work(message_id)
+
+    def dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> "asyncio.Future[None] | None":
+        """Carry the verdicts out. None: handed on at once; else a future of the commit that makes them durable."""
+        now = time.time()
+        plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
+        if len(plans) == 1:
+            group, indices, verdict = plans[0]
+            if not verdict.blocked and not _edits(verdict):
+                work.records.append(_scanned(work.stored, group.name, len(indices), verdict, (), analysis, now))
+                work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, (), now)
+                self._delivery.submit(work)
+                return None
+        return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
+
+    async def _dispose_durably(
+        self,
+        work: Work,
+        plans: Sequence[tuple[GroupPolicy, Sequence[int], Verdict]],
+        analysis: Analysis | None,
+        now: float,
+    ) -> None:
+        original = work.stored
+        records: list[Record] = []
+        copies: list[Stored] = []
+        for group, indices, verdict in plans:
+            number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
+            splices: tuple[Splice, ...] = ()
+            if analysis is not None and not verdict.blocked and _edits(verdict):
+                splices = await self._plan(group, verdict, analysis, work, now)
+            copy = _ready_copy(original, number, group.name, indices, splices, now)
+            if len(plans) > 1:
+                domain = domain_of(copy.envelope.recipients[0].address)
+                records.append(Split(number, now, domain, len(indices), original.id))
+            records.append(_scanned(copy, group.name, len(indices), verdict, splices, analysis, now))
+            if verdict.blocked:
+                addresses = tuple(r.address for r in copy.envelope.recipients)
+                records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
+            else:
+                copies.append(copy)
+        await self._spool.dispose(original.id, copies, records)
+        for copy in copies:
+            self._delivery.submit(Work(copy, work.content, work.path, durable=True, suspect=work.suspect))
+
+    async def _plan(
+        self, group: GroupPolicy, verdict: Verdict, analysis: Analysis, work: Work, now: float
+    ) -> tuple[Splice, ...]:
+        """Return the splices that carry out a verdict's decisions on objects."""
+        stored = work.stored
+        message = MessageFacts(
+            hostname=self._hostname,
+            now=now,
+            queue_id=format_queue_id(stored.id),
+            size=stored.content.size,
+            client_ip=stored.envelope.client.ip,
+            sender=stored.envelope.sender,
+            recipients=tuple(r.address for r in stored.envelope.recipients),
+            group=group.name,
+            statuses=verdict.statuses,
+        )
+        edits = []
+        for decision, facts in zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True):
+            if decision.action is ObjectAction.PASS:
+                continue
+            report = analysis.objects[decision.index] if decision.index >= 0 else _whole(stored.content.size)
+            if decision.action is ObjectAction.CURE:
+                edits.append(Edit(report, Action.CURE, report.cured or b""))
+            elif decision.action is ObjectAction.REMOVE:
+                edits.append(Edit(report, Action.REMOVE))
+            else:
+                text = build_placeholder(group.placeholder_template, facts, message)
+                edits.append(Edit(report, Action.REPLACE, text))
+        content = work.content
+        if content is None:
+            content = await asyncio.to_thread(Path(work.path or "").read_bytes)
+        return plan_edits(content, edits)
+
+
+def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
+    """Return a group's verdict; one that does not scan decides nothing."""
+    if analysis is None or not group.check:
+        return Verdict(group.name, ())
+    return decide(analysis, group)
+
+
+def _edits(verdict: Verdict) -> bool:
+    return any(decision.action is not ObjectAction.PASS for decision in verdict.decisions)
+
+
+def _whole(size: int) -> ObjectReport:
+    """Return the message as one object, for a decision that concerns all of it."""
+    everything = Span(0, size)
+    return ObjectReport(-1, ObjectKind.PART, ObjectStatus.ERROR, whole=everything, body=everything)
+
+
+def _scanned(
+    copy: Stored,
+    group: str,
+    recipients: int,
+    verdict: Verdict,
+    splices: Sequence[Splice],
+    analysis: Analysis | None,
+    now: float,
+) -> Scanned:
+    statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
+    names = tuple(d.threat or d.name for d in verdict.decisions if d.threat or d.name)
+    objects = tuple(o.status.value for o in analysis.objects) if analysis is not None else ()
+    return Scanned(
+        copy.id, now, group, recipients, statuses, copy.source, names, objects, bool(splices), verdict.blocked
+    )
+
+
+def _ready_copy(
+    original: Stored, number: int, group: str, indices: Sequence[int], splices: tuple[Splice, ...], now: float
+) -> Stored:
+    """Return the message as it waits for delivery to one group's recipients."""
+    everyone = original.envelope.recipients
+    recipients = everyone if len(indices) == len(everyone) else tuple(everyone[i] for i in indices)
+    envelope = original.envelope
+    if recipients is not everyone:
+        envelope = msgspec.structs.replace(envelope, recipients=recipients)
+    return Stored(
+        number,
+        original.id,
+        State.READY,
+        original.received_at,
+        envelope,
+        original.content,
+        original.prefix,
+        group,
+        splices,
+        tuple(Pending(i, domain_of(r.address), now) for i, r in enumerate(recipients)),
+    )

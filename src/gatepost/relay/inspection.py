@@ -1,0 +1,208 @@
+"""Inspection: accepted message → analysis by a filter → verdict per group → disposal.
+
+Called by `relay.intake` for fresh mail and, for what a restart or a full memory left in the spool, by its own backlog
+reader. A message is inspected once, with the union of its groups' checks, however many copies it becomes.
+
+Promises: never more than `ACTIVE_LIMIT` messages and `MEMORY_LIMIT` bytes in hand; beyond that mail waits in the spool
+only and is read back in order of acceptance. Mail that was
+unsettled at an unclean stop goes through `relay.suspects`.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
+from gatepost.model.finding import Analysis, ScanOptions
+from gatepost.model.ids import format_queue_id
+from gatepost.policy.decide import error_analysis
+from gatepost.policy.group import GroupTable, scan_options
+from gatepost.relay.disposal import Disposal, Partition
+from gatepost.relay.suspects import Suspects
+from gatepost.relay.work import Work
+from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
+
+ACTIVE_LIMIT = 400
+"""Messages in hand between acceptance and disposition."""
+MEMORY_LIMIT = 64 * 1024 * 1024
+"""Bytes of their contents kept in memory."""
+PAGE = 200
+_RETRY_S = 1.0
+
+
+class Inspection:
+    """The inspection stage of one relay."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        pool: FilterPool,
+        disposal: Disposal,
+        suspects: Suspects,
+        report: Callable[[str, str], None],
+    ) -> None:
+        """`report(level, text)` writes to the log."""
+        self._spool = spool
+        self._pool = pool
+        self._disposal = disposal
+        self._suspects = suspects
+        self._report = report
+        self._active: dict[int, int] = {}
+        self._bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._backlog = True
+        self._arrived = False
+        self._freed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self.running = True
+        """False: scanning is switched off, mail waits in the spool."""
+
+    def configure(self, groups: GroupTable) -> None:
+        """Take a (new) policy into use for messages taken up from now on."""
+        self._groups = groups
+
+    def backlog(self) -> tuple[int, int]:
+        """Return (messages, bytes) in hand awaiting inspection."""
+        return len(self._active), self._bytes
+
+    def has(self, message_id: int) -> bool:
+        """Tell whether the message is being inspected."""
+        return message_id in self._active
+
+    def submit(self, work: Work) -> None:
+        """Take an accepted message, or leave it in the spool when there is too much in hand."""
+        if self._backlog or not self.running or not self._room():
+            self._backlog = True
+            self._arrived = True
+            self._wake.set()
+            return
+        self._take(work)
+
+    def switch(self, *, on: bool) -> None:
+        """Start or stop taking up mail."""
+        self.running = on
+        self._backlog = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Read back what waits in the spool: at the start, and whenever memory was full. Runs until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._backlog or not self.running:
+                continue
+            try:
+                await self._drain()
+            except SpoolError as error:
+                self._report("E", f"cannot read the working queue, trying again: {error}")
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _drain(self) -> None:
+        while self.running:
+            self._arrived = False
+            page = [
+                entry
+                for entry in await self._spool.waiting(0, len(self._active) + PAGE)
+                if entry.id not in self._active
+                and not self._suspects.knows(entry.id)
+                and not self._disposal.is_in_work(entry.id)
+            ]
+            if not page:
+                if self._arrived:
+                    continue
+                self._backlog = False
+                return
+            fresh = [entry for entry in page if isinstance(entry, Stored)]
+            for entry in page:
+                if isinstance(entry, Corrupt):
+                    await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
+            await self._suspects.take(
+                [entry for entry in fresh if self._suspects.is_suspect(entry.id)], self._start_suspect
+            )
+            for entry in fresh:
+                if not self._suspects.is_suspect(entry.id):
+                    await self._take_stored(entry, suspect=False)
+
+    def _start_suspect(self, entry: Stored) -> None:
+        self._active[entry.id] = 0
+        self._spawn(self._take_stored(entry, suspect=True))
+
+    async def _take_stored(self, entry: Stored, *, suspect: bool) -> None:
+        while not self._room():
+            self._freed.clear()
+            await self._freed.wait()
+        if entry.content.in_file:
+            self._take(Work(entry, None, self._spool.content_file(entry.content), suspect=suspect))
+            return
+        self._active[entry.id] = 0
+        try:
+            content = await self._spool.content(entry.content)
+        except SpoolError as error:
+            del self._active[entry.id]
+            await self._suspects.hold(entry.id, f"content cannot be read: {error}")
+            return
+        self._take(Work(entry, content, suspect=suspect))
+
+    def _room(self) -> bool:
+        return len(self._active) < ACTIVE_LIMIT and self._bytes < MEMORY_LIMIT
+
+    def _take(self, work: Work) -> None:
+        stored = work.stored
+        size = len(work.content) if work.content is not None else 0
+        self._active[stored.id] = size
+        self._bytes += size
+        partition = self._groups.partition(stored.envelope.sender, [r.address for r in stored.envelope.recipients])
+        options = scan_options([group for group, _ in partition])
+        if options is None:
+            self._dispose(work, partition, None)
+            return
+        self._spawn(self._inspect(work, partition, options))
+
+    async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
+        stored = work.stored
+        content = work.content if work.content is not None else Path(work.path or "")
+        queue_id = format_queue_id(stored.id)
+        try:
+            analysis = await self._pool.inspect(queue_id, content, stored.content.size, options)
+        except FilterFailed as error:
+            self._report("E", f"{queue_id}: inspection failed twice: {error}")
+            analysis = error_analysis(str(error))
+        except (FilterUnavailable, OSError) as error:
+            self._later(work, f"not inspected, trying again: {error}")
+            return
+        self._dispose(work, partition, analysis)
+
+    def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
+        future = self._disposal.dispose(work, partition, analysis)
+        if future is None:
+            self._done(work)
+            return
+        future.add_done_callback(lambda done: self._disposed(work, done))
+
+    def _disposed(self, work: Work, done: "asyncio.Future[None]") -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._later(work, f"disposition not stored, trying again: {error}")
+        else:
+            self._done(work)
+
+    def _later(self, work: Work, why: str) -> None:
+        """Let go of a message that still waits in the spool as it was; it is taken up again in a while."""
+        self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
+        self._done(work)
+        self._backlog = True
+        asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
+
+    def _done(self, work: Work) -> None:
+        self._bytes -= self._active.pop(work.stored.id, 0)
+        self._freed.set()
+        if work.suspect and not self._disposal.is_in_work(work.stored.id):
+            self._suspects.done(work.stored.id)
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

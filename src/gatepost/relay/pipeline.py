@@ -1,0 +1,124 @@
+"""One spool and the stages that work it: inspection, disposal, delivery, and the views of its records.
+
+`relay.process` runs one for the relay's own shard, and one more for each shard it adopts from a relay that no longer
+exists, until that is empty.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gatepost.config.schema import Config
+from gatepost.control.counters import Counters
+from gatepost.control.log import Log, LogView
+from gatepost.filter.pool import FilterPool
+from gatepost.model.ids import QueueIds
+from gatepost.notices.template import load_template, shipped_template
+from gatepost.policy.group import GroupTable
+from gatepost.relay.admission import SessionTable
+from gatepost.relay.delivery import Delivery
+from gatepost.relay.disposal import Disposal
+from gatepost.relay.inspection import Inspection
+from gatepost.relay.reports import Reports
+from gatepost.relay.suspects import Suspects
+from gatepost.spool.interface import SpoolBroken
+from gatepost.spool.writer import SqliteSpool
+
+SAVE_COUNTERS_S = 5.0
+
+
+def clock_ms() -> int:
+    """Return Unix time in milliseconds, for queue ids."""
+    return time.time_ns() // 1_000_000
+
+
+class Pipeline:
+    """The stages around one spool."""
+
+    def __init__(
+        self,
+        spool: SqliteSpool,
+        *,
+        ids: QueueIds,
+        pool: FilterPool,
+        table: SessionTable,
+        log: Log,
+        broken: Callable[[str], None],
+    ) -> None:
+        """`broken` is called when the spool can no longer be trusted: the relay must restart from disk."""
+        self.spool = spool
+        self._broken = broken
+        self._log = log
+        self.counters = Counters(spool)
+        self._log_view = LogView(log, spool)
+        spool.consume(LogView.NAME, self._log_view.consume)
+        spool.consume(Counters.NAME, self.counters.consume)
+        suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
+        self._reports = Reports(spool, ids, clock_ms)
+        self.delivery = Delivery(
+            spool=spool, table=table, reports=self._reports, suspects=suspects, report=log.say, trouble=self.trouble
+        )
+        self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, clock_ms=clock_ms)
+        self.inspection = Inspection(spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def configure(self, config: Config) -> None:
+        """Take a (new) configuration into use. TemplateError when a text template is missing or faulty."""
+        template = Path(config.options.dsn_template) if config.options.dsn_template else None
+        self._reports.configure(
+            hostname=config.network.hostname,
+            template=load_template(template) if template else shipped_template("dsn"),
+            entire=config.options.dsn_entire_message,
+            on_relaying=config.options.dsn_on_relaying,
+        )
+        self._disposal.configure(config.network.hostname)
+        self.inspection.configure(GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline))
+        self.delivery.configure(config)
+
+    async def start(self) -> None:
+        """Replay unconfirmed records to the views, then begin to work."""
+        await self.spool.start()
+        self._log_view.replayed()
+        if self.spool.unclean:
+            self._log.say("W", f"{self.spool.directory}: last stop was not clean, unsettled mail is taken up again")
+        for stage in (self.inspection.run(), self.delivery.run(), self._save_counters()):
+            task = asyncio.create_task(stage)
+            task.add_done_callback(self._stage_ended)
+            self._tasks.append(task)
+
+    async def stop(self, grace_s: float) -> None:
+        """Let deliveries under way end for `grace_s`, then leave the spool cleanly."""
+        self.inspection.switch(on=False)
+        await self.delivery.stop(grace_s)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+        self.counters.save()
+        await self.spool.close()
+
+    async def empty(self) -> bool:
+        """Tell whether nothing waits here any more."""
+        counts = await self.spool.counts()
+        return not (counts["waiting"] or counts["ready"] or counts["held"] or self.delivery.in_work())
+
+    def trouble(self, error: BaseException) -> None:
+        """Take note of a failure of the spool."""
+        if isinstance(error, SpoolBroken):
+            self._broken(str(error))
+        else:
+            self._log.say("E", f"spool: {error}")
+
+    async def _save_counters(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_COUNTERS_S)
+            self.counters.save()
+
+    def _stage_ended(self, task: "asyncio.Task[None]") -> None:
+        """A stage never ends by itself: if it does, that is a fault of ours, and the relay starts again."""
+        if not task.cancelled() and task.exception() is not None:
+            self._broken(f"a stage failed: {task.exception()!r}")

@@ -1,0 +1,339 @@
+"""The relay process: `python -m gatepost.relay.process --channel FD`, started and watched by the master.
+
+Owns one spool shard, accepts on the listeners the master has bound, inspects through filters, delivers. Ends at once
+when the master is gone, and when its spool can no longer be trusted: the disk decides what happens next.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from gatepost.config.schema import Config
+from gatepost.control.channel import Answer, Ask, Channel, Message, Setup, Stop, Switch, Up
+from gatepost.control.log import Log, LogSettings
+from gatepost.filter.pool import FilterPool
+from gatepost.filter.settings import FilterSettings
+from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.relay.admission import SessionTable
+from gatepost.relay.intake import Intake
+from gatepost.relay.listener import Listeners
+from gatepost.relay.pipeline import Pipeline, clock_ms
+from gatepost.spool.interface import Corrupt, SpoolError, State
+from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
+from gatepost.spool.writer import SqliteSpool
+
+EXIT_BROKEN = 30
+"""Exit status when the spool cannot be trusted (critical system error of the documented codes)."""
+SESSION_GRACE_S = 5.0
+"""Time open sessions get to reach a command boundary at a clean stop."""
+DELIVERY_GRACE_S = 5.0
+"""Time transactions under way get to end."""
+SHARD_WAIT_S = 15.0
+"""How long a shard's former owner may take to let go."""
+ADOPTION_LOOK_S = 5.0
+SWITCH_INTERVAL_S = 0.0005
+"""Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
+LISTING_LIMIT = 500
+"""Messages in one answer: fits a channel message."""
+
+
+class Relay:
+    """Everything of one relay process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._channel = Channel(sock, self._on_message, self._on_orphaned)
+        self._stopped: asyncio.Future[None] = loop.create_future()
+        self._pipeline: Pipeline | None = None
+        self._adopted: dict[int, Pipeline] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._config: Config
+        self._log: Log
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Work until stopped; return the exit status."""
+        await self._stopped
+        return 0
+
+    # --- the master's messages
+
+    def _on_message(self, message: Message, descriptors: Sequence[int]) -> None:
+        match message:
+            case Setup():
+                self._spawn(self._set_up(message, list(descriptors)))
+            case Switch():
+                for pipeline in self._pipelines():
+                    stage = pipeline.delivery if message.module == "send" else pipeline.inspection
+                    stage.switch(on=message.on)
+            case Ask():
+                self._spawn(self._answer(message))
+            case Stop():
+                self._spawn(self._stop())
+
+    def _on_orphaned(self) -> None:
+        # The spool decides after a kill at any line; waiting would only keep the shard from a new relay.
+        os._exit(0)
+
+    def _broken(self, why: str) -> None:
+        self._log.say("F", f"relay restarts from disk: {why}")
+        os._exit(EXIT_BROKEN)
+
+    async def _set_up(self, setup: Setup, descriptors: list[int]) -> None:
+        try:
+            if setup.first:
+                await self._begin(setup, descriptors)
+            else:
+                await self._reload(setup, descriptors)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the master must hear of it and try again
+            if setup.first:
+                print(f"gatepost relay {setup.index}: {error}", file=sys.stderr)
+                os._exit(EXIT_BROKEN)
+            self._log.say("E", f"relay {setup.index}: new configuration not taken, the old one stays in force: {error}")
+
+    async def _begin(self, setup: Setup, descriptors: list[int]) -> None:
+        config = _read_snapshot(setup.config)
+        self._config = config
+        self._index = setup.index
+        self._log = Log(LogSettings.of(config))
+        spool = await self._open_shard(setup.index)
+        self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
+        self._table = SessionTable(descriptors[0], setup.index)
+        self._pool = FilterPool(filter_settings(config, setup.generation), Path(setup.filter_socket), self._loop)
+        self._pool.start()
+        self._pipeline = self._make_pipeline(spool)
+        self._pipeline.configure(config)
+        self._intake = Intake(
+            loop=self._loop,
+            spool=spool,
+            ids=self._ids,
+            table=self._table,
+            clock_ms=clock_ms,
+            submit=self._pipeline.inspection.submit,
+            backlog=self._pipeline.inspection.backlog,
+            trouble=self._pipeline.trouble,
+        )
+        self._intake.configure(config, config.path.queue_path)
+        await self._pipeline.start()
+        self._listeners = Listeners(self._intake)
+        await self._open_listeners(setup, descriptors[1:])
+        self._spawn(self._adopt())
+        self._channel.send(Up())
+
+    async def _reload(self, setup: Setup, descriptors: list[int]) -> None:
+        config = _read_snapshot(setup.config)
+        for pipeline in self._pipelines():
+            pipeline.configure(config)
+        self._config = config
+        self._intake.configure(config, config.path.queue_path)
+        self._log.open(LogSettings.of(config))
+        os.close(descriptors[0])
+        await self._open_listeners(setup, descriptors[1:])
+
+    async def _open_listeners(self, setup: Setup, descriptors: Sequence[int]) -> None:
+        listeners = self._config.listeners
+        await self._listeners.open([(listeners[i], fd) for i, fd in zip(setup.listeners, descriptors, strict=True)])
+
+    async def _open_shard(self, index: int) -> SqliteSpool:
+        directory = shard_directory(self._config.path.queue_path, index)
+        end = self._loop.time() + SHARD_WAIT_S
+        while True:
+            try:
+                return SqliteSpool.open(directory, self._loop, threshold=self._config.relay.memory_threshold)
+            except ShardBusy:
+                if self._loop.time() >= end:
+                    raise
+                await asyncio.sleep(0.05)
+
+    def _make_pipeline(self, spool: SqliteSpool) -> Pipeline:
+        return Pipeline(spool, ids=self._ids, pool=self._pool, table=self._table, log=self._log, broken=self._broken)
+
+    # --- shards of relays that no longer exist
+
+    async def _adopt(self) -> None:
+        """Drain shards beyond the configured number of relays, each relay its share of them."""
+        while not self._stopping:
+            relays = self._config.relay.relays
+            for number in list_shards(self._config.path.queue_path):
+                mine = number >= relays and number % relays == self._index % relays
+                if mine and number not in self._adopted and number != self._index:
+                    await self._adopt_shard(number)
+            for number, pipeline in list(self._adopted.items()):
+                if await pipeline.empty():
+                    del self._adopted[number]
+                    await pipeline.stop(0)
+            await asyncio.sleep(ADOPTION_LOOK_S)
+
+    async def _adopt_shard(self, number: int) -> None:
+        directory = shard_directory(self._config.path.queue_path, number)
+        with contextlib.suppress(ShardBusy):
+            spool = SqliteSpool.open(directory, self._loop, threshold=self._config.relay.memory_threshold)
+            counts = await spool.counts()
+            if not any(counts[state] for state in ("waiting", "ready", "held")):
+                await spool.close()
+                return
+            self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
+            pipeline = self._make_pipeline(spool)
+            pipeline.configure(self._config)
+            self._adopted[number] = pipeline
+            await pipeline.start()
+
+    def _pipelines(self) -> list[Pipeline]:
+        own = [self._pipeline] if self._pipeline is not None else []
+        return [*own, *self._adopted.values()]
+
+    # --- questions
+
+    async def _answer(self, ask: Ask) -> None:
+        try:
+            result = await (self._list(ask.arguments) if ask.what == "queue" else self._status())
+            answer = Answer(ask.number, msgspec.Raw(msgspec.json.encode(result)))
+        except SpoolError as error:
+            answer = Answer(ask.number, msgspec.Raw(b"null"), str(error))
+        self._channel.send(answer)
+
+    async def _status(self) -> dict[str, Any]:
+        pipelines = self._pipelines()
+        counters: dict[str, int] = {}
+        queue = {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
+        for pipeline in pipelines:
+            for name, value in pipeline.counters.values.items():
+                counters[name] = counters.get(name, 0) + value
+            for name, value in (await pipeline.spool.counts()).items():
+                queue[name] += value
+        counters["mta_incoming_connections_total"] = self._intake.connections
+        counters["mta_incoming_connections_current"] = len(self._intake.sessions)
+        counters["mta_incoming_connections_maximum"] = self._intake.most_sessions
+        counters["mta_incoming_connection_errors"] = self._intake.errors
+        return {
+            "pid": os.getpid(),
+            "queue": queue,
+            "counters": counters,
+            "in_work": {
+                "inspection": sum(p.inspection.backlog()[0] for p in pipelines),
+                "delivery": sum(p.delivery.in_work() for p in pipelines),
+            },
+            "modules": {
+                "receiver": not self._stopping,
+                "scanner": all(p.inspection.running for p in pipelines),
+                "sender": all(p.delivery.running for p in pipelines),
+            },
+            "filters": msgspec.to_builtins(self._pool.stats()),
+            "filter_walls_missing": list(self._pool.missing_walls),
+            "adopted_shards": sorted(self._adopted),
+        }
+
+    async def _list(self, arguments: dict[str, str | int]) -> list[dict[str, Any]]:
+        """Return a page of the queue: messages with an id above `after`, at most `limit`."""
+        after, limit = int(arguments.get("after", 0)), int(arguments.get("limit", 100))
+        rows: list[dict[str, Any]] = []
+        for pipeline in self._pipelines():
+            for entry in await pipeline.spool.listing(after, min(limit, LISTING_LIMIT)):
+                if isinstance(entry, Corrupt):
+                    rows.append(
+                        {
+                            "id": entry.id,
+                            "queue_id": format_queue_id(entry.id),
+                            "state": "corrupt",
+                            "reason": entry.what,
+                        }
+                    )
+                    continue
+                recipients = entry.envelope.recipients
+                waiting = entry.pending
+                shown = recipients if entry.state is State.WAITING else [recipients[p.recipient] for p in waiting]
+                rows.append(
+                    {
+                        "id": entry.id,
+                        "queue_id": format_queue_id(entry.id),
+                        "state": _state_name(entry.id, entry.state, pipeline),
+                        "size": entry.content.size,
+                        "received_at": entry.received_at,
+                        "client": entry.envelope.client.ip,
+                        "sender": entry.envelope.sender,
+                        "recipients": [r.address for r in shown[:20]],
+                        "recipient_count": len(shown),
+                        "next_attempt": min((p.due for p in waiting), default=None),
+                        "reason": entry.reason or next((p.reply for p in waiting if p.reply), ""),
+                    }
+                )
+        rows.sort(key=lambda row: row["id"])
+        return rows[:limit]
+
+    # --- the end
+
+    async def _stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._pipeline is None:
+            os._exit(0)
+        await self._listeners.stop(SESSION_GRACE_S)
+        for pipeline in self._pipelines():
+            await pipeline.stop(DELIVERY_GRACE_S)
+        await self._pool.close()
+        self._channel.close()
+        self._stopped.set_result(None)
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _state_name(message_id: int, state: State, pipeline: Pipeline) -> str:
+    """Return the documented state (specification management.md §5.4)."""
+    if state is State.HELD:
+        return "HLD"
+    if state is State.WAITING and not pipeline.delivery.is_in_work(message_id):
+        return "CHK" if pipeline.inspection.has(message_id) else "WFC"
+    return "SND" if pipeline.delivery.is_in_work(message_id) else "QUE"
+
+
+def filter_settings(config: Config, generation: int) -> FilterSettings:
+    """Return the filter pool's settings of a configuration."""
+    filters = config.filter
+    return FilterSettings(
+        maximum=filters.server_max_filters,
+        minimum=max(filters.server_start_filters, filters.server_spare_filters and 1),
+        spare=max(filters.server_spare_filters, filters.server_start_filters),
+        quota=filters.filter_max_messages,
+        quota_random=filters.filter_rand_messages,
+        idle_s=filters.filter_max_idle,
+        memory_bytes=filters.filter_memory_limit,
+        generation=generation,
+    )
+
+
+def _read_snapshot(path: str) -> Config:
+    return msgspec.msgpack.decode(Path(path).read_bytes(), type=Config)
+
+
+def main() -> None:
+    """Run a relay."""
+    parser = argparse.ArgumentParser(prog="gatepost.relay.process", description="A relay process; run by the master.")
+    parser.add_argument("--channel", type=int, required=True, help="inherited descriptor of the channel to the master")
+    descriptor: int = parser.parse_args().channel
+    # Terminal signals go to the whole group; the master tells relays what to do.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+    async def work() -> int:
+        return await Relay(asyncio.get_running_loop(), socket.socket(fileno=descriptor)).run()
+
+    sys.exit(uvloop.run(work()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""Reception: the asyncio shell around `smtp.server.ServerSession`, one object per connection.
+
+Called by `relay.listener`. Bytes go in, events come out, `relay.access` decides, content goes to the spool as it
+arrives; 250 to the end of data is given only after the spool's commit (specification F-ARCH-02).
+"""
+
+import asyncio
+import re
+import time
+from email.utils import formatdate
+from typing import cast
+
+from gatepost.config.schema import Listener
+from gatepost.model.envelope import Body, Client, Envelope, Recipient
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import Received, Refused
+from gatepost.model.reply import Reply, reply
+from gatepost.relay.access import Access
+from gatepost.relay.intake import Intake
+from gatepost.smtp import server as smtp
+from gatepost.spool.interface import NewMessage, SpoolError, StagedContent, State, Stored
+
+UNREAD_LIMIT = 256 * 1024
+"""Bytes a client may send ahead while a decision is pending before reading from it pauses."""
+SLOWEST_BYTES_S = 1024
+"""Rate at which content may trickle in beyond the time for its end: a large mail over a bad line still gets through."""
+_OUR_TURN_S = 3600.0
+"""Timer while a decision of ours is pending: the client's clock does not run then."""
+HEAD_LIMIT = 64 * 1024
+"""Bytes at the start of a message in which its Message-ID is looked for."""
+
+NOT_STORED = reply(451, "4.3.0", "Message not stored, try again later")
+_TEMPORARY_SYSTEM = reply(421, "4.3.2", "Service not available, closing", closes=True)
+_MESSAGE_ID = re.compile(rb"(?:^|\n)message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE)
+
+
+class Reception(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_access",
+        "_client",
+        "_deadline",
+        "_envelope",
+        "_head",
+        "_intake",
+        "_ip",
+        "_listener",
+        "_loop",
+        "_message_id",
+        "_paused",
+        "_period",
+        "_period_since",
+        "_recipients",
+        "_session",
+        "_staged",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_writable",
+    )
+
+    def __init__(self, intake: Intake, listener: Listener) -> None:
+        self._intake = intake
+        self._access: Access = intake.access
+        self._listener = listener
+        self._ip = ""
+        self._loop = intake.loop
+        self._session: smtp.ServerSession
+        self._client = Client("")
+        self._envelope: smtp.MailFrom | None = None
+        self._recipients: list[Recipient] = []
+        self._staged: StagedContent | None = None
+        self._message_id = 0
+        self._head = b""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._period = 0
+        self._period_since = 0.0
+        self._deadline = 0.0
+        self._unread = 0
+        self._paused = False
+        self._writable = True
+
+    # --- the transport's side
+
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, base)  # uvloop's transports do not inherit it
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            transport.abort()  # gone before we could look
+            return
+        self._ip = ip = peer[0].removeprefix("::ffff:")
+        intake = self._intake
+        listener = self._listener
+        self._session = smtp.ServerSession(intake.settings[listener.bare_line_feed], ip)
+        self._client = Client(ip, peer[1], listener=listener.name or listener.address)
+        refusal = intake.admit(self, ip)
+        if refusal is not None:
+            transport.write(refusal)
+            transport.close()
+            return
+        self._transport = transport
+        self._period_since = self._loop.time()
+        transport.write(self._session.greeting())
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        self._session.feed(data)
+        if self._session.waiting is smtp.Waiting.DECISION:
+            self._unread += len(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        if self._transport is None:
+            return False
+        self._session.eof()
+        self._pump()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._drop_content()
+        self._transport = None
+        self._intake.closed(self, self._ip, failed=exc is not None)
+
+    def pause_writing(self) -> None:
+        # A client that sends commands but reads no replies gets no further until it does.
+        self._writable = False
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._pump()
+
+    def shut_down(self) -> None:
+        """Answer 421 at the next command boundary and close (clean stop)."""
+        self._session.shutdown()
+        self._pump()
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- events
+
+    def _pump(self) -> None:
+        session = self._session
+        while self._writable and (event := session.next_event()) is not None:
+            self._handle(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        output = self._session.take_output()
+        if output:
+            transport.write(output)
+        if self._session.closed:
+            transport.close()
+            return
+        self._regulate()
+        self._watch()
+
+    def _handle(self, event: smtp.Event) -> None:
+        session = self._session
+        match event:
+            case smtp.DataChunk():
+                self._store(event.data)
+            case smtp.MailFrom():
+                refusal = self._access.mail(queue_full=self._intake.queue_full())
+                if refusal is None:
+                    self._envelope = event
+                    self._recipients = []
+                    session.answer(None)
+                else:
+                    self._refuse("mail", refusal[1], refusal[0], event.address)
+            case smtp.RcptTo():
+                recipient, denied = self._access.recipient(self._ip, event.recipient)
+                if denied is None:
+                    self._recipients.append(recipient)
+                    session.answer(None)
+                else:
+                    self._refuse("rcpt", "relaying", denied, recipient=recipient.address)
+            case smtp.DataBegin():
+                self._begin_content()
+            case smtp.DataEnd():
+                self._finish_content(event)
+            case smtp.DataAborted():
+                self._drop_content()
+            case smtp.Refused():
+                self._note_refusal(event.stage, event.cause, event.reply)
+            case smtp.Hello():
+                self._client = Client(self._ip, self._client.port, event.name, event.esmtp, self._client.listener)
+                session.answer(None)
+
+    def _refuse(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
+        self._session.answer(answer)
+        self._intake.refused(
+            Refused(time.time(), self._ip, stage, cause, answer.code, sender or self._sender(), recipient)
+        )
+
+    def _note_refusal(self, stage: str, cause: str, answer: Reply) -> None:
+        self._intake.refused(Refused(time.time(), self._ip, stage, cause, answer.code, self._sender()))
+
+    def _sender(self) -> str:
+        return self._envelope.address if self._envelope is not None else ""
+
+    # --- content
+
+    def _begin_content(self) -> None:
+        try:
+            self._message_id = self._intake.next_id()
+            self._staged = self._intake.spool.stage(self._message_id)
+        except (SpoolError, OSError):
+            self._refuse("data", "free-space", NOT_STORED)
+            return
+        self._head = b""
+        self._session.answer(None)
+
+    def _store(self, data: bytes) -> None:
+        staged = self._staged
+        if staged is None:
+            return
+        try:
+            staged.write(data)
+        except OSError:
+            # The disk refuses: what follows is swallowed, the end of data gets 452.
+            self._drop_content()
+            return
+        if len(self._head) < HEAD_LIMIT:
+            self._head = self._head + data[: HEAD_LIMIT - len(self._head)] if self._head else data[:HEAD_LIMIT]
+
+    def _drop_content(self) -> None:
+        if self._staged is not None:
+            self._staged.discard()
+            self._staged = None
+
+    def _finish_content(self, end: smtp.DataEnd) -> None:
+        staged, mail = self._staged, self._envelope
+        if staged is None or mail is None:
+            self._refuse("data", "free-space", reply(452, "4.3.1", "Insufficient system storage, try again later"))
+            return
+        now = time.time()
+        recipients = tuple(self._recipients)
+        client = self._client
+        envelope = Envelope(
+            mail.address,
+            recipients,
+            client,
+            Body.EIGHT_BIT if end.eight_bit else mail.body,
+            mail.ret,
+            mail.envid,
+            mail.dsn or any(r.notify or r.orcpt for r in recipients),
+        )
+        number = self._message_id
+        prefix = b""
+        if self._intake.prepend_received:
+            prefix = received_field(client, self._intake.hostname, format_queue_id(number), now)
+        stored = Stored(number, number, State.WAITING, now, envelope, staged.ref, prefix)
+        flags = ("E" if client.esmtp else "") + ("D" if envelope.dsn_requested else "")
+        record = Received(
+            number, now, mail.address, len(recipients), staged.size, client.ip, client.helo, self._find_id(), flags
+        )
+        content = None if staged.in_file else staged.read()
+        self._staged = None
+        self._head = b""
+        future = self._intake.accept(NewMessage(stored, staged), record)
+        future.add_done_callback(lambda done: self._accepted(done, stored, staged, content))
+
+    def _find_id(self) -> str:
+        head = self._head
+        end = head.find(b"\r\n\r\n")
+        found = _MESSAGE_ID.search(head, 0, end if end >= 0 else len(head))
+        return found.group(1).decode("utf-8", "backslashreplace").strip() if found else ""
+
+    def _accepted(
+        self, done: "asyncio.Future[None]", stored: Stored, staged: StagedContent, content: bytes | None
+    ) -> None:
+        error = None if done.cancelled() else done.exception()
+        if done.cancelled() or error is not None:
+            staged.discard()
+            answer = NOT_STORED if isinstance(error, SpoolError) else _TEMPORARY_SYSTEM
+            self._refuse("data", "free-space", answer)
+            if error is not None:
+                self._intake.trouble(error)
+        else:
+            self._session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
+            self._intake.take_on(stored, content)
+        self._unread = 0
+        self._pump()
+
+    # --- flow and time
+
+    def _regulate(self) -> None:
+        """Read from the client only while we can act on what it sends."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = not self._writable or self._unread > UNREAD_LIMIT
+        if wanted is not self._paused:
+            self._paused = wanted
+            if wanted:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    def _watch(self) -> None:
+        """Keep one timer per connection (F-SMTP-12); it is moved only when it fires early."""
+        now = self._loop.time()
+        session = self._session
+        if session.period != self._period:
+            self._period = session.period
+            self._period_since = now
+        self._deadline = self._period_since + (session.timeout_s or _OUR_TURN_S)
+        if session.waiting is smtp.Waiting.DATA:
+            # Time for the whole content, and more of it for as long as it comes at an honest rate.
+            earned = self._staged.size / SLOWEST_BYTES_S if self._staged is not None else 0.0
+            self._deadline = min(self._deadline + earned, now + self._intake.read_s)
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
+        if self._session.waiting is smtp.Waiting.DECISION:
+            self._watch()  # we are the slow ones: the client's clock does not run
+            return
+        self._drop_content()
+        self._session.timeout()
+        self._flush()
+
+
+_date_cache: tuple[int, str] = (0, "")
+
+
+def _date(now: float) -> str:
+    """Return the RFC 5322 date of this second, formatted once: it costs more than the rest of the field."""
+    global _date_cache  # noqa: PLW0603 - a cache of one value, measured
+    second = int(now)
+    if _date_cache[0] != second:
+        _date_cache = (second, formatdate(second, localtime=True))
+    return _date_cache[1]
+
+
+def received_field(client: Client, hostname: str, queue_id: str, now: float) -> bytes:
+    """Return our Received field (RFC 5321 §4.4, layout of specification smtp.md §6)."""
+    protocol = "ESMTP" if client.esmtp else "SMTP"
+    address = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
+    text = (
+        f"Received: from {client.helo} (unknown [{address}])\r\n"
+        f"\tby {hostname} with {protocol} id {queue_id};\r\n\t{_date(now)}\r\n"
+    )
+    return text.encode("ascii", "replace")

@@ -1,0 +1,101 @@
+"""Delivery reports: a final failure, a delay or a relaying becomes a message of its own (RFC 3464).
+
+Called by `relay.delivery`; the text is built by `notices.dsn`. The new message goes into the same commit as the change
+it reports (commit rule d).
+"""
+
+from collections.abc import Callable, Sequence
+
+from gatepost.model.address import domain_of
+from gatepost.model.envelope import Body, Client, Envelope, Notify, Recipient
+from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.record import Generated
+from gatepost.notices.dsn import Original, build_report, decide_report
+from gatepost.notices.outcome import Outcome, ReportKind
+from gatepost.notices.template import Template
+from gatepost.relay.retry import Attempt
+from gatepost.relay.work import Work
+from gatepost.spool.interface import NewMessage, Pending, Spool, State, Stored
+
+
+class Reports:
+    """Maker of delivery reports for one relay."""
+
+    def __init__(self, spool: Spool, ids: QueueIds, clock_ms: Callable[[], int]) -> None:
+        self._spool = spool
+        self._ids = ids
+        self._clock_ms = clock_ms
+
+    def configure(self, *, hostname: str, template: Template, entire: bool, on_relaying: bool) -> None:
+        """Take (new) settings into use."""
+        self._hostname = hostname
+        self._template = template
+        self._entire = entire
+        self._on_relaying = on_relaying
+
+    def wanted(
+        self, kind: ReportKind, stored: Stored, attempts: Sequence[Attempt], *, peer_reports: bool = False
+    ) -> list[Attempt]:
+        """Return those of the attempts that a report is due for (RFC 3461 §4.1, F-DSN-03)."""
+        return [
+            attempt
+            for attempt in attempts
+            if decide_report(
+                stored.envelope,
+                attempt.recipient,
+                kind,
+                peer_reports=peer_reports,
+                dsn_on_relaying=self._on_relaying,
+                generated=bool(stored.kind),
+            )
+        ]
+
+    async def make(
+        self, kind: ReportKind, work: Work, attempts: Sequence[Attempt], server: str, now: float
+    ) -> tuple[NewMessage, Generated]:
+        """Build the report about `attempts` (not empty, `wanted`) and the record of its making."""
+        stored = work.stored
+        content = work.content
+        if content is None:
+            content = await self._spool.content(stored.content)
+        original = Original(
+            queue_id=format_queue_id(stored.id),
+            envelope=stored.envelope,
+            content=content,
+            received_at=stored.received_at,
+            prefix=stored.prefix,
+            size=stored.content.size,
+            group=stored.group,
+        )
+        number = self._ids.next(self._clock_ms())
+        text = build_report(
+            kind,
+            original,
+            [Outcome(recipient=a.recipient, reply=a.reply, server=server, at=now) for a in attempts],
+            template=self._template,
+            hostname=self._hostname,
+            message_id=f"<{format_queue_id(number)}@{self._hostname}>",
+            now=now,
+            entire=self._entire,
+        )
+        staged = self._spool.stage(number)
+        staged.write(text)
+        sender = stored.envelope.sender
+        envelope = Envelope(
+            "",
+            (Recipient(sender, (Notify.NEVER,)),),
+            Client("127.0.0.1", helo=self._hostname, listener="internal"),
+            Body.SEVEN_BIT if text.isascii() else Body.EIGHT_BIT,
+        )
+        report = Stored(
+            number,
+            stored.source,
+            State.READY,
+            now,
+            envelope,
+            staged.ref,
+            b"",
+            pending=(Pending(0, domain_of(sender), now),),
+            kind=f"dsn-{kind.value}",
+        )
+        return NewMessage(report, staged), Generated(number, now, report.kind, stored.id, sender, len(text))

@@ -1,0 +1,81 @@
+"""When to try again, and what an attempt's outcome means for the queue. Pure: state and now in, plan out."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gatepost.model.envelope import Recipient
+from gatepost.model.reply import Reply
+from gatepost.spool.interface import Pending
+
+
+class RetryRules(msgspec.Struct, frozen=True):
+    """Bounds of the back-off and the life of a message, in seconds (specification F-ROUT-06, 07)."""
+
+    minimal_backoff_s: float
+    maximal_backoff_s: float
+    lifetime_s: float
+
+
+def plan_backoff(failures: int, rules: RetryRules) -> float:
+    """Return the pause after the `failures`-th failure in a row (1 = first): doubling between the bounds."""
+    doubled = rules.minimal_backoff_s * 2.0 ** min(max(failures, 1) - 1, 30)
+    return min(max(doubled, rules.minimal_backoff_s), rules.maximal_backoff_s)
+
+
+def expired(received_at: float, now: float, rules: RetryRules) -> bool:
+    """Tell whether a message has been in the queue longer than it may."""
+    return now - received_at >= rules.lifetime_s
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What the peer said of one recipient."""
+
+    pending: Pending
+    recipient: Recipient
+    reply: Reply
+
+
+class Aftermath(msgspec.Struct, frozen=True):
+    """What an attempt leaves: recipients done, failed for good, and those that wait again."""
+
+    sent: tuple[Attempt, ...]
+    failed: tuple[Attempt, ...]
+    deferred: tuple[Attempt, ...]
+    pending: tuple[Pending, ...]
+    """The deferred ones as they are to be queued: due moved, attempts counted, reply noted."""
+
+
+def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, rules: RetryRules) -> Aftermath:
+    """Sort the outcomes of one attempt that reached a peer.
+
+    A temporary refusal of a message that is past its lifetime is final.
+    """
+    sent, failed, deferred, waiting = [], [], [], []
+    too_old = expired(received_at, now, rules)
+    for attempt in attempts:
+        if attempt.reply.positive:
+            sent.append(attempt)
+        elif attempt.reply.permanent or too_old:
+            failed.append(attempt)
+        else:
+            tried = attempt.pending.attempts + 1
+            deferred.append(attempt)
+            waiting.append(
+                msgspec.structs.replace(
+                    attempt.pending,
+                    attempts=tried,
+                    due=now + plan_backoff(tried, rules),
+                    reply=describe(attempt.reply),
+                )
+            )
+    return Aftermath(tuple(sent), tuple(failed), tuple(deferred), tuple(waiting))
+
+
+REPLY_LIMIT = 500  # characters of a peer's reply that are kept: enough for any real one, too little to fill a disk
+
+
+def describe(reply: Reply) -> str:
+    """Return a reply as one line of bounded length: `code enhanced text`."""
+    parts = (str(reply.code), reply.enhanced, reply.text)
+    return " ".join(part for part in parts if part)[:REPLY_LIMIT]

@@ -1,0 +1,92 @@
+"""Suspects: mail that was unsettled when a relay stopped uncleanly. One of them may have been the reason.
+
+Called by `relay.inspection` and `relay.delivery` before they take such a message up. A strike is written durably
+first; at `STRIKE_LIMIT` the message is held. On its last chance a message is the only suspect in work, so that only
+the one that kills its relay each time reaches the limit, however much other mail was in work with it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import Held
+from gatepost.spool.interface import Spool, SpoolError, Stored
+
+STRIKE_LIMIT = 3
+"""Unclean stops with the message in work after which it is held."""
+
+Start = Callable[[Stored], None]
+
+
+class Suspects:
+    """The suspects of one relay's life."""
+
+    def __init__(self, spool: Spool, up_to: int, report: Callable[[str, str], None]) -> None:
+        """`up_to`: highest id given out before the unclean stop; 0 after a clean one. `report(level, text)` logs."""
+        self._spool = spool
+        self._up_to = up_to
+        self._report = report
+        self._in_work: set[int] = set()
+        self._queued: dict[int, tuple[Stored, Start]] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def is_suspect(self, message_id: int) -> bool:
+        """Tell whether the message existed at an unclean stop."""
+        return message_id <= self._up_to
+
+    def knows(self, message_id: int) -> bool:
+        """Tell whether the message waits here for its last chance, or is in work as a suspect."""
+        return message_id in self._queued or message_id in self._in_work
+
+    def done(self, message_id: int) -> None:
+        """The message left work alive."""
+        if message_id in self._in_work:
+            self._in_work.discard(message_id)
+            self._changed.set()
+
+    async def take(self, entries: Iterable[Stored], start: Start) -> None:
+        """Start what may be started now, hold what has had its chances, queue the rest for its last one."""
+        now: list[Stored] = []
+        for entry in entries:
+            if entry.strikes >= STRIKE_LIMIT:
+                await self.hold(entry.id, f"in work at {entry.strikes} unclean stops of its relay")
+            elif entry.strikes == STRIKE_LIMIT - 1:
+                self._queued[entry.id] = (entry, start)
+            else:
+                now.append(entry)
+        await self._start(now, start)
+        if self._queued and self._task is None:
+            self._task = asyncio.create_task(self._one_by_one())
+
+    async def hold(self, message_id: int, reason: str) -> None:
+        """Put a message aside for an operator, and say so."""
+        self._report("E", f"{format_queue_id(message_id)} is held: {reason}")
+        await self._spool.hold(message_id, reason, (Held(message_id, time.time(), reason),))
+
+    async def _start(self, entries: Sequence[Stored], start: Start) -> None:
+        if not entries:
+            return
+        await self._spool.strike([entry.id for entry in entries])
+        for entry in entries:
+            self._in_work.add(entry.id)
+            start(entry)
+
+    async def _one_by_one(self) -> None:
+        try:
+            while self._queued:
+                while self._in_work:
+                    self._changed.clear()
+                    await self._changed.wait()
+                message_id = min(self._queued)
+                entry, start = self._queued[message_id]
+                try:
+                    await self._start([entry], start)
+                except SpoolError as error:
+                    self._report("E", f"cannot count the last chance of {format_queue_id(message_id)}: {error}")
+                    await asyncio.sleep(1.0)
+                    continue
+                del self._queued[message_id]
+        finally:
+            self._task = None

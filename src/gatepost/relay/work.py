@@ -1,0 +1,78 @@
+"""A message in work: what the relay holds in memory between acceptance (or re-reading) and settlement.
+
+The spool stays the truth; a `Work` may vanish at any line with the process.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from gatepost.model.record import Record
+from gatepost.model.verdict import Splice
+from gatepost.spool.interface import Stored
+
+CHUNK = 256 * 1024  # bytes read from a content file at once: large enough for the disk, small beside a socket buffer
+
+
+class Work:
+    """One stored message with its content at hand, if it is small and fresh."""
+
+    __slots__ = ("content", "durable", "jobs", "path", "records", "stored", "suspect")
+
+    def __init__(
+        self,
+        stored: Stored,
+        content: bytes | None,
+        path: str | None = None,
+        *,
+        durable: bool = False,
+        suspect: bool = False,
+    ) -> None:
+        self.stored = stored
+        self.content = content
+        """Received bytes, or None: they are in `path`, or to be read from the spool."""
+        self.path = path
+        self.durable = durable
+        """The spool already holds it READY as `stored` says."""
+        self.suspect = suspect
+        """It was unsettled when a relay stopped uncleanly: its work is counted (strikes)."""
+        self.records: list[Record] = []
+        """Records of changes that go into the next commit about this message."""
+        self.jobs = 0
+        """Delivery jobs of it under way."""
+
+
+def edited_size(size: int, splices: Sequence[Splice]) -> int:
+    """Return the size of a content of `size` bytes with its splices applied."""
+    return size + sum(len(splice.data) - (splice.end - splice.start) for splice in splices)
+
+
+def content_chunks(
+    content: bytes | None, path: str | None, size: int, prefix: bytes, splices: Sequence[Splice]
+) -> Iterator[bytes]:
+    """Yield what is to be sent: prefix, then the content with its splices applied, from memory or from its file.
+
+    Untouched ranges are passed on as they were received.
+    """
+    if content is not None and not splices:
+        yield prefix + content
+        return
+    yield prefix
+    at = 0
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if content is None and path is not None else -1
+    try:
+        for splice in (*splices, Splice(size, size, b"")):
+            if content is not None:
+                yield content[at : splice.start]
+            else:
+                while at < splice.start:
+                    piece = os.pread(fd, min(CHUNK, splice.start - at), at)
+                    if not piece:
+                        raise OSError(f"content file {path} ends at {at}, {size} bytes were accepted")
+                    yield piece
+                    at += len(piece)
+            if splice.data:
+                yield splice.data
+            at = splice.end
+    finally:
+        if fd >= 0:
+            os.close(fd)
