@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gatepost.config.collect import Collected, Given
-from gatepost.config.grouping import POLICY_GROUP
+from gatepost.config.grouping import NAME_FILTERS, POLICY_GROUP, TYPE_FILTERS
 from gatepost.config.items import (
     PROTECTED,
     is_everyone,
@@ -20,19 +20,18 @@ from gatepost.config.items import (
 )
 from gatepost.config.parameter import Field, Kind
 from gatepost.config.problem import Severity
-from gatepost.config.schema import FIELDS, SECTIONS, Config
+from gatepost.config.schema import FIELDS, SECTIONS, Config, is_built
 
 Values = dict[str, object]
 
 _NO_NAME_RULE = "deny from no_name to *"
 _UNRESOLVED_SENDER_RULES = ("allow from has_mx to *", "deny from no_ip to *")
-_NAME_FILTERS = ("include_by_name", "exclude_by_name")
-_TYPE_FILTERS = ("include_by_mime", "exclude_by_mime")
 
 
 def assemble(collected: Collected) -> Config:
     """Build the configuration; problems go to `collected`. What was wrong has its default in it."""
     context = _context(collected)
+    _warn_unbuilt(collected, context)
     data: dict[str, object] = {}
     for section in SECTIONS:
         if not section.array:
@@ -79,6 +78,22 @@ def _default(field: Field, context: Mapping[str, str]) -> object:
         return field.default
     text = field.parameter.derived.format_map(context)
     return (text,) if field.parameter.kind is Kind.LIST else text
+
+
+def _warn_unbuilt(collected: Collected, context: Mapping[str, str]) -> None:
+    """Name each parameter that was set to something, once, when nothing acts on it yet."""
+    told: set[str] = set()
+    for (section, item), table in collected.tables.items():
+        for field in FIELDS[section]:
+            given = table.get(field.name)
+            if given is None or is_built(field) or given.value == _default(field, context):
+                continue
+            # A policy parameter set in ten groups is still one parameter.
+            key = field.name if section in ("policy", "group") else f"{section}.{field.name}"
+            if key not in told:
+                told.add(key)
+                what = "accepted; not built yet"
+                collected.note(Severity.WARNING, section, field.name, what, origin=given.origin, item=item)
 
 
 def _fill(fields: tuple[Field, ...], given: Mapping[str, Given], context: Mapping[str, str]) -> Values:
@@ -232,7 +247,7 @@ def _filters(*tables: Mapping[str, Given]) -> dict[str, bool]:
     def asked(names: tuple[str, ...]) -> bool:
         return any(name in table and bool(table[name].value) for table in tables for name in names)
 
-    return {"filters_names": asked(_NAME_FILTERS), "filters_types": asked(_TYPE_FILTERS)}
+    return {"filters_names": asked(NAME_FILTERS), "filters_types": asked(TYPE_FILTERS)}
 
 
 def _check_group(collected: Collected, item: int, name: str, names: set[str], given: Mapping[str, Given]) -> None:

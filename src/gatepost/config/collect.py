@@ -18,7 +18,6 @@ from gatepost.config.schema import (
     MOVED,
     SECTION_BY_NAME,
     find_field,
-    is_built,
     normalise_section,
 )
 from gatepost.config.values import (
@@ -57,7 +56,6 @@ class Collected:
         self.sections = dict(document.sections)
         self.problems = list(document.problems)
         self.tables: dict[Table, dict[str, Given]] = {}
-        self._told_unbuilt: set[Field] = set()
         self._unknown: set[str] = set()
         self._bad: set[tuple[str, str]] = set()
         """Parameters with a bad value: not to be reported as missing as well."""
@@ -115,7 +113,6 @@ class Collected:
             if value is None:
                 continue
             self.tables.setdefault((section, item), {})[field.name] = Given(value, given[-1].origin)
-            self._warn_unbuilt(field, value, given[-1].origin)
 
     def _place(self, entry: Entry) -> tuple[str, int, Field] | None:
         section = normalise_section(entry.section)
@@ -216,12 +213,6 @@ class Collected:
     def _error(self, field: Field, what: str, origin: Origin, *, allowed: str = "", mend: str = "") -> None:
         self.note(Severity.ERROR, field.section, field.name, what, origin=origin, allowed=allowed, mend=mend)
         self._bad.add((field.section, field.name))
-
-    def _warn_unbuilt(self, field: Field, value: Value, origin: Origin) -> None:
-        if is_built(field) or value == field.default or field in self._told_unbuilt:
-            return
-        self._told_unbuilt.add(field)
-        self.note(Severity.WARNING, field.section, field.name, "accepted; not built yet", origin=origin)
 
     def _require(self) -> None:
         for section in SECTION_BY_NAME.values():

@@ -1,6 +1,7 @@
 """Rules between parameters, checked when each one by itself is right."""
 
 from gatepost.config.collect import Collected
+from gatepost.config.items import PROTECTED
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
 from gatepost.config.units import format_size, format_time
@@ -23,7 +24,9 @@ def check_consistency(config: Config, collected: Collected) -> None:
         ("timeouts", "unreachable_cache_refresh_period", times.unreachable_cache_refresh_period),
     )
     for section, name, life in lives:
-        if life >= times.minimal_backoff_time:
+        # The older of the two counts only when somebody set it.
+        counts = section == "resolve" or name in collected.tables.get((section, 0), {})
+        if counts and life >= times.minimal_backoff_time:
             collected.note(
                 Severity.WARNING,
                 section,
@@ -70,6 +73,14 @@ def check_consistency(config: Config, collected: Collected) -> None:
 
 def _check_relaying(config: Config, collected: Collected) -> None:
     rules = config.relay_rules
+    if any(PROTECTED in line for line in config.access.relay_rule) and not config.network.protected_domains:
+        collected.note(
+            Severity.WARNING,
+            "network",
+            "protected_domains",
+            "empty, so the relay rules for @protected allow nobody",
+            mend="List your own domains",
+        )
     # With any rule, what matches none is refused; so only a missing table or an open rule makes an open relay.
     if not config.access.relay_rule:
         collected.note(

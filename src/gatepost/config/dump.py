@@ -5,6 +5,7 @@ What this writes loads again to an equal `Config`.
 
 from collections.abc import Callable, Iterator
 
+from gatepost.config.grouping import FILTER_MASKS
 from gatepost.config.load import Loaded
 from gatepost.config.parameter import Field, Kind
 from gatepost.config.schema import FIELDS, SECTIONS, Config, Listener, Route, Section, Zone
@@ -87,7 +88,10 @@ def _lines(loaded: Loaded, config: Config, note: Note, *, everything: bool) -> I
         if rows:
             yield f"[{section.name}]"
             for field, value in rows:
-                yield _row(field, value, note(f"{section.name}.{field.name}"))
+                key = f"{section.name}.{field.name}"
+                row = _row(field, value, note(key))
+                # Setting a filter's mask, even to its default, is what switches the filter on.
+                yield f"# {row}" if field.name in FILTER_MASKS and key not in loaded.origins else row
             yield ""
 
 

@@ -41,6 +41,11 @@ BAD_STATUSES = tuple(
 )
 SPAM_STATUSES = ("spam", "probable_spam", "formal", "blacklisted", "trusted", "not_detected", "obscene")
 
+NAME_FILTERS = ("include_by_name", "exclude_by_name")
+TYPE_FILTERS = ("include_by_mime", "exclude_by_mime")
+FILTER_MASKS = NAME_FILTERS + TYPE_FILTERS
+"""Parameters of the object filters: each half is active only when one of its two is set."""
+
 _OBJECT_ACTIONS = ("pass", "remove", "placeholder")
 _CURE_ACTIONS = ("cure", *_OBJECT_ACTIONS)
 _SPAM_LEVELS = ("minimum", "standard", "high", "maximum", "soft", "hard")

@@ -6,7 +6,7 @@ KB and MB mean 1024 and 1024² bytes, as the documented parameters always have.
 import enum
 import re
 
-_QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\Z")
+_QUANTITY = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\Z")
 
 
 class Unit(enum.Enum):

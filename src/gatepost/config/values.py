@@ -17,7 +17,7 @@ FALSE_WORDS = frozenset(("false", "no", "n", "0", "off"))
 
 _COMMA = re.compile(r"\s*,\s*")
 _ANY_SEPARATOR = re.compile(r"[\s,;]+")
-_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 
 
 class OutOfRange(ValueError):  # noqa: N818 - a kind of complaint, and its name says which

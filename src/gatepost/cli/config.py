@@ -1,0 +1,211 @@
+"""`gatepost config check | show | explain | convert | init`: what the administrator asks about the configuration.
+
+Mounted by `gatepost.cli.main`. Exit codes are the documented ones: 0, 65 (not loadable), 66 (errors in it).
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import cyclopts
+import msgspec
+
+from gatepost.config.default import build_default_config
+from gatepost.config.dump import build_conversion, build_effective
+from gatepost.config.load import DEFAULT_PATH, Loaded, load
+from gatepost.config.parameter import Field, Kind, Required
+from gatepost.config.schema import SECTION_BY_NAME, find_fields, is_built
+
+EXIT_BAD_OPTIONS = 1
+
+app = cyclopts.App(name="config", help="Check, show, explain, convert and create the configuration.")
+
+ConfFile = Annotated[str, cyclopts.Parameter(name=["--conf-file", "-c"], help="Configuration file.")]
+Overrides = Annotated[
+    list[str] | None,
+    cyclopts.Parameter(name="--set", help="Section.Name=value that wins over the file; may be repeated."),
+]
+Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Answer in JSON.")]
+
+
+@app.command
+def check(*, conf_file: ConfFile = DEFAULT_PATH, overrides: Overrides = None, as_json: Json = False) -> int:
+    """Check the configuration: every error and warning, with file, line and how to mend it."""
+    loaded = load(conf_file, overrides or ())
+    if as_json:
+        answer = {"ok": not loaded.exit_code, "exit_code": loaded.exit_code, "problems": loaded.problems}
+        print(_json(answer))
+        return loaded.exit_code
+    _print_problems(loaded, sys.stdout)
+    if not loaded.exit_code:
+        print("Config OK !")
+    return loaded.exit_code
+
+
+@app.command
+def show(
+    *,
+    conf_file: ConfFile = DEFAULT_PATH,
+    overrides: Overrides = None,
+    origin: Annotated[bool, cyclopts.Parameter(negative="", help="Say where each value comes from.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print the effective configuration: every parameter with the value in force, as TOML."""
+    loaded = load(conf_file, overrides or ())
+    if loaded.config is None:
+        _print_problems(loaded, sys.stderr)
+        return loaded.exit_code
+    if as_json:
+        answer: dict[str, object] = {"config": loaded.config}
+        if origin:
+            answer["origins"] = {key: str(place) for key, place in loaded.origins.items()}
+        print(_json(answer))
+    else:
+        print(build_effective(loaded, loaded.config, origins=origin), end="")
+    return 0
+
+
+@app.command
+def explain(name: str, /, *, as_json: Json = False) -> int:
+    """Explain a parameter, under any of its names: meaning, type, unit, ranges, default.
+
+    Parameters
+    ----------
+    name
+        For example maximal_backoff_time, MaximalBackoffTime, timeouts.read_timeout.
+    """
+    fields = find_fields(name)
+    if not fields:
+        print(f"There is no parameter {name!r}.", file=sys.stderr)
+        return EXIT_BAD_OPTIONS
+    described = [describe_field(field) for field in fields]
+    if as_json:
+        print(_json(described))
+    else:
+        print("\n\n".join(_explanation(rows) for rows in described))
+    return 0
+
+
+@app.command
+def convert(
+    old: str,
+    /,
+    *,
+    output: Annotated[str, cyclopts.Parameter(name=["--output", "-o"], help="Write to this file.")] = "",
+) -> int:
+    """Convert a file of the documented INI form to TOML; what cannot be carried over is named in comments.
+
+    Parameters
+    ----------
+    old
+        The file to convert. It is not changed.
+    """
+    loaded = load(old)
+    if loaded.config is None:
+        _print_problems(loaded, sys.stderr)
+        return loaded.exit_code
+    return _write(build_conversion(loaded, loaded.config), output, force=False)
+
+
+@app.command
+def init(
+    *,
+    output: Annotated[str, cyclopts.Parameter(name=["--output", "-o"], help="Write to this file.")] = "",
+    force: Annotated[bool, cyclopts.Parameter(negative="", help="Overwrite the file.")] = False,
+    state_path: str = "/var/lib/gatepost",
+    hostname: str = "localhost.localdomain",
+    listen: str = "0.0.0.0:25",
+    next_hop: str = "",
+    protected_domain: list[str] | None = None,
+    postmaster: str = "",
+) -> int:
+    """Write the commented default configuration with the answers given.
+
+    Parameters
+    ----------
+    state_path
+        Directory of queue and logs.
+    hostname
+        Name of this gateway in DNS.
+    listen
+        Endpoint that receives mail, ip:port.
+    next_hop
+        Where all mail goes on to, [host:port] or a domain; without it, to the MX of each recipient.
+    protected_domain
+        Own domain; may be repeated.
+    postmaster
+        Address that gets mail for postmaster.
+    """
+    text = build_default_config(
+        state_path=state_path,
+        hostname=hostname,
+        listen=listen,
+        next_hop=next_hop,
+        protected_domains=protected_domain or (),
+        postmaster=postmaster,
+    )
+    return _write(text, output, force=force)
+
+
+def describe_field(field: Field) -> dict[str, str]:
+    """Return all there is to say about a parameter, heading by heading; what does not apply is left out."""
+    parameter = field.parameter
+    documented, wide = parameter.describe_range(wide=False), parameter.describe_range(wide=True)
+    kind = parameter.kind.value
+    if parameter.kind is Kind.LIST:
+        kind = f"list of {parameter.item.value}"
+    rows = {
+        "parameter": f"[{field.section}] {field.name}",
+        "documented name": parameter.documented,
+        "also read as": ", ".join(parameter.aliases),
+        "meaning": parameter.meaning,
+        "type": kind,
+        "unit of bare numbers": parameter.unit.word,
+        "allowed": documented,
+        "allowed in TOML": wide if wide != documented else "",
+        "default": field.default_text() or ("none" if parameter.required is not Required.ALWAYS else ""),
+        "required": "" if parameter.required is Required.NO else parameter.required.value,
+        "generations": parameter.generations,
+        "state": "" if is_built(field) else "accepted; not built yet",
+        "external files": "" if SECTION_BY_NAME[field.section].external else "not allowed",
+    }
+    return {heading: text for heading, text in rows.items() if text}
+
+
+def _explanation(rows: dict[str, str]) -> str:
+    width = max(len(heading) for heading in rows) + 2
+    return "\n".join(f"{heading + ':':<{width}}{text}" for heading, text in rows.items())
+
+
+def _print_problems(loaded: Loaded, stream: TextIO) -> None:
+    for problem in loaded.problems:
+        print(problem, file=stream)
+
+
+def _json(value: object) -> str:
+    return json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
+
+
+def _write(text: str, output: str, *, force: bool) -> int:
+    if not output:
+        print(text, end="")
+        return 0
+    try:
+        with Path(output).open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        print(f"{output}: {error.strerror}", file=sys.stderr)
+        return EXIT_BAD_OPTIONS
+    return 0
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the commands by themselves (`python -m gatepost.cli.config`) and return the exit code."""
+    answer: object = app(arguments, result_action="return_value")
+    return answer if isinstance(answer, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())
