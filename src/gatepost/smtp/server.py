@@ -91,7 +91,7 @@ class _Phase(enum.Enum):
 
 
 class ServerSession:
-    """Protocol state of one connection. `answer` decides the event that `next_event` gave out last."""
+    """Protocol state of one connection. `answer` decides the event given out last."""
 
     def __init__(self, settings: ServerSettings, client_ip: str) -> None:
         self._settings = settings
@@ -143,8 +143,8 @@ class ServerSession:
         """Decide the pending event: None gives the standard positive reply. Ignored when the session has closed."""
         if self.closed:
             return
-        if self._pending is None:
-            raise RuntimeError("no event waits for a decision")
+        if self._pending is None or self._events:
+            raise RuntimeError("the event given out last waits for no decision")
         decide, self._pending = self._pending, None
         decide(decision)
 
@@ -171,8 +171,8 @@ class ServerSession:
 
     @property
     def waiting(self) -> Waiting:
-        """What the session waits for."""
-        if self._pending is not None:
+        """What the session waits for; DECISION from the moment the event to be decided has been given out."""
+        if self._pending is not None and not self._events:
             return Waiting.DECISION
         if self._reader is not None:
             return Waiting.DATA
