@@ -4,6 +4,7 @@ Used by `unpack`, `zips` and `stage`. Every limit reached raises `OverBudget` wi
 object it happened in gets status `error`, because what was not unpacked was not scanned.
 """
 
+import io
 import time
 import zlib
 
@@ -71,7 +72,7 @@ def inflate(raw: memoryview, wbits: int, budget: Budget) -> tuple[bytes, int, bo
     """
     allowed = budget.allowance(len(raw))
     stream = zlib.decompressobj(wbits)
-    pieces: list[bytes] = []
+    out = io.BytesIO()  # grows in place: a list of pieces would be held twice while it is joined
     size = position = 0
     while position < len(raw) and not stream.eof:
         chunk = raw[position : position + INPUT_CHUNK]
@@ -79,12 +80,11 @@ def inflate(raw: memoryview, wbits: int, budget: Budget) -> tuple[bytes, int, bo
             piece = stream.decompress(chunk, allowed - size + 1)
         except zlib.error:
             break
-        pieces.append(piece)
-        size += len(piece)
+        size += out.write(piece)
         if size > allowed:
             raise budget.refuse(len(raw))
         position += len(chunk) - len(stream.unused_data)
-    if not pieces:
+    if not position:
         raise Damaged("packed data is damaged from its first byte")
     budget.take_bytes(size)
-    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), position, stream.eof
+    return out.getvalue(), position, stream.eof

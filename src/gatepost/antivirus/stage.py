@@ -272,6 +272,8 @@ class _Inspection:
                 self.settle_member(inner)
         except OverBudget as error:
             self.mark(index, ObjectStatus.ERROR, evidence=str(error))
+        except MemoryError:
+            self.mark(index, ObjectStatus.ERROR, evidence="unpacking needs more memory than a filter may have")
 
     def settle_member(self, index: int) -> None:
         """Keep a member on the list unless it is one clean one too many."""

@@ -69,7 +69,11 @@ def _read_gzip(data: bytes, name: str, budget: Budget) -> Member:
         if not ended:
             break
         rest = rest[consumed:]
-    return Member(inner, b"".join(pieces), trouble="" if ended else "gzip data is damaged or cut off")
+    return Member(
+        inner,
+        pieces[0] if len(pieces) == 1 else b"".join(pieces),
+        trouble="" if ended else "gzip data is damaged or cut off",
+    )
 
 
 def _gzip_name(data: bytes) -> str:
