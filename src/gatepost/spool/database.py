@@ -78,7 +78,6 @@ class Database:
         self._cursor = self._connection.cursor()
         self._execute: Callable[..., Any] = self._cursor.execute
         self._page_bytes = int(self._connection.pragma("page_size"))
-        self._connection.set_wal_hook(self._note_wal)
         self.reader = Reader(self._connection, self.contents, files)
         try:
             self.tally: Tally = TALLIES.decode(self._value("SELECT numbers FROM tally"))
@@ -89,13 +88,11 @@ class Database:
             self._oldest_record = self._find_oldest_record()
             self._remove_orphans()
             self._mark(clean=False)
+            # The log of an unclean stop goes home before anything is added to it.
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except (apsw.Error, OSError, msgspec.DecodeError) as error:
             close_connection(self._connection)
             raise SpoolError(f"cannot read the spool in {directory}: {error}") from error
-
-    def _note_wal(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self._wal_pages = pages
-        return apsw.SQLITE_OK
 
     def _mark(self, *, clean: bool) -> None:
         self.tally.clean = clean
@@ -228,10 +225,13 @@ class Database:
 
         No other connection reads, so a passive checkpoint is a whole one, and the log starts anew.
         """
+        written, _ = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)
+        self._wal_pages += written
         if self._wal_pages * self._page_bytes < self._checkpoint_bytes or self._broken is not None:
             return
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
         except apsw.Error as error:
             # No room at home: the pages stay in the log, and the next commit tries again.
             self._fail_when_unsynced(error, quiet=True)

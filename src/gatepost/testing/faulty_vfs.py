@@ -13,6 +13,7 @@ import errno
 import os
 import random
 import threading
+import types
 from collections.abc import Generator, Iterable
 
 import apsw
@@ -340,8 +341,14 @@ class SimulatedVfs(apsw.VFS):
         super().__init__(name, base="")
         self._disk = disk
 
-    def excepthook(self, *_error: object) -> None:
+    def excepthook(
+        self,
+        etype: type[BaseException] | None,  # noqa: ARG002
+        evalue: BaseException | None,  # noqa: ARG002
+        etraceback: types.TracebackType | None,  # noqa: ARG002
+    ) -> bool:
         """Swallow what SQLite itself does not pass on: a dead disk also refuses the clean-up."""
+        return True
 
     def xFullPathname(self, name: str) -> str:  # noqa: N802
         return name
