@@ -57,7 +57,7 @@ class Collected:
         self.problems = list(document.problems)
         self.tables: dict[Table, dict[str, Given]] = {}
         self._unknown: set[str] = set()
-        self._bad: set[tuple[str, str]] = set()
+        self._bad: set[tuple[str, int, str]] = set()
         """Parameters with a bad value: not to be reported as missing as well."""
         self._collect(document.entries, tuple(overrides))
         self._require()
@@ -116,9 +116,17 @@ class Collected:
 
     def _place(self, entry: Entry) -> tuple[str, int, Field] | None:
         section = normalise_section(entry.section)
+        if not section:
+            what = f"{entry.name[:60]} stands outside any section"
+            self.note(Severity.ERROR, "", "", what, origin=entry.origin, mend="Put it below a [section]")
+            return None
         known = SECTION_BY_NAME.get(section)
         if known is None:
             self._unknown_section(section, entry.origin)
+            return None
+        if entry.item and not known.array:
+            what = "a section that may occur once is written as an array of tables"
+            self.note(Severity.ERROR, section, "", what, origin=entry.origin, mend=f"Write [{section}], once")
             return None
         field = find_field(section, entry.name)
         if field is None:
@@ -164,7 +172,7 @@ class Collected:
         except (ValueError, OverflowError) as error:
             mend = "Set a value inside the range" if isinstance(error, OutOfRange) else ""
             allowed = parameter.describe_range(wide=wide)
-            self._error(field, str(error), entry.origin, allowed=allowed, mend=mend)
+            self._error(field, str(error), entry, allowed=allowed, mend=mend)
             return None
         if parameter.kind is Kind.PATH and isinstance(value, str) and value:
             base = self.file if entry.origin.file == OVERRIDE else entry.origin.file
@@ -192,7 +200,7 @@ class Collected:
             elements = entry.value if isinstance(entry.value, list) else [entry.value]
             for element in elements:
                 if not isinstance(element, str):
-                    self._error(field, f"{str(element)[:40]!r} is not text", entry.origin, mend="Put it in quotes")
+                    self._error(field, f"{str(element)[:40]!r} is not text", entry, mend="Put it in quotes")
                     right = False
                     continue
                 for part in split_items(parameter, element):
@@ -200,26 +208,26 @@ class Collected:
                         values.append(parse_item(parameter, part))
                     except ValueError as error:
                         allowed = parameter.item.value if parameter.item is not Item.TEXT else ""
-                        self._error(field, str(error), entry.origin, allowed=allowed)
+                        self._error(field, str(error), entry, allowed=allowed)
                         right = False
         if parameter.kind is Kind.STATUSES:
             try:
                 return parse_statuses(parameter, values)
             except ValueError as error:
-                self._error(field, str(error), entries[-1].origin, allowed=parameter.describe_range(wide=False))
+                self._error(field, str(error), entries[-1], allowed=parameter.describe_range(wide=False))
                 return None
         return tuple(values) if right else None
 
-    def _error(self, field: Field, what: str, origin: Origin, *, allowed: str = "", mend: str = "") -> None:
-        self.note(Severity.ERROR, field.section, field.name, what, origin=origin, allowed=allowed, mend=mend)
-        self._bad.add((field.section, field.name))
+    def _error(self, field: Field, what: str, entry: Entry, *, allowed: str = "", mend: str = "") -> None:
+        self.note(Severity.ERROR, field.section, field.name, what, origin=entry.origin, allowed=allowed, mend=mend)
+        self._bad.add((field.section, entry.item, field.name))
 
     def _require(self) -> None:
         for section in SECTION_BY_NAME.values():
             items = self.items_of(section.name) if section.array else [0]
             for item in items:
                 for field in FIELDS[section.name]:
-                    if self._is_required(field) and (section.name, field.name) not in self._bad:
+                    if self._is_required(field) and (section.name, item, field.name) not in self._bad:
                         self._require_one(section.name, item, field)
 
     def _is_required(self, field: Field) -> bool:

@@ -34,7 +34,10 @@ class FilterPool(msgspec.Struct, frozen=True, kw_only=True):
         float, duration("FilterMaxIdle", 30, 3600, "idle life of a filter", generations="M56 A30")
     ] = 300.0
     filter_delayed_exit: Annotated[
-        float, duration("FilterDelayedExit", 0, 30, "random delay before an exit on command", generations="M56 A30")
+        float,
+        duration(
+            "FilterDelayedExit", 0, 30, "random delay before an exit on command", generations="M56 A30", built=False
+        ),
     ] = 0.0
     filter_memory_limit: Annotated[
         int, size("FilterMemoryLimit", 64, 16384, "address space of a filter", unit=Unit.MB, generations=OWN)

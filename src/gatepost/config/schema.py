@@ -95,7 +95,9 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Annotated[
         Texts, listing("", Item.NETWORK, "addresses and networks", required=Required.ALWAYS, generations=OWN)
     ] = ()
-    trusted: Annotated[bool, flag("", "mail from there counts as our own (outbound)", generations=OWN)] = False
+    trusted: Annotated[bool, flag("", "mail from there counts as our own (outbound)", generations=OWN, built=False)] = (
+        False
+    )
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

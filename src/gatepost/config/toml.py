@@ -23,9 +23,9 @@ _CLOSE = re.compile(r"[\]}]")
 def read_toml(text: str, file: str) -> Document:
     """Return the entries of a TOML file; a syntax error makes it unreadable (exit code 65)."""
     try:
-        data = tomllib.loads(text)
+        walked = list(_walk(tomllib.loads(text), "", 0))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        words = str(error) or "nested too deeply"
+        words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         found = _LINE_OF_ERROR.search(words)
         line = int(found[1]) if found else 0
         problem = Problem(
@@ -39,9 +39,12 @@ def read_toml(text: str, file: str) -> Document:
         )
         return Document(Form.TOML, file, (), {}, (problem,), readable=False)
     places = _Places(_scan(text), file)
-    walked = list(_walk(data, "", 0, places))
-    entries = tuple(entry for _, entry in walked if entry is not None)
-    sections = {(name, item): places.origin(name, item, "") for (name, item), entry in walked if entry is None}
+    entries = tuple(
+        Entry(section, item, key, value, places.origin(section, item, key))
+        for section, item, key, value in walked
+        if key
+    )
+    sections = {(section, item): places.origin(section, item, "") for section, item, key, _ in walked if not key}
     return Document(Form.TOML, file, entries, sections)
 
 
@@ -57,21 +60,19 @@ class _Places:
         return Origin(self._file, line)
 
 
-def _walk(
-    table: dict[str, object], section: str, item: int, places: _Places
-) -> Iterator[tuple[tuple[str, int], Entry | None]]:
-    """Yield ((section, item), None) for each table and ((section, item), entry) for each value."""
+def _walk(table: dict[str, object], section: str, item: int) -> Iterator[tuple[str, int, str, object]]:
+    """Yield (section, item, key, value) for each value, and (section, item, "", None) for each table."""
     if section:
-        yield (section, item), None
+        yield section, item, "", None
     for key, value in table.items():
         path = f"{section}.{key}" if section else key
         if isinstance(value, dict):
-            yield from _walk(value, path, item, places)
+            yield from _walk(value, path, item)
         elif isinstance(value, list) and value and all(isinstance(element, dict) for element in value):
             for index, element in enumerate(value):
-                yield from _walk(element, path, index, places)
-        else:
-            yield (section, item), Entry(section, item, key, value, places.origin(section, item, key))
+                yield from _walk(element, path, index)
+        elif key:
+            yield section, item, key, value
 
 
 def _blank(found: re.Match[str]) -> str:

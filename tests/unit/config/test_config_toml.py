@@ -136,6 +136,20 @@ def test_bad_values(load_toml, text, section, name):
     assert loaded.exit_code == 66
 
 
+def test_every_bad_table_of_an_array_is_named(load_toml):
+    loaded = load_toml('[[listener]]\naddress = "x"\n[[listener]]\nname = "y"\n[[listener]]\naddress = "z"\n')
+    assert [(e.name, e.line) for e in loaded.errors] == [("address", 7), ("address", 8), ("address", 11)]
+
+
+@pytest.mark.parametrize(
+    "text", ['hostname = "mx.corp.example"\n', "[[limits]]\nlog_level = 1\n[[limits]]\nincoming_sessions = 5\n"]
+)
+def test_values_that_would_be_lost_are_errors(text):
+    loaded = load_text(text + '[network]\nhostname = "mx.corp.example"\n', "x.toml")
+    assert len(loaded.errors) == 1
+    assert loaded.exit_code == 66
+
+
 def test_a_key_without_its_pair(load_toml):
     loaded = load_text('[network]\nhostname = "h"\ntls_cert = "/c"\n', "x.toml")
     assert [e.name for e in loaded.errors] == ["tls_key"]
@@ -238,5 +252,8 @@ def test_arbitrary_values_never_raise(values):
     load_text("\n".join(f"{key} = {value}" for key, value in values.items()), "x.toml")
 
 
-def test_deep_nesting_is_an_error():
-    assert read_toml("a = " + "[" * 100_000, "x.toml").readable is False
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "[" + ".".join("a" * 5000) + "]\nb = 1\n"])
+def test_deep_nesting_is_an_error(text):
+    document = read_toml(text, "x.toml")
+    assert document.readable is False
+    assert "nested too deeply" in document.problems[0].what
