@@ -68,7 +68,7 @@ class Progress:
     @property
     def done(self) -> bool:
         """Its outcome is known."""
-        return bool(self.disposition)
+        return bool(self.trouble or (self.status and self.disposition))
 
     @property
     def right(self) -> bool:
@@ -81,12 +81,8 @@ class Progress:
 
 def demo(
     *,
-    state: Annotated[Path, cyclopts.Parameter(help="directory for configuration, queue, log and what arrives")] = Path(
-        "var"
-    ),
-    once: Annotated[
-        bool, cyclopts.Parameter(negative="", help="end by itself; exit 0 if every outcome was right")
-    ] = False,
+    state: Annotated[Path, cyclopts.Parameter(help="directory for configuration, queue, log, arrivals")] = Path("var"),
+    once: Annotated[bool, cyclopts.Parameter(negative="", help="end by itself; exit 0 if all is right")] = False,
     port: Annotated[int, cyclopts.Parameter(help="port of the gateway on 127.0.0.1")] = 2525,
     downstream_port: Annotated[int, cyclopts.Parameter(help="port of the embedded downstream server")] = 2526,
 ) -> int:

@@ -8,7 +8,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from email.message import EmailMessage
-from email.utils import formatdate
+from email.utils import formatdate, make_msgid
 
 import msgspec
 
@@ -88,6 +88,7 @@ def _mail(subject: str, text: str) -> EmailMessage:
     mail["To"] = f"Sample User <{RECIPIENT}>"
     mail["Subject"] = subject
     mail["Date"] = formatdate(localtime=True)
+    mail["Message-ID"] = make_msgid(domain="example.net")
     mail.set_content(text)
     return mail
 

@@ -151,7 +151,7 @@ def _scanned(
     now: float,
 ) -> Scanned:
     statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
-    names = tuple(d.threat or d.name for d in verdict.decisions if d.threat or d.name)
+    names = tuple(dict.fromkeys(d.threat or d.name for d in verdict.decisions if d.threat or d.name))
     objects = tuple(o.status.value for o in analysis.objects) if analysis is not None else ()
     return Scanned(
         copy.id, now, group, recipients, statuses, copy.source, names, objects, bool(splices), verdict.blocked
