@@ -53,7 +53,9 @@ def accept_all(_event: s.Event) -> None:
     return None
 
 
-def drive(session: s.ServerSession, pieces: Iterable[bytes], decide: Decide = accept_all, *, eof: bool = False) -> Served:
+def drive(
+    session: s.ServerSession, pieces: Iterable[bytes], decide: Decide = accept_all, *, eof: bool = False
+) -> Served:
     """Feed the pieces one after the other and answer every decision at once."""
     served = Served(events=[], messages=[])
     content = b""

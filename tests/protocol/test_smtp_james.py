@@ -3,11 +3,14 @@
 What James itself words differently (greeting, texts, keyword lists) is compared by code and enhanced class.
 """
 
+import re
+
 import pytest
 from smtp_dialogue import protocol_tests, serve_every_way
 
 from gatepost.smtp import server as s
 
+STATUS = re.compile(r"[0-9]{3}(?: [245](?=\.))?")
 SKIPPED = {
     "authplain.test": "AUTH is not offered",
     "starttls.test": "STARTTLS is not offered; its refusal is tested below",
@@ -28,7 +31,7 @@ def test_dialogues():
         wanted = [row for row in wanted if row != "250.*" and row not in {"250 8BITMIME", "250 STARTTLS"}]
         served = serve_every_way(sent.encode())
         got = [line for line in served.lines if "-" not in line[:4]][1:]
-        assert [line[:5] for line in got] == [row[:5] for row in wanted], name
+        assert [STATUS.match(line)[0] for line in got] == [STATUS.match(row)[0] for row in wanted], name
         content = sent.split("data\r\n", 1)[1].removesuffix(".\r\n").encode()
         assert served.messages == [content], name
         played += 1

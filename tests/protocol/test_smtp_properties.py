@@ -24,7 +24,8 @@ CUTS = st.lists(st.integers(1, 60), min_size=1, max_size=30)
 POLICIES = st.sampled_from(s.LineFeedPolicy)
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*")
 CONTENT = st.lists(
-    st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"\r\n.", b"\r\n.\r\n", b"text", b"\0", b"\xfe"]) | st.binary(max_size=5),
+    st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"\r\n.", b"\r\n.\r\n", b"text", b"\0", b"\xfe"])
+    | st.binary(max_size=5),
     max_size=40,
 ).map(b"".join)
 
@@ -42,7 +43,12 @@ def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
 def small(policy: s.LineFeedPolicy) -> s.ServerSettings:
     """Limits so small that random streams reach them."""
     return server_settings(
-        bare_line_feed=policy, size_limit=90, session_bytes_limit=200, messages_limit=4, recipients_limit=2, hops_limit=2
+        bare_line_feed=policy,
+        size_limit=90,
+        session_bytes_limit=200,
+        messages_limit=4,
+        recipients_limit=2,
+        hops_limit=2,
     )
 
 
@@ -114,6 +120,7 @@ def play(parts: list[bytes], *, pipelining: bool) -> tuple[list[c.Event], bytes,
             if isinstance(event, c.SendData):
                 client.send_data(b"text\r\n.\r\n")
                 client.finish_data()
+                output += client.take_output()
             if client.waiting is c.Phase.IDLE:
                 if started < 2:
                     started += 1

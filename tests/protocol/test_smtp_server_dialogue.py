@@ -21,8 +21,10 @@ def test_documented_dialogue_step_by_step():
     steps = [
         (
             EHLO,
-            "250-mx.example.com hello user [192.0.2.1]\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n"
-            "250-8BITMIME\r\n250-SIZE 10485760\r\n250 DSN\r\n",
+            (
+                "250-mx.example.com hello user [192.0.2.1]\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n"
+                "250-8BITMIME\r\n250-SIZE 10485760\r\n250 DSN\r\n"
+            ),
         ),
         (MAIL, "250 2.1.0 OK\r\n"),
         (RCPT, "250 2.1.5 OK\r\n"),
@@ -81,7 +83,10 @@ def test_every_reply_after_ehlo_has_an_enhanced_code_of_its_class():
 
 
 CASES = {
-    "verbs in any case": (b"eHlO user\r\nmail from:<a@example.com>\r\nRcpt To:<b@example.org>\r\n", [250] * 6 + [250, 250]),
+    "verbs in any case": (
+        b"eHlO user\r\nmail from:<a@example.com>\r\nRcpt To:<b@example.org>\r\n",
+        [250] * 6 + [250, 250],
+    ),
     "blank after the colon": (EHLO + b"MAIL FROM: <a@example.com>\r\nRCPT TO: <b@example.org>\r\n", [250] * 8),
     "trailing blanks": (EHLO + b"NOOP  \r\nRSET \r\n", [250] * 8),
     "mail before hello": (MAIL + b"DATA\r\n", [503, 503]),
@@ -168,7 +173,9 @@ def test_hello_refused_leaves_the_session_without_hello():
 
 
 def test_decision_with_421_closes():
-    served = serve_every_way(EHLO + MAIL + RCPT, decide=lambda e: reply(421, "4.3.2", "bye") if isinstance(e, s.MailFrom) else None)
+    served = serve_every_way(
+        EHLO + MAIL + RCPT, decide=lambda e: reply(421, "4.3.2", "bye") if isinstance(e, s.MailFrom) else None
+    )
     assert served.lines[6:] == ["421 4.3.2 bye"]
     assert served.closed
 

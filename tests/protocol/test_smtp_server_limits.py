@@ -1,7 +1,7 @@
 """The receiving role: every limit at the limit, one beyond, and far over; and what content may look like."""
 
 import pytest
-from smtp_dialogue import OPENING, OPENING_CODES, cut, drive, serve, serve_every_way, settings
+from smtp_dialogue import OPENING, OPENING_CODES, cut, drive, serve_every_way, settings
 
 from gatepost.smtp import data as data_module
 from gatepost.smtp import replies
@@ -21,7 +21,9 @@ def refusals(served):
 
 @pytest.mark.parametrize(("beyond", "code"), [(0, 250), (1, 552), (100_000, 552)])
 def test_declared_size(beyond, code):
-    served = serve_every_way(b"EHLO user\r\nMAIL FROM:<a@example.com> SIZE=%d\r\n" % (1000 + beyond), settings(size_limit=1000))
+    served = serve_every_way(
+        b"EHLO user\r\nMAIL FROM:<a@example.com> SIZE=%d\r\n" % (1000 + beyond), settings(size_limit=1000)
+    )
     assert served.codes[-1] == code
     assert b"250-SIZE 1000\r\n" in served.output
     assert refusals(served) == ([] if code == 250 else [("mail", "message-size")])
@@ -129,7 +131,9 @@ def test_flags_of_content():
 @pytest.mark.feature("F-SMTP-05")
 def test_every_byte_value_passes_unchanged():
     content = bytes(b for b in range(256) if b not in b"\r\n") * 3 + b"\r\n"
-    served = serve_every_way(b"EHLO user\r\nMAIL FROM:<a@example.com> BODY=8BITMIME\r\n" + RCPT + b"DATA\r\n" + content + b".\r\n")
+    served = serve_every_way(
+        b"EHLO user\r\nMAIL FROM:<a@example.com> BODY=8BITMIME\r\n" + RCPT + b"DATA\r\n" + content + b".\r\n"
+    )
     assert served.messages == [content]
 
 

@@ -379,6 +379,8 @@ class ClientSession:
     def _take_end(self, answer: Reply) -> None:
         if 300 <= answer.code < 400:
             self._fail(f"protocol error: {answer.code} to the end of data", "4.5.0")
+        elif answer.positive and self._end_given and not self._end_taken:
+            self._fail(f"protocol error: {answer.code} before the end of data", "4.5.0")
         else:
             self._settle(answer if self._accepted else None)
 
