@@ -123,6 +123,11 @@ class TestMembers:
         assert edits == {1: PLACEHOLDER}
         assert [(d.index, d.status, d.threat) for d in verdict.decisions] == [(1, INFECTED, "T"), (3, INFECTED, "T")]
 
+    def test_what_holds_them_has_the_worst_of_their_statuses(self):
+        for statuses in [(ERROR, INFECTED, PROTECTED), (INFECTED, ERROR, PROTECTED), (PROTECTED, ERROR, INFECTED)]:
+            verdict, _ = judge([part(), *(member(status, 0) for status in statuses)], group())
+            assert [d.status for d in verdict.decisions] == [INFECTED, *statuses]
+
     def test_the_strongest_of_several_actions_holds(self):
         policy = group({INFECTED: REMOVE, PROTECTED: PLACEHOLDER, ERROR: PASS})
         objects = [part(PROTECTED), member(PROTECTED, 0), member(INFECTED, 0), member(ERROR, 0)]
