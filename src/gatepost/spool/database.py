@@ -121,6 +121,10 @@ class Database:
             self._transact([changes[index] for index in sound], entered, positions, outcome)
         except (apsw.Error, SpoolError, TypeError, ValueError, OverflowError) as error:
             self._fail_when_unsynced(error)
+            if isinstance(error, apsw.FullError):
+                # Once its pages are home the log begins anew in the space it has: settlements may still go through.
+                self.checkpoint(at_bytes=0)
+                self.check()
         else:
             outcome.entered = True
             return outcome
@@ -220,14 +224,15 @@ class Database:
     def _value(self, query: str) -> Any:
         return self._execute(query).fetchone()[0]
 
-    def checkpoint(self) -> None:
-        """Copy the log's pages home when it has grown enough. Called after the results are delivered.
+    def checkpoint(self, at_bytes: int | None = None) -> None:
+        """Copy the log's pages home when it has grown to `at_bytes`. Called after the results are delivered.
 
         No other connection reads, so a passive checkpoint is a whole one, and the log starts anew.
         """
         written, _ = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)
         self._wal_pages += written
-        if self._wal_pages * self._page_bytes < self._checkpoint_bytes or self._broken is not None:
+        limit = self._checkpoint_bytes if at_bytes is None else at_bytes
+        if self._wal_pages * self._page_bytes < limit or self._broken is not None:
             return
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
