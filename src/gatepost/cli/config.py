@@ -3,6 +3,7 @@
 Mounted by `gatepost.cli.main`. Exit codes are the documented ones: 0, 65 (not loadable), 66 (errors in it).
 """
 
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from gatepost.config.default import build_default_config
 from gatepost.config.dump import build_conversion, build_effective
 from gatepost.config.load import DEFAULT_PATH, Loaded, load
 from gatepost.config.parameter import Field, Kind, Required
-from gatepost.config.schema import SECTION_BY_NAME, find_fields, is_built
+from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_fields, is_built
 
 EXIT_BAD_OPTIONS = 1
 
@@ -78,7 +79,9 @@ def explain(name: str, /, *, as_json: Json = False) -> int:
     """
     fields = find_fields(name)
     if not fields:
-        print(f"There is no parameter {name!r}.", file=sys.stderr)
+        near = difflib.get_close_matches(name, [field.name for fields in FIELDS.values() for field in fields])
+        hint = f" Did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+        print(f"There is no parameter {name!r}.{hint}", file=sys.stderr)
         return EXIT_BAD_OPTIONS
     described = [describe_field(field) for field in fields]
     if as_json:

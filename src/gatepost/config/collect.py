@@ -18,6 +18,7 @@ from gatepost.config.schema import (
     MOVED,
     SECTION_BY_NAME,
     find_field,
+    is_older_section,
     normalise_section,
 )
 from gatepost.config.values import (
@@ -56,6 +57,7 @@ class Collected:
         self.sections = dict(document.sections)
         self.problems = list(document.problems)
         self.tables: dict[Table, dict[str, Given]] = {}
+        self._older = any(is_older_section(entry.section) for entry in document.entries)
         self._unknown: set[str] = set()
         self._bad: set[tuple[str, int, str]] = set()
         """Parameters with a bad value: not to be reported as missing as well."""
@@ -227,24 +229,33 @@ class Collected:
             items = self.items_of(section.name) if section.array else [0]
             for item in items:
                 for field in FIELDS[section.name]:
-                    if self._is_required(field) and (section.name, item, field.name) not in self._bad:
-                        self._require_one(section.name, item, field)
+                    severity = self._demand(field)
+                    if severity is not None and (section.name, item, field.name) not in self._bad:
+                        self._require_one(severity, item, field)
 
-    def _is_required(self, field: Field) -> bool:
-        if field.section == "group":
-            return False
+    def _demand(self, field: Field) -> Severity | None:
+        """Return how bad it is when the parameter is missing; None when it may be."""
         required = field.parameter.required
-        return required is Required.ALWAYS or (required is Required.INI and self.form is Form.INI)
+        if field.section == "group" or required is Required.NO:
+            return None
+        if required is Required.ALWAYS:
+            return Severity.ERROR
+        if self.form is Form.TOML:
+            return None
+        # A file of the newest generation does not know what only the older ones demand.
+        return Severity.ERROR if self._older or field.parameter.newest else Severity.WARNING
 
-    def _require_one(self, section: str, item: int, field: Field) -> None:
-        given = self.tables.get((section, item), {}).get(field.name)
+    def _require_one(self, severity: Severity, item: int, field: Field) -> None:
+        given = self.tables.get((field.section, item), {}).get(field.name)
         if given is not None and (given.value not in ("", ())):
             return
-        what = "required parameter is missing" if given is None else "required parameter is empty"
         name = field.documented if self.form is Form.INI else field.name
+        what = f"required parameter is {'missing' if given is None else 'empty'}"
+        if severity is Severity.WARNING:
+            what += " (older generations demand it); the default is used"
         self.note(
-            Severity.ERROR,
-            section,
+            severity,
+            field.section,
             field.name,
             what,
             item=item,

@@ -85,7 +85,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             "BackupPath",
             "backup storage",
             required=_REQ,
-            generations="G50 G55 M55 M56",
+            generations="G50 G55",
             derived="{state}/backup",
             built=False,
         ),

@@ -100,6 +100,11 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     shown: bool = True
     """False: an object (listener, route) says the same in the dump."""
 
+    @property
+    def newest(self) -> bool:
+        """The documentation of the newest generation (5.6) has it."""
+        return self.generations == ALL or "M56" in self.generations
+
     def bounds(self, *, wide: bool) -> tuple[float | None, float | None]:
         """Return (low, high) in bytes, seconds or counts, of the documented or of the wide range."""
         low = self.wide_low if wide and self.wide_low is not None else self.low

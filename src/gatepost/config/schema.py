@@ -216,12 +216,18 @@ def find_fields(name: str) -> list[Field]:
     return list(dict.fromkeys(found))
 
 
+_PREFIX = "mailgw."
+_OLDER_PREFIX = "smtpgw."
+
+
 def normalise_section(name: str) -> str:
     """Return a section's name without the documented prefixes, in lower case (F-CONF-12)."""
-    name = name.strip().lower()
-    for prefix in ("mailgw.", "smtpgw."):
-        name = name.removeprefix(prefix)
-    return name
+    return name.strip().lower().removeprefix(_PREFIX).removeprefix(_OLDER_PREFIX)
+
+
+def is_older_section(name: str) -> bool:
+    """Tell whether a section is written with the prefix of generations 5.0 and 5.5."""
+    return name.strip().lower().startswith(_OLDER_PREFIX)
 
 
 def is_built(field: Field) -> bool:

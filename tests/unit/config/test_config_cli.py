@@ -296,7 +296,8 @@ def test_explain(name, capsys):
 def test_explain_older_spellings_and_strangers(capsys):
     assert run(["explain", "UseIChecker"]) == 0
     assert "use_clean_cache" in capsys.readouterr().out
-    assert run(["explain", "nothing_like_it"]) == 1
+    assert run(["explain", "maximal_backof_time"]) == 1
+    assert "Did you mean maximal_backoff_time" in capsys.readouterr().err
 
 
 def test_every_parameter_can_be_explained(capsys):

@@ -38,12 +38,20 @@ def test_comments_blank_lines_case_and_line_ends():
 @pytest.mark.parametrize(
     ("section", "name"), [(s, n) for s, values in SECTIONS.items() for n in values if n != "RelayRule"]
 )
-def test_every_required_parameter_is_demanded(load_ini, section, name):
-    loaded = load_ini({f"{section}.{name}": None})
+def test_every_required_parameter_is_demanded(section, name):
+    loaded = load_text(ini_text({f"{section}.{name}": None}).replace("mailgw.", "smtpgw."), "mailgw.conf")
     (error,) = loaded.errors
     assert (error.name, error.what) == (name, "required parameter is missing")
     assert error.line > 0
     assert loaded.exit_code == 66
+
+
+@pytest.mark.parametrize("name", ["BackupPath", "NotifyAdminTemplate", "NotifySenderTemplate", "PlaceholderTemplate"])
+def test_what_only_older_generations_demand_is_a_warning_in_a_newer_file(load_ini, name):
+    loaded = load_ini({f"mailgw.policy.{name}": None})
+    assert loaded.config is not None
+    (warning,) = [p for p in warnings(loaded) if p.name == name]
+    assert "older generations demand it" in warning.what
 
 
 def test_an_empty_required_parameter_is_no_value(load_ini):
