@@ -76,18 +76,17 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to
     if content.startswith((b"\r\n", b"\n"), start, end):
         body = content.index(b"\n", start) + 1
         return Header((), body, ())
-    lf_crlf = content.find(b"\n\r\n", start, end)
-    lf_lf = content.find(b"\n\n", start, end if lf_crlf < 0 else lf_crlf + 1)
+    window = min(end, start + limits.header_bytes)
+    lf_crlf = content.find(b"\n\r\n", start, window)
+    lf_lf = content.find(b"\n\n", start, window if lf_crlf < 0 else lf_crlf + 1)
     if lf_lf >= 0:
         stop, body = lf_lf + 1, lf_lf + 2
     elif lf_crlf >= 0:
         stop, body = lf_crlf + 1, lf_crlf + 3
     else:
-        stop = body = end
+        stop = body = window
+    too_long = body == window < end
     defects: list[str] = []
-    too_long = stop - start > limits.header_bytes
-    if too_long:
-        stop = start + limits.header_bytes
     fields: list[Field] = []
     name: bytes | None = None
     begin = value = position = start

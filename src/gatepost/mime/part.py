@@ -48,6 +48,7 @@ class Defect(enum.StrEnum):
     LIMIT_FIELDS = "limit-fields"
     LIMIT_NESTED = "limit-nested"
     LIMIT_READINGS = "limit-readings"
+    LIMIT_SEARCH = "limit-search"
     MBOX_FROM = "mbox-from"
     """The message starts with an mbox `From ` line; it belongs to no field."""
     SEPARATOR_MISSING = "separator-missing"
@@ -119,6 +120,12 @@ class MimeLimits(msgspec.Struct, frozen=True):
     """Decoded bytes held for encoded messages inside the message, all levels together."""
     readings: int = 64
     """Second readings of containers: each may read its bytes once more."""
+
+    search_factor: int = 24
+    """Bytes searched for delimiter lines, in multiples of the content's size: levels of multiparts that each hold
+    nearly all of the content, second readings included."""
+    search_bytes: int = 16 * 1024 * 1024
+    """Bytes searched in any case: deep nesting of a small message costs nothing."""
 
 
 DEFAULT_LIMITS = MimeLimits()

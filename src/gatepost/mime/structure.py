@@ -75,8 +75,10 @@ class _Parser:
         self.boundaries: set[bytes] = set()
         self.suspects: list[tuple[Message, Part, int, list[bytes]]] = []
         self.truncated = False
+        self.search_left = 0
 
     def parse(self, content: bytes) -> Message:
+        self.search_left = max(self.limits.search_bytes, self.limits.search_factor * len(content))
         message = self.open_message(content, 0)
         message.root = self.open_part(message, _Place(0, len(content), 0, PartKind.PART))
         while self.work or self.suspects:
@@ -213,7 +215,7 @@ class _Parser:
     def guess_multipart(self, message: Message, part: Part, depth: int) -> None:
         """Offer a doubtful leaf as multipart when lines in it look like a delimiter and its close."""
         boundary = guess_boundary(message.content, part.body, part.end)
-        if not boundary or find_delimiters(message.content, boundary, part.body, part.end).close_start < 0:
+        if not boundary or self.search(message.content, part, boundary).close_start < 0:
             return
         self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
         other = ContentType("multipart/mixed", part.parameters, (boundary,))
@@ -290,7 +292,7 @@ class _Parser:
         self.boundaries.update(declared.boundaries)
         found: list[Lines] = []
         for boundary in declared.boundaries[:MAX_BOUNDARIES]:
-            lines = find_delimiters(content, boundary, part.body, part.end)
+            lines = self.search(content, part, boundary)
             if lines.delimiters:
                 found.append(lines)
         if found:
@@ -313,7 +315,7 @@ class _Parser:
             return
         self.flag(part, Defect.BOUNDARY_WRONG if declared.boundaries else Defect.BOUNDARY_MISSING)
         guess = guess_boundary(content, part.body, part.end)
-        lines = find_delimiters(content, guess, part.body, part.end)
+        lines = self.search(content, part, guess)
         if not guess or not lines.delimiters:
             return
         if declared.boundaries and part.kind is PartKind.PART:
@@ -324,7 +326,7 @@ class _Parser:
     def expand_decoded(self, nested: Message, part: Part, depth: int, declared: ContentType) -> None:
         """Read the decoded body of an encoded multipart as that multipart; without delimiter lines it is a leaf."""
         for boundary in declared.boundaries[:MAX_BOUNDARIES]:
-            if find_delimiters(nested.content, boundary, 0, len(nested.content)).delimiters:
+            if self.search(nested.content, nested.root, boundary).delimiters:
                 nested.root.content_type = part.content_type
                 nested.root.parameters = part.parameters
                 self.parts_left -= 1
@@ -332,6 +334,17 @@ class _Parser:
                 self.work.append((nested, nested.root, depth + 1, declared))
                 return
         self.messages.remove(nested)
+
+    def search(self, content: bytes, part: Part, boundary: bytes) -> Lines:
+        """Find the delimiter lines in a part's body, as far as the limits go."""
+        self.search_left -= part.end - part.body
+        if self.search_left < 0:
+            self.flag(part, Defect.LIMIT_SEARCH)
+            return Lines(boundary)
+        lines = find_delimiters(content, boundary, part.body, part.end, max(1, self.parts_left + 1))
+        if len(lines.delimiters) > self.parts_left:
+            self.flag(part, Defect.LIMIT_PARTS)
+        return lines
 
     def cut(self, message: Message, part: Part, depth: int, lines: Lines) -> None:
         """Make the children, preamble and epilogue of a multipart."""
@@ -348,6 +361,7 @@ class _Parser:
             last = index + 1 == len(delimiters)
             following = stop if last else delimiters[index + 1][0]
             if self.parts_left <= 1 and not last:
+                # What is left of the multipart hangs at its last part, so that no byte is without a part.
                 self.flag(part, Defect.LIMIT_PARTS)
                 last, following = True, stop
             end = part.end if last and lines.close_start < 0 else before_line_end(content, line_end, following)
