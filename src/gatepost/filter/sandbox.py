@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import landlock
 import msgspec
@@ -87,7 +88,7 @@ def enter(walls: Walls, keep: frozenset[int], parent: int) -> SandboxReport:
 
 
 def _close_descriptors(keep: frozenset[int]) -> None:
-    for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+    for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if fd not in keep:
             try:
                 os.close(fd)

@@ -17,14 +17,13 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from gatepost.antivirus.engine import Engine
-from gatepost.antivirus.loading import load_engines, warm_up
+from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.stage import inspect
 from gatepost.filter import sandbox
 from gatepost.filter.dialogue import (
@@ -162,9 +161,7 @@ class Template:
             self._drop(connection)
 
     def _fork(self, sock: socket.socket) -> int:
-        threads = len(os.listdir("/proc/self/task"))
-        if threads != 1:
-            raise RuntimeError(f"the template has {threads} threads: a fork would lose locks they hold")
+        _check_single_threaded()
         parent = os.getpid()
         pid = os.fork()
         if pid:
@@ -196,6 +193,13 @@ class Template:
             return inspect(content, options, engines, deadline, set_alarm)
 
         serve(own, inspector, quota, report)
+
+
+def _check_single_threaded() -> None:
+    """Raise when there are other threads: a fork would lose them, and keep the locks they hold."""
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    if threads != 1:
+        raise RuntimeError(f"the template has {threads} threads: an engine started one while loading")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -232,14 +236,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = _read_settings(lifeline)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    engines = load_engines(settings.engines)
+    try:
+        engines = load_engines(settings.engines)
+    except EngineMissing as error:
+        raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
     sandbox.prepare()
+    _check_single_threaded()
     template = Template(settings, path, engines)
     gc.collect()
     gc.freeze()
-    if threading.active_count() != 1:
-        raise SystemExit("gatepost filter template: an engine started a thread while loading")
     print("ready", flush=True)
     os.dup2(null, 1)
     os.close(null)

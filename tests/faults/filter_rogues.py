@@ -1,0 +1,87 @@
+"""Engines that misbehave on a word in the message, loaded by a real template under `filter_rogues:Rogue`."""
+
+import ctypes
+import os
+import signal
+import struct
+import threading
+import time
+
+import msgspec
+
+from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.engine import CLEAN, Report
+from gatepost.filter.dialogue import Answer, build_frame
+from gatepost.filter.template import FILTER_SOCKET
+from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
+
+
+class Rogue:
+    """`LOOP`: Python loop for ever. `SWALLOW`: loop that catches everything. `NATIVE`: never returns to Python.
+    `GARBAGE`, `LIE`, `OTHER`, `HUGE`: says something unsound. `DIE`: ends. `MEMORY`: eats it all. `HOLD`: waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._pause = ctypes.PyDLL(None).pause  # PyDLL: keeps the interpreter's lock, so no Python code can run
+
+    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+        if b"LOOP" in data:
+            while True:
+                time.monotonic()
+        if b"SWALLOW" in data:
+            while True:
+                try:
+                    while True:
+                        time.monotonic()
+                except BaseException:  # noqa: BLE001, S110
+                    pass
+        if b"NATIVE" in data:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            while True:
+                self._pause()
+        if b"DIE" in data:
+            os._exit(3)
+        if b"GARBAGE" in data:
+            os.write(FILTER_SOCKET, struct.pack(">I", 5) + b"\xc1\xc1\xc1\xc1\xc1")
+        if b"HUGE" in data:
+            os.write(FILTER_SOCKET, struct.pack(">I", 0x7FFFFFFF) + b"x" * 1000)
+        if b"LIE" in data:
+            report = ObjectReport(-1, ObjectKind.PART, ObjectStatus.CLEAN, whole=Span(0, 1 << 40))
+            os.write(FILTER_SOCKET, build_frame(Answer("lie", Analysis((report,)))))
+        if b"OTHER" in data:
+            os.write(FILTER_SOCKET, build_frame(Answer("another message", Analysis(()))))
+        if b"MEMORY" in data:
+            held = [bytearray(1 << 26) for _ in range(1000)]
+            held.clear()
+        if b"RAISE" in data:
+            raise msgspec.ValidationError("bug")
+        return CLEAN
+
+    def cure(self, data: bytes) -> bytes | None:
+        return None
+
+    def health(self) -> str:
+        return ""
+
+
+class Looping(BuiltinEngine):
+    """A rule that loops for ever inside the native scanner, on objects that start with LOOPRULE."""
+
+    def __init__(self) -> None:
+        import yara_x
+
+        super().__init__()
+        compiler = yara_x.Compiler()
+        compiler.define_global("object_name", "")
+        compiler.add_source(
+            'rule loop { strings: $a = "LOOPRULE" condition: $a at 0 and for all i in (0..1000000000000) : (i >= 0) }'
+        )
+        self._rules = compiler.build()
+
+
+class Threaded(Rogue):
+    """Starts a thread while it is made: the template must not come up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
