@@ -6,6 +6,7 @@ import email.utils
 import itertools
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,6 +179,13 @@ def test_a_hostile_header_is_cut_with_a_note(content):
     assert b"the rest of this header was left out" in returned[-200:]
 
 
+def test_a_hostile_first_line_is_cut_too():
+    source = msgspec.structs.replace(original(b"X: " + b"x" * 1_000_000), prefix=b"")
+    returned = build(source=source).get_payload(2).get_payload(decode=True)
+    assert returned.startswith(b"X: xxx")
+    assert returned.count(b"\r\n") == 2
+
+
 def test_odd_headers_stay_harmless():
     for content in (b"", b"\r\n", b"\r\nbody only\r\n", b"Subject: x", b"A: b\r\rC: d\n\n\nbody", b"A:\x00\r\n\r\n"):
         report = build(source=original(content), raw=True)
@@ -187,7 +195,7 @@ def test_odd_headers_stay_harmless():
 
 def test_nothing_a_stranger_wrote_can_end_its_field():
     evil = "x\r\nAction: delivered\r\n\r\nFinal-Recipient: rfc822; v@x.example\u2028é"
-    recipient = Recipient("é" + evil, (), "rfc822;a+0D+0AAction:+20delivered+0D+0A@x")
+    recipient = Recipient("é" + evil, (), "rfc822;a+0D+0AAction:+20delivered+0D+0A+E9@x")
     outcome = Outcome(recipient=recipient, reply=reply(550, "5.0.0", evil), server=evil, at=NOW)
     source = original(envelope=envelope(evil, (recipient,), envid="e+0D+0AAction:+20delivered"))
     message = build(source=source, outcomes=(outcome,))

@@ -169,7 +169,7 @@ def test_warnings_name_unknown_macros_and_stray_backslashes():
 
 
 def test_values_are_never_read_as_template_text_and_write_no_lines():
-    hostile = '%SENDER%<FOR SENDER == "*">x</FOR>\r\nBcc: v@x.example\x00\u202e\u2028\udcff\x85'
+    hostile = '%SENDER%<FOR SENDER == "*">x</FOR>\r\nBcc: v@x.example\x00\u202e\u2028\udcff\ud800\x85'
     text = render("[%SUBJECT%]", SUBJECT=hostile, SENDER="s")
     assert text.startswith('[%SENDER%<FOR SENDER == "*">x</FOR>')
     assert not re.search("[\r\n\x00\u202e\u2028\x85]", text)
