@@ -27,10 +27,7 @@ class ShardLock:
         """Create the directory when needed and lock it at once: `ShardBusy` when somebody else has it."""
         self.directory = directory
         try:
-            if not Path(directory).is_dir():
-                Path(directory).mkdir(0o700, parents=True, exist_ok=True)
-                # Without its name a new shard is unreachable after a power cut, and all mail in it.
-                FileLayer().sync_directory(str(Path(directory).parent))
+            _make_durably(Path(directory))
             descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(f"cannot use the spool directory {directory}: {error.strerror}") from error
@@ -46,6 +43,14 @@ class ShardLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _make_durably(directory: Path) -> None:
+    """Create a directory and its parents; without their names all mail below is out of reach after a power cut."""
+    if not directory.is_dir():
+        _make_durably(directory.parent)
+        FileLayer().make_directory(str(directory))
+        FileLayer().sync_directory(str(directory.parent))
 
 
 def shard_directory(queue_path: str, relay: int) -> str:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.ids import QueueIds
 from gatepost.model.record import Delivered, Received, Record
@@ -46,6 +48,7 @@ class Trial:
         self.client = Client("192.0.2.7", 40_000, "client.example", esmtp=True, listener="in")
         self.blocks = [os.urandom(size) for _, size in MIX]
         self.commits: list[float] = []
+        self.queued: list[int] = []
         self.longest_log = 0
 
     def mail(self, data: bytes, domain: str, state: State = State.WAITING) -> NewMessage:
@@ -81,12 +84,53 @@ class Trial:
     def fill(self, queued: int, domains: int) -> None:
         data = self.blocks[0]
         for start in range(0, queued, 1000):
-            count = min(1000, queued - start)
-            self.commit(
-                [Accept(self.mail(data, f"d{(start + n) % domains}.example", State.READY), ()) for n in range(count)]
-            )
+            block = [
+                self.mail(data, f"d{n % domains}.example", State.READY) for n in range(start, min(start + 1000, queued))
+            ]
+            self.queued += [new.stored.id for new in block]
+            self.commit([Accept(new, ()) for new in block])
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the commits measured so far."""
         self.commits.clear()
         self.longest_log = 0
+
+    def defer(self, attempts: int, group: int) -> None:
+        """Write back messages from all over the queue, as after temporary failures; print what that cost."""
+        self.restart()
+        found = [self.database.reader.fetch(each) for each in self.random.sample(self.queued, attempts)]
+        messages = [each for each in found if isinstance(each, Stored) and each.state == State.READY]
+        before, moment = blocks_written(), time.process_time()
+        for start in range(0, len(messages), group):
+            self.commit(
+                [
+                    Settle(
+                        each.id,
+                        msgspec.structs.replace(
+                            each,
+                            pending=(
+                                Pending(0, each.pending[0].domain, each.pending[0].due + 900, 1, "450 4.2.0 later"),
+                            ),
+                        ),
+                        (),
+                        (),
+                    )
+                    for each in messages[start : start + group]
+                ]
+            )
+        spent = time.process_time() - moment
+        commits = sorted(self.commits)
+        sys.stdout.write(
+            f"  deferral of {len(messages)} in groups of {group}: {spent / len(messages) * 1e6:.0f} us CPU, "
+            f"{(blocks_written() - before) / len(messages) / 1000:.0f} kB each; commit p99 "
+            f"{commits[len(commits) * 99 // 100] * 1e3:.1f} longest {commits[-1] * 1e3:.1f} ms\n"
+        )
+
+
+def blocks_written() -> int:
+    """Return the bytes this process has had written to the disk."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_oublock * 512
 
 
 def received(new: NewMessage) -> list[Record]:
@@ -128,7 +172,7 @@ def run(arguments: argparse.Namespace) -> None:
         trial.database.views = ("log",)
         trial.fill(arguments.queued, arguments.domains)
         accepting = settling = 0.0
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_oublock
+        before = blocks_written()
         wall = time.perf_counter()
         for _ in range(arguments.mails // arguments.group):
             fresh = [trial.mail(trial.pick(), "d1.example") for _ in range(arguments.group)]
@@ -139,7 +183,7 @@ def run(arguments: argparse.Namespace) -> None:
             trial.commit([Settle(new.stored.id, None, delivered(new), ()) for new in fresh])
             settling += time.process_time() - moment
         wall = time.perf_counter() - wall
-        written = (resource.getrusage(resource.RUSAGE_SELF).ru_oublock - before) * 512
+        written = blocks_written() - before
         commits = sorted(trial.commits)
         mails = arguments.mails // arguments.group * arguments.group
         sys.stdout.write(
@@ -158,7 +202,10 @@ def run(arguments: argparse.Namespace) -> None:
             moment = time.perf_counter()
             question()
             sys.stdout.write(f"  {name} {(time.perf_counter() - moment) * 1e3:.2f} ms")
-        sys.stdout.write("\n")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        sys.stdout.write(f"  memory {memory:.0f} MB\n")
+        if arguments.queued:
+            trial.defer(min(4000, arguments.queued), arguments.group)
         trial.database.close()
     finally:
         shutil.rmtree(directory)
