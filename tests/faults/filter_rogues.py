@@ -33,7 +33,7 @@ class Rogue:
                 try:
                     while True:
                         time.monotonic()
-                except BaseException:  # noqa: BLE001, S110
+                except BaseException:  # noqa: BLE001 - that is the misbehaviour
                     pass
         if b"NATIVE" in data:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})

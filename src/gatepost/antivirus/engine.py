@@ -42,8 +42,10 @@ CLEAN = Report(Outcome.CLEAN)
 """The answer for ordinary objects, made once."""
 
 
-class Overrun(BaseException):  # noqa: N818 - an event, raised by the filter's alarm; engines must not catch it
-    """The time for the object or the message is over. Not an `Exception`, so that no engine swallows it."""
+class Overrun(BaseException):
+    """The time for the object or the message is over: raised by the filter's alarm. Engines must not catch it; it is
+    not an `Exception`, so that none does by accident.
+    """
 
 
 class Engine(Protocol):

@@ -56,7 +56,7 @@ def _read_gzip(data: bytes, name: str, budget: Budget) -> Member:
     rest = memoryview(data)
     pieces: list[bytes] = []
     ended = True
-    while len(rest) and (not pieces or rest[:2] == b"\x1f\x8b"):
+    while rest and (not pieces or bytes(rest[:2]) == b"\x1f\x8b"):
         budget.take_member()
         try:
             piece, consumed, ended = inflate(rest, zlib.MAX_WBITS | 16, budget)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gatepost.antivirus.budget import Budget, Damaged, OverBudget, inflate
+from gatepost.antivirus.budget import Budget, Damaged, inflate
 
 END = b"PK\x05\x06"
 CENTRAL = b"PK\x01\x02"
@@ -127,12 +127,9 @@ def _read_directory(data: bytes, budget: Budget) -> tuple[list[_Entry], str, int
         budget.take_member()
         entry, position = _read_central(data, position, shift)
         entries.append(entry)
-    problem = (
-        ""
-        if position == limit and len(entries) == count & 0xFFFF or len(entries) == count
-        else (f"zip directory announces {count} members and holds {len(entries)}")
-    )
-    return entries, problem, start
+    if position == limit and (len(entries) - count) % 65_536 == 0:  # the count has 16 bits and may wrap
+        return entries, "", start
+    return entries, f"zip directory announces {count} members and holds {len(entries)}", start
 
 
 def _read_central(data: bytes, position: int, shift: int) -> tuple[_Entry, int]:
@@ -276,6 +273,3 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def _decode_name(raw: bytes, flags: int) -> str:
     name = raw[: NAME_LIMIT * 4].decode("utf-8" if flags & FLAG_UTF8 else "cp437", "replace")
     return _CONTROL.sub("?", name)[-NAME_LIMIT:]
-
-
-__all__ = ["Member", "OverBudget", "is_appended", "read_members"]

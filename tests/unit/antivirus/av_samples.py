@@ -78,7 +78,7 @@ def forwarded(inner: bytes) -> bytes:
 WRAPPINGS = {
     "body": lambda data: message(data, b"Content-Type: text/plain"),
     "7bit": lambda data: attached(data, encoding="7bit"),
-    "base64": lambda data: attached(data),
+    "base64": attached,
     "quoted-printable": lambda data: attached(data, encoding="quoted-printable"),
     "x-uuencode": lambda data: attached(data, encoding="x-uuencode"),
     "uu-block": lambda data: message(b"Here it is:\r\n\r\n" + uuencode(data) + b"\r\nbye\r\n"),

@@ -16,6 +16,9 @@ import time
 
 from gatepost.filter import sandbox
 
+# Bare calls are what is tried here.
+# ruff: noqa: PTH208, PTH102, PTH108, PTH104, PTH101, PLW0108, BLE001
+
 
 def attempts(parent: int, folder: str) -> dict:
     libc = ctypes.CDLL(None, use_errno=True)

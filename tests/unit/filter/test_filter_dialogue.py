@@ -88,11 +88,12 @@ def test_a_frame_at_its_limit_and_over(whole: bool) -> None:
         reader = FrameReader(limit)
         pieces = [frame] if whole else [frame[:3], frame[3:]]
         if fits:
-            assert sum((reader.feed(piece) for piece in pieces), []) != []
+            assert [frame for piece in pieces for frame in reader.feed(piece)]
         else:
+            for piece in pieces[:-1]:
+                reader.feed(piece)
             with pytest.raises(HostileAnswer):
-                for piece in pieces:
-                    reader.feed(piece)
+                reader.feed(pieces[-1])
 
 
 @given(st.binary(max_size=200))
@@ -100,9 +101,6 @@ def test_garbage_is_hostile_never_anything_else(garbage: bytes) -> None:
     for parse in (parse_from_filter, parse_from_template, parse_to_template, parse_job):
         with pytest.raises(HostileAnswer):
             parse(garbage)
-    with pytest.raises(HostileAnswer):
-        reader = FrameReader(16)
-        parse_from_filter(b"".join(reader.feed(garbage)) or b"\xc1")
 
 
 def test_deep_nesting_is_hostile() -> None:
