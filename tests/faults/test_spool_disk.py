@@ -128,11 +128,12 @@ class FullForContent(FileLayer):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_content_without_space_fails_alone(tmp_path):
+@pytest.mark.parametrize("times", [1, 5])
+def test_content_without_space_fails_alone(tmp_path, times):
     async def whole():
         spool = SqliteSpool.open(str(tmp_path / "relay-0"), asyncio.get_running_loop(), files=FullForContent())
         await spool.start()
-        large = new_message(spool, 5, LARGE)
+        large = new_message(spool, 5, LARGE * times)
         refused, fine = spool.accept(large, []), spool.accept(new_message(spool, 6), [])
         error = await failure_of(refused)
         assert not isinstance(error, SpoolBroken)

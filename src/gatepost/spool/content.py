@@ -8,10 +8,23 @@ import zlib
 
 from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.spool.files import FileLayer
-from gatepost.spool.interface import ContentRef
+from gatepost.spool.interface import ContentCorrupt, ContentRef, SpoolError
 
 DEFAULT_THRESHOLD = 128 * 1024
 """Larger content costs less as a file of its own than as pages that pass through the write-ahead log (ADR 0001)."""
+
+
+def read_content_file(files: FileLayer, path: str, crc: int) -> bytes:
+    """Return the bytes of a content file; `ContentCorrupt` when they are not those accepted, else SpoolError."""
+    try:
+        data = files.read(path)
+    except FileNotFoundError as error:
+        raise ContentCorrupt(f"the content file {path} is missing") from error
+    except OSError as error:
+        raise SpoolError(f"the content file {path} cannot be read: {error.strerror}") from error
+    if zlib.crc32(data) != crc:
+        raise ContentCorrupt(f"the content file {path} does not have the checksum it was accepted with")
+    return data
 
 
 def content_path(directory: str, content_id: int) -> str:
@@ -49,10 +62,6 @@ class Staged:
         """Where the content lies once accepted; final when everything has been written."""
         return ContentRef(self.id, self.size, self._in_file)
 
-    @property
-    def in_file(self) -> bool:
-        return self._in_file
-
     def write(self, chunk: bytes) -> None:
         """Add received bytes. OSError when the disk refuses; the content can then only be discarded."""
         if self._in_file:
@@ -79,23 +88,24 @@ class Staged:
         return self._chunks[0] if self._chunks else b""
 
     def seal(self) -> bool:
-        """Make a content file durable but for its name; return whether the directory is still to be synced.
+        """Make a content file durable but for its name; return whether the directory has to be synced for it.
 
-        Writer thread only. OSError when the disk refuses. Harmless when repeated.
+        OSError when the disk refuses, and then always. Harmless when repeated; not on the event loop.
         """
-        if not self._in_file or self._sealed:
+        if not self._in_file:
             return False
         if self._spoiled is not None:
             raise self._spoiled
-        try:
-            self._files.sync(self._descriptor)
-        except OSError as error:
-            # A second fsync may succeed without having written anything: this content is never tried again.
-            self._spoiled = error
-            raise
-        self._files.close(self._descriptor)
-        self._descriptor = -1
-        self._sealed = True
+        if not self._sealed:
+            try:
+                self._files.sync(self._descriptor)
+            except OSError as error:
+                # A second fsync may succeed without having written anything: this content is never tried again.
+                self._spoiled = error
+                raise
+            self._files.close(self._descriptor)
+            self._descriptor = -1
+            self._sealed = True
         return True
 
     def row(self) -> tuple[int, int, bytes | None]:

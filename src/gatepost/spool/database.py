@@ -27,6 +27,9 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 PRUNE_RECORDS = 4096
 """Confirmed records are deleted in batches of about this many."""
 
+SHRINK_BYTES = 64 * 1024 * 1024
+"""A start gives space back when at least this much is free inside the database and at most this much is used."""
+
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _SYNC_ERRORS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
@@ -87,6 +90,7 @@ class Database:
             }
             self._oldest_record = self._find_oldest_record()
             self._remove_orphans()
+            self._shrink()
             self._mark(clean=False)
             # The log of an unclean stop goes home before anything is added to it.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -97,6 +101,13 @@ class Database:
     def _mark(self, *, clean: bool) -> None:
         self.tally.clean = clean
         self._execute("UPDATE tally SET numbers=?", (ENCODER.encode(self.tally),))
+
+    def _shrink(self) -> None:
+        """Give back the space of a past flood of mail, when what is left is little enough to be copied at once."""
+        pages = self._value("SELECT page_count FROM pragma_page_count")
+        free = self._value("SELECT freelist_count FROM pragma_freelist_count")
+        if free * self._page_bytes >= SHRINK_BYTES and (pages - free) * self._page_bytes <= SHRINK_BYTES:
+            self._execute("VACUUM")
 
     def _remove_orphans(self) -> None:
         """Remove content files whose commit never came, or whose removal did not: known by no content row."""

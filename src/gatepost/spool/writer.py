@@ -6,6 +6,7 @@ results: that is the group commit, and its size follows the load by itself.
 """
 
 import asyncio
+import contextlib
 import functools
 import queue
 import threading
@@ -17,7 +18,7 @@ import msgspec
 
 from gatepost.model.record import DECODER, Record
 from gatepost.spool.change import Accept, BackOff, Change, Dispose, Hold, Release, Remove, Settle, Strike
-from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path
+from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path, read_content_file
 from gatepost.spool.database import CHECKPOINT_BYTES, Database, Outcome
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import (
@@ -42,6 +43,9 @@ IDLE_COMMIT_S = 1.0
 
 ENTERED_LIMIT = 20_000
 """Free records kept while the disk takes none; beyond it the oldest are dropped, for memory is bounded."""
+
+EARLY_SYNC_BYTES = 1024 * 1024
+"""Content from here on is synced before its commit is asked for: below it the commit's own syncs take as long."""
 
 REPLAY_ROWS = 500
 """Outbox rows read at a time for a view that has fallen behind."""
@@ -163,7 +167,17 @@ class SqliteSpool:
 
     def accept(self, new: NewMessage, records: Sequence[Record]) -> asyncio.Future[None]:
         """Make a message durable."""
+        if new.content.size >= EARLY_SYNC_BYTES:
+            return self._loop.create_task(self._accept_large(new, records))
         return self._submit(Accept(new, records))
+
+    async def _accept_large(self, new: NewMessage, records: Sequence[Record]) -> None:
+        """Sync large content beside the writer thread, so that nobody's commit waits for its many bytes."""
+        if isinstance(new.content, Staged):
+            with contextlib.suppress(OSError):
+                # The content keeps the error, and the commit meets it again.
+                await self._loop.run_in_executor(None, new.content.seal)
+        await self._submit(Accept(new, records))
 
     def dispose(
         self,
@@ -233,9 +247,13 @@ class SqliteSpool:
         """Return one message, or None."""
         return self._ask(lambda reader: reader.fetch(message_id))
 
-    def content(self, ref: ContentRef) -> asyncio.Future[bytes]:
+    async def content(self, ref: ContentRef) -> bytes:
         """Return content whole, its checksum compared."""
-        return self._ask(lambda reader: reader.content(ref))
+        found: bytes | int = await self._ask(lambda reader: reader.content(ref))
+        if isinstance(found, bytes):
+            return found
+        # A large file holds up neither the loop nor the commits.
+        return await self._loop.run_in_executor(None, read_content_file, self._files, self.content_file(ref), found)
 
     def content_file(self, ref: ContentRef) -> str:
         """Return the path of content that lies in a file."""

@@ -94,7 +94,6 @@ asyncio.run(whole())
         spool = SqliteSpool.open(directory, asyncio.get_running_loop())
         assert spool.unclean
         assert spool.last_id == 5
-        assert len(list(Path(directory, "content").iterdir())) == 1
         await spool.start()
         [found] = await spool.waiting(0, 10)
         assert await spool.content(found.content) == LARGE
@@ -105,3 +104,4 @@ asyncio.run(whole())
         await spool.close()
 
     asyncio.run(again())
+    assert len(list(Path(directory, "content").iterdir())) == 1

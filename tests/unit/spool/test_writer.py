@@ -251,3 +251,34 @@ def test_the_log_does_not_grow_without_end(tmp_path):
         await spool.close()
 
     asyncio.run(whole())
+
+
+def test_a_start_gives_back_the_space_of_a_flood(tmp_path, monkeypatch):
+    directory = tmp_path / "relay-0"
+    monkeypatch.setattr(database_module, "SHRINK_BYTES", 500_000)
+
+    async def flood(spool):
+        await asyncio.gather(*(spool.accept(new_message(spool, each, SMALL * 1000), []) for each in range(1, 101)))
+        await asyncio.gather(*(spool.settle(each, None, []) for each in range(1, 100)))
+
+    async def after(spool):
+        [found] = await spool.waiting(0, 9)
+        assert await spool.content(found.content) == SMALL * 1000
+
+    run(str(directory), flood)
+    flooded = (directory / "spool.db").stat().st_size
+    run(str(directory), after)
+    assert (directory / "spool.db").stat().st_size < flooded / 10
+
+
+def test_very_large_content_is_synced_beside_the_commits(directory, groups):
+    data = LARGE * 4
+
+    async def scenario(spool):
+        new = new_message(spool, 1, data)
+        await spool.accept(new, [record("in")])
+        assert await spool.content(new.stored.content) == data
+
+    run(directory, scenario)
+    assert groups == [(1, 0, 0)]
+    assert len(data) > 1024 * 1024
