@@ -34,6 +34,7 @@ from gatepost.relay.process import filter_settings
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
 ANSWER_TIMEOUT_S = 10.0
+_RELAY_STATUS = ("filters", "filter_pids", "filter_walls_missing", "in_work", "adopted_shards")
 
 
 class ExitCode:
@@ -248,7 +249,7 @@ class Master:
         relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)])
 
     def _start_template(self) -> None:
-        settings = filter_settings(self._config, self._generation)
+        settings = filter_settings(self._config, self._generation, self._config.filter.server_max_filters)
 
         def start() -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", "gatepost.filter.template", "--socket", str(self._paths.filters)]
@@ -331,7 +332,7 @@ class Master:
                 "restarts": relay.child.restarts,
             }
             if isinstance(answer, dict):
-                row |= {key: answer[key] for key in ("filters", "filter_walls_missing", "in_work", "adopted_shards")}
+                row |= {key: answer[key] for key in _RELAY_STATUS}
                 for name, value in answer["counters"].items():
                     counters[name] = counters.get(name, 0) + value
                 for name, value in answer["queue"].items():
@@ -448,12 +449,11 @@ def _settled(config: Config) -> Config:
     """Replace the automatic values by those of this machine."""
     cores = os.cpu_count() or 1
     relays = config.relay.relays or max(1, cores // 2)
+    filters = max(config.filter.server_max_filters or max(2, cores), relays)  # every relay needs one
     return msgspec.structs.replace(
         config,
         relay=msgspec.structs.replace(config.relay, relays=relays),
-        filter=msgspec.structs.replace(
-            config.filter, server_max_filters=config.filter.server_max_filters or max(2, cores)
-        ),
+        filter=msgspec.structs.replace(config.filter, server_max_filters=filters),
     )
 
 

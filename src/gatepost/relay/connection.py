@@ -64,7 +64,7 @@ class ClientConnection(asyncio.Protocol):
         return self._session.extensions.dsn
 
     def connection_made(self, base: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, base)  # uvloop's transports do not inherit it
+        transport = cast("asyncio.Transport", base)  # uvloop's transports do not inherit it
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.server = str(peer[0]) if peer else ""

@@ -1,8 +1,8 @@
-"""Delivery: picks what is due, routes it, hands it to connections, and settles the outcome with the spool.
+"""Delivery: routes messages, hands them to connections, and says what their outcomes mean.
 
-Fresh mail comes from `relay.disposal` with its content in memory; everything else is read back from the spool when it
-is due. Back-off of an unreachable destination is state of the destination: its messages are not rewritten; only an
-attempt that reached a peer, or the first deferral, writes a message.
+Fresh mail comes from `relay.disposal` with its content in memory; everything else from `relay.schedule` when it is due.
+Back-off of an unreachable destination is state of the destination: its messages are not rewritten; only an attempt
+that reached a peer, or the first deferral, writes a message.
 
 Promises: an outcome is durable before the message leaves work; a final failure and its report are one commit; at most
 `WORK_LIMIT` messages and `MEMORY_LIMIT` bytes are in hand, the rest waits in the spool.
@@ -21,14 +21,16 @@ from gatepost.model.record import Deferred, Delivered, Record
 from gatepost.model.reply import Reply, reply
 from gatepost.notices.outcome import ReportKind
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.destinations import Destinations
 from gatepost.relay.hops import HopConnections, HopLimits, Job
 from gatepost.relay.reports import Reports
-from gatepost.relay.retry import Attempt, RetryRules, describe, expired, plan_aftermath, plan_backoff
+from gatepost.relay.retry import Attempt, describe, expired, plan_aftermath, retry_rules
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
+from gatepost.relay.settlement import Settlement
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.work import Work
 from gatepost.smtp.client import ClientSettings
-from gatepost.spool.interface import Corrupt, Destination, NewMessage, Pending, Spool, SpoolError, Stored
+from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Stored
 
 WORK_LIMIT = 1000
 """Messages in delivery at once; beyond it fresh mail is parked in the spool."""
@@ -36,29 +38,9 @@ MEMORY_LIMIT = 64 * 1024 * 1024
 """Bytes of content held for delivery."""
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
-SETTLE_EVERY_S = 1.0
-"""A message with many jobs is settled at most this often, so that its cost stays linear in its recipients."""
-BATCH = 50
-"""Messages of one destination read back at once."""
-_SETTLE_RETRY_S = 1.0
-_IDLE_LOOK_S = 30.0
-_BUSY_LOOK_S = 0.5
-_EXPIRY_LOOK_S = 60.0
 _STOP_POLL_S = 0.02
 
 EXPIRED = reply(554, "5.4.7", "delivery time expired")
-
-
-class _Outcome:
-    """What was learnt of a message in work and is not settled yet."""
-
-    __slots__ = ("generated", "records", "settled_at", "timer")
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.generated: list[NewMessage] = []
-        self.settled_at = 0.0
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class Delivery:
@@ -80,15 +62,16 @@ class Delivery:
         self._reports = reports
         self._suspects = suspects
         self._report = report
-        self._trouble = trouble
         self._work: dict[int, Work] = {}
-        self._outcomes: dict[int, _Outcome] = {}
         self._bytes = 0
         self._hops: dict[NextHop, HopConnections] = {}
-        self._resting: dict[str, Destination] = {}
-        self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_expiry_look = 0.0
+        self.wake = asyncio.Event()
+        """Set when something may have become due."""
+        self.destinations = Destinations(spool, trouble=trouble, changed=self.wake.set)
+        self._settlement = Settlement(
+            spool, settled=self._leave, reported=self._submit_reports, report=report, trouble=trouble
+        )
         self.running = True
         """False: sending is switched off, mail gathers in the spool."""
 
@@ -96,7 +79,8 @@ class Delivery:
         """Take a (new) configuration into use for attempts that begin from now on."""
         times, limits = config.timeouts, config.limits
         self._routing = RoutingTable(config)
-        self._rules = RetryRules(times.minimal_backoff_time, times.maximal_backoff_time, times.maximal_queue_lifetime)
+        self._rules = retry_rules(config)
+        self.destinations.configure(self._rules)
         client = ClientSettings(
             hostname=config.network.hostname,
             initial_s=times.sending_initial_timeout,
@@ -112,13 +96,17 @@ class Delivery:
         )
         for hop in self._hops.values():
             hop.limits = self._limits
-        self._wake.set()
+        self.wake.set()
 
     # --- work coming in
 
     def in_work(self) -> int:
         """Return how many messages are in work."""
         return len(self._work)
+
+    def ids_in_work(self) -> frozenset[int]:
+        """Return the ids of all messages in work."""
+        return frozenset(self._work)
 
     def is_in_work(self, message_id: int) -> bool:
         """Tell whether this message is in work."""
@@ -135,14 +123,13 @@ class Delivery:
         later = 0
         recipients = work.stored.envelope.recipients
         for pending in work.stored.pending:
-            resting = self._resting.get(pending.domain) if self._resting else None
-            if pending.due > now or (resting is not None and resting.retry_at > now):
+            if pending.due > now or self.destinations.retry_at(pending.domain) > now:
                 later += 1
                 continue
             hop = self._routing.resolve(recipients[pending.recipient].address)
             if isinstance(hop, Unroutable):
                 later += 1
-                self._rest(pending.domain, hop.reason, now)
+                self.destinations.rest(pending.domain, hop.reason, now)
             else:
                 by_hop.setdefault(hop, []).append(pending)
         jobs = [
@@ -171,7 +158,7 @@ class Delivery:
         if work.suspect:
             self._suspects.done(work.stored.id)
         if work.stored.pending:
-            self._wake.set()
+            self.wake.set()
 
     def _begin(self, work: Work, jobs: Sequence[Job]) -> None:
         work.jobs = len(jobs)
@@ -182,12 +169,10 @@ class Delivery:
             hop.add(job)
 
     async def _store_then_begin(self, work: Work, jobs: Sequence[Job]) -> None:
-        if await self._settle(work, work.stored, work.records, ()):
-            work.records = []
-            work.durable = True
-            self._begin(work, jobs)
-        else:
-            self._leave(work)
+        records, work.records = work.records, []
+        await self._settlement.store(work, work.stored, records)
+        work.durable = True
+        self._begin(work, jobs)
 
     def _park(self, work: Work) -> None:
         """Leave a message in the spool for later."""
@@ -197,7 +182,7 @@ class Delivery:
         self._spawn(self._park_durably(work))
 
     async def _park_durably(self, work: Work) -> None:
-        await self._settle(work, work.stored, work.records, ())
+        await self._settlement.store(work, work.stored, work.records)
         self._leave(work)
 
     # --- outcomes (called by HopConnections)
@@ -227,7 +212,7 @@ class Delivery:
             for pending, answer in zip(job.pendings, replies, strict=True)
         ]
         after = plan_aftermath(attempts, stored.received_at, now, self._rules)
-        outcome = self._outcome(work)
+        outcome = self._settlement.outcome(work)
         label = f"{server} {job.hop.label}" if server != job.hop.host else job.hop.label
         self._record(outcome.records, work, after.sent, label, now, sent=True)
         self._record(outcome.records, work, after.failed, label, now, sent=False)
@@ -237,13 +222,13 @@ class Delivery:
             )
         self._replace_pending(work, job.pendings, after.pending)
         for domain in {p.domain for p in job.pendings}:
-            self._refreshed(domain)
+            self.destinations.answered(domain)
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
         relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
         if failed or relayed:
             self._spawn(self._finish_with_reports(work, failed, relayed, label, now))
         else:
-            self._job_done(work)
+            self._settlement.job_done(work)
 
     def unreached(self, hop: NextHop, jobs: Sequence[Job], cause: Reply) -> None:
         """No session with the next hop could be had: its destinations rest, the messages wait."""
@@ -251,7 +236,7 @@ class Delivery:
         reason = describe(cause)
         domains = {pending.domain for job in jobs for pending in job.pendings}
         for domain in domains:
-            self._rest(domain, reason, now)
+            self.destinations.rest(domain, reason, now)
         self._report("W", f"{hop.label} not reached, {len(domains)} destination(s) rest: {cause.text}")
         for job in jobs:
             work = job.work
@@ -260,12 +245,12 @@ class Delivery:
                 continue
             if not work.durable:
                 recipients = work.stored.envelope.recipients
-                outcome = self._outcome(work)
+                outcome = self._settlement.outcome(work)
                 for pending in job.pendings:
-                    due = self._resting[pending.domain].retry_at
+                    due = self.destinations.retry_at(pending.domain)
                     address = recipients[pending.recipient].address
                     outcome.records.append(Deferred(work.stored.id, now, address, hop.label, reason, due))
-            self._job_done(work)
+            self._settlement.job_done(work)
 
     def _record(
         self,
@@ -304,7 +289,7 @@ class Delivery:
     async def _finish_with_reports(
         self, work: Work, failed: Sequence[Attempt], relayed: Sequence[Attempt], server: str, now: float
     ) -> None:
-        outcome = self._outcome(work)
+        outcome = self._settlement.outcome(work)
         for kind, attempts in ((ReportKind.FAILED, failed), (ReportKind.RELAYED, relayed)):
             if not attempts:
                 continue
@@ -317,120 +302,17 @@ class Delivery:
                 continue
             outcome.generated.append(report)
             outcome.records.append(record)
-        self._job_done(work)
+        self._settlement.job_done(work)
 
     def _keep(self, work: Work, attempts: Sequence[Attempt], now: float) -> None:
         waiting = [msgspec.structs.replace(a.pending, due=now + self._rules.minimal_backoff_s) for a in attempts]
         work.stored = msgspec.structs.replace(work.stored, pending=(*work.stored.pending, *waiting))
 
-    # --- settlement
-
-    def _outcome(self, work: Work) -> _Outcome:
-        outcome = self._outcomes.get(work.stored.id)
-        if outcome is None:
-            outcome = self._outcomes[work.stored.id] = _Outcome()
-            outcome.records = work.records
-            work.records = []
-        return outcome
-
-    def _job_done(self, work: Work) -> None:
-        work.jobs -= 1
-        outcome = self._outcome(work)
-        if work.jobs:
-            now = asyncio.get_running_loop().time()
-            if now - outcome.settled_at < SETTLE_EVERY_S:
-                if outcome.timer is None:
-                    outcome.timer = asyncio.get_running_loop().call_later(SETTLE_EVERY_S, self._flush, work)
-                return
-            outcome.settled_at = now
-            self._flush(work)
-            return
-        if outcome.timer is not None:
-            outcome.timer.cancel()
-        del self._outcomes[work.stored.id]
-        if work.durable and not outcome.records and not outcome.generated:
-            self._leave(work)
-            return
-        remaining = work.stored if work.stored.pending else None
-        future = asyncio.ensure_future(
-            self._spool.settle(work.stored.id, remaining, outcome.records, outcome.generated)
-        )
-        future.add_done_callback(lambda done: self._settled(work, outcome, done))
-
-    def _flush(self, work: Work) -> None:
-        """Settle what is known so far of a message that still has jobs under way."""
-        outcome = self._outcomes.get(work.stored.id)
-        if outcome is None:
-            return
-        outcome.timer = None
-        records, generated = outcome.records, outcome.generated
-        outcome.records, outcome.generated = [], []
-        self._spawn(self._flush_durably(work, records, generated))
-
-    async def _flush_durably(self, work: Work, records: Sequence[Record], generated: Sequence[NewMessage]) -> None:
-        if await self._settle(work, work.stored, records, generated):
-            self._submit_reports(generated)
-
-    def _settled(self, work: Work, outcome: _Outcome, done: "asyncio.Future[None]") -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is None:
-            self._leave(work)
-            self._submit_reports(outcome.generated)
-            return
-        self._trouble(error)
-        self._spawn(self._settle_again(work, outcome))
-
-    async def _settle_again(self, work: Work, outcome: _Outcome) -> None:
-        remaining = work.stored if work.stored.pending else None
-        if await self._settle(work, remaining, outcome.records, outcome.generated):
-            self._leave(work)
-            self._submit_reports(outcome.generated)
-
-    async def _settle(
-        self, work: Work, remaining: Stored | None, records: Sequence[Record], generated: Sequence[NewMessage]
-    ) -> bool:
-        """Write an outcome, again and again while the disk refuses; False when the relay is going down."""
-        while True:
-            try:
-                await self._spool.settle(work.stored.id, remaining, records, generated)
-            except SpoolError as error:
-                self._trouble(error)
-                self._report("E", f"{format_queue_id(work.stored.id)}: outcome not stored, trying again: {error}")
-                await asyncio.sleep(_SETTLE_RETRY_S)
-            else:
-                return True
-
     def _submit_reports(self, generated: Sequence[NewMessage]) -> None:
         for new in generated:
             self.submit(Work(new.stored, None, durable=True))
 
-    # --- destinations
-
-    def _rest(self, domain: str, reason: str, now: float) -> None:
-        """Let a destination rest: one more failure in a row."""
-        known = self._resting.get(domain)
-        if known is not None and known.retry_at > now:
-            return
-        failures = (known.failures if known is not None else 0) + 1
-        retry_at = now + plan_backoff(failures, self._rules)
-        rest = Destination(domain, 0, retry_at, retry_at, failures, reason)
-        self._resting[domain] = rest
-        self._spawn(self._write_rest(rest))
-
-    def _refreshed(self, domain: str) -> None:
-        """A destination answered: its back-off, if any, is over."""
-        if self._resting and self._resting.pop(domain, None) is not None:
-            self._spawn(self._write_rest(Destination(domain, 0, 0.0)))
-
-    async def _write_rest(self, rest: Destination) -> None:
-        try:
-            await self._spool.back_off(rest)
-        except SpoolError as error:
-            # Memory still has it; after a restart the destination is merely tried earlier.
-            self._trouble(error)
-        self._wake.set()
-
-    # --- what waits in the spool
+    # --- steering
 
     def switch(self, *, on: bool) -> None:
         """Start or stop sending; transactions under way end by themselves."""
@@ -438,96 +320,22 @@ class Delivery:
         if not on:
             for hop in self._hops.values():
                 for job in hop.withdraw():
-                    self._job_done(job.work)
-        self._wake.set()
+                    self._settlement.job_done(job.work)
+        self.wake.set()
 
-    def retry(self) -> None:
-        """Try every resting destination now."""
-        for domain in list(self._resting):
-            self._refreshed(domain)
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Read back what is due, for as long as the relay lives."""
-        while True:
-            try:
-                pause = await self._look()
-            except SpoolError as error:
-                self._trouble(error)
-                self._report("E", f"cannot read the delivery queue, trying again: {error}")
-                pause = _SETTLE_RETRY_S
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-
-    async def _look(self) -> float:
-        """Take up what is due and return how long nothing will be."""
-        now = time.time()
+    def forget_unused_hops(self) -> None:
+        """Drop the state of next hops that have neither work nor connections."""
         for hop in [hop for hop, connections in self._hops.items() if connections.unused]:
             del self._hops[hop]
-        if now >= self._next_expiry_look:
-            self._next_expiry_look = now + _EXPIRY_LOOK_S
-            await self._expire(now)
-        if not self.running:
-            return _IDLE_LOOK_S
-        for destination in await self._spool.destinations(now):
-            room = min(BATCH, WORK_LIMIT // 2 - len(self._work))
-            if room <= 0:
-                return _BUSY_LOOK_S
-            if destination.failures:
-                # Until it answers, one message is enough to ask.
-                self._resting[destination.domain] = destination
-                room = 1
-            await self._take_due(destination.domain, now, room)
-        due = await self._spool.next_due()
-        if due is None:
-            return _IDLE_LOOK_S
-        return min(max(due - time.time(), _BUSY_LOOK_S if self._work else 0.02), _IDLE_LOOK_S)
 
-    async def _take_due(self, domain: str, now: float, limit: int) -> None:
-        entries = await self._spool.due(domain, now, limit, frozenset(self._work))
-        suspects = []
-        for entry in entries:
-            if isinstance(entry, Corrupt):
-                await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
-            elif self._suspects.is_suspect(entry.id):
-                if not self._suspects.knows(entry.id):
-                    suspects.append(entry)
-            elif entry.id not in self._work:
-                self.submit(Work(entry, None, durable=True))
-        if suspects:
-            await self._suspects.take(suspects, self._take_suspect)
-
-    def _take_suspect(self, entry: Stored) -> None:
-        self.submit(Work(entry, None, durable=True, suspect=True))
-
-    async def _expire(self, now: float) -> None:
-        """Give up what has waited too long, whatever its destination's back-off (F-ROUT-07)."""
-        after = 0
-        while True:
-            page = await self._spool.listing(after, BATCH)
-            for entry in page:
-                after = entry.id
-                if isinstance(entry, Corrupt):
-                    continue
-                if not expired(entry.received_at, now, self._rules):
-                    return
-                if entry.pending and entry.id not in self._work:
-                    self._give_up(entry)
-            if len(page) < BATCH:
-                return
-
-    def _give_up(self, entry: Stored) -> None:
+    def give_up(self, entry: Stored) -> None:
+        """End a message that has waited too long: a final failure for all its pending recipients."""
         work = Work(entry, None, durable=True)
         self._enter(work)
         work.jobs = 1
         domain = domain_of(entry.envelope.recipients[entry.pending[0].recipient].address)
         reasons = [p.reply for p in entry.pending if p.reply]
-        resting = self._resting.get(domain)
-        why = reasons[0] if reasons else (resting.reason if resting is not None else "")
+        why = reasons[0] if reasons else self.destinations.reason(domain)
         answer = reply(554, "5.4.7", f"delivery time expired{': ' if why else ''}{why}")
         job = Job(work, NextHop(domain or "none"), entry.pending)
         self.finished(job, [answer] * len(entry.pending), "", peer_reports=False)

@@ -18,10 +18,10 @@ from gatepost.model.address import domain_of
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Blocked, Record, Scanned, Split
-from gatepost.model.verdict import ObjectAction, Splice, Verdict
+from gatepost.model.verdict import ObjectAction, ObjectDecision, Splice, Verdict
 from gatepost.notices.facts import MessageFacts, gather_object_facts
 from gatepost.notices.placeholder import build_placeholder
-from gatepost.policy.decide import decide
+from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.work import Work
@@ -54,7 +54,7 @@ class Disposal:
         plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
         if len(plans) == 1:
             group, indices, verdict = plans[0]
-            if not verdict.blocked and not _edits(verdict):
+            if not verdict.blocked and not (analysis and resolve_edits(analysis, verdict)):
                 work.records.append(_scanned(work.stored, group.name, len(indices), verdict, (), analysis, now))
                 work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, (), now)
                 self._delivery.submit(work)
@@ -74,8 +74,9 @@ class Disposal:
         for group, indices, verdict in plans:
             number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
             splices: tuple[Splice, ...] = ()
-            if analysis is not None and not verdict.blocked and _edits(verdict):
-                splices = await self._plan(group, verdict, analysis, work, now)
+            decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
+            if analysis is not None and decisions:
+                splices = await self._plan(group, verdict, decisions, analysis, work, now)
             copy = _ready_copy(original, number, group.name, indices, splices, now)
             if len(plans) > 1:
                 domain = domain_of(copy.envelope.recipients[0].address)
@@ -91,7 +92,13 @@ class Disposal:
             self._delivery.submit(Work(copy, work.content, work.path, durable=True, suspect=work.suspect))
 
     async def _plan(
-        self, group: GroupPolicy, verdict: Verdict, analysis: Analysis, work: Work, now: float
+        self,
+        group: GroupPolicy,
+        verdict: Verdict,
+        decisions: Sequence[ObjectDecision],
+        analysis: Analysis,
+        work: Work,
+        now: float,
     ) -> tuple[Splice, ...]:
         """Return the splices that carry out a verdict's decisions on objects."""
         stored = work.stored
@@ -106,17 +113,16 @@ class Disposal:
             group=group.name,
             statuses=verdict.statuses,
         )
+        facts_of = dict(zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True))
         edits = []
-        for decision, facts in zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True):
-            if decision.action is ObjectAction.PASS:
-                continue
+        for decision in decisions:
             report = analysis.objects[decision.index] if decision.index >= 0 else _whole(stored.content.size)
             if decision.action is ObjectAction.CURE:
                 edits.append(Edit(report, Action.CURE, report.cured or b""))
             elif decision.action is ObjectAction.REMOVE:
                 edits.append(Edit(report, Action.REMOVE))
             else:
-                text = build_placeholder(group.placeholder_template, facts, message)
+                text = build_placeholder(group.placeholder_template, facts_of[decision], message)
                 edits.append(Edit(report, Action.REPLACE, text))
         content = work.content
         if content is None:
@@ -129,10 +135,6 @@ def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
     if analysis is None or not group.check:
         return Verdict(group.name, ())
     return decide(analysis, group)
-
-
-def _edits(verdict: Verdict) -> bool:
-    return any(decision.action is not ObjectAction.PASS for decision in verdict.decisions)
 
 
 def _whole(size: int) -> ObjectReport:

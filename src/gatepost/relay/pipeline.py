@@ -22,6 +22,8 @@ from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.inspection import Inspection
 from gatepost.relay.reports import Reports
+from gatepost.relay.retry import retry_rules
+from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
 from gatepost.spool.interface import SpoolBroken
 from gatepost.spool.writer import SqliteSpool
@@ -62,6 +64,7 @@ class Pipeline:
         )
         self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, clock_ms=clock_ms)
         self.inspection = Inspection(spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say)
+        self._schedule = Schedule(spool, self.delivery, suspects, report=log.say, trouble=self.trouble)
         self._tasks: list[asyncio.Task[None]] = []
 
     def configure(self, config: Config) -> None:
@@ -76,6 +79,7 @@ class Pipeline:
         self._disposal.configure(config.network.hostname)
         self.inspection.configure(GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline))
         self.delivery.configure(config)
+        self._schedule.configure(retry_rules(config))
 
     async def start(self) -> None:
         """Replay unconfirmed records to the views, then begin to work."""
@@ -83,7 +87,7 @@ class Pipeline:
         self._log_view.replayed()
         if self.spool.unclean:
             self._log.say("W", f"{self.spool.directory}: last stop was not clean, unsettled mail is taken up again")
-        for stage in (self.inspection.run(), self.delivery.run(), self._save_counters()):
+        for stage in (self.inspection.run(), self._schedule.run(), self._save_counters()):
             task = asyncio.create_task(stage)
             task.add_done_callback(self._stage_ended)
             self._tasks.append(task)

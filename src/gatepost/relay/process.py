@@ -109,7 +109,9 @@ class Relay:
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
         self._table = SessionTable(descriptors[0], setup.index)
-        self._pool = FilterPool(filter_settings(config, setup.generation), Path(setup.filter_socket), self._loop)
+        share = max(1, config.filter.server_max_filters // config.relay.relays)
+        settings = filter_settings(config, setup.generation, share)
+        self._pool = FilterPool(settings, Path(setup.filter_socket), self._loop)
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
         self._pipeline.configure(config)
@@ -229,6 +231,7 @@ class Relay:
                 "sender": all(p.delivery.running for p in pipelines),
             },
             "filters": msgspec.to_builtins(self._pool.stats()),
+            "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": sorted(self._adopted),
         }
@@ -300,11 +303,11 @@ def _state_name(message_id: int, state: State, pipeline: Pipeline) -> str:
     return "SND" if pipeline.delivery.is_in_work(message_id) else "QUE"
 
 
-def filter_settings(config: Config, generation: int) -> FilterSettings:
-    """Return the filter pool's settings of a configuration."""
+def filter_settings(config: Config, generation: int, maximum: int) -> FilterSettings:
+    """Return the settings of the template, or of one relay's pool; `maximum` filters."""
     filters = config.filter
     return FilterSettings(
-        maximum=filters.server_max_filters,
+        maximum=maximum,
         minimum=max(filters.server_start_filters, filters.server_spare_filters and 1),
         spare=max(filters.server_spare_filters, filters.server_start_filters),
         quota=filters.filter_max_messages,

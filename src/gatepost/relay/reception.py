@@ -85,7 +85,7 @@ class Reception(asyncio.Protocol):
     # --- the transport's side
 
     def connection_made(self, base: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, base)  # uvloop's transports do not inherit it
+        transport = cast("asyncio.Transport", base)  # uvloop's transports do not inherit it
         peer = transport.get_extra_info("peername")
         if not peer:
             transport.abort()  # gone before we could look
@@ -268,7 +268,7 @@ class Reception(asyncio.Protocol):
         record = Received(
             number, now, mail.address, len(recipients), staged.size, client.ip, client.helo, self._find_id(), flags
         )
-        content = None if staged.in_file else staged.read()
+        content = None if staged.ref.in_file else staged.read()
         self._staged = None
         self._head = b""
         future = self._intake.accept(NewMessage(stored, staged), record)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply
 from gatepost.spool.interface import Pending
@@ -15,6 +16,12 @@ class RetryRules(msgspec.Struct, frozen=True):
     minimal_backoff_s: float
     maximal_backoff_s: float
     lifetime_s: float
+
+
+def retry_rules(config: Config) -> RetryRules:
+    """Take them out of a configuration."""
+    times = config.timeouts
+    return RetryRules(times.minimal_backoff_time, times.maximal_backoff_time, times.maximal_queue_lifetime)
 
 
 def plan_backoff(failures: int, rules: RetryRules) -> float:

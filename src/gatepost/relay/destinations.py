@@ -1,0 +1,70 @@
+"""Destinations that rest: recipient domains whose next hop could not be reached, and for how long they are let alone.
+
+Used by `relay.delivery` and `relay.schedule`. The back-off is state of the destination, in memory and in the spool;
+the messages waiting for it are not touched.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from gatepost.relay.retry import RetryRules, plan_backoff
+from gatepost.spool.interface import Destination, Spool, SpoolError
+
+
+class Destinations:
+    """Back-off of the destinations of one spool."""
+
+    def __init__(self, spool: Spool, *, trouble: Callable[[BaseException], None], changed: Callable[[], None]) -> None:
+        """`trouble` is told of failures of the spool, `changed` that something may be due at another time now."""
+        self._spool = spool
+        self._trouble = trouble
+        self._changed = changed
+        self._resting: dict[str, Destination] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def configure(self, rules: RetryRules) -> None:
+        """Take (new) bounds of the back-off into use."""
+        self._rules = rules
+
+    def retry_at(self, domain: str) -> float:
+        """Return the Unix time before which the destination is let alone, 0 when it does not rest."""
+        resting = self._resting.get(domain) if self._resting else None
+        return resting.retry_at if resting is not None else 0.0
+
+    def reason(self, domain: str) -> str:
+        """Return why it rests, "" when it does not."""
+        resting = self._resting.get(domain)
+        return resting.reason if resting is not None else ""
+
+    def rest(self, domain: str, reason: str, now: float) -> None:
+        """Let a destination rest: one more failure in a row. Failures while it rests already count as one."""
+        known = self._resting.get(domain)
+        if known is not None and known.retry_at > now:
+            return
+        failures = (known.failures if known is not None else 0) + 1
+        retry_at = now + plan_backoff(failures, self._rules)
+        rest = Destination(domain, 0, retry_at, retry_at, failures, reason)
+        self._resting[domain] = rest
+        self._write(rest)
+
+    def recall(self, destination: Destination) -> None:
+        """Take over what the spool knows of a destination that failed before (its time has come again)."""
+        self._resting[destination.domain] = destination
+
+    def answered(self, domain: str) -> None:
+        """End the back-off of a destination, if it has one."""
+        if self._resting and self._resting.pop(domain, None) is not None:
+            self._write(Destination(domain, 0, 0.0))
+
+    def _write(self, destination: Destination) -> None:
+        task = asyncio.create_task(self._store(destination))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _store(self, destination: Destination) -> None:
+        try:
+            await self._spool.back_off(destination)
+        except SpoolError as error:
+            # Memory still has it; after a restart the destination is merely tried earlier.
+            self._trouble(error)
+        self._changed()

@@ -1,0 +1,125 @@
+"""The schedule: reads back from the spool what is due, and gives up what has waited too long.
+
+Run by `relay.pipeline` beside the stages; hands everything to `relay.delivery`. A destination that failed is asked
+with one message until it answers, so a dead one costs one attempt, however much waits for it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from gatepost.relay.delivery import Delivery
+from gatepost.relay.retry import RetryRules, expired
+from gatepost.relay.suspects import Suspects
+from gatepost.relay.work import Work
+from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
+
+BATCH = 50
+"""Messages of one destination read back at once."""
+ROOM = 500
+"""Messages in delivery beyond which nothing is read back: the other half of its limit is for fresh mail."""
+_RETRY_S = 1.0
+_IDLE_LOOK_S = 30.0
+_BUSY_LOOK_S = 0.5
+_SOON_S = 0.02
+_EXPIRY_LOOK_S = 60.0
+
+
+class Schedule:
+    """What waits in one spool for its time."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        delivery: Delivery,
+        suspects: Suspects,
+        *,
+        report: Callable[[str, str], None],
+        trouble: Callable[[BaseException], None],
+    ) -> None:
+        """`report(level, text)` logs; `trouble` is told of failures of the spool."""
+        self._spool = spool
+        self._delivery = delivery
+        self._suspects = suspects
+        self._report = report
+        self._trouble = trouble
+        self._next_expiry_look = 0.0
+
+    def configure(self, rules: RetryRules) -> None:
+        """Take (new) rules into use."""
+        self._rules = rules
+
+    async def run(self) -> None:
+        """Take up what is due, for as long as the relay lives."""
+        wake = self._delivery.wake
+        while True:
+            try:
+                pause = await self._look()
+            except SpoolError as error:
+                self._trouble(error)
+                self._report("E", f"cannot read the delivery queue, trying again: {error}")
+                pause = _RETRY_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await wake.wait()
+            wake.clear()
+
+    async def _look(self) -> float:
+        """Take up what is due and return how long nothing will be."""
+        now = time.time()
+        delivery = self._delivery
+        delivery.forget_unused_hops()
+        if now >= self._next_expiry_look:
+            self._next_expiry_look = now + _EXPIRY_LOOK_S
+            await self._expire(now)
+        if not delivery.running:
+            return _IDLE_LOOK_S
+        for destination in await self._spool.destinations(now):
+            room = min(BATCH, ROOM - delivery.in_work())
+            if room <= 0:
+                return _BUSY_LOOK_S
+            if destination.failures:
+                delivery.destinations.recall(destination)
+                room = 1
+            await self._take_due(destination.domain, now, room)
+        due = await self._spool.next_due()
+        if due is None:
+            return _IDLE_LOOK_S
+        return min(max(due - time.time(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), _IDLE_LOOK_S)
+
+    async def _take_due(self, domain: str, now: float, limit: int) -> None:
+        delivery = self._delivery
+        suspects = []
+        for entry in await self._spool.due(domain, now, limit, delivery.ids_in_work()):
+            if isinstance(entry, Corrupt):
+                await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
+            elif self._suspects.is_suspect(entry.id):
+                if not self._suspects.knows(entry.id):
+                    suspects.append(entry)
+            elif not delivery.is_in_work(entry.id):
+                delivery.submit(Work(entry, None, durable=True))
+        if suspects:
+            await self._suspects.take(suspects, self._take_suspect)
+
+    def _take_suspect(self, entry: Stored) -> None:
+        self._delivery.submit(Work(entry, None, durable=True, suspect=True))
+
+    async def _expire(self, now: float) -> None:
+        """Give up what has waited too long, whatever its destination's back-off (F-ROUT-07).
+
+        Ids rise with time, so the first young message ends the search.
+        """
+        after = 0
+        while True:
+            page = await self._spool.listing(after, BATCH)
+            for entry in page:
+                after = entry.id
+                if isinstance(entry, Corrupt):
+                    continue
+                if not expired(entry.received_at, now, self._rules):
+                    return
+                if entry.pending and not entry.reason and not self._delivery.is_in_work(entry.id):
+                    self._delivery.give_up(entry)
+            if len(page) < BATCH:
+                return

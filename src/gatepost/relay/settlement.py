@@ -1,0 +1,139 @@
+"""Settlement: what was learnt of a message in work goes to the spool, in one commit with its records and reports.
+
+Used by `relay.delivery`. A message with many jobs is settled now and then while they run, so that the cost stays
+linear in its recipients and the window for duplicates after a crash stays about a second.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import Record
+from gatepost.relay.work import Work
+from gatepost.spool.interface import NewMessage, Spool, SpoolError, Stored
+
+SETTLE_EVERY_S = 1.0
+"""A message with jobs under way is settled at most this often."""
+_RETRY_S = 1.0
+
+
+class Outcome:
+    """What was learnt of a message and is not settled yet."""
+
+    __slots__ = ("generated", "records", "settled_at", "timer")
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+        self.generated: list[NewMessage] = []
+        self.settled_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Settlement:
+    """Outcomes of one spool's messages on their way to disk."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        settled: Callable[[Work], None],
+        reported: Callable[[Sequence[NewMessage]], None],
+        report: Callable[[str, str], None],
+        trouble: Callable[[BaseException], None],
+    ) -> None:
+        """`settled(work)`: the last word on a message is on disk; `reported(messages)`: so are these new messages.
+        `report(level, text)` logs; `trouble` is told of failures of the spool.
+        """
+        self._spool = spool
+        self._done = settled
+        self._reported = reported
+        self._report = report
+        self._trouble = trouble
+        self._outcomes: dict[int, Outcome] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def outcome(self, work: Work) -> Outcome:
+        """Return where what is learnt of a message gathers."""
+        outcome = self._outcomes.get(work.stored.id)
+        if outcome is None:
+            outcome = self._outcomes[work.stored.id] = Outcome(work.records)
+            work.records = []
+        return outcome
+
+    def job_done(self, work: Work) -> None:
+        """Count a job as done; with the last one the message is settled."""
+        work.jobs -= 1
+        outcome = self.outcome(work)
+        loop = asyncio.get_running_loop()
+        if work.jobs:
+            if loop.time() - outcome.settled_at >= SETTLE_EVERY_S:
+                self._flush(work)
+            elif outcome.timer is None:
+                outcome.timer = loop.call_later(SETTLE_EVERY_S, self._flush, work)
+            return
+        if outcome.timer is not None:
+            outcome.timer.cancel()
+        del self._outcomes[work.stored.id]
+        if work.durable and not outcome.records and not outcome.generated:
+            self._done(work)
+            return
+        remaining = work.stored if work.stored.pending else None
+        future = asyncio.ensure_future(
+            self._spool.settle(work.stored.id, remaining, outcome.records, outcome.generated)
+        )
+        future.add_done_callback(lambda done: self._settled(work, outcome, done))
+
+    async def store(
+        self, work: Work, remaining: Stored | None, records: Sequence[Record], generated: Sequence[NewMessage] = ()
+    ) -> None:
+        """Write an outcome, again and again while the disk refuses."""
+        while True:
+            try:
+                await self._spool.settle(work.stored.id, remaining, records, generated)
+            except SpoolError as error:
+                self._trouble(error)
+                self._report("E", f"{format_queue_id(work.stored.id)}: outcome not stored, trying again: {error}")
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    def _flush(self, work: Work) -> None:
+        """Settle what is known so far of a message that still has jobs under way."""
+        outcome = self._outcomes.get(work.stored.id)
+        if outcome is None:
+            return
+        if outcome.timer is not None:
+            outcome.timer.cancel()
+            outcome.timer = None
+        outcome.settled_at = asyncio.get_running_loop().time()
+        records, generated = outcome.records, outcome.generated
+        outcome.records, outcome.generated = [], []
+        self._spawn(self._flush_durably(work, records, generated))
+
+    async def _flush_durably(self, work: Work, records: Sequence[Record], generated: Sequence[NewMessage]) -> None:
+        await self.store(work, work.stored, records, generated)
+        self._reported(generated)
+
+    def _settled(self, work: Work, outcome: Outcome, done: "asyncio.Future[None]") -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._trouble(error)
+            self._spawn(self._settle_again(work, outcome))
+        elif not done.cancelled():
+            self._finish(work, outcome)
+
+    async def _settle_again(self, work: Work, outcome: Outcome) -> None:
+        await asyncio.sleep(_RETRY_S)
+        remaining = work.stored if work.stored.pending else None
+        await self.store(work, remaining, outcome.records, outcome.generated)
+        self._finish(work, outcome)
+
+    def _finish(self, work: Work, outcome: Outcome) -> None:
+        self._done(work)
+        if outcome.generated:
+            self._reported(outcome.generated)
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

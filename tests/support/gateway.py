@@ -1,0 +1,202 @@
+"""A real gateway, started from a configuration file as an administrator would, for the length of a `with`."""
+
+import json
+import os
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from gatepost.config.default import build_default_config
+from tests.support.waiting import wait_for
+
+GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
+
+_QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Gateway:
+    """One gateway below `state`. Everything it listens on is 127.0.0.1."""
+
+    def __init__(
+        self,
+        state: Path,
+        sink_port: int,
+        *,
+        relays: int = 1,
+        settings: str = "",
+        replace: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        """`settings` is appended to the shipped default configuration; `replace` changes texts in it first."""
+        self.state = state
+        self.port = free_port()
+        self.config = state / "gatepost.toml"
+        self.log_file = state / "log" / "gatepost.log"
+        self.env = {**os.environ, **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        state.mkdir(parents=True, exist_ok=True)
+        text = build_default_config(
+            state_path=str(state),
+            hostname="gw.example.org",
+            listen=f"127.0.0.1:{self.port}",
+            next_hop=f"[127.0.0.1:{sink_port}]",
+            protected_domains=("example.org",),
+            log_filename=str(self.log_file),
+        )
+        changes = {
+            "relays = 0": f"relays = {relays}",
+            "maximal_incoming_sessions_per_ip = 20": "maximal_incoming_sessions_per_ip = 400",
+            'minimal_queue_free_space_size = "500 MiB"': 'minimal_queue_free_space_size = "0 MiB"',
+            **(replace or {}),
+        }
+        for old, new in changes.items():
+            assert old in text, f"the shipped configuration has no {old!r}"
+            text = text.replace(old, new)
+        self.config.write_text(text + settings)
+
+    def __enter__(self) -> "Gateway":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_all()
+
+    # --- life
+
+    def start(self) -> None:
+        """Start and wait until it is in service."""
+        assert self.process is None
+        self.process = subprocess.Popen(
+            [*GATEPOST, "run", "-c", str(self.config)], env=self.env, start_new_session=True
+        )
+        wait_for(self._in_service, "the gateway to come into service", 30)
+
+    def _in_service(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the gateway ended with {self.process.returncode}:\n{self.log()[-3000:]}"
+        answer = self.ask("status", check=False)
+        return bool(answer) and answer["pid"] == self.process.pid and all("error" not in r for r in answer["relays"])
+
+    def stop(self) -> int:
+        """Stop cleanly (TERM) and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.process = None
+        return status
+
+    def kill_all(self) -> None:
+        """SIGKILL to everything at once: master, relays, template and filters are one session."""
+        if self.process is None:
+            return
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(30)
+        self.process = None
+        wait_for(lambda: not self._session_members(), "killed processes to be gone")
+
+    def pids(self) -> list[int]:
+        """All processes of the gateway, the master first."""
+        assert self.process is not None
+        return [self.process.pid, *(p for p in self._session_members() if p != self.process.pid)]
+
+    def _session_members(self) -> list[int]:
+        leader = self.process.pid if self.process else self._last_leader
+        self._last_leader = leader
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry.name))
+        return found
+
+    _last_leader = 0
+
+    # --- asking
+
+    def run(self, *arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+        """Run `gatepost ARGUMENTS -c CONFIG`."""
+        command = [*GATEPOST, *arguments, "-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, env=self.env, timeout=timeout_s)
+
+    def ask(self, call_name: str, check: bool = True, **arguments: object):
+        """Call the control socket (cheaper than a command)."""
+        from gatepost.control.socket import ControlError, call
+
+        try:
+            return call(self.state / "run" / "control.sock", call_name, **arguments)
+        except ControlError:
+            if check:
+                raise
+            return None
+
+    def status(self) -> dict:
+        return self.ask("status")
+
+    def counter(self, name: str) -> int:
+        return int(self.status()["counters"].get(name, 0))
+
+    def queue(self) -> list[dict]:
+        return json.loads(self.run("queue", "list", "--json").stdout)
+
+    def relay_pids(self) -> list[int]:
+        return [relay["pid"] for relay in self.status()["relays"]]
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def lines(self, word: str, queue_id: str = "") -> list[str]:
+        """Log lines that contain a word (and belong to a message)."""
+        return [line for line in self.log().splitlines() if word in line and queue_id in line]
+
+    # --- sending
+
+    def client(self, timeout: float = 30) -> smtplib.SMTP:
+        """A connection after EHLO."""
+        client = smtplib.SMTP("127.0.0.1", self.port, timeout=timeout)
+        client.ehlo("client.example.net")
+        return client
+
+    def send(
+        self,
+        content: bytes,
+        recipients: list[str] | str = "user@example.org",
+        sender: str = "sender@example.net",
+        options: list[str] | None = None,
+    ) -> str:
+        """Send one mail with the standard library's client and return its queue id."""
+        if isinstance(recipients, str):
+            recipients = [recipients]
+        with self.client() as client:
+            code, text = client.mail(sender, options or [])
+            assert code == 250, text
+            for recipient in recipients:
+                code, text = client.rcpt(recipient)
+                assert code == 250, text
+            code, text = client.data(content)
+        assert code == 250, text
+        found = _QUEUED.search(text.decode())
+        assert found, text
+        return found.group(1)
+
+    def socket(self, timeout: float = 20) -> socket.socket:
+        """A bare connection, greeting unread."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)

@@ -1,0 +1,33 @@
+"""Mails for tests; scanner test strings are put together here."""
+
+import io
+import zipfile
+from email.message import EmailMessage
+
+EICAR = b"".join((rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-", b"ANTIVIRUS-TEST-FILE!$H+H*"))
+
+
+def plain(subject: str = "test", text: str = "hello\r\n", size: int = 0) -> bytes:
+    """A small clean mail, or one of about `size` bytes."""
+    body = text + ("0123456789abcdef" * 4 + "\r\n") * (size // 66)
+    return (
+        f"From: <sender@example.net>\r\nTo: <user@example.org>\r\nSubject: {subject}\r\n"
+        f"Message-ID: <{subject.replace(' ', '.')}@example.net>\r\n\r\n{body}"
+    ).encode()
+
+
+def with_attachment(data: bytes, name: str = "file.bin", subject: str = "attached") -> bytes:
+    mail = EmailMessage()
+    mail["From"] = "sender@example.net"
+    mail["To"] = "user@example.org"
+    mail["Subject"] = subject
+    mail.set_content("See the file.\n")
+    mail.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    return mail.as_bytes(policy=mail.policy.clone(linesep="\r\n"))
+
+
+def zipped(data: bytes, name: str = "member") -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return out.getvalue()

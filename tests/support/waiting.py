@@ -1,0 +1,18 @@
+"""Waiting for something to become true, bounded: no test sleeps for synchronisation."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], what: str, timeout_s: float = 20.0, pause_s: float = 0.01) -> T:
+    """Return the first true value of `look()`; AssertionError names `what` when it never comes."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = look()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
+        time.sleep(pause_s)
