@@ -328,7 +328,8 @@ def test_lines_that_are_nothing(load_ini):
 
 
 def test_overrides_win(write_ini):
-    path = write_ini({"mailgw.limits.IncomingSessions": "5"}, "[mailgw.group:g]\nSenders=a@b\n")
+    listen = {"mailgw.network.ListenOn": "127.0.0.1:25", "mailgw.limits.IncomingSessions": "0"}
+    path = write_ini(listen, "[mailgw.group:g]\nSenders=a@b\n")
     overrides = ["Limits.IncomingSessions=9", "mailgw.network.ListenOn=127.0.0.1:9", "group:g.Check=no"]
     config = load(path, overrides).config
     assert config.limits.incoming_sessions == 9

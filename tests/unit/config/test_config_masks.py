@@ -77,6 +77,28 @@ def test_first_match_equals_the_reference(masks, text):
     assert FirstMatch([(mask, index) for index, mask in enumerate(masks)]).find(text) == expected
 
 
+@pytest.mark.parametrize(
+    "masks",
+    [
+        ["*", "a*"],
+        ["a@b", "a*", "*@b"],
+        ["*@b", "a@*", "a@b"],
+        ["a?b", "*@b", "*"],
+        ["x", "a@b", "*", "?@b"],
+    ],
+)
+def test_the_first_mask_wins_whatever_its_kind(masks):
+    expected = next(index for index, mask in enumerate(masks) if reference(mask, "a@b"))
+    assert FirstMatch([(mask, index) for index, mask in enumerate(masks)]).find("a@b") == expected
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"), [(["a", "*@*"], True), (["ANY"], True), (["**"], True), ([], False), (["a*", "*@b"], False)]
+)
+def test_a_set_knows_whether_it_takes_everyone(masks, expected):
+    assert MaskSet(masks).matches_everything is expected
+
+
 def test_hostile_text_does_not_make_a_mask_backtrack():
     # With plain `.*` for every star this is 2,000 to the tenth steps; the test's own time limit would end it.
     mask = "*a" * 10 + "*b"

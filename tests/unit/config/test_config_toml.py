@@ -48,6 +48,11 @@ def test_problems_stand_at_their_lines():
     assert loaded.origins["network.protected_domains"].line == 4
 
 
+def test_lines_inside_a_list_are_no_sections():
+    text = '[network]\nhostname = "h"\n[options]\nlog_filename = [\n  ["x"],\n]\nlog_level = 99\n'
+    assert [(e.name, e.line) for e in load_text(text, "x.toml").errors] == [("log_filename", 4), ("log_level", 7)]
+
+
 @pytest.mark.parametrize("text", ["a", "[x", "a = ", "a = 1\na = 2", "[network]\nhostname = mx", "\0", "a = [1,\n2"])
 def test_not_toml(text):
     loaded = load_text(text, "gatepost.toml")
