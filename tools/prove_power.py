@@ -59,9 +59,10 @@ def prove(progress: Progress, cuts: int, state: Path | None) -> None:
         progress.promises += trial.promises
         progress.seconds += time.monotonic() - start
         save(state, progress)
-        sys.stdout.write(f"\r{progress.cuts} of {cuts} cuts, {progress.promises} promises kept")
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        if sys.stdout.isatty():
+            sys.stdout.write(f"\r{progress.cuts} of {cuts} cuts ")
+            sys.stdout.flush()
+    sys.stdout.write(f"\r{progress.cuts} cuts, {progress.promises} changes promised before them\n")
 
 
 def prove_syncs_needed(progress: Progress, state: Path | None) -> None:

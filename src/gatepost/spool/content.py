@@ -116,9 +116,8 @@ class Staged:
         return self.id, zlib.crc32(data), data
 
     def keep(self) -> None:
-        """Let go of it after the commit: the content belongs to a message now."""
+        """Make `discard` harmless after the commit: the content belongs to a message now, and can still be read."""
         self._kept = True
-        self._chunks.clear()
 
     def discard(self) -> None:
         """Forget it; leaves nothing behind. Harmless when repeated or after the commit."""

@@ -101,7 +101,7 @@ class StagedContent(Protocol):
         """Forget it; leaves nothing behind. Harmless when repeated or after the commit."""
 
     def read(self) -> bytes:
-        """Return everything written so far (the caller knows that `size` is acceptable)."""
+        """Return everything written so far, also after `accept` (the caller knows that `size` is acceptable)."""
 
 
 class NewMessage(msgspec.Struct, frozen=True):

@@ -125,6 +125,9 @@ class PowerTrial:
 
     async def _worker(self, spool: SqliteSpool) -> None:
         while not self._disk.dead and not self.problems:
+            # The workers drift apart, so that groups differ and a cut meets changes in every stage.
+            for _ in range(self._random.randint(0, 4)):
+                await asyncio.sleep(0)
             flight, change = self._begin(spool)
             if flight is None or change is None:
                 await asyncio.sleep(0)

@@ -88,6 +88,7 @@ class SpoolSuite:
             for message_id, data in ((5, SMALL), (6, LARGE), (7, b"")):
                 new = new_message(spool, message_id, data)
                 await spool.accept(new, [record("in")])
+                assert new.content.read() == data
                 assert await spool.fetch(message_id) == new.stored
                 assert await spool.content(new.stored.content) == data
             assert await spool.counts() == {
