@@ -14,13 +14,14 @@ from gatepost.mime.part import Encoding, Part
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET) - set(b"="))
-_NOT_ALPHABET = _NOT_BASE64 + b"="
 _LINE_GROUPS = re.compile(rb"^((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2,3}+(?==))?+)", re.MULTILINE)
 _PADS = re.compile(rb"=++")
 _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_ODD = re.compile(rb"=(?:[ \t]|\r(?!\n))")
 _QP_CR = re.compile(rb"=\r(?!\n)")
 
+LINES_SLICE = 256 * 1024
+"""Bytes of a body that are split into lines at a time."""
 _STRICT = msgspec.json.Decoder(bytes)
 
 MAX_BASE64_STREAMS = 10_000
@@ -52,7 +53,7 @@ def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> De
     if encoding is Encoding.QUOTED_PRINTABLE:
         return Decoded(decode_quoted_printable(raw))
     if encoding is Encoding.BASE64_LINES:
-        return Decoded(_decode_alphabet(b"".join(_LINE_GROUPS.findall(raw)).translate(None, _NOT_ALPHABET)))
+        return Decoded(_decode_lines(raw))
     if encoding is Encoding.BASE64_PIECES:
         pieces = _PADS.split(raw.translate(None, _NOT_BASE64), maxsplit=MAX_BASE64_STREAMS)
         return Decoded(b"".join(_decode_alphabet(piece.translate(None, b"=")) for piece in pieces))
@@ -111,6 +112,19 @@ def _decode_base64_odd(raw: bytes) -> Decoded:
     if len(pieces) > 1:
         defects.add("base64-streams")
     return Decoded(b"".join(pieces), tuple(sorted(defects)))
+
+
+def _decode_lines(raw: bytes) -> bytes:
+    """Decode the whole groups of four at the beginning of each line, a slice at a time: the lines of a hostile body
+    may be millions.
+    """
+    out: list[bytes] = []
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n", start + LINES_SLICE) + 1 or len(raw)
+        out.append(b"".join(_LINE_GROUPS.findall(raw, start, end)))
+        start = end
+    return _decode_alphabet(b"".join(out))
 
 
 def _decode_alphabet(text: bytes) -> bytes:

@@ -19,7 +19,10 @@ _NAME = re.compile(rb"(?!--)([!-9;-\xff]++)[ \t]*+")
 _ODD_NAME = re.compile(rb"[\x00-\x20\x7f]*+(?!--)([!-9;-~]++)[\x00-\x20\x7f]*+")
 _FOLD_STARTS = (b" ", b"\t")
 _CR = 13
-_PARAMETER = re.compile(rb';?[\s;]*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))', re.DOTALL)
+# What is no parameter is passed over a word at a time, so that no byte is looked at twice.
+_PARAMETER = re.compile(
+    rb'[\s;]*+(?:([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))|[^\s;]++|\Z)', re.DOTALL
+)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _QUOTED_OR_COMMENT_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|\\.|[()]', re.DOTALL)
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -265,6 +268,8 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
     extended: dict[str, dict[int, tuple[bool, bytes]]] = {}
     for match in _PARAMETER.finditer(raw):
         raw_name, quoted, close, junk, token = match.groups()
+        if raw_name is None:
+            continue
         if quoted is None:
             value = token.strip()
         else:
