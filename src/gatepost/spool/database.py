@@ -32,6 +32,9 @@ SHRINK_BYTES = 64 * 1024 * 1024
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+REFUSALS = (apsw.Error, SpoolError, msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What one change may raise for what it holds (a text that is no UTF-8, an id given twice): it fails alone."""
+
 _SYNC_ERRORS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 
 Positions = Mapping[str, tuple[int, bytes]]
@@ -130,7 +133,7 @@ class Database:
         sound = self._seal(changes, outcome)
         try:
             self._transact([changes[index] for index in sound], entered, positions, outcome)
-        except (apsw.Error, SpoolError, TypeError, ValueError, OverflowError) as error:
+        except REFUSALS as error:
             self._fail_when_unsynced(error)
             if isinstance(error, apsw.FullError):
                 # Once its pages are home the log begins anew in the space it has: settlements may still go through.
@@ -143,7 +146,7 @@ class Database:
         for index in sound:
             try:
                 self._transact([changes[index]], (), {}, outcome)
-            except (apsw.Error, SpoolError, TypeError, ValueError, OverflowError) as error:
+            except REFUSALS as error:
                 self._fail_when_unsynced(error)
                 outcome.errors[index] = _spool_error(error)
         if entered or positions:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gatepost.spool import database as database_module
@@ -166,6 +167,10 @@ def test_one_bad_change_spares_its_neighbours(directory):
         await spool.accept(new_message(spool, 1), [record("in1")])
         fine = [spool.accept(new_message(spool, each), [record(f"in{each}")]) for each in (2, 3)]
         bad = [spool.hold(99, "", [record("bad")]), spool.accept(new_message(spool, 1), [record("bad")])]
+        unwritable = new_message(spool, 7)
+        stored = msgspec.structs.replace(unwritable.stored, kind="\udcff")
+        bad.append(spool.accept(msgspec.structs.replace(unwritable, stored=stored), [record("bad")]))
+        bad.append(spool.hold(1, "\udcff", [record("bad")]))
         also = spool.settle(1, None, [record("out1")])
         for each in bad:
             await failure_of(each)
