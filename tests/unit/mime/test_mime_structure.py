@@ -230,6 +230,7 @@ def test_hostile_shapes_end(content):
     assert peak < 60_000_000 + 6 * len(content)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_decoders_take_anything(raw):
     decode_base64(raw)
@@ -241,6 +242,7 @@ def test_decoders_take_anything(raw):
         decode_body(b"\r\n" + raw, part)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_base64_round_trip(data):
     assert decode_base64(base64.encodebytes(data)).data == data
@@ -271,7 +273,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(_PIECES, st.binary(max_size=5)), max_size=60).map(b"".join))
 def test_never_raises_and_ranges_are_inside(content):
     message = parse(content)
