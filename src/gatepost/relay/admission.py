@@ -7,11 +7,13 @@ incoming sessions, open outgoing sessions, and both per address (client or next 
 Called by `relay.reception` and `relay.delivery`; makes no decision but "one more, or not".
 """
 
+import contextlib
 import fcntl
 import hashlib
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 
 from gatepost.model.ids import RELAY_LIMIT
 
@@ -47,17 +49,18 @@ def _key(kind: bytes, address: str) -> bytes:
 class SessionTable:
     """One process's view of the shared table. `column` is the relay's number (0…31)."""
 
-    def __init__(self, fd: int, column: int) -> None:
+    def __init__(self, fd: int, column: int, *, alone: bool = False) -> None:
+        """`alone`: no other process changes the table while this one lives, so the lock is spared."""
         self._fd = fd
         self._column = column
         self._map = mmap.mmap(fd, TABLE_BYTES)
+        self.alone = alone
 
     def enter(self, address: str, *, incoming: bool, total_limit: int, address_limit: int) -> str:
         """Count one more session. Return "" when it fits, else the limit it would break: `total`, `address`."""
         total_at = _INCOMING_AT if incoming else _OUTGOING_AT
         key = _key(b"i" if incoming else b"o", address)
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
+        with self._lock():
             totals = _TOTALS.unpack_from(self._map, total_at)
             if sum(totals) >= total_limit:
                 return "total"
@@ -71,34 +74,26 @@ class SessionTable:
             self._add(total_at, "<I", 4, 1)
             self._add(at + _KEY, "<H", 2, 1)
             return ""
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def leave(self, address: str, *, incoming: bool) -> None:
         """Count one session less: the mirror of a successful `enter`."""
         key = _key(b"i" if incoming else b"o", address)
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
+        with self._lock():
             at = self._find(key)
             if at is not None and self._map[at : at + _KEY] == key:
                 self._add(at + _KEY, "<H", 2, -1)
                 self._tidy(at)
             self._add(_INCOMING_AT if incoming else _OUTGOING_AT, "<I", 4, -1)
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def clear_column(self, column: int) -> None:
         """Forget everything a dead relay had counted. Called by the master."""
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
+        with self._lock():
             for at in (_INCOMING_AT, _OUTGOING_AT):
                 struct.pack_into("<I", self._map, at + 4 * column, 0)
             for slot in range(SLOTS):
                 at = _SLOTS_AT + slot * _SLOT
                 if self._map[at : at + _KEY] != _EMPTY:
                     struct.pack_into("<H", self._map, at + _KEY + 2 * column, 0)
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def totals(self) -> tuple[int, int]:
         """Return (incoming, outgoing) sessions open now, over all relays."""
@@ -106,6 +101,17 @@ class SessionTable:
             sum(_TOTALS.unpack_from(self._map, _INCOMING_AT)),
             sum(_TOTALS.unpack_from(self._map, _OUTGOING_AT)),
         )
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.alone:
+            yield
+            return
+        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def _add(self, base: int, kind: str, width: int, change: int) -> None:
         at = base + width * self._column

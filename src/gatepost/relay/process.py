@@ -108,7 +108,7 @@ class Relay:
         self._log = Log(LogSettings.of(config))
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
-        self._table = SessionTable(descriptors[0], setup.index)
+        self._table = SessionTable(descriptors[0], setup.index, alone=config.relay.relays == 1)
         share = max(1, config.filter.server_max_filters // config.relay.relays)
         settings = filter_settings(config, setup.generation, share)
         self._pool = FilterPool(settings, Path(setup.filter_socket), self._loop)
@@ -140,6 +140,7 @@ class Relay:
         self._intake.configure(config, config.path.queue_path)
         self._log.open(LogSettings.of(config))
         os.close(descriptors[0])
+        self._table.alone = config.relay.relays == 1
         await self._open_listeners(setup, descriptors[1:])
 
     async def _open_listeners(self, setup: Setup, descriptors: Sequence[int]) -> None:
