@@ -206,6 +206,16 @@ def test_no_recipient_is_reset_before_the_next_message():
     assert events_of(client, b"250 reset\r\n250 m\r\n250 r\r\n354 go\r\n") == [c.SendData()]
 
 
+def test_reset_is_sent_once():
+    client, _, _ = run(b"250 m\r\n550 1\r\n550 2\r\n550 3\r\n503 none\r\n")
+    client.start(transaction())
+    client.take_output()
+    (outcome,) = events_of(client, b"250 reset\r\n550 m\r\n503 r\r\n503 d\r\n")
+    assert codes(outcome) == [550]
+    client.start(transaction())
+    assert client.take_output().startswith(b"MAIL FROM")
+
+
 def test_no_recipient_without_pipelining_sends_no_data():
     client, events, output = played(b"250 m\r\n550 1\r\n550 2\r\n550 3\r\n", ehlo=EHLO_NONE)
     assert output == MAIL + RCPTS
@@ -235,6 +245,7 @@ def test_too_many_recipients_can_be_tried_at_once(answer):
         b"250 m\r\n250 1\r\n250 2\r\n552 5.2.2 full\r\n354 go\r\n250 ok\r\n",
         b"250 m\r\n250 1\r\n250 2\r\n452 many\r\n354 go\r\n451 failed\r\n",
         b"250 m\r\n452 1\r\n452 2\r\n452 3\r\n503 none\r\n",
+        b"250 m\r\n452 1\r\n452 2\r\n452 3\r\n354 go\r\n250 empty\r\n",
     ],
 )
 def test_otherwise_not(replies):

@@ -241,6 +241,18 @@ def test_timeout_says_421_and_closes(stream):
     assert served.of(s.DataAborted) == ([s.DataAborted(replies.TIMED_OUT)] if stream.startswith(OPENING) else [])
 
 
+def test_timeout_during_a_decision_makes_its_answer_void():
+    session = ServerSession(settings(), "192.0.2.1")
+    session.feed(EHLO)
+    session.next_event()
+    session.timeout()
+    assert session.waiting is not s.Waiting.DECISION
+    session.answer()
+    assert session.next_event() is None
+    assert session.take_output().startswith(b"421 ")
+    assert session.take_output() == b""
+
+
 def test_shutdown_when_idle_is_immediate():
     session = ServerSession(settings(), "192.0.2.1")
     drive(session, [EHLO])

@@ -87,6 +87,13 @@ def test_recipients_per_message():
     assert len(served.of(s.RcptTo)) == 3
 
 
+def test_recipients_are_counted_per_message():
+    one = MAIL + RCPT * 3 + b"DATA\r\nx\r\n.\r\n"
+    served = serve_every_way(b"EHLO user\r\n" + one + MAIL + RCPT * 2 + b"RSET\r\n" + one, settings(recipients_limit=3))
+    assert 452 not in served.codes
+    assert len(served.messages) == 2
+
+
 @pytest.mark.parametrize(("fields", "code"), [(20, 250), (21, 554), (500, 554)])
 def test_hops(fields, code):
     content = b"Received: from x\r\n" * fields + b"Subject: x\r\n\r\nReceived: in the body\r\n"
@@ -113,6 +120,13 @@ def test_hops(fields, code):
 def test_which_fields_are_hops(content, count):
     served = serve_every_way(OPENING + content + (b"\r\n" if content else b"") + b".\r\n")
     assert served.of(s.DataEnd)[0].received_fields == count
+
+
+def test_the_body_has_no_hops_in_whatever_piece_it_comes():
+    session = ServerSession(settings(), "192.0.2.1")
+    body = b"Received: not a field\r\n" * 30
+    served = drive(session, [OPENING, b"Received: x\r\n\r\n", body, b"\r\n\r\n", body, b".\r\n"])
+    assert served.of(s.DataEnd)[0].received_fields == 1
 
 
 def test_flags_of_content():
