@@ -130,7 +130,7 @@ class Reader:
 
     def next_due(self) -> float | None:
         """Return the earliest moment at which something is due."""
-        due: float | None = self._execute("SELECT min(due) FROM destination").fetchone()[0]
+        due: float | None = self._execute("SELECT min(due) FROM destination WHERE due IS NOT NULL").fetchone()[0]
         return due
 
     def content(self, ref: ContentRef) -> bytes | int:
