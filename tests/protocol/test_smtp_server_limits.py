@@ -125,7 +125,7 @@ def test_which_fields_are_hops(content, count):
 def test_the_body_has_no_hops_in_whatever_piece_it_comes():
     session = ServerSession(settings(), "192.0.2.1")
     body = b"Received: not a field\r\n" * 30
-    served = drive(session, [OPENING, b"Received: x\r\n\r\n", body, b"\r\n\r\n", body, b".\r\n"])
+    served = drive(session, [OPENING, b"Received: x\r\n\r\n", body + b"half a", b" line\r\n" + body, b".\r\n"])
     assert served.of(s.DataEnd)[0].received_fields == 1
 
 
