@@ -17,8 +17,8 @@ class FileLayer:
     """The real disk. All paths are absolute or relative to the process; all errors are `OSError`."""
 
     def create(self, path: str) -> int:
-        """Create a file for writing and reading, empty, readable by the owner only; return its descriptor."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        """Create a file that is not there yet, readable by the owner only; return its descriptor."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, descriptor: int, data: bytes) -> None:
         """Append all of `data`."""

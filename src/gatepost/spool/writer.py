@@ -78,13 +78,20 @@ class SqliteSpool:
     """Implements `Spool` on SQLite. Made by `open`; use on one event loop only."""
 
     def __init__(
-        self, lock: ShardLock, database: Database, loop: asyncio.AbstractEventLoop, threshold: int, files: FileLayer
+        self,
+        lock: ShardLock,
+        database: Database,
+        loop: asyncio.AbstractEventLoop,
+        files: FileLayer,
+        threshold: int,
+        early_sync_bytes: int,
     ) -> None:
         """Take over an open database; call `open` instead."""
         self._lock = lock
         self._database = database
         self._loop = loop
         self._threshold = threshold
+        self._early_sync_bytes = early_sync_bytes
         self._files = files
         self.directory = lock.directory
         self.unclean = database.unclean
@@ -115,6 +122,7 @@ class SqliteSpool:
         files: FileLayer | None = None,
         vfs: str | None = None,
         checkpoint_bytes: int = CHECKPOINT_BYTES,
+        early_sync_bytes: int = EARLY_SYNC_BYTES,
     ) -> Self:
         """Lock (unless `shard` is the lock already) and open a shard. Blocks for the recovery of the log.
 
@@ -127,7 +135,7 @@ class SqliteSpool:
         except BaseException:
             lock.release()
             raise
-        return cls(lock, database, loop, threshold, files)
+        return cls(lock, database, loop, files, threshold, early_sync_bytes)
 
     async def start(self) -> None:
         """Start the writer; return when every view has got the records it had not confirmed."""
@@ -167,7 +175,7 @@ class SqliteSpool:
 
     def accept(self, new: NewMessage, records: Sequence[Record]) -> asyncio.Future[None]:
         """Make a message durable."""
-        if new.content.size >= EARLY_SYNC_BYTES:
+        if new.content.size >= self._early_sync_bytes:
             return self._loop.create_task(self._accept_large(new, records))
         return self._submit(Accept(new, records))
 

@@ -141,7 +141,7 @@ class SimulatedDisk:
             self.names[path] = file
         self._past_names.setdefault(path, []).append(file)
 
-    def open(self, path: str, *, create: bool, truncate: bool = False) -> SimulatedFile:
+    def open(self, path: str, *, create: bool, exclusive: bool = False) -> SimulatedFile:
         with self._lock:
             self._step()
             file = self.names.get(path)
@@ -151,8 +151,8 @@ class SimulatedDisk:
                 self._writable(0)
                 file = SimulatedFile()
                 self._rename(path, file)
-            elif truncate:
-                file.truncate(0)
+            elif exclusive:
+                raise FileExistsError(errno.EEXIST, "there is such a file", path)
             return file
 
     def _writable(self, more: int) -> None:
@@ -234,7 +234,7 @@ class SimulatedFiles(FileLayer):
         self._next = 1
 
     def create(self, path: str) -> int:
-        file = self._disk.open(path, create=True, truncate=True)
+        file = self._disk.open(path, create=True, exclusive=True)
         self._next += 1
         self._open[self._next] = file
         return self._next

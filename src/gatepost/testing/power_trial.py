@@ -28,6 +28,9 @@ THRESHOLD = 4096
 CHECKPOINT_BYTES = 96 * 1024
 """Small, so that a run sees many checkpoints."""
 
+EARLY_SYNC_BYTES = 9000
+"""So that content files are synced on both ways: with the commit and beside it."""
+
 OPERATIONS = (5, 900)
 """Range of disk operations before a cut: from within the opening to well past a few checkpoints."""
 
@@ -90,6 +93,7 @@ class PowerTrial:
             files=SimulatedFiles(self._disk),
             vfs=vfs,
             checkpoint_bytes=CHECKPOINT_BYTES,
+            early_sync_bytes=EARLY_SYNC_BYTES,
         )
 
     # The work

@@ -287,3 +287,16 @@ def test_very_large_content_is_synced_beside_the_commits(directory, groups):
     run(directory, scenario)
     assert groups == [(1, 0, 0)]
     assert len(data) > 1024 * 1024
+
+
+def test_an_id_in_use_cannot_overwrite_content(directory):
+    async def scenario(spool):
+        first = new_message(spool, 1, LARGE)
+        await spool.accept(first, [])
+        second = spool.stage(1)
+        with pytest.raises(FileExistsError):
+            second.write(LARGE[::-1])
+        second.discard()
+        assert await spool.content(first.stored.content) == LARGE
+
+    run(directory, scenario)
