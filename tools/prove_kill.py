@@ -251,7 +251,7 @@ def main() -> int:
 
 
 def _write_result(totals: dict[str, int]) -> None:
-    from reliability import write_section
+    from result_pages import write_section
 
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -55,7 +55,7 @@ class Gateway:
         )
         changes = {
             "relays = 0": f"relays = {relays}",
-            "maximal_incoming_sessions_per_ip = 20": "maximal_incoming_sessions_per_ip = 400",
+            "maximal_incoming_sessions_per_ip = 50": "maximal_incoming_sessions_per_ip = 400",
             'minimal_queue_free_space_size = "500 MiB"': 'minimal_queue_free_space_size = "0 MiB"',
             **(replace or {}),
         }

@@ -6,6 +6,7 @@ or replaced, the result is a well-formed message.
 
 import binascii
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from email.utils import encode_rfc2231
 
@@ -18,6 +19,7 @@ CRLF = b"\r\n"
 EMPTY_TYPE = "text/plain; charset=us-ascii"
 BASE64_LINE = 57
 """Bytes to a line of 76 characters (RFC 2045 §6.8)."""
+_CONTENT_FIELD = re.compile(rb"^content-[!-9;-~]*[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 MAX_LINE = 998
 """Characters of a line without its CRLF (RFC 5322 §2.1.1)."""
 
@@ -137,8 +139,9 @@ def replace_part(report: ObjectReport, content_type: str, body: bytes, name: str
 
 
 def replace_body(content: bytes, report: ObjectReport, decoded: bytes) -> list[Splice]:
-    """Put `decoded` in the place of a part's body, re-encoded; its fields stay, less those about the old body."""
-    encoding, encoded = encode_body(decoded)
+    """Put `decoded` in the place of a part's body, re-encoded exactly; its fields stay, less those about the old."""
+    exact = decoded.endswith(CRLF) and _to_crlf(decoded) == decoded
+    encoding, encoded = encode_body(decoded) if exact else _encode_base64(decoded)
     kept: list[bytes] = []
     for span in report.fields[:-1]:
         field = content[span.start : span.end]
@@ -154,6 +157,20 @@ def _rewrite(report: ObjectReport, fields: bytes, body: bytes) -> list[Splice]:
     return splices
 
 
+def replace_message(content: bytes, text: bytes) -> tuple[Splice, ...]:
+    """Put `text` (UTF-8) in the place of a whole body that nobody could read; header fields not Content-* stay.
+
+    Looks only for the end of the header and the names of fields, so it is safe on what a filter died of.
+    """
+    end = content.find(CRLF + CRLF)
+    header_end = len(content) if end < 0 else end + len(CRLF)
+    splices = [Splice(*found.span(), b"") for found in _CONTENT_FIELD.finditer(content, 0, header_end)]
+    encoding, body = encode_body(text)
+    fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding + CRLF
+    before = b"" if not header_end or content[:header_end].endswith(CRLF) else CRLF
+    return merge([*splices, Splice(header_end, len(content), before + fields + CRLF + body)])
+
+
 def replace_block(report: ObjectReport, text: bytes) -> list[Splice]:
     """Put text in the place of an encoded block inside a text body."""
     return [Splice(report.whole.start, report.whole.end, _to_crlf(text))]
@@ -166,6 +183,10 @@ def encode_body(body: bytes) -> tuple[bytes, bytes]:
         bare_cr = text.count(b"\r") != text.count(CRLF)
         if not bare_cr and all(len(line) <= MAX_LINE and not line.startswith(b"--") for line in text.split(CRLF)):
             return b"7bit", text
+    return _encode_base64(body)
+
+
+def _encode_base64(body: bytes) -> tuple[bytes, bytes]:
     lines = (
         binascii.b2a_base64(body[start : start + BASE64_LINE], newline=False)
         for start in range(0, len(body), BASE64_LINE)

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.mime.edit import Action, Edit, plan_edits
+from gatepost.mime.edit import Action, Edit, plan_edits, replace_message
 from gatepost.model.address import domain_of
-from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
+from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Blocked, Record, Scanned, Split
 from gatepost.model.verdict import ObjectAction, ObjectDecision, Splice, Verdict
 from gatepost.notices.facts import MessageFacts, gather_object_facts
 from gatepost.notices.placeholder import build_placeholder
-from gatepost.policy.decide import decide, resolve_edits
+from gatepost.policy.decide import WHOLE_MESSAGE, decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.work import Work
@@ -113,10 +113,17 @@ class Disposal:
             group=group.name,
             statuses=verdict.statuses,
         )
+        content = work.content
+        if content is None:
+            content = await asyncio.to_thread(Path(work.path or "").read_bytes)
         facts_of = dict(zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True))
         edits = []
         for decision in decisions:
-            report = analysis.objects[decision.index] if decision.index >= 0 else _whole(stored.content.size)
+            if decision.index == WHOLE_MESSAGE:
+                return replace_message(
+                    content, build_placeholder(group.placeholder_template, facts_of[decision], message)
+                )
+            report = analysis.objects[decision.index]
             if decision.action is ObjectAction.CURE:
                 edits.append(Edit(report, Action.CURE, report.cured or b""))
             elif decision.action is ObjectAction.REMOVE:
@@ -124,9 +131,6 @@ class Disposal:
             else:
                 text = build_placeholder(group.placeholder_template, facts_of[decision], message)
                 edits.append(Edit(report, Action.REPLACE, text))
-        content = work.content
-        if content is None:
-            content = await asyncio.to_thread(Path(work.path or "").read_bytes)
         return plan_edits(content, edits)
 
 
@@ -135,12 +139,6 @@ def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
     if analysis is None or not group.check:
         return Verdict(group.name, ())
     return decide(analysis, group)
-
-
-def _whole(size: int) -> ObjectReport:
-    """Return the message as one object, for a decision that concerns all of it."""
-    everything = Span(0, size)
-    return ObjectReport(-1, ObjectKind.PART, ObjectStatus.ERROR, whole=everything, body=everything)
 
 
 def _scanned(

@@ -207,7 +207,7 @@ def test_the_shipped_file_has_nothing_to_complain_about(tmp_path, next_hop):
     assert config.relay.state_path == f'{tmp_path}/a "quoted" \\ state'
     assert config.limits.maximal_incoming_hops == 50
     assert config.limits.maximal_incoming_message_size == 50 * 1024**2
-    assert config.limits.maximal_incoming_sessions_per_ip == 20
+    assert config.limits.maximal_incoming_sessions_per_ip == 50
     assert len(config.routes) == bool(next_hop)
     assert config.network.postmaster == "postmaster@corp.example"
 

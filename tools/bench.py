@@ -1,0 +1,122 @@
+"""`make bench`: the gateway and its peers in one interleaved run; the table goes into docs/performance.md.
+
+The load driver and the peers' configurations are the ones beside the checkout (../shared/bench, or GATEPOST_BENCH).
+Peers that are not installed are left out and named. Needs root for the peers; without it only the gateway is measured.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from result_pages import write_section
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCH = Path(os.environ.get("GATEPOST_BENCH", ROOT.parent / "shared" / "bench"))
+PAGE = ROOT / "docs" / "performance.md"
+
+OWN = {
+    "gatepost, no inspection": "tools/bench_gateway.py --no-inspection",
+    "gatepost": "tools/bench_gateway.py",
+}
+PEERS = {
+    "postfix": ("/usr/sbin/postfix",),
+    "postfix+rspamd+clamd": ("/usr/sbin/postfix", "/usr/bin/rspamd", "/usr/sbin/clamd", "/usr/bin/redis-server"),
+}
+COMPARISONS = (
+    ("gatepost, no inspection", "postfix", "msg_per_cpu_s", 4.0, "messages per CPU second"),
+    ("gatepost, no inspection", "postfix", "msg_s", 2.0, "messages per second"),
+    ("gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 5.0, "messages per CPU second"),
+)
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--n", type=int, default=1500, help="messages in a run")
+    parser.add_argument("--c", type=int, default=20, help="sessions")
+    parser.add_argument("--own-only", action="store_true", help="leave the peers out")
+    arguments = parser.parse_args()
+    if not (BENCH / "peers.py").is_file():
+        print(f"bench: no load driver at {BENCH}; set GATEPOST_BENCH to its directory", file=sys.stderr)
+        return 1
+    peers = [] if arguments.own_only else _installed()
+    raw = ROOT / "build" / "bench.jsonl"
+    raw.parent.mkdir(exist_ok=True)
+    raw.unlink(missing_ok=True)
+    command = [sys.executable, "-B", "peers.py", "run", "--reps", str(arguments.reps), "--n", str(arguments.n)]
+    command += ["--c", str(arguments.c), "--out", str(raw)]
+    for name, script in OWN.items():
+        program, *rest = script.split()
+        command += ["--own", " ".join([f"{name}={sys.executable}", str(ROOT / program), *rest])]
+    status = subprocess.run([*command, *OWN, *peers], cwd=BENCH, check=False).returncode
+    if not raw.exists():
+        return status or 1
+    table = _table(raw, arguments)
+    print(table)
+    write_section("side by side", table, PAGE)
+    return status
+
+
+def _installed() -> list[str]:
+    if os.geteuid() != 0:
+        print("bench: not root, so only the gateway itself is measured", file=sys.stderr)
+        return []
+    found = []
+    for name, programs in PEERS.items():
+        missing = [program for program in programs if not shutil.which(program)]
+        if missing:
+            print(f"bench: {name} is left out, not installed: {', '.join(missing)}", file=sys.stderr)
+        else:
+            found.append(name)
+    return found
+
+
+def _table(raw: Path, arguments: argparse.Namespace) -> str:
+    runs: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for line in raw.read_text().splitlines():
+        row = json.loads(line)
+        if row["msg_s"]:
+            runs[row["load"], row["peer"]].append(row)
+
+    def middle(load: str, peer: str, name: str) -> float:
+        values = [row[name] for row in runs[load, peer] if row[name] is not None]
+        return statistics.median(values) if values else float("nan")
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    lines = [
+        f"`make bench ARGS='--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, {time.strftime('%Y-%m-%d')}, "
+        f"commit {commit}, {os.cpu_count()} cores; medians, mix of 70 % 2 KB, 25 % 28 KB, 5 % 300 KB.",
+        "",
+        "| load | system | msg/s | msg per CPU-s | CPU ms/msg | data→250 p50/p99 ms | accept→delivery p50/p99 ms "
+        "| peak RSS MB | lost/dup/refused | neighbours' CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (load, peer), rows in sorted(runs.items()):
+        total = [sum(int(row[name] or 0) for row in rows) for name in ("lost", "dup", "refused")]
+        m = {name: middle(load, peer, name) for name in rows[0] if isinstance(rows[0][name], int | float)}
+        lines.append(
+            f"| {load} | {peer} | {m['msg_s']:.0f} | {m['msg_per_cpu_s']:.0f} | {m['cpu_ms_msg']:.2f} "
+            f"| {m['acc_lat_p50']:.0f} / {m['acc_lat_p99']:.0f} | {m['lat_p50']:.0f} / {m['lat_p99']:.0f} "
+            f"| {m['peak_rss_mb']:.0f} | {'/'.join(map(str, total))} | {m['foreign_cpu_s']:.1f} |"
+        )
+    lines.append("")
+    for own, peer, name, aim, what in COMPARISONS:
+        for load in sorted({load for load, _ in runs}):
+            if runs.get((load, own)) and runs.get((load, peer)):
+                ratio = middle(load, own, name) / middle(load, peer, name)
+                lines.append(f"- {load}: {own} reaches {ratio:.1f} × {peer} in {what} (aim {aim:.0f} ×)")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
