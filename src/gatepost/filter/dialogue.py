@@ -195,7 +195,7 @@ def parse_from_template(body: bytes | memoryview) -> FromTemplate:
 def _decode(decoder: "msgspec.msgpack.Decoder[_Word]", body: bytes | memoryview) -> _Word:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, MemoryError) as error:  # ValueError: text that is no UTF-8
         raise HostileAnswer(f"frame does not decode: {error}"[:TEXT_LIMIT]) from None
 
 

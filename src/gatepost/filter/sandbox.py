@@ -1,9 +1,8 @@
 """The walls a filter puts around itself before it reads the first hostile byte.
 
-Called by `filter.template`: `prepare` once in the template (everything that must be imported or opened), `enter` in
-each forked child. Order (docs/filter.md): descriptors, resource limits, user, parent-death signal, no_new_privs,
-Landlock, seccomp; threads only afterwards. A wall the kernel does not have is named in the returned report, never
-passed over in silence.
+Called by `filter.template`: a `Sandbox` is made once in the template, `enter` called in each forked child. Order:
+descriptors, resource limits, user, parent-death signal, no_new_privs, Landlock, seccomp; threads only afterwards. A
+wall the kernel does not have is named in the returned report, never passed over in silence.
 """
 
 import ctypes
@@ -12,7 +11,6 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import landlock
 import msgspec
@@ -24,6 +22,8 @@ except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
 
 OPEN_FILES = 64
 """Descriptors a filter may have: its socket, one content, stderr; an engine's own few."""
+HIGHEST_DESCRIPTOR = 1 << 20
+"""Above what a template can have open: the kernel's default bound of RLIMIT_NOFILE."""
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
@@ -68,43 +68,46 @@ class SandboxReport(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
-def prepare() -> None:
-    """Load, in the template, what `enter` needs: afterwards no file can be opened for it."""
-    _prctl()
-    landlock.landlock_abi_version()
-    if pyseccomp is not None:
-        _build_filter()
+class Sandbox:
+    """Made in the template, with everything loaded and built that a child could no longer open, or only slowly."""
+
+    def __init__(self, walls: Walls) -> None:
+        self.walls = walls
+        self.prctl = _load_prctl()
+        self.landlock_version = landlock.landlock_abi_version()
+        self.calls = None if pyseccomp is None else _build_filter()
 
 
-def enter(walls: Walls, keep: frozenset[int], parent: int) -> SandboxReport:
-    """Wall in the calling process, which must be single-threaded. `parent`: its end ends the process.
+def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
+    """Wall in the calling process, which must be single-threaded, leaving it the descriptors in `keep`. `parent`: its
+    end ends the process.
 
     OSError: a wall every supported kernel has (limits, user, no_new_privs) could not be built.
     """
     _close_descriptors(keep)
+    walls = sandbox.walls
     _limit_resources(walls)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(walls.gid, walls.gid, walls.gid)
         os.setresuid(walls.uid, walls.uid, walls.uid)
-    prctl = _prctl()
+    prctl = sandbox.prctl
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         raise OSError(errno.ESRCH, "the template has gone")
     prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    missing = [reason for reason in (_enter_landlock(), _enter_seccomp()) if reason]
+    missing = [reason for reason in (_enter_landlock(sandbox), _enter_seccomp(sandbox)) if reason]
     return SandboxReport(tuple(missing))
 
 
 def _close_descriptors(keep: frozenset[int]) -> None:
-    for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
-        if fd not in keep:
-            try:
-                os.close(fd)
-            except OSError as error:
-                if error.errno != errno.EBADF:  # the descriptor of the listing itself is closed already
-                    raise
+    """Close all descriptors but those in `keep`: one system call for each gap between them."""
+    start = 0
+    for fd in (*sorted(keep), HIGHEST_DESCRIPTOR):
+        if start < fd:  # closerange(0, 0) would close all there are
+            os.closerange(start, fd)
+        start = fd + 1
 
 
 def _limit_resources(walls: Walls) -> None:
@@ -120,7 +123,7 @@ def _limit_resources(walls: Walls) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def _prctl() -> Callable[[int, int], None]:
+def _load_prctl() -> Callable[[int, int], None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(option: int, value: int) -> None:
@@ -131,10 +134,10 @@ def _prctl() -> Callable[[int, int], None]:
     return call
 
 
-def _enter_landlock() -> str:
+def _enter_landlock(sandbox: Sandbox) -> str:
     """Take away all file access: a rule set that handles everything and allows nothing."""
     try:
-        if landlock.landlock_abi_version() < 1:
+        if sandbox.landlock_version < 1:
             return "landlock: not in this kernel"
         landlock.Ruleset().apply()
     except (landlock.LandlockError, OSError) as error:
@@ -142,11 +145,11 @@ def _enter_landlock() -> str:
     return ""
 
 
-def _enter_seccomp() -> str:
-    if pyseccomp is None:
+def _enter_seccomp(sandbox: Sandbox) -> str:
+    if sandbox.calls is None:
         return "seccomp: libseccomp is not installed"
     try:
-        _build_filter().load()
+        sandbox.calls.load()
     except (OSError, RuntimeError) as error:
         return f"seccomp: {error}"
     return ""

@@ -25,7 +25,6 @@ import msgspec
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.stage import inspect
-from gatepost.filter import sandbox
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
     Failure,
@@ -37,6 +36,7 @@ from gatepost.filter.dialogue import (
     build_frame,
     parse_to_template,
 )
+from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve, set_alarm
 from gatepost.model.finding import Analysis, ScanOptions
@@ -53,8 +53,9 @@ _EXIT_CRASH = 70
 class Template:
     """State of the template process: its listening socket, its relays, its children."""
 
-    def __init__(self, settings: FilterSettings, path: Path, engines: Sequence[Engine]) -> None:
+    def __init__(self, settings: FilterSettings, path: Path, engines: Sequence[Engine], sandbox: Sandbox) -> None:
         self._settings = settings
+        self._sandbox = sandbox
         self._path = path
         self._engines = tuple(engines)
         self._selector = selectors.DefaultSelector()
@@ -110,7 +111,10 @@ class Template:
             self._drop(connection)
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it has gone again, or there are no descriptors left: its relay will try anew
+            return
         self._readers[connection] = FrameReader(CONTROL_FRAME_LIMIT)
         self._selector.register(connection, selectors.EVENT_READ)
         self._tell(connection, build_frame(Hello(self._settings.generation, os.getpid())))
@@ -185,8 +189,7 @@ class Template:
         settings = self._settings
         quota = Quota(settings.quota, settings.quota_random, settings.idle_s)
         own = open_socket(FILTER_SOCKET, quota)
-        walls = sandbox.Walls(settings.memory_bytes, settings.uid, settings.gid)
-        report = sandbox.enter(walls, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
+        report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
         engines = self._engines
 
         def inspector(content: bytes, options: ScanOptions, deadline: float) -> Analysis:
@@ -213,6 +216,7 @@ def _listen(path: Path) -> socket.socket:
     finally:
         os.umask(mask)
     listener.listen(BACKLOG)
+    listener.setblocking(False)
     temporary.rename(path)
     return listener
 
@@ -241,9 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EngineMissing as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
-    sandbox.prepare()
+    sandbox = Sandbox(Walls(settings.memory_bytes, settings.uid, settings.gid))
     _check_single_threaded()
-    template = Template(settings, path, engines)
+    template = Template(settings, path, engines, sandbox)
     gc.collect()
     gc.freeze()
     print("ready", flush=True)

@@ -71,9 +71,9 @@ def test_a_child_whose_template_has_gone_does_not_start(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from gatepost.filter import sandbox\n"
-        "sandbox.prepare()\n"
+        "prepared = sandbox.Sandbox(sandbox.Walls(512 << 20, 65534, 65534))\n"
         "try:\n"
-        "    sandbox.enter(sandbox.Walls(512 << 20, 65534, 65534), frozenset({0, 1, 2}), os.getpid())\n"
+        "    sandbox.enter(prepared, frozenset({0, 1, 2}), os.getpid())\n"
         "except ProcessLookupError:\n"
         "    os._exit(7)\n"
     )
