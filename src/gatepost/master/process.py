@@ -420,15 +420,16 @@ class Master:
     # --- the end
 
     async def _stop(self) -> None:
+        rest = [child for child in (self._template, *self._retired) if child is not None]
+        for child in rest:
+            child.dismiss()
         for relay in self._relays:
             relay.child.dismiss()
             if relay.channel is not None:
                 relay.channel.send(channel.Stop())
         self._ports.close()
         await stop_all([relay.child for relay in self._relays], STOP_TIMEOUT_S)
-        rest = [child for child in (self._template, *self._retired) if child is not None]
         for child in rest:
-            child.dismiss()
             child.signal(signal.SIGTERM)
         await stop_all(rest, 2.0)
 

@@ -191,7 +191,8 @@ class Inspection:
 
     def _later(self, work: Work, why: str) -> None:
         """Let go of a message that still waits in the spool as it was; it is taken up again in a while."""
-        self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
+        if self.running:
+            self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
         self._done(work)
         self._backlog = True
         asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
