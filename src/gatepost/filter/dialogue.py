@@ -81,7 +81,11 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
 
 
 class StartFilter(msgspec.Struct, frozen=True, array_like=True, tag="start"):
-    """Pool to template: fork one filter."""
+    """Pool to template: fork one filter. `gone`: pids the template gave and the pool has done with; they are ending and
+    no longer count, so that a successor need not wait for their burial.
+    """
+
+    gone: tuple[int, ...] = ()
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):

@@ -37,7 +37,7 @@ class LinkUser(Protocol):
     def on_template(self, generation: int) -> None:
         """A template answers."""
 
-    def on_filter(self, sock: socket.socket, pidfd: int) -> None:
+    def on_filter(self, sock: socket.socket, pidfd: int, pid: int) -> None:
         """A filter asked for was forked; the receiver owns both descriptors."""
 
     def on_refused(self, reason: str) -> None:
@@ -73,12 +73,12 @@ class TemplateLink:
         self._reader = FrameReader(CONTROL_FRAME_LIMIT)
         self._loop.add_reader(sock, self._read)
 
-    def ask(self) -> None:
-        """Ask for one filter: answered by `on_filter` or `on_refused`, the latter at once when there is no template."""
+    def ask(self, gone: tuple[int, ...]) -> None:
+        """Ask for one filter (`gone` as in `StartFilter`): answered by `on_filter` or `on_refused`, the latter at once when there is no template."""
         if self._sock is None:
             self._user.on_refused(f"no template listens at {self._path}")
             return
-        frame = build_frame(StartFilter())
+        frame = build_frame(StartFilter(gone))
         self._asked += 1
         try:
             sent = self._sock.send(frame)
@@ -159,4 +159,4 @@ class TemplateLink:
         pidfd = self._descriptors.popleft()
         with contextlib.suppress(OSError):
             os.set_inheritable(pidfd, False)
-        self._user.on_filter(sock, pidfd)
+        self._user.on_filter(sock, pidfd, word.pid)

@@ -67,12 +67,12 @@ class _Filter:
 
     __slots__ = ("generation", "number", "outgoing", "pid", "pidfd", "reader", "ready", "sock", "timer", "work")
 
-    def __init__(self, number: int, sock: socket.socket, pidfd: int, generation: int) -> None:
+    def __init__(self, number: int, sock: socket.socket, pidfd: int, pid: int, generation: int) -> None:
         self.number = number
         self.generation = generation
         self.sock = sock
         self.pidfd = pidfd
-        self.pid = 0
+        self.pid = pid
         self.ready = False
         self.reader = FrameReader(CONTROL_FRAME_LIMIT)
         self.outgoing = memoryview(b"")
@@ -91,6 +91,7 @@ class FilterPool:
         self._filters: dict[int, _Filter] = {}
         self._works: dict[int, _Work] = {}
         self._numbers = 0
+        self._gone: list[int] = []
         self._generation = settings.generation
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks_fast = False
@@ -149,12 +150,13 @@ class FilterPool:
     def on_template(self, generation: int) -> None:
         """Take the template's greeting."""
         self._generation = generation
+        self._gone.clear()  # of another template, or counted by this one
         self._carry_out(self._plan.template(generation, self._loop.time()))
 
-    def on_filter(self, sock: socket.socket, pidfd: int) -> None:
+    def on_filter(self, sock: socket.socket, pidfd: int, pid: int) -> None:
         """Take a forked filter; it counts as started when it says that it is ready."""
         self._numbers += 1
-        each = _Filter(self._numbers, sock, pidfd, self._generation)
+        each = _Filter(self._numbers, sock, pidfd, pid, self._generation)
         self._filters[each.number] = each
         self._loop.add_reader(sock, self._read, each)
         each.timer = self._loop.call_later(self._settings.start_s, self._unborn, each, "it did not come up in time")
@@ -168,7 +170,8 @@ class FilterPool:
             if isinstance(action, Assign):
                 self._assign(self._filters[action.worker], self._works.get(action.job))
             elif isinstance(action, Start):
-                self._link.ask()
+                gone, self._gone = tuple(self._gone), []
+                self._link.ask(gone)
             elif isinstance(action, Fail):
                 self._fail(action)
             elif isinstance(action, Kill):
@@ -194,6 +197,7 @@ class FilterPool:
         """Forget a filter and close its socket: a living one ends at that."""
         if self._filters.pop(each.number, None) is None:
             return
+        self._gone.append(each.pid)
         if each.timer is not None:
             each.timer.cancel()
         if each.outgoing:
@@ -271,7 +275,7 @@ class FilterPool:
                 work.future.set_result(word.analysis)
             self._carry_out(self._plan.answered(each.number, now))
         elif isinstance(word, Leaving):
-            self._drop(each)
+            self._kill(each.number)  # it has nothing left to do, whatever it may have in mind
             self._carry_out(self._plan.left(each.number, now))
         elif isinstance(word, Ready):
             if each.ready:
@@ -282,7 +286,6 @@ class FilterPool:
 
     def _take_ready(self, each: _Filter, word: Ready, now: float) -> None:
         each.ready = True
-        each.pid = word.pid
         self.missing_walls = word.missing
         if each.timer is not None:
             each.timer.cancel()

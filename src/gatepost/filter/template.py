@@ -61,6 +61,7 @@ class Template:
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
         self._children: set[int] = set()
+        self._ending: set[int] = set()
         self._draining = False
         self._ended = False
         self._listener = _listen(path)
@@ -99,6 +100,7 @@ class Template:
                 if pid == 0:
                     break
                 self._children.discard(pid)
+                self._ending.discard(pid)
 
     def _drain(self) -> None:
         """Stop forking. Closing the connections tells the relays to look for a newer template."""
@@ -133,13 +135,15 @@ class Template:
             return
         if not chunk:
             self._drop(connection)
-        for _ in requests:
+        for request in requests:
+            self._ending |= self._children.intersection(request.gone)
             if connection in self._readers:
                 self._start(connection)
 
     def _start(self, connection: socket.socket) -> None:
-        if len(self._children) >= self._settings.maximum:
-            self._tell(connection, build_frame(Refused(f"{len(self._children)} filters run already")))
+        running = len(self._children) - len(self._ending)
+        if running >= self._settings.maximum:
+            self._tell(connection, build_frame(Refused(f"{running} filters run already")))
             return
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
