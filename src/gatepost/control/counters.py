@@ -82,6 +82,8 @@ class Counters:
                 add("mta_received_messages")
                 add("mta_received_bytes", record.size)
                 add("mta_received_recipients", record.recipients)
+                if record.mended:
+                    add("mta_malformed_messages")
             case Delivered(sent=True):
                 add("mta_sent_recipients")
                 add("mta_sent_bytes", record.size)

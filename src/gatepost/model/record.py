@@ -19,6 +19,8 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     helo: str
     message_id: str
     flags: str
+    mended: bool = False
+    """Lines that ended in a lone CR or LF were mended on the way in."""
 
 
 class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):

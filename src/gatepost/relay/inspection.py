@@ -50,6 +50,8 @@ class Inspection:
         self._report = report
         self._active: dict[int, int] = {}
         self._bytes = 0
+        self._left = 0
+        self._left_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog = True
         self._arrived = False
@@ -67,6 +69,10 @@ class Inspection:
         """Return (messages, bytes) in hand awaiting inspection."""
         return len(self._active), self._bytes
 
+    def waiting(self) -> tuple[int, int]:
+        """Return (messages, bytes) of the whole working queue: in hand, and left in the spool."""
+        return len(self._active) + self._left, self._bytes + self._left_bytes
+
     def has(self, message_id: int) -> bool:
         """Tell whether the message is being inspected."""
         return message_id in self._active
@@ -76,6 +82,7 @@ class Inspection:
         if self._backlog or not self.running or not self._room():
             self._backlog = True
             self._arrived = True
+            self._leave(work.stored)
             self._wake.set()
             return
         self._take(work)
@@ -88,6 +95,7 @@ class Inspection:
 
     async def run(self) -> None:
         """Read back what waits in the spool: at the start, and whenever memory was full. Runs until cancelled."""
+        await self._count_left()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -114,6 +122,7 @@ class Inspection:
                 if self._arrived:
                     continue
                 self._backlog = False
+                self._left = self._left_bytes = 0
                 return
             fresh = [entry for entry in page if isinstance(entry, Stored)]
             for entry in page:
@@ -126,6 +135,17 @@ class Inspection:
                 if not self._suspects.is_suspect(entry.id):
                     await self._take_stored(entry, suspect=False)
 
+    async def _count_left(self) -> None:
+        """Take over what an earlier run left. The bytes are a share of all content: exact once it has been read."""
+        counts = await self._spool.counts()
+        stored = counts["waiting"] + counts["ready"] + counts["held"]
+        self._left = counts["waiting"]
+        self._left_bytes = counts["bytes"] * counts["waiting"] // max(1, stored)
+
+    def _leave(self, stored: Stored) -> None:
+        self._left += 1
+        self._left_bytes += stored.content.size
+
     def _start_suspect(self, entry: Stored) -> None:
         self._active[entry.id] = 0
         self._spawn(self._take_stored(entry, suspect=True))
@@ -134,6 +154,8 @@ class Inspection:
         while not self._room():
             self._freed.clear()
             await self._freed.wait()
+        self._left = max(0, self._left - 1)
+        self._left_bytes = max(0, self._left_bytes - entry.content.size)
         if entry.content.in_file:
             self._take(Work(entry, None, self._spool.content_file(entry.content), suspect=suspect))
             return
@@ -194,6 +216,7 @@ class Inspection:
         if self.running:
             self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
         self._done(work)
+        self._leave(work.stored)
         self._backlog = True
         asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
 

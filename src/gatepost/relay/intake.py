@@ -44,7 +44,7 @@ class Intake:
         backlog: Callable[[], tuple[int, int]],
         trouble: Callable[[BaseException], None],
     ) -> None:
-        """`submit` takes accepted mail; `backlog` tells (messages, bytes) awaiting inspection; `trouble` is told of
+        """`submit` takes accepted mail; `backlog` tells (messages, bytes) of the working queue; `trouble` is told of
         failures of the spool.
         """
         self.loop = loop

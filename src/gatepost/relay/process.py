@@ -122,7 +122,7 @@ class Relay:
             table=self._table,
             clock_ms=clock_ms,
             submit=self._pipeline.inspection.submit,
-            backlog=self._pipeline.inspection.backlog,
+            backlog=self._pipeline.inspection.waiting,
             trouble=self._pipeline.trouble,
         )
         self._intake.configure(config, config.path.queue_path)

@@ -266,7 +266,16 @@ class Reception(asyncio.Protocol):
         stored = Stored(number, number, State.WAITING, now, envelope, staged.ref, prefix)
         flags = ("E" if client.esmtp else "") + ("D" if envelope.dsn_requested else "")
         record = Received(
-            number, now, mail.address, len(recipients), staged.size, client.ip, client.helo, self._find_id(), flags
+            number,
+            now,
+            mail.address,
+            len(recipients),
+            staged.size,
+            client.ip,
+            client.helo,
+            self._find_id(),
+            flags,
+            end.fixed,
         )
         content = None if staged.ref.in_file else staged.read()
         self._staged = None
