@@ -54,12 +54,12 @@ class Formatter:
         """Return the line of a process event."""
         return f"[{self._at(at)} {letter}]: {text}\n"
 
-    def record(self, record: Record) -> str:
-        """Return the line of a record."""
+    def record(self, record: Record) -> tuple[str, str]:
+        """Return the letter and the line of a record."""
         letter, message = _RENDER[type(record)](record)
         if isinstance(record, Refused):
-            return f"[{self._at(record.at)} {letter}]: {message}\n"
-        return f"[{self._at(record.at)} {letter}] {format_queue_id(record.id)}: {message}\n"
+            return letter, f"[{self._at(record.at)} {letter}]: {message}\n"
+        return letter, f"[{self._at(record.at)} {letter}] {format_queue_id(record.id)}: {message}\n"
 
     def _at(self, at: float) -> str:
         second = int(at)

@@ -140,13 +140,13 @@ class LogView:
         """Write the lines of one commit's records and confirm them."""
         log = self._log
         level = log.settings.level
-        if level >= LEVEL_OF["A"] or any(record.__class__.__name__ == "Held" for record in records):
-            render = log.formatter.record
-            lines = [("A", render(record)) for record in records]
-            if self._written is not None:
-                lines = [entry for entry in lines if not self._seen(entry[1])]
-            if lines:
-                log.write(lines)
+        lines = [log.formatter.record(record) for record in records]
+        if level < LEVEL_OF["A"]:
+            lines = [entry for entry in lines if LEVEL_OF[entry[0]] <= level]
+        if self._written is not None:
+            lines = [entry for entry in lines if not self._seen(entry[1])]
+        if lines:
+            log.write(lines)
         self._spool.confirm(self.NAME, first + len(records) - 1, str(log.size()).encode())
 
     def _seen(self, line: str) -> bool:

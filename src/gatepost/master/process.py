@@ -390,6 +390,7 @@ class Master:
         """Take the configuration file anew (F-CONF-11). ControlError: the running one stays in force."""
         try:
             config = self._read()
+            self._refuse_moves(config)
             self._ports.bind(config.listeners)
         except (StartError, BindFailed) as error:
             text = str(error)
@@ -416,6 +417,15 @@ class Master:
         self._retired = [child for child in self._retired if child.pid]
         self._say("I", f"configuration reloaded from {self._file}")
         return "reloaded"
+
+    def _refuse_moves(self, config: Config) -> None:
+        """Refuse what only a restart can change: the directories this gateway has locked."""
+        for name, old, new in (
+            ("relay.state_path", self._config.relay.state_path, config.relay.state_path),
+            ("path.queue_path", self._config.path.queue_path, config.path.queue_path),
+        ):
+            if old != new:
+                raise StartError(ExitCode.CONFIGURATION, f"{name} changed from {old} to {new}: that needs a restart")
 
     # --- the end
 

@@ -34,7 +34,7 @@ from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Sto
 
 WORK_LIMIT = 1000
 """Messages in delivery at once; beyond it fresh mail is parked in the spool."""
-MEMORY_LIMIT = 64 * 1024 * 1024
+MEMORY_LIMIT = 32 * 1024 * 1024
 """Bytes of content held for delivery."""
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
@@ -213,7 +213,7 @@ class Delivery:
         ]
         after = plan_aftermath(attempts, stored.received_at, now, self._rules)
         outcome = self._settlement.outcome(work)
-        label = f"{server} {job.hop.label}" if server != job.hop.host else job.hop.label
+        label = f"{server} {job.hop.label}" if server not in {"", job.hop.host} else job.hop.label
         self._record(outcome.records, work, after.sent, label, now, sent=True)
         self._record(outcome.records, work, after.failed, label, now, sent=False)
         for attempt, pending in zip(after.deferred, after.pending, strict=True):
@@ -344,15 +344,16 @@ class Delivery:
 
     async def stop(self, grace_s: float) -> None:
         """Let transactions under way end, for at most `grace_s`; then drop what is left. Nothing is lost: what was
-        not settled is in the spool.
+        not settled is in the spool. Mail that waited for a connection is put there with its disposition.
         """
         self.running = False
         for hop in self._hops.values():
-            hop.withdraw()
+            for job in hop.withdraw():
+                self._settlement.job_done(job.work)
             hop.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
-        while loop.time() < end and not all(hop.unused for hop in self._hops.values()):  # noqa: ASYNC110 - once in a life
+        while self._work and loop.time() < end:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(_STOP_POLL_S)
         for hop in self._hops.values():
             hop.abort()

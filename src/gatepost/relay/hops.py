@@ -18,6 +18,8 @@ from gatepost.relay.work import Work, content_chunks, edited_size
 from gatepost.smtp.client import ClientSettings, Closed, Outcome, RecipientOutcome, Transaction
 from gatepost.spool.interface import Pending
 
+CONNECT_LIMIT_S = 30.0
+"""Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
 IDLE_S = 5.0
 """How long an unused connection is kept: long enough for the next mail of a burst."""
 TRANSACTIONS_LIMIT = 1000
@@ -177,7 +179,7 @@ class HopConnections:
 
     async def _connect(self, connection: ClientConnection) -> None:
         try:
-            async with asyncio.timeout(self.limits.client.initial_s):
+            async with asyncio.timeout(min(self.limits.client.initial_s, CONNECT_LIMIT_S)):
                 await asyncio.get_running_loop().create_connection(lambda: connection, self.hop.host, self.hop.port)
         except (OSError, TimeoutError) as error:
             self._connecting -= 1

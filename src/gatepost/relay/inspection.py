@@ -9,6 +9,7 @@ unsettled at an unclean stop goes through `relay.suspects`.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
 
 ACTIVE_LIMIT = 400
 """Messages in hand between acceptance and disposition."""
-MEMORY_LIMIT = 64 * 1024 * 1024
+MEMORY_LIMIT = 32 * 1024 * 1024
 """Bytes of their contents kept in memory."""
 PAGE = 200
 _RETRY_S = 1.0
@@ -92,6 +93,17 @@ class Inspection:
         self.running = on
         self._backlog = True
         self._wake.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take up nothing more and let what is under way end, for at most `grace_s`; the rest stays in the spool."""
+        self.running = False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        while self._active and loop.time() < end:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(end - loop.time()):
+                    await self._freed.wait()
 
     async def run(self) -> None:
         """Read back what waits in the spool: at the start, and whenever memory was full. Runs until cancelled."""

@@ -94,7 +94,7 @@ class Pipeline:
 
     async def stop(self, grace_s: float) -> None:
         """Let deliveries under way end for `grace_s`, then leave the spool cleanly."""
-        self.inspection.switch(on=False)
+        await self.inspection.stop(grace_s)
         await self.delivery.stop(grace_s)
         for task in self._tasks:
             task.cancel()
