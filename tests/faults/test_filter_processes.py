@@ -417,6 +417,20 @@ def test_the_template_ends_with_its_master_and_its_filters_with_it(templates) ->
     run(template, chosen, scenario)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_loses_no_message(number: signal.Signals, templates) -> None:
+    chosen = settings(maximum=1)
+
+    async def scenario(pool: FilterPool) -> None:
+        assert await is_clean(pool)
+        (pid,) = pool.pids()
+        os.kill(pid, number)
+        assert await is_clean(pool)
+        assert pool.pids() == [pid]
+
+    run(templates(chosen), chosen, scenario)
+
+
 def test_the_socket_is_for_its_owner_only(templates, tmp_path: Path) -> None:
     templates(settings())
     assert (tmp_path / "filters").stat().st_mode & 0o777 == 0o600

@@ -74,7 +74,9 @@ class TemplateLink:
         self._loop.add_reader(sock, self._read)
 
     def ask(self, gone: tuple[int, ...]) -> None:
-        """Ask for one filter (`gone` as in `StartFilter`): answered by `on_filter` or `on_refused`, the latter at once when there is no template."""
+        """Ask for one filter (`gone` as in `StartFilter`): answered by `on_filter` or `on_refused`, the latter at once
+        when there is no template.
+        """
         if self._sock is None:
             self._user.on_refused(f"no template listens at {self._path}")
             return

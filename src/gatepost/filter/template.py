@@ -72,7 +72,8 @@ class Template:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # from a terminal they reach the whole group; the master decides
+            signal.signal(number, signal.SIG_IGN)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
         self._selector.register(lifeline, selectors.EVENT_READ)
@@ -187,8 +188,8 @@ class Template:
 
     def _become_filter(self, sock: socket.socket, parent: int) -> None:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a message in hand is finished; the relay's close ends it
         os.dup2(sock.detach(), FILTER_SOCKET)
         settings = self._settings
         quota = Quota(settings.quota, settings.quota_random, settings.idle_s)
