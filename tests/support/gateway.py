@@ -132,10 +132,12 @@ class Gateway:
 
     # --- asking
 
-    def run(self, *arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
-        """Run `gatepost ARGUMENTS -c CONFIG`."""
-        command = [*GATEPOST, *arguments, "-c", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, env=self.env, timeout=timeout_s)
+    def run(
+        self, *arguments: str, timeout_s: float = 60, conf_file: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another."""
+        command = [*GATEPOST, *arguments, "-c", str(conf_file or self.config)]
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=self.env, timeout=timeout_s)
 
     def ask(self, call_name: str, check: bool = True, **arguments: object):
         """Call the control socket (cheaper than a command)."""

@@ -31,3 +31,11 @@ def zipped(data: bytes, name: str = "member") -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, data)
     return out.getvalue()
+
+
+def locked_zip() -> bytes:
+    """A zip whose one member says that it is encrypted; nobody gets as far as the password."""
+    plain_zip = zipped(b"secret figures", "figures.txt")
+    # General-purpose flag bit 0, in the member's own header and in the directory.
+    at = plain_zip.index(b"PK\x01\x02") + 8
+    return plain_zip[:6] + b"\x01" + plain_zip[7:at] + b"\x01" + plain_zip[at + 1 :]
