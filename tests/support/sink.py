@@ -1,8 +1,9 @@
 """A scripted downstream server: one thread a connection, plain sockets, no code of the product's.
 
 `Sink.script` may answer any step differently: it is called with (step, argument, sink) for the steps `connect`, `ehlo`,
-`helo`, `mail`, `rcpt`, `data`, `end` and returns a reply line, None for the ordinary one, CLOSE to hang up, or STALL
-to say nothing until the sink is closed.
+`helo`, `mail`, `rcpt`, `data`, `content` (after 354, before the first byte is read), `end` and returns a reply line (or
+several, with CRLF between), None for the ordinary one, CLOSE to hang up, or STALL to say nothing until the sink is
+closed. A reply with THEN_CLOSE behind it is said before hanging up.
 """
 
 import re
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 
 CLOSE = "CLOSE"
 STALL = "STALL"
+THEN_CLOSE = "\0CLOSE"
 
 Script = Callable[[str, str, "Sink"], str | None]
 
@@ -45,18 +47,26 @@ class Sink:
 
     EXTENSIONS: tuple[str, ...] = ("PIPELINING", "SIZE 104857600", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN")
 
-    def __init__(self, port: int = 0, script: Script | None = None, extensions: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        script: Script | None = None,
+        extensions: tuple[str, ...] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.script = script
         self.extensions = self.EXTENSIONS if extensions is None else extensions
         self.mails: list[Mail] = []
         self.commands: list[str] = []
+        self.steps: list[tuple[float, str]] = []
+        """(Unix time, step) of everything asked of the script or answered as usual."""
         self.connections = 0
         self.open = 0
         self.most_open = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._sockets: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener = socket.create_server((host, port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -85,6 +95,11 @@ class Sink:
         with self._lock:
             return Counter(r for mail in self.mails for r in mail.recipients)
 
+    def times(self, step: str) -> list[float]:
+        """When a step was reached, each time."""
+        with self._lock:
+            return [at for at, name in self.steps if name == step]
+
     def _accept(self) -> None:
         while not self._stop.is_set():
             try:
@@ -110,8 +125,15 @@ class Sink:
                 self._sockets.discard(sock)
 
     def _ask(self, step: str, argument: str, ordinary: str) -> str:
+        with self._lock:
+            self.steps.append((time.time(), step))
         answer = self.script(step, argument, self) if self.script else None
         return ordinary if answer is None else answer
+
+    def _say_nothing(self, answer: str) -> bool:
+        if answer == STALL:
+            self._stop.wait()
+        return answer not in (CLOSE, STALL)
 
     def _say(self, stream, answer: str) -> bool:
         if answer == CLOSE:
@@ -119,9 +141,10 @@ class Sink:
         if answer == STALL:
             self._stop.wait()
             return False
-        stream.write(answer.encode() + b"\r\n")
+        text = answer.removesuffix(THEN_CLOSE)
+        stream.write(text.encode("latin-1") + b"\r\n")
         stream.flush()
-        return True
+        return text == answer
 
     def _dialogue(self, stream) -> None:
         if not self._say(stream, self._ask("connect", "", "220 sink.localdomain ESMTP")):
@@ -154,6 +177,8 @@ class Sink:
                     return
                 if not answer.startswith("354"):
                     continue
+                if not self._say_nothing(self._ask("content", "", "")):
+                    return
                 content = []
                 while (piece := stream.readline()) != b".\r\n":
                     if not piece:
