@@ -127,12 +127,12 @@ def stop(*, conf_file: ConfigFile = Path(DEFAULT_PATH)) -> int:
 
 def _call(conf_file: Path, name: str, **arguments: object) -> Any:
     loaded = load(conf_file)
-    if loaded.config is None:
+    if not loaded.state_path:
         raise SystemExit(_complain("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code))
     try:
-        return call(master.Paths(loaded.config.relay.state_path).control, name, **arguments)
+        return call(master.Paths(loaded.state_path).control, name, **arguments)
     except ControlError as error:
-        raise SystemExit(_complain(str(error), 1)) from error
+        raise SystemExit(_complain(str(error), loaded.exit_code or 1)) from error
 
 
 def _complain(text: str, code: int) -> int:

@@ -40,6 +40,10 @@ class Loaded(msgspec.Struct, frozen=True):
     form: Form
     readable: bool
     file: str
+    state_path: str = ""
+    """Where the gateway of this file keeps its state, also when the file has errors: a running one must stay within
+    reach of its commands. Empty when the file cannot be read.
+    """
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -86,7 +90,15 @@ def load_text(text: str, file: str, form: Form | None = None, overrides: Sequenc
     order = {file: -1, OVERRIDE: len(found)}
     ranked = sorted(found, key=lambda problem: (order.get(problem.file, 0), problem.file, problem.line))
     broken = any(problem.severity is Severity.ERROR for problem in ranked)
-    return Loaded(None if broken else config, tuple(ranked), _origins(collected), form, readable=True, file=file)
+    return Loaded(
+        None if broken else config,
+        tuple(ranked),
+        _origins(collected),
+        form,
+        readable=True,
+        file=file,
+        state_path=config.relay.state_path,
+    )
 
 
 def choose_form(file: str) -> Form:
