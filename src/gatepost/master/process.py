@@ -80,6 +80,8 @@ class _Relay:
         self.index = index
         self.child: Child
         self.channel: channel.Channel | None = None
+        self.questions: dict[int, asyncio.Future[Any]] = {}
+        """Asked and not answered yet, by number."""
         self.up = asyncio.Event()
 
 
@@ -95,7 +97,6 @@ class Master:
         self._relays: list[_Relay] = []
         self._template: Child | None = None
         self._retired: list[Child] = []
-        self._questions: dict[int, asyncio.Future[Any]] = {}
         self._question = 0
         self._switches = {"send": True, "scan": True}
         self._stopping = asyncio.Event()
@@ -273,7 +274,7 @@ class Master:
                     if not on and relay.channel is not None:
                         relay.channel.send(channel.Switch(module, on))
             case channel.Answer():
-                future = self._questions.pop(message.number, None)
+                future = relay.questions.pop(message.number, None)
                 if future is not None and not future.done():
                     if message.error:
                         future.set_exception(ControlError(message.error))
@@ -284,6 +285,9 @@ class Master:
         if relay.channel is not None:
             relay.channel.close()
             relay.channel = None
+        for future in relay.questions.values():
+            if not future.done():
+                future.set_exception(ControlError(f"relay {relay.index} has ended"))
 
     async def _ask(self, relay: _Relay, what: str, **arguments: str | int) -> Any:
         self._question += 1
@@ -291,7 +295,7 @@ class Master:
         if relay.channel is None:
             raise ControlError(f"relay {relay.index} is {relay.child.state}")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._questions[number] = future
+        relay.questions[number] = future
         relay.channel.send(channel.Ask(number, what, arguments))
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -299,7 +303,7 @@ class Master:
         except TimeoutError as error:
             raise ControlError(f"relay {relay.index} does not answer") from error
         finally:
-            self._questions.pop(number, None)
+            relay.questions.pop(number, None)
 
     # --- control calls
 

@@ -28,7 +28,7 @@ from gatepost.relay.retry import Attempt, describe, expired, plan_aftermath, ret
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
 from gatepost.relay.settlement import Settlement
 from gatepost.relay.suspects import Suspects
-from gatepost.relay.work import Work
+from gatepost.relay.work import Work, read_content
 from gatepost.smtp.client import ClientSettings
 from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Stored
 
@@ -156,7 +156,7 @@ class Delivery:
         if work.content is not None:
             self._bytes -= len(work.content)
         if work.suspect:
-            self._suspects.done(work.stored.id)
+            self._suspects.done(work.stored.id, remains=bool(work.stored.pending))
         if work.stored.pending:
             self.wake.set()
 
@@ -193,7 +193,7 @@ class Delivery:
             if work.stored.content.in_file:
                 work.path = self._spool.content_file(work.stored.content)
             else:
-                work.content = await self._spool.content(work.stored.content)
+                work.content = await read_content(self._spool, work.stored.content)
                 self._bytes += len(work.content)
         except SpoolError as error:
             await self._suspects.hold(work.stored.id, f"content cannot be read: {error}")

@@ -20,7 +20,7 @@ from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.disposal import Disposal, Partition
 from gatepost.relay.suspects import Suspects
-from gatepost.relay.work import Work
+from gatepost.relay.work import Work, read_content
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
 
 ACTIVE_LIMIT = 400
@@ -139,7 +139,7 @@ class Inspection:
             fresh = [entry for entry in page if isinstance(entry, Stored)]
             for entry in page:
                 if isinstance(entry, Corrupt):
-                    await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
+                    await self._hold(entry.id, f"corrupt spool entry: {entry.what}")
             await self._suspects.take(
                 [entry for entry in fresh if self._suspects.is_suspect(entry.id)], self._start_suspect
             )
@@ -173,10 +173,10 @@ class Inspection:
             return
         self._active[entry.id] = 0
         try:
-            content = await self._spool.content(entry.content)
+            content = await read_content(self._spool, entry.content)
         except SpoolError as error:
             del self._active[entry.id]
-            await self._suspects.hold(entry.id, f"content cannot be read: {error}")
+            await self._hold(entry.id, f"content cannot be read: {error}")
             return
         self._take(Work(entry, content, suspect=suspect))
 
@@ -188,6 +188,13 @@ class Inspection:
         size = len(work.content) if work.content is not None else 0
         self._active[stored.id] = size
         self._bytes += size
+        try:
+            self._begin(work)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: this message waits for an operator, others go on
+            self._set_aside(work, error)
+
+    def _begin(self, work: Work) -> None:
+        stored = work.stored
         partition = self._groups.partition(stored.envelope.sender, [r.address for r in stored.envelope.recipients])
         options = scan_options([group for group, _ in partition])
         if options is None:
@@ -207,7 +214,10 @@ class Inspection:
         except (FilterUnavailable, OSError) as error:
             self._later(work, f"not inspected, trying again: {error}")
             return
-        self._dispose(work, partition, analysis)
+        try:
+            self._dispose(work, partition, analysis)
+        except Exception as error:  # noqa: BLE001 - as in `_take`
+            self._set_aside(work, error)
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
         future = self._disposal.dispose(work, partition, analysis)
@@ -218,25 +228,46 @@ class Inspection:
 
     def _disposed(self, work: Work, done: "asyncio.Future[None]") -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None:
+        if error is None:
+            self._done(work)
+        elif isinstance(error, SpoolError | OSError):
             self._later(work, f"disposition not stored, trying again: {error}")
         else:
-            self._done(work)
+            self._set_aside(work, error)
+
+    def _set_aside(self, work: Work, error: BaseException) -> None:
+        """Hold a message whose treatment met a fault of ours: trying again would only meet it again."""
+        self._spawn(self._set_aside_durably(work, f"internal error: {type(error).__name__}: {error}"))
+
+    async def _set_aside_durably(self, work: Work, reason: str) -> None:
+        await self._hold(work.stored.id, reason)
+        self._done(work)
 
     def _later(self, work: Work, why: str) -> None:
         """Let go of a message that still waits in the spool as it was; it is taken up again in a while."""
         if self.running:
             self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
-        self._done(work)
+        self._done(work, remains=True)
         self._leave(work.stored)
+        self._look_again()
+
+    async def _hold(self, message_id: int, reason: str) -> None:
+        """Have a message held; when not even that can be stored it is met again."""
+        try:
+            await self._suspects.hold(message_id, reason)
+        except SpoolError as error:
+            self._report("E", f"{format_queue_id(message_id)}: not held, trying again: {error}")
+            self._look_again()
+
+    def _look_again(self) -> None:
         self._backlog = True
         asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Work, *, remains: bool = False) -> None:
         self._bytes -= self._active.pop(work.stored.id, 0)
         self._freed.set()
         if work.suspect and not self._disposal.is_in_work(work.stored.id):
-            self._suspects.done(work.stored.id)
+            self._suspects.done(work.stored.id, remains=remains)
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(coroutine)

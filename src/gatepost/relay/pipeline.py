@@ -52,6 +52,7 @@ class Pipeline:
         """`broken` is called when the spool can no longer be trusted: the relay must restart from disk."""
         self.spool = spool
         self._broken = broken
+        spool.on_broken = broken
         self._log = log
         self.counters = Counters(spool)
         self._log_view = LogView(log, spool)

@@ -24,6 +24,8 @@ UNREAD_LIMIT = 256 * 1024
 """Bytes a client may send ahead while a decision is pending before reading from it pauses."""
 SLOWEST_BYTES_S = 1024
 """Rate at which content may trickle in beyond the time for its end: a large mail over a bad line still gets through."""
+LINGER_S = 5.0
+"""Time the client gets to take the last replies of a closed session: beyond it a session would hold its place."""
 _OUR_TURN_S = 3600.0
 """Timer while a decision of ours is pending: the client's clock does not run then."""
 HEAD_LIMIT = 64 * 1024
@@ -163,10 +165,17 @@ class Reception(asyncio.Protocol):
         if output:
             transport.write(output)
         if self._session.closed:
-            transport.close()
+            self._close(transport)
             return
         self._regulate()
         self._watch()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close when the last replies are out; a client that does not read them is not waited for long."""
+        transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, transport.abort)
 
     def _handle(self, event: smtp.Event) -> None:
         session = self._session
@@ -340,7 +349,10 @@ class Reception(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None:
+            return
+        if self._transport.is_closing():
+            self._transport.abort()  # it half closed and does not read what is still to be said
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)

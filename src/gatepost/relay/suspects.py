@@ -1,7 +1,8 @@
 """Suspects: mail that was unsettled when a relay stopped uncleanly. One of them may have been the reason.
 
 Called by `relay.inspection` and `relay.delivery` before they take such a message up. A strike is written durably
-first; at `STRIKE_LIMIT` the message is held. On its last chance a message is the only suspect in work, so that only
+first; at `STRIKE_LIMIT` the message is held. One that leaves work with the relay alive is pardoned, for it waits on for
+reasons of its own (its destination, the filters). On its last chance a message is the only suspect in work, so that only
 the one that kills its relay each time reaches the limit, however much other mail was in work with it.
 """
 
@@ -28,23 +29,31 @@ class Suspects:
         self._up_to = up_to
         self._report = report
         self._in_work: set[int] = set()
+        self._cleared: set[int] = set()
+        self._pardons: set[asyncio.Task[None]] = set()
         self._queued: dict[int, tuple[Stored, Start]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def is_suspect(self, message_id: int) -> bool:
-        """Tell whether the message existed at an unclean stop."""
-        return message_id <= self._up_to
+        """Tell whether the message existed at the unclean stop and has not left work alive since."""
+        return message_id <= self._up_to and message_id not in self._cleared
 
     def knows(self, message_id: int) -> bool:
         """Tell whether the message waits here for its last chance, or is in work as a suspect."""
         return message_id in self._queued or message_id in self._in_work
 
-    def done(self, message_id: int) -> None:
-        """The message left work alive."""
-        if message_id in self._in_work:
-            self._in_work.discard(message_id)
-            self._changed.set()
+    def done(self, message_id: int, *, remains: bool) -> None:
+        """The message left work alive; `remains`: it still waits in the spool."""
+        if message_id not in self._in_work:
+            return
+        self._in_work.discard(message_id)
+        self._changed.set()
+        if remains:
+            self._cleared.add(message_id)
+            task = asyncio.create_task(self._pardon(message_id))
+            self._pardons.add(task)
+            task.add_done_callback(self._pardons.discard)
 
     async def take(self, entries: Iterable[Stored], start: Start) -> None:
         """Start what may be started now, hold what has had its chances, queue the rest for its last one."""
@@ -63,7 +72,17 @@ class Suspects:
     async def hold(self, message_id: int, reason: str) -> None:
         """Put a message aside for an operator, and say so."""
         self._report("E", f"{format_queue_id(message_id)} is held: {reason}")
-        await self._spool.hold(message_id, reason, (Held(message_id, time.time(), reason),))
+        try:
+            await self._spool.hold(message_id, reason, (Held(message_id, time.time(), reason),))
+        finally:
+            self.done(message_id, remains=False)
+
+    async def _pardon(self, message_id: int) -> None:
+        try:
+            await self._spool.pardon([message_id])
+        except SpoolError as error:
+            # It keeps a strike it does not deserve: two more would have to follow before that matters.
+            self._report("W", f"cannot clear {format_queue_id(message_id)}: {error}")
 
     async def _start(self, entries: Sequence[Stored], start: Start) -> None:
         if not entries:

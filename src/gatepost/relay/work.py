@@ -3,14 +3,20 @@
 The spool stays the truth; a `Work` may vanish at any line with the process.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator, Sequence
 
 from gatepost.model.record import Record
 from gatepost.model.verdict import Splice
-from gatepost.spool.interface import Stored
+from gatepost.spool.interface import ContentCorrupt, ContentRef, Spool, SpoolError, Stored
 
 CHUNK = 256 * 1024  # bytes read from a content file at once: large enough for the disk, small beside a socket buffer
+
+READ_ATTEMPTS = 3
+"""Reads of a message's content that must fail before it is set aside ..."""
+READ_PAUSE_S = 1.0
+"""... and the pause between them."""
 
 
 class Work:
@@ -39,6 +45,21 @@ class Work:
         """Records of changes that go into the next commit about this message."""
         self.jobs = 0
         """Delivery jobs of it under way."""
+
+
+async def read_content(spool: Spool, ref: ContentRef) -> bytes:
+    """Return content from the spool. A read that fails for the moment (no descriptor, a bus reset) is repeated.
+
+    ContentCorrupt at once, SpoolError after `READ_ATTEMPTS`: then the message is one for an operator.
+    """
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return await spool.content(ref)
+        except ContentCorrupt:
+            raise
+        except SpoolError:
+            await asyncio.sleep(READ_PAUSE_S)
+    return await spool.content(ref)
 
 
 def edited_size(size: int, splices: Sequence[Splice]) -> int:

@@ -64,9 +64,10 @@ class Remove(msgspec.Struct, frozen=True):
 
 
 class Strike(msgspec.Struct, frozen=True):
-    """Count a strike against messages."""
+    """Count a strike against messages, or forget those they have."""
 
     message_ids: Sequence[int]
+    pardon: bool = False
     records: Sequence[Record] = ()
 
 

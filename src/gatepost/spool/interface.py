@@ -199,6 +199,9 @@ class Spool(Protocol):
     def strike(self, message_ids: Sequence[int]) -> Awaitable[None]:
         """Count a strike against messages about to be taken into work after an unclean stop."""
 
+    def pardon(self, message_ids: Sequence[int]) -> Awaitable[None]:
+        """Forget the strikes of messages that left work with their relay alive, and wait again."""
+
     def destinations(self, now: float, limit: int = 1000) -> Awaitable[list[Destination]]:
         """Return destinations that have something due at `now`, earliest first."""
 

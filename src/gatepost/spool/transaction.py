@@ -118,8 +118,10 @@ class Transaction:
             self._remove(change.message_id)
         elif isinstance(change, Strike):
             if change.message_ids:
+                strikes = "0" if change.pardon else "strikes + 1"
                 self._execute(
-                    "UPDATE message SET strikes = strikes + 1 WHERE id IN carray(?)", (_carray(change.message_ids),)
+                    f"UPDATE message SET strikes = {strikes} WHERE id IN carray(?)",  # noqa: S608 - one of two words
+                    (_carray(change.message_ids),),
                 )
         else:
             raise TypeError(f"not a change a spool knows: {type(change).__name__}")

@@ -108,6 +108,8 @@ class SqliteSpool:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._broken: str | None = None
+        self.on_broken: Callable[[str], None] | None = None
+        """Called once the spool is broken (SpoolBroken), whoever met it first, and after those who waited were told."""
         self._idle: asyncio.Future[None] | None = None
         self._inbox: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="spool-writer", daemon=True)
@@ -226,6 +228,10 @@ class SqliteSpool:
     def strike(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
         """Count a strike against messages."""
         return self._submit(Strike(message_ids))
+
+    def pardon(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
+        """Forget the strikes of messages."""
+        return self._submit(Strike(message_ids, pardon=True))
 
     # Questions
 
@@ -403,6 +409,10 @@ class SqliteSpool:
             self._schedule()
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+        if self._broken is None:
+            self._broken = next((str(e) for _, e in group.answers if isinstance(e, SpoolBroken)), None)
+        if self._broken is not None and self.on_broken is not None:
+            self.on_broken(self._broken)
 
     # The thread
 

@@ -200,11 +200,18 @@ class MemorySpool:
         return self._changed(records, refusal)
 
     def strike(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
+        return self._struck(message_ids, pardon=False)
+
+    def pardon(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
+        return self._struck(message_ids, pardon=True)
+
+    def _struck(self, message_ids: Sequence[int], *, pardon: bool) -> asyncio.Future[None]:
         if self.failure is None:
             for message_id in message_ids:
                 if message_id in self._messages:
                     struck = self._messages[message_id]
-                    self._messages[message_id] = msgspec.structs.replace(struck, strikes=struck.strikes + 1)
+                    strikes = 0 if pardon else struck.strikes + 1
+                    self._messages[message_id] = msgspec.structs.replace(struck, strikes=strikes)
         return self._changed((), self.failure)
 
     def _all_destinations(self) -> list[Destination]:

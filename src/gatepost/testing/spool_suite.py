@@ -236,6 +236,9 @@ class SpoolSuite:
             await spool.accept(waiting, [])
             await spool.accept(ready, [])
             await spool.strike([5, 6, 7])
+            await spool.strike([5, 6])
+            await spool.pardon([5, 6, 7])
+            await spool.strike([5, 6, 7])
             for message_id in (5, 6):
                 await spool.hold(message_id, "operator", [])
             assert await spool.destinations(99.0) == []
