@@ -174,6 +174,19 @@ def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
             assert _greeting(new) == "220"
 
 
+@pytest.mark.parametrize("name", ["state_path", "queue_path"])
+def test_reload_does_not_move_the_queue(tmp_path: Path, name: str) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        gateway.run("switch", "send", "off")
+        gateway.send(plain("stays"))
+        edit(gateway, f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
+        hup(gateway)
+        (line,) = wait_for(lambda: gateway.lines("that needs a restart"), "the refusal")
+        assert name in line
+        gateway.ask("switch", module="send", on=True)
+        wait_for(lambda: sink.mails, "the queued mail")
+
+
 def _greeting(port: int) -> str:
     try:
         with Wire(port, timeout=5) as wire:

@@ -23,7 +23,7 @@ from gatepost.cli.downstream import serve
 from gatepost.cli.samples import RECIPIENT, SENDER, Sample, build_samples
 from gatepost.config.default import build_default_config
 from gatepost.control.socket import ControlError, call
-from gatepost.master.process import Paths
+from gatepost.master.paths import Paths
 
 START_TIMEOUT_S = 30.0
 OUTCOME_TIMEOUT_S = 60.0

@@ -20,6 +20,7 @@ from gatepost.cli import template as template_command
 from gatepost.config.load import DEFAULT_PATH, load
 from gatepost.control.socket import ControlError, call
 from gatepost.master import process as master
+from gatepost.master.paths import Paths
 
 app = cyclopts.App(
     name="gatepost",
@@ -130,7 +131,7 @@ def _call(conf_file: Path, name: str, **arguments: object) -> Any:
     if not loaded.state_path:
         raise SystemExit(_complain("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code))
     try:
-        return call(master.Paths(loaded.state_path).control, name, **arguments)
+        return call(Paths(loaded.state_path).control, name, **arguments)
     except ControlError as error:
         raise SystemExit(_complain(str(error), loaded.exit_code or 1)) from error
 

@@ -84,6 +84,8 @@ def call(path: Path, name: str, **arguments: object) -> Any:
             raise ControlError(f"no gateway answers at {path}: is it running with this configuration?") from error
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror or error}") from error
+    if not data:
+        raise ControlError(f"the gateway at {path} closed the connection without an answer: it is stopping")
     response = msgspec.json.decode(bytes(data), type=Response)
     if response.error:
         raise ControlError(response.error)

@@ -25,6 +25,7 @@ from gatepost.control import channel
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.socket import ControlError, Request, serve
 from gatepost.master.children import Child, stop_all
+from gatepost.master.paths import Paths
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.notices.grammar import TemplateError
 from gatepost.policy.group import GroupTable
@@ -56,21 +57,6 @@ class StartError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
-
-
-class Paths:
-    """Files of one running gateway below its state directory."""
-
-    def __init__(self, state: str) -> None:
-        run = Path(state) / "run"
-        self.run = run
-        self.lock = run / "master.lock"
-        self.control = run / "control.sock"
-        self.filters = run / "filters.sock"
-
-    def snapshot(self, generation: int) -> Path:
-        """Return where the configuration of a generation is kept for the relays."""
-        return self.run / f"config-{generation}.bin"
 
 
 class _Relay:
@@ -120,13 +106,9 @@ class Master:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
-        for relay in self._relays:
-            await relay.up.wait()
-        addresses = ", ".join(listener.address for listener in config.listeners)
-        self._say("I", f"in service: {len(self._relays)} relay(s), listening on {addresses}")
-        if started is not None:
-            started()
+        serving = asyncio.create_task(self._announce(started))
         await self._stopping.wait()
+        serving.cancel()
         self._say("I", "stopping")
         server.close()
         self._paths.control.unlink(missing_ok=True)
@@ -135,6 +117,15 @@ class Master:
         return ExitCode.STARTED
 
     # --- start
+
+    async def _announce(self, started: Callable[[], None] | None) -> None:
+        """Say so when every relay is up; one that cannot start keeps neither the others nor a stop waiting."""
+        for relay in list(self._relays):
+            await relay.up.wait()
+        addresses = ", ".join(listener.address for listener in self._config.listeners)
+        self._say("I", f"in service: {len(self._relays)} relay(s), listening on {addresses}")
+        if started is not None:
+            started()
 
     def _read(self) -> Config:
         loaded = load(self._file, overrides=self._overrides)
@@ -146,6 +137,11 @@ class Master:
 
     def _prepare(self, config: Config) -> None:
         self._paths = Paths(config.relay.state_path)
+        if self._paths.too_long:
+            raise StartError(
+                ExitCode.CONFIGURATION,
+                f"[relay] state_path: {config.relay.state_path} is too long, the sockets below it could not be bound",
+            )
         try:
             self._paths.run.mkdir(0o700, parents=True, exist_ok=True)
             Path(config.path.queue_path).mkdir(0o700, parents=True, exist_ok=True)

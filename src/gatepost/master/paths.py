@@ -1,0 +1,27 @@
+"""Files of a running gateway below its state directory: where the master puts them and commands find them."""
+
+import os
+from pathlib import Path
+
+SOCKET_PATH_LIMIT = 99
+"""Bytes of a socket's path: 107 in the kernel's structure, less the number the template binds it under at first."""
+
+
+class Paths:
+    """Files of one running gateway below its state directory."""
+
+    def __init__(self, state: str) -> None:
+        run = Path(state) / "run"
+        self.run = run
+        self.lock = run / "master.lock"
+        self.control = run / "control.sock"
+        self.filters = run / "filters.sock"
+
+    @property
+    def too_long(self) -> bool:
+        """Tell whether the sockets could not be bound for the length of the state directory's path."""
+        return len(os.fsencode(self.filters)) > SOCKET_PATH_LIMIT
+
+    def snapshot(self, generation: int) -> Path:
+        """Return where the configuration of a generation is kept for the relays."""
+        return self.run / f"config-{generation}.bin"
