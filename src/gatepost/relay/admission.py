@@ -13,7 +13,6 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator
 
 from gatepost.model.ids import RELAY_LIMIT
 
@@ -44,6 +43,22 @@ def create_table() -> int:
 def _key(kind: bytes, address: str) -> bytes:
     digest = hashlib.blake2b(kind + address.encode(), digest_size=_KEY).digest()
     return digest if digest != _EMPTY else b"\1" + digest[1:]
+
+
+class _Lock(contextlib.AbstractContextManager[None]):
+    """The table's lock, held for the length of a `with`; the kernel takes it from a process that dies."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+
+_UNLOCKED = contextlib.nullcontext()
 
 
 class SessionTable:
@@ -102,16 +117,8 @@ class SessionTable:
             sum(_TOTALS.unpack_from(self._map, _OUTGOING_AT)),
         )
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        if self.alone:
-            yield
-            return
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+    def _lock(self) -> "contextlib.AbstractContextManager[None]":
+        return _UNLOCKED if self.alone else _Lock(self._fd)
 
     def _add(self, base: int, kind: str, width: int, change: int) -> None:
         at = base + width * self._column

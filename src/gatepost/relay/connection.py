@@ -50,7 +50,10 @@ class ClientConnection(asyncio.Protocol):
         self._writable = True
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._phase: Phase | None = None
+        self._wait_s = _IDLE_WATCH_S
         self._gone = False
+        self._quitting = False
         self.transactions = 0
         """Transactions begun on this connection."""
         self.greeted = False
@@ -91,6 +94,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable = True
         self._send_chunks()
+        self._flush()
 
     def start(self, transaction: Transaction, chunks: Iterator[bytes]) -> None:
         """Begin a transaction; the connection must be ready."""
@@ -101,15 +105,12 @@ class ClientConnection(asyncio.Protocol):
         self._pump()
 
     def quit(self) -> None:
-        """Say goodbye and close without waiting long."""
+        """Say goodbye; the connection is `lost` when the peer has answered, closed, or let the time for it pass."""
         if self._gone:
             return
+        self._quitting = True
         self._session.quit()
-        self._flush()
-        self._gone = True
-        self._disarm()
-        if self._transport is not None:
-            self._transport.close()
+        self._pump()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -122,6 +123,8 @@ class ClientConnection(asyncio.Protocol):
         while not self._gone and (event := self._session.next_event()) is not None:
             self._handle(event)
         self._flush()
+        if self._quitting and self._session.closed:
+            self._end(Closed("ended by us"), politely=True)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -134,7 +137,7 @@ class ClientConnection(asyncio.Protocol):
                 self.greeted = True
                 self._owner.ready(self)
             case Refused():
-                self._end(Closed(f"refused us: {event.reply.code} {event.reply.text}"))
+                self._end(Closed(f"refused us: {event.reply.code} {event.reply.text}"), politely=True)
             case Closed():
                 self._end(event)
 
@@ -157,8 +160,6 @@ class ClientConnection(asyncio.Protocol):
             self._chunks = None
             self._session.timeout()
             self._pump()
-            return
-        self._flush()
 
     def _write(self) -> None:
         output = self._session.take_output()
@@ -174,8 +175,11 @@ class ClientConnection(asyncio.Protocol):
         if self._gone:
             return
         session = self._session
-        wait = self._write_s if session.waiting is Phase.SENDING else session.timeout_s or _IDLE_WATCH_S
-        self._deadline = self._loop.time() + wait
+        phase = session.waiting
+        if phase is not self._phase:
+            self._phase = phase
+            self._wait_s = self._write_s if phase is Phase.SENDING else session.timeout_s or _IDLE_WATCH_S
+        self._deadline = self._loop.time() + self._wait_s
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
         elif self._timer.when() > self._deadline:
@@ -193,10 +197,17 @@ class ClientConnection(asyncio.Protocol):
         self._pump()
         self._end(Closed("timeout"))
 
-    def _end(self, event: Closed) -> None:
+    def _end(self, event: Closed, *, politely: bool = False) -> None:
+        """Close, `politely` with what is still to be said, and report it."""
         if self._gone:
             return
-        self.abort()
+        if politely and self._transport is not None:
+            self._write()
+            self._gone = True
+            self._disarm()
+            self._transport.close()
+        else:
+            self.abort()
         self._chunks = None
         self._owner.lost(self, event)
 

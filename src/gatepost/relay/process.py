@@ -7,11 +7,13 @@ when the master is gone, and when its spool can no longer be trusted: the disk d
 import argparse
 import asyncio
 import contextlib
+import gc
+import math
 import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
-from gatepost.spool.interface import Corrupt, SpoolError, State
+from gatepost.spool.interface import Corrupt, Destination, Pending, SpoolError, State
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
 from gatepost.spool.writer import SqliteSpool
 
@@ -41,6 +43,8 @@ DELIVERY_GRACE_S = 5.0
 SHARD_WAIT_S = 15.0
 """How long a shard's former owner may take to let go."""
 ADOPTION_LOOK_S = 5.0
+GC_THRESHOLD = 20_000
+"""Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
 """Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
 LISTING_LIMIT = 500
@@ -105,7 +109,7 @@ class Relay:
         config = _read_snapshot(setup.config)
         self._config = config
         self._index = setup.index
-        self._log = Log(LogSettings.of(config))
+        self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
         self._table = SessionTable(descriptors[0], setup.index, alone=config.relay.relays == 1)
@@ -242,6 +246,7 @@ class Relay:
         after, limit = int(arguments.get("after", 0)), int(arguments.get("limit", 100))
         rows: list[dict[str, Any]] = []
         for pipeline in self._pipelines():
+            resting = {d.domain: d for d in await pipeline.spool.destinations(math.inf) if d.retry_at}
             for entry in await pipeline.spool.listing(after, min(limit, LISTING_LIMIT)):
                 if isinstance(entry, Corrupt):
                     rows.append(
@@ -255,6 +260,7 @@ class Relay:
                     continue
                 recipients = entry.envelope.recipients
                 waiting = entry.pending
+                rests = [resting[p.domain] for p in waiting if p.domain in resting]
                 shown = recipients if entry.state is State.WAITING else [recipients[p.recipient] for p in waiting]
                 rows.append(
                     {
@@ -267,8 +273,8 @@ class Relay:
                         "sender": entry.envelope.sender,
                         "recipients": [r.address for r in shown[:20]],
                         "recipient_count": len(shown),
-                        "next_attempt": min((p.due for p in waiting), default=None),
-                        "reason": entry.reason or next((p.reply for p in waiting if p.reply), ""),
+                        "next_attempt": min((_next_attempt(p, resting) for p in waiting), default=None),
+                        "reason": entry.reason or next((r.reason for r in rests), "") or _last_reply(waiting),
                     }
                 )
         rows.sort(key=lambda row: row["id"])
@@ -293,6 +299,16 @@ class Relay:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _next_attempt(pending: Pending, resting: Mapping[str, Destination]) -> float:
+    """Return when a recipient is tried next: its own time, or the end of its destination's rest when that is later."""
+    rest = resting.get(pending.domain)
+    return pending.due if rest is None else max(pending.due, rest.retry_at)
+
+
+def _last_reply(waiting: Sequence[Pending]) -> str:
+    return next((p.reply for p in waiting if p.reply), "")
 
 
 def _state_name(message_id: int, state: State, pipeline: Pipeline) -> str:
@@ -332,6 +348,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
     async def work() -> int:
         return await Relay(asyncio.get_running_loop(), socket.socket(fileno=descriptor)).run()

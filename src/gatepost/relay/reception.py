@@ -7,8 +7,9 @@ arrives; 250 to the end of data is given only after the spool's commit (specific
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import cast
+from typing import Any, cast
 
 from gatepost.config.schema import Listener
 from gatepost.model.envelope import Body, Client, Envelope, Recipient
@@ -154,21 +155,26 @@ class Reception(asyncio.Protocol):
     def _pump(self) -> None:
         session = self._session
         while self._writable and (event := session.next_event()) is not None:
-            self._handle(event)
+            handle = _HANDLERS.get(type(event))
+            if handle is not None:
+                handle(self, event)
         self._flush()
 
     def _flush(self) -> None:
         transport = self._transport
         if transport is None:
             return
-        output = self._session.take_output()
+        session = self._session
+        output = session.take_output()
         if output:
             transport.write(output)
-        if self._session.closed:
+        if session.closed:
             self._close(transport)
             return
-        self._regulate()
-        self._watch()
+        if self._paused or not self._writable or self._unread > UNREAD_LIMIT:
+            self._regulate()
+        if session.period != self._period or self._staged is not None:
+            self._watch()
 
     def _close(self, transport: asyncio.Transport) -> None:
         """Close when the last replies are out; a client that does not read them is not waited for long."""
@@ -177,37 +183,29 @@ class Reception(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._loop.call_later(LINGER_S, transport.abort)
 
-    def _handle(self, event: smtp.Event) -> None:
-        session = self._session
-        match event:
-            case smtp.DataChunk():
-                self._store(event.data)
-            case smtp.MailFrom():
-                refusal = self._access.mail(queue_full=self._intake.queue_full())
-                if refusal is None:
-                    self._envelope = event
-                    self._recipients = []
-                    session.answer(None)
-                else:
-                    self._refuse("mail", refusal[1], refusal[0], event.address)
-            case smtp.RcptTo():
-                recipient, denied = self._access.recipient(self._ip, event.recipient)
-                if denied is None:
-                    self._recipients.append(recipient)
-                    session.answer(None)
-                else:
-                    self._refuse("rcpt", "relaying", denied, recipient=recipient.address)
-            case smtp.DataBegin():
-                self._begin_content()
-            case smtp.DataEnd():
-                self._finish_content(event)
-            case smtp.DataAborted():
-                self._drop_content()
-            case smtp.Refused():
-                self._note_refusal(event.stage, event.cause, event.reply)
-            case smtp.Hello():
-                self._client = Client(self._ip, self._client.port, event.name, event.esmtp, self._client.listener)
-                session.answer(None)
+    def _hello(self, event: smtp.Hello) -> None:
+        self._client = Client(self._ip, self._client.port, event.name, event.esmtp, self._client.listener)
+        self._session.answer(None)
+
+    def _mail(self, event: smtp.MailFrom) -> None:
+        refusal = self._access.mail(queue_full=self._intake.queue_full())
+        if refusal is None:
+            self._envelope = event
+            self._recipients = []
+            self._session.answer(None)
+        else:
+            self._refuse("mail", refusal[1], refusal[0], event.address)
+
+    def _rcpt(self, event: smtp.RcptTo) -> None:
+        recipient, denied = self._access.recipient(self._ip, event.recipient)
+        if denied is None:
+            self._recipients.append(recipient)
+            self._session.answer(None)
+        else:
+            self._refuse("rcpt", "relaying", denied, recipient=recipient.address)
+
+    def _refused(self, event: smtp.Refused) -> None:
+        self._intake.refused(Refused(time.time(), self._ip, event.stage, event.cause, event.reply.code, self._sender()))
 
     def _refuse(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
         self._session.answer(answer)
@@ -215,15 +213,12 @@ class Reception(asyncio.Protocol):
             Refused(time.time(), self._ip, stage, cause, answer.code, sender or self._sender(), recipient)
         )
 
-    def _note_refusal(self, stage: str, cause: str, answer: Reply) -> None:
-        self._intake.refused(Refused(time.time(), self._ip, stage, cause, answer.code, self._sender()))
-
     def _sender(self) -> str:
         return self._envelope.address if self._envelope is not None else ""
 
     # --- content
 
-    def _begin_content(self) -> None:
+    def _begin_content(self, _: smtp.DataBegin) -> None:
         try:
             self._message_id = self._intake.next_id()
             self._staged = self._intake.spool.stage(self._message_id)
@@ -233,8 +228,8 @@ class Reception(asyncio.Protocol):
         self._head = b""
         self._session.answer(None)
 
-    def _store(self, data: bytes) -> None:
-        staged = self._staged
+    def _store(self, event: smtp.DataChunk) -> None:
+        staged, data = self._staged, event.data
         if staged is None:
             return
         try:
@@ -245,6 +240,9 @@ class Reception(asyncio.Protocol):
             return
         if len(self._head) < HEAD_LIMIT:
             self._head = self._head + data[: HEAD_LIMIT - len(self._head)] if self._head else data[:HEAD_LIMIT]
+
+    def _aborted(self, _: smtp.DataAborted) -> None:
+        self._drop_content()
 
     def _drop_content(self) -> None:
         if self._staged is not None:
@@ -364,6 +362,18 @@ class Reception(asyncio.Protocol):
         self._session.timeout()
         self._flush()
 
+
+_HANDLERS: dict[type, Callable[[Reception, Any], None]] = {
+    smtp.Hello: Reception._hello,
+    smtp.MailFrom: Reception._mail,
+    smtp.RcptTo: Reception._rcpt,
+    smtp.DataBegin: Reception._begin_content,
+    smtp.DataChunk: Reception._store,
+    smtp.DataEnd: Reception._finish_content,
+    smtp.DataAborted: Reception._aborted,
+    smtp.Refused: Reception._refused,
+}
+"""What is done about each event; the others (VRFY, QUIT) ask for nothing."""
 
 _date_cache: tuple[int, str] = (0, "")
 
