@@ -5,6 +5,7 @@ consumer of the outbox: after an unclean stop it gets records again that it may 
 at the end of the file, and writes only what is missing.
 """
 
+import contextlib
 import os
 import sys
 import syslog
@@ -38,6 +39,16 @@ TAIL_LIMIT = 16 * 1024 * 1024
 """Bytes at the end of the log that are compared after an unclean stop: far more than is ever unconfirmed."""
 
 
+LOOK_S = 1.0
+"""How often a log file is looked after."""
+
+
+def _tell(text: str) -> None:
+    """Say something on standard error, if there is one that still takes it: its disk may be the full one."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"gatepost: {text}", file=sys.stderr, flush=True)
+
+
 class LogSettings(msgspec.Struct, frozen=True):
     """What the configuration says of the log."""
 
@@ -64,10 +75,20 @@ class LogSettings(msgspec.Struct, frozen=True):
 class Log:
     """One process's way to the log."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        """Open the target. OSError when the file cannot be opened (return code 67 of the daemon)."""
+    def __init__(self, settings: LogSettings, *, required: bool = True) -> None:
+        """Open the target. OSError when the file cannot be opened (return code 67 of the daemon), unless it is not
+        `required`: then lines are lost until it can be.
+        """
         self._fd = -1
-        self.open(settings)
+        self._looked_at = 0.0
+        self._told = False
+        try:
+            self.open(settings)
+        except OSError as error:
+            if required:
+                raise
+            self._use(-1, settings)
+            self._complain(error)
 
     def open(self, settings: LogSettings) -> None:
         """Open, or re-open after rotation or a change of settings (HUP). On failure the old target stays."""
@@ -76,6 +97,9 @@ class Log:
             fd = os.open(settings.target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         elif settings.target == "syslog":
             syslog.openlog("gatepost", syslog.LOG_PID, _FACILITIES.get(settings.facility, syslog.LOG_MAIL))
+        self._use(fd, settings)
+
+    def _use(self, fd: int, settings: LogSettings) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
@@ -85,23 +109,45 @@ class Log:
     def say(self, letter: str, text: str) -> None:
         """Log a process event; fatal ones also go to standard error."""
         if letter == "F":
-            print(f"gatepost: {text}", file=sys.stderr)
+            _tell(text)
         if LEVEL_OF[letter] <= self.settings.level:
             line = self.formatter.event(time.time(), letter, text)
             self.write([(letter, line)])
 
     def write(self, lines: Sequence[tuple[str, str]]) -> None:
         """Write rendered lines, (letter, line) each, in one go. A full disk loses log lines, never mail."""
+        self._look_after()
         if self._fd >= 0:
             data = "".join(line for _, line in lines).encode("utf-8", "replace")
             try:
                 while data:
                     data = data[os.write(self._fd, data) :]
+                self._told = False
             except OSError as error:
-                print(f"gatepost: log {self.settings.target}: {error.strerror}", file=sys.stderr)
+                self._complain(error)
         elif self.settings.target == "syslog":
             for letter, line in lines:
                 syslog.syslog(_PRIORITIES[letter], line.rstrip("\n"))
+
+    def _look_after(self) -> None:
+        """Open the file anew when it could not be opened or was removed (when it was renamed, HUP does that)."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S or self.settings.target in {"", "syslog"}:
+            return
+        self._looked_at = now
+        if self._fd >= 0 and os.fstat(self._fd).st_nlink:
+            return
+        try:
+            Path(self.settings.target).parent.mkdir(0o755, parents=True, exist_ok=True)
+            self.open(self.settings)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        """Say once on standard error that lines are being lost."""
+        if not self._told:
+            self._told = True
+            _tell(f"log {self.settings.target}: {error.strerror}: lines are lost until that is mended")
 
     def size(self) -> int:
         """Return the size of the log file, 0 when there is none."""

@@ -1,9 +1,9 @@
 """Suspects: mail that was unsettled when a relay stopped uncleanly. One of them may have been the reason.
 
 Called by `relay.inspection` and `relay.delivery` before they take such a message up. A strike is written durably
-first; at `STRIKE_LIMIT` the message is held. One that leaves work with the relay alive is pardoned, for it waits on for
-reasons of its own (its destination, the filters). On its last chance a message is the only suspect in work, so that only
-the one that kills its relay each time reaches the limit, however much other mail was in work with it.
+first; at `STRIKE_LIMIT` the message is held. One that leaves work with the relay alive is pardoned: it waits on for
+reasons of its own (its destination, the filters). On its last chance a message is the only suspect in work, so that
+only the one that kills its relay each time reaches the limit, however much other mail was in work with it.
 """
 
 import asyncio

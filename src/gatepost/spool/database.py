@@ -4,6 +4,7 @@ Owned by exactly one thread (`writer.SqliteSpool` runs it); opened under the sha
 returns without an error for a change, that change is on the disk; when it returns one, nothing of the change is.
 """
 
+import contextlib
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -93,10 +94,14 @@ class Database:
             }
             self._oldest_record = self._find_oldest_record()
             self._remove_orphans()
-            self._shrink()
-            self._mark(clean=False)
+            with contextlib.suppress(apsw.FullError):
+                self._shrink()
+            if self.tally.clean:
+                # Not written again after an unclean stop: a start must not need space on a disk that has none.
+                self._mark(clean=False)
             # The log of an unclean stop goes home before anything is added to it.
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with contextlib.suppress(apsw.FullError):
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except (apsw.Error, OSError, msgspec.DecodeError) as error:
             close_connection(self._connection)
             raise SpoolError(f"cannot read the spool in {directory}: {error}") from error
@@ -118,8 +123,7 @@ class Database:
             content_id = parse_content_name(name)
             if content_id is None:
                 continue
-            row = self._execute("SELECT data IS NULL FROM content WHERE id=?", (content_id,)).fetchone()
-            if row is None or not row[0]:
+            if not self._execute("SELECT 1 FROM content WHERE id=? AND data IS NULL", (content_id,)).fetchall():
                 self._files.unlink(f"{self.contents}/{name}")
 
     def commit(self, changes: Sequence[Change], entered: Sequence[Record], positions: Positions) -> Outcome:
@@ -236,7 +240,8 @@ class Database:
         return int(self._value("SELECT min(first) FROM outbox") or self.tally.records + 1)
 
     def _value(self, query: str) -> Any:
-        return self._execute(query).fetchone()[0]
+        # All rows, so that the statement is over: an open one would lock the tables against a checkpoint.
+        return self._execute(query).fetchall()[0][0]
 
     def checkpoint(self, at_bytes: int | None = None) -> None:
         """Copy the log's pages home when it has grown to `at_bytes`. Called after the results are delivered.
