@@ -60,7 +60,7 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
     end: int
 
 
-class ObjectReport(msgspec.Struct, frozen=True):
+class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     """One object and what the engines said of it."""
 
     parent: int
@@ -94,7 +94,7 @@ class ObjectReport(msgspec.Struct, frozen=True):
     """The engine demands removal whatever the action says (spec antivirus.md §8, `DELE-`)."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, array_like=True):
     """What a check states about the message as a whole."""
 
     name: str
@@ -105,7 +105,7 @@ class Finding(msgspec.Struct, frozen=True):
     """For spam checks; 0 for plain facts."""
 
 
-class Analysis(msgspec.Struct, frozen=True):
+class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """Everything one inspection found: objects in tree order, and findings about the message."""
 
     objects: tuple[ObjectReport, ...]
@@ -114,7 +114,7 @@ class Analysis(msgspec.Struct, frozen=True):
     """Time the filter worked on it."""
 
 
-class ScanOptions(msgspec.Struct, frozen=True):
+class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """What to do in one inspection: the union of what the message's groups ask for (spec configuration.md §4.2)."""
 
     cure: bool = False
