@@ -7,7 +7,7 @@ NAME ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help run test check format bench prove features lock clean setup setup-dev peers
+.PHONY: help run test check format bench prove features pictures lock clean setup setup-dev peers
 
 help:
 	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench     speed, side by side with the peers that are installed"
 	@echo "make prove     long proofs: NAME=kill, NAME=power (all when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
+	@echo "make pictures  the picture in the README, from a real run"
 	@echo "make lock      re-make the lock files from requirements/*.in"
 
 setup:
@@ -51,6 +52,9 @@ prove: setup-dev
 
 features: setup-dev
 	@$(BIN)/python tools/features.py $(ARGS)
+
+pictures: setup-dev
+	@$(BIN)/python tools/pictures.py
 
 lock: setup-dev
 	@cd requirements && for kind in base dev; do \

@@ -94,7 +94,8 @@ def _table(raw: Path, arguments: argparse.Namespace) -> str:
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     lines = [
-        f"`make bench ARGS='--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, {time.strftime('%Y-%m-%d')}, "
+        f"`make bench ARGS='--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, "
+        f"{time.strftime('%Y-%m-%d')}, "
         f"commit {commit}, {os.cpu_count()} cores; medians, mix of 70 % 2 KB, 25 % 28 KB, 5 % 300 KB.",
         "",
         "| load | system | msg/s | msg per CPU-s | CPU ms/msg | data→250 p50/p99 ms | accept→delivery p50/p99 ms "

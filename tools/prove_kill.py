@@ -33,6 +33,8 @@ from tests.support.mails import EICAR, plain, with_attachment  # noqa: E402
 from tests.support.sink import Sink  # noqa: E402
 from tests.support.waiting import wait_for  # noqa: E402
 
+from result_pages import write_section  # noqa: E402
+
 VICTIMS = ("relay", "filter", "master", "all")
 SENDERS = 6
 BATCH = 10
@@ -251,8 +253,6 @@ def main() -> int:
 
 
 def _write_result(totals: dict[str, int]) -> None:
-    from result_pages import write_section
-
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()

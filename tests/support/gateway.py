@@ -1,5 +1,6 @@
 """A real gateway, started from a configuration file as an administrator would, for the length of a `with`."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Self
 
 from gatepost.config.default import build_default_config
 from tests.support.waiting import wait_for
@@ -64,7 +66,7 @@ class Gateway:
             text = text.replace(old, new)
         self.config.write_text(text + settings)
 
-    def __enter__(self) -> "Gateway":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -100,10 +102,8 @@ class Gateway:
         if self.process is None:
             return
         for pid in self.pids():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.process.wait(30)
         self.process = None
         wait_for(lambda: not self._session_members(), "killed processes to be gone")
@@ -139,7 +139,7 @@ class Gateway:
         command = [*GATEPOST, *arguments, "-c", str(conf_file or self.config)]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=self.env, timeout=timeout_s)
 
-    def ask(self, call_name: str, check: bool = True, **arguments: object):
+    def ask(self, call_name: str, check: bool = True, **arguments: object) -> Any:
         """Call the control socket (cheaper than a command)."""
         from gatepost.control.socket import ControlError, call
 
@@ -150,14 +150,16 @@ class Gateway:
                 raise
             return None
 
-    def status(self) -> dict:
-        return self.ask("status")
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.ask("status")
+        return answer
 
     def counter(self, name: str) -> int:
         return int(self.status()["counters"].get(name, 0))
 
-    def queue(self) -> list[dict]:
-        return json.loads(self.run("queue", "list", "--json").stdout)
+    def queue(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.run("queue", "list", "--json").stdout)
+        return rows
 
     def relay_pids(self) -> list[int]:
         return [relay["pid"] for relay in self.status()["relays"]]

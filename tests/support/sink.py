@@ -1,11 +1,12 @@
 """A scripted downstream server: one thread a connection, plain sockets, no code of the product's.
 
 `Sink.script` may answer any step differently: it is called with (step, argument, sink) for the steps `connect`, `ehlo`,
-`helo`, `mail`, `rcpt`, `data`, `content` (after 354, before the first byte is read), `end` and returns a reply line (or
+`helo`, `mail`, `rcpt`, `data`, `content` (after 354, before the first byte is read), `end`, `quit` and returns a reply line (or
 several, with CRLF between), None for the ordinary one, CLOSE to hang up, or STALL to say nothing until the sink is
 closed. A reply with THEN_CLOSE behind it is said before hanging up.
 """
 
+import contextlib
 import re
 import socket
 import threading
@@ -13,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BufferedRWPair
+from typing import Any, Self
 
 CLOSE = "CLOSE"
 STALL = "STALL"
@@ -70,7 +73,7 @@ class Sink:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self) -> "Sink":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,16 +82,12 @@ class Sink:
     def close(self) -> None:
         self._stop.set()
         # A thread blocked in accept() holds the socket open unless it is shut down first.
-        try:
+        with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
         for sock in list(self._sockets):
-            try:
+            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def recipients(self) -> Counter[str]:
         """How often each recipient got something."""
@@ -135,7 +134,7 @@ class Sink:
             self._stop.wait()
         return answer not in (CLOSE, STALL)
 
-    def _say(self, stream, answer: str) -> bool:
+    def _say(self, stream: "BufferedRWPair[Any, Any]", answer: str) -> bool:
         if answer == CLOSE:
             return False
         if answer == STALL:
@@ -146,7 +145,7 @@ class Sink:
         stream.flush()
         return text == answer
 
-    def _dialogue(self, stream) -> None:
+    def _dialogue(self, stream: "BufferedRWPair[Any, Any]") -> None:
         if not self._say(stream, self._ask("connect", "", "220 sink.localdomain ESMTP")):
             return
         mail = Mail("", [], b"")
@@ -191,7 +190,7 @@ class Sink:
                     with self._lock:
                         self.mails.append(mail)
             elif verb == "QUIT":
-                self._say(stream, "221 2.0.0 bye")
+                self._say(stream, self._ask("quit", "", "221 2.0.0 bye"))
                 return
             else:
                 answer = "250 2.0.0 OK"

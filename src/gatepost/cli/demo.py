@@ -87,10 +87,12 @@ def demo(
     downstream_port: Annotated[int, cyclopts.Parameter(help="port of the embedded downstream server")] = 2526,
 ) -> int:
     """Start a gateway on an embedded default and show what it does with eight sample mails."""
-    return asyncio.run(_Demo(state.resolve(), port, downstream_port).run(once=once))
+    return asyncio.run(Demo(state.resolve(), port, downstream_port).run(once=once))
 
 
-class _Demo:
+class Demo:
+    """One demonstration: a state directory, two ports, what became of each sample."""
+
     def __init__(self, state: Path, port: int, downstream_port: int) -> None:
         self._state = state
         self._port = port
@@ -103,13 +105,14 @@ class _Demo:
         self._unclaimed: list[bytes] = []
 
     async def run(self, *, once: bool) -> int:
+        """Run it; return the exit status."""
         self._write_config()
         try:
             downstream = await serve(self._folder, self._downstream_port, self._unclaimed.append)
         except OSError as error:
             self._console.print(
-                f"cannot listen on 127.0.0.1:{self._downstream_port}: {error.strerror}; end what uses the port, or give "
-                "another with --downstream-port (and a fresh --state)"
+                f"cannot listen on 127.0.0.1:{self._downstream_port}: {error.strerror}; end what uses the port, or "
+                "give another with --downstream-port (and a fresh --state)"
             )
             return 1
         log_start = self._log.stat().st_size if self._log.exists() else 0
@@ -165,18 +168,18 @@ class _Demo:
         return False
 
     async def _send_and_show(self, log_start: int) -> None:
-        with Live(self._table(), console=self._console, refresh_per_second=10) as live:
+        with Live(self.table(), console=self._console, refresh_per_second=10) as live:
             sending = asyncio.create_task(asyncio.to_thread(self._send_all))
             end = time.monotonic() + OUTCOME_TIMEOUT_S
             while time.monotonic() < end:
                 self._look(log_start)
-                live.update(self._table())
+                live.update(self.table())
                 if sending.done() and all(progress.done for progress in self._progress):
                     break
                 await asyncio.sleep(_POLL_S)
             await sending
             self._look(log_start)
-            live.update(self._table())
+            live.update(self.table())
 
     def _send_all(self) -> None:
         for progress in self._progress:
@@ -216,7 +219,8 @@ class _Demo:
                     self._unclaimed.remove(content)
                     break
 
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """Return the table as it stands now."""
         table = Table("sample", "findings", "disposition", "what arrived", "")
         for progress in self._progress:
             findings = progress.status + (f": {progress.names}" if progress.names else "")
@@ -232,12 +236,16 @@ class _Demo:
 
     def _tell(self) -> None:
         port = self._port
+        one_liner = (
+            f"""python3 -c 'import smtplib; smtplib.SMTP("127.0.0.1", {port}).sendmail("{SENDER}", """
+            f""""{RECIPIENT}", "Subject: hi\\n\\nhello")'"""
+        )
         self._console.print(
             f"""
 Listening on 127.0.0.1:{port}; what passes arrives in {self._folder}; log: {self._log}
 Send more:
   swaks --server 127.0.0.1:{port} --from {SENDER} --to {RECIPIENT} --attach @FILE
-  python3 -c 'import smtplib; smtplib.SMTP("127.0.0.1", {port}).sendmail("{SENDER}", "{RECIPIENT}", "Subject: hi\\n\\nhello")'
+  {one_liner}
 Look at it:
   .venv/bin/gatepost status -c {self._config}
   .venv/bin/gatepost queue list -c {self._config}""",
