@@ -67,14 +67,13 @@ def test_hundred_thousand_recipients(tmp_path: Path, *, down: bool) -> None:
                 sink = Sink(port)
             stall = 0.0
 
-            def look(before: int = before, count: int = count) -> bool:
+            def look(sink: Sink = sink, before: int = before, count: int = count) -> bool:
                 nonlocal stall
                 asked = time.monotonic()
                 with RawClient(gateway, timeout=30) as other:
                     assert other.reply().startswith(b"220")
                     assert other.ask(b"QUIT").startswith(b"221")
                 stall = max(stall, time.monotonic() - asked)
-                assert sink is not None
                 return delivered(sink) - before >= count
 
             wait_for(look, f"{count} deliveries", 120, 0.1)
@@ -90,6 +89,6 @@ def test_hundred_thousand_recipients(tmp_path: Path, *, down: bool) -> None:
         assert gateway.queue() == []
         assert gateway.relay_pids() == [pid]
         # Linear: ten times the recipients, ten times the work, give and take.
-        assert costs[1] < 20 * max(costs[0], 0.5)
+        assert costs[1] < 15 * max(costs[0], 0.3)
     assert sink is not None
     sink.close()

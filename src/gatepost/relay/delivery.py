@@ -220,7 +220,7 @@ class Delivery:
             outcome.records.append(
                 Deferred(stored.id, now, attempt.recipient.address, label, pending.reply, pending.due)
             )
-        self._replace_pending(work, job.pendings, after.pending)
+        work.change(job.pendings, after.pending)
         for domain in {p.domain for p in job.pendings}:
             self.destinations.answered(domain)
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
@@ -277,15 +277,6 @@ class Delivery:
                 )
             )
 
-    def _replace_pending(self, work: Work, tried: Sequence[Pending], waiting: Sequence[Pending]) -> None:
-        stored = work.stored
-        if len(tried) == len(stored.pending) and not waiting:
-            work.stored = msgspec.structs.replace(stored, pending=())
-            return
-        gone = {pending.recipient for pending in tried}
-        kept = [pending for pending in stored.pending if pending.recipient not in gone]
-        work.stored = msgspec.structs.replace(stored, pending=(*kept, *waiting), strikes=0)
-
     async def _finish_with_reports(
         self, work: Work, failed: Sequence[Attempt], relayed: Sequence[Attempt], server: str, now: float
     ) -> None:
@@ -306,7 +297,7 @@ class Delivery:
 
     def _keep(self, work: Work, attempts: Sequence[Attempt], now: float) -> None:
         waiting = [msgspec.structs.replace(a.pending, due=now + self._rules.minimal_backoff_s) for a in attempts]
-        work.stored = msgspec.structs.replace(work.stored, pending=(*work.stored.pending, *waiting))
+        work.change((), waiting)
 
     def _submit_reports(self, generated: Sequence[NewMessage]) -> None:
         for new in generated:

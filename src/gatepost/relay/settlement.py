@@ -74,6 +74,7 @@ class Settlement:
         if outcome.timer is not None:
             outcome.timer.cancel()
         del self._outcomes[work.stored.id]
+        work.fold()
         if work.durable and not outcome.records and not outcome.generated:
             self._done(work)
             return
@@ -106,6 +107,7 @@ class Settlement:
             outcome.timer.cancel()
             outcome.timer = None
         outcome.settled_at = asyncio.get_running_loop().time()
+        work.fold()
         records, generated = outcome.records, outcome.generated
         outcome.records, outcome.generated = [], []
         self._spawn(self._flush_durably(work, records, generated))

@@ -7,9 +7,11 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from gatepost.model.record import Record
 from gatepost.model.verdict import Splice
-from gatepost.spool.interface import ContentCorrupt, ContentRef, Spool, SpoolError, Stored
+from gatepost.spool.interface import ContentCorrupt, ContentRef, Pending, Spool, SpoolError, Stored
 
 CHUNK = 256 * 1024  # bytes read from a content file at once: large enough for the disk, small beside a socket buffer
 
@@ -22,7 +24,7 @@ READ_PAUSE_S = 1.0
 class Work:
     """One stored message with its content at hand, if it is small and fresh."""
 
-    __slots__ = ("content", "durable", "jobs", "path", "records", "stored", "suspect")
+    __slots__ = ("_changes", "content", "durable", "jobs", "path", "records", "stored", "suspect")
 
     def __init__(
         self,
@@ -45,6 +47,23 @@ class Work:
         """Records of changes that go into the next commit about this message."""
         self.jobs = 0
         """Delivery jobs of it under way."""
+        self._changes: dict[int, Pending | None] = {}
+
+    def change(self, tried: Sequence[Pending], waiting: Sequence[Pending]) -> None:
+        """Note that these were tried and of them those in `waiting` wait again; `stored` follows with `fold`."""
+        for pending in tried:
+            self._changes[pending.recipient] = None
+        for pending in waiting:
+            self._changes[pending.recipient] = pending
+
+    def fold(self) -> None:
+        """Bring `stored` up to date with what was noted: all at once, for it takes time for every recipient."""
+        changes = self._changes
+        if changes:
+            kept = [pending for pending in self.stored.pending if pending.recipient not in changes]
+            waiting = [pending for pending in changes.values() if pending is not None]
+            self.stored = msgspec.structs.replace(self.stored, pending=(*kept, *waiting), strikes=0)
+            self._changes = {}
 
 
 async def read_content(spool: Spool, ref: ContentRef) -> bytes:
