@@ -4,6 +4,7 @@ A lane's domain is routed from the start to its loopback address; nothing listen
 """
 
 import itertools
+import os
 import socket
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class LaneGateway(Gateway):
 
 
 def _port_outside_ephemeral_range() -> int:
-    """Return a port nobody listens on and no outgoing connection will be given."""
+    """Return a port nobody listens on and no outgoing connection will be given; another one in each process."""
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(low - 1, 1024, -1):
+    for port in range(low - 1 - os.getpid() % 5000, 1024, -1):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

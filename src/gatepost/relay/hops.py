@@ -26,6 +26,8 @@ TRANSACTIONS_LIMIT = 1000
 """Transactions on one connection before it is renewed, so that load spreads and peers may restart."""
 _FULL_RETRY_S = 0.1
 """Pause before asking again for a session when other relays hold all that are allowed."""
+_PEER_FULL_S = 5.0
+"""A peer that refused one more session while it serves others of ours is not asked for more for so long."""
 
 
 class Job:
@@ -77,6 +79,7 @@ class HopConnections:
         self._open: set[ClientConnection] = set()
         self._connecting = 0
         self._again: asyncio.TimerHandle | None = None
+        self._full_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -97,11 +100,10 @@ class HopConnections:
 
     def close(self) -> None:
         """Close idle connections; busy ones end with their transaction."""
-        for connection, timer in self._idle:
+        idle, self._idle = self._idle, []
+        for connection, timer in idle:
             timer.cancel()
-            self._forget(connection)
             connection.quit()
-        self._idle.clear()
 
     def abort(self) -> None:
         """Drop everything at once (end of the process)."""
@@ -122,9 +124,12 @@ class HopConnections:
         if outcome.reusable and connection.transactions < TRANSACTIONS_LIMIT:
             self._next(connection)
         else:
-            self._forget(connection)
             connection.quit()
-        self._hand_back(job, outcome.recipients, "", connection)
+        if _left_meanwhile(connection, outcome) and not job.fresh_retry:
+            job.fresh_retry = True
+            self._queue.appendleft(job)
+        else:
+            self._hand_back(job, outcome.recipients, "", connection)
         self._despatch()
 
     def lost(self, connection: ClientConnection, event: Closed) -> None:
@@ -158,6 +163,10 @@ class HopConnections:
         while len(self._queue) > self._connecting:
             if len(self._open) >= self.limits.sessions_per_host:
                 return
+            pause = self._full_until - asyncio.get_running_loop().time()
+            if self._open and pause > 0:
+                self._look_again(pause)
+                return
             refused = self._table.enter(
                 self.hop.label,
                 incoming=False,
@@ -165,13 +174,17 @@ class HopConnections:
                 address_limit=self.limits.sessions_per_host,
             )
             if refused:
-                if self._again is None and not self._open:
-                    self._again = asyncio.get_running_loop().call_later(_FULL_RETRY_S, self._try_again)
+                if not self._open:
+                    self._look_again(_FULL_RETRY_S)
                 return
             connection = ClientConnection(self.limits.client, self.limits.write_timeout_s, self)
             self._open.add(connection)
             self._connecting += 1
             self._spawn(self._connect(connection))
+
+    def _look_again(self, pause_s: float) -> None:
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(pause_s, self._try_again)
 
     def _try_again(self) -> None:
         self._again = None
@@ -190,6 +203,7 @@ class HopConnections:
     def _failed(self, cause: Reply) -> None:
         """A session could not be had. While others are open or on their way, the jobs wait for those."""
         if self._open:
+            self._full_until = asyncio.get_running_loop().time() + _PEER_FULL_S
             return
         jobs = self.withdraw()
         if jobs:
@@ -204,7 +218,6 @@ class HopConnections:
 
     def _idled(self, connection: ClientConnection) -> None:
         self._idle = [entry for entry in self._idle if entry[0] is not connection]
-        self._forget(connection)
         connection.quit()
 
     def _start(self, connection: ClientConnection, job: Job) -> None:
@@ -265,3 +278,12 @@ class HopConnections:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _left_meanwhile(connection: ClientConnection, outcome: Outcome) -> bool:
+    """Tell whether the peer's farewell to a kept connection (421, RFC 5321 §3.8) crossed our next transaction."""
+    return (
+        connection.transactions > 1
+        and not outcome.reusable
+        and all(result.reply.code == 421 for result in outcome.recipients)
+    )

@@ -14,7 +14,7 @@ from gatepost.notices.dsn import Original, build_report, decide_report
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
 from gatepost.relay.retry import Attempt
-from gatepost.relay.work import Work
+from gatepost.relay.work import Work, content_chunks
 from gatepost.spool.interface import NewMessage, Pending, Spool, State, Stored
 
 
@@ -58,6 +58,9 @@ class Reports:
         content = work.content
         if content is None:
             content = await self._spool.content(stored.content)
+        if stored.splices:
+            # What goes back is what was sent on: never an attachment that was taken out.
+            content = b"".join(content_chunks(content, None, stored.content.size, b"", stored.splices))
         original = Original(
             queue_id=format_queue_id(stored.id),
             envelope=stored.envelope,

@@ -6,7 +6,7 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
-from gatepost.model.reply import Reply
+from gatepost.model.reply import Reply, reply
 from gatepost.spool.interface import Pending
 
 
@@ -33,6 +33,11 @@ def plan_backoff(failures: int, rules: RetryRules) -> float:
 def expired(received_at: float, now: float, rules: RetryRules) -> bool:
     """Tell whether a message has been in the queue longer than it may."""
     return now - received_at >= rules.lifetime_s
+
+
+def expiry_reply(why: str) -> Reply:
+    """Return what ends a message that was given up: `why` is the last trouble, "" when there was none."""
+    return reply(554, "5.4.7", f"delivery time expired{': ' if why else ''}{why}")
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -63,8 +68,10 @@ def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, 
     for attempt in attempts:
         if attempt.reply.positive:
             sent.append(attempt)
-        elif attempt.reply.permanent or too_old:
+        elif attempt.reply.permanent:
             failed.append(attempt)
+        elif too_old:
+            failed.append(msgspec.structs.replace(attempt, reply=expiry_reply(describe(attempt.reply))))
         else:
             tried = attempt.pending.attempts + 1
             deferred.append(attempt)
@@ -82,7 +89,7 @@ def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, 
 REPLY_LIMIT = 500  # characters of a peer's reply that are kept: enough for any real one, too little to fill a disk
 
 
-def describe(reply: Reply) -> str:
+def describe(answer: Reply) -> str:
     """Return a reply as one line of bounded length: `code enhanced text`."""
-    parts = (str(reply.code), reply.enhanced, reply.text)
+    parts = (str(answer.code), answer.enhanced, answer.text)
     return " ".join(part for part in parts if part)[:REPLY_LIMIT]

@@ -24,6 +24,9 @@ _IDLE_LOOK_S = 30.0
 _BUSY_LOOK_S = 0.5
 _SOON_S = 0.02
 _EXPIRY_LOOK_S = 60.0
+_EXPIRY_LOOKS = 10
+"""Looks in a message's life, so that a short one is kept to as well."""
+_SOONEST_EXPIRY_LOOK_S = 1.0
 
 
 class Schedule:
@@ -44,11 +47,12 @@ class Schedule:
         self._suspects = suspects
         self._report = report
         self._trouble = trouble
-        self._next_expiry_look = 0.0
 
     def configure(self, rules: RetryRules) -> None:
         """Take (new) rules into use."""
         self._rules = rules
+        self._expiry_look_s = min(_EXPIRY_LOOK_S, max(rules.lifetime_s / _EXPIRY_LOOKS, _SOONEST_EXPIRY_LOOK_S))
+        self._next_expiry_look = 0.0
 
     async def run(self) -> None:
         """Take up what is due, for as long as the relay lives."""
@@ -71,10 +75,11 @@ class Schedule:
         delivery = self._delivery
         delivery.forget_unused_hops()
         if now >= self._next_expiry_look:
-            self._next_expiry_look = now + _EXPIRY_LOOK_S
+            self._next_expiry_look = now + self._expiry_look_s
             await self._expire(now)
+        idle = min(_IDLE_LOOK_S, self._next_expiry_look - now)
         if not delivery.running:
-            return _IDLE_LOOK_S
+            return idle
         for destination in await self._spool.destinations(now):
             room = min(BATCH, ROOM - delivery.in_work())
             if room <= 0:
@@ -85,8 +90,8 @@ class Schedule:
             await self._take_due(destination.domain, now, room)
         due = await self._spool.next_due()
         if due is None:
-            return _IDLE_LOOK_S
-        return min(max(due - time.time(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), _IDLE_LOOK_S)
+            return idle
+        return min(max(due - time.time(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), idle)
 
     async def _take_due(self, domain: str, now: float, limit: int) -> None:
         delivery = self._delivery
