@@ -9,6 +9,7 @@ Promises: an outcome is durable before the message leaves work; a final failure 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 
@@ -18,13 +19,13 @@ from gatepost.config.schema import Config
 from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Deferred, Delivered, Record
-from gatepost.model.reply import Reply, reply
+from gatepost.model.reply import Reply
 from gatepost.notices.outcome import ReportKind
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.destinations import Destinations
 from gatepost.relay.hops import HopConnections, HopLimits, Job
 from gatepost.relay.reports import Reports
-from gatepost.relay.retry import Attempt, describe, expired, plan_aftermath, retry_rules
+from gatepost.relay.retry import Attempt, describe, expired, expiry_reply, plan_aftermath, retry_rules
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
 from gatepost.relay.settlement import Settlement
 from gatepost.relay.suspects import Suspects
@@ -39,8 +40,6 @@ MEMORY_LIMIT = 32 * 1024 * 1024
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
 _STOP_POLL_S = 0.02
-
-EXPIRED = reply(554, "5.4.7", "delivery time expired")
 
 
 class Delivery:
@@ -203,6 +202,18 @@ class Delivery:
 
     def finished(self, job: Job, replies: Sequence[Reply], server: str, *, peer_reports: bool) -> None:
         """A peer answered for every recipient of the job."""
+        for domain in {p.domain for p in job.pendings}:
+            self.destinations.answered(domain)
+        label = f"{server} {job.hop.label}" if server not in {"", job.hop.host} else job.hop.label
+        self._conclude(job, replies, label, _mta_name(job.hop), peer_reports=peer_reports)
+
+    def _conclude(
+        self, job: Job, replies: Sequence[Reply], label: str, mta: str, *, peer_reports: bool = False
+    ) -> None:
+        """Draw the consequences of a reply, a peer's or our own, for every recipient of the job.
+
+        `label` names the peer in records, `mta` in reports ("" = none was tried).
+        """
         work = job.work
         stored = work.stored
         now = time.time()
@@ -213,7 +224,6 @@ class Delivery:
         ]
         after = plan_aftermath(attempts, stored.received_at, now, self._rules)
         outcome = self._settlement.outcome(work)
-        label = f"{server} {job.hop.label}" if server not in {"", job.hop.host} else job.hop.label
         self._record(outcome.records, work, after.sent, label, now, sent=True)
         self._record(outcome.records, work, after.failed, label, now, sent=False)
         for attempt, pending in zip(after.deferred, after.pending, strict=True):
@@ -221,12 +231,10 @@ class Delivery:
                 Deferred(stored.id, now, attempt.recipient.address, label, pending.reply, pending.due)
             )
         work.change(job.pendings, after.pending)
-        for domain in {p.domain for p in job.pendings}:
-            self.destinations.answered(domain)
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
         relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
         if failed or relayed:
-            self._spawn(self._finish_with_reports(work, failed, relayed, label, now))
+            self._spawn(self._finish_with_reports(work, failed, relayed, mta, now))
         else:
             self._settlement.job_done(work)
 
@@ -241,7 +249,7 @@ class Delivery:
         for job in jobs:
             work = job.work
             if expired(work.stored.received_at, now, self._rules):
-                self.finished(job, [EXPIRED] * len(job.pendings), hop.label, peer_reports=False)
+                self._conclude(job, [expiry_reply(reason)] * len(job.pendings), hop.label, _mta_name(hop))
                 continue
             if not work.durable:
                 recipients = work.stored.envelope.recipients
@@ -327,9 +335,8 @@ class Delivery:
         domain = domain_of(entry.envelope.recipients[entry.pending[0].recipient].address)
         reasons = [p.reply for p in entry.pending if p.reply]
         why = reasons[0] if reasons else self.destinations.reason(domain)
-        answer = reply(554, "5.4.7", f"delivery time expired{': ' if why else ''}{why}")
-        job = Job(work, NextHop(domain or "none"), entry.pending)
-        self.finished(job, [answer] * len(entry.pending), "", peer_reports=False)
+        job = Job(work, NextHop(domain), entry.pending)
+        self._conclude(job, [expiry_reply(why)] * len(entry.pending), "none", "")
 
     # --- the end
 
@@ -353,3 +360,11 @@ class Delivery:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _mta_name(hop: NextHop) -> str:
+    """Return a next hop as reports name it (RFC 3464 §2.3.5): its name, or its address in brackets."""
+    return f"[{hop.host}]" if _ADDRESS.fullmatch(hop.host) else hop.host
+
+
+_ADDRESS = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
