@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,27 @@ def test_dead_template_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: gateway.status()["filter_template"]["restarts"] == 1, "a new template")
         gateway.send(plain("two"))
         wait_for(lambda: len(sink.mails) == 2, "mail inspected by a filter of the new template")
+
+
+def test_backlog_is_worked_off_however_much_is_in_delivery(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def slow(step: str, _argument: str, _sink: Sink) -> None:
+        if step == "end":
+            release.wait(60)
+
+    with Sink(script=slow) as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        gateway.run("switch", "scan", "off")
+        with gateway.client() as client:
+            for number in range(700):
+                client.sendmail("sender@example.net", ["user@example.org"], plain(f"backlog {number}"))
+        assert gateway.status()["queue"]["waiting"] == 700
+        gateway.run("switch", "scan", "on")
+        wait_for(lambda: gateway.status()["relays"][0]["in_work"] == {"inspection": 0, "delivery": 700}, "inspection")
+        release.set()
+        wait_for(lambda: len(sink.mails) >= 700, "everything")
+        wait_for(lambda: not gateway.queue(), "an empty queue")
+        assert len(sink.mails) == 700
 
 
 # --- stop

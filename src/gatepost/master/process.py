@@ -480,6 +480,8 @@ def main(
     async def work() -> int:
         return await Master(config_file, overrides, user).run(started)
 
+    # A log rotation while we start must not end us; there is nothing to reload yet.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         return asyncio.run(work())
     except StartError as error:

@@ -55,7 +55,7 @@ class Inspection:
         self._left_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog = True
-        self._arrived = False
+        self._unread: int | None = 0
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._wake.set()
@@ -82,9 +82,8 @@ class Inspection:
         """Take an accepted message, or leave it in the spool when there is too much in hand."""
         if self._backlog or not self.running or not self._room():
             self._backlog = True
-            self._arrived = True
             self._leave(work.stored)
-            self._wake.set()
+            self._read_again(work.stored.id - 1)
             return
         self._take(work)
 
@@ -92,7 +91,7 @@ class Inspection:
         """Start or stop taking up mail."""
         self.running = on
         self._backlog = True
-        self._wake.set()
+        self._read_again(0)
 
     async def stop(self, grace_s: float) -> None:
         """Take up nothing more and let what is under way end, for at most `grace_s`; the rest stays in the spool."""
@@ -111,31 +110,34 @@ class Inspection:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._backlog or not self.running:
+            if not self.running:
                 continue
             try:
                 await self._drain()
             except SpoolError as error:
                 self._report("E", f"cannot read the working queue, trying again: {error}")
                 await asyncio.sleep(_RETRY_S)
-                self._wake.set()
+                self._read_again(0)
+
+    def _read_again(self, after: int) -> None:
+        """Have the spool read behind this id: a message waits there that is, or may be, in nobody's hand."""
+        self._unread = after if self._unread is None else min(after, self._unread)
+        self._wake.set()
 
     async def _drain(self) -> None:
-        while self.running:
-            self._arrived = False
+        """Read on to the end of what waits, over everything that is in work already, however much that is."""
+        while self.running and self._unread is not None:
+            after, self._unread = self._unread, None
+            read = await self._spool.waiting(after, PAGE)
+            if read:
+                self._read_again(read[-1].id)
             page = [
                 entry
-                for entry in await self._spool.waiting(0, len(self._active) + PAGE)
+                for entry in read
                 if entry.id not in self._active
                 and not self._suspects.knows(entry.id)
                 and not self._disposal.is_in_work(entry.id)
             ]
-            if not page:
-                if self._arrived:
-                    continue
-                self._backlog = False
-                self._left = self._left_bytes = 0
-                return
             fresh = [entry for entry in page if isinstance(entry, Stored)]
             for entry in page:
                 if isinstance(entry, Corrupt):
@@ -146,6 +148,9 @@ class Inspection:
             for entry in fresh:
                 if not self._suspects.is_suspect(entry.id):
                     await self._take_stored(entry, suspect=False)
+        if self._unread is None:
+            self._backlog = False
+            self._left = self._left_bytes = 0
 
     async def _count_left(self) -> None:
         """Take over what an earlier run left. The bytes are a share of all content: exact once it has been read."""
@@ -249,7 +254,7 @@ class Inspection:
             self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
         self._done(work, remains=True)
         self._leave(work.stored)
-        self._look_again()
+        self._look_again(work.stored.id)
 
     async def _hold(self, message_id: int, reason: str) -> None:
         """Have a message held; when not even that can be stored it is met again."""
@@ -257,11 +262,11 @@ class Inspection:
             await self._suspects.hold(message_id, reason)
         except SpoolError as error:
             self._report("E", f"{format_queue_id(message_id)}: not held, trying again: {error}")
-            self._look_again()
+            self._look_again(message_id)
 
-    def _look_again(self) -> None:
+    def _look_again(self, message_id: int) -> None:
         self._backlog = True
-        asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
+        asyncio.get_running_loop().call_later(_RETRY_S, self._read_again, message_id - 1)
 
     def _done(self, work: Work, *, remains: bool = False) -> None:
         self._bytes -= self._active.pop(work.stored.id, 0)
