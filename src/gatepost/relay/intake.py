@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gatepost.relay.reception import Reception
 
 
+SWEEP_S = 0.25
+"""Pause between two looks at the sessions' clocks: timeouts are exact to this."""
 _LIMITS = {
     "total": ("sessions", "4.3.2 Too many sessions, try again later"),
     "address": ("sessions-per-ip", "4.7.0 Too many sessions from your address, try again later"),
@@ -110,6 +112,14 @@ class Intake:
             self._table.leave(ip, incoming=True)
             if failed:
                 self.errors += 1
+
+    async def watch(self) -> None:
+        """Time out sessions, for as long as the relay lives."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self.loop.time()
+            for session in list(self.sessions):
+                session.check(now)
 
     def queue_full(self) -> bool:
         """Tell whether the working queue is beyond its set size (architecture §4)."""

@@ -64,6 +64,8 @@ class Relay:
         self._config: Config
         self._log: Log
         self._stopping = False
+        self._setting_up = asyncio.Lock()
+        """Configurations are taken one after the other: a reload may come while the first is still being set up."""
 
     async def run(self) -> int:
         """Work until stopped; return the exit status."""
@@ -95,10 +97,11 @@ class Relay:
 
     async def _set_up(self, setup: Setup, descriptors: list[int]) -> None:
         try:
-            if setup.first:
-                await self._begin(setup, descriptors)
-            else:
-                await self._reload(setup, descriptors)
+            async with self._setting_up:
+                if setup.first:
+                    await self._begin(setup, descriptors)
+                else:
+                    await self._reload(setup, descriptors)
         except Exception as error:  # noqa: BLE001 - whatever it is, the master must hear of it and try again
             if setup.first:
                 print(f"gatepost relay {setup.index}: {error}", file=sys.stderr)
@@ -133,6 +136,7 @@ class Relay:
         await self._pipeline.start()
         self._listeners = Listeners(self._intake)
         await self._open_listeners(setup, descriptors[1:])
+        self._spawn(self._intake.watch())
         self._spawn(self._adopt())
         self._channel.send(Up())
 

@@ -27,8 +27,6 @@ SLOWEST_BYTES_S = 1024
 """Rate at which content may trickle in beyond the time for its end: a large mail over a bad line still gets through."""
 LINGER_S = 5.0
 """Time the client gets to take the last replies of a closed session: beyond it a session would hold its place."""
-_OUR_TURN_S = 3600.0
-"""Timer while a decision of ours is pending: the client's clock does not run then."""
 HEAD_LIMIT = 64 * 1024
 """Bytes at the start of a message in which its Message-ID is looked for."""
 
@@ -43,7 +41,6 @@ class Reception(asyncio.Protocol):
     __slots__ = (
         "_access",
         "_client",
-        "_deadline",
         "_envelope",
         "_head",
         "_intake",
@@ -54,10 +51,11 @@ class Reception(asyncio.Protocol):
         "_paused",
         "_period",
         "_period_since",
+        "_progress",
+        "_progress_since",
         "_recipients",
         "_session",
         "_staged",
-        "_timer",
         "_transport",
         "_unread",
         "_writable",
@@ -77,10 +75,10 @@ class Reception(asyncio.Protocol):
         self._message_id = 0
         self._head = b""
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._period = 0
         self._period_since = 0.0
-        self._deadline = 0.0
+        self._progress = 0
+        self._progress_since = 0.0
         self._unread = 0
         self._paused = False
         self._writable = True
@@ -106,7 +104,6 @@ class Reception(asyncio.Protocol):
         self._transport = transport
         self._period_since = self._loop.time()
         transport.write(self._session.greeting())
-        self._watch()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
@@ -124,9 +121,6 @@ class Reception(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._drop_content()
         self._transport = None
         self._intake.closed(self, self._ip, failed=exc is not None)
@@ -169,19 +163,11 @@ class Reception(asyncio.Protocol):
         if output:
             transport.write(output)
         if session.closed:
-            self._close(transport)
+            transport.close()
+            self._period_since = self._loop.time()
             return
         if self._paused or not self._writable or self._unread > UNREAD_LIMIT:
             self._regulate()
-        if session.period != self._period or self._staged is not None:
-            self._watch()
-
-    def _close(self, transport: asyncio.Transport) -> None:
-        """Close when the last replies are out; a client that does not read them is not waited for long."""
-        transport.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(LINGER_S, transport.abort)
 
     def _hello(self, event: smtp.Hello) -> None:
         self._client = Client(self._ip, self._client.port, event.name, event.esmtp, self._client.listener)
@@ -327,40 +313,35 @@ class Reception(asyncio.Protocol):
             else:
                 transport.resume_reading()
 
-    def _watch(self) -> None:
-        """Keep one timer per connection (F-SMTP-12); it is moved only when it fires early."""
-        now = self._loop.time()
-        session = self._session
-        if session.period != self._period:
+    def check(self, now: float) -> None:
+        """Time the session out when its wait is over (F-SMTP-12). Called for all sessions every `SWEEP_S` seconds: one
+        sweep costs less than keeping a timer up to date at every command.
+        """
+        transport, session = self._transport, self._session
+        if transport is None:
+            return
+        if transport.is_closing():
+            if now - self._period_since >= LINGER_S:
+                transport.abort()  # it does not read what is still to be said
+            return
+        waiting = session.waiting
+        if session.period != self._period or waiting is smtp.Waiting.DECISION:
+            # While a decision of ours is pending the client's clock does not run.
             self._period = session.period
-            self._period_since = now
-        self._deadline = self._period_since + (session.timeout_s or _OUR_TURN_S)
-        if session.waiting is smtp.Waiting.DATA:
+            self._period_since = self._progress_since = now
+            return
+        deadline = self._period_since + session.timeout_s
+        if waiting is smtp.Waiting.DATA and self._staged is not None:
             # Time for the whole content, and more of it for as long as it comes at an honest rate.
-            earned = self._staged.size / SLOWEST_BYTES_S if self._staged is not None else 0.0
-            self._deadline = min(self._deadline + earned, now + self._intake.read_s)
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._transport is None:
-            return
-        if self._transport.is_closing():
-            self._transport.abort()  # it half closed and does not read what is still to be said
-            return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-            return
-        if self._session.waiting is smtp.Waiting.DECISION:
-            self._watch()  # we are the slow ones: the client's clock does not run
-            return
-        self._drop_content()
-        self._session.timeout()
-        self._flush()
+            size = self._staged.size
+            if size != self._progress:
+                self._progress = size
+                self._progress_since = now
+            deadline = min(deadline + size / SLOWEST_BYTES_S, self._progress_since + self._intake.read_s)
+        if now >= deadline:
+            self._drop_content()
+            session.timeout()
+            self._flush()
 
 
 _HANDLERS: dict[type, Callable[[Reception, Any], None]] = {
