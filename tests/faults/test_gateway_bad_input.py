@@ -143,29 +143,33 @@ def test_endless_command_line_is_answered_once_and_ends_by_time(gateway: Gateway
         assert client.reply() == b""
 
 
+STAGES = [
+    b"EHLO x.example.net",
+    b"MAIL FROM:<a@example.net>",
+    b"RCPT TO:<u@example.org>",
+    b"DATA",
+]
+
+
 @pytest.mark.feature("F-SMTP-12")
-@pytest.mark.parametrize(
-    "stage",
-    [
-        [],
-        [b"EHLO x.example.net"],
-        [b"EHLO x.example.net", b"MAIL FROM:<a@example.net>"],
-        [b"EHLO x.example.net", b"MAIL FROM:<a@example.net>", b"RCPT TO:<u@example.org>"],
-        [b"EHLO x.example.net", b"MAIL FROM:<a@example.net>", b"RCPT TO:<u@example.org>", b"DATA"],
-    ],
-    ids=["connect", "ehlo", "mail", "rcpt", "data"],
-)
-@pytest.mark.parametrize("half", [b"", b"MAIL FR"], ids=["silence", "half a line"])
-def test_silence_and_half_commands_end_with_421_in_time(gateway: Gateway, stage: list[bytes], half: bytes) -> None:
-    with RawClient(gateway, timeout=10) as client:
-        assert client.reply().startswith(b"220")
-        for line in stage:
-            assert client.ask(line)[:1] in b"23"
-        client.sock.sendall(half)
+def test_silence_and_half_commands_end_with_421_in_time_at_every_stage(gateway: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
         began = time.monotonic()
-        assert client.reply().startswith(b"421 ")
-        assert 1.5 < time.monotonic() - began < 8  # 2 s are configured: the socket's own limit is far above
-        assert client.reply() == b""
+        waiting = []
+        for half in (b"", b"MAIL FR"):
+            for stage in range(len(STAGES) + 1):
+                client = stack.enter_context(RawClient(gateway, timeout=10))
+                assert client.reply().startswith(b"220")
+                for line in STAGES[:stage]:
+                    assert client.ask(line)[:1] in b"23"
+                client.sock.sendall(half)
+                waiting.append((client, time.monotonic()))
+        for client, since in waiting:
+            assert client.reply().startswith(b"421 ")
+            # 2 s are configured; the upper bound only tells them from the next larger time of the shipped settings.
+            assert time.monotonic() - since > 1.5
+            assert client.reply() == b""
+        assert time.monotonic() - began < 30
 
 
 def test_reset_and_close_in_the_middle_of_content_leave_nothing(gateway: Gateway, sink: Sink) -> None:
