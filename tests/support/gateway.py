@@ -67,7 +67,11 @@ class Gateway:
         self.config.write_text(text + settings)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill_all()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
