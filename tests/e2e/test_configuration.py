@@ -1,5 +1,7 @@
 """The configuration in force: which file, what it includes, and what happens when it changes under a running gateway."""
 
+import itertools
+import os
 import re
 import signal
 import smtplib
@@ -172,6 +174,26 @@ def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
             assert refused.returncode != 0
             assert f"cannot listen on 127.0.0.1:{occupant.port}" in refused.stderr
             assert _greeting(new) == "220"
+
+
+def test_reloads_in_quick_succession_end_in_the_last_one(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
+        os.kill(gateway.relay_pids()[1], signal.SIGKILL)  # one of them hears of it while it is starting
+        sizes = [f"{number} MiB" for number in range(2, 14)]
+        for old, new in itertools.pairwise(["50 MiB", *sizes]):
+            edit(gateway, f'maximal_incoming_message_size = "{old}"', f'maximal_incoming_message_size = "{new}"')
+            gateway.ask("reload")
+        wait_for(lambda: _serving(gateway, 3), "all relays to be there")
+
+        def size() -> str:
+            with gateway.client() as client:
+                return client.esmtp_features["size"]
+
+        wait_for(lambda: {size() for _ in range(12)} == {str(13 * 1024 * 1024)}, "the last limit to be active")
+        gateway.send(plain("after"))
+        wait_for(lambda: sink.mails, "mail")
+        assert sum(row["restarts"] for row in gateway.status()["relays"]) == 1
+        assert not gateway.lines("not taken")
 
 
 @pytest.mark.parametrize("name", ["state_path", "queue_path"])

@@ -35,6 +35,8 @@ from gatepost.relay.process import filter_settings
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
 ANSWER_TIMEOUT_S = 10.0
+KEPT_SNAPSHOTS = 32
+"""Configurations kept for relays that have been told of them and are not there yet: reloads may come in quick rows."""
 _RELAY_STATUS = ("filters", "filter_pids", "filter_walls_missing", "in_work", "adopted_shards")
 
 
@@ -190,8 +192,7 @@ class Master:
         self._generation += 1
         path = self._paths.snapshot(self._generation)
         path.write_bytes(msgspec.msgpack.encode(config))
-        if self._generation > 1:
-            self._paths.snapshot(self._generation - 1).unlink(missing_ok=True)
+        self._paths.snapshot(self._generation - KEPT_SNAPSHOTS).unlink(missing_ok=True)
         self._config = config
 
     def _resize(self, config: Config) -> None:
