@@ -11,11 +11,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 
-from result_pages import write_section
+from result_pages import made_at, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = Path(os.environ.get("GATEPOST_BENCH", ROOT.parent / "shared" / "bench"))
@@ -90,13 +89,9 @@ def _table(raw: Path, arguments: argparse.Namespace) -> str:
         values = [row[name] for row in runs[load, peer] if row[name] is not None]
         return statistics.median(values) if values else float("nan")
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     lines = [
         f"`make bench ARGS='--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, "
-        f"{time.strftime('%Y-%m-%d')}, "
-        f"commit {commit}, {os.cpu_count()} cores; medians, mix of 70 % 2 KB, 25 % 28 KB, 5 % 300 KB.",
+        f"{made_at()}, {os.cpu_count()} cores; medians, mix of 70 % 2 KB, 25 % 28 KB, 5 % 300 KB.",
         "",
         "| load | system | msg/s | msg per CPU-s | CPU ms/msg | data→250 p50/p99 ms | accept→delivery p50/p99 ms "
         "| peak RSS MB | lost/dup/refused | neighbours' CPU s |",

@@ -16,7 +16,6 @@ import random
 import re
 import signal
 import smtplib
-import subprocess
 import sys
 import tempfile
 import threading
@@ -33,7 +32,7 @@ from tests.support.mails import EICAR, plain, with_attachment  # noqa: E402
 from tests.support.sink import Sink  # noqa: E402
 from tests.support.waiting import wait_for  # noqa: E402
 
-from result_pages import write_section  # noqa: E402
+from result_pages import made_at, write_section  # noqa: E402
 
 VICTIMS = ("relay", "filter", "master", "all")
 SENDERS = 6
@@ -253,13 +252,10 @@ def main() -> int:
 
 
 def _write_result(totals: dict[str, int]) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     kills = ", ".join(f"{v} {totals.get(f'killed_{v}', 0)}" for v in VICTIMS)
     write_section(
         "kill",
-        f"`make prove NAME=kill`, {time.strftime('%Y-%m-%d')}, commit {commit}: {totals['rounds']} rounds of SIGKILL "
+        f"`make prove NAME=kill`, {made_at()}: {totals['rounds']} rounds of SIGKILL "
         f"({kills}) under load, with 1 and with 3 relays. {totals['accepted']} mails got 250, 0 were lost, "
         f"{totals['duplicates']} arrived twice, each within {WINDOW_S:.0f} s before a kill that took its settlement.",
     )

@@ -1,6 +1,8 @@
 """Pages with results of proofs and measurements: one section each, replaced by its latest result."""
 
 import re
+import subprocess
+import time
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -10,6 +12,13 @@ TITLES = {
     "reliability.md": "# Reliability: proofs and their latest results",
     "performance.md": "# Performance: measurements and their latest results",
 }
+
+
+def made_at() -> str:
+    """Return date and commit of this moment, as the pages name them."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{time.strftime('%Y-%m-%d')}, commit {commit or 'unknown'}"
 
 
 def write_section(name: str, text: str, page: Path = RELIABILITY) -> None:
