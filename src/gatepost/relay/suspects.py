@@ -2,11 +2,13 @@
 
 Called by `relay.inspection` and `relay.delivery` before they take such a message up. A strike is written durably
 first; at `STRIKE_LIMIT` the message is held. One that leaves work with the relay alive is pardoned: it waits on for
-reasons of its own (its destination, the filters). On its last chance a message is the only suspect in work, so that
-only the one that kills its relay each time reaches the limit, however much other mail was in work with it.
+reasons of its own (its destination, the filters). From its second time on a message is taken up alone: to reach the
+limit it must have been in work with others once and alone twice, and so only the one that kills its relay does, however
+much other mail was in work with it.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,6 +18,9 @@ from gatepost.spool.interface import Spool, SpoolError, Stored
 
 STRIKE_LIMIT = 3
 """Unclean stops with the message in work after which it is held."""
+
+ALONE_S = 2.0
+"""How long a suspect is watched alone. What kills its relay does so at once; a slow peer must not hold up the rest."""
 
 Start = Callable[[Stored], None]
 
@@ -40,7 +45,7 @@ class Suspects:
         return message_id <= self._up_to and message_id not in self._cleared
 
     def knows(self, message_id: int) -> bool:
-        """Tell whether the message waits here for its last chance, or is in work as a suspect."""
+        """Tell whether the message waits here to be taken up alone, or is in work as a suspect."""
         return message_id in self._queued or message_id in self._in_work
 
     def done(self, message_id: int, *, remains: bool) -> None:
@@ -56,12 +61,12 @@ class Suspects:
             task.add_done_callback(self._pardons.discard)
 
     async def take(self, entries: Iterable[Stored], start: Start) -> None:
-        """Start what may be started now, hold what has had its chances, queue the rest for its last one."""
+        """Start what may be started now, hold what has had its chances, take the rest up one by one."""
         now: list[Stored] = []
         for entry in entries:
             if entry.strikes >= STRIKE_LIMIT:
                 await self.hold(entry.id, f"in work at {entry.strikes} unclean stops of its relay")
-            elif entry.strikes == STRIKE_LIMIT - 1:
+            elif entry.strikes:
                 self._queued[entry.id] = (entry, start)
             else:
                 now.append(entry)
@@ -92,18 +97,24 @@ class Suspects:
             self._in_work.add(entry.id)
             start(entry)
 
-    async def _one_by_one(self) -> None:
-        try:
-            while self._queued:
+    async def _wait_alone(self) -> None:
+        """Wait until no suspect is in work, or those that are have outlived their watch."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ALONE_S):
                 while self._in_work:
                     self._changed.clear()
                     await self._changed.wait()
+
+    async def _one_by_one(self) -> None:
+        try:
+            while self._queued:
+                await self._wait_alone()
                 message_id = min(self._queued)
                 entry, start = self._queued[message_id]
                 try:
                     await self._start([entry], start)
                 except SpoolError as error:
-                    self._report("E", f"cannot count the last chance of {format_queue_id(message_id)}: {error}")
+                    self._report("E", f"cannot count the next chance of {format_queue_id(message_id)}: {error}")
                     await asyncio.sleep(1.0)
                     continue
                 del self._queued[message_id]
