@@ -38,6 +38,10 @@ from gatepost.spool.shard import ShardLock
 GROUP_LIMIT = 256
 """Changes of one commit at most: bounds the wait of the first of them."""
 
+PATIENCE_S = 0.01
+"""How long the removal of finished mail waits for a commit to go along with: halves the commits, and a kill in that
+moment may repeat a delivery that its peer has confirmed, as it may at any moment between the two."""
+
 IDLE_COMMIT_S = 1.0
 """How long free records and confirmed positions wait for a commit to ride along with."""
 
@@ -105,6 +109,8 @@ class SqliteSpool:
         self._entered: list[Record] = []
         self._busy = False
         self._scheduled = False
+        self._urgent = False
+        self._patience: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._broken: str | None = None
@@ -157,8 +163,9 @@ class SqliteSpool:
                 self._idle = self._loop.create_future()
                 await self._idle
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
         if self._thread.is_alive():
             self._inbox.put(None)
             await self._loop.run_in_executor(None, self._thread.join)
@@ -206,8 +213,9 @@ class SqliteSpool:
         records: Sequence[Record],
         generated: Sequence[NewMessage] = (),
     ) -> asyncio.Future[None]:
-        """Note the outcome of an attempt."""
-        return self._submit(Settle(message_id, remaining, records, generated))
+        """Note the outcome of an attempt. Nobody waits for a message's removal: it goes along with another commit."""
+        patient = remaining is None and not generated
+        return self._submit(Settle(message_id, remaining, records, generated), patient=patient)
 
     def back_off(self, destination: Destination) -> asyncio.Future[None]:
         """Write a destination's back-off."""
@@ -329,12 +337,26 @@ class SqliteSpool:
 
     # The hand-over, on the loop
 
-    def _submit(self, change: Change) -> asyncio.Future[None]:
+    def _submit(self, change: Change, *, patient: bool = False) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
         self._changes.append((change, future))
+        if not patient:
+            self._urgent = True
         if not self._busy and not self._scheduled:
-            self._schedule()
+            self._schedule_next()
         return future
+
+    def _schedule_next(self) -> None:
+        """Have what has gathered written: at once when somebody waits for it, else in a moment."""
+        if self._urgent or self._queries:
+            self._schedule()
+        elif self._changes and self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self._changes:
+            self._schedule()
 
     def _ask(self, query: Query) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -367,6 +389,7 @@ class SqliteSpool:
             return
         group = _Group(self._changes[:GROUP_LIMIT], self._queries, self._entered, self._confirmed)
         del self._changes[:GROUP_LIMIT]
+        self._urgent = bool(self._changes)
         self._queries = []
         self._entered = []
         self._confirmed = {}
@@ -405,8 +428,7 @@ class SqliteSpool:
             for view in self._views.values():
                 if view.live:
                     self._deliver(view, outcome.first, outcome.records)
-        if self._changes or self._queries:
-            self._schedule()
+        self._schedule_next()
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         if self._broken is None:
