@@ -47,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._chunks: Iterator[bytes] | None = None
+        self._ahead: bytes | None = None
         self._writable = True
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -100,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         """Begin a transaction; the connection must be ready."""
         self.transactions += 1
         self._chunks = chunks
+        self._ahead = None
         self._session.start(transaction)
         self._flush()
         self._pump()
@@ -142,23 +144,28 @@ class ClientConnection(asyncio.Protocol):
                 self._end(event)
 
     def _send_chunks(self) -> None:
-        """Write content while the socket takes it; the rest follows in `resume_writing`."""
+        """Write content while the socket takes it; the rest follows in `resume_writing`.
+
+        One piece is kept ahead, so that the last one and the end of data go out in one write.
+        """
         chunks = self._chunks
         if chunks is None or self._session.waiting is not Phase.SENDING:
             return
+        session = self._session
         try:
             while self._writable:
-                chunk = next(chunks, None)
-                if chunk is None:
+                chunk = self._ahead if self._ahead is not None else next(chunks, b"")
+                self._ahead = next(chunks, None)
+                session.send_data(chunk)
+                if self._ahead is None:
                     self._chunks = None
-                    self._session.finish_data()
+                    session.finish_data()
                     break
-                self._session.send_data(chunk)
                 self._write()
         except OSError:
             # The peer must not take half a message for a whole one: the end of data is never sent.
-            self._chunks = None
-            self._session.timeout()
+            self._chunks = self._ahead = None
+            session.timeout()
             self._pump()
 
     def _write(self) -> None:

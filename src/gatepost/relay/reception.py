@@ -41,6 +41,7 @@ class Reception(asyncio.Protocol):
     __slots__ = (
         "_access",
         "_client",
+        "_deciding",
         "_envelope",
         "_head",
         "_intake",
@@ -79,6 +80,7 @@ class Reception(asyncio.Protocol):
         self._period_since = 0.0
         self._progress = 0
         self._progress_since = 0.0
+        self._deciding = False
         self._unread = 0
         self._paused = False
         self._writable = True
@@ -109,7 +111,7 @@ class Reception(asyncio.Protocol):
         if self._transport is None:
             return
         self._session.feed(data)
-        if self._session.waiting is smtp.Waiting.DECISION:
+        if self._deciding:
             self._unread += len(data)
         self._pump()
 
@@ -274,6 +276,7 @@ class Reception(asyncio.Protocol):
         self._staged = None
         self._head = b""
         future = self._intake.accept(NewMessage(stored, staged), record)
+        self._deciding = True
         future.add_done_callback(lambda done: self._accepted(done, stored, staged, content))
 
     def _find_id(self) -> str:
@@ -295,6 +298,7 @@ class Reception(asyncio.Protocol):
         else:
             self._session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
             self._intake.take_on(stored, content)
+        self._deciding = False
         self._unread = 0
         self._pump()
 
