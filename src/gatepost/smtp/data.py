@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
+from gatepost.smtp.lines import CRLF, has_bare_line_ends, has_dot_line, normalise_line_ends
 from gatepost.smtp.server_events import Cause
 
 LINE_LIMIT: Final = 1000
@@ -50,8 +50,10 @@ class DataReader:
     def __init__(self, policy: LineFeedPolicy, limits: DataLimits) -> None:
         self._fix = policy is LineFeedPolicy.FIX
         self._limits = limits
-        self._carry = b"\r\n"  # DATA begins at the start of a line: a dot there is a dot line
-        self._started = False
+        self._carry: bytes | None = None
+        """End of the last piece that may begin the end of the content; None before the first piece."""
+        self._imagined = 0
+        """Bytes before the content that were put there and are to be taken off."""
         self._in_header = True
         self._header_tail = b"\r\n"
         self._line = 0
@@ -66,31 +68,36 @@ class DataReader:
 
     def read(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Take what came. Return (content to keep, what follows the end or None when the end has not come)."""
-        data = self._carry + data
-        # rfind is the fastest search for this; most pieces hold no dot line, or only the end at their end.
-        last = data.rfind(b"\r\n.")
-        end = -1
-        dots = False
-        if last >= 0:
-            end = last if data.startswith(_END, last) else -1
-            dots = data.rfind(b"\r\n.", 0, last + 2) >= 0 or end < 0
-            if dots:
-                end = data.find(_END)
+        # Every copy of a piece is felt in the price of a large mail: the usual piece, which has no dot lines and holds
+        # the end at its end or not at all, is copied once or never.
+        if self._carry is None:
+            if data.startswith(b"."):
+                data = CRLF + data  # DATA begins at the start of a line: a dot there is a dot line
+                self._imagined = len(CRLF)
+        elif self._carry:
+            data = self._carry + data
+        self._carry = b""
+        end = len(data) - len(_END) if data.endswith(_END) else -1
+        dots = has_dot_line(data, end + 2 if end >= 0 else len(data))
+        if dots:
+            end = data.find(_END)
         rest: bytes | None = None
         if end >= 0:
             raw = data[: end + 2]
             rest = data[end + 5 :]
+        elif data.endswith(_PARTIAL_ENDS):
+            held = next(len(tail) for tail in _PARTIAL_ENDS if data.endswith(tail))
+            raw = data[:-held]
+            self._carry = data[-held:]
         else:
-            held = next((len(tail) for tail in _PARTIAL_ENDS if data.endswith(tail)), 0)
-            raw = data[: len(data) - held] if held else data
-            self._carry = data[len(data) - held :]
+            raw = data
         if self.fault is not None:
             self.swallowed += len(raw)
             return b"", rest
         content = raw.replace(b"\r\n.", b"\r\n") if dots else raw
-        if not self._started and raw:
-            self._started = True
-            content = content[2:]
+        if self._imagined and raw:
+            content = content[self._imagined :]
+            self._imagined = 0
         return self._judged(content) if content else b"", rest
 
     def _judged(self, content: bytes) -> bytes:
@@ -120,7 +127,9 @@ class DataReader:
     def _count_fields(self, content: bytes) -> tuple[int, ...]:
         """Return where in `content` the names of Received fields end, up to the end of the header."""
         tail = self._header_tail
-        window = tail + content
+        end = content.find(b"\r\n\r\n")
+        # One more end of a header may span the two pieces; what lies behind either is not looked at.
+        window = tail + (content[: end + 4] if end >= 0 else content)
         end = window.find(b"\r\n\r\n")
         if end >= 0:
             self._in_header = False
@@ -134,12 +143,12 @@ class DataReader:
         length = len(content)
         position = 0
         reach = LINE_LIMIT - self._line
+        find_last = content.rfind
         while position + reach <= length:
-            found = content.rfind(b"\n", position, position + reach)
-            if found < 0:
+            position = find_last(b"\n", position, position + reach) + 1
+            if not position:
                 self.long_line = True
                 return
-            position = found + 1
             reach = LINE_LIMIT
         last = content.rfind(b"\n", position)
         self._line = length - last - 1 if last >= 0 else length - position + LINE_LIMIT - reach
