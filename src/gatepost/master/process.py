@@ -367,9 +367,20 @@ class Master:
         after, limit = int(arguments.get("after", 0)), int(arguments.get("limit", 100))
         rows: list[dict[str, Any]] = []
         for relay in self._relays:
-            rows += await self._ask(relay, "queue", after=after, limit=limit)
+            rows += await self._queue_of(relay, after, limit)
         rows.sort(key=lambda row: int(row["id"]))
         return rows[:limit]
+
+    async def _queue_of(self, relay: _Relay, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return up to `limit` messages of one relay: an answer holds as many as fit a message of the channel."""
+        rows: list[dict[str, Any]] = []
+        while len(rows) < limit:
+            page = await self._ask(relay, "queue", after=after, limit=limit - len(rows))
+            if not page:
+                break
+            rows += page
+            after = int(page[-1]["id"])
+        return rows
 
     def _switch(self, module: str, *, on: bool) -> str:
         if module not in self._switches:

@@ -11,25 +11,33 @@ Promises: an outcome is durable before the message leaves work; a final failure 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
-
-import msgspec
+from collections.abc import Callable, Sequence
 
 from gatepost.config.schema import Config
 from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id
-from gatepost.model.record import Deferred, Delivered, Record
+from gatepost.model.record import Deferred, Delivered, Generated, Record
 from gatepost.model.reply import Reply
 from gatepost.notices.outcome import ReportKind
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.destinations import Destinations
 from gatepost.relay.hops import HopConnections, HopLimits, Job
 from gatepost.relay.reports import Reports
-from gatepost.relay.retry import Attempt, describe, expired, expiry_reply, plan_aftermath, retry_rules
+from gatepost.relay.retry import (
+    Aftermath,
+    Attempt,
+    describe,
+    expired,
+    expiry_reply,
+    keep_failed,
+    plan_aftermath,
+    retry_rules,
+)
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
 from gatepost.relay.settlement import Settlement
 from gatepost.relay.suspects import Suspects
-from gatepost.relay.work import Work, read_content
+from gatepost.relay.tasks import Tasks
+from gatepost.relay.work import READ_PAUSE_S, Work, read_content
 from gatepost.smtp.client import ClientSettings
 from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Stored
 
@@ -37,6 +45,8 @@ WORK_LIMIT = 1000
 """Messages in delivery at once; beyond it fresh mail is parked in the spool."""
 MEMORY_LIMIT = 32 * 1024 * 1024
 """Bytes of content held for delivery."""
+READ_BACK_LIMIT = 500
+"""Messages in delivery beyond which none are read back: the other half of the limit is for fresh mail."""
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
 _STOP_POLL_S = 0.02
@@ -55,7 +65,7 @@ class Delivery:
         report: Callable[[str, str], None],
         trouble: Callable[[BaseException], None],
     ) -> None:
-        """`report(level, text)` logs; `trouble` is told of failures of the spool."""
+        """`report(level, text)` logs; `trouble` is told of failures of the spool and of faults of ours."""
         self._spool = spool
         self._table = table
         self._reports = reports
@@ -64,7 +74,7 @@ class Delivery:
         self._work: dict[int, Work] = {}
         self._bytes = 0
         self._hops: dict[NextHop, HopConnections] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(trouble)
         self.wake = asyncio.Event()
         """Set when something may have become due."""
         self.destinations = Destinations(spool, trouble=trouble, changed=self.wake.set)
@@ -102,6 +112,10 @@ class Delivery:
     def in_work(self) -> int:
         """Return how many messages are in work."""
         return len(self._work)
+
+    def room(self) -> int:
+        """Return how many messages may be read back from the spool now."""
+        return max(0, READ_BACK_LIMIT - len(self._work)) if self._bytes <= MEMORY_LIMIT else 0
 
     def ids_in_work(self) -> frozenset[int]:
         """Return the ids of all messages in work."""
@@ -142,7 +156,7 @@ class Delivery:
             self._begin(work, jobs)
         else:
             # More than one attempt will be needed: the disposition is durable before the first byte goes out.
-            self._spawn(self._store_then_begin(work, jobs))
+            self._tasks.spawn(self._store_then_begin(work, jobs))
 
     def _enter(self, work: Work) -> None:
         self._work[work.stored.id] = work
@@ -164,7 +178,7 @@ class Delivery:
         for job in jobs:
             hop = self._hops.get(job.hop)
             if hop is None:
-                hop = self._hops[job.hop] = HopConnections(job.hop, self._limits, self._table, self)
+                hop = self._hops[job.hop] = HopConnections(job.hop, self._limits, self._table, self, self._tasks)
             hop.add(job)
 
     async def _store_then_begin(self, work: Work, jobs: Sequence[Job]) -> None:
@@ -178,7 +192,7 @@ class Delivery:
         if work.durable and not work.records:
             self._leave(work)
             return
-        self._spawn(self._park_durably(work))
+        self._tasks.spawn(self._park_durably(work))
 
     async def _park_durably(self, work: Work) -> None:
         await self._settlement.store(work, work.stored, work.records)
@@ -192,13 +206,23 @@ class Delivery:
             if work.stored.content.in_file:
                 work.path = self._spool.content_file(work.stored.content)
             else:
-                work.content = await read_content(self._spool, work.stored.content)
-                self._bytes += len(work.content)
+                content = await read_content(self._spool, work.stored.content)
+                # Another job may have brought it meanwhile, or the message may have left work.
+                if work.content is None and self._work.get(work.stored.id) is work:
+                    work.content = content
+                    self._bytes += len(content)
         except SpoolError as error:
-            await self._suspects.hold(work.stored.id, f"content cannot be read: {error}")
-            self._leave(work)
+            await self._set_aside(work, f"content cannot be read: {error}")
             return False
         return True
+
+    async def _set_aside(self, work: Work, reason: str) -> None:
+        try:
+            await self._suspects.hold(work.stored.id, reason)
+        except SpoolError as error:
+            self._report("E", f"{format_queue_id(work.stored.id)}: not held, trying again: {error}")
+            await asyncio.sleep(READ_PAUSE_S)
+        self._leave(work)
 
     def finished(self, job: Job, replies: Sequence[Reply], server: str, *, peer_reports: bool) -> None:
         """A peer answered for every recipient of the job."""
@@ -223,6 +247,24 @@ class Delivery:
             for pending, answer in zip(job.pendings, replies, strict=True)
         ]
         after = plan_aftermath(attempts, stored.received_at, now, self._rules)
+        failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
+        relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
+        if failed or relayed:
+            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, label, mta, now))
+        else:
+            self._note(job, after, label, now)
+
+    def _note(
+        self,
+        job: Job,
+        after: Aftermath,
+        label: str,
+        now: float,
+        reports: Sequence[tuple[NewMessage, Generated]] = (),
+    ) -> None:
+        """Add what an attempt left to the message's outcome, all in one step: it must be settled together."""
+        work = job.work
+        stored = work.stored
         outcome = self._settlement.outcome(work)
         self._record(outcome.records, work, after.sent, label, now, sent=True)
         self._record(outcome.records, work, after.failed, label, now, sent=False)
@@ -230,13 +272,11 @@ class Delivery:
             outcome.records.append(
                 Deferred(stored.id, now, attempt.recipient.address, label, pending.reply, pending.due)
             )
+        for report, record in reports:
+            outcome.generated.append(report)
+            outcome.records.append(record)
         work.change(job.pendings, after.pending)
-        failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
-        relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
-        if failed or relayed:
-            self._spawn(self._finish_with_reports(work, failed, relayed, mta, now))
-        else:
-            self._settlement.job_done(work)
+        self._settlement.job_done(work)
 
     def unreached(self, hop: NextHop, jobs: Sequence[Job], cause: Reply) -> None:
         """No session with the next hop could be had: its destinations rest, the messages wait."""
@@ -285,27 +325,28 @@ class Delivery:
                 )
             )
 
-    async def _finish_with_reports(
-        self, work: Work, failed: Sequence[Attempt], relayed: Sequence[Attempt], server: str, now: float
+    async def _note_with_reports(
+        self,
+        job: Job,
+        after: Aftermath,
+        failed: Sequence[Attempt],
+        relayed: Sequence[Attempt],
+        label: str,
+        mta: str,
+        now: float,
     ) -> None:
-        outcome = self._settlement.outcome(work)
+        reports = []
         for kind, attempts in ((ReportKind.FAILED, failed), (ReportKind.RELAYED, relayed)):
             if not attempts:
                 continue
             try:
-                report, record = await self._reports.make(kind, work, attempts, server, now)
+                reports.append(await self._reports.make(kind, job.work, attempts, mta, now))
             except (SpoolError, OSError) as error:
-                # Without its report the failure must not become final: the message stays as it was.
-                self._report("E", f"{format_queue_id(work.stored.id)}: report not made, trying again: {error}")
-                self._keep(work, attempts, now)
-                continue
-            outcome.generated.append(report)
-            outcome.records.append(record)
-        self._settlement.job_done(work)
-
-    def _keep(self, work: Work, attempts: Sequence[Attempt], now: float) -> None:
-        waiting = [msgspec.structs.replace(a.pending, due=now + self._rules.minimal_backoff_s) for a in attempts]
-        work.change((), waiting)
+                self._report("E", f"{format_queue_id(job.work.stored.id)}: {kind.value} report not made: {error}")
+                if kind is ReportKind.FAILED:
+                    # Without its report the failure must not become final. What was relayed stays so without one.
+                    after = keep_failed(after, attempts, now, self._rules)
+        self._note(job, after, label, now, reports)
 
     def _submit_reports(self, generated: Sequence[NewMessage]) -> None:
         for new in generated:
@@ -327,9 +368,9 @@ class Delivery:
         for hop in [hop for hop, connections in self._hops.items() if connections.unused]:
             del self._hops[hop]
 
-    def give_up(self, entry: Stored) -> None:
+    def give_up(self, entry: Stored, *, suspect: bool = False) -> None:
         """End a message that has waited too long: a final failure for all its pending recipients."""
-        work = Work(entry, None, durable=True)
+        work = Work(entry, None, durable=True, suspect=suspect)
         self._enter(work)
         work.jobs = 1
         domain = domain_of(entry.envelope.recipients[entry.pending[0].recipient].address)
@@ -355,11 +396,6 @@ class Delivery:
             await asyncio.sleep(_STOP_POLL_S)
         for hop in self._hops.values():
             hop.abort()
-
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _mta_name(hop: NextHop) -> str:

@@ -4,10 +4,10 @@ Used by `relay.delivery` and `relay.schedule`. The back-off is state of the dest
 the messages waiting for it are not touched.
 """
 
-import asyncio
 from collections.abc import Callable
 
 from gatepost.relay.retry import RetryRules, plan_backoff
+from gatepost.relay.tasks import Tasks
 from gatepost.spool.interface import Destination, Spool, SpoolError
 
 
@@ -20,7 +20,7 @@ class Destinations:
         self._trouble = trouble
         self._changed = changed
         self._resting: dict[str, Destination] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(trouble)
 
     def configure(self, rules: RetryRules) -> None:
         """Take (new) bounds of the back-off into use."""
@@ -57,9 +57,7 @@ class Destinations:
             self._write(Destination(domain, 0, 0.0))
 
     def _write(self, destination: Destination) -> None:
-        task = asyncio.create_task(self._store(destination))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(self._store(destination))
 
     async def _store(self, destination: Destination) -> None:
         try:

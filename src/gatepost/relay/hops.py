@@ -5,7 +5,7 @@ Called by `relay.delivery`; reports outcomes back to it. Knows nothing of queues
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from gatepost.model.reply import Reply, reply
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.connection import ClientConnection
 from gatepost.relay.routing import NextHop
+from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work, content_chunks, edited_size
 from gatepost.smtp.client import ClientSettings, Closed, Outcome, RecipientOutcome, Transaction
 from gatepost.spool.interface import Pending
@@ -68,7 +69,9 @@ class HopLimits(msgspec.Struct, frozen=True):
 class HopConnections:
     """The connections of this relay to one next hop."""
 
-    def __init__(self, hop: NextHop, limits: HopLimits, table: SessionTable, despatcher: Despatcher) -> None:
+    def __init__(
+        self, hop: NextHop, limits: HopLimits, table: SessionTable, despatcher: Despatcher, tasks: Tasks
+    ) -> None:
         self.hop = hop
         self.limits = limits
         self._table = table
@@ -80,7 +83,7 @@ class HopConnections:
         self._connecting = 0
         self._again: asyncio.TimerHandle | None = None
         self._full_until = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks
 
     @property
     def unused(self) -> bool:
@@ -180,7 +183,7 @@ class HopConnections:
             connection = ClientConnection(self.limits.client, self.limits.write_timeout_s, self)
             self._open.add(connection)
             self._connecting += 1
-            self._spawn(self._connect(connection))
+            self._tasks.spawn(self._connect(connection))
 
     def _look_again(self, pause_s: float) -> None:
         if self._again is None:
@@ -194,11 +197,11 @@ class HopConnections:
         try:
             async with asyncio.timeout(min(self.limits.client.initial_s, CONNECT_LIMIT_S)):
                 await asyncio.get_running_loop().create_connection(lambda: connection, self.hop.host, self.hop.port)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name in DNS
+            connection.abort()
             self._connecting -= 1
             self._forget(connection)
-            what = "connection timed out" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-            self._failed(reply(451, "4.4.1", f"connect to {self.hop.label}: {what}"))
+            self._failed(reply(451, "4.4.1", f"connect to {self.hop.label}: {_describe(error)}"))
 
     def _failed(self, cause: Reply) -> None:
         """A session could not be had. While others are open or on their way, the jobs wait for those."""
@@ -224,7 +227,7 @@ class HopConnections:
         self._busy[connection] = job
         work = job.work
         if work.content is None and work.path is None:
-            self._spawn(self._load_and_start(connection, job))
+            self._tasks.spawn(self._load_and_start(connection, job))
             return
         self._begin(connection, job)
 
@@ -274,10 +277,11 @@ class HopConnections:
             self._open.discard(connection)
             self._table.leave(self.hop.label, incoming=False)
 
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "connection timed out"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _left_meanwhile(connection: ClientConnection, outcome: Outcome) -> bool:

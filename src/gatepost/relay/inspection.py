@@ -10,7 +10,7 @@ unsettled at an unclean stop goes through `relay.suspects`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
@@ -20,6 +20,7 @@ from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.disposal import Disposal, Partition
 from gatepost.relay.suspects import Suspects
+from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.relay.work import Work, read_content
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
 
@@ -42,8 +43,9 @@ class Inspection:
         disposal: Disposal,
         suspects: Suspects,
         report: Callable[[str, str], None],
+        trouble: Callable[[BaseException], None],
     ) -> None:
-        """`report(level, text)` writes to the log."""
+        """`report(level, text)` writes to the log; `trouble` is told of faults of ours."""
         self._spool = spool
         self._pool = pool
         self._disposal = disposal
@@ -53,7 +55,7 @@ class Inspection:
         self._bytes = 0
         self._left = 0
         self._left_bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(trouble)
         self._backlog = True
         self._unread: int | None = 0
         self._freed = asyncio.Event()
@@ -81,7 +83,6 @@ class Inspection:
     def submit(self, work: Work) -> None:
         """Take an accepted message, or leave it in the spool when there is too much in hand."""
         if self._backlog or not self.running or not self._room():
-            self._backlog = True
             self._leave(work.stored)
             self._read_again(work.stored.id - 1)
             return
@@ -90,7 +91,6 @@ class Inspection:
     def switch(self, *, on: bool) -> None:
         """Start or stop taking up mail."""
         self.running = on
-        self._backlog = True
         self._read_again(0)
 
     async def stop(self, grace_s: float) -> None:
@@ -120,7 +120,11 @@ class Inspection:
                 self._read_again(0)
 
     def _read_again(self, after: int) -> None:
-        """Have the spool read behind this id: a message waits there that is, or may be, in nobody's hand."""
+        """Have the spool read behind this id: a message waits there that is, or may be, in nobody's hand.
+
+        Until it has been read fresh mail goes the same way, or a message could be taken up on both.
+        """
+        self._backlog = True
         self._unread = after if self._unread is None else min(after, self._unread)
         self._wake.set()
 
@@ -165,7 +169,7 @@ class Inspection:
 
     def _start_suspect(self, entry: Stored) -> None:
         self._active[entry.id] = 0
-        self._spawn(self._take_stored(entry, suspect=True))
+        self._tasks.spawn(self._take_stored(entry, suspect=True))
 
     async def _take_stored(self, entry: Stored, *, suspect: bool) -> None:
         while not self._room():
@@ -205,7 +209,7 @@ class Inspection:
         if options is None:
             self._dispose(work, partition, None)
             return
-        self._spawn(self._inspect(work, partition, options))
+        self._tasks.spawn(self._inspect(work, partition, options))
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
         stored = work.stored
@@ -216,8 +220,14 @@ class Inspection:
         except FilterFailed as error:
             self._report("E", f"{queue_id}: inspection failed twice: {error}")
             analysis = error_analysis(str(error))
+        except FileNotFoundError:
+            await self._set_aside_durably(work, "its content file is missing")
+            return
         except (FilterUnavailable, OSError) as error:
             self._later(work, f"not inspected, trying again: {error}")
+            return
+        except Exception as error:  # noqa: BLE001 - as in `_take`
+            self._set_aside(work, error)
             return
         try:
             self._dispose(work, partition, analysis)
@@ -242,7 +252,7 @@ class Inspection:
 
     def _set_aside(self, work: Work, error: BaseException) -> None:
         """Hold a message whose treatment met a fault of ours: trying again would only meet it again."""
-        self._spawn(self._set_aside_durably(work, f"internal error: {type(error).__name__}: {error}"))
+        self._tasks.spawn(self._set_aside_durably(work, f"internal error: {describe_fault(error)}"))
 
     async def _set_aside_durably(self, work: Work, reason: str) -> None:
         await self._hold(work.stored.id, reason)
@@ -265,7 +275,6 @@ class Inspection:
             self._look_again(message_id)
 
     def _look_again(self, message_id: int) -> None:
-        self._backlog = True
         asyncio.get_running_loop().call_later(_RETRY_S, self._read_again, message_id - 1)
 
     def _done(self, work: Work, *, remains: bool = False) -> None:
@@ -273,8 +282,3 @@ class Inspection:
         self._freed.set()
         if work.suspect and not self._disposal.is_in_work(work.stored.id):
             self._suspects.done(work.stored.id, remains=remains)
-
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -25,7 +25,8 @@ from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
 from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
-from gatepost.spool.interface import SpoolBroken
+from gatepost.relay.tasks import describe_fault
+from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.writer import SqliteSpool
 
 SAVE_COUNTERS_S = 5.0
@@ -64,7 +65,9 @@ class Pipeline:
             spool=spool, table=table, reports=self._reports, suspects=suspects, report=log.say, trouble=self.trouble
         )
         self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, clock_ms=clock_ms)
-        self.inspection = Inspection(spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say)
+        self.inspection = Inspection(
+            spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say, trouble=self.trouble
+        )
         self._schedule = Schedule(spool, self.delivery, suspects, report=log.say, trouble=self.trouble)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -81,6 +84,10 @@ class Pipeline:
         self.inspection.configure(GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline))
         self.delivery.configure(config)
         self._schedule.configure(retry_rules(config))
+
+    def switch(self, module: str, *, on: bool) -> None:
+        """Switch a module on or off: `send`, `scan`."""
+        (self.delivery if module == "send" else self.inspection).switch(on=on)
 
     async def start(self) -> None:
         """Replay unconfirmed records to the views, then begin to work."""
@@ -112,11 +119,15 @@ class Pipeline:
         return not (counts["waiting"] or counts["ready"] or counts["held"] or self.delivery.in_work())
 
     def trouble(self, error: BaseException) -> None:
-        """Take note of a failure of the spool."""
+        """Take note of a failure of the spool. Anything else is a fault of ours, and the relay starts again: whose
+        mail is to blame for it comes out then (`relay.suspects`).
+        """
         if isinstance(error, SpoolBroken):
             self._broken(str(error))
-        else:
+        elif isinstance(error, SpoolError):
             self._log.say("E", f"spool: {error}")
+        else:
+            self._broken(f"internal error: {describe_fault(error)}")
 
     async def _save_counters(self) -> None:
         while True:
@@ -125,5 +136,5 @@ class Pipeline:
 
     def _stage_ended(self, task: "asyncio.Task[None]") -> None:
         """A stage never ends by itself: if it does, that is a fault of ours, and the relay starts again."""
-        if not task.cancelled() and task.exception() is not None:
-            self._broken(f"a stage failed: {task.exception()!r}")
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken(f"a stage failed: {describe_fault(error)}")

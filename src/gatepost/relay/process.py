@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
+from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.spool.interface import Corrupt, Destination, Pending, SpoolError, State
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
 from gatepost.spool.writer import SqliteSpool
@@ -47,8 +48,10 @@ GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
 """Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
-LISTING_LIMIT = 500
-"""Messages in one answer: fits a channel message."""
+LISTING_LIMIT = 16
+"""Messages in one answer ..."""
+LISTED_RECIPIENTS = 20
+"""... and recipients shown of each: with the longest of addresses that fits a channel message."""
 
 
 class Relay:
@@ -60,9 +63,13 @@ class Relay:
         self._stopped: asyncio.Future[None] = loop.create_future()
         self._pipeline: Pipeline | None = None
         self._adopted: dict[int, Pipeline] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._fault)
         self._config: Config
         self._log: Log
+        self._switched_off: set[str] = set()
+        self._drained: set[int] = set()
+        """Shards of former relays with nothing left in them."""
+        self._up = False
         self._stopping = False
         self._setting_up = asyncio.Lock()
         """Configurations are taken one after the other: a reload may come while the first is still being set up."""
@@ -77,15 +84,15 @@ class Relay:
     def _on_message(self, message: Message, descriptors: Sequence[int]) -> None:
         match message:
             case Setup():
-                self._spawn(self._set_up(message, list(descriptors)))
+                self._tasks.spawn(self._set_up(message, list(descriptors)))
             case Switch():
+                (self._switched_off.discard if message.on else self._switched_off.add)(message.module)
                 for pipeline in self._pipelines():
-                    stage = pipeline.delivery if message.module == "send" else pipeline.inspection
-                    stage.switch(on=message.on)
+                    pipeline.switch(message.module, on=message.on)
             case Ask():
-                self._spawn(self._answer(message))
+                self._tasks.spawn(self._answer(message))
             case Stop():
-                self._spawn(self._stop())
+                self._tasks.spawn(self._stop())
 
     def _on_orphaned(self) -> None:
         # The spool decides after a kill at any line; waiting would only keep the shard from a new relay.
@@ -94,6 +101,9 @@ class Relay:
     def _broken(self, why: str) -> None:
         self._log.say("F", f"relay restarts from disk: {why}")
         os._exit(EXIT_BROKEN)
+
+    def _fault(self, error: BaseException) -> None:
+        self._broken(f"internal error: {describe_fault(error)}")
 
     async def _set_up(self, setup: Setup, descriptors: list[int]) -> None:
         try:
@@ -136,20 +146,28 @@ class Relay:
         await self._pipeline.start()
         self._listeners = Listeners(self._intake)
         await self._open_listeners(setup, descriptors[1:])
-        self._spawn(self._intake.watch())
-        self._spawn(self._adopt())
+        self._tasks.spawn(self._intake.watch())
+        self._tasks.spawn(self._adopt())
+        self._up = True
         self._channel.send(Up())
 
     async def _reload(self, setup: Setup, descriptors: list[int]) -> None:
-        config = _read_snapshot(setup.config)
-        for pipeline in self._pipelines():
-            pipeline.configure(config)
+        os.close(descriptors[0])  # the table we have
+        try:
+            config = _read_snapshot(setup.config)
+            for pipeline in self._pipelines():
+                pipeline.configure(config)
+        except BaseException:
+            for descriptor in descriptors[1:]:
+                os.close(descriptor)
+            raise
         self._config = config
+        self._drained.clear()
         self._intake.configure(config, config.path.queue_path)
-        self._log.open(LogSettings.of(config))
-        os.close(descriptors[0])
-        self._table.alone = config.relay.relays == 1
+        if config.relay.relays > 1:
+            self._table.alone = False  # for good: a relay that is dismissed still counts its last sessions
         await self._open_listeners(setup, descriptors[1:])
+        self._log.open(LogSettings.of(config))
 
     async def _open_listeners(self, setup: Setup, descriptors: Sequence[int]) -> None:
         listeners = self._config.listeners
@@ -174,16 +192,28 @@ class Relay:
     async def _adopt(self) -> None:
         """Drain shards beyond the configured number of relays, each relay its share of them."""
         while not self._stopping:
-            relays = self._config.relay.relays
-            for number in list_shards(self._config.path.queue_path):
-                mine = number >= relays and number % relays == self._index % relays
-                if mine and number not in self._adopted and number != self._index:
-                    await self._adopt_shard(number)
-            for number, pipeline in list(self._adopted.items()):
-                if await pipeline.empty():
-                    del self._adopted[number]
-                    await pipeline.stop(0)
+            try:
+                async with self._setting_up:
+                    if not self._stopping:
+                        await self._look_for_shards()
+            except (SpoolError, OSError) as error:
+                self._log.say("E", f"relay {self._index}: a former relay's shard stays as it is for now: {error}")
             await asyncio.sleep(ADOPTION_LOOK_S)
+
+    async def _look_for_shards(self) -> None:
+        relays = self._config.relay.relays
+        for number in list_shards(self._config.path.queue_path):
+            mine = number >= relays and number % relays == self._index % relays
+            if mine and number not in self._adopted and number not in self._drained and number != self._index:
+                await self._adopt_shard(number)
+        for number, pipeline in list(self._adopted.items()):
+            if number < relays:  # its own relay is back, and waits for it
+                del self._adopted[number]
+                await pipeline.stop(DELIVERY_GRACE_S)
+            elif await pipeline.empty():
+                del self._adopted[number]
+                self._drained.add(number)
+                await pipeline.stop(0)
 
     async def _adopt_shard(self, number: int) -> None:
         directory = shard_directory(self._config.path.queue_path, number)
@@ -191,13 +221,21 @@ class Relay:
             spool = SqliteSpool.open(directory, self._loop, threshold=self._config.relay.memory_threshold)
             counts = await spool.counts()
             if not any(counts[state] for state in ("waiting", "ready", "held")):
+                self._drained.add(number)
                 await spool.close()
                 return
             self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
             pipeline = self._make_pipeline(spool)
             pipeline.configure(self._config)
+            for module in self._switched_off:
+                pipeline.switch(module, on=False)
             self._adopted[number] = pipeline
-            await pipeline.start()
+            try:
+                await pipeline.start()
+            except SpoolError:
+                del self._adopted[number]
+                await spool.close()
+                raise
 
     def _pipelines(self) -> list[Pipeline]:
         own = [self._pipeline] if self._pipeline is not None else []
@@ -206,10 +244,13 @@ class Relay:
     # --- questions
 
     async def _answer(self, ask: Ask) -> None:
+        if not self._up:
+            self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
+            return
         try:
             result = await (self._list(ask.arguments) if ask.what == "queue" else self._status())
             answer = Answer(ask.number, msgspec.Raw(msgspec.json.encode(result)))
-        except SpoolError as error:
+        except (SpoolError, ValueError) as error:
             answer = Answer(ask.number, msgspec.Raw(b"null"), str(error))
         self._channel.send(answer)
 
@@ -247,11 +288,12 @@ class Relay:
 
     async def _list(self, arguments: dict[str, str | int]) -> list[dict[str, Any]]:
         """Return a page of the queue: messages with an id above `after`, at most `limit`."""
-        after, limit = int(arguments.get("after", 0)), int(arguments.get("limit", 100))
+        after = int(arguments.get("after", 0))
+        limit = min(max(int(arguments.get("limit", 100)), 0), LISTING_LIMIT)
         rows: list[dict[str, Any]] = []
         for pipeline in self._pipelines():
             resting = {d.domain: d for d in await pipeline.spool.destinations(math.inf) if d.retry_at}
-            for entry in await pipeline.spool.listing(after, min(limit, LISTING_LIMIT)):
+            for entry in await pipeline.spool.listing(after, limit):
                 if isinstance(entry, Corrupt):
                     rows.append(
                         {
@@ -275,7 +317,7 @@ class Relay:
                         "received_at": entry.received_at,
                         "client": entry.envelope.client.ip,
                         "sender": entry.envelope.sender,
-                        "recipients": [r.address for r in shown[:20]],
+                        "recipients": [r.address for r in shown[:LISTED_RECIPIENTS]],
                         "recipient_count": len(shown),
                         "next_attempt": min((_next_attempt(p, resting) for p in waiting), default=None),
                         "reason": entry.reason or next((r.reason for r in rests), "") or _last_reply(waiting),
@@ -292,17 +334,13 @@ class Relay:
         self._stopping = True
         if self._pipeline is None:
             os._exit(0)
-        await self._listeners.stop(SESSION_GRACE_S)
-        for pipeline in self._pipelines():
-            await pipeline.stop(DELIVERY_GRACE_S)
-        await self._pool.close()
+        async with self._setting_up:
+            await self._listeners.stop(SESSION_GRACE_S)
+            for pipeline in self._pipelines():
+                await pipeline.stop(DELIVERY_GRACE_S)
+            await self._pool.close()
         self._channel.close()
         self._stopped.set_result(None)
-
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _next_attempt(pending: Pending, resting: Mapping[str, Destination]) -> float:

@@ -15,7 +15,7 @@ from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
 from gatepost.relay.retry import Attempt
 from gatepost.relay.work import Work, content_chunks
-from gatepost.spool.interface import NewMessage, Pending, Spool, State, Stored
+from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
 
 
 class Reports:
@@ -56,11 +56,15 @@ class Reports:
         """Build the report about `attempts` (not empty, `wanted`) and the record of its making."""
         stored = work.stored
         content = work.content
+        splices = stored.splices
         if content is None:
-            content = await self._spool.content(stored.content)
-        if stored.splices:
+            try:
+                content = await self._spool.content(stored.content)
+            except ContentCorrupt:
+                content, splices = b"", ()  # the sender must hear of it, though there is nothing left to return
+        if splices:
             # What goes back is what was sent on: never an attachment that was taken out.
-            content = b"".join(content_chunks(content, None, stored.content.size, b"", stored.splices))
+            content = b"".join(content_chunks(content, None, stored.content.size, b"", splices))
         original = Original(
             queue_id=format_queue_id(stored.id),
             envelope=stored.envelope,

@@ -86,6 +86,21 @@ def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, 
     return Aftermath(tuple(sent), tuple(failed), tuple(deferred), tuple(waiting))
 
 
+def keep_failed(after: Aftermath, attempts: Sequence[Attempt], now: float, rules: RetryRules) -> Aftermath:
+    """Return the aftermath with these of its failures waiting again, for the least pause."""
+    due = now + rules.minimal_backoff_s
+    kept = {attempt.pending.recipient for attempt in attempts}
+    return Aftermath(
+        after.sent,
+        tuple(attempt for attempt in after.failed if attempt.pending.recipient not in kept),
+        (*after.deferred, *attempts),
+        (
+            *after.pending,
+            *(msgspec.structs.replace(a.pending, due=due, reply=describe(a.reply)) for a in attempts),
+        ),
+    )
+
+
 REPLY_LIMIT = 500  # characters of a peer's reply that are kept: enough for any real one, too little to fill a disk
 
 

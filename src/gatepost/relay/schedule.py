@@ -13,12 +13,10 @@ from gatepost.relay.delivery import Delivery
 from gatepost.relay.retry import RetryRules, expired
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.work import Work
-from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
+from gatepost.spool.interface import Corrupt, Spool, SpoolError, State, Stored
 
 BATCH = 50
 """Messages of one destination read back at once."""
-ROOM = 500
-"""Messages in delivery beyond which nothing is read back: the other half of its limit is for fresh mail."""
 _RETRY_S = 1.0
 _IDLE_LOOK_S = 30.0
 _BUSY_LOOK_S = 0.5
@@ -81,9 +79,11 @@ class Schedule:
         if not delivery.running:
             return idle
         for destination in await self._spool.destinations(now):
-            room = min(BATCH, ROOM - delivery.in_work())
-            if room <= 0:
+            room = min(BATCH, delivery.room())
+            if not room:
                 return _BUSY_LOOK_S
+            if delivery.destinations.retry_at(destination.domain) > now:
+                continue  # its rest has not reached the disk yet
             if destination.failures:
                 delivery.destinations.recall(destination)
                 room = 1
@@ -117,14 +117,24 @@ class Schedule:
         """
         after = 0
         while True:
-            page = await self._spool.listing(after, BATCH)
+            page = await self._spool.listing(after, BATCH, State.READY)
             for entry in page:
                 after = entry.id
                 if isinstance(entry, Corrupt):
                     continue
                 if not expired(entry.received_at, now, self._rules):
                     return
-                if entry.pending and not entry.reason and not self._delivery.is_in_work(entry.id):
+                if self._delivery.is_in_work(entry.id) or self._suspects.knows(entry.id):
+                    continue
+                if not self._delivery.room():
+                    self._next_expiry_look = now + _SOONEST_EXPIRY_LOOK_S
+                    return
+                if self._suspects.is_suspect(entry.id):
+                    await self._suspects.take([entry], self._give_up_suspect)
+                else:
                     self._delivery.give_up(entry)
             if len(page) < BATCH:
                 return
+
+    def _give_up_suspect(self, entry: Stored) -> None:
+        self._delivery.give_up(entry, suspect=True)

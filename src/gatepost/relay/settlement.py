@@ -5,10 +5,11 @@ linear in its recipients and the window for duplicates after a crash stays about
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Record
+from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work
 from gatepost.spool.interface import NewMessage, Spool, SpoolError, Stored
 
@@ -20,13 +21,15 @@ _RETRY_S = 1.0
 class Outcome:
     """What was learnt of a message and is not settled yet."""
 
-    __slots__ = ("generated", "records", "settled_at", "timer")
+    __slots__ = ("generated", "records", "settled_at", "timer", "writing")
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
         self.generated: list[NewMessage] = []
         self.settled_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
+        self.writing = False
+        """A part of it is on its way to disk. What comes later waits, or a repeated write would undo it."""
 
 
 class Settlement:
@@ -50,7 +53,7 @@ class Settlement:
         self._report = report
         self._trouble = trouble
         self._outcomes: dict[int, Outcome] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(trouble)
 
     def outcome(self, work: Work) -> Outcome:
         """Return where what is learnt of a message gathers."""
@@ -64,13 +67,17 @@ class Settlement:
         """Count a job as done; with the last one the message is settled."""
         work.jobs -= 1
         outcome = self.outcome(work)
-        loop = asyncio.get_running_loop()
-        if work.jobs:
-            if loop.time() - outcome.settled_at >= SETTLE_EVERY_S:
-                self._flush(work)
-            elif outcome.timer is None:
-                outcome.timer = loop.call_later(SETTLE_EVERY_S, self._flush, work)
+        if outcome.writing:
             return
+        if not work.jobs:
+            self._close(work, outcome)
+        elif asyncio.get_running_loop().time() - outcome.settled_at >= SETTLE_EVERY_S:
+            self._flush(work)
+        else:
+            self._flush_later(work, outcome)
+
+    def _close(self, work: Work, outcome: Outcome) -> None:
+        """Settle a message whose last job is done."""
         if outcome.timer is not None:
             outcome.timer.cancel()
         del self._outcomes[work.stored.id]
@@ -98,6 +105,10 @@ class Settlement:
             else:
                 return
 
+    def _flush_later(self, work: Work, outcome: Outcome) -> None:
+        if outcome.timer is None:
+            outcome.timer = asyncio.get_running_loop().call_later(SETTLE_EVERY_S, self._flush, work)
+
     def _flush(self, work: Work) -> None:
         """Settle what is known so far of a message that still has jobs under way."""
         outcome = self._outcomes.get(work.stored.id)
@@ -110,17 +121,25 @@ class Settlement:
         work.fold()
         records, generated = outcome.records, outcome.generated
         outcome.records, outcome.generated = [], []
-        self._spawn(self._flush_durably(work, records, generated))
+        outcome.writing = True
+        self._tasks.spawn(self._flush_durably(work, outcome, records, generated))
 
-    async def _flush_durably(self, work: Work, records: Sequence[Record], generated: Sequence[NewMessage]) -> None:
+    async def _flush_durably(
+        self, work: Work, outcome: Outcome, records: Sequence[Record], generated: Sequence[NewMessage]
+    ) -> None:
         await self.store(work, work.stored, records, generated)
+        outcome.writing = False
         self._reported(generated)
+        if not work.jobs:
+            self._close(work, outcome)
+        elif outcome.records:
+            self._flush_later(work, outcome)
 
     def _settled(self, work: Work, outcome: Outcome, done: "asyncio.Future[None]") -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
             self._trouble(error)
-            self._spawn(self._settle_again(work, outcome))
+            self._tasks.spawn(self._settle_again(work, outcome))
         elif not done.cancelled():
             self._finish(work, outcome)
 
@@ -134,8 +153,3 @@ class Settlement:
         self._done(work)
         if outcome.generated:
             self._reported(outcome.generated)
-
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
