@@ -40,7 +40,8 @@ class InputBuffer:
     def take(self) -> bytes:
         """Return and remove everything."""
         data = self._bytes[self._position :] if self._position else self._bytes
-        self.put_back(b"")
+        self._bytes = b""
+        self._position = 0
         return data
 
     def put_back(self, data: bytes) -> None:

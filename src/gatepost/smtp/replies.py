@@ -4,7 +4,6 @@ Called by `server.ServerSession` and by the relay (for connections it refuses be
 general on purpose: the reason of a refusal goes to the record, not to the peer.
 """
 
-import functools
 from typing import Final
 
 from gatepost.model.reply import Reply, reply
@@ -50,7 +49,16 @@ BARE_LINE_END_IN_DATA: Final = reply(550, "5.5.2", "Bare <CR> or <LF> in message
 """Same code as Postfix gives by default; permanent, because sending the same bytes again cannot help."""
 
 
-@functools.lru_cache(maxsize=256)  # the same few replies all day
+def render_both(answer: Reply) -> tuple[bytes, bytes]:
+    """Return the wire form of a reply without and with its enhanced code: index it with what `enhanced` means below."""
+    return render(answer, enhanced=False), render(answer, enhanced=True)
+
+
+def render_hello(text: str, keywords: bytes) -> bytes:
+    """Return the wire form of the reply to HELO, or to EHLO with the rendered lines that follow the first."""
+    return f"250{'-' if keywords else ' '}{_cleaned(text)}"[:LINE_LIMIT].encode("ascii") + b"\r\n" + keywords
+
+
 def render(answer: Reply, *, enhanced: bool) -> bytes:
     """Return the wire form of a reply, CRLF at the end of every line.
 
