@@ -4,6 +4,7 @@ Called by `server` for what peers send, by `client` to be sure that nothing else
 error is raised as `ArgumentError`, which carries the reply to give.
 """
 
+import functools
 import ipaddress
 import re
 from typing import Final
@@ -92,6 +93,7 @@ def _is_literal(literal: str) -> bool:
     return "%" not in literal  # no zone of this host (RFC 4007) in an address of the world
 
 
+@functools.lru_cache(maxsize=1024)  # at most 1 MB of addresses; most recipients come again and again
 def is_sendable(address: str) -> bool:
     """Tell whether an address can stand in a command without being able to end it.
 

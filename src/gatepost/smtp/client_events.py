@@ -9,7 +9,7 @@ from gatepost.model.reply import Reply
 from gatepost.smtp.extensions import Extensions
 
 
-class Transaction(msgspec.Struct, frozen=True):
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """One message for some recipients at this peer."""
 
     sender: str
@@ -23,7 +23,7 @@ class Transaction(msgspec.Struct, frozen=True):
     """As written (xtext)."""
 
 
-class RecipientOutcome(msgspec.Struct, frozen=True):
+class RecipientOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one recipient: `reply.positive` delivered, `reply.permanent` failed, else to be tried again."""
 
     index: int
@@ -44,23 +44,23 @@ class LocalCause(enum.StrEnum):
     """The sender's address cannot stand in a command."""
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """The session can take a transaction: after EHLO or HELO, and after `reset`."""
 
     extensions: Extensions
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The peer does not want us: greeting or HELO refused. No transaction was begun."""
 
     reply: Reply
 
 
-class SendData(msgspec.Struct, frozen=True):
+class SendData(msgspec.Struct, frozen=True, gc=False):
     """354 came and at least one recipient was accepted: give the content now."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The transaction is over for all recipients, in their order."""
 
     recipients: tuple[RecipientOutcome, ...]
@@ -69,7 +69,7 @@ class Outcome(msgspec.Struct, frozen=True):
     cause: LocalCause | None = None
 
 
-class Closed(msgspec.Struct, frozen=True):
+class Closed(msgspec.Struct, frozen=True, gc=False):
     """The connection ended unexpectedly."""
 
     reason: str

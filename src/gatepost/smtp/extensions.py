@@ -6,7 +6,7 @@ from gatepost.model.reply import Reply
 from gatepost.smtp.parameters import SIZE_DIGITS
 
 
-class Extensions(msgspec.Struct, frozen=True):
+class Extensions(msgspec.Struct, frozen=True, gc=False):
     """What the peer offered after EHLO; all False after HELO."""
 
     esmtp: bool = False

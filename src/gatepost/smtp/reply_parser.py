@@ -25,7 +25,7 @@ class ReplyParser:
     def __init__(self) -> None:
         self._buffer = b""
         self._lines: list[str] = []
-        self._code = b""
+        self._code = 0
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
@@ -46,14 +46,14 @@ class ReplyParser:
             self._buffer = self._buffer[end + 1 :]
             if not self._lines and raw_line[3:4] != b"-":
                 return _parse_line(raw_line)
-            match = _LINE.fullmatch(raw_line)
-            if match is None or (self._lines and match[1] != self._code):
+            code, last, text = _split_line(raw_line)
+            if self._lines and code != self._code:
                 raise ReplySyntaxError("malformed reply")
-            self._code = match[1]
-            self._lines.append((match[3] or b"").decode("ascii", "backslashreplace"))
-            if match[2] != b"-":
+            self._code = code
+            self._lines.append(text)
+            if last:
                 lines, self._lines = self._lines, []
-                return _build_reply(int(match[1]), lines)
+                return _build_reply(code, lines)
             if len(self._lines) >= LINES_LIMIT:
                 raise ReplySyntaxError("reply has too many lines")
 
@@ -61,10 +61,17 @@ class ReplyParser:
 @functools.lru_cache(maxsize=256)  # a peer answers MAIL, RCPT and DATA with the same lines all day
 def _parse_line(raw_line: bytes) -> Reply:
     """Return the reply that is this one line."""
+    code, _, text = _split_line(raw_line)
+    return _build_reply(code, [text])
+
+
+@functools.lru_cache(maxsize=256)  # and EHLO
+def _split_line(raw_line: bytes) -> tuple[int, bool, str]:
+    """Return the code, whether this is the last line of its reply, and the text."""
     match = _LINE.fullmatch(raw_line)
     if match is None:
         raise ReplySyntaxError("malformed reply")
-    return _build_reply(int(match[1]), [(match[3] or b"").decode("ascii", "backslashreplace")])
+    return int(match[1]), match[2] != b"-", (match[3] or b"").decode("ascii", "backslashreplace")
 
 
 def _build_reply(code: int, lines: list[str]) -> Reply:

@@ -23,7 +23,7 @@ REMEMBERED: Final = 1024
 """Lines kept with what they mean: of ordinary ones 0.5 MB, of the longest possible 5 MB."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What a command line asks for."""
 
     verb: str

@@ -51,7 +51,7 @@ class MailFrom(msgspec.Struct, frozen=True, gc=False):
     """RET or ENVID was given. NOTIFY and ORCPT come with the recipients."""
 
 
-class RcptTo(msgspec.Struct, frozen=True):
+class RcptTo(msgspec.Struct, frozen=True, gc=False):
     """*Decision.* One recipient with its DSN parameters as written."""
 
     recipient: Recipient
@@ -84,7 +84,7 @@ class DataEnd(msgspec.Struct, frozen=True, gc=False):
     """Bytes above 127 occur."""
 
 
-class DataAborted(msgspec.Struct, frozen=True):
+class DataAborted(msgspec.Struct, frozen=True, gc=False):
     """Forget the content: a limit was broken or the connection ends. What still comes is swallowed, then `reply` is
     given by the session itself; None when the connection is lost.
     """
@@ -98,7 +98,7 @@ class Verify(msgspec.Struct, frozen=True, gc=False):
     argument: str
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The session itself refused something: for counters and record."""
 
     stage: Stage
