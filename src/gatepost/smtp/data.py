@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gatepost.smtp.lines import CRLF, has_bare_line_ends, has_dot_line, normalise_line_ends
+from gatepost.smtp.lines import CRLF, find_last_dot_line, has_bare_line_ends, normalise_line_ends, replace_dot_lines
 from gatepost.smtp.server_events import Cause
 
 LINE_LIMIT: Final = 1000
@@ -78,9 +78,10 @@ class DataReader:
             data = self._carry + data
         self._carry = b""
         end = len(data) - len(_END) if data.endswith(_END) else -1
-        dots = has_dot_line(data, end + 2 if end >= 0 else len(data))
-        if dots:
-            end = data.find(_END)
+        last = find_last_dot_line(data, end + 2 if end >= 0 else len(data))
+        if last >= 0:
+            earlier = data.find(_END, 0, last + len(_END))
+            end = earlier if earlier >= 0 else end
         rest: bytes | None = None
         if end >= 0:
             raw = data[: end + 2]
@@ -94,7 +95,7 @@ class DataReader:
         if self.fault is not None:
             self.swallowed += len(raw)
             return b"", rest
-        content = raw.replace(b"\r\n.", b"\r\n") if dots else raw
+        content = replace_dot_lines(raw, CRLF) if last >= 0 else raw
         if self._imagined and raw:
             content = content[self._imagined :]
             self._imagined = 0

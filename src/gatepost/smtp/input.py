@@ -54,6 +54,8 @@ class InputBuffer:
         if self._skipping and not self._skip():
             return None
         data, start = self._bytes, self._position
+        if start == len(data):
+            return None
         end = data.find(b"\n", start, start + COMMAND_LIMIT)
         if end < 0:
             if len(data) - start < COMMAND_LIMIT:

@@ -37,13 +37,16 @@ class ReplyParser:
         A bare LF is taken as the end of a line: a reply carries nobody's content.
         """
         while True:
-            end = self._buffer.find(b"\n", 0, LINE_LIMIT)
+            buffer = self._buffer
+            if not buffer:
+                return None
+            end = buffer.find(b"\n", 0, LINE_LIMIT)
             if end < 0:
-                if len(self._buffer) >= LINE_LIMIT:
+                if len(buffer) >= LINE_LIMIT:
                     raise ReplySyntaxError("reply line too long")
                 return None
-            raw_line = self._buffer[:end].removesuffix(b"\r")
-            self._buffer = self._buffer[end + 1 :]
+            raw_line = buffer[:end].removesuffix(b"\r")
+            self._buffer = buffer[end + 1 :]
             if not self._lines and raw_line[3:4] != b"-":
                 return _parse_line(raw_line)
             code, last, text = _split_line(raw_line)

@@ -4,7 +4,7 @@ Used by `client.ClientSession` only. Promises: a bare CR or LF never leaves (it 
 last), so no peer, however lax, can be made to see the end of the content inside it.
 """
 
-from gatepost.smtp.lines import CRLF, has_bare_line_ends, has_dot_line, normalise_line_ends
+from gatepost.smtp.lines import CRLF, find_last_dot_line, has_bare_line_ends, normalise_line_ends, replace_dot_lines
 
 
 class DotStuffer:
@@ -26,7 +26,7 @@ class DotStuffer:
             return b""
         if has_bare_line_ends(data):
             data = normalise_line_ends(data)
-        stuffed = data.replace(b"\r\n.", b"\r\n..") if has_dot_line(data, len(data)) else data
+        stuffed = replace_dot_lines(data, b"\r\n..") if find_last_dot_line(data, len(data)) >= 0 else data
         if self._line_start and data.startswith(b"."):
             stuffed = b"." + stuffed
         self._line_start = data.endswith(CRLF)
