@@ -67,7 +67,14 @@ def grown(gateway: Gateway, before: dict[str, int], **changes: int) -> None:
 
 
 def counters(gateway: Gateway) -> dict[str, int]:
-    return gateway.status()["counters"]
+    """Return the counters once what earlier tests sent has been settled."""
+
+    def at_rest() -> dict[str, int] | None:
+        status = gateway.status()
+        busy = any(any(relay["in_work"].values()) for relay in status["relays"])
+        return None if busy or status["queue"]["waiting"] or status["queue"]["ready"] else status["counters"]
+
+    return wait_for(at_rest, "the gateway to come to rest")
 
 
 # --- dialogue
@@ -417,3 +424,14 @@ def test_shipped_rules_are_no_open_relay(tmp_path: Path) -> None:
         (line,) = wait_for(lambda: gateway.lines("REFUSED"), "the refusal in the log")
         assert "stage=rcpt, cause=relaying, client=[127.0.0.9], code=554" in line
         assert "rcpt=<user@other.example>" in line
+
+
+def test_client_that_has_ended_its_own_side_gets_its_replies(gateway: IniGateway, sink: Sink) -> None:
+    with Wire(gateway.port) as wire:
+        wire.begin()
+        wire.expect(("DATA", "354 "))
+        wire.send(plain("ended early") + b".\r\nNOOP\r\n")
+        wire.end()
+        wire.expect(("", "250 2.0.0 OK queued as"), ("", "250 "))
+        assert wire.reply() == ""
+    assert arrived(sink, "ended early")

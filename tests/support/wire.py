@@ -32,6 +32,10 @@ class Wire:
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)
 
+    def end(self) -> None:
+        """Send nothing more; replies can still be read."""
+        self._sock.shutdown(socket.SHUT_WR)
+
     def reply(self) -> str:
         """Read one whole reply."""
         lines = []

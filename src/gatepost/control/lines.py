@@ -31,7 +31,12 @@ LEVEL_OF = {"F": 0, "E": 1, "W": 2, "I": 3, "A": 4, "D": 9}
 TEXT_LIMIT = 512
 """Characters of one foreign value in a line: longer than any honest address or file name."""
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\"]")
+EVENT_LIMIT = 4096
+"""Characters of a process event: longer than any of ours, some of which quote several foreign values."""
+
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_UNPRINTABLE = re.compile(f'[{_CONTROLS}"]')
+_UNPRINTABLE_EVENT = re.compile(f"[{_CONTROLS}]")
 
 
 def clean(text: str) -> str:
@@ -51,8 +56,8 @@ class Formatter:
         self._stamp = ""
 
     def event(self, at: float, letter: str, text: str) -> str:
-        """Return the line of a process event."""
-        return f"[{self._at(at)} {letter}]: {text}\n"
+        """Return the line of a process event; what it says of a message, a filter or a peer may be foreign text."""
+        return f"[{self._at(at)} {letter}]: {_UNPRINTABLE_EVENT.sub('?', text[:EVENT_LIMIT])}\n"
 
     def record(self, record: Record) -> tuple[str, str]:
         """Return the letter and the line of a record."""

@@ -120,7 +120,7 @@ class Reception(asyncio.Protocol):
             return False
         self._session.eof()
         self._pump()
-        return False
+        return not self._session.closed  # a client that has only ended its own side still gets its replies
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_content()
@@ -150,6 +150,8 @@ class Reception(asyncio.Protocol):
 
     def _pump(self) -> None:
         session = self._session
+        if self._transport is None:
+            return  # nobody is there any more to be told 250: what is still unread was never mail
         while self._writable and (event := session.next_event()) is not None:
             handle = _HANDLERS.get(type(event))
             if handle is not None:
@@ -296,8 +298,8 @@ class Reception(asyncio.Protocol):
             if error is not None:
                 self._intake.trouble(error)
         else:
-            self._session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
             self._intake.take_on(stored, content)
+            self._session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
         self._deciding = False
         self._unread = 0
         self._pump()
