@@ -27,8 +27,8 @@ from gatepost.control.socket import ControlError, Request, serve
 from gatepost.master.children import Child, stop_all
 from gatepost.master.paths import Paths
 from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.notices.grammar import TemplateError
-from gatepost.policy.group import GroupTable
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.process import filter_settings
 
@@ -100,6 +100,7 @@ class Master:
         self._drop_root()
         self._table_fd = create_table()
         self._table = SessionTable(self._table_fd, 0)
+        self._stage(config)
         self._install(config)
         self._start_template()
         self._resize(config)
@@ -135,7 +136,11 @@ class Master:
             code = ExitCode.CONFIGURATION if loaded.readable else ExitCode.NOT_LOADABLE
             raise StartError(code, _render(loaded.problems))
         self._warnings = [p for p in loaded.problems if p.severity is Severity.WARNING]
-        return _settled(_checked(loaded.config))
+        try:
+            compile_texts(loaded.config)
+        except TemplateError as error:
+            raise StartError(ExitCode.CONFIGURATION, f"text template: {error}") from error
+        return settle_automatic(loaded.config)
 
     def _prepare(self, config: Config) -> None:
         self._paths = Paths(config.relay.state_path)
@@ -187,11 +192,13 @@ class Master:
         except (KeyError, OSError) as error:
             raise StartError(ExitCode.IDENTITY, f"cannot become user {self._user}: {error}") from error
 
+    def _stage(self, config: Config) -> None:
+        """Write the next snapshot. OSError: nothing has changed."""
+        self._paths.snapshot(self._generation + 1).write_bytes(msgspec.msgpack.encode(config))
+
     def _install(self, config: Config) -> None:
-        """Make a configuration the one in force: relays read this snapshot, also after a later broken edit."""
+        """Make the staged configuration the one in force: relays read its snapshot, also after a later broken edit."""
         self._generation += 1
-        path = self._paths.snapshot(self._generation)
-        path.write_bytes(msgspec.msgpack.encode(config))
         self._paths.snapshot(self._generation - KEPT_SNAPSHOTS).unlink(missing_ok=True)
         self._config = config
 
@@ -244,7 +251,8 @@ class Master:
             self._generation,
             first,
         )
-        relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)])
+        if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
+            self._say("E", f"relay {relay.index} does not take its configuration: restart it")
 
     def _start_template(self) -> None:
         settings = filter_settings(self._config, self._generation, self._config.filter.server_max_filters)
@@ -403,8 +411,9 @@ class Master:
         try:
             config = self._read()
             self._refuse_moves(config)
+            self._stage(config)
             self._ports.bind(config.listeners)
-        except (StartError, BindFailed) as error:
+        except (StartError, BindFailed, OSError) as error:
             text = str(error)
             self._say("E", "configuration not reloaded, the running one stays in force")
             for line in text.splitlines():
@@ -457,27 +466,6 @@ class Master:
 
     def _say(self, letter: str, text: str) -> None:
         self._log.say(letter, text)
-
-
-def _checked(config: Config) -> Config:
-    """Compile what relays will compile, so that a faulty text template is found before anything changes."""
-    try:
-        GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
-    except TemplateError as error:
-        raise StartError(ExitCode.CONFIGURATION, f"text template: {error}") from error
-    return config
-
-
-def _settled(config: Config) -> Config:
-    """Replace the automatic values by those of this machine."""
-    cores = os.cpu_count() or 1
-    relays = config.relay.relays or max(1, cores // 2)
-    filters = max(config.filter.server_max_filters or max(2, cores), relays)  # every relay needs one
-    return msgspec.structs.replace(
-        config,
-        relay=msgspec.structs.replace(config.relay, relays=relays),
-        filter=msgspec.structs.replace(config.filter, server_max_filters=filters),
-    )
 
 
 def _render(problems: Sequence[Problem]) -> str:
