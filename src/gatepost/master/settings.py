@@ -1,0 +1,31 @@
+"""What the master makes of a configuration before it is put in force: nothing automatic is left in it, and what relays
+will compile from it has been compiled once.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.notices.template import load_template
+from gatepost.policy.group import GroupTable
+
+
+def compile_texts(config: Config) -> None:
+    """Compile what relays will compile, so that a faulty text is found before anything changes. TemplateError."""
+    if config.options.dsn_template:
+        load_template(Path(config.options.dsn_template))
+    GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
+
+
+def settle_automatic(config: Config) -> Config:
+    """Replace the automatic values by those of this machine."""
+    cores = os.cpu_count() or 1
+    relays = config.relay.relays or max(1, cores // 2)
+    filters = max(config.filter.server_max_filters or max(2, cores), relays)  # every relay needs one
+    return msgspec.structs.replace(
+        config,
+        relay=msgspec.structs.replace(config.relay, relays=relays),
+        filter=msgspec.structs.replace(config.filter, server_max_filters=filters),
+    )
