@@ -56,6 +56,12 @@ class Destinations:
         if self._resting and self._resting.pop(domain, None) is not None:
             self._write(Destination(domain, 0, 0.0))
 
+    def forget_unused(self, now: float) -> None:
+        """Forget destinations whose rest has long been over: what waited for them would have been tried since."""
+        long_ago = now - self._rules.maximal_backoff_s
+        for domain in [domain for domain, rest in self._resting.items() if rest.retry_at < long_ago]:
+            self.answered(domain)
+
     def _write(self, destination: Destination) -> None:
         self._tasks.spawn(self._store(destination))
 

@@ -75,6 +75,8 @@ class Schedule:
         if now >= self._next_expiry_look:
             self._next_expiry_look = now + self._expiry_look_s
             await self._expire(now)
+            if delivery.running:
+                delivery.destinations.forget_unused(now)
         idle = min(_IDLE_LOOK_S, self._next_expiry_look - now)
         if not delivery.running:
             return idle

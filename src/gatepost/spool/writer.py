@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import apsw
 import msgspec
 
 from gatepost.model.record import DECODER, Record
@@ -462,8 +461,8 @@ def _answer(database: Database, query: Query) -> tuple[Any, Exception | None]:
         return query(database.reader), None
     except SpoolError as error:
         return None, error
-    except (apsw.Error, OSError) as error:
-        return None, SpoolError(f"reading the spool failed: {error}")
+    except Exception as error:  # noqa: BLE001 - goes to whoever asked; without its thread the spool would stand still
+        return None, SpoolError(f"reading the spool failed: {type(error).__name__}: {error}")
 
 
 def _own(error: Exception | None) -> Exception:
