@@ -115,6 +115,10 @@ class PoolPlan:
         self._closed = False
         self.stats = PoolStats()
 
+    def configure(self, settings: FilterSettings) -> None:
+        """Take new sizes and times into use; filters beyond a lower maximum are retired when they have no job."""
+        self._settings = settings
+
     @property
     def pending(self) -> bool:
         """Something is under way that time may end: `tick` must go on being called."""
@@ -239,7 +243,8 @@ class PoolPlan:
 
     def _free(self, worker: int, now: float) -> list[Action]:
         """Use a filter that has nothing to do: next job, idle, or retired when old or surplus."""
-        if self._generations[worker] < self._generation:
+        surplus = len(self._generations) + self._starting > self._settings.maximum
+        if surplus or self._generations[worker] < self._generation:
             return [*self._retire(worker), *self._serve(now)]
         if self._waiting:
             return [self._assign(worker, self._waiting.popleft(), now)]

@@ -104,6 +104,11 @@ class FilterPool:
         self._link.open()
         self._ticker = self._loop.call_later(IDLE_TICK_S, self._tick)
 
+    def configure(self, settings: FilterSettings) -> None:
+        """Take new sizes and times into use."""
+        self._settings = settings
+        self._plan.configure(settings)
+
     async def inspect(self, message_id: str, content: bytes | Path, size: int, options: ScanOptions) -> Analysis:
         """Have a message inspected. `content`: the bytes, or the path of a file holding them; `size` bytes.
 

@@ -126,9 +126,7 @@ class Relay:
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
         self._table = SessionTable(descriptors[0], setup.index, alone=config.relay.relays == 1)
-        share = max(1, config.filter.server_max_filters // config.relay.relays)
-        settings = filter_settings(config, setup.generation, share)
-        self._pool = FilterPool(settings, Path(setup.filter_socket), self._loop)
+        self._pool = FilterPool(_pool_settings(config, setup), Path(setup.filter_socket), self._loop)
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
         self._pipeline.configure(config)
@@ -163,6 +161,7 @@ class Relay:
             raise
         self._config = config
         self._drained.clear()
+        self._pool.configure(_pool_settings(config, setup))
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
             self._table.alone = False  # for good: a relay that is dismissed still counts its last sessions
@@ -375,6 +374,11 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         memory_bytes=filters.filter_memory_limit,
         generation=generation,
     )
+
+
+def _pool_settings(config: Config, setup: Setup) -> FilterSettings:
+    """Return the settings of one relay's pool: its share of the filters."""
+    return filter_settings(config, setup.generation, max(1, config.filter.server_max_filters // config.relay.relays))
 
 
 def _read_snapshot(path: str) -> Config:

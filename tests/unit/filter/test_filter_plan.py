@@ -249,3 +249,17 @@ def test_whatever_happens_every_job_ends_once_and_the_limit_holds(
     closing = True
     carry_out(pool.close())
     assert ended == dict.fromkeys(range(1, submitted + 1), 1)
+
+
+def test_changed_maximum_is_kept_to() -> None:
+    pool = plan(maximum=3)
+    for job in range(4):
+        pool.submit(job, 10, now=0)
+    for worker in (100, 101, 102):
+        pool.started(worker, 0, now=0)
+    pool.configure(FilterSettings(minimum=0, maximum=1, wait_s=30.0))
+    assert pool.answered(100, now=1) == [Retire(100)]
+    assert pool.answered(101, now=1) == [Retire(101)]
+    assert pool.answered(102, now=1) == [Assign(3, 102)]
+    pool.configure(FilterSettings(minimum=0, maximum=2, wait_s=30.0))
+    assert pool.submit(4, 10, now=2) == [Start()]
