@@ -293,3 +293,11 @@ def test_eof_in_content_aborts_it():
     assert served.messages == []
     assert served.of(s.DataAborted) == [s.DataAborted(None)]
     assert served.closed
+
+
+def test_order_of_commands_is_judged_before_their_arguments() -> None:
+    session = ServerSession(s.ServerSettings("gw.example"), "192.0.2.1")
+    session.feed(b"MAIL FROM:<a\r\n")
+    while session.next_event() is not None:
+        pass
+    assert session.take_output().startswith(b"503 ")
