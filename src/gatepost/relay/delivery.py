@@ -49,6 +49,8 @@ READ_BACK_LIMIT = 500
 """Messages in delivery beyond which none are read back: the other half of the limit is for fresh mail."""
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
+DESTINATION_LIMIT = 400
+"""Messages in delivery for one destination: one that is slow must leave room for the rest, fresh or read back."""
 _STOP_POLL_S = 0.02
 
 
@@ -73,6 +75,7 @@ class Delivery:
         self._report = report
         self._work: dict[int, Work] = {}
         self._bytes = 0
+        self._by_domain: dict[str, int] = {}
         self._hops: dict[NextHop, HopConnections] = {}
         self._tasks = Tasks(trouble)
         self.wake = asyncio.Event()
@@ -117,6 +120,10 @@ class Delivery:
         """Return how many messages may be read back from the spool now."""
         return max(0, READ_BACK_LIMIT - len(self._work)) if self._bytes <= MEMORY_LIMIT else 0
 
+    def room_for(self, domain: str) -> int:
+        """Return how many more messages one destination may have in work."""
+        return DESTINATION_LIMIT - self._by_domain.get(domain, 0)
+
     def ids_in_work(self) -> frozenset[int]:
         """Return the ids of all messages in work."""
         return frozenset(self._work)
@@ -136,13 +143,14 @@ class Delivery:
         later = 0
         recipients = work.stored.envelope.recipients
         for pending in work.stored.pending:
-            if pending.due > now or self.destinations.retry_at(pending.domain) > now:
+            domain = pending.domain
+            if pending.due > now or self.destinations.retry_at(domain) > now or self.room_for(domain) < 0:
                 later += 1
                 continue
             hop = self._routing.resolve(recipients[pending.recipient].address)
             if isinstance(hop, Unroutable):
                 later += 1
-                self.destinations.rest(pending.domain, hop.reason, now)
+                self.destinations.rest(domain, hop.reason, now)
             else:
                 by_hop.setdefault(hop, []).append(pending)
         jobs = [
@@ -160,12 +168,19 @@ class Delivery:
 
     def _enter(self, work: Work) -> None:
         self._work[work.stored.id] = work
+        work.domains = frozenset([pending.domain for pending in work.stored.pending])
+        for domain in work.domains:
+            self._by_domain[domain] = self._by_domain.get(domain, 0) + 1
         if work.content is not None:
             self._bytes += len(work.content)
 
     def _leave(self, work: Work) -> None:
         if self._work.pop(work.stored.id, None) is None:
             return
+        for domain in work.domains:
+            left = self._by_domain.pop(domain) - 1
+            if left:
+                self._by_domain[domain] = left
         if work.content is not None:
             self._bytes -= len(work.content)
         if work.suspect:

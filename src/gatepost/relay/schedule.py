@@ -84,8 +84,9 @@ class Schedule:
             room = min(BATCH, delivery.room())
             if not room:
                 return _BUSY_LOOK_S
-            if delivery.destinations.retry_at(destination.domain) > now:
-                continue  # its rest has not reached the disk yet
+            room = min(room, delivery.room_for(destination.domain))
+            if room <= 0 or delivery.destinations.retry_at(destination.domain) > now:
+                continue  # it has enough in hand, or its rest has not reached the disk yet
             if destination.failures:
                 delivery.destinations.recall(destination)
                 room = 1

@@ -24,7 +24,7 @@ READ_PAUSE_S = 1.0
 class Work:
     """One stored message with its content at hand, if it is small and fresh."""
 
-    __slots__ = ("_changes", "content", "durable", "jobs", "path", "records", "stored", "suspect")
+    __slots__ = ("_changes", "content", "domains", "durable", "jobs", "path", "records", "stored", "suspect")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Work:
         """The spool already holds it READY as `stored` says."""
         self.suspect = suspect
         """It was unsettled when a relay stopped uncleanly: its work is counted (strikes)."""
+        self.domains: frozenset[str] = frozenset()
+        """Destinations it counts for while in delivery."""
         self.records: list[Record] = []
         """Records of changes that go into the next commit about this message."""
         self.jobs = 0

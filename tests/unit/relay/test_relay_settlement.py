@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from gatepost.config.default import build_default_config
@@ -16,7 +17,7 @@ from gatepost.model.reply import reply
 from gatepost.notices.template import shipped_template
 from gatepost.relay import settlement
 from gatepost.relay.admission import SessionTable, create_table
-from gatepost.relay.delivery import Delivery
+from gatepost.relay.delivery import DESTINATION_LIMIT, Delivery
 from gatepost.relay.hops import Job
 from gatepost.relay.reports import Reports
 from gatepost.relay.routing import NextHop
@@ -239,3 +240,27 @@ def test_task_that_fails_is_heard_of() -> None:
         assert [type(each) for each in failures] == [KeyError]
 
     asyncio.run(scenario())
+
+
+def test_slow_destination_leaves_room_for_others(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(spool: Spool) -> None:
+        stage = delivery(spool, config, [])
+        stage.running = True
+        begun: list[int] = []
+        monkeypatch.setattr(stage, "_begin", lambda work, _jobs: begun.append(work.stored.id))
+        monkeypatch.setattr(stage._routing, "resolve", lambda _recipient: HOP)
+        model = (await stored_work(spool)).stored
+        for number in range(DESTINATION_LIMIT + 5):
+            slow = msgspec.structs.replace(model, id=100 + number, pending=(Pending(0, "slow.example", 0.0),))
+            stage.submit(Work(slow, None, durable=True))
+        assert len(begun) == stage.in_work() == DESTINATION_LIMIT
+        assert stage.room_for("slow.example") == 0
+        stage.submit(
+            Work(msgspec.structs.replace(model, pending=(Pending(0, "fast.example", 0.0),)), None, durable=True)
+        )
+        assert begun[-1] == model.id
+        assert stage.room() > 0
+        stage._leave(stage._work[100])
+        assert stage.room_for("slow.example") == 1
+
+    run(scenario)
