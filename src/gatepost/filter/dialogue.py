@@ -183,6 +183,8 @@ def parse_from_filter(body: bytes | memoryview) -> FromFilter:
     word = _decode(_FROM_FILTER, body)
     if isinstance(word, Ready) and (len(word.missing) > WALL_LIMIT or any(len(t) > TEXT_LIMIT for t in word.missing)):
         raise HostileAnswer("sandbox report over its limits")
+    if isinstance(word, Failure) and len(word.reason) > TEXT_LIMIT:
+        raise HostileAnswer("reason over its limit")
     return word
 
 

@@ -114,6 +114,12 @@ def test_a_sandbox_report_has_limits() -> None:
             parse_from_filter(body(Ready(1, missing)))
 
 
+def test_a_reason_has_a_limit() -> None:
+    assert parse_from_filter(body(Failure("id", "x" * TEXT_LIMIT)))
+    with pytest.raises(HostileAnswer):
+        parse_from_filter(body(Failure("id", "x" * (TEXT_LIMIT + 1))))
+
+
 def test_a_sound_analysis_passes() -> None:
     cured = ObjectReport(-1, ObjectKind.BLOCK, ObjectStatus.DISINFECTED, whole=Span(0, SIZE), cured=b"x")
     check_analysis(Analysis((PART, MEMBER, cured), (Finding("n", "e"),), 0.5), SIZE)
