@@ -37,6 +37,7 @@ app.command(queue_app)
 ConfigFile = Annotated[Path, cyclopts.Parameter(name=["-c", "--conf-file"], help="configuration file")]
 AsJson = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="for machines")]
 
+EXIT_BAD_OPTIONS = 1
 _PAGE = 200
 
 
@@ -179,8 +180,11 @@ def _show_status(answer: dict[str, Any]) -> None:
 
 
 def run_command() -> None:
-    """Entry point of the `gatepost` command."""
-    result = app()
+    """Entry point of the `gatepost` command. Bad options end with the documented code 1."""
+    try:
+        result = app(exit_on_error=False)
+    except cyclopts.CycloptsError:
+        sys.exit(EXIT_BAD_OPTIONS)
     sys.exit(result if isinstance(result, int) else 0)
 
 

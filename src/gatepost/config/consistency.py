@@ -81,14 +81,14 @@ def _check_relaying(config: Config, collected: Collected) -> None:
             "empty, so the relay rules for @protected allow nobody",
             mend="List your own domains",
         )
-    # With any rule, what matches none is refused; so only a missing table or an open rule makes an open relay.
+    # What matches no rule is refused; so only an open rule makes an open relay.
     if not config.access.relay_rule:
         collected.note(
             Severity.WARNING,
             "access",
             "relay_rule",
-            "no relay rule: anybody may send to anywhere through this gateway",
-            mend="End with 'deny from any to *' after rules that allow your networks and your domains",
+            "no relay rule: only mail for the protected domains is accepted, from anybody",
+            mend="Add rules that allow your networks and your domains, and end with 'deny from any to *'",
         )
         return
     for rule in rules:

@@ -7,7 +7,7 @@ An answer of None means the standard positive reply.
 import os
 import time
 
-from gatepost.config.masks import RelayTable
+from gatepost.config.masks import MaskSet, RelayTable
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply, reply
@@ -24,6 +24,7 @@ class Access:
 
     def __init__(self, config: Config, queue_path: str) -> None:
         self._table = RelayTable(config.relay_rules)
+        self._protected = MaskSet(f"*@{domain}" for domain in config.network.protected_domains)
         self._postmaster = config.network.postmaster
         self._free_wanted = config.limits.minimal_queue_free_space_size
         self._queue_path = queue_path
@@ -42,9 +43,10 @@ class Access:
         """Answer RCPT: the recipient to store (postmaster mapped, specification F-SMTP-15) and a refusal, if any."""
         if recipient.address.lower() == "postmaster":
             return Recipient(self._postmaster, recipient.notify, recipient.orcpt), None
-        if not self._table.decide(client_ip, recipient.address):
-            return recipient, RELAYING_DENIED
-        return recipient, None
+        allowed = self._table.decide(client_ip, recipient.address)
+        if allowed is None:  # no rules at all: never an open relay, but our own domains get their mail
+            allowed = self._protected.matches(recipient.address)
+        return recipient, None if allowed else RELAYING_DENIED
 
     def has_space(self) -> bool:
         """Tell whether the queue's partition has the free space the configuration asks for (F-SMTP-11)."""

@@ -1,0 +1,43 @@
+"""Access: who may send to whom."""
+
+from pathlib import Path
+
+import pytest
+
+from gatepost.config.load import load_text
+from gatepost.model.envelope import Recipient
+from gatepost.relay.access import RELAYING_DENIED, Access
+
+BASE = '[network]\nhostname = "gw.example.org"\nprotected_domains = ["example.org", "*.example.net"]\n'
+RULES = (
+    '[access]\nrelay_rule = ["allow from 192.0.2.0/24 to *", "allow from any to @protected", "deny from any to *"]\n'
+)
+
+
+def access(text: str, folder: Path) -> Access:
+    config = load_text(text, "x.toml").config
+    assert config is not None
+    return Access(config, str(folder))
+
+
+@pytest.mark.parametrize(
+    ("rules", "client", "recipient", "allowed"),
+    [
+        (RULES, "192.0.2.7", "a@elsewhere.example", True),
+        (RULES, "198.51.100.7", "a@elsewhere.example", False),
+        (RULES, "198.51.100.7", "a@example.org", True),
+        ("", "198.51.100.7", "a@elsewhere.example", False),
+        ("", "127.0.0.1", "a@elsewhere.example", False),
+        ("", "198.51.100.7", "A@EXAMPLE.ORG", True),
+        ("", "198.51.100.7", "a@sub.example.net", True),
+    ],
+)
+def test_relaying(rules: str, client: str, recipient: str, allowed: bool, tmp_path: Path) -> None:
+    _, refusal = access(BASE + rules, tmp_path).recipient(client, Recipient(recipient))
+    assert refusal is (None if allowed else RELAYING_DENIED)
+
+
+def test_postmaster_is_always_accepted_and_mapped(tmp_path: Path) -> None:
+    recipient, refusal = access(BASE, tmp_path).recipient("198.51.100.7", Recipient("PostMaster"))
+    assert refusal is None
+    assert recipient.address == "postmaster@gw.example.org"
