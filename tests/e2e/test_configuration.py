@@ -47,7 +47,8 @@ def test_groups_and_lists_from_other_files(tmp_path: Path) -> None:
             assert wire.data(infected).startswith("250 ")
         wait_for(lambda: sink.mails, "the mail of a group that is not scanned")
         assert sink.mails[0].without_trace() == infected
-        assert "group=<readers>, nrcpt=3" in gateway.lines("SCANNED")[0]
+        scanned = wait_for(lambda: gateway.lines("SCANNED"), "its line in the log")
+        assert "group=<readers>, nrcpt=3" in scanned[0]
 
 
 @pytest.mark.feature("F-CONF-08")

@@ -174,7 +174,6 @@ def test_group_inherits_what_it_does_not_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.feature("F-GRP-05")
-@pytest.mark.feature("F-LOG-05")
 def test_recipients_of_two_groups_get_copies_of_their_own(gateway: Gateway, sink: Sink) -> None:
     content = with_attachment(EICAR, "eicar.com", "two groups")
     recipients = ["two@pass.example.org", "two@placeholder.example.org", "more@pass.example.org"]
