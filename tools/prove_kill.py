@@ -95,11 +95,15 @@ class Load:
                     client.ehlo("load.example.net")
                 client.sendmail("load@example.net", ["user@example.org"], content)
             except (OSError, smtplib.SMTPException):
-                client = None
+                if client is not None:
+                    client.close()
+                    client = None
                 time.sleep(0.02)
                 continue
             with self._lock:
                 (self.blocked if infected else self.accepted).add(token)
+        if client is not None:
+            client.close()
 
 
 class Trial:
