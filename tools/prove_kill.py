@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,6 +192,15 @@ class Trial:
         """Tokens that got 250 and did not arrive."""
         return [token for token in self.load.accepted if token not in self._arrived]
 
+    def describe(self) -> str:
+        """Say where what is missing lies."""
+        missing = self.missing()
+        status = self.gateway.status()
+        rows = self.gateway.queue()
+        reasons = Counter(f"{row['state']} {row.get('reason', '')}" for row in rows)
+        work = [relay.get("in_work") for relay in status["relays"]]
+        return f"{len(missing)} missing, queue {status['queue']}, in work {work}, {dict(reasons)}"
+
     def close(self) -> None:
         """End everything."""
         self.load.stop()
@@ -219,7 +229,10 @@ def run_rounds(rounds: int, relays: int, seed: int, *, tell: bool = False) -> di
             victims[victim] += 1
             if tell:
                 print(f"  round {number}/{rounds}: {victim}, {len(one.load.accepted)} accepted so far", flush=True)
-        counts = one.check()
+        try:
+            counts = one.check()
+        except AssertionError as error:
+            raise AssertionError(f"{error}; relays {relays}, seed {seed}; {one.describe()}") from error
     totals |= {"rounds": rounds, "accepted": counts["accepted"], "duplicates": counts["duplicates"]}
     return totals | {f"killed_{victim}": count for victim, count in victims.items()}
 

@@ -21,6 +21,7 @@ from gatepost.config.load import DEFAULT_PATH, load
 from gatepost.control.socket import ControlError, call
 from gatepost.master import process as master
 from gatepost.master.paths import Paths
+from gatepost.model.ids import parse_queue_id
 
 app = cyclopts.App(
     name="gatepost",
@@ -38,6 +39,7 @@ ConfigFile = Annotated[Path, cyclopts.Parameter(name=["-c", "--conf-file"], help
 AsJson = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="for machines")]
 
 EXIT_BAD_OPTIONS = 1
+EXIT_NOT_DONE = 4
 _PAGE = 200
 
 
@@ -93,6 +95,38 @@ def queue_list(*, conf_file: ConfigFile = Path(DEFAULT_PATH), json: AsJson = Fal
         )
     print(f"{len(rows)} queued messages, {sum(row.get('size', 0) for row in rows)} bytes")
     return 0
+
+
+@queue_app.command
+def release(queue_id: str, *, conf_file: ConfigFile = Path(DEFAULT_PATH)) -> int:
+    """Let a held message (state HLD) go on where it was. Codes: 0 done, 1 bad options, 4 not done."""
+    return _act("release", queue_id, conf_file)
+
+
+@queue_app.command
+def remove(
+    queue_id: str,
+    *,
+    conf_file: ConfigFile = Path(DEFAULT_PATH),
+    yes: Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")] = False,
+) -> int:
+    """Delete a message that nobody has in work; nobody is told. Codes: 0 done, 1 bad options, 4 not done."""
+    if not yes and input(f"Delete {queue_id} for good? [y/N] ").strip().lower() not in {"y", "yes"}:
+        return _complain("nothing deleted", EXIT_NOT_DONE)
+    return _act("remove", queue_id, conf_file)
+
+
+def _act(what: str, queue_id: str, conf_file: Path) -> int:
+    try:
+        message_id = parse_queue_id(queue_id)
+    except ValueError as error:
+        return _complain(str(error), EXIT_BAD_OPTIONS)
+    result = _call(conf_file, what, id=message_id)
+    if result == "done":
+        print(f"{queue_id}: {what}d")
+        return 0
+    reasons = {"unknown": "no such message in the queue", "not held": "it is not held, so there is nothing to release"}
+    return _complain(f"{queue_id}: {reasons.get(result, 'it is in work, try again')}", EXIT_NOT_DONE)
 
 
 @app.command

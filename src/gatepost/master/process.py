@@ -318,6 +318,8 @@ class Master:
                 return await self._status()
             case "queue":
                 return await self._queue(request.arguments)
+            case "release" | "remove":
+                return await self._act_on(request.call, int(request.arguments["id"]))
             case "reload":
                 return self.reload()
             case "switch":
@@ -378,6 +380,14 @@ class Master:
             rows += await self._queue_of(relay, after, limit)
         rows.sort(key=lambda row: int(row["id"]))
         return rows[:limit]
+
+    async def _act_on(self, what: str, message_id: int) -> str:
+        """Have the relay that holds a message release or remove it."""
+        for relay in self._relays:
+            result = await self._ask(relay, what, id=message_id)
+            if result != "unknown":
+                return str(result)
+        return "unknown"
 
     async def _queue_of(self, relay: _Relay, after: int, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` messages of one relay: an answer holds as many as fit a message of the channel."""

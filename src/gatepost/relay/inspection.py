@@ -93,6 +93,10 @@ class Inspection:
         self.running = on
         self._read_again(0)
 
+    def look_again(self) -> None:
+        """Read what waits in the spool anew: an operator has put something back."""
+        self._read_again(0)
+
     async def stop(self, grace_s: float) -> None:
         """Take up nothing more and let what is under way end, for at most `grace_s`; the rest stays in the spool."""
         self.running = False

@@ -8,12 +8,11 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import math
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,14 @@ from gatepost.control.channel import Answer, Ask, Channel, Message, Setup, Stop,
 from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.settings import FilterSettings
-from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.ids import QueueIds
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
+from gatepost.relay.queue import act_on, list_queue
 from gatepost.relay.tasks import Tasks, describe_fault
-from gatepost.spool.interface import Corrupt, Destination, Pending, SpoolError, State
+from gatepost.spool.interface import SpoolError
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
 from gatepost.spool.writer import SqliteSpool
 
@@ -48,10 +48,6 @@ GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
 """Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
-LISTING_LIMIT = 16
-"""Messages in one answer ..."""
-LISTED_RECIPIENTS = 20
-"""... and recipients shown of each: with the longest of addresses that fits a channel message."""
 
 
 class Relay:
@@ -247,7 +243,13 @@ class Relay:
             self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
             return
         try:
-            result = await (self._list(ask.arguments) if ask.what == "queue" else self._status())
+            match ask.what:
+                case "queue":
+                    result: Any = await list_queue(self._pipelines(), ask.arguments)
+                case "release" | "remove":
+                    result = await act_on(self._pipelines(), ask.what, int(ask.arguments["id"]))
+                case _:
+                    result = await self._status()
             answer = Answer(ask.number, msgspec.Raw(msgspec.json.encode(result)))
         except (SpoolError, ValueError) as error:
             answer = Answer(ask.number, msgspec.Raw(b"null"), str(error))
@@ -285,46 +287,6 @@ class Relay:
             "adopted_shards": sorted(self._adopted),
         }
 
-    async def _list(self, arguments: dict[str, str | int]) -> list[dict[str, Any]]:
-        """Return a page of the queue: messages with an id above `after`, at most `limit`."""
-        after = int(arguments.get("after", 0))
-        limit = min(max(int(arguments.get("limit", 100)), 0), LISTING_LIMIT)
-        rows: list[dict[str, Any]] = []
-        for pipeline in self._pipelines():
-            resting = {d.domain: d for d in await pipeline.spool.destinations(math.inf) if d.retry_at}
-            for entry in await pipeline.spool.listing(after, limit):
-                if isinstance(entry, Corrupt):
-                    rows.append(
-                        {
-                            "id": entry.id,
-                            "queue_id": format_queue_id(entry.id),
-                            "state": "corrupt",
-                            "reason": entry.what,
-                        }
-                    )
-                    continue
-                recipients = entry.envelope.recipients
-                waiting = entry.pending
-                rests = [resting[p.domain] for p in waiting if p.domain in resting]
-                shown = recipients if entry.state is State.WAITING else [recipients[p.recipient] for p in waiting]
-                rows.append(
-                    {
-                        "id": entry.id,
-                        "queue_id": format_queue_id(entry.id),
-                        "state": _state_name(entry.id, entry.state, pipeline),
-                        "size": entry.content.size,
-                        "received_at": entry.received_at,
-                        "client": entry.envelope.client.ip,
-                        "sender": entry.envelope.sender,
-                        "recipients": [r.address for r in shown[:LISTED_RECIPIENTS]],
-                        "recipient_count": len(shown),
-                        "next_attempt": min((_next_attempt(p, resting) for p in waiting), default=None),
-                        "reason": entry.reason or next((r.reason for r in rests), "") or _last_reply(waiting),
-                    }
-                )
-        rows.sort(key=lambda row: row["id"])
-        return rows[:limit]
-
     # --- the end
 
     async def _stop(self) -> None:
@@ -340,25 +302,6 @@ class Relay:
             await self._pool.close()
         self._channel.close()
         self._stopped.set_result(None)
-
-
-def _next_attempt(pending: Pending, resting: Mapping[str, Destination]) -> float:
-    """Return when a recipient is tried next: its own time, or the end of its destination's rest when that is later."""
-    rest = resting.get(pending.domain)
-    return pending.due if rest is None else max(pending.due, rest.retry_at)
-
-
-def _last_reply(waiting: Sequence[Pending]) -> str:
-    return next((p.reply for p in waiting if p.reply), "")
-
-
-def _state_name(message_id: int, state: State, pipeline: Pipeline) -> str:
-    """Return the documented state (specification management.md §5.4)."""
-    if state is State.HELD:
-        return "HLD"
-    if state is State.WAITING and not pipeline.delivery.is_in_work(message_id):
-        return "CHK" if pipeline.inspection.has(message_id) else "WFC"
-    return "SND" if pipeline.delivery.is_in_work(message_id) else "QUE"
 
 
 def filter_settings(config: Config, generation: int, maximum: int) -> FilterSettings:
