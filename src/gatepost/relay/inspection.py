@@ -30,6 +30,9 @@ MEMORY_LIMIT = 32 * 1024 * 1024
 """Bytes of their contents kept in memory."""
 PAGE = 200
 _RETRY_S = 1.0
+FILTER_WAIT_S = 10.0
+"""How long suspects are kept back for the first filter: far more than a template needs, and then they go on."""
+_FILTER_POLL_S = 0.02
 
 
 class Inspection:
@@ -150,15 +153,28 @@ class Inspection:
             for entry in page:
                 if isinstance(entry, Corrupt):
                     await self._hold(entry.id, f"corrupt spool entry: {entry.what}")
-            await self._suspects.take(
-                [entry for entry in fresh if self._suspects.is_suspect(entry.id)], self._start_suspect
-            )
+            suspects = [entry for entry in fresh if self._suspects.is_suspect(entry.id)]
+            if suspects:
+                await self._wait_for_filter()
+                await self._suspects.take(suspects, self._start_suspect)
             for entry in fresh:
                 if not self._suspects.is_suspect(entry.id):
                     await self._take_stored(entry, suspect=False)
         if self._unread is None:
             self._backlog = False
             self._left = self._left_bytes = 0
+
+    async def _wait_for_filter(self) -> None:
+        """Wait a while for a filter after the start. A suspect that only waits for one is not at work: a stop in that
+        time says nothing of it, and must not count against it.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + FILTER_WAIT_S
+        while self.running and loop.time() < end:
+            stats = self._pool.stats()
+            if stats.idle or stats.busy:
+                return
+            await asyncio.sleep(_FILTER_POLL_S)
 
     async def _count_left(self) -> None:
         """Take over what an earlier run left. The bytes are a share of all content: exact once it has been read."""

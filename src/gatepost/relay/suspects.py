@@ -109,7 +109,8 @@ class Suspects:
         try:
             while self._queued:
                 await self._wait_alone()
-                message_id = min(self._queued)
+                # The least suspected first: who has been alone at a stop before waits for the others.
+                message_id = min(self._queued, key=lambda known: (self._queued[known][0].strikes, known))
                 entry, start = self._queued[message_id]
                 try:
                     await self._start([entry], start)
