@@ -16,6 +16,8 @@ from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
+from gatepost.relay.delivery import DESTINATION_LIMIT
+
 RELAYS = pytest.mark.parametrize("relays", [1, 3])
 QUEUE_ID = "[0-9A-Z]{13}"
 MESSAGE_LINE = re.compile(rf"\[\d\d/\d\d/\d\d \d\d:\d\d:\d\d A\] ({QUEUE_ID}): (.*)")
@@ -224,7 +226,10 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(tmp_path: Path) -> No
                 client.sendmail("sender@example.net", ["user@example.org"], plain(f"backlog {number}"))
         assert gateway.status()["queue"]["waiting"] == 700
         gateway.run("switch", "scan", "on")
-        wait_for(lambda: gateway.status()["relays"][0]["in_work"] == {"inspection": 0, "delivery": 700}, "inspection")
+        in_hand = {"inspection": 0, "delivery": DESTINATION_LIMIT}
+        wait_for(lambda: gateway.status()["relays"][0]["in_work"] == in_hand, "inspection")
+        # The rest waits with its disposition: the destination leaves room for others.
+        assert gateway.status()["queue"]["ready"] == 700 - DESTINATION_LIMIT
         release.set()
         wait_for(lambda: len(sink.mails) >= 700, "everything")
         wait_for(lambda: not gateway.queue(), "an empty queue")

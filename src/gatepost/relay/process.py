@@ -65,7 +65,7 @@ class Relay:
         self._switched_off: set[str] = set()
         self._drained: set[int] = set()
         """Shards of former relays with nothing left in them."""
-        self._up = False
+        self._up = asyncio.Event()
         self._stopping = False
         self._setting_up = asyncio.Lock()
         """Configurations are taken one after the other: a reload may come while the first is still being set up."""
@@ -142,7 +142,7 @@ class Relay:
         await self._open_listeners(setup, descriptors[1:])
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
-        self._up = True
+        self._up.set()
         self._channel.send(Up())
 
     async def _reload(self, setup: Setup, descriptors: list[int]) -> None:
@@ -239,9 +239,10 @@ class Relay:
     # --- questions
 
     async def _answer(self, ask: Ask) -> None:
-        if not self._up:
+        if ask.what == "status" and not self._up.is_set():
             self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
             return
+        await self._up.wait()
         try:
             match ask.what:
                 case "queue":
