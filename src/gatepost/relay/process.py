@@ -192,7 +192,7 @@ class Relay:
                     if not self._stopping:
                         await self._look_for_shards()
             except (SpoolError, OSError) as error:
-                self._log.say("E", f"relay {self._index}: a former relay's shard stays as it is for now: {error}")
+                self._log.say("E", f"relay {self._index}: a former relay's shard is not adopted this time: {error}")
             await asyncio.sleep(ADOPTION_LOOK_S)
 
     async def _look_for_shards(self) -> None:
