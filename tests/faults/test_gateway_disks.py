@@ -204,6 +204,7 @@ def test_mail_flows_when_the_log_directory_is_removed(tmp_path: Path) -> None:
         gateway.log_file.parent.touch()  # and it cannot be made anew either
         gateway.send(plain("removed"))
         wait_for(lambda: len(sink.mails) == 2, "mail without a log directory")
+        wait_for(lambda: not gateway.status()["relays"][0]["in_work"]["delivery"], "it to be settled")
         old = gateway.relay_pids()[0]
         kill(old)
         wait_for(lambda: gateway.relay_pids()[0] not in (0, old), "the relay to be started again")
