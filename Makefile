@@ -59,7 +59,7 @@ pictures: setup-dev
 lock: setup-dev
 	@cd requirements && for kind in base dev; do \
 	  sources="$$kind.in"; [ $$kind = base ] && sources="base.in build.in"; \
-	  uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+	  ../$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 	    --no-header $$sources -o $$kind.lock || exit 1; done
 
 clean:

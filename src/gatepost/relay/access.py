@@ -11,9 +11,9 @@ from gatepost.config.masks import MaskSet, RelayTable
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply, reply
+from gatepost.smtp.replies import NO_RESOURCES
 
 RELAYING_DENIED = reply(554, "5.7.1", "Relaying denied")
-NO_SPACE = reply(452, "4.3.1", "Insufficient system storage, try again later")
 QUEUE_FULL = reply(452, "4.3.1", "Too much mail is waiting here, try again later")
 
 _SPACE_TTL_S = 1.0
@@ -36,7 +36,7 @@ class Access:
         if queue_full:
             return QUEUE_FULL, "queue-full"
         if not self.has_space():
-            return NO_SPACE, "free-space"
+            return NO_RESOURCES, "free-space"
         return None
 
     def recipient(self, client_ip: str, recipient: Recipient) -> tuple[Recipient, Reply | None]:

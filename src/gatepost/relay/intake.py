@@ -16,6 +16,7 @@ from gatepost.model.record import Received, Record, Refused
 from gatepost.relay.access import Access
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.work import Work
+from gatepost.smtp import replies
 from gatepost.smtp.server import LineFeedPolicy, ServerSettings
 from gatepost.spool.interface import NewMessage, Spool, Stored
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 SWEEP_S = 0.25
 """Pause between two looks at the sessions' clocks: timeouts are exact to this."""
 _LIMITS = {
-    "total": ("sessions", "4.3.2 Too many sessions, try again later"),
-    "address": ("sessions-per-ip", "4.7.0 Too many sessions from your address, try again later"),
+    "total": ("sessions", replies.TOO_MANY_SESSIONS),
+    "address": ("sessions-per-ip", replies.TOO_MANY_FROM_YOU),
 }
 
 
@@ -101,9 +102,9 @@ class Intake:
             self.connections += 1
             self.most_sessions = max(self.most_sessions, len(self.sessions))
             return None
-        cause, text = _LIMITS[limit]
-        self.refused(Refused(time.time(), ip, "connect", cause, 421))
-        return f"421 {self.hostname} {text}\r\n".encode()
+        cause, answer = _LIMITS[limit]
+        self.refused(Refused(time.time(), ip, "connect", cause, answer.code))
+        return replies.render(answer, enhanced=True)
 
     def closed(self, session: "Reception", ip: str, *, failed: bool) -> None:
         """Forget a session."""

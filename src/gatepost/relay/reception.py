@@ -19,6 +19,7 @@ from gatepost.model.reply import Reply, reply
 from gatepost.relay.access import Access
 from gatepost.relay.intake import Intake
 from gatepost.smtp import server as smtp
+from gatepost.smtp.replies import NO_RESOURCES
 from gatepost.spool.interface import NewMessage, SpoolError, StagedContent, State, Stored
 
 UNREAD_LIMIT = 256 * 1024
@@ -242,7 +243,7 @@ class Reception(asyncio.Protocol):
     def _finish_content(self, end: smtp.DataEnd) -> None:
         staged, mail = self._staged, self._envelope
         if staged is None or mail is None:
-            self._refuse("data", "free-space", reply(452, "4.3.1", "Insufficient system storage, try again later"))
+            self._refuse("data", "free-space", NO_RESOURCES)
             return
         now = time.time()
         recipients = tuple(self._recipients)

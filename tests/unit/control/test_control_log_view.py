@@ -1,0 +1,52 @@
+"""The log as a view of records: what was written but not confirmed is not written twice, what was not is not missing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatepost.control.log import Log, LogSettings, LogView
+from gatepost.model.record import Blocked, Record
+
+
+class Position:
+    """The one thing a view asks of a spool: its confirmed position."""
+
+    def __init__(self) -> None:
+        self.held: tuple[int, bytes] = (0, b"")
+
+    def position(self, _: str) -> tuple[int, bytes]:
+        return self.held
+
+    def confirm(self, _: str, number: int, note: bytes = b"") -> None:
+        self.held = (number, note)
+
+
+def batch(first: int, count: int) -> Sequence[Record]:
+    return [
+        Blocked(number << 22, 1_795_000_000.0, ("user@example.org",), number) for number in range(first, first + count)
+    ]
+
+
+def sizes(file: Path) -> list[int]:
+    return [int(line.partition("size=")[2].partition(",")[0]) for line in file.read_text().splitlines()]
+
+
+def test_unclean_stop_doubles_no_line_and_loses_none(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    settings = LogSettings(str(file), 4, "mail", "%Y-%m-%d", "%H:%M:%S")
+    spool = Position()
+    view = LogView(Log(settings), spool)  # type: ignore[arg-type]
+    view.replayed()
+    view.consume(1, batch(1, 3))
+    confirmed = spool.held
+    view.consume(4, batch(4, 3))
+    assert sizes(file) == [1, 2, 3, 4, 5, 6]
+
+    spool.held = confirmed  # the confirmation of the second batch did not reach the disk
+    file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")  # nor did its last line reach the log
+    again = LogView(Log(settings), spool)  # type: ignore[arg-type]
+    again.consume(4, batch(4, 3))
+    again.consume(7, batch(7, 1))
+    again.replayed()
+    again.consume(8, batch(8, 1))
+    assert sizes(file) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert spool.held[0] == 8
