@@ -251,8 +251,3 @@ def apply_splices(content: bytes, splices: Sequence[Splice], prefix: bytes = b""
     if position < len(content):
         chunks.append(view[position:])
     return chunks
-
-
-def content_has_8bit(content: bytes) -> bool:
-    """Whether any byte has its high bit set: such content needs 8BITMIME of the next hop (RFC 6152)."""
-    return not content.isascii()

@@ -176,11 +176,6 @@ class Part(msgspec.Struct, eq=False, kw_only=True):
         """Whether the part has content of its own to decode (a multipart without any part is a leaf)."""
         return not self.children and self.nested is None
 
-    @property
-    def is_text(self) -> bool:
-        """Whether uuencoded blocks may stand in its body."""
-        return self.content_type.startswith(("text/", "message/", "multipart/"))
-
 
 class Message(msgspec.Struct, eq=False):
     """A parsed message over `content`."""
