@@ -245,7 +245,7 @@ def test_a_thousand_silent_connections_leave_room_for_others(gateway: Gateway) -
         greetings = [client.reply() for client in clients]
         refused = [text for text in greetings if text.startswith(b"421 ")]
         assert len(greetings) - len(refused) <= 400
-        assert all(b"Too many sessions" in text for text in refused)
+        assert all(b"Too many connections from your address" in text for text in refused)
         other = stack.enter_context(RawClient(gateway, source="127.0.0.2"))
         other.begin()
         other.sock.sendall(plain("in spite of them") + b"\r\n.\r\n")
