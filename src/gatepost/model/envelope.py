@@ -10,6 +10,18 @@ class Body(enum.StrEnum):
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT = "8BITMIME"
+    BINARY = "BINARYMIME"
+
+
+class Direction(enum.StrEnum):
+    """Which way a message goes, by the network it came from or by who signed in."""
+
+    INBOUND = "inbound"
+    """From a stranger."""
+    OUTBOUND = "outbound"
+    """From our own network, or signed in, to somebody elsewhere."""
+    INTERNAL = "internal"
+    """From our own network, or signed in, to our own domains."""
 
 
 class Ret(enum.StrEnum):
@@ -40,10 +52,17 @@ class Client(msgspec.Struct, frozen=True, array_like=True):
     """What is known of the peer that handed the message over."""
 
     ip: str
+    """Of the first hop that is not ours: what checks look at. The connection's, unless a trusted peer told better."""
     port: int = 0
     helo: str = ""
     esmtp: bool = False
     listener: str = ""
+    name: str = ""
+    """Its name in DNS, confirmed by its address; "" when it has none or nobody asked."""
+    tls: str = ""
+    """Version and cipher, "" for a connection in clear."""
+    user: str = ""
+    """Who signed in, "" for nobody."""
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -56,3 +75,6 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     ret: Ret | None = None
     envid: str = ""
     dsn_requested: bool = False
+    smtputf8: bool = False
+    """Declared at MAIL (RFC 6531): addresses or header fields may hold UTF-8."""
+    direction: Direction = Direction.INBOUND
