@@ -19,6 +19,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.lines import LEVEL_OF, Formatter
 from gatepost.model.record import Record
+from gatepost.spool import clock
 from gatepost.spool.interface import Spool
 
 _FACILITIES = {
@@ -111,7 +112,7 @@ class Log:
         if letter == "F":
             _tell(text)
         if LEVEL_OF[letter] <= self.settings.level:
-            line = self.formatter.event(time.time(), letter, text)
+            line = self.formatter.event(clock.now(), letter, text)
             self.write([(letter, line)])
 
     def write(self, lines: Sequence[tuple[str, str]]) -> None:

@@ -10,7 +10,6 @@ Promises: an outcome is durable before the message leaves work; a final failure 
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Sequence
 
 from gatepost.config.schema import Config
@@ -39,6 +38,7 @@ from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import READ_PAUSE_S, Work, read_content
 from gatepost.smtp.client import ClientSettings
+from gatepost.spool import clock
 from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Stored
 
 WORK_LIMIT = 1000
@@ -135,7 +135,7 @@ class Delivery:
     def submit(self, work: Work) -> None:
         """Deliver a message whose `stored.pending` says to whom."""
         self._enter(work)
-        now = time.time()
+        now = clock.now()
         if not self.running or len(self._work) > WORK_LIMIT or self._bytes > MEMORY_LIMIT:
             self._park(work)
             return
@@ -255,7 +255,7 @@ class Delivery:
         """
         work = job.work
         stored = work.stored
-        now = time.time()
+        now = clock.now()
         recipients = stored.envelope.recipients
         attempts = [
             Attempt(pending, recipients[pending.recipient], answer)
@@ -295,7 +295,7 @@ class Delivery:
 
     def unreached(self, hop: NextHop, jobs: Sequence[Job], cause: Reply) -> None:
         """No session with the next hop could be had: its destinations rest, the messages wait."""
-        now = time.time()
+        now = clock.now()
         reason = describe(cause)
         domains = {pending.domain for job in jobs for pending in job.pendings}
         for domain in domains:

@@ -7,7 +7,6 @@ settled with the attempt; everything else is durable before the first byte goes 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from gatepost.policy.decide import WHOLE_MESSAGE, decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.work import Work
+from gatepost.spool import clock
 from gatepost.spool.interface import Pending, Spool, State, Stored
 
 Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
@@ -50,7 +50,7 @@ class Disposal:
 
     def dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> "asyncio.Future[None] | None":
         """Carry the verdicts out. None: handed on at once; else a future of the commit that makes them durable."""
-        now = time.time()
+        now = clock.now()
         plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
         if len(plans) == 1:
             group, indices, verdict = plans[0]

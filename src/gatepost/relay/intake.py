@@ -4,7 +4,6 @@ Made once per configuration by `relay.process`; `relay.listener` and `relay.rece
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.work import Work
 from gatepost.smtp import replies
 from gatepost.smtp.server import LineFeedPolicy, ServerSettings
+from gatepost.spool import clock
 from gatepost.spool.interface import NewMessage, Spool, Stored
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Intake:
             self.most_sessions = max(self.most_sessions, len(self.sessions))
             return None
         cause, answer = _LIMITS[limit]
-        self.refused(Refused(time.time(), ip, "connect", cause, answer.code))
+        self.refused(Refused(clock.now(), ip, "connect", cause, answer.code))
         return replies.render(answer, enhanced=True)
 
     def closed(self, session: "Reception", ip: str, *, failed: bool) -> None:

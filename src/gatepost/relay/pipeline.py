@@ -6,7 +6,6 @@ exists, until that is empty.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from gatepost.relay.retry import retry_rules
 from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import describe_fault
+from gatepost.spool import clock
 from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.writer import SqliteSpool
 
@@ -34,7 +34,7 @@ SAVE_COUNTERS_S = 5.0
 
 def clock_ms() -> int:
     """Return Unix time in milliseconds, for queue ids."""
-    return time.time_ns() // 1_000_000
+    return int(clock.now() * 1000)
 
 
 class Pipeline:

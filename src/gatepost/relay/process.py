@@ -31,6 +31,7 @@ from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.queue import act_on, list_queue
 from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
 from gatepost.spool.writer import SqliteSpool
@@ -43,7 +44,8 @@ DELIVERY_GRACE_S = 5.0
 """Time transactions under way get to end."""
 SHARD_WAIT_S = 15.0
 """How long a shard's former owner may take to let go."""
-ADOPTION_LOOK_S = 5.0
+ADOPTION_LOOK_S = 1.0
+"""Pause between two looks at the shards of former relays: listing a directory costs next to nothing."""
 GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
@@ -119,6 +121,8 @@ class Relay:
         self._config = config
         self._index = setup.index
         self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
+        if test_clock := clock.follow_test_clock(os.environ):
+            self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
         self._table = SessionTable(descriptors[0], setup.index, alone=config.relay.relays == 1)

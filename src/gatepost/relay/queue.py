@@ -4,13 +4,13 @@ Called by `relay.process` for the control socket. A message in work is left alon
 """
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Removed
 from gatepost.relay.pipeline import Pipeline
+from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Destination, Pending, State
 
 LISTING_LIMIT = 16
@@ -71,7 +71,7 @@ async def act_on(pipelines: Sequence[Pipeline], what: str, message_id: int) -> s
             continue
         if pipeline.delivery.is_in_work(message_id) or pipeline.inspection.has(message_id):
             return "in work"
-        now = time.time()
+        now = clock.now()
         if what == "remove":
             await pipeline.spool.remove(message_id, (Removed(message_id, now, "removed by an operator"),))
         elif isinstance(entry, Corrupt) or entry.state is not State.HELD:

@@ -6,7 +6,6 @@ arrives; 250 to the end of data is given only after the spool's commit (specific
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, cast
@@ -20,6 +19,7 @@ from gatepost.relay.access import Access
 from gatepost.relay.intake import Intake
 from gatepost.smtp import server as smtp
 from gatepost.smtp.replies import NO_RESOURCES
+from gatepost.spool import clock
 from gatepost.spool.interface import NewMessage, SpoolError, StagedContent, State, Stored
 
 UNREAD_LIMIT = 256 * 1024
@@ -196,12 +196,12 @@ class Reception(asyncio.Protocol):
             self._refuse("rcpt", "relaying", denied, recipient=recipient.address)
 
     def _refused(self, event: smtp.Refused) -> None:
-        self._intake.refused(Refused(time.time(), self._ip, event.stage, event.cause, event.reply.code, self._sender()))
+        self._intake.refused(Refused(clock.now(), self._ip, event.stage, event.cause, event.reply.code, self._sender()))
 
     def _refuse(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
         self._session.answer(answer)
         self._intake.refused(
-            Refused(time.time(), self._ip, stage, cause, answer.code, sender or self._sender(), recipient)
+            Refused(clock.now(), self._ip, stage, cause, answer.code, sender or self._sender(), recipient)
         )
 
     def _sender(self) -> str:
@@ -245,7 +245,7 @@ class Reception(asyncio.Protocol):
         if staged is None or mail is None:
             self._refuse("data", "free-space", NO_RESOURCES)
             return
-        now = time.time()
+        now = clock.now()
         recipients = tuple(self._recipients)
         client = self._client
         envelope = Envelope(

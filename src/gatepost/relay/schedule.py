@@ -6,13 +6,13 @@ with one message until it answers, so a dead one costs one attempt, however much
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.retry import RetryRules, expired
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.work import Work
+from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, State, Stored
 
 BATCH = 50
@@ -63,13 +63,13 @@ class Schedule:
                 self._report("E", f"cannot read the delivery queue, trying again: {error}")
                 pause = _RETRY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(min(pause, clock.longest_pause_s)):
                     await wake.wait()
             wake.clear()
 
     async def _look(self) -> float:
         """Take up what is due and return how long nothing will be."""
-        now = time.time()
+        now = clock.now()
         delivery = self._delivery
         delivery.forget_unused_hops()
         if now >= self._next_expiry_look:
@@ -94,7 +94,7 @@ class Schedule:
         due = await self._spool.next_due()
         if due is None:
             return idle
-        return min(max(due - time.time(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), idle)
+        return min(max(due - clock.now(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), idle)
 
     async def _take_due(self, domain: str, now: float, limit: int) -> None:
         delivery = self._delivery

@@ -9,11 +9,11 @@ much other mail was in work with it.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Held
+from gatepost.spool import clock
 from gatepost.spool.interface import Spool, SpoolError, Stored
 
 STRIKE_LIMIT = 3
@@ -78,7 +78,7 @@ class Suspects:
         """Put a message aside for an operator, and say so."""
         self._report("E", f"{format_queue_id(message_id)} is held: {reason}")
         try:
-            await self._spool.hold(message_id, reason, (Held(message_id, time.time(), reason),))
+            await self._spool.hold(message_id, reason, (Held(message_id, clock.now(), reason),))
         finally:
             self.done(message_id, remains=False)
 
