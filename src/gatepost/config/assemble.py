@@ -47,13 +47,17 @@ def assemble(collected: Collected) -> Config:
     _migrate_access(collected, _section(data, "access"))
     data |= {
         "zones": zones,
+        "tls_policies": [
+            _fill(FIELDS["tls_policy"], collected.tables.get(("tls_policy", i), {}), context)
+            for i in collected.items_of("tls_policy")
+        ],
         "listeners": listeners,
         "routes": routes,
         "relay_rules": _relay_rules(collected, data, zones),
         "groups": _groups(collected, _section(data, "policy")),
     }
     _section(data, "network")["listen_on"] = [listener["address"] for listener in listeners]
-    _section(data, "forward")["forward_route"] = [_route_text(route) for route in routes]
+    _section(data, "forward")["forward_route"] = []  # `routes` says it, with room for more
     return msgspec.convert(data, Config)
 
 
@@ -155,28 +159,27 @@ def _listeners(collected: Collected, context: Mapping[str, str]) -> list[Values]
 
 
 def _routes(collected: Collected) -> list[Values]:
-    rows: list[tuple[str, str]] = []
+    routes: list[Values] = []
     for item in collected.items_of("route"):
         given = collected.tables.get(("route", item), {})
         if "recipients" in given and "next_hop" in given:
-            masks = given["recipients"].value
+            masks, targets = given["recipients"].value, given["next_hop"].value
             assert isinstance(masks, tuple)
-            rows += [(mask, str(given["next_hop"].value)) for mask in masks]
+            assert isinstance(targets, tuple)
+            rest = {name: given[name].value for name in ("order", "transport") if name in given}
+            routes += [_route(mask, targets) | rest for mask in masks]
     lines = collected.tables.get(("forward", 0), {}).get("forward_route")
     if lines is not None and isinstance(lines.value, tuple):
-        rows += [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines.value]
-    routes: list[Values] = []
-    for mask, target in rows:
-        hop = parse_next_hop(target)
-        routes.append({"mask": parse_recipient_mask(mask), "host": hop.host, "port": hop.port, "domain": hop.domain})
+        routes += [_route(mask, (target,)) for mask, _, target in (line.partition(" ") for line in lines.value)]
     return routes
 
 
-def _route_text(route: Values) -> str:
-    host, port, domain = route["host"], route["port"], route["domain"]
-    if domain is not None:
-        return f"{route['mask']} {domain}"
-    return f"{route['mask']} [[{host}]:{port}]" if ":" in str(host) else f"{route['mask']} [{host}:{port}]"
+def _route(mask: str, targets: tuple[str, ...]) -> Values:
+    hops = [parse_next_hop(target) for target in targets]
+    return {
+        "mask": parse_recipient_mask(mask),
+        "hops": [{"host": hop.host, "port": hop.port, "domain": hop.domain} for hop in hops],
+    }
 
 
 def _migrate_access(collected: Collected, access: Values) -> None:

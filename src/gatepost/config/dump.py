@@ -3,12 +3,15 @@
 What this writes loads again to an equal `Config`.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
+
+import msgspec
 
 from gatepost.config.grouping import FILTER_MASKS
 from gatepost.config.load import Loaded
 from gatepost.config.parameter import Field, Kind
-from gatepost.config.schema import FIELDS, SECTIONS, Config, Listener, Route, Section, Zone
+from gatepost.config.schema import FIELDS, SECTIONS, Config, Hop, Route, Section
 from gatepost.config.units import format_size, format_time
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
@@ -108,9 +111,10 @@ def _row(field: Field, value: object, comment: str) -> str:
 
 def _array(section: Section, loaded: Loaded, config: Config, note: Note) -> Iterator[str]:
     tables: dict[str, Callable[[], Iterator[tuple[str, dict[str, object]]]]] = {
-        "listener": lambda: _listeners(config.listeners),
+        "listener": lambda: _plain("listener", config.listeners),
         "route": lambda: _routes(config.routes),
-        "network.zone": lambda: _zones(config.zones),
+        "network.zone": lambda: _plain("network.zone", config.zones),
+        "tls_policy": lambda: _plain("tls_policy", config.tls_policies),
         "group": lambda: _groups(loaded, config),
     }
     fields = {field.name: field for field in FIELDS[section.name]}
@@ -121,42 +125,32 @@ def _array(section: Section, loaded: Loaded, config: Config, note: Note) -> Iter
         yield ""
 
 
-def _listeners(listeners: tuple[Listener, ...]) -> Iterator[tuple[str, dict[str, object]]]:
-    for index, listener in enumerate(listeners):
-        values: dict[str, object] = {
-            "address": listener.address,
-            "name": listener.name,
-            "bare_line_feed": listener.bare_line_feed,
-            "backlog": listener.backlog,
-        }
-        yield f"listener[{index}]", values
-
-
-def next_hop_text(route: Route) -> str:
-    """Return the target of a route as `next_hop` is written."""
-    if route.domain is not None:
-        return route.domain
-    host = route.host or ""
-    return f"[[{host}]:{route.port}]" if ":" in host else f"[{host}:{route.port}]"
+def next_hop_text(hop: Hop) -> str:
+    """Return one target of a route as `next_hop` is written."""
+    if hop.domain is not None:
+        return hop.domain
+    host = hop.host or ""
+    return f"[[{host}]:{hop.port}]" if ":" in host else f"[{host}:{hop.port}]"
 
 
 def _routes(routes: tuple[Route, ...]) -> Iterator[tuple[str, dict[str, object]]]:
-    position = 0
-    while position < len(routes):
-        hop = next_hop_text(routes[position])
-        masks: list[str] = []
-        while position < len(routes) and next_hop_text(routes[position]) == hop:
-            masks.append(routes[position].mask)
-            position += 1
-        yield "route", {"recipients": tuple(masks), "next_hop": hop}
-
-
-def _zones(zones: tuple[Zone, ...]) -> Iterator[tuple[str, dict[str, object]]]:
-    for index, zone in enumerate(zones):
+    for target, group in itertools.groupby(routes, key=lambda route: (route.hops, route.order, route.transport)):
+        hops, order, transport = target
         yield (
-            f"network.zone[{index}]",
-            {"name": zone.name, "addresses": zone.addresses, "trusted": zone.trusted},
+            "route",
+            {
+                "recipients": tuple(route.mask for route in group),
+                "next_hop": tuple(next_hop_text(hop) for hop in hops),
+                "order": order,
+                "transport": transport,
+            },
         )
+
+
+def _plain(name: str, rows: tuple[msgspec.Struct, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield objects whose fields are all parameters."""
+    for index, row in enumerate(rows):
+        yield f"{name}[{index}]", {field.name: getattr(row, field.name) for field in FIELDS[name]}
 
 
 def _groups(loaded: Loaded, config: Config) -> Iterator[tuple[str, dict[str, object]]]:

@@ -10,6 +10,7 @@ import msgspec
 from gatepost.config.parameter import (
     LATER,
     MIDDLE,
+    OWN,
     WIDE_COUNT,
     Item,
     Required,
@@ -73,61 +74,6 @@ class Locale(msgspec.Struct, frozen=True, kw_only=True):
 
     date_format: Annotated[str, text("DateFormat", "date, strftime form")] = "%d/%m/%y"
     time_format: Annotated[str, text("TimeFormat", "time, strftime form")] = "%H:%M:%S"
-
-
-class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may use the gateway for what."""
-
-    relay_rule: Annotated[
-        Texts,
-        listing(
-            "RelayRule",
-            Item.RELAY_RULE,
-            "who may send to whom; first match decides, none = deny when there is any rule",
-            generations="G50 G55 M55 M56",
-            aliases=("Rule",),
-        ),
-    ] = ()
-    connect_rule: Annotated[
-        Texts,
-        listing("ConnectRule", Item.CONNECT_RULE, "rules on facts of the connection", generations=LATER, built=False),
-    ] = ()
-    helo_rule: Annotated[
-        Texts, listing("HeloRule", Item.HELO_RULE, "rules on the HELO name", generations=LATER, built=False)
-    ] = ()
-    mailfrom_rule: Annotated[
-        Texts,
-        listing("MailfromRule", Item.MAILFROM_RULE, "rules on the sender's domain", generations=LATER, built=False),
-    ] = ()
-    dns_black_list: Annotated[
-        Texts,
-        listing(
-            "DNSBlackList",
-            Item.HOSTNAME,
-            "DNSBL zones that `in_dnsbl` and `out_dnsbl` ask",
-            generations=LATER,
-            built=False,
-        ),
-    ] = ()
-    deny_unresolved_connect: Annotated[
-        bool,
-        flag(
-            "DenyUnresolvedConnect",
-            "refuse clients without a name in DNS; read as connect_rule `deny from no_name to *`",
-            generations="G50",
-            shown=False,
-        ),
-    ] = False
-    deny_unresolved_mailfrom: Annotated[
-        bool,
-        flag(
-            "DenyUnresolvedMailfrom",
-            "refuse sender domains without an address; read as mailfrom_rule `allow from has_mx to *`, "
-            "`deny from no_ip to *`",
-            generations="G50",
-            shown=False,
-        ),
-    ] = False
 
 
 class Ave(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,6 +220,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             wide_high=WIDE_COUNT,
         ),
     ] = 4
+    shed_load_at: Annotated[
+        int,
+        count(
+            "",
+            0,
+            100,
+            "percent of incoming_sessions from which the busiest addresses get no new session; 0 = off",
+            generations=OWN,
+            built=False,
+        ),
+    ] = 90
     minimal_queue_free_space_size: Annotated[
         int,
         size(
@@ -331,6 +288,27 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     incoming_bcc: Annotated[
         Texts,
         listing("IncomingBCC", Item.ADDRESS, "blind copy of every accepted message", generations="M56", built=False),
+    ] = ()
+    trusted_networks: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.NETWORK,
+            "our own networks: mail from there is outbound or internal; none = loopback and what relay_rule lets "
+            "relay to everybody",
+            generations=OWN,
+            built=False,
+        ),
+    ] = ()
+    front_relays: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.NETWORK,
+            "our own relays in front of this one: for mail they hand on, checks look at the client before them",
+            generations=OWN,
+            built=False,
+        ),
     ] = ()
     tls_cert: Annotated[str, path("TLSCert", "certificate chain; with tls_key enables STARTTLS", built=False)] = ""
     tls_key: Annotated[str, path("TLSKey", "private key of tls_cert", built=False)] = ""
@@ -390,6 +368,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     dsn_on_relaying: Annotated[
         bool, flag("DSNOnRelaying", "write a `relayed` DSN on every hand-over", generations=MIDDLE)
+    ] = False
+    reencode_eight_bit: Annotated[
+        bool,
+        flag(
+            "",
+            "8-bit mail for a server that takes 7 bits: true = re-encode it where no signature breaks, false = fail",
+            generations=OWN,
+            built=False,
+        ),
     ] = False
     av_statistics: Annotated[
         str,

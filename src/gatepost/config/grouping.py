@@ -10,6 +10,7 @@ import msgspec
 
 from gatepost.config.parameter import (
     LATER,
+    OWN,
     Item,
     Required,
     choice,
@@ -19,6 +20,7 @@ from gatepost.config.parameter import (
     statuses,
     text,
 )
+from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectStatus
 from gatepost.model.verdict import ObjectAction
 
@@ -39,6 +41,7 @@ BAD_STATUSES = tuple(
         ObjectStatus.FILTERED,
     )
 )
+DIRECTIONS = tuple(direction.value for direction in Direction)
 SPAM_STATUSES = ("spam", "probable_spam", "formal", "blacklisted", "trusted", "not_detected", "obscene")
 
 NAME_FILTERS = ("include_by_name", "exclude_by_name")
@@ -295,6 +298,10 @@ class Group(Policy, frozen=True, kw_only=True):
     recipients: Annotated[Texts, listing("Recipients", Item.ADDRESS_MASK, "envelope recipients; none = everyone")] = (
         "*@*",
     )
+    directions: Annotated[
+        Texts,
+        statuses("", DIRECTIONS, "ways of mail the group is for; none = all", generations=OWN, built=False),
+    ] = ()
     filters_names: bool = False
     """True: include_by_name or exclude_by_name was set for this group or the policy, so the name filter is active."""
     filters_types: bool = False

@@ -89,3 +89,25 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = 0
+    queue_limit_age: Annotated[
+        float,
+        duration(
+            "",
+            0,
+            604800,
+            "age of the oldest message awaiting inspection before new mail gets 452; 0 = off",
+            generations=OWN,
+            built=False,
+        ),
+    ] = 0.0
+    queue_slow_at: Annotated[
+        int,
+        count(
+            "",
+            0,
+            100,
+            "percent of the queue limits from which reception slows down; 0 = it does not",
+            generations=OWN,
+            built=False,
+        ),
+    ] = 80

@@ -8,10 +8,24 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.gateway import Access, Ave, Forward, Limits, Locale, Network, Options, Path
+from gatepost.config.access import Access, Rates
+from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
 from gatepost.config.grouping import Group, Policy
 from gatepost.config.masks import RelayRule
-from gatepost.config.parameter import OWN, Field, Item, Required, choice, count, fields_of, flag, fold, listing, text
+from gatepost.config.parameter import (
+    OWN,
+    Field,
+    Item,
+    Required,
+    choice,
+    count,
+    duration,
+    fields_of,
+    flag,
+    fold,
+    listing,
+    text,
+)
 from gatepost.config.process import FilterPool, Relay
 from gatepost.config.services import (
     Agentx,
@@ -25,6 +39,7 @@ from gatepost.config.services import (
     UpdaterReport,
 )
 from gatepost.config.timing import Resolve, Timeouts
+from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
 
 Texts = tuple[str, ...]
 
@@ -54,17 +69,50 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     backlog: Annotated[int, count("", 1, 65535, "connections that may wait to be accepted by us", generations=OWN)] = (
         1024
     )
+    tls: Annotated[
+        ListenerTls,
+        choice("", tuple(ListenerTls), "encryption, with network.tls_cert", generations=OWN, built=False),
+    ] = ListenerTls.AUTO
+    sign_in: Annotated[
+        SignIn,
+        choice("", tuple(SignIn), "whether clients sign in (over TLS only)", generations=OWN, built=False),
+    ] = SignIn.OFF
+    before_queue: Annotated[bool, flag("", "inspect before the client gets its 250", generations=OWN, built=False)] = (
+        False
+    )
+    before_queue_deadline: Annotated[
+        float,
+        duration("", 5, 600, "time for that, below the client's own patience; then 451", generations=OWN, built=False),
+    ] = 100.0
+    proxy_protocol: Annotated[
+        bool,
+        flag("", "connections begin with a PROXY header from access.proxy_networks", generations=OWN, built=False),
+    ] = False
+    smtputf8: Annotated[bool, flag("", "take internationalised addresses (RFC 6531)", generations=OWN, built=False)] = (
+        True
+    )
+    chunking: Annotated[bool, flag("", "take content in pieces, BDAT (RFC 3030)", generations=OWN, built=False)] = True
+    binarymime: Annotated[bool, flag("", "take binary content; needs chunking", generations=OWN, built=False)] = False
     host: str = ""
     port: int = 0
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the routing table: recipients that match `mask` go to a host, or to a domain's MX hosts."""
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
+    """One target of a route: a host, or a domain whose MX hosts are asked for at sending time."""
 
-    mask: str
     host: str | None = None
     port: int = 25
     domain: str | None = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the routing table: where recipients that match `mask` go."""
+
+    mask: str
+    hops: tuple[Hop, ...]
+    """At least one."""
+    order: HopOrder = HopOrder.FAILOVER
+    transport: Transport = Transport.SMTP
 
 
 class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,15 +125,22 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     next_hop: Annotated[
-        str,
-        text(
+        Texts,
+        listing(
             "",
-            "`[host:port]` to connect there, or a domain to use its MX hosts",
-            item=Item.NEXT_HOP,
+            Item.NEXT_HOP,
+            "`[host:port]` to connect there, or a domain to use its MX hosts; may be several",
             required=Required.ALWAYS,
             generations=OWN,
         ),
-    ] = ""
+    ] = ()
+    order: Annotated[
+        HopOrder,
+        choice("", tuple(HopOrder), "how several next hops share the mail", generations=OWN, built=False),
+    ] = HopOrder.FAILOVER
+    transport: Annotated[
+        Transport, choice("", tuple(Transport), "what the next hop speaks", generations=OWN, built=False)
+    ] = Transport.SMTP
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +150,6 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Annotated[
         Texts, listing("", Item.NETWORK, "addresses and networks", required=Required.ALWAYS, generations=OWN)
     ] = ()
-    trusted: Annotated[bool, flag("", "mail from there counts as our own (outbound)", generations=OWN, built=False)] = (
-        False
-    )
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +161,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ave: Ave
     forward: Forward
     limits: Limits
+    rates: Rates
+    tls: Tls
     network: Network
     options: Options
     timeouts: Timeouts
@@ -125,6 +179,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """`[[listener]]` first, then `listen_on`."""
     routes: tuple[Route, ...]
     """`[[route]]` first, then `forward_route`; first match decides."""
+    tls_policies: tuple[TlsPolicy, ...]
+    """First match decides."""
     zones: tuple[Zone, ...]
     relay_rules: tuple[RelayRule, ...]
     """`access.relay_rule` with `@names` resolved; feed them to `RelayTable`."""
@@ -158,6 +214,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("route", RouteTable, array=True),
     Section("access", Access),
     Section("limits", Limits),
+    Section("rates", Rates),
+    Section("tls", Tls),
+    Section("tls_policy", TlsPolicy, array=True),
     Section("timeouts", Timeouts),
     Section("options", Options),
     Section("locale", Locale, external=False),

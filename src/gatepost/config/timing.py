@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import LATER, Item, count, duration, flag, listing
+from gatepost.config.parameter import LATER, OWN, Item, choice, count, duration, flag, listing
 from gatepost.config.units import Unit
 
 Texts = tuple[str, ...]
@@ -23,6 +23,23 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
         float,
         duration("MaximalQueueLifetime", 1, 14, "age at which a message is given up with a DSN", unit=Unit.DAYS),
     ] = 5 * 86400.0
+    delay_report_after: Annotated[
+        float,
+        duration(
+            "",
+            0,
+            604800,
+            "age at which the sender is told, once, that a message waits; 0 = never",
+            generations=OWN,
+            built=False,
+        ),
+    ] = 4 * 3600.0
+    backoff_jitter: Annotated[
+        int,
+        count(
+            "", 0, 50, "percent by which pauses are spread at random, within their bounds", generations=OWN, built=False
+        ),
+    ] = 10
     read_timeout: Annotated[float, duration("ReadTimeout", 1, 1200, "receiver: one network read")] = 120.0
     write_timeout: Annotated[float, duration("WriteTimeout", 1, 1200, "sender: one network write")] = 120.0
     receiving_command_timeout: Annotated[
@@ -160,6 +177,16 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             built=False,
         ),
     ] = 600.0
+    prefer: Annotated[
+        str,
+        choice(
+            "",
+            ("ipv6", "ipv4", "ipv6_only", "ipv4_only"),
+            "which addresses of a host are tried first, or at all",
+            generations=OWN,
+            built=False,
+        ),
+    ] = "ipv6"
     name_servers: Annotated[
         Texts,
         listing(

@@ -48,9 +48,10 @@ class RoutingTable:
     def _walk(self, recipient: str) -> NextHop | Unroutable:
         route = self._routes.find(recipient)
         if route is not None:
-            if route.host is not None:
-                return NextHop(route.host, route.port)
-            return Unroutable(f"route to domain {route.domain} needs mail-host look-up, which this version lacks")
+            hop = route.hops[0]
+            if hop.host is not None:
+                return NextHop(hop.host, hop.port)
+            return Unroutable(f"route to domain {hop.domain} needs mail-host look-up, which this version lacks")
         domain = domain_of(recipient)
         return Unroutable(f"no route matches {bracketed(recipient)}: add a [[route]] for {domain or 'it'}")
 

@@ -146,7 +146,8 @@ def test_bad_rules(load_ini, name, value):
 )
 def test_forward_route(load_ini, value, expected):
     (route,) = load_ini({"mailgw.forward.ForwardRoute": value}).config.routes
-    assert (route.mask, route.host, route.port, route.domain) == expected
+    hop = route.hops[0]
+    assert (route.mask, hop.host, hop.port, hop.domain) == expected
 
 
 @pytest.mark.feature("F-CONF-05")
