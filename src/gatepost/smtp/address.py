@@ -1,10 +1,8 @@
 """Paths of MAIL and RCPT (RFC 5321 §4.1.2).
 
-Called by `server` for what peers send, by `client` to be sure that nothing else than an address leaves. A syntax
-error is raised as `ArgumentError`, which carries the reply to give.
+Called by `server` for what peers send. A syntax error is raised as `ArgumentError`, which carries the reply to give.
 """
 
-import functools
 import ipaddress
 import re
 from typing import Final
@@ -32,7 +30,6 @@ _PATH = re.compile(
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)
 _LONG_LABEL = re.compile(rf"[^.]{{{LABEL_LIMIT + 1}}}")
-_SENDABLE = re.compile(rf"(?:{_QUOTED}|[!#-;=?-~]*)(?:@[!-;=?-~]+)?")
 
 
 def parse_mail_argument(argument: str) -> tuple[str, str]:
@@ -91,13 +88,3 @@ def _is_literal(literal: str) -> bool:
     except ValueError:
         return False
     return "%" not in literal  # no zone of this host (RFC 4007) in an address of the world
-
-
-@functools.lru_cache(maxsize=1024)  # at most 1 MB of addresses; most recipients come again and again
-def is_sendable(address: str) -> bool:
-    """Tell whether an address can stand in a command without being able to end it.
-
-    Weaker than the syntax for reception: `root` or an odd domain may leave, a control character, `<`, `>`, a stray
-    blank or a non-ASCII character may not.
-    """
-    return _SENDABLE.fullmatch(address) is not None

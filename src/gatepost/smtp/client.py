@@ -16,7 +16,6 @@ from typing import Final
 
 from gatepost.model.envelope import Body
 from gatepost.model.reply import Reply, reply
-from gatepost.smtp.address import is_sendable
 from gatepost.smtp.client_events import (
     Closed,
     Event,
@@ -32,6 +31,7 @@ from gatepost.smtp.commands import build_mail, build_rcpt
 from gatepost.smtp.errors import ReplySyntaxError
 from gatepost.smtp.extensions import Extensions, parse_extensions
 from gatepost.smtp.reply_parser import ReplyParser
+from gatepost.smtp.sendable import is_sendable
 from gatepost.smtp.settings import ClientSettings
 from gatepost.smtp.stuffing import DotStuffer
 
