@@ -1,5 +1,5 @@
 #!/bin/sh
-# Foreign mail programs for tests/peers: swaks and Postfix (smtp-source, smtp-sink), from Debian's packages.
+# Foreign programs for tests/peers: swaks, Postfix (smtp-source, smtp-sink), nsd, unbound and ldns, from Debian's packages.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
@@ -7,6 +7,9 @@ PATH="$PATH:/usr/sbin:/sbin"
 missing=""
 command -v swaks >/dev/null 2>&1 || missing="$missing swaks"
 command -v smtp-source >/dev/null 2>&1 || missing="$missing postfix"
+command -v nsd >/dev/null 2>&1 || missing="$missing nsd"
+command -v unbound >/dev/null 2>&1 || missing="$missing unbound"
+command -v ldns-signzone >/dev/null 2>&1 || missing="$missing ldnsutils"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "peers: installing$missing" >&2

@@ -12,7 +12,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"model"}),
     frozenset({"smtp", "wire", "mime", "config"}),
     frozenset({"antivirus", "antispam", "authn", "policy", "notices"}),
-    frozenset({"spool", "storage", "feeds", "licence"}),
+    frozenset({"spool", "storage", "feeds", "licence", "resolver"}),
     frozenset({"filter", "relay", "service", "control", "console", "master"}),
     frozenset({"cli"}),
 )
