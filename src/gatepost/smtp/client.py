@@ -25,6 +25,8 @@ from gatepost.smtp.client_events import (
     RecipientOutcome,
     Refused,
     SendData,
+    StartTls,
+    TlsState,
     Transaction,
 )
 from gatepost.smtp.commands import build_mail, build_rcpt
@@ -32,7 +34,7 @@ from gatepost.smtp.errors import ReplySyntaxError
 from gatepost.smtp.extensions import Extensions, parse_extensions
 from gatepost.smtp.reply_parser import ReplyParser
 from gatepost.smtp.sendable import is_sendable
-from gatepost.smtp.settings import ClientSettings
+from gatepost.smtp.settings import ClientSettings, TlsUse
 from gatepost.smtp.stuffing import DotStuffer
 
 __all__ = [
@@ -48,6 +50,9 @@ __all__ = [
     "RecipientOutcome",
     "Refused",
     "SendData",
+    "StartTls",
+    "TlsState",
+    "TlsUse",
     "Transaction",
 ]
 
@@ -223,6 +228,11 @@ class ClientSession:
         if self._expected:
             return self._expected[0][0]
         return _IDLE if self._transaction is None else _SENDING
+
+    @property
+    def sending(self) -> bool:
+        """Whether content may be given now."""
+        return self._stuffer is not None
 
     @property
     def timeout_s(self) -> float:

@@ -15,12 +15,21 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     sender: str
     recipients: tuple[Recipient, ...]
     size: int
-    """Bytes of content as it will be given to `send_data`; 0 when unknown."""
+    """Bytes of content as it will be given to `send_data`; 0 when unknown. It is what SIZE= declares, and small
+    content is offered to the peer in one flight with the commands; what is sent is counted anew, so that a wrong
+    figure here harms nothing."""
     body: Body = Body.SEVEN_BIT
-    """EIGHT_BIT when the content has bytes above 127."""
+    """EIGHT_BIT when the content has bytes above 127, BINARY when it also has NUL or line ends other than CRLF that
+    must arrive as they are."""
     ret: Ret | None = None
     envid: str = ""
     """As written (xtext)."""
+    smtputf8: bool = False
+    """Declared when the message came (RFC 6531). A peer without SMTPUTF8 gets it all the same where neither header nor
+    addresses need it."""
+    header_utf8: bool = False
+    """The header, or that of a part, has bytes above 127. Counts only together with `smtputf8`: other mail with such a
+    header is 8-bit content like any other."""
 
 
 class RecipientOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -40,24 +49,54 @@ class LocalCause(enum.StrEnum):
     """The peer's SIZE is smaller."""
     EIGHT_BIT = "8bitmime"
     """The content is 8-bit and the peer takes 7-bit only."""
+    BINARY = "binarymime"
+    """The content is binary and the peer does not take BINARYMIME by BDAT."""
+    UTF8 = "smtputf8"
+    """The sender's address, or the header, needs SMTPUTF8, which the peer does not offer."""
     SENDER = "sender"
     """The sender's address cannot stand in a command."""
 
 
+class TlsState(enum.StrEnum):
+    """What came of TLS on a session; version, cipher and certificate are known to the shell alone."""
+
+    UNWANTED = "unwanted"
+    ABSENT = "absent"
+    """Wanted, but the peer does not offer it."""
+    REFUSED = "refused"
+    """Wanted and offered, but the peer refused the command."""
+    ACTIVE = "active"
+
+
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """The session can take a transaction: after EHLO or HELO, and after `reset`."""
+    """The session can take a transaction: after EHLO, LHLO or HELO (the last of them, with TLS), and after `reset`."""
 
     extensions: Extensions
+    tls: TlsState = TlsState.UNWANTED
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """The peer does not want us: greeting or HELO refused. No transaction was begun."""
+    """No session: the peer refused greeting or HELO, or would not give the TLS we must have (then the reply is ours,
+    temporary). No transaction was begun.
+    """
 
     reply: Reply
 
 
+class StartTls(msgspec.Struct, frozen=True, gc=False):
+    """The peer is ready for TLS: do the handshake now, then call `tls_started`.
+
+    Bytes that are fed before that call came in clear and end the session. When the handshake fails, the connection is
+    lost and so is the session: whether another is tried without TLS is the shell's decision.
+    """
+
+
 class SendData(msgspec.Struct, frozen=True, gc=False):
-    """354 came and at least one recipient was accepted: give the content now."""
+    """Give the content now (`send_data`, `finish_data`), as long as `sending` is true.
+
+    It comes when at least one recipient was accepted; by BDAT and with little content already at `start`, so that
+    commands and content leave in one flight.
+    """
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -75,10 +114,11 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """In words for log and DSN."""
     recipients: tuple[RecipientOutcome, ...] = ()
-    """Of the transaction under way; what had no final reply is temporary. Empty when there was none."""
+    """Of the transaction under way; what had no final reply is temporary. Empty when there was none. By LMTP some may
+    be delivered: those that were answered before the connection was lost."""
     data_ended: bool = False
     """The whole content with its end had been given out for writing: the peer may have taken the message, and trying
     again may make a duplicate."""
 
 
-Event = Ready | Refused | SendData | Outcome | Closed
+Event = Ready | Refused | StartTls | SendData | Outcome | Closed

@@ -17,6 +17,11 @@ class Extensions(msgspec.Struct, frozen=True, gc=False):
     """Bytes; 0 when the peer states none."""
     dsn: bool = False
     enhanced: bool = False
+    starttls: bool = False
+    chunking: bool = False
+    binary: bool = False
+    """BINARYMIME, which is of no use without CHUNKING (RFC 3030 §3)."""
+    smtputf8: bool = False
     keywords: tuple[str, ...] = ()
     """All keywords in upper case, those not known here too."""
 
@@ -33,5 +38,9 @@ def parse_extensions(answer: Reply) -> Extensions:
         size_limit=int(size) if size.isdecimal() and len(size) <= SIZE_DIGITS else 0,
         dsn="DSN" in keywords,
         enhanced="ENHANCEDSTATUSCODES" in keywords,
+        starttls="STARTTLS" in keywords,
+        chunking="CHUNKING" in keywords,
+        binary="BINARYMIME" in keywords,
+        smtputf8="SMTPUTF8" in keywords,
         keywords=tuple(keywords),
     )

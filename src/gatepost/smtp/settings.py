@@ -1,5 +1,7 @@
 """What configuration lays down for the sessions of both roles. Sizes in bytes, times in seconds."""
 
+import enum
+
 import msgspec
 
 from gatepost.smtp.data import LineFeedPolicy
@@ -23,6 +25,17 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """For the shell: longest silence on the socket in the middle of content."""
 
 
+class TlsUse(enum.StrEnum):
+    """Whether a session of ours goes over TLS; what a certificate must prove is the shell's matter."""
+
+    NONE = "none"
+    """Never STARTTLS."""
+    MAY = "may"
+    """When the peer offers it."""
+    ENCRYPT = "encrypt"
+    """Always: without it no transaction."""
+
+
 class ClientSettings(msgspec.Struct, frozen=True):
     """How we present ourselves, and how long we wait for a reply in each phase (seconds)."""
 
@@ -38,4 +51,9 @@ class ClientSettings(msgspec.Struct, frozen=True):
     write_s: float = 120.0
     """For the shell: longest time a write may make no progress."""
     pipelining: bool = True
-    """False: never use it, for peers that offer it and cannot do it."""
+    """False: never use it (nor CHUNKING), for peers that offer it and cannot do it."""
+    chunking: bool = False
+    """Send content by BDAT (RFC 3030) to peers that offer CHUNKING and PIPELINING."""
+    tls: TlsUse = TlsUse.NONE
+    lmtp: bool = False
+    """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient behind the content."""
