@@ -13,17 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from gatepost.config.default import build_default_config
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
 
 _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Gateway:

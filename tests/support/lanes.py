@@ -4,15 +4,13 @@ A lane's domain is routed from the start to its loopback address; nothing listen
 """
 
 import itertools
-import os
-import socket
 from pathlib import Path
 
 from tests.support.gateway import Gateway
+from tests.support.ports import free_port, loopback_network
 from tests.support.sink import Script, Sink
 
 LANES = 60
-_NETWORK = "127.25"
 _ROUTE_COMMENT = "# Where mail goes on to;"
 
 
@@ -21,7 +19,7 @@ class Lane:
 
     def __init__(self, number: int, port: int) -> None:
         self.domain = f"lane{number}.example.org"
-        self.host = f"{_NETWORK}.{number // 200}.{number % 200 + 1}"
+        self.host = f"{loopback_network()}.{number // 200}.{number % 200 + 1}"
         self.port = port
 
     @property
@@ -53,7 +51,7 @@ class LaneGateway(Gateway):
         replace: dict[str, str] | None = None,
         default_route: bool = True,
     ) -> None:
-        port = _port_outside_ephemeral_range()
+        port = free_port()
         lanes = [Lane(number, port) for number in range(LANES)]
         self.standard_port_lane = Lane(LANES, 25)
         """Its route names no port."""
@@ -71,17 +69,3 @@ class LaneGateway(Gateway):
     def lane(self) -> Lane:
         """Return a lane no test has used."""
         return next(self._free)
-
-
-def _port_outside_ephemeral_range() -> int:
-    """Return a port nobody listens on and no outgoing connection will be given; another one in each process."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(low - 1 - os.getpid() % 5000, 1024, -1):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port below the ephemeral range")

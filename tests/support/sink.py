@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from io import BufferedRWPair
 from typing import Any, Self
 
+from tests.support.ports import free_port
+
 CLOSE = "CLOSE"
 STALL = "STALL"
 THEN_CLOSE = "\0CLOSE"
@@ -69,8 +71,8 @@ class Sink:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._sockets: set[socket.socket] = set()
-        self._listener = socket.create_server((host, port), backlog=256)
-        self.port: int = self._listener.getsockname()[1]
+        self.port = port or free_port()
+        self._listener = socket.create_server((host, self.port), backlog=256)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
