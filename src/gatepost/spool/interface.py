@@ -80,6 +80,8 @@ class Stored(msgspec.Struct, frozen=True):
     """Why it is HELD."""
     kind: str = ""
     """"" for received mail, else what we made: `dsn-failed`, … (no DSN and no inspection for these)."""
+    route: str = ""
+    """Next hop an operator has chosen for it, as `next_hop` of a route is written; "" = the routing table decides."""
 
 
 class StagedContent(Protocol):

@@ -80,6 +80,7 @@ class Reader:
             strikes=strikes,
             reason=reason,
             kind=head.kind,
+            route=head.route,
         )
 
     def _fetch_all(self, message_ids: Iterable[int]) -> list[Stored | Corrupt]:

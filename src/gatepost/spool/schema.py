@@ -75,6 +75,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     group: str
     splices: tuple[Splice, ...]
     kind: str
+    route: str = ""
 
 
 class Tally(msgspec.Struct, array_like=True):

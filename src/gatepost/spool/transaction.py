@@ -59,6 +59,7 @@ def encode_head(stored: Stored) -> bytes:
             stored.group,
             stored.splices,
             stored.kind,
+            stored.route,
         )
     )
 
