@@ -20,11 +20,19 @@ START_INPUT: Final = reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
 CANNOT_VERIFY: Final = reply(252, "2.1.5", "Cannot verify the user; send some mail and see")
 GOODBYE: Final = reply(221, "2.0.0", "Closing connection", closes=True)
 
+READY_FOR_TLS: Final = reply(220, "2.0.0", "Ready to start TLS")
+SIGNED_IN: Final = reply(235, "2.7.0", "Authentication successful")
+SIGN_IN_FAILED: Final = reply(535, "5.7.8", "Authentication credentials invalid")
+SIGN_IN_UNAVAILABLE: Final = reply(454, "4.7.0", "Temporary authentication failure")
+TLS_UNAVAILABLE: Final = reply(454, "4.7.0", "TLS not available due to temporary reason")
+
 TIMED_OUT: Final = reply(421, "4.4.2", "Timeout, closing connection", closes=True)
 SHUTTING_DOWN: Final = reply(421, "4.3.2", "Service not available, try again later", closes=True)
 TOO_MANY_SESSIONS: Final = SHUTTING_DOWN
 TOO_MANY_FROM_YOU: Final = reply(421, "4.7.0", "Too many connections from your address", closes=True)
 TOO_MANY_ERRORS: Final = reply(421, "4.7.0", "Too many errors, closing connection", closes=True)
+TOO_MANY_SIGN_INS: Final = reply(421, "4.7.0", "Too many failed sign-ins, closing connection", closes=True)
+TALKED_EARLY: Final = reply(554, "5.5.1", "Error: you talked before the greeting", closes=True)
 NOT_SMTP: Final = reply(421, "4.7.0", "This is a mail server, closing connection", closes=True)
 
 TOO_MANY_MESSAGES: Final = reply(452, "4.5.3", "Too many messages in this session")

@@ -15,13 +15,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from gatepost.model.reply import Reply, reply
 from gatepost.smtp import replies
 from gatepost.smtp.data import DataLimits, DataReader, LineFeedPolicy
 from gatepost.smtp.input import InputBuffer, LineFault
 from gatepost.smtp.requests import parse_request
 from gatepost.smtp.server_events import (
+    TEMPORARILY_UNKNOWN,
     Cause,
+    ClientForwarded,
+    ClientOverride,
     DataAborted,
     DataBegin,
     DataChunk,
@@ -32,13 +37,18 @@ from gatepost.smtp.server_events import (
     Quit,
     RcptTo,
     Refused,
+    SignIn,
     Stage,
+    StartTls,
     Verify,
 )
 from gatepost.smtp.settings import ServerSettings
 
 __all__ = [
+    "TEMPORARILY_UNKNOWN",
     "Cause",
+    "ClientForwarded",
+    "ClientOverride",
     "DataAborted",
     "DataBegin",
     "DataChunk",
@@ -52,7 +62,9 @@ __all__ = [
     "Refused",
     "ServerSession",
     "ServerSettings",
+    "SignIn",
     "Stage",
+    "StartTls",
     "Verify",
     "Waiting",
 ]
@@ -72,6 +84,8 @@ class Waiting(enum.Enum):
     """DATA or more recipients; one time for all of it, from the first accepted recipient."""
     DATA = "data"
     """The end of the content, from the 354."""
+    HANDSHAKE = "handshake"
+    """The TLS handshake the shell makes; then `tls_started`."""
     DECISION = "decision"
     """The shell's own answer."""
 
@@ -109,8 +123,17 @@ _MESSAGE_OK = replies.render_both(replies.MESSAGE_OK)
 class ServerSession:
     """Protocol state of one connection. `answer` decides the event given out last."""
 
-    def __init__(self, settings: ServerSettings, client_ip: str) -> None:
+    def __init__(self, settings: ServerSettings, client_ip: str, tls: tuple[str, str] | None = None) -> None:
+        """`tls` is (version, cipher) when the connection began with a handshake."""
         self._settings = settings
+        self.tls = " ".join(tls) if tls is not None else ""
+        """Version and cipher, "" in clear."""
+        self.client_subject = ""
+        """Subject of the client's certificate, when it showed a good one."""
+        self.user = ""
+        """Who signed in, "" for nobody."""
+        self.talked_early = False
+        """Bytes came before the greeting was put out."""
         self._client_ip = client_ip
         self._input = InputBuffer()
         self._output: list[bytes] = []
@@ -135,8 +158,18 @@ class ServerSession:
     # -- what the shell calls ------------------------------------------------------------------------------------
 
     def greeting(self) -> bytes:
-        """Return the banner."""
+        """Return the banner; what was fed before shows in `talked_early`."""
         return b"220 " + self._settings.hostname.encode("ascii", "replace") + b" ESMTP\r\n"
+
+    def refuse(self, answer: Reply) -> None:
+        """Close with `answer`: in place of the greeting, or when the shell has had enough between two commands."""
+        self._send(msgspec.structs.replace(answer, closes=True))
+
+    def tls_started(self, version: str, cipher: str, client_subject: str = "") -> None:
+        """Go on encrypted, as if the client had just connected: nothing it said before counts any more."""
+        self.tls = f"{version} {cipher}"
+        self.client_subject = client_subject
+        self._phase = _START
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer; what comes after the session has closed is dropped."""
@@ -204,6 +237,8 @@ class ServerSession:
                 return self._settings.data_initiation_s
             case Waiting.DATA:
                 return self._settings.data_termination_s
+            case Waiting.HANDSHAKE:
+                return self._settings.command_s
             case Waiting.DECISION:
                 return 0.0
 

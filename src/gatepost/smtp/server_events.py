@@ -1,11 +1,15 @@
 """What `server.ServerSession` tells its shell. Frozen values; those marked *decision* wait for `answer()`."""
 
 import enum
+from typing import Final
 
 import msgspec
 
 from gatepost.model.envelope import Body, Recipient, Ret
 from gatepost.model.reply import Reply
+
+TEMPORARILY_UNKNOWN: Final = "[TEMPUNAVAIL]"
+"""Value of a client attribute whose look-up failed for the moment."""
 
 
 class Cause(enum.StrEnum):
@@ -18,12 +22,19 @@ class Cause(enum.StrEnum):
     RECIPIENTS = "recipients"
     MALFORMED = "malformed"
     SYNTAX = "syntax"
+    TLS_REQUIRED = "tls-required"
+    SIGN_IN_REQUIRED = "sign-in-required"
+    SIGN_IN_FAILED = "sign-in-failed"
+    """More failed sign-ins than a session may have."""
+    NOT_TRUSTED = "not-trusted"
+    """XCLIENT or XFORWARD from a peer that may not use it."""
 
 
 class Stage(enum.StrEnum):
     """Where in the dialogue: tokens of `gatepost.model.record.Refused.stage`."""
 
     HELO = "helo"
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -49,6 +60,8 @@ class MailFrom(msgspec.Struct, frozen=True, gc=False):
     """As written (xtext), "" when absent."""
     dsn: bool
     """RET or ENVID was given. NOTIFY and ORCPT come with the recipients."""
+    smtputf8: bool = False
+    """SMTPUTF8 was given (RFC 6531): addresses and header fields may hold UTF-8."""
 
 
 class RcptTo(msgspec.Struct, frozen=True, gc=False):
@@ -58,11 +71,14 @@ class RcptTo(msgspec.Struct, frozen=True, gc=False):
 
 
 class DataBegin(msgspec.Struct, frozen=True, gc=False):
-    """*Decision.* DATA with at least one accepted recipient; the positive reply is 354."""
+    """*Decision.* Content is about to come, by DATA or the first BDAT, for at least one accepted recipient.
+
+    The positive reply is 354 for DATA, none for BDAT.
+    """
 
 
 class DataChunk(msgspec.Struct, frozen=True, gc=False):
-    """Content as it is to be kept: dots un-stuffed, every line end CRLF."""
+    """Content as it is to be kept: dots un-stuffed, every line end CRLF; of binary content the very octets."""
 
     data: bytes
 
@@ -82,14 +98,78 @@ class DataEnd(msgspec.Struct, frozen=True, gc=False):
     """A line of more than 998 octets occurs (RFC 5322 §2.1.1)."""
     eight_bit: bool
     """Bytes above 127 occur."""
+    binary: bool = False
+    """Declared BODY=BINARYMIME (RFC 3030): line ends and NUL mean nothing; it can go on by BDAT only."""
 
 
 class DataAborted(msgspec.Struct, frozen=True, gc=False):
-    """Forget the content: a limit was broken or the connection ends. What still comes is swallowed, then `reply` is
-    given by the session itself; None when the connection is lost.
+    """Forget the content: a limit was broken, the connection ends, or the client gave it up between two BDAT.
+
+    What still comes is swallowed, then `reply` is given by the session itself; None when the content gets none.
     """
 
     reply: Reply | None
+
+
+class StartTls(msgspec.Struct, frozen=True, gc=False):
+    """*Decision.* STARTTLS (RFC 3207).
+
+    When it is accepted, 220 is put out, what the client sent behind it is dropped, and the session takes nothing until
+    the shell has made the handshake and calls `tls_started`.
+    """
+
+
+class SignIn(msgspec.Struct, frozen=True, gc=False):
+    """*Decision.* AUTH (RFC 4954), over TLS only. The password stands in no text made of this value.
+
+    None when the password is right (235), else `replies.SIGN_IN_FAILED` or `replies.SIGN_IN_UNAVAILABLE`.
+    """
+
+    user: str
+    """As typed: at most 255 octets, no control characters."""
+    password: str
+    mechanism: str
+    """`PLAIN` or `LOGIN`."""
+
+    def __repr__(self) -> str:
+        return f"SignIn(user={self.user!r}, mechanism={self.mechanism!r})"
+
+
+class ClientOverride(msgspec.Struct, frozen=True, gc=False):
+    """*Decision.* XCLIENT of a trusted peer: from a new greeting on it is as if this client had connected.
+
+    None: not mentioned, so nothing changes; "" or 0: unknown ([UNAVAILABLE]); `TEMPORARILY_UNKNOWN` may stand for the
+    name.
+    """
+
+    name: str | None = None
+    address: str | None = None
+    """Canonical IPv4 or IPv6 address."""
+    port: int | None = None
+    protocol: str | None = None
+    """`SMTP` or `ESMTP`."""
+    helo: str | None = None
+    login: str | None = None
+    """Who signed in there; the session counts as signed in."""
+    destination: str | None = None
+    destination_port: int | None = None
+
+
+class ClientForwarded(msgspec.Struct, frozen=True, gc=False):
+    """XFORWARD of a trusted peer was answered with 250: facts of the original client, for the next transaction only.
+
+    Values as in `ClientOverride`; a later one before MAIL adds to it.
+    """
+
+    name: str | None = None
+    address: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+    helo: str | None = None
+    ident: str | None = None
+    """The peer's own id of the message."""
+    source: str | None = None
+    """`LOCAL` or `REMOTE`."""
 
 
 class Verify(msgspec.Struct, frozen=True, gc=False):
@@ -110,4 +190,19 @@ class Quit(msgspec.Struct, frozen=True, gc=False):
     """QUIT was answered; the session is closed."""
 
 
-Event = Hello | MailFrom | RcptTo | DataBegin | DataChunk | DataEnd | DataAborted | Verify | Refused | Quit
+Event = (
+    Hello
+    | StartTls
+    | SignIn
+    | ClientOverride
+    | ClientForwarded
+    | MailFrom
+    | RcptTo
+    | DataBegin
+    | DataChunk
+    | DataEnd
+    | DataAborted
+    | Verify
+    | Refused
+    | Quit
+)

@@ -7,8 +7,11 @@ import msgspec
 from gatepost.smtp.data import LineFeedPolicy
 
 
-class ServerSettings(msgspec.Struct, frozen=True):
-    """What a listener lays down for its sessions. Sizes in bytes, times in seconds."""
+class ServerSettings(msgspec.Struct, frozen=True, cache_hash=True):
+    """What a listener lays down for its sessions, or for those of some peers. Sizes in bytes, times in seconds.
+
+    Make one value for all sessions of a kind, not one for each: what follows from it is kept.
+    """
 
     hostname: str
     size_limit: int = 10240 * 1024
