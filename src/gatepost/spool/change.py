@@ -71,7 +71,23 @@ class Strike(msgspec.Struct, frozen=True):
     records: Sequence[Record] = ()
 
 
-Change = Accept | Dispose | Settle | BackOff | Hold | Release | Remove | Strike
+class Advance(msgspec.Struct, frozen=True):
+    """Make messages due earlier."""
+
+    message_ids: Sequence[int]
+    due: float
+    records: Sequence[Record] = ()
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Let a destination wait, or no longer."""
+
+    domain: str
+    paused: bool
+    records: Sequence[Record] = ()
+
+
+Change = Accept | Dispose | Settle | BackOff | Hold | Release | Remove | Strike | Advance | Pause
 
 
 def new_messages(change: Change) -> Sequence[NewMessage]:

@@ -129,6 +129,39 @@ class Destination(msgspec.Struct, frozen=True, array_like=True):
     failures: int = 0
     """Attempts in a row that reached no peer."""
     reason: str = ""
+    paused: bool = False
+    """An operator lets it wait (`pause`); then nothing of it is ever due (not read by `back_off`)."""
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """What a search looks at of every message: enough to choose by, little enough to read a million of."""
+
+    id: int
+    state: State
+    size: int
+    received_at: float
+    sender: str
+    recipients: tuple[str, ...]
+    """Addresses, those with a final status included."""
+    reason: str
+    """Why it is HELD."""
+
+
+Wanted = Callable[[Brief], bool]
+"""Chooses messages; called on the spool's thread, so it must be pure and quick."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One step of a search through the queue."""
+
+    ids: tuple[int, ...]
+    """Messages that are wanted, rising; with no choice given, those that cannot be read too."""
+    upto: int
+    """Everything up to this id has been looked at: the next step begins behind it."""
+    seen: int
+    """Messages looked at."""
+    ended: bool
+    """There is nothing behind."""
 
 
 class Corrupt(msgspec.Struct, frozen=True):
@@ -198,6 +231,14 @@ class Spool(Protocol):
     def remove(self, message_id: int, records: Sequence[Record]) -> Awaitable[None]:
         """Delete a message in any state, with its content when it was the last copy."""
 
+    def advance(self, message_ids: Sequence[int], due: float) -> Awaitable[None]:
+        """Make what these messages still wait for due at `due` unless it is due earlier; 0 puts them ahead of all
+        others. Messages that are not READY, or not there, stay as they are.
+        """
+
+    def pause(self, domain: str, *, paused: bool) -> Awaitable[None]:
+        """Let a destination wait, with or without mail, until it is taken up again; durable."""
+
     def strike(self, message_ids: Sequence[int]) -> Awaitable[None]:
         """Count a strike against messages about to be taken into work after an unclean stop."""
 
@@ -222,6 +263,20 @@ class Spool(Protocol):
 
     def listing(self, after_id: int, limit: int, state: State | None = None) -> Awaitable[list[Stored | Corrupt]]:
         """Return messages of any (or one) state in id order, a page at a time."""
+
+    def search(
+        self, after_id: int, rows: int, state: State | None = None, wanted: Wanted | None = None
+    ) -> Awaitable[Found]:
+        """Look at up to `rows` messages with id > `after_id` in id order, of any or one state."""
+
+    def destination_page(self, after: str, limit: int) -> Awaitable[list[Destination]]:
+        """Return destinations with mail, a back-off or a pause, in order of their names, behind `after`."""
+
+    def paused(self) -> Awaitable[list[str]]:
+        """Return the destinations that `pause` lets wait."""
+
+    def oldest_waiting(self) -> Awaitable[int | None]:
+        """Return the lowest id of all WAITING messages (ids rise with the time they were given out)."""
 
     def fetch(self, message_id: int) -> Awaitable[Stored | Corrupt | None]:
         """Return one message, or None."""

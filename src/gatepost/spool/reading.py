@@ -14,15 +14,18 @@ import msgspec
 from gatepost.spool.content import content_path
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import (
+    Brief,
     ContentCorrupt,
     ContentRef,
     Corrupt,
     Destination,
+    Found,
     Pending,
     State,
     Stored,
+    Wanted,
 )
-from gatepost.spool.schema import HEADS, PENDINGS
+from gatepost.spool.schema import BRIEF_HEADS, HEADS, PENDINGS
 
 _MESSAGE = """SELECT message.id, state, strikes, content, size, in_file, reason, head, length(data), content.id
 FROM message LEFT JOIN content ON content.id = message.content WHERE message.id=?"""
@@ -103,6 +106,53 @@ class Reader:
             ).fetchall()
         return self._fetch_all(each for (each,) in rows)
 
+    def search(self, after_id: int, rows: int, state: State | None, wanted: Wanted | None) -> Found:
+        """Look at some messages in id order; return those that are wanted."""
+        columns = "id" if wanted is None else "id, state, size, reason, head"
+        if state is None:
+            looked_at = self._execute(
+                f"SELECT {columns} FROM message WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - one of two texts
+                (after_id, rows),
+            ).fetchall()
+        else:
+            looked_at = self._execute(
+                f"SELECT {columns} FROM message INDEXED BY message_state "  # noqa: S608 - one of two texts
+                "WHERE state=? AND id > ? ORDER BY id LIMIT ?",
+                (state.value, after_id, rows),
+            ).fetchall()
+        ids = (
+            tuple(row[0] for row in looked_at)
+            if wanted is None
+            else tuple(row[0] for row in looked_at if _is_wanted(row, wanted))
+        )
+        upto = looked_at[-1][0] if looked_at else after_id
+        return Found(ids, upto, len(looked_at), ended=len(looked_at) < rows)
+
+    def destination_page(self, after: str, limit: int) -> list[Destination]:
+        """Return destinations in order of their names."""
+        return [
+            Destination(domain, waiting, due, retry_at, failures, reason, bool(paused))
+            for domain, waiting, due, retry_at, failures, reason, paused in self._execute(
+                """SELECT domain, waiting, ifnull(due, 0), retry_at, failures, reason, paused FROM destination
+                WHERE domain > ? ORDER BY domain LIMIT ?""",
+                (after, limit),
+            )
+        ]
+
+    def paused(self) -> list[str]:
+        """Return the destinations an operator lets wait."""
+        return [
+            domain
+            for (domain,) in self._execute("SELECT domain FROM destination INDEXED BY destination_paused WHERE paused")
+        ]
+
+    def oldest_waiting(self) -> int | None:
+        """Return the lowest id of all WAITING messages."""
+        oldest: int | None = self._execute(
+            "SELECT min(id) FROM message INDEXED BY message_state WHERE state=?", (State.WAITING.value,)
+        ).fetchone()[0]
+        return oldest
+
     def due(self, domain: str, now: float, limit: int, skip: frozenset[int]) -> list[Stored | Corrupt]:
         """Return messages with something due at a destination, oldest due first."""
         found: list[int] = []
@@ -158,6 +208,16 @@ class Reader:
             (after + 1 if start is None else start, after + 1, limit),
         ).fetchall()
         return rows
+
+
+def _is_wanted(row: Any, wanted: Wanted) -> bool:
+    message_id, state, size, reason, raw_head = row
+    try:
+        head = BRIEF_HEADS.decode(raw_head)
+    except msgspec.DecodeError:
+        return False
+    recipients = tuple([each.address for each in head.envelope.recipients])
+    return wanted(Brief(message_id, State(state), size, head.received_at, head.envelope.sender, recipients, reason))
 
 
 def _recipient(pending: Pending) -> int:

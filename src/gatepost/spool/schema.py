@@ -14,8 +14,8 @@ from gatepost.model.envelope import Envelope
 from gatepost.model.verdict import Splice
 from gatepost.spool.interface import Pending
 
-VERSION = 1
-"""`user_version` of the database file; a newer one is refused."""
+VERSION = 2
+"""`user_version` of the database file; an older one is brought up to it, a newer one is refused."""
 
 PAGE_BYTES = 4096
 """Measured in ADR 0001; fixed when the file is made."""
@@ -48,9 +48,11 @@ CREATE TABLE destination(
   due REAL,
   retry_at REAL NOT NULL DEFAULT 0,
   failures INTEGER NOT NULL DEFAULT 0,
-  reason TEXT NOT NULL DEFAULT ''
+  reason TEXT NOT NULL DEFAULT '',
+  paused INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX destination_due ON destination(due) WHERE due IS NOT NULL;
+CREATE INDEX destination_paused ON destination(domain) WHERE paused;
 CREATE TABLE queue(
   message INTEGER NOT NULL,
   destination INTEGER NOT NULL,
@@ -64,6 +66,14 @@ CREATE TABLE view(name TEXT PRIMARY KEY, number INTEGER NOT NULL, note BLOB NOT 
 CREATE TABLE tally(only INTEGER PRIMARY KEY CHECK(only = 1), numbers BLOB NOT NULL) STRICT;
 """
 
+UPGRADES = {
+    1: """
+ALTER TABLE destination ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX destination_paused ON destination(domain) WHERE paused;
+""",
+}
+"""What brings a database of a version to the next one."""
+
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
     """What of a message does not change between its disposition and its end."""
@@ -76,6 +86,27 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     splices: tuple[Splice, ...]
     kind: str
     route: str = ""
+
+
+class BriefRecipient(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of a `Recipient`."""
+
+    address: str
+
+
+class BriefEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of an `Envelope`."""
+
+    sender: str
+    recipients: tuple[BriefRecipient, ...]
+
+
+class BriefHead(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of a `Head`: what a search decodes of every message."""
+
+    source: int
+    received_at: float
+    envelope: BriefEnvelope
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -95,6 +126,7 @@ class Tally(msgspec.Struct, array_like=True):
 
 ENCODER = msgspec.msgpack.Encoder()
 HEADS = msgspec.msgpack.Decoder(Head)
+BRIEF_HEADS = msgspec.msgpack.Decoder(BriefHead)
 PENDINGS = msgspec.msgpack.Decoder(tuple[Pending, ...])
 TALLIES = msgspec.msgpack.Decoder(Tally)
 
@@ -134,5 +166,10 @@ def _prepare(connection: apsw.Connection, page_bytes: int) -> None:
             execute(TABLES)
             execute("INSERT INTO tally VALUES(1, ?)", (ENCODER.encode(Tally()),))
             execute(f"PRAGMA user_version={VERSION}")
-    elif version != VERSION:
+    elif version > VERSION:
         raise ValueError(f"the database has version {version}; this program knows version {VERSION}")
+    elif version < VERSION:
+        with connection:
+            for number in range(version, VERSION):
+                execute(UPGRADES[number])
+            execute(f"PRAGMA user_version={VERSION}")

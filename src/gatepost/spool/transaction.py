@@ -17,7 +17,19 @@ from typing import Any
 import apsw
 import msgspec
 
-from gatepost.spool.change import Accept, BackOff, Change, Dispose, Hold, Release, Remove, Settle, Strike
+from gatepost.spool.change import (
+    Accept,
+    Advance,
+    BackOff,
+    Change,
+    Dispose,
+    Hold,
+    Pause,
+    Release,
+    Remove,
+    Settle,
+    Strike,
+)
 from gatepost.spool.content import Staged
 from gatepost.spool.interface import (
     ContentRef,
@@ -124,6 +136,10 @@ class Transaction:
                     f"UPDATE message SET strikes = {strikes} WHERE id IN carray(?)",  # noqa: S608 - one of two words
                     (_carray(change.message_ids),),
                 )
+        elif isinstance(change, Advance):
+            self._advance(change.message_ids, change.due)
+        elif isinstance(change, Pause):
+            self._pause(change.domain, paused=change.paused)
         else:
             raise TypeError(f"not a change a spool knows: {type(change).__name__}")
 
@@ -288,6 +304,28 @@ class Transaction:
         ).fetchone()
         self._touched.add(row[0])
 
+    def _advance(self, message_ids: Sequence[int], due: float) -> None:
+        rows = self._execute(
+            """SELECT message, destination, pending FROM queue JOIN message ON message.id = queue.message
+            WHERE queue.message IN carray(?) AND queue.due > ? AND state = ?""",
+            (_carray(message_ids), due, State.READY.value),
+        ).fetchall()
+        for message_id, destination, raw_pending in rows:
+            pending = [msgspec.structs.replace(p, due=min(p.due, due)) for p in PENDINGS.decode(raw_pending)]
+            self._execute(
+                "UPDATE queue SET due=?, pending=? WHERE message=? AND destination=?",
+                (due, ENCODER.encode(pending), message_id, destination),
+            )
+            self._touched.add(destination)
+
+    def _pause(self, domain: str, *, paused: bool) -> None:
+        row = self._execute(
+            """INSERT INTO destination(domain, paused) VALUES(?,?) ON CONFLICT(domain)
+            DO UPDATE SET paused=excluded.paused RETURNING id""",
+            (domain, int(paused)),
+        ).fetchone()
+        self._touched.add(row[0])
+
     def _queue(self, stored: Stored) -> None:
         for domain, raw_pending, due in _by_domain(stored):
             self._enter(stored.id, domain, raw_pending, due)
@@ -346,13 +384,13 @@ class Transaction:
     def _refresh_destination(self, destination: int) -> None:
         """Bring a destination's moment up to date with its queue; one without mail and back-off is forgotten."""
         self._execute(
-            """UPDATE destination SET due = (
+            """UPDATE destination SET due = CASE WHEN paused THEN NULL ELSE (
               SELECT max(min(queue.due), retry_at) FROM queue WHERE queue.destination=?1 AND queue.due IS NOT NULL
-            ) WHERE id=?1""",
+            ) END WHERE id=?1""",
             (destination,),
         )
         self._execute(
-            """DELETE FROM destination WHERE id=?1 AND waiting=0 AND retry_at=0 AND failures=0
+            """DELETE FROM destination WHERE id=?1 AND waiting=0 AND retry_at=0 AND failures=0 AND paused=0
             AND NOT EXISTS(SELECT 1 FROM queue WHERE queue.destination=?1)""",
             (destination,),
         )

@@ -16,20 +16,35 @@ from typing import Any, Self
 import msgspec
 
 from gatepost.model.record import DECODER, Record
-from gatepost.spool.change import Accept, BackOff, Change, Dispose, Hold, Release, Remove, Settle, Strike
+from gatepost.spool.change import (
+    Accept,
+    Advance,
+    BackOff,
+    Change,
+    Dispose,
+    Hold,
+    Pause,
+    Release,
+    Remove,
+    Settle,
+    Strike,
+)
 from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path, read_content_file
 from gatepost.spool.database import CHECKPOINT_BYTES, Database, Outcome
 from gatepost.spool.files import FileLayer
+from gatepost.spool.handover import Group, Query, View, answer, own_error
 from gatepost.spool.interface import (
     Consumer,
     ContentRef,
     Corrupt,
     Destination,
+    Found,
     NewMessage,
     SpoolBroken,
     SpoolError,
     State,
     Stored,
+    Wanted,
 )
 from gatepost.spool.reading import Reader
 from gatepost.spool.shard import ShardLock
@@ -52,29 +67,6 @@ EARLY_SYNC_BYTES = 1024 * 1024
 
 REPLAY_ROWS = 500
 """Outbox rows read at a time for a view that has fallen behind."""
-
-Query = Callable[[Reader], Any]
-
-
-class _Group(msgspec.Struct):
-    """One hand-over to the thread, and what it made of it."""
-
-    changes: list[tuple[Change, asyncio.Future[None]]]
-    queries: list[tuple[Query, asyncio.Future[Any]]]
-    entered: list[Record]
-    positions: dict[str, tuple[int, bytes]]
-    outcome: Outcome | None = None
-    error: Exception | None = None
-    """The commit failed as a whole."""
-    answers: list[tuple[Any, Exception | None]] = []
-
-
-class _View(msgspec.Struct):
-    """A consumer of the outbox."""
-
-    name: str
-    consumer: Consumer
-    live: bool = False
 
 
 class SqliteSpool:
@@ -102,7 +94,7 @@ class SqliteSpool:
         self._counts = database.tally
         self._positions = dict(database.positions)
         self._confirmed: dict[str, tuple[int, bytes]] = {}
-        self._views: dict[str, _View] = {}
+        self._views: dict[str, View] = {}
         self._changes: list[tuple[Change, asyncio.Future[None]]] = []
         self._queries: list[tuple[Query, asyncio.Future[Any]]] = []
         self._entered: list[Record] = []
@@ -116,7 +108,7 @@ class SqliteSpool:
         self.on_broken: Callable[[str], None] | None = None
         """Called once the spool is broken (SpoolBroken), whoever met it first, and after those who waited were told."""
         self._idle: asyncio.Future[None] | None = None
-        self._inbox: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="spool-writer", daemon=True)
 
     @classmethod
@@ -232,6 +224,14 @@ class SqliteSpool:
         """Delete a message in any state."""
         return self._submit(Remove(message_id, records))
 
+    def advance(self, message_ids: Sequence[int], due: float) -> asyncio.Future[None]:
+        """Make messages due earlier."""
+        return self._submit(Advance(message_ids, due))
+
+    def pause(self, domain: str, *, paused: bool) -> asyncio.Future[None]:
+        """Let a destination wait, or no longer."""
+        return self._submit(Pause(domain, paused))
+
     def strike(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
         """Count a strike against messages."""
         return self._submit(Strike(message_ids))
@@ -264,6 +264,24 @@ class SqliteSpool:
         """Return messages of any or one state in id order."""
         return self._ask(lambda reader: reader.listing(after_id, limit, state))
 
+    def search(
+        self, after_id: int, rows: int, state: State | None = None, wanted: Wanted | None = None
+    ) -> asyncio.Future[Found]:
+        """Look at some messages in id order."""
+        return self._ask(lambda reader: reader.search(after_id, rows, state, wanted))
+
+    def destination_page(self, after: str, limit: int) -> asyncio.Future[list[Destination]]:
+        """Return destinations in order of their names."""
+        return self._ask(lambda reader: reader.destination_page(after, limit))
+
+    def paused(self) -> asyncio.Future[list[str]]:
+        """Return the destinations an operator lets wait."""
+        return self._ask(lambda reader: reader.paused())
+
+    def oldest_waiting(self) -> asyncio.Future[int | None]:
+        """Return the lowest id of all WAITING messages."""
+        return self._ask(lambda reader: reader.oldest_waiting())
+
     def fetch(self, message_id: int) -> asyncio.Future[Stored | Corrupt | None]:
         """Return one message, or None."""
         return self._ask(lambda reader: reader.fetch(message_id))
@@ -289,7 +307,7 @@ class SqliteSpool:
 
     def consume(self, name: str, consumer: Consumer) -> None:
         """Register a view before `start`."""
-        self._views[name] = _View(name, consumer)
+        self._views[name] = View(name, consumer)
 
     def confirm(self, name: str, number: int, note: bytes = b"") -> None:
         """Record that a view is done up to `number` inclusive."""
@@ -307,7 +325,7 @@ class SqliteSpool:
             del self._entered[: len(self._entered) - ENTERED_LIMIT]
         self._arm()
 
-    async def _replay(self, view: _View) -> None:
+    async def _replay(self, view: View) -> None:
         after, _ = self.position(view.name)
         while True:
             rows = await self._ask(functools.partial(Reader.outbox, after=after, limit=REPLAY_ROWS))
@@ -325,7 +343,7 @@ class SqliteSpool:
                     self._deliver(view, start, records[start - first :])
                 after = first + count - 1
 
-    def _deliver(self, view: _View, first: int, records: Sequence[Record]) -> None:
+    def _deliver(self, view: View, first: int, records: Sequence[Record]) -> None:
         try:
             view.consumer(first, records)
         except Exception as error:  # noqa: BLE001 - a view that fails must not stop the mail
@@ -386,7 +404,7 @@ class SqliteSpool:
                 if not future.done():
                     future.set_exception(SpoolError("the spool is closed"))
             return
-        group = _Group(self._changes[:GROUP_LIMIT], self._queries, self._entered, self._confirmed)
+        group = Group(self._changes[:GROUP_LIMIT], self._queries, self._entered, self._confirmed)
         del self._changes[:GROUP_LIMIT]
         self._urgent = bool(self._changes)
         self._queries = []
@@ -395,7 +413,7 @@ class SqliteSpool:
         self._busy = True
         self._inbox.put(group)
 
-    def _complete(self, group: _Group) -> None:
+    def _complete(self, group: Group) -> None:
         """Deliver the results of a group: the only call back from the thread."""
         self._busy = False
         outcome = group.outcome
@@ -405,7 +423,7 @@ class SqliteSpool:
                 self._broken = str(error)
             for _, future in group.changes:
                 if not future.done():
-                    future.set_exception(_own(error))
+                    future.set_exception(own_error(error))
         else:
             self._counts = self._database.tally
             for (_, future), failure in zip(group.changes, outcome.errors, strict=True):
@@ -414,10 +432,10 @@ class SqliteSpool:
                         future.set_result(None)
                     else:
                         future.set_exception(failure)
-        for (_, asked), (answer, failure) in zip(group.queries, group.answers, strict=True):
+        for (_, asked), (found, failure) in zip(group.queries, group.answers, strict=True):
             if not asked.done():
                 if failure is None:
-                    asked.set_result(answer)
+                    asked.set_result(found)
                 else:
                     asked.set_exception(failure)
         if outcome is None or not outcome.entered:
@@ -449,24 +467,7 @@ class SqliteSpool:
                     group.error = error
             else:
                 group.outcome = Outcome([], entered=True)
-            group.answers = [_answer(database, query) for query, _ in group.queries]
+            group.answers = [answer(database, query) for query, _ in group.queries]
             self._loop.call_soon_threadsafe(self._complete, group)
             # The results are out: what has to be copied home delays nobody who waits for them.
             database.checkpoint()
-
-
-def _answer(database: Database, query: Query) -> tuple[Any, Exception | None]:
-    try:
-        database.check()
-        return query(database.reader), None
-    except SpoolError as error:
-        return None, error
-    except Exception as error:  # noqa: BLE001 - goes to whoever asked; without its thread the spool would stand still
-        return None, SpoolError(f"reading the spool failed: {type(error).__name__}: {error}")
-
-
-def _own(error: Exception | None) -> Exception:
-    """Return an exception of its own for each waiter: a shared one would gather everybody's traceback."""
-    if isinstance(error, SpoolError):
-        return type(error)(str(error))
-    return SpoolError(f"{type(error).__name__}: {error}")

@@ -11,16 +11,19 @@ import msgspec
 
 from gatepost.model.record import Record
 from gatepost.spool.interface import (
+    Brief,
     Consumer,
     ContentCorrupt,
     ContentRef,
     Corrupt,
     Destination,
+    Found,
     NewMessage,
     SpoolError,
     State,
     Stored,
     UnknownMessage,
+    Wanted,
 )
 
 
@@ -59,6 +62,7 @@ class MemorySpool:
         self._messages: dict[int, Stored] = {}
         self._contents: dict[int, bytes] = {}
         self._back_offs: dict[str, Destination] = {}
+        self._paused: set[str] = set()
         self._records: list[Record] = []
         self._positions: dict[str, tuple[int, bytes]] = {}
         self._views: dict[str, Consumer] = {}
@@ -72,6 +76,7 @@ class MemorySpool:
         spool._messages = self._messages
         spool._contents = self._contents
         spool._back_offs = self._back_offs
+        spool._paused = self._paused
         spool._records = self._records
         spool._positions = self._positions
         return spool
@@ -214,6 +219,22 @@ class MemorySpool:
                     self._messages[message_id] = msgspec.structs.replace(struck, strikes=strikes)
         return self._changed((), self.failure)
 
+    def advance(self, message_ids: Sequence[int], due: float) -> asyncio.Future[None]:
+        for message_id in message_ids if self.failure is None else ():
+            message = self._messages.get(message_id)
+            if message is not None and message.state == State.READY:
+                earlier = tuple(msgspec.structs.replace(each, due=min(each.due, due)) for each in message.pending)
+                self._messages[message_id] = msgspec.structs.replace(message, pending=earlier)
+        return self._changed((), self.failure)
+
+    def pause(self, domain: str, *, paused: bool) -> asyncio.Future[None]:
+        if self.failure is None:
+            (self._paused.add if paused else self._paused.discard)(domain)
+        return self._changed((), self.failure)
+
+    async def paused(self) -> list[str]:
+        return sorted(self._paused)
+
     def _all_destinations(self) -> list[Destination]:
         dues: dict[str, list[float]] = {}
         for message in self._messages.values():
@@ -228,11 +249,32 @@ class MemorySpool:
             found.append(Destination(domain, len(moments), due, known.retry_at, known.failures, known.reason))
         return sorted(found, key=lambda each: each.due)
 
+    def _open_destinations(self) -> list[Destination]:
+        return [each for each in self._all_destinations() if each.domain not in self._paused]
+
     async def destinations(self, now: float, limit: int = 1000) -> list[Destination]:
-        return [each for each in self._all_destinations() if each.due <= now][:limit]
+        return [each for each in self._open_destinations() if each.due <= now][:limit]
+
+    async def destination_page(self, after: str, limit: int) -> list[Destination]:
+        known = {domain: msgspec.structs.replace(each, waiting=0) for domain, each in self._back_offs.items()}
+        known |= {domain: Destination(domain, 0, 0.0) for domain in self._paused if domain not in known}
+        known |= {each.domain: each for each in self._all_destinations()}
+        return [
+            msgspec.structs.replace(known[domain], due=0.0, paused=True) if domain in self._paused else known[domain]
+            for domain in sorted(known)
+            if domain > after
+        ][:limit]
 
     async def next_due(self) -> float | None:
-        return min((each.due for each in self._all_destinations()), default=None)
+        return min((each.due for each in self._open_destinations()), default=None)
+
+    async def oldest_waiting(self) -> int | None:
+        return min((each.id for each in self._messages.values() if each.state == State.WAITING), default=None)
+
+    async def search(self, after_id: int, rows: int, state: State | None = None, wanted: Wanted | None = None) -> Found:
+        looked_at = [each for each in await self.listing(after_id, rows, state) if isinstance(each, Stored)]
+        ids = tuple(each.id for each in looked_at if wanted is None or wanted(_brief(each)))
+        return Found(ids, looked_at[-1].id if looked_at else after_id, len(looked_at), ended=len(looked_at) < rows)
 
     async def due(
         self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
@@ -279,3 +321,15 @@ class MemorySpool:
 
     def enter(self, records: Sequence[Record]) -> None:
         self._write(records)
+
+
+def _brief(stored: Stored) -> Brief:
+    return Brief(
+        stored.id,
+        stored.state,
+        stored.content.size,
+        stored.received_at,
+        stored.envelope.sender,
+        tuple(each.address for each in stored.envelope.recipients),
+        stored.reason,
+    )

@@ -12,7 +12,18 @@ import msgspec
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.record import Held, Record
 from gatepost.model.verdict import Splice
-from gatepost.spool.interface import Destination, NewMessage, Pending, Spool, SpoolError, State, Stored, UnknownMessage
+from gatepost.spool.interface import (
+    Brief,
+    Destination,
+    Found,
+    NewMessage,
+    Pending,
+    Spool,
+    SpoolError,
+    State,
+    Stored,
+    UnknownMessage,
+)
 
 if TYPE_CHECKING:
     from gatepost.spool.writer import SqliteSpool
@@ -284,6 +295,83 @@ class SpoolSuite:
             assert await spool.fetch(5) == new.stored
             await spool.back_off(Destination("one.example", 0, 0.0))
             assert await spool.destinations(10.0) == [Destination("one.example", 1, 10.0)]
+
+        self.run(scenario)
+
+    def test_advanced_mail_is_due_at_once_and_ahead_when_asked(self) -> None:
+        async def scenario(spool: Spool) -> None:
+            for message_id, due in ((5, 900.0), (6, 10.0), (7, 900.0), (8, 900.0)):
+                await spool.accept(new_message(spool, message_id, SMALL, [Pending(0, "one.example", due)]), [])
+            await spool.accept(new_message(spool, 9), [])
+            await spool.hold(8, "operator", [])
+            await spool.advance([5, 6, 8, 9, 77], 50.0)
+            assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [6, 5]
+            found = await spool.fetch(5)
+            assert isinstance(found, Stored)
+            assert [each.due for each in found.pending] == [50.0]
+            await spool.advance([7], 0.0)
+            assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [7, 6, 5]
+            assert (await spool.destinations(0.0))[0].domain == "one.example"
+            held, waiting = await spool.fetch(8), await spool.fetch(9)
+            assert isinstance(held, Stored)
+            assert isinstance(waiting, Stored)
+            assert (held.state, held.pending[0].due, waiting.state) == (State.HELD, 900.0, State.WAITING)
+
+        self.run(scenario)
+
+    def test_paused_destination_is_never_due_until_taken_up_again(self) -> None:
+        async def first(spool: Spool) -> None:
+            await spool.accept(new_message(spool, 5, SMALL, [Pending(0, "one.example", 1.0)]), [])
+            await spool.pause("one.example", paused=True)
+            await spool.pause("two.example", paused=True)
+            assert await spool.destinations(9.0) == []
+            assert await spool.next_due() is None
+
+        async def second(spool: Spool) -> None:
+            assert sorted(await spool.paused()) == ["one.example", "two.example"]
+            await spool.accept(new_message(spool, 6, SMALL, [Pending(0, "one.example", 2.0)]), [])
+            await spool.back_off(Destination("one.example", 0, 0.0))
+            assert await spool.destinations(9.0) == []
+            assert await spool.destination_page("", 9) == [
+                Destination("one.example", 2, 0.0, paused=True),
+                Destination("two.example", 0, 0.0, paused=True),
+            ]
+            await spool.settle(5, None, [])
+            for domain in ("one.example", "two.example"):
+                await spool.pause(domain, paused=False)
+            assert await spool.paused() == []
+            assert await spool.destinations(9.0) == [Destination("one.example", 1, 2.0)]
+            assert await spool.destination_page("one.example", 9) == []
+
+        self.run(first)
+        self.run(second)
+
+    def test_search_looks_at_so_many_and_says_how_far_it_got(self) -> None:
+        async def scenario(spool: Spool) -> None:
+            assert await spool.search(0, 5) == Found((), 0, 0, ended=True)
+            for message_id in range(11, 18):
+                pending = [Pending(0, "one.example", 1.0)] if message_id % 2 else []
+                await spool.accept(new_message(spool, message_id, SMALL, pending), [])
+            await spool.hold(13, "operator", [])
+            assert await spool.search(0, 3) == Found((11, 12, 13), 13, 3, ended=False)
+            assert await spool.search(13, 9, State.READY) == Found((15, 17), 17, 2, ended=True)
+            seen = []
+
+            def wanted(brief: Brief) -> bool:
+                seen.append(brief)
+                return brief.id in (13, 16)
+
+            assert await spool.search(11, 5, wanted=wanted) == Found((13, 16), 16, 5, ended=False)
+            assert seen[1] == Brief(
+                13,
+                State.HELD,
+                len(SMALL),
+                100.0,
+                "from@client.example",
+                ("to@one.example", "to@two.example"),
+                "operator",
+            )
+            assert await spool.oldest_waiting() == 12
 
         self.run(scenario)
 

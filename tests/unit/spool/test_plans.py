@@ -9,8 +9,8 @@ from gatepost.spool.schema import open_connection
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.spool_suite import LARGE, SMALL, new_message, record
 
-ALLOWED = ("SCAN carray", "SCAN CONSTANT ROW", "SCAN tally")
-"""The ids given, a row of constants, and the table that has one row."""
+ALLOWED = ("SCAN carray", "SCAN CONSTANT ROW", "SCAN tally", "SCAN destination USING INDEX destination_paused")
+"""The ids given, a row of constants, the table that has one row, and an index of what an operator has paused."""
 
 
 async def do_everything(spool):
@@ -31,6 +31,15 @@ async def do_everything(spool):
     await spool.due("one.example", 99.0, 10, frozenset({1}))
     await spool.waiting(0, 10)
     await spool.listing(0, 10)
+    await spool.advance([3], 1.0)
+    for paused in (True, False):
+        await spool.pause("one.example", paused=paused)
+    for state in (None, State.READY):
+        await spool.search(0, 10, state)
+        await spool.search(0, 10, state, lambda _: True)
+    await spool.destination_page("", 10)
+    await spool.paused()
+    await spool.oldest_waiting()
     await spool.content(stored.content)
     await spool.remove(10, [])
     for message_id in (1, 2, 3, 4, 5):
