@@ -103,7 +103,7 @@ def test_files_of_both_spellings_run(tmp_path: Path, prefix: str) -> None:
 @pytest.mark.parametrize("relays", [1, 3])
 def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=relays) as gateway:
-        assert gateway.run("switch", "send", "off").returncode == 0
+        gateway.switch("send", on=False)
         queued = {gateway.send(plain(f"queued {number}")) for number in range(6)}
         pids = sorted(gateway.relay_pids())
         session = Wire(gateway.port)
@@ -125,7 +125,7 @@ def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int)
         assert sorted(gateway.relay_pids()) == pids
         assert {row["queue_id"] for row in gateway.queue()} == queued
         assert not sink.mails
-        assert gateway.run("switch", "send", "on").returncode == 0
+        gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) >= 6, "the queued mail")
         assert len(gateway.lines("configuration reloaded")) == 1
         assert gateway.stop() == 0
@@ -148,7 +148,7 @@ def test_broken_file_leaves_the_old_one_in_force_and_says_so(tmp_path: Path) -> 
         assert "maximal_incoming_hops" in by_command.stderr
         # Commands reach the running gateway all the same.
         assert gateway.run("status").returncode == 0
-        assert gateway.run("switch", "send", "on").returncode == 0
+        gateway.switch("send", on=True)
         with gateway.client() as client:
             assert client.esmtp_features["size"] == str(50 * 1024 * 1024)
         gateway.send(plain("still"))
@@ -200,7 +200,7 @@ def test_reloads_in_quick_succession_end_in_the_last_one(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["state_path", "queue_path"])
 def test_reload_does_not_move_the_queue(tmp_path: Path, name: str) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         gateway.send(plain("stays"))
         edit(gateway, f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
         hup(gateway)
@@ -220,7 +220,7 @@ def _greeting(port: int) -> str:
 
 def test_reload_changes_the_number_of_relays(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=1) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         gateway.send(plain("before"))
         edit(gateway, "relays = 1\n", "relays = 3\n")
         assert gateway.run("reload").returncode == 0
@@ -230,7 +230,7 @@ def test_reload_changes_the_number_of_relays(tmp_path: Path) -> None:
         assert gateway.run("reload").returncode == 0
         wait_for(lambda: _serving(gateway, 1), "one relay")
         assert gateway.status()["modules"]["sender"] is False
-        gateway.run("switch", "send", "on")
+        gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) >= 13, "everything queued, by whichever relay")
         ids = {match for mail in sink.mails for match in re.findall(rb"id ([0-9A-Z]{13});", mail.header)}
         assert {queue_id.encode() for queue_id in queued} <= ids

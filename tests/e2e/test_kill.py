@@ -7,13 +7,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from prove_kill import run_rounds
+from prove_kill import VICTIMS, run_rounds
+
+ROUNDS = 5
+SEED = 12
+"""With it everybody is killed in so few rounds: all, master, relay, all, a filter."""
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.feature("F-ARCH-02")
-@pytest.mark.parametrize(("relays", "seed"), [(1, 11), (3, 12)])
-def test_every_accepted_mail_survives_kills(relays: int, seed: int) -> None:
-    totals = run_rounds(10, relays, seed)
-    assert totals["rounds"] == 10
+@pytest.mark.parametrize("relays", [1, 3])
+def test_every_accepted_mail_survives_kills(relays: int) -> None:
+    totals = run_rounds(ROUNDS, relays, SEED)
+    assert totals["rounds"] == ROUNDS
+    assert all(totals[f"killed_{victim}"] for victim in VICTIMS)
     assert totals["accepted"] > 50

@@ -153,6 +153,7 @@ def test_mail_waits_ready_while_the_sender_is_off(tmp_path: Path) -> None:
         wait_for(lambda: gateway.lines("SCANNED", queue_id), "the scan")
         (row,) = wait_for(lambda: [r for r in gateway.queue() if r["state"] == "QUE"], "the message in state QUE")
         assert (row["queue_id"], row["recipients"]) == (queue_id, ["root@example.org"])
+        assert json.loads(gateway.run("queue", "list", "--json").stdout) == gateway.queue()
         listing = gateway.run("queue", "list").stdout.splitlines()
         assert re.fullmatch(
             rf"{queue_id} QUE {row['size']} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d 127\.0\.0\.1 "
@@ -172,14 +173,14 @@ def test_mail_waits_ready_while_the_sender_is_off(tmp_path: Path) -> None:
 
 def test_switch_off_survives_the_restart_of_a_relay(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         gateway.send(plain("held back"))
         os.kill(gateway.relay_pids()[0], signal.SIGKILL)
         wait_for(lambda: restarted(gateway, 1), "the relay's restart")
         queue_id = gateway.send(plain("later"))
         wait_for(lambda: gateway.lines("SCANNED", queue_id), "the scan")
         assert not sink.mails
-        gateway.run("switch", "send", "on")
+        gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) == 2, "both mails")
 
 
@@ -220,12 +221,12 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(tmp_path: Path) -> No
             release.wait(60)
 
     with Sink(script=slow) as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.run("switch", "scan", "off")
+        gateway.switch("scan", on=False)
         with gateway.client() as client:
             for number in range(700):
                 client.sendmail("sender@example.net", ["user@example.org"], plain(f"backlog {number}"))
         assert gateway.status()["queue"]["waiting"] == 700
-        gateway.run("switch", "scan", "on")
+        gateway.switch("scan", on=True)
         in_hand = {"inspection": 0, "delivery": DESTINATION_LIMIT}
         wait_for(lambda: gateway.status()["relays"][0]["in_work"] == in_hand, "inspection")
         # The rest waits with its disposition: the destination leaves room for others.
@@ -299,7 +300,7 @@ def test_stop_command_ends_a_session_that_never_finishes(tmp_path: Path) -> None
 
 def test_shards_of_former_relays_are_adopted(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         sent = {gateway.send(plain(f"orphan {number}")) for number in range(24)}
         wait_for(lambda: len(gateway.lines("SCANNED")) == 24, "all scanned")
         assert gateway.stop() == 0

@@ -28,11 +28,11 @@ def states(gateway: Gateway) -> dict[str, str]:
 
 def test_held_mail_is_released_or_removed(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         inspected = gateway.send(plain("inspected"))
         unwanted = gateway.send(plain("unwanted"))
         wait_for(lambda: states(gateway) == {inspected: "QUE", unwanted: "QUE"}, "both inspected")
-        gateway.run("switch", "scan", "off")
+        gateway.switch("scan", on=False)
         fresh = gateway.send(plain("fresh"))
         gateway.stop()
         asyncio.run(hold(tmp_path / "gw" / "queue", [inspected, unwanted, fresh]))
@@ -54,7 +54,7 @@ def test_held_mail_is_released_or_removed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         waiting = gateway.send(plain("waiting"))
         wait_for(lambda: states(gateway) == {waiting: "QUE"}, "it to wait")
         refused = gateway.run("queue", "release", waiting)

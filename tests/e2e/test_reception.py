@@ -262,14 +262,14 @@ def test_session_limits_hold_across_relays(tmp_path: Path, relays: int) -> None:
 def test_full_working_queue_slows_reception(tmp_path: Path) -> None:
     settings = {"queue_limit_messages = 100000": "queue_limit_messages = 3"}
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, replace=settings) as gateway:
-        assert gateway.run("switch", "scan", "off").returncode == 0
+        gateway.switch("scan", on=False)
         for number in range(3):
             gateway.send(plain(f"waits {number}"))
         assert [row["state"] for row in gateway.queue()] == ["WFC"] * 3
         with gateway.client() as client:
             code, text = client.mail("a@example.net")
             assert (code, text[:5]) == (452, b"4.3.1")
-            assert gateway.run("switch", "scan", "on").returncode == 0
+            gateway.switch("scan", on=True)
             wait_for(lambda: len(sink.mails) == 3, "the waiting mail")
             assert client.mail("a@example.net")[0] == 250
         grown(gateway, {}, mta_receivings_refused_total=1)

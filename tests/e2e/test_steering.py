@@ -25,7 +25,7 @@ def resize(gateway: Gateway, before: int, after: int) -> None:
 
 def test_queue_of_long_addresses_is_listed_whole(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         domain = ".".join(["d" * 60] * 2) + ".example.org"
         recipients = [f"{number:02}{'r' * 60}@{domain}" for number in range(25)]
         queued = [gateway.send(plain(f"long {number}"), recipients) for number in range(60)]
@@ -38,7 +38,7 @@ def test_queue_of_long_addresses_is_listed_whole(tmp_path: Path) -> None:
 
 def test_relay_that_comes_back_gets_its_shard_back(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
-        gateway.run("switch", "send", "off")
+        gateway.switch("send", on=False)
         queued = {gateway.send(plain(f"kept {number}")) for number in range(24)}
         wait_for(lambda: gateway.status()["queue"]["ready"] == 24, "everything to be inspected")
         resize(gateway, 3, 1)
@@ -48,7 +48,7 @@ def test_relay_that_comes_back_gets_its_shard_back(tmp_path: Path) -> None:
         resize(gateway, 1, 3)
         assert gateway.status()["queue"]["ready"] == 24
         assert all(not row["adopted_shards"] for row in gateway.status()["relays"])
-        gateway.run("switch", "send", "on")
+        gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) >= len(queued), "everything queued")
         assert gateway.stop() == 0
         assert len(sink.mails) == len(queued)

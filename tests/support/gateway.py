@@ -1,7 +1,6 @@
 """A real gateway, started from a configuration file as an administrator would, for the length of a `with`."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ from tests.support.waiting import wait_for
 
 GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
 
+_PAGE = 200
 _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
 
 
@@ -157,8 +157,17 @@ class Gateway:
         return int(self.status()["counters"].get(name, 0))
 
     def queue(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self.run("queue", "list", "--json").stdout)
-        return rows
+        """Return what waits, all of it, as `gatepost queue list --json` prints it."""
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self.ask("queue", after=rows[-1]["id"] if rows else 0, limit=_PAGE)
+            rows += page
+            if len(page) < _PAGE:
+                return rows
+
+    def switch(self, module: str, *, on: bool) -> None:
+        """Switch `send` or `scan`."""
+        self.ask("switch", module=module, on=on)
 
     def relay_pids(self) -> list[int]:
         return [relay["pid"] for relay in self.status()["relays"]]

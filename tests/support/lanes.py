@@ -50,6 +50,7 @@ class LaneGateway(Gateway):
         settings: str = "",
         replace: dict[str, str] | None = None,
         default_route: bool = True,
+        env: dict[str, str] | None = None,
     ) -> None:
         port = free_port()
         lanes = [Lane(number, port) for number in range(LANES)]
@@ -63,7 +64,7 @@ class LaneGateway(Gateway):
         }
         if not default_route:
             changes['recipients = ["*"]'] = 'recipients = ["example.net"]'
-        super().__init__(state, sink_port, relays=relays, settings=settings, replace=changes)
+        super().__init__(state, sink_port, relays=relays, settings=settings, replace=changes, env=env)
         self._free = itertools.chain(lanes)
 
     def lane(self) -> Lane:
