@@ -353,7 +353,10 @@ def test_replies_of_the_wrong_kind_are_protocol_errors(replies):
         (EHLO_ALL, {"size": 1001}, 552, "5.3.4", c.LocalCause.SIZE),
         (EHLO_NONE, {"body": Body.EIGHT_BIT}, 554, "5.6.3", c.LocalCause.EIGHT_BIT),
         (EHLO_ALL, {"sender": "a>\r\nRCPT TO:<x@y"}, 553, "5.1.7", c.LocalCause.SENDER),
-        (EHLO_ALL, {"sender": "ä@example.com"}, 553, "5.1.7", c.LocalCause.SENDER),
+        (EHLO_ALL, {"sender": "ä@example.com"}, 553, "5.6.7", c.LocalCause.UTF8),
+        (EHLO_ALL, {"sender": "ä\n@example.com"}, 553, "5.1.7", c.LocalCause.SENDER),
+        (EHLO_ALL, {"smtputf8": True, "header_utf8": True}, 554, "5.6.9", c.LocalCause.UTF8),
+        (EHLO_ALL, {"body": Body.BINARY}, 554, "5.6.3", c.LocalCause.BINARY),
     ],
 )
 def test_what_the_peer_cannot_take_fails_without_asking(ehlo, values, code, enhanced, cause):

@@ -31,6 +31,11 @@ class ReplyParser:
         """Add received bytes."""
         self._buffer = self._buffer + data if self._buffer else data
 
+    @property
+    def pending(self) -> bool:
+        """Whether bytes are left that belong to no reply given out yet."""
+        return bool(self._buffer)
+
     def next_reply(self) -> Reply | None:
         """Return the next reply, None when it is not complete. Raises ReplySyntaxError, after which all is lost.
 
