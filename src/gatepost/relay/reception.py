@@ -15,8 +15,9 @@ from gatepost.model.envelope import Body, Client, Envelope, Recipient
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Received, Refused
 from gatepost.model.reply import Reply, reply
-from gatepost.relay.access import Access
+from gatepost.relay.access import Access, Decision, Ruling
 from gatepost.relay.intake import Intake
+from gatepost.relay.visit import Visit
 from gatepost.smtp import server as smtp
 from gatepost.smtp.replies import NO_RESOURCES
 from gatepost.spool import clock
@@ -60,6 +61,7 @@ class Reception(asyncio.Protocol):
         "_staged",
         "_transport",
         "_unread",
+        "_visit",
         "_writable",
     )
 
@@ -71,6 +73,7 @@ class Reception(asyncio.Protocol):
         self._loop = intake.loop
         self._session: smtp.ServerSession
         self._client = Client("")
+        self._visit: Visit
         self._envelope: smtp.MailFrom | None = None
         self._recipients: list[Recipient] = []
         self._staged: StagedContent | None = None
@@ -99,11 +102,13 @@ class Reception(asyncio.Protocol):
         listener = self._listener
         self._session = smtp.ServerSession(intake.settings[listener.bare_line_feed], ip)
         self._client = Client(ip, peer[1], listener=listener.name or listener.address)
+        self._visit = Visit(ip, peer[1], listener)
         refusal = intake.admit(self, ip)
         if refusal is not None:
             transport.write(refusal)
             transport.close()
             return
+        _ruled(self._access.connect(self._visit))
         self._transport = transport
         self._period_since = self._loop.time()
         transport.write(self._session.greeting())
@@ -179,21 +184,21 @@ class Reception(asyncio.Protocol):
         self._session.answer(None)
 
     def _mail(self, event: smtp.MailFrom) -> None:
-        refusal = self._access.mail(queue_full=self._intake.queue_full())
-        if refusal is None:
+        ruling = _ruled(self._access.mail(self._visit, event, queue_full=self._intake.queue_full()))
+        if ruling.reply is None:
             self._envelope = event
             self._recipients = []
             self._session.answer(None)
         else:
-            self._refuse("mail", refusal[1], refusal[0], event.address)
+            self._refuse("mail", ruling.cause, ruling.reply, event.address)
 
     def _rcpt(self, event: smtp.RcptTo) -> None:
-        recipient, denied = self._access.recipient(self._ip, event.recipient)
-        if denied is None:
-            self._recipients.append(recipient)
+        ruling = _ruled(self._access.recipient(self._visit, event.recipient))
+        if ruling.reply is None:
+            self._recipients.append(ruling.recipient or event.recipient)
             self._session.answer(None)
         else:
-            self._refuse("rcpt", "relaying", denied, recipient=recipient.address)
+            self._refuse("rcpt", ruling.cause, ruling.reply, recipient=event.recipient.address)
 
     def _refused(self, event: smtp.Refused) -> None:
         self._intake.refused(Refused(clock.now(), self._ip, event.stage, event.cause, event.reply.code, self._sender()))
@@ -362,6 +367,13 @@ _HANDLERS: dict[type, Callable[[Reception, Any], None]] = {
     smtp.Refused: Reception._refused,
 }
 """What is done about each event; the others (VRFY, QUIT) ask for nothing."""
+
+
+def _ruled(decision: Decision) -> Ruling:
+    """Return a decision that asks for nothing: no rule in force does yet."""
+    assert isinstance(decision, Ruling)
+    return decision
+
 
 _date_cache: tuple[int, str] = (0, "")
 

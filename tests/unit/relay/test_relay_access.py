@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from gatepost.config.load import load_text
+from gatepost.config.schema import Listener
 from gatepost.model.envelope import Recipient
-from gatepost.relay.access import RELAYING_DENIED, Access
+from gatepost.relay.access import ACCEPTED, RELAYING_DENIED, Access, Ruling
+from gatepost.relay.visit import Visit
 
 BASE = '[network]\nhostname = "gw.example.org"\nprotected_domains = ["example.org", "*.example.net"]\n'
 RULES = (
@@ -18,6 +20,12 @@ def access(text: str, folder: Path) -> Access:
     config = load_text(text, "x.toml").config
     assert config is not None
     return Access(config, str(folder))
+
+
+def visit_of(rules: Access, client: str) -> Visit:
+    visit = Visit(client, 1024, Listener())
+    assert rules.connect(visit) == ACCEPTED
+    return visit
 
 
 @pytest.mark.parametrize(
@@ -33,11 +41,15 @@ def access(text: str, folder: Path) -> Access:
     ],
 )
 def test_relaying(rules: str, client: str, recipient: str, allowed: bool, tmp_path: Path) -> None:
-    _, refusal = access(BASE + rules, tmp_path).recipient(client, Recipient(recipient))
-    assert refusal is (None if allowed else RELAYING_DENIED)
+    rules_in_force = access(BASE + rules, tmp_path)
+    ruling = rules_in_force.recipient(visit_of(rules_in_force, client), Recipient(recipient))
+    assert isinstance(ruling, Ruling)
+    assert ruling.reply is (None if allowed else RELAYING_DENIED)
 
 
 def test_postmaster_is_always_accepted_and_mapped(tmp_path: Path) -> None:
-    recipient, refusal = access(BASE, tmp_path).recipient("198.51.100.7", Recipient("PostMaster"))
-    assert refusal is None
-    assert recipient.address == "postmaster@gw.example.org"
+    rules_in_force = access(BASE, tmp_path)
+    ruling = rules_in_force.recipient(visit_of(rules_in_force, "198.51.100.7"), Recipient("PostMaster"))
+    assert isinstance(ruling, Ruling)
+    assert ruling.reply is None
+    assert ruling.recipient == Recipient("postmaster@gw.example.org")
