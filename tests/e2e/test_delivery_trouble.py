@@ -1,6 +1,5 @@
 """Delivery when peers refuse, lie, hang up or fall silent: nothing is lost, nothing waits for ever."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,25 +82,6 @@ def test_outcome_is_per_recipient(gateway: LaneGateway, home: Sink) -> None:
         assert lane.address("bad").encode() in reports[0].content
         assert lane.address("good").encode() not in reports[0].content.partition(b"rfc822-headers")[0]
         assert len(sink.times("mail")) == 1  # a permanent error ends at once
-
-
-@pytest.mark.feature("F-ROUT-06")
-def test_retries_keep_between_the_bounds(gateway: LaneGateway) -> None:
-    lane = gateway.lane()
-
-    def busy(step: str, _argument: str, sink: Sink) -> str | None:
-        return "450 4.2.1 busy" if step == "rcpt" and len(sink.times("rcpt")) < 5 else None
-
-    with lane.sink(busy) as sink:
-        queue_id = gateway.send(plain("patience"), lane.address())
-        arrived(sink)
-        times = sink.times("rcpt")
-        pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
-        assert len(pauses) == 4
-        assert all(MINIMAL_S * 0.95 <= pause <= MAXIMAL_S + SLACK_S for pause in pauses)
-        assert min(pauses[1:]) >= MAXIMAL_S * 0.95  # doubled, and then held at the upper bound
-        assert len(gateway.lines("DEFERRED", queue_id)) == 4
-        assert "450 4.2.1 busy" in gateway.lines("DEFERRED", queue_id)[0]
 
 
 def test_only_the_deferred_recipient_is_tried_again(gateway: LaneGateway) -> None:

@@ -1,4 +1,4 @@
-"""Delivery reports as senders get them: their form, when there is one and when there must be none, and giving up."""
+"""Delivery reports as senders get them: their form, when there is one and when there must be none."""
 
 import email
 import email.message
@@ -11,13 +11,6 @@ from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 
-LIFETIME_S = 3
-SETTINGS = {
-    'minimal_backoff_time = "15 min"': 'minimal_backoff_time = "1 s"',
-    'maximal_backoff_time = "4 h"': 'maximal_backoff_time = "1 s"',
-    'maximal_queue_lifetime = "5 days"': f'maximal_queue_lifetime = "{LIFETIME_S} s"',
-}
-
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Sink]:
@@ -27,7 +20,7 @@ def home() -> Iterator[Sink]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, home: Sink) -> Iterator[LaneGateway]:
-    with LaneGateway(tmp_path_factory.mktemp("reports") / "gw", home.port, replace=SETTINGS) as gateway:
+    with LaneGateway(tmp_path_factory.mktemp("reports") / "gw", home.port) as gateway:
         yield gateway
         assert gateway.stop() == 0
 
@@ -115,7 +108,7 @@ def test_no_report_for_notify_never_and_for_the_null_sender(gateway: LaneGateway
 )
 def test_header_or_whole_original_by_option(tmp_path: Path, *, entire: bool, ret: str, whole: bool) -> None:
     option = {"[options]\n": f"[options]\ndsn_entire_message = {str(entire).lower()}\n"}
-    with Sink() as home, LaneGateway(tmp_path / "gw", home.port, replace=SETTINGS | option) as gateway:
+    with Sink() as home, LaneGateway(tmp_path / "gw", home.port, replace=option) as gateway:
         lane = gateway.lane()
         with lane.sink(refuse):
             send_with_options(gateway, lane, "whole@example.net", mail=ret)
@@ -138,34 +131,6 @@ def test_returned_original_is_what_was_sent_on(gateway: LaneGateway, home: Sink)
     assert attachments == [b"CURED"]
 
 
-@pytest.mark.feature("F-ROUT-07")
-def test_mail_is_given_up_at_the_end_of_its_life(gateway: LaneGateway, home: Sink) -> None:
-    unreachable, busy = gateway.lane(), gateway.lane()
-
-    def greylist(step: str, _argument: str, _sink: Sink) -> str | None:
-        return "451 4.7.1 try again later" if step == "rcpt" else None
-
-    with busy.sink(greylist):
-        ids = [
-            gateway.send(plain("nowhere 1"), unreachable.address(), sender="nowhere1@example.net"),
-            gateway.send(plain("nowhere 2"), unreachable.address(), sender="nowhere2@example.net"),
-            gateway.send(plain("too busy"), busy.address(), sender="busy@example.net"),
-        ]
-        for sender, why in (
-            ("nowhere1@example.net", "refused"),
-            ("nowhere2@example.net", "refused"),
-            ("busy@example.net", "451 4.7.1 try again later"),
-        ):
-            status = parts_of(report_to(home, sender))[1]
-            (_, per_recipient) = status.get_payload()
-            assert per_recipient["Action"] == "failed"
-            assert per_recipient["Status"] == "5.4.7"
-            diagnostic = " ".join(per_recipient["Diagnostic-Code"].split())
-            assert "delivery time expired" in diagnostic
-            assert why in diagnostic
-    wait_for(lambda: not {row["queue_id"] for row in gateway.queue()} & set(ids), "the queue to be rid of them")
-
-
 def test_report_that_cannot_be_delivered_makes_no_report(gateway: LaneGateway) -> None:
     there, back = gateway.lane(), gateway.lane()
     before = gateway.counter("mta_dsn_generated")
@@ -178,13 +143,3 @@ def test_report_that_cannot_be_delivered_makes_no_report(gateway: LaneGateway) -
         assert [line.partition(" ")[2][:7] for line in mails] == ["FROM:<>"]
     wait_for(lambda: report_id not in {row["queue_id"] for row in gateway.queue()}, "it to be gone")
     assert gateway.counter("mta_dsn_generated") == before + 1
-
-
-def test_expired_report_ends_silently(gateway: LaneGateway) -> None:
-    there, back = gateway.lane(), gateway.lane()
-    with there.sink(refuse):
-        queue_id = gateway.send(plain("no way back"), there.address(), sender=back.address("sender"))
-        generated = wait_for(lambda: gateway.lines("GENERATED", f"srcid={queue_id}"), "the report")
-        report_id = generated[0].partition("] ")[2].partition(":")[0]
-        wait_for(lambda: gateway.lines("status=failed", report_id), "it to be given up")
-    assert not gateway.lines("GENERATED", f"srcid={report_id}")
