@@ -76,6 +76,8 @@ class Delivery:
         self._work: dict[int, Work] = {}
         self._bytes = 0
         self._by_domain: dict[str, int] = {}
+        self.claimed: set[int] = set()
+        """Messages an operator is acting on: nobody takes them up meanwhile."""
         self._hops: dict[NextHop, HopConnections] = {}
         self._tasks = Tasks(trouble)
         self.wake = asyncio.Event()
@@ -129,6 +131,10 @@ class Delivery:
         return frozenset(self._work)
 
     def is_in_work(self, message_id: int) -> bool:
+        """Tell whether this message is in work, or kept from it for the moment."""
+        return message_id in self._work or message_id in self.claimed
+
+    def has(self, message_id: int) -> bool:
         """Tell whether this message is in work."""
         return message_id in self._work
 
@@ -142,12 +148,15 @@ class Delivery:
         by_hop: dict[NextHop, list[Pending]] = {}
         later = 0
         recipients = work.stored.envelope.recipients
+        route = work.stored.route
         for pending in work.stored.pending:
             domain = pending.domain
             if pending.due > now or self.destinations.retry_at(domain) > now or self.room_for(domain) < 0:
                 later += 1
                 continue
-            hop = self._routing.resolve(recipients[pending.recipient].address)
+            hop = (
+                self._routing.override(route) if route else self._routing.resolve(recipients[pending.recipient].address)
+            )
             if isinstance(hop, Unroutable):
                 later += 1
                 self.destinations.rest(domain, hop.reason, now)
@@ -378,13 +387,34 @@ class Delivery:
                     self._settlement.job_done(job.work)
         self.wake.set()
 
+    async def pause(self, domains: frozenset[str]) -> None:
+        """Let exactly these destinations wait for an operator; what waits for a connection goes back. SpoolError."""
+        await self.destinations.pause(domains)
+        for hop in self._hops.values():
+            for job in hop.withdraw():
+                if all(pending.domain in domains for pending in job.pendings):
+                    self._settlement.job_done(job.work)
+                else:
+                    hop.add(job)
+
+    def next_hop_of(self, entry: Stored, pending: Pending) -> str:
+        """Return where a recipient's mail goes by the present routes, or why it cannot go, for an operator."""
+        hop = (
+            self._routing.override(entry.route)
+            if entry.route
+            else self._routing.resolve(entry.envelope.recipients[pending.recipient].address)
+        )
+        return hop.reason if isinstance(hop, Unroutable) else hop.label
+
     def forget_unused_hops(self) -> None:
         """Drop the state of next hops that have neither work nor connections."""
         for hop in [hop for hop, connections in self._hops.items() if connections.unused]:
             del self._hops[hop]
 
-    def give_up(self, entry: Stored, *, suspect: bool = False) -> None:
-        """End a message that has waited too long: a final failure for all its pending recipients."""
+    def give_up(self, entry: Stored, *, suspect: bool = False, answer: Reply | None = None) -> None:
+        """End a message: a final failure for all its pending recipients, with this answer or, by default, because it
+        has waited too long.
+        """
         work = Work(entry, None, durable=True, suspect=suspect)
         self._enter(work)
         work.jobs = 1
@@ -392,7 +422,7 @@ class Delivery:
         reasons = [p.reply for p in entry.pending if p.reply]
         why = reasons[0] if reasons else self.destinations.reason(domain)
         job = Job(work, NextHop(domain), entry.pending)
-        self._conclude(job, [expiry_reply(why)] * len(entry.pending), "none", "")
+        self._conclude(job, [answer or expiry_reply(why)] * len(entry.pending), "none", "")
 
     # --- the end
 

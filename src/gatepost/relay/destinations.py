@@ -10,6 +10,9 @@ from gatepost.relay.retry import RetryRules, plan_backoff
 from gatepost.relay.tasks import Tasks
 from gatepost.spool.interface import Destination, Spool, SpoolError
 
+NEVER = 253_402_300_799.0
+"""The last second of the year 9999: when a destination that waits for an operator is tried."""
+
 
 class Destinations:
     """Back-off of the destinations of one spool."""
@@ -20,6 +23,7 @@ class Destinations:
         self._trouble = trouble
         self._changed = changed
         self._resting: dict[str, Destination] = {}
+        self._paused: frozenset[str] = frozenset()
         self._tasks = Tasks(trouble)
 
     def configure(self, rules: RetryRules) -> None:
@@ -28,6 +32,8 @@ class Destinations:
 
     def retry_at(self, domain: str) -> float:
         """Return the Unix time before which the destination is let alone, 0 when it does not rest."""
+        if self._paused and domain in self._paused:
+            return NEVER
         resting = self._resting.get(domain) if self._resting else None
         return resting.retry_at if resting is not None else 0.0
 
@@ -35,6 +41,23 @@ class Destinations:
         """Return why it rests, "" when it does not."""
         resting = self._resting.get(domain)
         return resting.reason if resting is not None else ""
+
+    async def pause(self, domains: frozenset[str]) -> None:
+        """Let exactly these destinations wait for an operator, in memory at once and durably. SpoolError."""
+        self._paused = domains
+        before = set(await self._spool.paused())
+        for domain in before ^ domains:
+            await self._spool.pause(domain, paused=domain in domains)
+        self._changed()
+
+    def is_paused(self, domain: str) -> bool:
+        """Tell whether an operator lets the destination wait."""
+        return domain in self._paused
+
+    def wake_up(self, domain: str) -> None:
+        """End the rest of a destination, also one that only the spool remembers."""
+        self._resting.pop(domain, None)
+        self._write(Destination(domain, 0, 0.0))
 
     def rest(self, domain: str, reason: str, now: float) -> None:
         """Let a destination rest: one more failure in a row. Failures while it rests already count as one."""

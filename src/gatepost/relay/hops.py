@@ -91,8 +91,11 @@ class HopConnections:
         return not (self._queue or self._open)
 
     def add(self, job: Job) -> None:
-        """Deliver a job as soon as a connection is free."""
-        self._queue.append(job)
+        """Deliver a job as soon as a connection is free; one put ahead by an operator (due 0) before all others."""
+        if job.pendings[0].due:
+            self._queue.append(job)
+        else:
+            self._queue.appendleft(job)
         self._despatch()
 
     def withdraw(self) -> list[Job]:

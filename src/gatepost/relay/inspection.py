@@ -10,6 +10,7 @@ unsettled at an unclean stop goes through `relay.suspects`.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,10 @@ class Inspection:
         self._tasks = Tasks(trouble)
         self._backlog = True
         self._unread: int | None = 0
+        self._first: deque[Stored] = deque()
+        """Put ahead of the queue by an operator."""
+        self._acted_on: set[int] = set()
+        """Messages an operator has acted on since the page in hand was read: its view of them is stale."""
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._wake.set()
@@ -96,9 +101,20 @@ class Inspection:
         self.running = on
         self._read_again(0)
 
-    def look_again(self) -> None:
-        """Read what waits in the spool anew: an operator has put something back."""
-        self._read_again(0)
+    def look_again(self, after: int = 0) -> None:
+        """Read what waits in the spool behind this id anew: an operator has put something back."""
+        self._read_again(after)
+
+    def forget(self, message_id: int) -> None:
+        """Do not take up what has been read of this message: an operator acts on it."""
+        self._acted_on.add(message_id)
+        if self._first:
+            self._first = deque(entry for entry in self._first if entry.id != message_id)
+
+    def take_first(self, entry: Stored) -> None:
+        """Take this WAITING message up before all others (F-QUE-03); a restart of the relay forgets that."""
+        self._first.append(entry)
+        self._read_again(entry.id - 1)
 
     async def stop(self, grace_s: float) -> None:
         """Take up nothing more and let what is under way end, for at most `grace_s`; the rest stays in the spool."""
@@ -138,7 +154,9 @@ class Inspection:
     async def _drain(self) -> None:
         """Read on to the end of what waits, over everything that is in work already, however much that is."""
         while self.running and self._unread is not None:
+            await self._take_firsts()
             after, self._unread = self._unread, None
+            self._acted_on.clear()
             read = await self._spool.waiting(after, PAGE)
             if read:
                 self._read_again(read[-1].id)
@@ -191,10 +209,28 @@ class Inspection:
         self._active[entry.id] = 0
         self._tasks.spawn(self._take_stored(entry, suspect=True))
 
+    async def _take_firsts(self) -> None:
+        """Take up what was put ahead. Whoever waits for room lets it go first."""
+        while self._first:
+            if not self._room():
+                self._freed.clear()
+                await self._freed.wait()
+            elif self._first[0].id in self._active or self._disposal.is_in_work(self._first[0].id):
+                self._first.popleft()
+            else:
+                await self._take_content(self._first.popleft(), suspect=False)
+
     async def _take_stored(self, entry: Stored, *, suspect: bool) -> None:
-        while not self._room():
-            self._freed.clear()
-            await self._freed.wait()
+        while not self._room() or self._first:
+            await self._take_firsts()
+            if not self._room():
+                self._freed.clear()
+                await self._freed.wait()
+        if entry.id in self._acted_on or (entry.id in self._active and not suspect):
+            return
+        await self._take_content(entry, suspect=suspect)
+
+    async def _take_content(self, entry: Stored, *, suspect: bool) -> None:
         self._left = max(0, self._left - 1)
         self._left_bytes = max(0, self._left_bytes - entry.content.size)
         if entry.content.in_file:

@@ -59,7 +59,7 @@ class Pipeline:
         self._log_view = LogView(log, spool)
         spool.consume(LogView.NAME, self._log_view.consume)
         spool.consume(Counters.NAME, self.counters.consume)
-        suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
+        self._suspects = suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
         self._reports = Reports(spool, ids, clock_ms)
         self.delivery = Delivery(
             spool=spool, table=table, reports=self._reports, suspects=suspects, report=log.say, trouble=self.trouble
@@ -88,6 +88,10 @@ class Pipeline:
     def switch(self, module: str, *, on: bool) -> None:
         """Switch a module on or off: `send`, `scan`."""
         (self.delivery if module == "send" else self.inspection).switch(on=on)
+
+    def in_work(self, message_id: int) -> bool:
+        """Tell whether a stage has this message in hand, so that an operator must let it alone."""
+        return self.delivery.has(message_id) or self.inspection.has(message_id) or self._suspects.knows(message_id)
 
     async def start(self) -> None:
         """Replay unconfirmed records to the views, then begin to work."""

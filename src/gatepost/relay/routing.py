@@ -6,6 +6,7 @@ needs the resolver and until it exists is answered with `Unroutable`, a temporar
 
 import msgspec
 
+from gatepost.config.items import parse_next_hop
 from gatepost.config.masks import FirstMatch
 from gatepost.config.schema import Config, Route
 from gatepost.model.address import bracketed, domain_of
@@ -44,6 +45,13 @@ class RoutingTable:
         if hop is None:
             hop = self._cache[recipient] = self._walk(recipient)
         return hop
+
+    def override(self, route: str) -> NextHop | Unroutable:
+        """Return the next hop an operator has chosen for a message (`Stored.route`)."""
+        hop = parse_next_hop(route)
+        if hop.host is not None:
+            return NextHop(hop.host, hop.port)
+        return Unroutable(f"route to domain {hop.domain} needs mail-host look-up, which this version lacks")
 
     def _walk(self, recipient: str) -> NextHop | Unroutable:
         route = self._routes.find(recipient)

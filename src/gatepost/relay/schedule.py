@@ -98,15 +98,19 @@ class Schedule:
 
     async def _take_due(self, domain: str, now: float, limit: int) -> None:
         delivery = self._delivery
-        suspects = []
+        suspects: list[Stored] = []
+        corrupt: list[Corrupt] = []
+        # Nothing is waited for until all have been taken up: what was read grows stale when an operator acts on it.
         for entry in await self._spool.due(domain, now, limit, delivery.ids_in_work()):
             if isinstance(entry, Corrupt):
-                await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
+                corrupt.append(entry)
             elif self._suspects.is_suspect(entry.id):
                 if not self._suspects.knows(entry.id):
                     suspects.append(entry)
             elif not delivery.is_in_work(entry.id):
                 delivery.submit(Work(entry, None, durable=True))
+        for entry in corrupt:
+            await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
         if suspects:
             await self._suspects.take(suspects, self._take_suspect)
 
