@@ -4,6 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 NAME ?=
+WORKERS ?= $(shell expr $$(nproc) + 2)
 BIN := .venv/bin
 export PYTHON
 
@@ -31,8 +32,9 @@ peers:
 run: setup
 	@$(BIN)/gatepost demo --state var $(ARGS)
 
+# Modules of tests are spread over WORKERS processes: more than cores, because many tests wait (docs/testing.md).
 test: setup-dev peers
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev
 	@$(BIN)/ruff format --check src tests tools
