@@ -26,6 +26,23 @@ class ServerSettings(msgspec.Struct, frozen=True, cache_hash=True):
     data_termination_s: float = 300.0
     read_s: float = 120.0
     """For the shell: longest silence on the socket in the middle of content."""
+    greeting_pause_s: float = 0.0
+    """For the shell: silence expected of the client before the greeting."""
+    starttls: bool = False
+    require_tls: bool = False
+    """No mail before TLS."""
+    auth: tuple[str, ...] = ()
+    """Mechanisms of AUTH, of `PLAIN` and `LOGIN`; offered over TLS only."""
+    require_auth: bool = False
+    """No mail before a sign-in."""
+    chunking: bool = False
+    binarymime: bool = False
+    """Needs `chunking`."""
+    smtputf8: bool = False
+    xclient: bool = False
+    """The peer is trusted to speak for its clients (XCLIENT)."""
+    xforward: bool = False
+    """The peer is trusted to tell about its clients (XFORWARD)."""
 
 
 class TlsUse(enum.StrEnum):
