@@ -360,7 +360,7 @@ def _spoil(trouble: Trouble | None, query: dns.message.Message, answer: dns.mess
     if over == "tcp":
         return [answer.to_wire(max_size=65535)]
     limit = max(query.payload, 512)
-    if trouble is None and len(raw := answer.to_wire(max_size=65535)) <= limit:
+    if trouble in {None, Trouble.FORMERR} and len(raw := answer.to_wire(max_size=65535)) <= limit:
         return [raw]
     cut = dns.message.make_response(query)
     cut.flags |= dns.flags.TC

@@ -110,13 +110,13 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
 
     internal_recursion_enabled: Annotated[
         bool,
-        flag("InternalRecursionEnabled", "follow delegations ourselves, from the root", generations=LATER, built=False),
+        flag("InternalRecursionEnabled", "follow delegations ourselves, from the root", generations=LATER),
     ] = False
     internal_recursions_limit: Annotated[
-        int, count("InternalRecursionsLimit", 1, 100, "steps of one question", generations=LATER, built=False)
+        int, count("InternalRecursionsLimit", 1, 100, "steps of one question", generations=LATER)
     ] = 32
     io_network_timeout: Annotated[
-        float, duration("IONetworkTimeout", 1, 1200, "network timeout of the resolver", generations=LATER, built=False)
+        float, duration("IONetworkTimeout", 1, 1200, "network timeout of the resolver", generations=LATER)
     ] = 30.0
     ip_cache_refresh_period: Annotated[
         float,
@@ -126,7 +126,6 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             259200,
             "pause between purges of expired addresses",
             generations=LATER,
-            built=False,
         ),
     ] = 43200.0
     mx_cache_refresh_period: Annotated[
@@ -137,7 +136,6 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             259200,
             "pause between purges of expired MX records",
             generations=LATER,
-            built=False,
         ),
     ] = 43200.0
     unreachable_cache_refresh_period: Annotated[
@@ -148,7 +146,6 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             259200,
             "pause between purges of expired `unreachable` entries",
             generations=LATER,
-            built=False,
         ),
     ] = 43200.0
     unresolved_cache_refresh_period: Annotated[
@@ -159,12 +156,11 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             259200,
             "pause between purges of expired `unresolved` entries",
             generations=LATER,
-            built=False,
         ),
     ] = 43200.0
     unresolved_ttl: Annotated[
         float,
-        duration("UnresolvedTTL", 0, 3600, "how long a name counts as not in DNS", generations=LATER, built=False),
+        duration("UnresolvedTTL", 0, 3600, "how long a name counts as not in DNS", generations=LATER),
     ] = 600.0
     unreachable_ttl: Annotated[
         float,
@@ -174,9 +170,18 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             3600,
             "how long a host counts as unreachable; must be below minimal_backoff_time",
             generations=LATER,
-            built=False,
         ),
     ] = 600.0
+    mx_cache_threshold: Annotated[
+        float,
+        duration(
+            "",
+            0,
+            64800,
+            "MX answers that do not live longer than this are not kept; 0 = all are",
+            generations=OWN,
+        ),
+    ] = 0.0
     prefer: Annotated[
         str,
         choice(
@@ -184,7 +189,6 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             ("ipv6", "ipv4", "ipv6_only", "ipv4_only"),
             "which addresses of a host are tried first, or at all",
             generations=OWN,
-            built=False,
         ),
     ] = "ipv6"
     name_servers: Annotated[
@@ -194,6 +198,5 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
             Item.TEXT,
             "servers to ask; none = those of the system",
             generations=LATER,
-            built=False,
         ),
     ] = ()

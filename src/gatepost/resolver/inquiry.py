@@ -1,0 +1,170 @@
+"""Getting an answer out of the network: by name servers that recurse for us, or by walking from the root ourselves.
+
+Used by `resolver` for what its cache does not hold. Each `inquire` ends within its time and never raises for what
+servers do: what nobody answered is FAILED, with the reason.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import dns.message
+import dns.name
+import dns.rcode
+import msgspec
+
+from gatepost.resolver.answers import Kind, Outcome
+from gatepost.resolver.message import CHAIN_LIMIT, Reading, build_query, read_answer, read_message
+from gatepost.resolver.recursion import Ask, Walk, ZoneCuts
+from gatepost.resolver.servers import NameServer
+from gatepost.resolver.transport import Entropy, Line, Trouble
+
+ROUNDS: Final = (1.0, 2.0, 4.0)
+"""Each server is asked so many times, and waited for so long in proportion."""
+FIRST_WAIT_LIMIT_S: Final = 2.0
+"""Longest wait of the first round: a server that needs longer is rather dead than slow."""
+STRIKES: Final = 3
+"""Silences in a row after which a server is asked last."""
+REST_S: Final = 10.0
+"""How long it is asked last; then one question finds out."""
+STEP_WAIT_S: Final = 2.0
+"""Wait for one server on the way from the root."""
+
+
+class Inquiry(Protocol):
+    """A way to get answers."""
+
+    async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
+        """Return the answer to one question."""
+
+    def close(self) -> None:
+        """Give up what is under way, and the sockets."""
+
+
+def plan_attempts(servers: list[int], total_s: float) -> list[tuple[int, float]]:
+    """Return which server to ask and how long to wait for it, in order; all waits together fit into `total_s`."""
+    first_s = min(FIRST_WAIT_LIMIT_S, total_s / (sum(ROUNDS) * len(servers)))
+    return [(server, first_s * factor) for factor in ROUNDS for server in servers]
+
+
+class Forwarding:
+    """Inquiry of configured name servers, which recurse for us."""
+
+    def __init__(self, servers: tuple[NameServer, ...], entropy: Entropy) -> None:
+        self._lines = [Line(server, entropy) for server in servers]
+        self._strikes = [0] * len(servers)
+        self._rests_until = [0.0] * len(servers)
+
+    async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
+        """Return the answer; an alias whose target the server left out is asked for."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        reading = await self._ask(name, kind, timeout_s, dnssec=dnssec)
+        for _ in range(CHAIN_LIMIT):
+            if reading.alias is None:
+                return reading
+            further = await self._ask(reading.alias, kind, end - loop.time(), dnssec=dnssec)
+            lives = [life for life in (reading.ttl_s, further.ttl_s) if life is not None]
+            reading = msgspec.structs.replace(
+                further,
+                ttl_s=min(lives, default=None),
+                authentic=further.authentic and reading.authentic,
+                aliased=True,
+            )
+        return Reading(Outcome.FAILED, reason="too many aliases")
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for line in self._lines:
+            line.close()
+
+    async def _ask(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
+        """Ask one server after the other. One that answers with an error is not asked again."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        order = sorted(range(len(self._lines)), key=lambda n: self._rests_until[n] > now)
+        end = now + timeout_s
+        done: set[int] = set()
+        reading = Reading(Outcome.FAILED, reason="no time left to ask")
+        for number, wait_s in plan_attempts(order, timeout_s):
+            left_s = end - loop.time()
+            if left_s <= 0 or len(done) == len(order):
+                break
+            if number in done:
+                continue
+            message = await _converse(self._lines[number], name, kind, min(wait_s, left_s), dnssec=dnssec)
+            label = self._lines[number].server.label
+            if isinstance(message, Trouble):
+                reading = Reading(Outcome.FAILED, reason=f"name server {label}: {message.value}")
+                self._strike(number, loop.time())
+                continue
+            self._strikes[number], self._rests_until[number] = 0, 0.0
+            done.add(number)
+            if message is None:
+                reading = Reading(Outcome.FAILED, reason=f"name server {label}: unreadable or oversized answer")
+                continue
+            reading = read_answer(message, name, kind)
+            if reading.outcome is not Outcome.FAILED:
+                break
+        return reading
+
+    def _strike(self, number: int, now: float) -> None:
+        self._strikes[number] += 1
+        if self._strikes[number] >= STRIKES:
+            self._rests_until[number] = now + REST_S
+
+
+class Recursion:
+    """Inquiry of the servers of the zones themselves, from the root down."""
+
+    def __init__(
+        self,
+        root_addresses: tuple[str, ...],
+        entropy: Entropy,
+        clock: Callable[[], float],
+        *,
+        steps_limit: int,
+        port: int,
+    ) -> None:
+        self._cuts = ZoneCuts(root_addresses)
+        self._entropy = entropy
+        self._clock = clock
+        self._steps_limit = steps_limit
+        self._port = port
+
+    async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
+        """Return the answer. Signatures are not checked on this way: nothing is authentic, whether asked or not."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        walk = Walk(name, kind, self._cuts, self._steps_limit, self._clock())
+        while isinstance(step := walk.next_step(), Ask):
+            left_s = end - loop.time()
+            if left_s <= 0:
+                return Reading(Outcome.FAILED, reason="no answer in time on the way from the root")
+            line = Line(NameServer(step.ip, self._port), self._entropy)
+            try:
+                wait_s = min(STEP_WAIT_S, left_s)
+                message = await _converse(line, step.name, step.kind, wait_s, dnssec=dnssec, recursion=False)
+            finally:
+                line.close()
+            walk.take(None if isinstance(message, Trouble) else message)
+        return step
+
+    def close(self) -> None:
+        """Nothing is kept open between questions."""
+
+
+async def _converse(
+    line: Line, name: dns.name.Name, kind: Kind, wait_s: float, *, dnssec: bool, recursion: bool = True
+) -> dns.message.Message | Trouble | None:
+    """Ask one server one question; once more without EDNS when it does not know that (RFC 6891 §7)."""
+    message: dns.message.Message | None = None
+    for edns in (True, False):
+        query = build_query(name, kind, recursion=recursion, edns=edns, dnssec=dnssec)
+        reply = await line.exchange(query, wait_s)
+        if isinstance(reply, Trouble):
+            return reply
+        message = read_message(reply, referrals=not recursion)
+        if message is None or message.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
+            break
+    return message
