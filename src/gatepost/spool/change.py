@@ -9,10 +9,11 @@ from gatepost.spool.interface import Destination, NewMessage, Stored
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """Make a new message durable."""
+    """Make a new message durable, `copies` in its place when there are any."""
 
     new: NewMessage
     records: Sequence[Record]
+    copies: Sequence[Stored] = ()
 
 
 class Dispose(msgspec.Struct, frozen=True):

@@ -191,8 +191,12 @@ class Spool(Protocol):
     def stage(self, message_id: int) -> StagedContent:
         """Open content for a message that is coming in."""
 
-    def accept(self, new: NewMessage, records: Sequence[Record]) -> Awaitable[None]:
-        """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow."""
+    def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> Awaitable[None]:
+        """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow.
+
+        With `copies` they stand in its place, sharing its content, in the same commit: its disposition when it was
+        inspected before it was accepted, or itself and a blind copy. One of them may keep its id.
+        """
 
     def dispose(
         self,

@@ -96,6 +96,8 @@ class Transaction:
             kind = type(change)
             if kind is Accept:
                 accepted.append(change.new)  # type: ignore[union-attr]
+                if change.copies:  # type: ignore[union-attr]
+                    others.append(change)
             elif kind is Settle and change.remaining is None:  # type: ignore[union-attr]
                 settled.append(change.message_id)  # type: ignore[union-attr]
                 accepted.extend(change.generated)  # type: ignore[union-attr]
@@ -120,6 +122,8 @@ class Transaction:
         elif isinstance(change, Dispose):
             self._dispose(change.message_id, change.copies)
             self._insert(change.generated)
+        elif isinstance(change, Accept):
+            self._dispose(change.new.stored.id, change.copies)
         elif isinstance(change, BackOff):
             self._back_off(change.destination)
         elif isinstance(change, Hold):

@@ -173,19 +173,20 @@ class SqliteSpool:
             raise SpoolBroken(self._broken)
         return Staged(message_id, self._database.contents, self._threshold, self._files)
 
-    def accept(self, new: NewMessage, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Make a message durable."""
+    def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> asyncio.Future[None]:
+        """Make a message durable, or `copies` in its place."""
+        change = Accept(new, records, copies)
         if new.content.size >= self._early_sync_bytes:
-            return self._loop.create_task(self._accept_large(new, records))
-        return self._submit(Accept(new, records))
+            return self._loop.create_task(self._accept_large(change))
+        return self._submit(change)
 
-    async def _accept_large(self, new: NewMessage, records: Sequence[Record]) -> None:
+    async def _accept_large(self, change: Accept) -> None:
         """Sync large content beside the writer thread, so that nobody's commit waits for its many bytes."""
-        if isinstance(new.content, Staged):
+        if isinstance(change.new.content, Staged):
             with contextlib.suppress(OSError):
                 # The content keeps the error, and the commit meets it again.
-                await self._loop.run_in_executor(None, new.content.seal)
-        await self._submit(Accept(new, records))
+                await self._loop.run_in_executor(None, change.new.content.seal)
+        await self._submit(change)
 
     def dispose(
         self,

@@ -112,6 +112,31 @@ class SpoolSuite:
 
         self.run(scenario)
 
+    def test_accepted_with_its_disposition_in_one_go(self) -> None:
+        async def scenario(spool: Spool) -> None:
+            for base, data in ((10, SMALL), (20, LARGE)):
+                new = new_message(spool, base, data)
+                ready = msgspec.structs.replace(
+                    new.stored, id=base + 1, state=State.READY, pending=(Pending(0, "one.example", 9.0),)
+                )
+                await spool.accept(new, [record("in"), record("copy")], [new.stored, ready])
+                assert await spool.fetch(base) == new.stored
+                assert await spool.fetch(base + 1) == ready
+                await spool.remove(base, [])
+                assert await spool.content(ready.content) == data
+                await spool.settle(base + 1, None, [])
+                await failure_of(spool.content(ready.content))
+                other = new_message(spool, base + 2, data)
+                moved = msgspec.structs.replace(other.stored, id=base + 3, state=State.READY, pending=ready.pending)
+                await spool.accept(other, [], [moved])
+                assert await spool.fetch(base + 2) is None
+                assert [each.id for each in await spool.due("one.example", 9.0, 10)] == [base + 3]
+                await spool.settle(base + 3, None, [])
+            assert await spool.counts() == {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
+            assert await spool.destinations(99.0) == []
+
+        self.run(scenario)
+
     def test_it_is_still_there_after_a_restart(self) -> None:
         async def first(spool: Spool) -> None:
             await spool.accept(new_message(spool, 5, LARGE), [])
