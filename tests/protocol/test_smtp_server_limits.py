@@ -3,11 +3,12 @@
 import pytest
 from smtp_dialogue import OPENING, OPENING_CODES, cut, drive, serve_every_way, settings
 
-from gatepost.smtp import data as data_module
-from gatepost.smtp import replies
+from gatepost.smtp import content as content_module
+from gatepost.smtp import replies, server_data
 from gatepost.smtp import server as s
 from gatepost.smtp.input import COMMAND_LIMIT
-from gatepost.smtp.server import ERROR_LIMIT, ServerSession
+from gatepost.smtp.server import ServerSession
+from gatepost.smtp.server_core import ERROR_LIMIT
 
 MAIL = b"MAIL FROM:<a@example.com>\r\n"
 RCPT = b"RCPT TO:<b@example.org>\r\n"
@@ -199,7 +200,7 @@ def test_content_passes_through_without_being_kept():
 
 
 def test_refused_content_is_swallowed_only_so_far(monkeypatch):
-    monkeypatch.setattr(s, "SWALLOW_LIMIT", 10_000)
+    monkeypatch.setattr(server_data, "SWALLOW_LIMIT", 10_000)
     session = ServerSession(settings(size_limit=100), "192.0.2.1")
     served = drive(session, [OPENING, *[b"x" * 1000] * 20])
     assert served.codes[-1] == 552
@@ -214,4 +215,4 @@ def test_what_is_wrong_first_decides():
 
 
 def test_line_limit_is_the_standards():
-    assert data_module.LINE_LIMIT == 998 + 2
+    assert content_module.LINE_LIMIT == 998 + 2

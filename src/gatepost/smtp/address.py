@@ -1,10 +1,11 @@
-"""Paths of MAIL and RCPT (RFC 5321 §4.1.2).
+"""Paths of MAIL and RCPT (RFC 5321 §4.1.2), also with characters beyond ASCII (RFC 6531 §3.3).
 
-Called by `server` for what peers send. A syntax error is raised as `ArgumentError`, which carries the reply to give.
+Called by `requests` for what peers send. A syntax error is raised as `ArgumentError`, which carries the reply to give.
 """
 
 import ipaddress
 import re
+import unicodedata
 from typing import Final
 
 from gatepost.smtp import replies
@@ -17,7 +18,14 @@ DOMAIN_LIMIT: Final = 255
 PATH_LIMIT: Final = 256
 """Octets with the angle brackets, RFC 5321 §4.5.3.1.3."""
 LABEL_LIMIT: Final = 63
-"""Octets between two dots of a domain, RFC 1035 §2.3.4."""
+"""Octets between two dots of a domain, RFC 1035 §2.3.4; of a U-label, those of its A-label."""
+
+WIDE: Final = (
+    r"\u00a1-\u167f\u1681-\u1fff\u200c\u200d\u2010-\u2027\u2030-\u205e\u2070-\u2fff\u3001-\ud7ff"
+    r"\ue000-\ufdcf\ufdf0-\ufefe\uff00-\uffef\U00010000-\U000e0000\U000e0080-\U000efffd"
+)
+"""For a character class: beyond ASCII, without controls, blanks, line ends, marks of direction and other characters
+that show nothing, private planes. Joiners stay: Persian and Indian words need them."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _QUOTED = r"\"(?:[ !#-\[\]-~]|\\[ -~])*\""
@@ -26,6 +34,12 @@ _PATH = re.compile(
     r"<(?:@[^<>\"\\ ]*:)?"  # a source route is read and dropped, RFC 5321 appendix C
     rf"(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED})"
     rf"@(?P<domain>[A-Za-z0-9_.-]+|\[[^\[\]\\<> ]+\]))>{_REST}",
+)
+_WIDE_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{WIDE}-]+"
+_WIDE_QUOTED = rf"\"(?:[ !#-\[\]-~{WIDE}]|\\[ -~])*\""
+_WIDE_PATH = re.compile(
+    rf"<(?P<address>(?P<local>{_WIDE_ATOM}(?:\.{_WIDE_ATOM})*|{_WIDE_QUOTED})"
+    rf"@(?P<domain>[A-Za-z0-9_.{WIDE}-]+|\[[^\[\]\\<> ]+\]))>{_REST}",
 )
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)
@@ -54,7 +68,7 @@ def _parse_path(argument: str, keyword: str, exception: re.Pattern[str]) -> tupl
     if match is None:
         match = exception.fullmatch(path)
         if match is None:
-            raise ArgumentError(replies.BAD_ADDRESS)
+            return _parse_wide_path(path)
     elif (
         len(match["local"]) > LOCAL_PART_LIMIT
         or len(match["address"]) + 2 > PATH_LIMIT
@@ -62,6 +76,40 @@ def _parse_path(argument: str, keyword: str, exception: re.Pattern[str]) -> tupl
     ):
         raise ArgumentError(replies.BAD_ADDRESS)
     return match["address"], match["rest"] or ""
+
+
+def _parse_wide_path(path: str) -> tuple[str, str]:
+    """Parse a path that is none of ASCII. Lengths are those of its UTF-8 (RFC 6531 §3.3)."""
+    match = None if path.isascii() else _WIDE_PATH.fullmatch(path)
+    if (
+        match is None
+        or len(match["local"].encode()) > LOCAL_PART_LIMIT
+        or len(match["address"].encode()) + 2 > PATH_LIMIT
+        or not _is_wide_domain(match["domain"])
+    ):
+        raise ArgumentError(replies.BAD_ADDRESS)
+    return match["address"], match["rest"] or ""
+
+
+def _is_wide_domain(domain: str) -> bool:
+    """Tell whether `domain` is one when its U-labels are read as the A-labels they stand for (RFC 5890 §2.3.2.1).
+
+    One name has one form: compatibility characters, which an application might take for ASCII or for a dot, have no
+    place in a U-label (RFC 5892 §2.2).
+    """
+    if domain.isascii():
+        return _is_domain(domain)
+    if not unicodedata.is_normalized("NFKC", domain) or "\u3002" in domain:
+        return False
+    labels = domain.split(".")
+    if any(label[:1] == "-" or label[-1:] == "-" for label in labels):
+        return False
+    return len(domain.encode()) <= DOMAIN_LIMIT and _is_domain(".".join(map(_a_label, labels)))
+
+
+def _a_label(label: str) -> str:
+    """Return the form of a label in the DNS; its length is bounded by the path's."""
+    return label if label.isascii() else "xn--" + label.lower().encode("punycode").decode("ascii")
 
 
 def _is_domain(domain: str) -> bool:

@@ -9,7 +9,9 @@ from typing import Final
 
 COMMAND_LIMIT: Final = 2048
 """Octets of a command line with its CRLF: 512 (RFC 5321 §4.5.3.1.4), 636 for the DSN parameters (RFC 3461 §4), room
-for those to come; what is longer is reported once and swallowed without being kept."""
+for those to come, RFC 6531 §3.4 included; what is longer is reported once and swallowed without being kept."""
+SIGN_IN_LIMIT: Final = 12288
+"""Octets of AUTH and of what the client sends during it, with CRLF (RFC 4954 §4)."""
 
 _CR = 13
 
@@ -44,24 +46,45 @@ class InputBuffer:
         self._position = 0
         return data
 
+    def take_some(self, limit: int) -> bytes:
+        """Return and remove at most `limit` bytes."""
+        data, start = self._bytes, self._position
+        if len(data) - start <= limit:
+            return self.take()
+        self._position = start + limit
+        return data[start : start + limit]
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether everything has been read."""
+        return self._position == len(self._bytes)
+
+    def drop(self) -> None:
+        """Forget everything, a half line that was being swallowed included."""
+        self.put_back(b"")
+        self._skipping = False
+
     def put_back(self, data: bytes) -> None:
         """Make `data` everything there is."""
         self._bytes = data
         self._position = 0
 
-    def next_line(self) -> bytes | LineFault | None:
-        """Return the next line without its CRLF, what is wrong with it, or None when it is not complete."""
+    def next_line(self, limit: int = COMMAND_LIMIT) -> bytes | LineFault | None:
+        """Return the next line without its CRLF, what is wrong with it, or None when it is not complete.
+
+        `limit` is in octets with the CRLF.
+        """
         if self._skipping and not self._skip():
             return None
         data, start = self._bytes, self._position
         if start == len(data):
             return None
-        end = data.find(b"\n", start, start + COMMAND_LIMIT)
+        end = data.find(b"\n", start, start + limit)
         if end < 0:
-            if len(data) - start < COMMAND_LIMIT:
+            if len(data) - start < limit:
                 return None
             self._skipping = True
-            self._position = start + COMMAND_LIMIT - 1  # the last byte may be the CR of the CRLF that ends the line
+            self._position = start + limit - 1  # the last byte may be the CR of the CRLF that ends the line
             return LineFault.TOO_LONG
         self._position = end + 1
         if end == start or data[end - 1] != _CR:

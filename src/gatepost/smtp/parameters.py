@@ -1,6 +1,6 @@
-"""Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11, 1870, 6152, 3461), and xtext (RFC 3461 §4).
+"""Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11, 1870, 3030, 3461, 4954, 6152, 6531, 6533), and xtext.
 
-Called by `server` with what `address` cut out of a command. Values that are passed on (ENVID, ORCPT) stay as written.
+Called by `requests` with what `address` cut out of a command. Values that are passed on (ENVID, ORCPT) stay as written.
 """
 
 import re
@@ -10,6 +10,7 @@ import msgspec
 
 from gatepost.model.envelope import Body, Notify, Recipient, Ret
 from gatepost.smtp import replies
+from gatepost.smtp.address import WIDE
 from gatepost.smtp.errors import ArgumentError
 
 ENVID_LIMIT: Final = 100
@@ -22,6 +23,8 @@ SIZE_DIGITS: Final = 20
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(r"[A-Za-z0-9-]+;(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_UTF8_ORCPT = re.compile(rf"[uU][tT][fF]-8;(?:[!-*,-<>-\[\]-~{WIDE}]|\\x\{{[0-9A-F]{{2,6}}\}})+")
+"""Address type `utf-8` with characters that are not ASCII, RFC 6533 §3; the ASCII form looks like any other."""
 _HEX_PAIR = re.compile(r"\+([0-9A-F]{2})")
 _NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
 
@@ -34,6 +37,9 @@ class MailParameters(msgspec.Struct, frozen=True, gc=False):
     body: Body = Body.SEVEN_BIT
     ret: Ret | None = None
     envid: str = ""
+    smtputf8: bool = False
+    auth: bool = False
+    """AUTH= was given (RFC 4954 §5); what it says is not believed, as from a client that is not trusted."""
 
 
 _NO_PARAMETERS: Final = MailParameters()
@@ -47,6 +53,7 @@ def parse_mail_parameters(text: str) -> MailParameters:
     body = Body.SEVEN_BIT
     ret: Ret | None = None
     envid = ""
+    smtputf8 = auth = False
     for keyword, value in _split(text).items():
         match keyword:
             case "SIZE":
@@ -57,9 +64,13 @@ def parse_mail_parameters(text: str) -> MailParameters:
                 ret = _parse_ret(value)
             case "ENVID":
                 envid = _parse_envid(value)
+            case "SMTPUTF8" if not value:
+                smtputf8 = True
+            case "AUTH":
+                auth = _parse_auth(value)
             case _:
                 raise ArgumentError(replies.UNKNOWN_PARAMETER)
-    return MailParameters(size, body, ret, envid)
+    return MailParameters(size, body, ret, envid, smtputf8, auth)
 
 
 def parse_rcpt_parameters(recipient: str, text: str) -> Recipient:
@@ -81,10 +92,14 @@ def parse_rcpt_parameters(recipient: str, text: str) -> Recipient:
 
 def _split(text: str) -> dict[str, str]:
     parameters: dict[str, str] = {}
-    for word in text.split():
+    for word in text.split(" "):
+        if not word:
+            continue
         keyword, _, value = word.partition("=")
+        if _KEYWORD.fullmatch(keyword) is None:
+            raise ArgumentError(replies.BAD_ARGUMENT)
         keyword = keyword.upper()
-        if keyword in parameters or _KEYWORD.fullmatch(keyword) is None:
+        if keyword in parameters or not (value.isascii() or keyword == "ORCPT"):
             raise ArgumentError(replies.BAD_ARGUMENT)
         parameters[keyword] = value
     return parameters
@@ -116,6 +131,12 @@ def _parse_envid(value: str) -> str:
     return value
 
 
+def _parse_auth(value: str) -> bool:
+    if value != "<>" and not (value and is_xtext(value)):
+        raise ArgumentError(replies.BAD_ARGUMENT)
+    return True
+
+
 def _parse_notify(value: str) -> tuple[Notify, ...]:
     """NEVER alone, or any of the others, each once (RFC 3461 §4.1)."""
     try:
@@ -128,7 +149,7 @@ def _parse_notify(value: str) -> tuple[Notify, ...]:
 
 
 def _parse_orcpt(value: str) -> str:
-    if not is_orcpt(value):
+    if not is_orcpt(value) and (len(value.encode()) > ORCPT_LIMIT or _UTF8_ORCPT.fullmatch(value) is None):
         raise ArgumentError(replies.BAD_ARGUMENT)
     return value
 

@@ -16,6 +16,7 @@ RECIPIENT_OK: Final = reply(250, "2.1.5", "OK")
 MESSAGE_OK: Final = reply(250, "2.0.0", "OK")
 RESET_OK: Final = reply(250, "2.0.0", "OK")
 NOTHING_DONE: Final = reply(250, "2.0.0", "OK")
+NOTED: Final = reply(250, "2.0.0", "OK")
 START_INPUT: Final = reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
 CANNOT_VERIFY: Final = reply(252, "2.1.5", "Cannot verify the user; send some mail and see")
 GOODBYE: Final = reply(221, "2.0.0", "Closing connection", closes=True)
@@ -24,6 +25,14 @@ READY_FOR_TLS: Final = reply(220, "2.0.0", "Ready to start TLS")
 SIGNED_IN: Final = reply(235, "2.7.0", "Authentication successful")
 SIGN_IN_FAILED: Final = reply(535, "5.7.8", "Authentication credentials invalid")
 SIGN_IN_UNAVAILABLE: Final = reply(454, "4.7.0", "Temporary authentication failure")
+SIGN_IN_REQUIRED: Final = reply(530, "5.7.0", "Authentication required")
+SIGN_IN_CANCELLED: Final = reply(501, "5.7.0", "Authentication cancelled")
+SIGN_IN_LINE_TOO_LONG: Final = reply(500, "5.5.6", "Authentication exchange line is too long")
+BAD_BASE64: Final = reply(501, "5.5.2", "Cannot decode this as base64")
+UNKNOWN_MECHANISM: Final = reply(504, "5.5.4", "Unrecognized authentication type")
+SIGN_IN_NEEDS_TLS: Final = reply(538, "5.7.11", "Encryption required for requested authentication mechanism")
+TLS_REQUIRED: Final = reply(530, "5.7.0", "Must issue a STARTTLS command first")
+NOT_TRUSTED: Final = reply(550, "5.7.0", "Insufficient authorization")
 TLS_UNAVAILABLE: Final = reply(454, "4.7.0", "TLS not available due to temporary reason")
 
 TIMED_OUT: Final = reply(421, "4.4.2", "Timeout, closing connection", closes=True)
@@ -46,6 +55,10 @@ BARE_LINE_END: Final = reply(500, "5.5.2", "Lines must end with <CRLF>")
 NOT_PRINTABLE: Final = reply(500, "5.5.2", "Only printable ASCII is allowed in commands")
 BAD_ARGUMENT: Final = reply(501, "5.5.4", "Syntax error in parameters")
 BAD_ADDRESS: Final = reply(501, "5.5.4", "Syntax error in address")
+BAD_UTF8: Final = reply(501, "5.5.2", "Not well-formed UTF-8")
+NON_ASCII_ADDRESS: Final = reply(553, "5.6.7", "Non-ASCII addresses need SMTPUTF8")
+BAD_CHUNK_SIZE: Final = reply(501, "5.5.4", "Syntax error in chunk size, closing connection", closes=True)
+"""Where the next command begins cannot be known any more."""
 NOT_IMPLEMENTED: Final = reply(502, "5.5.1", "Command not implemented")
 BAD_SEQUENCE: Final = reply(503, "5.5.1", "Bad sequence of commands")
 UNKNOWN_PARAMETER: Final = reply(555, "5.5.4", "Parameter not recognized or not implemented")
@@ -55,6 +68,11 @@ MESSAGE_TOO_LARGE: Final = reply(552, "5.3.4", "Message size exceeds the limit")
 TOO_MANY_HOPS: Final = reply(554, "5.4.6", "Too many hops, possible mail loop")
 BARE_LINE_END_IN_DATA: Final = reply(550, "5.5.2", "Bare <CR> or <LF> in message; lines must end with <CRLF>")
 """Same code as Postfix gives by default; permanent, because sending the same bytes again cannot help."""
+
+
+def build_chunk_ok(octets: int) -> Reply:
+    """Return the reply to a chunk that is not the last."""
+    return reply(250, "2.0.0", f"{octets} octets received")
 
 
 def render_both(answer: Reply) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from gatepost.smtp.data import LineFeedPolicy
+from gatepost.smtp.content import LineFeedPolicy
 
 
 class ServerSettings(msgspec.Struct, frozen=True, cache_hash=True):
