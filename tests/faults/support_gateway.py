@@ -157,9 +157,10 @@ class RawClient:
 
 
 def settled(gateway: Gateway) -> bool:
-    """Tell whether nothing waits in the queue, held mail apart."""
-    queue = gateway.status()["queue"]
-    return not (queue["waiting"] or queue["ready"])
+    """Tell whether nothing waits in the queue, held mail apart. A relay that is still starting counts nothing yet."""
+    status = gateway.status()
+    queue = status["queue"]
+    return all("error" not in relay for relay in status["relays"]) and not (queue["waiting"] or queue["ready"])
 
 
 def wait_settled(gateway: Gateway, timeout_s: float = 30) -> None:
