@@ -1,8 +1,9 @@
 """Session limits that hold across relays exactly: one shared table, each relay its own column.
 
-The master creates the table (a memfd) and gives it to every relay; a relay changes only its own column, under a short
-POSIX lock that the kernel releases when the holder dies; the master clears the column of a dead relay. Counts: open
-incoming sessions, open outgoing sessions, and both per address (client or next hop).
+The master creates the table (a memory file, which also carries the counts of `relay.rates`) and gives it to every
+relay; a relay changes only its own column, under a short POSIX lock that the kernel releases when the holder dies; the
+master clears the column of a dead relay. Counts: open incoming sessions, open outgoing sessions, and both per address
+(client or next hop).
 
 Called by `relay.reception` and `relay.delivery`; makes no decision but "one more, or not".
 """
@@ -28,7 +29,11 @@ _SLOT = _KEY + _COLUMN.size
 _INCOMING_AT = 0
 _OUTGOING_AT = _TOTALS.size
 _SLOTS_AT = 2 * _TOTALS.size
-TABLE_BYTES = _SLOTS_AT + SLOTS * _SLOT
+RATES_AT = _SLOTS_AT + SLOTS * _SLOT
+"""Where the counts of `relay.rates` begin: one memory file carries both tables."""
+RATES_BYTES = 2 * 1024 * 1024
+"""Memory is taken only as far as counts are kept."""
+TABLE_BYTES = RATES_AT + RATES_BYTES
 _EMPTY = bytes(_KEY)
 _COUNT_LIMIT = 0xFFFF
 
@@ -45,20 +50,25 @@ def _key(kind: bytes, address: str) -> bytes:
     return digest if digest != _EMPTY else b"\1" + digest[1:]
 
 
-class _Lock(contextlib.AbstractContextManager[None]):
-    """The table's lock, held for the length of a `with`; the kernel takes it from a process that dies."""
+class TableLock(contextlib.AbstractContextManager[None]):
+    """The lock of one table, held for the length of a `with`; the kernel takes it from a process that dies.
 
-    def __init__(self, fd: int) -> None:
+    `at`: a byte of the memory file that stands for the table.
+    """
+
+    def __init__(self, fd: int, at: int) -> None:
         self._fd = fd
+        self._at = at
 
     def __enter__(self) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, self._at)
 
     def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, self._at)
 
 
-_UNLOCKED = contextlib.nullcontext()
+spared_lock = contextlib.nullcontext()
+"""Instead of it, where only one process uses the table."""
 
 
 class SessionTable:
@@ -66,7 +76,7 @@ class SessionTable:
 
     def __init__(self, fd: int, column: int, *, alone: bool = False) -> None:
         """`alone`: no other process changes the table while this one lives, so the lock is spared."""
-        self._fd = fd
+        self._table_lock = TableLock(fd, _INCOMING_AT)
         self._column = column
         self._map = mmap.mmap(fd, TABLE_BYTES)
         self.alone = alone
@@ -118,7 +128,7 @@ class SessionTable:
         )
 
     def _lock(self) -> "contextlib.AbstractContextManager[None]":
-        return _UNLOCKED if self.alone else _Lock(self._fd)
+        return spared_lock if self.alone else self._table_lock
 
     def _add(self, base: int, kind: str, width: int, change: int) -> None:
         at = base + width * self._column

@@ -12,7 +12,7 @@ import msgspec
 from gatepost.config.schema import BareLineFeed, Config
 from gatepost.model.ids import QueueIds
 from gatepost.model.record import Received, Record, Refused
-from gatepost.relay.access import Access
+from gatepost.relay.access import Access, Services
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.work import Work
 from gatepost.smtp import replies
@@ -42,6 +42,7 @@ class Intake:
         spool: Spool,
         ids: QueueIds,
         table: SessionTable,
+        services: Services,
         clock_ms: Callable[[], int],
         submit: Callable[[Work], None],
         backlog: Callable[[], tuple[int, int]],
@@ -55,6 +56,7 @@ class Intake:
         self.trouble = trouble
         self._ids = ids
         self._table = table
+        self._services = services
         self._clock_ms = clock_ms
         self._submit = submit
         self._backlog = backlog
@@ -69,7 +71,7 @@ class Intake:
     def configure(self, config: Config, queue_path: str) -> None:
         """Take a (new) configuration into use: sessions that begin from now on follow it."""
         limits, times = config.limits, config.timeouts
-        self.access = Access(config, queue_path)
+        self.access = Access(config, queue_path, self._services)
         self.hostname = config.network.hostname
         self.prepend_received = config.options.prepend_received
         self._total_limit = limits.incoming_sessions

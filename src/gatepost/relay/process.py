@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.settings import FilterSettings
 from gatepost.model.ids import QueueIds
+from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.queue import act_on, list_queue
+from gatepost.relay.rates import RateTable
 from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
@@ -46,6 +50,8 @@ SHARD_WAIT_S = 15.0
 """How long a shard's former owner may take to let go."""
 ADOPTION_LOOK_S = 1.0
 """Pause between two looks at the shards of former relays: listing a directory costs next to nothing."""
+PURGE_LOOK_S = 30.0
+"""Pause between two looks whether the resolver's caches are due for a purge."""
 GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
@@ -125,7 +131,10 @@ class Relay:
             self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
-        self._table = SessionTable(descriptors[0], setup.index, alone=config.relay.relays == 1)
+        alone = config.relay.relays == 1
+        self._table = SessionTable(descriptors[0], setup.index, alone=alone)
+        self._rates = RateTable(descriptors[0], alone=alone)
+        self._resolver = Resolver(config)
         self._pool = FilterPool(_pool_settings(config, setup), Path(setup.filter_socket), self._loop)
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
@@ -135,6 +144,7 @@ class Relay:
             spool=spool,
             ids=self._ids,
             table=self._table,
+            services=Services(self._resolver, self._rates),
             clock_ms=clock_ms,
             submit=self._pipeline.inspection.submit,
             backlog=self._pipeline.inspection.waiting,
@@ -146,6 +156,7 @@ class Relay:
         await self._open_listeners(setup, descriptors[1:])
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
+        self._tasks.spawn(self._purge())
         self._up.set()
         self._channel.send(Up())
 
@@ -160,11 +171,13 @@ class Relay:
                 os.close(descriptor)
             raise
         self._config = config
+        self._resolver.configure(config)
         self._drained.clear()
         self._pool.configure(_pool_settings(config, setup))
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
-            self._table.alone = False  # for good: a relay that is dismissed still counts its last sessions
+            # For good: a relay that is dismissed still counts its last sessions.
+            self._table.alone = self._rates.alone = False
         await self._open_listeners(setup, descriptors[1:])
         self._log.open(LogSettings.of(config))
 
@@ -185,6 +198,12 @@ class Relay:
 
     def _make_pipeline(self, spool: SqliteSpool) -> Pipeline:
         return Pipeline(spool, ids=self._ids, pool=self._pool, table=self._table, log=self._log, broken=self._broken)
+
+    async def _purge(self) -> None:
+        """Free what the resolver's caches keep past its life."""
+        while not self._stopping:
+            await asyncio.sleep(PURGE_LOOK_S)
+            self._resolver.purge(time.monotonic())
 
     # --- shards of relays that no longer exist
 

@@ -4,12 +4,13 @@ Made by `relay.reception` for each connection and kept up to date by it; `relay.
 notes here what it has found out. Facts only, no rules.
 """
 
-from typing import TYPE_CHECKING
+import asyncio
 
 from gatepost.config.schema import Listener
+from gatepost.relay.rules import Fact
 
-if TYPE_CHECKING:
-    from gatepost.relay.facts import ClientFacts, HelloFacts, SenderFacts
+Asked = dict[Fact, "asyncio.Task[bool | None]"]
+"""Facts that were asked for; a task's result is None when the fact is not to be had."""
 
 
 class Visit:
@@ -19,10 +20,9 @@ class Visit:
     """
 
     __slots__ = (
-        "client_facts",
         "connection_ip",
         "counted_sender",
-        "hello_facts",
+        "facts",
         "helo",
         "hidden",
         "ip",
@@ -30,7 +30,6 @@ class Visit:
         "name",
         "port",
         "sender",
-        "sender_facts",
         "spared",
         "tls",
         "trusted",
@@ -41,9 +40,9 @@ class Visit:
         self.listener = listener
         self.connection_ip = ip
         """Who is connected: the peer of the socket, or the client that PROXY or XCLIENT named in its place. Relay
-        rules, lists of addresses and rates go by it."""
+        rules and lists of addresses go by it."""
         self.ip = ip
-        """What checks look at, and what goes into the envelope: `connection_ip`, or the client of a relay of ours in
+        """What checks look at, rates count and the envelope says: `connection_ip`, or the client of a relay of ours in
         front, as XFORWARD named it."""
         self.port = port
         self.helo = ""
@@ -64,9 +63,7 @@ class Visit:
         is asked about it; the Received fields tell at the end of data (`access.settle_client`)."""
         self.counted_sender = False
         """The transaction counts in its sender's rate already."""
-        self.client_facts: ClientFacts | None = None
-        self.hello_facts: HelloFacts | None = None
-        self.sender_facts: SenderFacts | None = None
+        self.facts: Asked = {}
 
     @property
     def ours(self) -> bool:
@@ -82,7 +79,7 @@ class Visit:
         self.user = user
         self.sender = ""
         self.trusted = self.spared = self.hidden = self.counted_sender = False
-        self.client_facts = self.hello_facts = self.sender_facts = None
+        self.facts = {}
 
     def forward(self, ip: str, port: int = 0, name: str = "", helo: str = "") -> None:
         """Take the client a relay of ours in front has named (XFORWARD) for what checks look at."""
@@ -91,4 +88,4 @@ class Visit:
         self.name = name
         self.helo = helo
         self.hidden = False
-        self.client_facts = self.hello_facts = self.sender_facts = None
+        self.facts = {}

@@ -7,8 +7,11 @@ import pytest
 from gatepost.config.load import load_text
 from gatepost.config.schema import Listener
 from gatepost.model.envelope import Recipient
-from gatepost.relay.access import ACCEPTED, RELAYING_DENIED, Access, Ruling
+from gatepost.relay.access import ACCEPTED, RELAYING_DENIED, Access, Ruling, Services
+from gatepost.relay.admission import create_table
+from gatepost.relay.rates import RateTable
 from gatepost.relay.visit import Visit
+from gatepost.resolver.resolver import Resolver
 
 BASE = '[network]\nhostname = "gw.example.org"\nprotected_domains = ["example.org", "*.example.net"]\n'
 RULES = (
@@ -19,7 +22,8 @@ RULES = (
 def access(text: str, folder: Path) -> Access:
     config = load_text(text, "x.toml").config
     assert config is not None
-    return Access(config, str(folder))
+    table = create_table()
+    return Access(config, str(folder), Services(Resolver(config), RateTable(table)))
 
 
 def visit_of(rules: Access, client: str) -> Visit:
