@@ -305,8 +305,9 @@ class ClientSession(OpeningSession):
             self._fail(f"protocol error: {answer.code} before the end of data", "4.5.0")
         elif index == _ALL:
             # After a BDAT that failed the state is unknown (RFC 3030 §2); after content by DATA it is not.
-            self._needs_reset = self._chunking and answer.code >= 400
-            self._settle((self._chunk_refusal or answer) if self._replies.accepted else None)
+            final = self._chunk_refusal or answer
+            self._needs_reset = self._chunking and final.code >= 400
+            self._settle(final if self._replies.accepted else None)
         else:
             self._take_lmtp_end(answer, index)
 
