@@ -230,7 +230,8 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(tmp_path: Path) -> No
         in_hand = {"inspection": 0, "delivery": DESTINATION_LIMIT}
         wait_for(lambda: gateway.status()["relays"][0]["in_work"] == in_hand, "inspection")
         # The rest waits with its disposition: the destination leaves room for others.
-        assert gateway.status()["queue"]["ready"] == 700 - DESTINATION_LIMIT
+        rest = 700 - DESTINATION_LIMIT
+        wait_for(lambda: gateway.status()["queue"]["ready"] == rest, "their dispositions to be written")
         release.set()
         wait_for(lambda: len(sink.mails) >= 700, "everything")
         wait_for(lambda: not gateway.queue(), "an empty queue")
