@@ -16,6 +16,7 @@ from rich.table import Table
 from gatepost import __version__
 from gatepost.cli import config as config_command
 from gatepost.cli import demo as demo_command
+from gatepost.cli import password as password_command
 from gatepost.cli import template as template_command
 from gatepost.config.load import DEFAULT_PATH, load
 from gatepost.control.socket import ControlError, call
@@ -30,6 +31,7 @@ app = cyclopts.App(
 )
 app.command(config_command.app, name="config")
 app.command(template_command.app, name="template")
+app.command(password_command.app, name="password")
 app.command(demo_command.demo, name="demo")
 
 queue_app = cyclopts.App(name="queue", help="What waits here, and why.")

@@ -30,14 +30,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     connect_rule: Annotated[
         Texts,
-        listing("ConnectRule", Item.CONNECT_RULE, "rules on facts of the connection", generations=LATER, built=False),
+        listing("ConnectRule", Item.CONNECT_RULE, "rules on facts of the connection", generations=LATER),
     ] = ()
-    helo_rule: Annotated[
-        Texts, listing("HeloRule", Item.HELO_RULE, "rules on the HELO name", generations=LATER, built=False)
-    ] = ()
+    helo_rule: Annotated[Texts, listing("HeloRule", Item.HELO_RULE, "rules on the HELO name", generations=LATER)] = ()
     mailfrom_rule: Annotated[
         Texts,
-        listing("MailfromRule", Item.MAILFROM_RULE, "rules on the sender's domain", generations=LATER, built=False),
+        listing("MailfromRule", Item.MAILFROM_RULE, "rules on the sender's domain", generations=LATER),
     ] = ()
     dns_black_list: Annotated[
         Texts,
@@ -46,7 +44,6 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             Item.HOSTNAME,
             "DNSBL zones that `in_dnsbl` and `out_dnsbl` ask",
             generations=LATER,
-            built=False,
         ),
     ] = ()
     deny_unresolved_connect: Annotated[
@@ -75,12 +72,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             Item.NETWORK,
             "addresses and networks that deny_clients, connect_rule and rates spare",
             generations=OWN,
-            built=False,
         ),
     ] = ()
     deny_clients: Annotated[
         Texts,
-        listing("", Item.NETWORK, "addresses and networks refused at first contact", generations=OWN, built=False),
+        listing("", Item.NETWORK, "addresses and networks refused at first contact", generations=OWN),
     ] = ()
     greeting_pause: Annotated[
         float,
@@ -95,25 +91,20 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             VERIFICATIONS,
             "recipients in protected_domains must exist: in known_recipients, or at the next hop, which is asked",
             generations=OWN,
-            built=False,
         ),
     ] = "off"
-    known_recipients: Annotated[
-        Texts, listing("", Item.ADDRESS_MASK, "recipients that exist", generations=OWN, built=False)
-    ] = ()
+    known_recipients: Annotated[Texts, listing("", Item.ADDRESS_MASK, "recipients that exist", generations=OWN)] = ()
     known_recipients_file: Annotated[
         str,
-        path(
-            "", "more of them, one address mask a line; read anew when the file changes", generations=OWN, built=False
-        ),
+        path("", "more of them, one address mask a line; read anew when the file changes", generations=OWN),
     ] = ""
     verification_ttl: Annotated[
         float,
-        duration("", 60, 604800, "how long the next hop's yes is remembered", generations=OWN, built=False),
+        duration("", 60, 604800, "how long the next hop's yes is remembered", generations=OWN),
     ] = 86400.0
     verification_refused_ttl: Annotated[
         float,
-        duration("", 60, 86400, "how long the next hop's no is remembered", generations=OWN, built=False),
+        duration("", 60, 86400, "how long the next hop's no is remembered", generations=OWN),
     ] = 3600.0
     password_file: Annotated[
         str,
@@ -121,7 +112,6 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             "",
             "users that may sign in: `name:argon2 hash` lines; `gatepost password` writes them",
             generations=OWN,
-            built=False,
         ),
     ] = ""
     xclient_networks: Annotated[
@@ -137,31 +127,21 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """How much one client, sender or user may send in an interval; 0 = no limit. IPv6 clients count by their /64."""
 
-    interval: Annotated[
-        float, duration("", 1, 86400, "length of the interval all rates count in", generations=OWN, built=False)
-    ] = 60.0
-    client_connections: Annotated[
-        int, count("", 0, 1_000_000, "sessions of one client address", generations=OWN, built=False)
-    ] = 0
-    client_mails: Annotated[
-        int, count("", 0, 1_000_000, "messages of one client address", generations=OWN, built=False)
-    ] = 0
-    client_recipients: Annotated[
-        int, count("", 0, 10_000_000, "recipients of one client address", generations=OWN, built=False)
-    ] = 0
+    interval: Annotated[float, duration("", 1, 86400, "length of the interval all rates count in", generations=OWN)] = (
+        60.0
+    )
+    client_connections: Annotated[int, count("", 0, 1_000_000, "sessions of one client address", generations=OWN)] = 0
+    client_mails: Annotated[int, count("", 0, 1_000_000, "messages of one client address", generations=OWN)] = 0
+    client_recipients: Annotated[int, count("", 0, 10_000_000, "recipients of one client address", generations=OWN)] = 0
     client_bytes: Annotated[
         int,
-        size("", 0, 1_000_000_000, "message bytes of one client address", unit=Unit.KB, generations=OWN, built=False),
+        size("", 0, 1_000_000_000, "message bytes of one client address", unit=Unit.KB, generations=OWN),
     ] = 0
     sender_mails: Annotated[
-        int, count("", 0, 1_000_000, "outbound messages of one sender address", generations=OWN, built=False)
+        int, count("", 0, 1_000_000, "outbound messages of one sender address", generations=OWN)
     ] = 0
     sender_recipients: Annotated[
-        int, count("", 0, 10_000_000, "outbound recipients of one sender address", generations=OWN, built=False)
+        int, count("", 0, 10_000_000, "outbound recipients of one sender address", generations=OWN)
     ] = 0
-    user_mails: Annotated[
-        int, count("", 0, 1_000_000, "messages of one signed-in user", generations=OWN, built=False)
-    ] = 0
-    user_recipients: Annotated[
-        int, count("", 0, 10_000_000, "recipients of one signed-in user", generations=OWN, built=False)
-    ] = 0
+    user_mails: Annotated[int, count("", 0, 1_000_000, "messages of one signed-in user", generations=OWN)] = 0
+    user_recipients: Annotated[int, count("", 0, 10_000_000, "recipients of one signed-in user", generations=OWN)] = 0

@@ -195,7 +195,7 @@ def _migrate_access(collected: Collected, access: Values) -> None:
         assert isinstance(present, tuple)
         access[switch] = False
         access[rule] = (*present, *rules)
-        what = f"older parameter, read as {rule} {', '.join(repr(text) for text in rules)}; accepted; not built yet"
+        what = f"older parameter, read as {rule} {', '.join(repr(text) for text in rules)}"
         collected.note(Severity.WARNING, "access", switch, what)
 
 

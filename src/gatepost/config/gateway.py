@@ -297,7 +297,6 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             "our own networks: mail from there is outbound or internal; none = loopback and what relay_rule lets "
             "relay to everybody",
             generations=OWN,
-            built=False,
         ),
     ] = ()
     front_relays: Annotated[
@@ -307,7 +306,6 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             Item.NETWORK,
             "our own relays in front of this one: for mail they hand on, checks look at the client before them",
             generations=OWN,
-            built=False,
         ),
     ] = ()
     tls_cert: Annotated[str, path("TLSCert", "certificate chain; with tls_key enables STARTTLS", built=False)] = ""

@@ -300,7 +300,7 @@ class Group(Policy, frozen=True, kw_only=True):
     )
     directions: Annotated[
         Texts,
-        statuses("", DIRECTIONS, "ways of mail the group is for; none = all", generations=OWN, built=False),
+        statuses("", DIRECTIONS, "ways of mail the group is for; none = all", generations=OWN),
     ] = ()
     filters_names: bool = False
     """True: include_by_name or exclude_by_name was set for this group or the policy, so the name filter is active."""

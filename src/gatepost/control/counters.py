@@ -26,9 +26,18 @@ _REFUSED = {
     "session-size": "mta_receivings_refused_for_session_size_limit",
     "hops": "mta_receivings_refused_for_hops_limit",
     "messages-per-session": "mta_receivings_refused_for_messages_per_session_limit",
+    "unknown-recipient": "mta_receivings_refused_for_unknown_recipients",
 }
 _CONNECTION_REFUSED = {
     "relaying": "mta_incoming_connections_refused_for_relaying",
+    "denied-client": "mta_incoming_connections_refused_for_denied_clients",
+    "dnsbl": "mta_incoming_connections_refused_for_dnsbl",
+    "no-name": "mta_incoming_connections_refused_for_access_rules",
+    "connect": "mta_incoming_connections_refused_for_access_rules",
+    "helo": "mta_incoming_connections_refused_for_access_rules",
+    "mailfrom": "mta_incoming_connections_refused_for_access_rules",
+    "dns": "mta_incoming_connections_refused_for_dns_trouble",
+    "rate": "mta_incoming_connections_refused_for_rates",
     "sessions": "mta_incoming_connections_refused_for_sessions_limit",
     "sessions-per-ip": "mta_incoming_connections_refused_for_sessions_per_ip_limit",
 }

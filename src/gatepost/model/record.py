@@ -120,7 +120,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     """`connect`, `helo`, `mail`, `rcpt`, `data`."""
     cause: str
     """Token: `message-size`, `session-size`, `hops`, `messages-per-session`, `sessions`, `sessions-per-ip`, `relaying`,
-    `recipients`, `free-space`, `malformed`, `queue-full`, `syntax`."""
+    `recipients`, `free-space`, `malformed`, `queue-full`, `syntax`; of access also `denied-client`, `dnsbl`, `no-name`,
+    `connect`, `helo`, `mailfrom`, `dns` (rules that could not be decided), `rate`, `unknown-recipient`,
+    `verification`."""
     code: int
     sender: str = ""
     recipient: str = ""

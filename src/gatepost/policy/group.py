@@ -12,6 +12,7 @@ import msgspec
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.masks import FirstMatch, MaskSet
+from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.template import Template, load_template, shipped_template
@@ -23,6 +24,7 @@ _DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/
 the parts of a multipart is a block too, and declared as text)."""
 
 _UNFILTERED = MaskSet(())
+EVERY_DIRECTION = frozenset(Direction)
 
 
 def stands_for_message(report: ObjectReport) -> bool:
@@ -75,6 +77,8 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     senders: MaskSet
     recipients: MaskSet
+    directions: frozenset[Direction] = EVERY_DIRECTION
+    """Ways of mail it is for."""
     check: bool
     """False: nothing is scanned."""
     scan: ScanOptions
@@ -97,6 +101,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
             name=group.name,
             senders=MaskSet(group.senders),
             recipients=MaskSet(group.recipients),
+            directions=frozenset(map(Direction, group.directions)) or EVERY_DIRECTION,
             check=group.check,
             scan=ScanOptions(
                 cure=ave.cure,
@@ -134,26 +139,32 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class GroupTable:
     """All groups in their order."""
 
-    def __init__(self, groups: Sequence[GroupPolicy]) -> None:
-        """Take at least the policy, which is the last and matches everything. ValueError when it does not."""
-        if not groups or not (groups[-1].senders.matches_everything and groups[-1].recipients.matches_everything):
+    def __init__(self, groups: Sequence[GroupPolicy], protected: MaskSet = _UNFILTERED) -> None:
+        """Take at least the policy, which is the last and matches everything. ValueError when it does not.
+
+        `protected`: our own domains as address masks; they tell internal from outbound mail, recipient by recipient.
+        """
+        last = groups[-1] if groups else None
+        if last is None or not (
+            last.senders.matches_everything
+            and last.recipients.matches_everything
+            and last.directions == EVERY_DIRECTION
+        ):
             raise ValueError(f"the last group must match everything, as {POLICY_GROUP} does")
         self.groups = tuple(groups)
-        # Groups for certain recipients, the usual kind, cost one look-up whatever their number; only those for certain
-        # senders are tried one after the other.
-        self._for_senders = tuple(
-            (place, group) for place, group in enumerate(self.groups) if not group.senders.matches_everything
-        )
-        self._for_all: FirstMatch[int] = FirstMatch(
-            (mask, place)
-            for place, group in enumerate(self.groups)
-            if group.senders.matches_everything
-            for mask in group.recipients.masks
-        )
-        self._is_single = self.groups[0].senders.matches_everything and self.groups[0].recipients.matches_everything
+        self._protected = protected
+        self._ordered = _OrderedGroups(self.groups)
+        self._by_direction: dict[Direction, _OrderedGroups] | None = None
+        if any(group.directions != EVERY_DIRECTION for group in groups):
+            self._by_direction = {
+                direction: _OrderedGroups([group for group in groups if direction in group.directions])
+                for direction in Direction
+            }
 
     @classmethod
-    def from_config(cls, groups: Iterable[Group], ave: Ave, deadline_s: float) -> "GroupTable":
+    def from_config(
+        cls, groups: Iterable[Group], ave: Ave, deadline_s: float, protected_domains: Iterable[str] = ()
+    ) -> "GroupTable":
         """Compile `Config.groups`. Raises TemplateError; a template used by several groups is read once."""
         loaded: dict[Path, Template] = {}
 
@@ -162,20 +173,65 @@ class GroupTable:
                 loaded[path] = load_template(path)
             return loaded[path]
 
-        return cls([GroupPolicy.from_config(group, ave, deadline_s, load=load) for group in groups])
+        compiled = [GroupPolicy.from_config(group, ave, deadline_s, load=load) for group in groups]
+        return cls(compiled, MaskSet(f"*@{domain}" for domain in protected_domains))
 
-    def resolve(self, sender: str, recipient: str) -> GroupPolicy:
+    def resolve(self, sender: str, recipient: str, direction: Direction = Direction.INBOUND) -> GroupPolicy:
         """Return the group of a pair of envelope addresses; the null sender is ""."""
-        return self.partition(sender, (recipient,))[0][0]
+        return self.partition(sender, (recipient,), direction)[0][0]
 
-    def partition(self, sender: str, recipients: Sequence[str]) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
-        """Return the groups of one message with the indices of their recipients, in order of first appearance."""
+    def partition(
+        self, sender: str, recipients: Sequence[str], direction: Direction = Direction.INBOUND
+    ) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
+        """Return the groups of one message with the indices of their recipients, in order of first appearance.
+
+        `direction` is the message's. One of ours may go both ways: each recipient counts by its own.
+        """
+        if self._by_direction is None:
+            return self._ordered.partition(sender, recipients, range(len(recipients)))
+        if direction is Direction.INBOUND:
+            return self._by_direction[direction].partition(sender, recipients, range(len(recipients)))
+        inside = [index for index, recipient in enumerate(recipients) if self._protected.matches(recipient)]
+        known_inside = set(inside)
+        outside = [index for index in range(len(recipients)) if index not in known_inside]
+        found: dict[str, tuple[GroupPolicy, list[int]]] = {}
+        for way, indices in ((Direction.INTERNAL, inside), (Direction.OUTBOUND, outside)):
+            for group, own in self._by_direction[way].partition(sender, recipients, indices):
+                found.setdefault(group.name, (group, []))[1].extend(own)
+        parts = [(group, tuple(sorted(own))) for group, own in found.values()]
+        return sorted(parts, key=lambda part: part[1][0])
+
+
+class _OrderedGroups:
+    """Groups in their order, the last of which matches everything."""
+
+    def __init__(self, groups: Sequence[GroupPolicy]) -> None:
+        self._groups = tuple(groups)
+        # Groups for certain recipients, the usual kind, cost one look-up whatever their number; only those for certain
+        # senders are tried one after the other.
+        self._for_senders = tuple(
+            (place, group) for place, group in enumerate(self._groups) if not group.senders.matches_everything
+        )
+        self._for_all: FirstMatch[int] = FirstMatch(
+            (mask, place)
+            for place, group in enumerate(self._groups)
+            if group.senders.matches_everything
+            for mask in group.recipients.masks
+        )
+        first = self._groups[0]
+        self._is_single = first.senders.matches_everything and first.recipients.matches_everything
+
+    def partition(
+        self, sender: str, recipients: Sequence[str], indices: Sequence[int]
+    ) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
+        """Return the groups of those of `recipients` that `indices` names."""
         if self._is_single:
-            return [(self.groups[0], tuple(range(len(recipients))))] if recipients else []
+            return [(self._groups[0], tuple(indices))] if indices else []
         of_sender = [(place, group) for place, group in self._for_senders if group.senders.matches(sender)]
-        last = len(self.groups) - 1
+        last = len(self._groups) - 1
         found: dict[int, list[int]] = {}
-        for index, recipient in enumerate(recipients):
+        for index in indices:
+            recipient = recipients[index]
             first = self._for_all.find(recipient)
             place = last if first is None else first
             for other, group in of_sender:
@@ -185,7 +241,7 @@ class GroupTable:
                     place = other
                     break
             found.setdefault(place, []).append(index)
-        return [(self.groups[place], tuple(indices)) for place, indices in found.items()]
+        return [(self._groups[place], tuple(own)) for place, own in found.items()]
 
 
 def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:

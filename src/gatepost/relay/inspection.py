@@ -260,7 +260,10 @@ class Inspection:
 
     def _begin(self, work: Work) -> None:
         stored = work.stored
-        partition = self._groups.partition(stored.envelope.sender, [r.address for r in stored.envelope.recipients])
+        envelope = stored.envelope
+        partition = self._groups.partition(
+            envelope.sender, [recipient.address for recipient in envelope.recipients], envelope.direction
+        )
         options = scan_options([group for group, _ in partition])
         if options is None:
             self._dispose(work, partition, None)

@@ -81,7 +81,11 @@ class Pipeline:
             on_relaying=config.options.dsn_on_relaying,
         )
         self._disposal.configure(config.network.hostname)
-        self.inspection.configure(GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline))
+        self.inspection.configure(
+            GroupTable.from_config(
+                config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
+            )
+        )
         self.delivery.configure(config)
         self._schedule.configure(retry_rules(config))
 
