@@ -106,6 +106,15 @@ _RECIPIENT_OK = replies.render_both(replies.RECIPIENT_OK)
 class ServerSession(AccessSession):
     """Protocol state of one connection. `answer` decides the event given out last."""
 
+    __slots__ = (
+        "_ended",
+        "_greeted",
+        "_messages",
+        "_smtputf8",
+        "_stopping",
+        "_talked_early",
+    )
+
     def __init__(self, settings: ServerSettings, client_ip: str, tls: tuple[str, str] | None = None) -> None:
         """`tls` is (version, cipher) when the connection began with a handshake."""
         super().__init__(settings, client_ip, tls)
@@ -186,7 +195,7 @@ class ServerSession(AccessSession):
         """What the session waits for; DECISION from the moment the event to be decided has been given out."""
         if self._pending is not None and not self._events:
             return _AWAIT_DECISION
-        if self._in_content:
+        if self._data is not None or self._chunks is not None:
             return _AWAIT_DATA
         if self._handshaking:
             return _AWAIT_HANDSHAKE

@@ -24,6 +24,12 @@ FAILED_SIGN_INS: Final = 3
 class AccessSession(ContentSession):
     """What is known of the peer, and how it gets to be known."""
 
+    __slots__ = (
+        "_exchange",
+        "_failed_sign_ins",
+        "_handshaking",
+    )
+
     def __init__(self, settings: ServerSettings, client_ip: str, tls: tuple[str, str] | None = None) -> None:
         super().__init__(settings, client_ip, tls)
         self._handshaking = False

@@ -42,6 +42,28 @@ READY = Phase.READY
 class SessionCore:
     """State that all commands share."""
 
+    # More than 30 attributes without slots would make each of them slower to reach, in every command.
+    __slots__ = (
+        "_client_ip",
+        "_errors",
+        "_esmtp",
+        "_events",
+        "_input",
+        "_offer",
+        "_output",
+        "_pending",
+        "_phase",
+        "_recipients",
+        "_refused_transaction",
+        "_settings",
+        "_step",
+        "client_subject",
+        "closed",
+        "period",
+        "tls",
+        "user",
+    )
+
     def __init__(self, settings: ServerSettings, client_ip: str, tls: tuple[str, str] | None = None) -> None:
         """`tls` is (version, cipher) when the connection began with a handshake."""
         self._settings = settings
@@ -90,13 +112,6 @@ class SessionCore:
             self._refused_transaction = True
         self._send(answer)
         self._events.append(Refused(stage, cause, answer))
-
-    def _reset(self, phase: Phase) -> None:
-        """Forget the transaction."""
-        self._phase = phase
-        self._recipients = 0
-        self._refused_transaction = False
-        self.period += 1
 
     def _send(self, answer: Reply) -> None:
         if self.closed:

@@ -31,6 +31,18 @@ _MESSAGE_OK = replies.render_both(replies.MESSAGE_OK)
 class ContentSession(SessionCore):
     """State of the content that comes in, if any."""
 
+    __slots__ = (
+        "_abort_reply",
+        "_binary",
+        "_chunk",
+        "_chunk_left",
+        "_chunk_refusal",
+        "_chunks",
+        "_content_bytes",
+        "_data",
+        "_swallowed",
+    )
+
     def __init__(self, settings: ServerSettings, client_ip: str, tls: tuple[str, str] | None = None) -> None:
         super().__init__(settings, client_ip, tls)
         self._data: DataReader | None = None
@@ -212,9 +224,13 @@ class ContentSession(SessionCore):
         self._step = None
 
     def _reset(self, phase: Phase) -> None:
+        """Forget the transaction."""
         if self._phase is _CHUNKS:
             self._abandon_content(None)
-        super()._reset(phase)
+        self._phase = phase
+        self._recipients = 0
+        self._refused_transaction = False
+        self.period += 1
 
     def _reset_refused(self) -> None:
         """End the transaction by a refusal; what is pipelined behind it is no fault of the peer's."""
