@@ -143,6 +143,7 @@ class StubDns:
 
     def add(self, name: str, kind: str, *values: str, ttl: int = 300, authentic: bool = False) -> None:
         """Set the records of a name and kind (what was there is replaced). `authentic`: answered with AD."""
+        dns.rrset.from_text(_fold(name) + ".", ttl, "IN", kind, *values)  # a mistake shows here and not in the thread
         with self.lock:
             self._zone[_fold(name), kind] = _Records(values, ttl, authentic)
 
@@ -277,10 +278,12 @@ class StubDns:
         owner, authentic = query.question[0].name, True
         for _ in range(12):
             alias = self._aliases.get(name)
-            if alias is None or kind == "CNAME":
+            if alias is None:
                 break
             name, ttl = alias
             answer.answer.append(dns.rrset.from_text(owner, ttl, "IN", "CNAME", name + "."))
+            if kind == "CNAME":
+                return answer
             owner, authentic = dns.name.from_text(name), False
         records = self._zone.get((name, kind))
         if records is not None:

@@ -8,13 +8,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import dns.message
 import dns.name
-import dns.rcode
 import msgspec
 
 from gatepost.resolver.answers import Kind, Outcome
-from gatepost.resolver.message import CHAIN_LIMIT, Reading, build_query, read_answer, read_message
+from gatepost.resolver.message import (
+    CHAIN_LIMIT,
+    Query,
+    Reading,
+    ResponseReader,
+    build_query,
+    read_message,
+    rejects_edns,
+)
 from gatepost.resolver.recursion import Ask, Walk, ZoneCuts
 from gatepost.resolver.servers import NameServer
 from gatepost.resolver.transport import Entropy, Line, Trouble
@@ -54,6 +60,7 @@ class Forwarding:
         self._lines = [Line(server, entropy) for server in servers]
         self._strikes = [0] * len(servers)
         self._rests_until = [0.0] * len(servers)
+        self._reader = ResponseReader()
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer; an alias whose target the server left out is asked for."""
@@ -85,6 +92,7 @@ class Forwarding:
         order = sorted(range(len(self._lines)), key=lambda n: self._rests_until[n] > now)
         end = now + timeout_s
         done: set[int] = set()
+        query = build_query(name, kind, dnssec=dnssec)
         reading = Reading(Outcome.FAILED, reason="no time left to ask")
         for number, wait_s in plan_attempts(order, timeout_s):
             left_s = end - loop.time()
@@ -92,20 +100,19 @@ class Forwarding:
                 break
             if number in done:
                 continue
-            message = await _converse(self._lines[number], name, kind, min(wait_s, left_s), dnssec=dnssec)
+            reply = await _converse(self._lines[number], query, min(wait_s, left_s))
             label = self._lines[number].server.label
-            if isinstance(message, Trouble):
-                reading = Reading(Outcome.FAILED, reason=f"name server {label}: {message.value}")
+            if isinstance(reply, Trouble):
+                reading = Reading(Outcome.FAILED, reason=f"name server {label}: {reply.value}")
                 self._strike(number, loop.time())
                 continue
             self._strikes[number], self._rests_until[number] = 0, 0.0
             done.add(number)
-            if message is None:
-                reading = Reading(Outcome.FAILED, reason=f"name server {label}: unreadable or oversized answer")
-                continue
-            reading = read_answer(message, name, kind)
-            if reading.outcome is not Outcome.FAILED:
-                break
+            read = self._reader.read(reply, query, name, kind)
+            if read is not None and read.outcome is not Outcome.FAILED:
+                return read
+            reason = "unreadable or oversized answer" if read is None else read.reason
+            reading = Reading(Outcome.FAILED, reason=f"name server {label}: {reason}")
         return reading
 
     def _strike(self, number: int, now: float) -> None:
@@ -132,7 +139,7 @@ class Recursion:
         self._steps_limit = steps_limit
         self._port = port
 
-    async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
+    async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:  # noqa: ARG002 - no way to validate here
         """Return the answer. Signatures are not checked on this way: nothing is authentic, whether asked or not."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
@@ -144,27 +151,19 @@ class Recursion:
             line = Line(NameServer(step.ip, self._port), self._entropy)
             try:
                 wait_s = min(STEP_WAIT_S, left_s)
-                message = await _converse(line, step.name, step.kind, wait_s, dnssec=dnssec, recursion=False)
+                reply = await _converse(line, build_query(step.name, step.kind, recursion=False), wait_s)
             finally:
                 line.close()
-            walk.take(None if isinstance(message, Trouble) else message)
+            walk.take(None if isinstance(reply, Trouble) else read_message(reply, referrals=True))
         return step
 
     def close(self) -> None:
         """Nothing is kept open between questions."""
 
 
-async def _converse(
-    line: Line, name: dns.name.Name, kind: Kind, wait_s: float, *, dnssec: bool, recursion: bool = True
-) -> dns.message.Message | Trouble | None:
-    """Ask one server one question; once more without EDNS when it does not know that (RFC 6891 §7)."""
-    message: dns.message.Message | None = None
-    for edns in (True, False):
-        query = build_query(name, kind, recursion=recursion, edns=edns, dnssec=dnssec)
-        reply = await line.exchange(query, wait_s)
-        if isinstance(reply, Trouble):
-            return reply
-        message = read_message(reply, referrals=not recursion)
-        if message is None or message.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
-            break
-    return message
+async def _converse(line: Line, query: Query, wait_s: float) -> bytes | Trouble:
+    """Ask one server one question; once more without EDNS when it seems not to know that."""
+    reply = await line.exchange(query, wait_s)
+    if isinstance(reply, bytes) and rejects_edns(reply):
+        reply = await line.exchange(query.plain(), wait_s)
+    return reply

@@ -86,8 +86,8 @@ def is_host_name(name: str) -> bool:
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address a text is (brackets and an IPv6 tag allowed), None for anything else."""
-    if not text or (text[-1] not in "0123456789abcdefABCDEF:]" and text[0] != "["):
+    """Return the address a text is (brackets and an IPv6 tag allowed, no zone index), None for anything else."""
+    if not text or text[-1] not in "0123456789abcdefABCDEF:]" or "%" in text:  # most host names end here
         return None
     if text[0] == "[" and text[-1] == "]":
         text = text[1:-1]

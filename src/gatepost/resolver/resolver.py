@@ -212,8 +212,8 @@ class Resolver:
     async def listed(self, ip: str, zone: str, *, deadline_s: float | None = None) -> Answer[str]:
         """Return what a DNS list says of an address (RFC 5782): its 127.0.0.0/8 codes, or not FOUND."""
         address = parse_address(ip)
-        if address is None:
-            return Answer(Outcome.NO_NAME, reason="not an address")
+        if address is None or not fold_name(zone):
+            return Answer(Outcome.NO_NAME, reason="no address, or no list")
         return read_listing(await self.ask(build_list_name(address, zone), Kind.A, deadline_s=deadline_s))
 
     def purge(self, now: float) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import enum
 import os
 import socket
+import typing
 
 import msgspec
 
@@ -23,8 +24,6 @@ PORT_QUESTIONS = 128
 """Questions after which a socket's port is not used for more."""
 STRAYS_LIMIT = 64
 """Datagrams with unknown ids on one socket before its questions go over TCP: late answers are few, guesses are many."""
-_READS_AT_ONCE = 32
-"""Datagrams read before other work gets its turn."""
 _ENTROPY_SIZE = 4096
 """Random octets fetched from the kernel at a time."""
 
@@ -61,36 +60,44 @@ class _Waiting(msgspec.Struct, gc=False):
     reply: asyncio.Future[bytes | Trouble]
 
 
-class _Port:
-    """One connected UDP socket."""
+class _Port(asyncio.DatagramProtocol):
+    """One connected UDP socket. (A bare one with `add_reader` goes deaf on uvloop after an ICMP error.)"""
 
-    def __init__(self, server: NameServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.waiting: dict[int, _Waiting] = {}
         self.questions = 0
-        self.closed = False
         self._strays = 0
-        self._loop = loop
-        family = socket.AF_INET6 if ":" in server.ip else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            self._socket.connect((server.ip, server.port))
-        except OSError:
-            self._socket.close()
-            raise
-        loop.add_reader(self._socket.fileno(), self._read)
+        self._closed = False
 
     @property
     def worn(self) -> bool:
         """No more questions through this one."""
-        return self.closed or self.questions >= PORT_QUESTIONS or self._strays >= STRAYS_LIMIT
+        return self._closed or self.questions >= PORT_QUESTIONS or self._strays >= STRAYS_LIMIT
 
-    def send(self, query: Query, number: int) -> asyncio.Future[bytes | Trouble]:
-        """Send; OSError when the system refuses."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = typing.cast("asyncio.DatagramTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was, nothing will come
+        self._closed = True
+        self._settle_all(Trouble.UNREACHABLE)
+
+    def error_received(self, exc: Exception) -> None:  # noqa: ARG002 - ICMP: nobody listens there
+        self._settle_all(Trouble.UNREACHABLE)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | typing.Any, int]) -> None:  # noqa: ARG002 - connected
+        waiting = self.waiting.get(int.from_bytes(data[:2])) if len(data) >= HEADER_SIZE else None
+        if waiting is None:
+            self._strays += 1
+            if self._strays >= STRAYS_LIMIT:
+                self._settle_all(Trouble.SUSPICIOUS)
+        elif not waiting.reply.done():
+            waiting.reply.set_result(_judge(waiting.query, data))
+
+    def send(self, query: Query, number: int, reply: asyncio.Future[bytes | Trouble]) -> None:
+        """Send; the future gets what comes of it, but for silence."""
         self.questions += 1
-        self._socket.send(query.with_id(number))
-        reply: asyncio.Future[bytes | Trouble] = self._loop.create_future()
         self.waiting[number] = _Waiting(query, reply)
-        return reply
+        self._transport.sendto(query.with_id(number))
 
     def forget(self, number: int) -> None:
         """The question is settled; a worn socket closes with its last."""
@@ -99,34 +106,9 @@ class _Port:
             self.close()
 
     def close(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
+        self._closed = True
+        self._transport.close()
         self._settle_all(Trouble.UNREACHABLE)
-
-    def _read(self) -> None:
-        for _ in range(_READS_AT_ONCE):
-            if self.closed:
-                return
-            try:
-                raw = self._socket.recv(MESSAGE_LIMIT + 1)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:  # an ICMP error: nobody listens there
-                self._settle_all(Trouble.UNREACHABLE)
-                return
-            self._take(raw)
-
-    def _take(self, raw: bytes) -> None:
-        waiting = self.waiting.get(int.from_bytes(raw[:2])) if len(raw) >= HEADER_SIZE else None
-        if waiting is None:
-            self._strays += 1
-            if self._strays >= STRAYS_LIMIT:
-                self._settle_all(Trouble.SUSPICIOUS)
-        elif not waiting.reply.done():
-            waiting.reply.set_result(_judge(waiting.query, raw))
 
     def _settle_all(self, trouble: Trouble) -> None:
         for waiting in self.waiting.values():
@@ -140,7 +122,8 @@ class Line:
     def __init__(self, server: NameServer, entropy: Entropy) -> None:
         self.server = server
         self._entropy = entropy
-        self._ports: list[_Port] = []
+        self._ports: list[_Port | None] = [None] * PORTS
+        self._closed = False
         self._folds = False
         """The server does not return the name as it was spelled."""
 
@@ -157,21 +140,23 @@ class Line:
 
     def close(self) -> None:
         """Close all sockets; questions under way end as unreachable."""
+        self._closed = True
         for port in self._ports:
-            port.close()
-        self._ports.clear()
+            if port is not None:
+                port.close()
 
     async def _exchange_datagrams(
         self, query: Query, timeout_s: float, loop: asyncio.AbstractEventLoop
     ) -> bytes | Trouble:
         try:
-            port = self._choose_port(loop)
-            number = self._entropy.take(2)
-            while number in port.waiting:
-                number = self._entropy.take(2)
-            reply = port.send(query, number)
+            port = await self._choose_port(loop)
         except OSError:
             return Trouble.UNREACHABLE
+        number = self._entropy.take(2)
+        while number in port.waiting:
+            number = self._entropy.take(2)
+        reply: asyncio.Future[bytes | Trouble] = loop.create_future()
+        port.send(query, number, reply)
         timer = loop.call_later(timeout_s, _give_up, reply)
         try:
             return await reply
@@ -179,16 +164,24 @@ class Line:
             timer.cancel()
             port.forget(number)
 
-    def _choose_port(self, loop: asyncio.AbstractEventLoop) -> _Port:
+    async def _choose_port(self, loop: asyncio.AbstractEventLoop) -> _Port:
         place = self._entropy.take(1) % PORTS
-        if place >= len(self._ports):
-            self._ports.append(_Port(self.server, loop))
-            return self._ports[-1]
         port = self._ports[place]
-        if port.worn:
-            if not port.waiting:
-                port.close()
-            port = self._ports[place] = _Port(self.server, loop)
+        if port is not None and not port.worn:
+            return port
+        if port is not None and not port.waiting:
+            port.close()
+        family = socket.AF_INET6 if ":" in self.server.ip else socket.AF_INET
+        remote = (self.server.ip, self.server.port)
+        _, port = await loop.create_datagram_endpoint(_Port, remote_addr=remote, family=family)
+        if self._closed:
+            port.close()
+            raise OSError("closed meanwhile")
+        quicker = self._ports[place]
+        if quicker is not None and not quicker.worn:
+            port.close()
+            return quicker
+        self._ports[place] = port
         return port
 
     async def _exchange_stream(self, query: Query, timeout_s: float) -> bytes | Trouble:
