@@ -61,8 +61,10 @@ def ascii_domain(domain: str) -> str | None:
         if len(label) > LABEL_LIMIT:
             return None
         lower = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).lower())
-        if lower[0] == "-" or lower[-1] == "-" or unicodedata.category(lower[0])[0] == "M":
+        if lower[0] == "-" or lower[-1] == "-" or lower[2:4] == "--" or unicodedata.category(lower[0])[0] == "M":
             return None
+        if unicodedata.normalize("NFKC", lower) != lower:
+            return None  # another way to write some other label
         if any(char != "-" and unicodedata.category(char) not in _LABEL_CATEGORIES for char in lower):
             return None
         encoded = "xn--" + lower.encode("punycode").decode("ascii")
