@@ -5,7 +5,7 @@ Made once per configuration by `relay.process`; `relay.listener` and `relay.rece
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -67,6 +67,8 @@ class Intake:
         """Most sessions at once since the start."""
         self.errors = 0
         """Connections that broke."""
+        self.shedding: dict[str, Any] = {}
+        """What is refused for load at the moment and why, for the status; empty when nothing is."""
 
     def configure(self, config: Config, queue_path: str) -> None:
         """Take a (new) configuration into use: sessions that begin from now on follow it."""
