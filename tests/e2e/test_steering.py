@@ -46,7 +46,7 @@ def test_relay_that_comes_back_gets_its_shard_back(tmp_path: Path) -> None:
         assert gateway.status()["relays"][0]["adopted_shards"]
         assert sink.mails == []  # an adopted shard keeps to what was switched off
         resize(gateway, 1, 3)
-        assert gateway.status()["queue"]["ready"] == 24
+        wait_for(lambda: gateway.status()["queue"]["ready"] == 24, "every relay to answer for its own shard")
         assert all(not row["adopted_shards"] for row in gateway.status()["relays"])
         gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) >= len(queued), "everything queued")
