@@ -9,6 +9,7 @@ from gatepost.model.reply import reply
 from gatepost.smtp import replies, requests
 from gatepost.smtp import server as s
 from gatepost.smtp.server_access import FAILED_SIGN_INS
+from gatepost.smtp.server_core import ERROR_LIMIT
 
 EHLO = b"EHLO user\r\n"
 MAIL = b"MAIL FROM:<a@example.com>\r\n"
@@ -201,6 +202,19 @@ def test_long_lines_are_for_sign_in_only():
     assert encrypted(EHLO + b"AUTH PLAIN " + long + b"\r\n").codes[-1] == 535
     assert encrypted(EHLO + b"NOOP " + b"x" * 3000 + b"\r\nNOOP\r\n").codes[-2:] == [500, 250]
     assert encrypted(EHLO + b"AUTH PLAIN " + b"A" * 12288 + b"\r\nNOOP\r\n").codes[-2:] == [500, 250]
+
+
+def test_shutdown_does_not_wait_for_a_password():
+    session = s.ServerSession(SUBMISSION, "192.0.2.1", TLS)
+    drive(session, [EHLO + b"AUTH LOGIN\r\n"])
+    session.shutdown()
+    assert session.take_output().startswith(b"421 4.3.2 ")
+    assert session.closed
+
+
+def test_who_ignores_a_required_sign_in_is_sent_away():
+    served = encrypted(EHLO + MAIL * 100)
+    assert served.codes[7:] == [530] * ERROR_LIMIT + [421]
 
 
 def test_a_guesser_gets_three_tries():

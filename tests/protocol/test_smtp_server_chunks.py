@@ -7,6 +7,7 @@ from gatepost.model.envelope import Body
 from gatepost.model.reply import reply
 from gatepost.smtp import replies, server_data
 from gatepost.smtp import server as s
+from gatepost.smtp.server_core import ERROR_LIMIT
 
 EHLO = b"EHLO user\r\n"
 MAIL = b"MAIL FROM:<a@example.com>\r\n"
@@ -81,6 +82,12 @@ def test_chunk_before_hello_is_swallowed():
     found = serve_every_way(bdat(INNER) + b"NOOP\r\n", GIVEN)
     assert found.codes == [503, 250]
     assert found.events == [s.Refused(s.Stage.DATA, s.Cause.SYNTAX, replies.BAD_SEQUENCE)]
+
+
+def test_too_many_chunks_without_a_transaction_close():
+    found, codes = served(b"BDAT 0\r\n" * 100)
+    assert codes == [503] * ERROR_LIMIT + [421]
+    assert found.closed
 
 
 def test_batch_behind_a_refused_recipient_is_no_fault():

@@ -20,12 +20,12 @@ PATH_LIMIT: Final = 256
 LABEL_LIMIT: Final = 63
 """Octets between two dots of a domain, RFC 1035 §2.3.4; of a U-label, those of its A-label."""
 
-WIDE: Final = (
-    r"\u00a1-\u167f\u1681-\u1fff\u200c\u200d\u2010-\u2027\u2030-\u205e\u2070-\u2fff\u3001-\ud7ff"
-    r"\ue000-\ufdcf\ufdf0-\ufefe\uff00-\uffef\U00010000-\U000e0000\U000e0080-\U000efffd"
+UNFIT: Final = (
+    r"\x80-\xa0\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\udfff\ufdd0-\ufdef\ufeff"
+    r"\ufff0-\uffff\U000e0001-\U000e007f\U000f0000-\U0010ffff"
 )
-"""For a character class: beyond ASCII, without controls, blanks, line ends, marks of direction and other characters
-that show nothing, private planes. Joiners stay: Persian and Indian words need them."""
+"""For a negated character class, beyond ASCII: controls, blanks, line ends, marks of direction, other characters that
+show nothing, private planes. Joiners are not in it: Persian and Indian words need them."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _QUOTED = r"\"(?:[ !#-\[\]-~]|\\[ -~])*\""
@@ -35,11 +35,12 @@ _PATH = re.compile(
     rf"(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED})"
     rf"@(?P<domain>[A-Za-z0-9_.-]+|\[[^\[\]\\<> ]+\]))>{_REST}",
 )
-_WIDE_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{WIDE}-]+"
-_WIDE_QUOTED = rf"\"(?:[ !#-\[\]-~{WIDE}]|\\[ -~])*\""
+_WIDE_ATOM = rf"[^\x00- \"(),.:;<>@\[\\\]\x7f{UNFIT}]+"
+_WIDE_QUOTED = rf"\"(?:[^\x00-\x1f\"\\\x7f{UNFIT}]|\\[ -~])*\""
+_WIDE_DOMAIN = rf"[^\x00-,/:-@\[-^`{{-\x7f{UNFIT}]+"
 _WIDE_PATH = re.compile(
     rf"<(?P<address>(?P<local>{_WIDE_ATOM}(?:\.{_WIDE_ATOM})*|{_WIDE_QUOTED})"
-    rf"@(?P<domain>[A-Za-z0-9_.{WIDE}-]+|\[[^\[\]\\<> ]+\]))>{_REST}",
+    rf"@(?P<domain>{_WIDE_DOMAIN}|\[[^\[\]\\<> ]+\]))>{_REST}",
 )
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)

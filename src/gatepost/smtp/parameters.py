@@ -10,7 +10,7 @@ import msgspec
 
 from gatepost.model.envelope import Body, Notify, Recipient, Ret
 from gatepost.smtp import replies
-from gatepost.smtp.address import WIDE
+from gatepost.smtp.address import UNFIT
 from gatepost.smtp.errors import ArgumentError
 
 ENVID_LIMIT: Final = 100
@@ -23,7 +23,7 @@ SIZE_DIGITS: Final = 20
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(r"[A-Za-z0-9-]+;(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
-_UTF8_ORCPT = re.compile(rf"[uU][tT][fF]-8;(?:[!-*,-<>-\[\]-~{WIDE}]|\\x\{{[0-9A-F]{{2,6}}\}})+")
+_UTF8_ORCPT = re.compile(rf"[uU][tT][fF]-8;(?:[^\x00- +=\\\x7f{UNFIT}]|\\x\{{[0-9A-F]{{2,6}}\}})+")
 """Address type `utf-8` with characters that are not ASCII, RFC 6533 §3; the ASCII form looks like any other."""
 _HEX_PAIR = re.compile(r"\+([0-9A-F]{2})")
 _NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")

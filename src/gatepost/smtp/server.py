@@ -187,7 +187,8 @@ class ServerSession(AccessSession):
     def shutdown(self) -> None:
         """Say 421 4.3.2 and close at the next boundary between commands: at once when idle."""
         self._stopping = True
-        if self._step is None and not self._in_content and self._pending is None and not self._events:
+        idle = (self._step is None and not self._in_content) or self._exchange is not None
+        if idle and self._pending is None and not self._events:
             self._send(replies.SHUTTING_DOWN)
 
     @property
@@ -299,7 +300,8 @@ class ServerSession(AccessSession):
         settings = self._settings
         barrier = self._offer.barrier
         if barrier is not None:
-            self._refuse(Stage.MAIL, *barrier)
+            cause, answer = barrier
+            self._reject(Stage.MAIL, answer, cause)
         elif self._messages >= settings.messages_limit:
             self._refuse(Stage.MAIL, Cause.MESSAGES_PER_SESSION, replies.TOO_MANY_MESSAGES)
         elif mail.size > settings.size_limit:

@@ -102,10 +102,12 @@ class SessionCore:
 
     def _reject(self, stage: Stage, answer: Reply, cause: Cause = Cause.SYNTAX) -> None:
         """Answer a wrong command; close after too many."""
+        self._refuse(stage, cause, self._count_error(answer))
+
+    def _count_error(self, answer: Reply) -> Reply:
+        """Return what is to be said of a wrong command."""
         self._errors += 1
-        if self._errors > ERROR_LIMIT:
-            answer = replies.TOO_MANY_ERRORS
-        self._refuse(stage, cause, answer)
+        return replies.TOO_MANY_ERRORS if self._errors > ERROR_LIMIT else answer
 
     def _refuse(self, stage: Stage, cause: Cause, answer: Reply) -> None:
         if stage in {Stage.MAIL, Stage.RCPT}:

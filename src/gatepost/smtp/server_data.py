@@ -113,9 +113,12 @@ class ContentSession(SessionCore):
         elif self._refused_transaction:  # pipelined behind what was refused: no fault of the peer's
             self._start_chunk(replies.NO_RECIPIENTS if self._phase is _SENDER else replies.BAD_SEQUENCE)
         else:
-            self._start_chunk(replies.BAD_SEQUENCE)
-            self._errors += 1
-            self._events.append(Refused(Stage.DATA, Cause.SYNTAX, replies.BAD_SEQUENCE))
+            answer = self._count_error(replies.BAD_SEQUENCE)
+            self._events.append(Refused(Stage.DATA, Cause.SYNTAX, answer))
+            if answer.closes:
+                self._send(answer)
+            else:
+                self._start_chunk(answer)
 
     def _decide_chunks(self, decision: Reply | None) -> None:
         if decision is None or decision.positive:
