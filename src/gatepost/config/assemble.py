@@ -25,6 +25,12 @@ from gatepost.config.schema import FIELDS, SECTIONS, Config, is_built
 Values = dict[str, object]
 
 _NO_NAME_RULE = "deny from no_name to *"
+OLDER_CACHE_TIMES = {
+    "unresolved_cache_refresh_period": "unresolved_ttl",
+    "unreachable_cache_refresh_period": "unreachable_ttl",
+    "mx_cache_refresh_period": "mx_cache_threshold",
+}
+"""Parameters of `timeouts` (generation 5.0), and those of `resolve` that say the same."""
 _UNRESOLVED_SENDER_RULES = ("allow from has_mx to *", "deny from no_ip to *")
 
 
@@ -45,6 +51,7 @@ def assemble(collected: Collected) -> Config:
     listeners = _listeners(collected, context)
     routes = _routes(collected)
     _migrate_access(collected, _section(data, "access"))
+    _adopt_cache_times(collected, _section(data, "resolve"))
     data |= {
         "zones": zones,
         "tls_policies": [
@@ -197,6 +204,14 @@ def _migrate_access(collected: Collected, access: Values) -> None:
         access[rule] = (*present, *rules)
         what = f"older parameter, read as {rule} {', '.join(repr(text) for text in rules)}"
         collected.note(Severity.WARNING, "access", switch, what)
+
+
+def _adopt_cache_times(collected: Collected, resolve: Values) -> None:
+    """Let the cache times of generation 5.0 count where the ones that replaced them were not given."""
+    older, newer = (collected.tables.get((section, 0), {}) for section in ("timeouts", "resolve"))
+    for name, replacement in OLDER_CACHE_TIMES.items():
+        if name in older and replacement not in newer:
+            resolve[replacement] = older[name].value
 
 
 def _relay_rules(collected: Collected, data: dict[str, object], zones: list[Values]) -> list[Values]:

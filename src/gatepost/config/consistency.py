@@ -19,22 +19,21 @@ def check_consistency(config: Config, collected: Collected) -> None:
             f"({format_time(times.minimal_backoff_time)})",
             mend="Raise it, or lower minimal_backoff_time",
         )
-    lives = (
-        ("resolve", "unreachable_ttl", config.resolve.unreachable_ttl),
-        ("timeouts", "unreachable_cache_refresh_period", times.unreachable_cache_refresh_period),
-    )
-    for section, name, life in lives:
-        # The older of the two counts only when somebody set it.
-        counts = section == "resolve" or name in collected.tables.get((section, 0), {})
-        if counts and life >= times.minimal_backoff_time:
-            collected.note(
-                Severity.WARNING,
-                section,
-                name,
-                f"{format_time(life)} is not below minimal_backoff_time ({format_time(times.minimal_backoff_time)}): "
-                "every retry would find its host still marked unreachable",
-                mend="Lower it",
-            )
+    # The older of the two counts only when somebody set it, and it alone (`assemble` has put it into `resolve`).
+    older, newer = (collected.tables.get((name, 0), {}) for name in ("timeouts", "resolve"))
+    section, name = ("resolve", "unreachable_ttl")
+    if "unreachable_cache_refresh_period" in older and name not in newer:
+        section, name = ("timeouts", "unreachable_cache_refresh_period")
+    life = config.resolve.unreachable_ttl
+    if life >= times.minimal_backoff_time:
+        collected.note(
+            Severity.WARNING,
+            section,
+            name,
+            f"{format_time(life)} is not below minimal_backoff_time ({format_time(times.minimal_backoff_time)}): "
+            "every retry would find its host still marked unreachable",
+            mend="Lower it",
+        )
     if times.maximal_queue_lifetime <= times.minimal_backoff_time:
         collected.note(
             Severity.WARNING,

@@ -31,7 +31,6 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
             604800,
             "age at which the sender is told, once, that a message waits; 0 = never",
             generations=OWN,
-            built=False,
         ),
     ] = 4 * 3600.0
     backoff_jitter: Annotated[
@@ -78,7 +77,6 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
             64800,
             "MX answers that live longer than this are kept for their life",
             generations="G50",
-            built=False,
         ),
     ] = 1200.0
     unreachable_cache_refresh_period: Annotated[
@@ -89,7 +87,6 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
             64800,
             "how long a host counts as unreachable; must be below minimal_backoff_time",
             generations="G50",
-            built=False,
         ),
     ] = 1200.0
     unresolved_cache_refresh_period: Annotated[
@@ -100,7 +97,6 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
             64800,
             "how long a name counts as not in DNS",
             generations="G50",
-            built=False,
         ),
     ] = 1200.0
 

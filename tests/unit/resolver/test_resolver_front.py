@@ -40,7 +40,6 @@ def test_every_kind_comes_back_as_its_type(bench: Bench, dns: StubDns) -> None:
     }
 
 
-@pytest.mark.feature("F-ROUT-10")
 def test_the_second_question_is_answered_without_a_packet(bench: Bench, dns: StubDns) -> None:
     dns.add("example.org", "MX", "10 mx.example.org.", ttl=60)
 
