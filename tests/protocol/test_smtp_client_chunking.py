@@ -5,7 +5,7 @@ from smtp_dialogue import EHLO_ALL, events_of, ready_client, transaction
 
 from gatepost.model.envelope import Body
 from gatepost.smtp import client as c
-from gatepost.smtp.chunking import CHUNK_SIZE
+from gatepost.smtp.chunk_writer import CHUNK_SIZE
 from gatepost.smtp.client import FLIGHT_LIMIT
 
 SETTINGS = c.ClientSettings("gate.example.com", chunking=True, mail_s=3, data_termination_s=6)
@@ -202,8 +202,12 @@ def test_refused_piece_is_the_answer_and_saves_the_rest(finished):
     (event,) = events_of(client, b"250 what\r\n" if finished else b"503 x\r\n")
     assert codes(event) == [552, 550]
     assert event.reusable
-    client.start(transaction())
+    client.start(transaction(size=4))
+    assert events_of(client) == [c.SendData()]
+    client.finish_data()
     assert client.take_output().startswith(b"RSET\r\nMAIL")
+    (event,) = events_of(client, b"250 reset\r\n250 m\r\n250 r\r\n250 ok\r\n")
+    assert codes(event) == [250], "the refusal was of the message before"
 
 
 @pytest.mark.parametrize("raw", [b"354 go\r\n", b"what\r\n"])

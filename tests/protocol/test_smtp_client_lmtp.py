@@ -79,6 +79,16 @@ def test_half_replies_are_final_for_those_who_have_one(settings, lhlo, end):
 
 
 @WAYS
+def test_too_many_recipients_wait_with_the_others_when_the_connection_is_lost(settings, lhlo):
+    client = sent(settings, lhlo, (250, 452, 250))
+    client.feed(b"250 first\r\n")
+    client.eof()
+    (event,) = events_of(client)
+    assert codes(event) == [250, 452, 451]
+    assert not any(outcome.again for outcome in event.recipients)
+
+
+@WAYS
 def test_421_in_the_middle_of_the_replies(settings, lhlo):
     client = sent(settings, lhlo)
     (event,) = events_of(client, b"250 first\r\n421 4.3.2 down\r\n")

@@ -9,7 +9,7 @@ from smtp_dialogue import events_of, ready_client, transaction
 
 from gatepost.model.envelope import Body
 from gatepost.smtp import client as c
-from gatepost.smtp.chunking import CHUNK_SIZE
+from gatepost.smtp.chunk_writer import CHUNK_SIZE
 from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
 
 EHLO = b"250-peer.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-BINARYMIME\r\n250-STARTTLS\r\n250 CHUNKING\r\n"

@@ -88,9 +88,7 @@ def _resolve_addresses(transaction: Transaction, *, utf8: bool) -> Plan:
         else:
             replies.append(None)
             recipients.append(msgspec.structs.replace(recipient, address=address))
-    wide = not sender.isascii() or any(
-        not recipient.address.isascii() for recipient, own in zip(recipients, replies, strict=True) if own is None
-    )
+    wide = not sender.isascii() or any(not recipient.address.isascii() for recipient in recipients)
     resolved = msgspec.structs.replace(
         transaction, sender=sender, recipients=tuple(recipients), smtputf8=transaction.smtputf8 or wide
     )

@@ -18,7 +18,7 @@ from typing import ClassVar, Final
 from gatepost.model.envelope import Body
 from gatepost.model.reply import Reply, reply
 from gatepost.smtp.capability import plan_transaction
-from gatepost.smtp.chunking import Chunker
+from gatepost.smtp.chunk_writer import ChunkWriter
 from gatepost.smtp.client_events import (
     Closed,
     Event,
@@ -94,7 +94,7 @@ class ClientSession(OpeningSession):
         self._replies = RecipientReplies([])
         self._chunk_refusal: Reply | None = None
         self._stuffer: DotStuffer | None = None
-        self._chunker: Chunker | None = None
+        self._chunk_writer: ChunkWriter | None = None
         self._end_given = False
         self._end_taken = False
 
@@ -124,8 +124,8 @@ class ClientSession(OpeningSession):
         """Give content after `SendData`, in pieces of any size. Ignored once the peer has ended the transaction."""
         if self._stuffer is not None:
             self._output.append(self._stuffer.stuff(chunk))
-        elif self._chunker is not None:
-            written = self._chunker.add(chunk)
+        elif self._chunk_writer is not None:
+            written = self._chunk_writer.add(chunk)
             if written:
                 self._output += written
                 self._expected.append((_CHUNK, _ALL))
@@ -135,9 +135,9 @@ class ClientSession(OpeningSession):
         if self._stuffer is not None:
             self._output.append(self._stuffer.finish())
             self._stuffer = None
-        elif self._chunker is not None:
-            self._output += self._chunker.finish()
-            self._chunker = None
+        elif self._chunk_writer is not None:
+            self._output += self._chunk_writer.finish()
+            self._chunk_writer = None
         else:
             return
         self._end_given = True
@@ -169,7 +169,7 @@ class ClientSession(OpeningSession):
     @property
     def sending(self) -> bool:
         """Whether content may be given now."""
-        return self._stuffer is not None or self._chunker is not None
+        return self._stuffer is not None or self._chunk_writer is not None
 
     # -- commands ------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class ClientSession(OpeningSession):
             self._command(*script.popleft())
 
     def _begin_chunks(self, transaction: Transaction) -> None:
-        self._chunker = Chunker(binary=transaction.body is _BINARY)
+        self._chunk_writer = ChunkWriter(binary=transaction.body is _BINARY)
         self._events.append(_SEND_DATA)
 
     # -- replies -------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class ClientSession(OpeningSession):
             self._fail(f"protocol error: {answer.code} to BDAT", "4.5.0")
         elif answer.code >= 400:
             self._chunk_refusal = self._chunk_refusal or answer
-            self._chunker = None
+            self._chunk_writer = None
         if self._chunk_refusal is not None and not self._expected and not self.closed:
             self._settle(self._chunk_refusal)
 
@@ -338,7 +338,7 @@ class ClientSession(OpeningSession):
             return
         if not self._replies.accepted:
             self._settle(None)
-        elif self._chunker is None and self._transaction is not None:
+        elif self._chunk_writer is None and self._transaction is not None:
             self._begin_chunks(self._transaction)
 
     def _settle(self, final: Reply | None, cause: LocalCause | None = None, *, reusable: bool = True) -> None:
@@ -354,7 +354,7 @@ class ClientSession(OpeningSession):
     def _forget(self) -> None:
         self._transaction = None
         self._stuffer = None
-        self._chunker = None
+        self._chunk_writer = None
         self._script.clear()
 
     def _close(self) -> None:

@@ -13,7 +13,7 @@ CHUNK_SIZE: Final = 256 * 1024
 """Bytes collected for one BDAT: a piece as the relay reads it from disk; 400 replies for a message of 100 MB."""
 
 
-class Chunker:
+class ChunkWriter:
     """State of one content."""
 
     __slots__ = ("_binary", "_line_start", "_pieces", "_size")
