@@ -134,7 +134,7 @@ def test_status_for_people_and_machines(gateway: Gateway) -> None:
     assert gateway.process is not None
     answer = json.loads(gateway.run("status", "--json").stdout)
     assert answer["pid"] == gateway.process.pid
-    assert answer["modules"] == {"receiver": True, "scanner": True, "sender": True}
+    assert answer["modules"] == {"receiver": True, "scanner": True, "antivirus": True, "sender": True}
     assert [relay["state"] for relay in answer["relays"]] == ["running"]
     assert answer["filter_template"]["state"] == "running"
     assert answer["relays"][0]["filter_walls_missing"] == []
@@ -161,7 +161,7 @@ def test_mail_waits_ready_while_the_sender_is_off(tmp_path: Path) -> None:
             listing[0],
         )
         assert listing[-1] == f"1 queued messages, {row['size']} bytes"
-        assert gateway.status()["modules"] == {"receiver": True, "scanner": True, "sender": False}
+        assert gateway.status()["modules"] == {"receiver": True, "scanner": True, "antivirus": True, "sender": False}
         # No mailbox anywhere: neither a file of the recipient's nor a directory of the mail's.
         assert {path for path in tmp_path.rglob("*") if path.is_dir()} == before
         assert not list(tmp_path.rglob("*root*"))

@@ -159,14 +159,14 @@ class Gateway:
     def queue(self) -> list[dict[str, Any]]:
         """Return what waits, all of it, as `gatepost queue list --json` prints it."""
         rows: list[dict[str, Any]] = []
-        while True:
-            page = self.ask("queue", after=rows[-1]["id"] if rows else 0, limit=_PAGE)
-            rows += page
-            if len(page) < _PAGE:
-                return rows
+        page: dict[str, Any] = {"upto": 0, "ended": False}
+        while not page["ended"]:
+            page = self.ask("queue", after=page["upto"], limit=_PAGE)
+            rows += page["items"]
+        return rows
 
     def switch(self, module: str, *, on: bool) -> None:
-        """Switch `send` or `scan`."""
+        """Switch `recv`, `send` or `scan`."""
         self.ask("switch", module=module, on=on)
 
     def relay_pids(self) -> list[int]:

@@ -8,13 +8,16 @@ import array
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of one message: a datagram of a local socket."""
-FDS_LIMIT = 64
-"""Descriptors with one message: listeners of one configuration (the kernel's own limit is 253)."""
+FDS_LIMIT = 250
+"""Descriptors with one message (the kernel's own limit is 253) ..."""
+LISTENERS_LIMIT = FDS_LIMIT - 1
+"""... and so the listeners of one configuration: the session table goes along with them."""
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
@@ -31,14 +34,24 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     generation: int
     first: bool = True
     """False: a reload; the relay keeps running and takes the new values into use."""
+    off: tuple[str, ...] = ()
+    """Modules that are switched off."""
+    paused: tuple[str, ...] = ()
+    """Destinations that wait for an operator."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):
     """master → relay: switch a module on or off."""
 
     module: str
-    """`send`, `scan`."""
+    """`recv` (only off: with `Setup` come the sockets to accept from again), `send`, `scan`."""
     on: bool
+
+
+class Pauses(msgspec.Struct, frozen=True, tag="pauses"):
+    """master → relay: exactly these destinations wait for an operator."""
+
+    domains: tuple[str, ...]
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -46,7 +59,7 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
     number: int
     what: str
-    arguments: dict[str, str | int] = {}
+    arguments: dict[str, Any] = {}
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -57,6 +70,12 @@ class Up(msgspec.Struct, frozen=True, tag="up"):
     """relay → master: in service."""
 
 
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """relay → master: it cannot start, and ends."""
+
+    reason: str
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """relay → master: the answer to a question, as JSON; `error` when it could not be answered."""
 
@@ -65,7 +84,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     error: str = ""
 
 
-Message = Setup | Switch | Ask | Stop | Up | Answer
+Message = Setup | Switch | Pauses | Ask | Stop | Up | Failed | Answer
 
 _DECODER = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()

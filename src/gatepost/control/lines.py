@@ -17,6 +17,7 @@ from gatepost.model.record import (
     Delivered,
     Generated,
     Held,
+    Operated,
     Received,
     Record,
     Refused,
@@ -141,5 +142,6 @@ _RENDER: dict[type, Callable[..., tuple[str, str]]] = {
     Generated: lambda r: ("A", _generated(r)),
     Refused: lambda r: ("A", _refused(r)),
     Held: lambda r: ("E", f'HELD, reason="{clean(r.reason)}"'),
+    Operated: lambda r: ("A", f'OPERATED, act={r.act}, detail="{clean(r.detail)}"'),
     Removed: lambda r: ("A", f'REMOVED, reason="{clean(r.reason)}"'),
 }

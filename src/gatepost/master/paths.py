@@ -16,6 +16,10 @@ class Paths:
         self.lock = run / "master.lock"
         self.control = run / "control.sock"
         self.filters = run / "filters.sock"
+        self.exports = run / "exports"
+        """Messages a relay has written out for `gatepost queue export`, until that has taken them."""
+        self.paused = Path(state) / "paused.json"
+        """Destinations an operator lets wait: kept over restarts."""
 
     @property
     def too_long(self) -> bool:

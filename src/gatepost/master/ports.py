@@ -1,7 +1,8 @@
 """Ports: the listening sockets, bound once by the master and shared by all relays."""
 
+import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gatepost.config.schema import Listener
 
@@ -15,6 +16,9 @@ class Ports:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], socket.socket] = {}
+        self._backlogs: dict[tuple[str, int], int] = {}
+        self.paused = False
+        """The ports are bound and closed: connections are refused."""
 
     def bind(self, listeners: Sequence[Listener]) -> None:
         """Have exactly these listeners open. On BindFailed everything is as it was before."""
@@ -34,6 +38,34 @@ class Ports:
         for key in [key for key in self._open if key not in wanted]:
             self._open.pop(key).close()
         self._open.update(fresh)
+        self._backlogs = {key: listener.backlog for key, listener in wanted.items()}
+        if self.paused:
+            self._shut(fresh.values())
+
+    def pause(self) -> None:
+        """Close all ports for connections, in every process that shares them, and keep them bound: a port that only
+        root may bind can be opened again.
+        """
+        self.paused = True
+        self._shut(self._open.values())
+
+    def resume(self) -> None:
+        """Open all ports again. On BindFailed those stay closed that cannot be had."""
+        failures = []
+        for key, sock in self._open.items():
+            try:
+                sock.listen(self._backlogs[key])
+            except OSError as error:
+                failures.append(f"{key[0]}:{key[1]}: {error.strerror or error}")
+        if failures:
+            self._shut(self._open.values())
+            raise BindFailed(f"cannot listen again on {', '.join(failures)}: is another program using the port?")
+        self.paused = False
+
+    def _shut(self, sockets: Iterable[socket.socket]) -> None:
+        for sock in sockets:
+            with contextlib.suppress(OSError):  # it does not listen
+                sock.shutdown(socket.SHUT_RDWR)
 
     def descriptors(self, listeners: Sequence[Listener]) -> list[int]:
         """Return the descriptors for `listeners`, in their order."""

@@ -10,10 +10,8 @@ import pwd
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,12 +19,15 @@ from gatepost import __version__
 from gatepost.config.load import load
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import Config
-from gatepost.control import channel
+from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.control.log import Log, LogSettings
-from gatepost.control.socket import ControlError, Request, serve
+from gatepost.control.socket import ControlError, serve
+from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.paths import Paths
+from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.relays import Relays
 from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.notices.grammar import TemplateError
 from gatepost.relay.admission import SessionTable, create_table
@@ -34,10 +35,8 @@ from gatepost.relay.process import filter_settings
 
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
-ANSWER_TIMEOUT_S = 10.0
 KEPT_SNAPSHOTS = 32
 """Configurations kept for relays that have been told of them and are not there yet: reloads may come in quick rows."""
-_RELAY_STATUS = ("filters", "filter_pids", "filter_walls_missing", "in_work", "adopted_shards")
 
 
 class ExitCode:
@@ -61,18 +60,6 @@ class StartError(Exception):
         self.code = code
 
 
-class _Relay:
-    """What the master knows of one relay."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.child: Child
-        self.channel: channel.Channel | None = None
-        self.questions: dict[int, asyncio.Future[Any]] = {}
-        """Asked and not answered yet, by number."""
-        self.up = asyncio.Event()
-
-
 class Master:
     """A running gateway's master. `run` returns the exit status."""
 
@@ -82,13 +69,9 @@ class Master:
         self._user = user
         self._generation = 0
         self._ports = Ports()
-        self._relays: list[_Relay] = []
         self._template: Child | None = None
         self._retired: list[Child] = []
-        self._question = 0
-        self._switches = {"send": True, "scan": True}
         self._stopping = asyncio.Event()
-        self._started_at = time.time()
         self._lock_fd = -1
 
     async def run(self, started: Callable[[], None] | None = None) -> int:
@@ -98,13 +81,32 @@ class Master:
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         self._bind(config)
         self._drop_root()
-        self._table_fd = create_table()
-        self._table = SessionTable(self._table_fd, 0)
+        table_fd = create_table()
+        self._relays = Relays(
+            paths=self._paths,
+            ports=self._ports,
+            pauses=self._pauses,
+            table_fd=table_fd,
+            table=SessionTable(table_fd, 0),
+            say=self._say,
+        )
         self._stage(config)
         self._install(config)
         self._start_template()
-        self._resize(config)
-        server = await serve(self._paths.control, self._handle)
+        self._retired += self._relays.resize()
+        calls = Calls(
+            relays=self._relays,
+            ports=self._ports,
+            pauses=self._pauses,
+            config=lambda: self._config,
+            template=lambda: self._template,
+            reload=self.reload,
+            stop=self._stopping.set,
+            say=self._say,
+            file=self._file,
+            exports=self._paths.exports,
+        )
+        server = await serve(self._paths.control, calls.handle)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -123,10 +125,10 @@ class Master:
 
     async def _announce(self, started: Callable[[], None] | None) -> None:
         """Say so when every relay is up; one that cannot start keeps neither the others nor a stop waiting."""
-        for relay in list(self._relays):
+        for relay in list(self._relays.all):
             await relay.up.wait()
         addresses = ", ".join(listener.address for listener in self._config.listeners)
-        self._say("I", f"in service: {len(self._relays)} relay(s), listening on {addresses}")
+        self._say("I", f"in service: {len(self._relays.all)} relay(s), listening on {addresses}")
         if started is not None:
             started()
 
@@ -136,6 +138,11 @@ class Master:
             code = ExitCode.CONFIGURATION if loaded.readable else ExitCode.NOT_LOADABLE
             raise StartError(code, _render(loaded.problems))
         self._warnings = [p for p in loaded.problems if p.severity is Severity.WARNING]
+        if len(loaded.config.listeners) > LISTENERS_LIMIT:
+            raise StartError(
+                ExitCode.CONFIGURATION,
+                f"[network] {len(loaded.config.listeners)} listeners: a gateway may have {LISTENERS_LIMIT}",
+            )
         try:
             compile_texts(loaded.config)
         except TemplateError as error:
@@ -161,7 +168,12 @@ class Master:
             raise StartError(
                 ExitCode.PID_FILE_EXISTS, f"another gateway runs in {config.relay.state_path}: stop it first"
             ) from error
-        for stale in self._paths.run.glob("config-*.bin"):
+        try:
+            self._pauses = Pauses(self._paths.paused)
+        except PauseError as error:
+            raise StartError(ExitCode.SYSTEM, str(error)) from error
+        self._paths.exports.mkdir(0o700, exist_ok=True)
+        for stale in (*self._paths.run.glob("config-*.bin"), *self._paths.exports.iterdir()):
             stale.unlink()
         try:
             if config.options.log_filename not in {"", "syslog"}:
@@ -201,58 +213,7 @@ class Master:
         self._generation += 1
         self._paths.snapshot(self._generation - KEPT_SNAPSHOTS).unlink(missing_ok=True)
         self._config = config
-
-    def _resize(self, config: Config) -> None:
-        """Have as many relays as the configuration says."""
-        while len(self._relays) < config.relay.relays:
-            relay = _Relay(len(self._relays))
-            self._relays.append(relay)
-            self._start_relay(relay)
-        while len(self._relays) > config.relay.relays:
-            relay = self._relays.pop()
-            relay.child.dismiss()
-            if relay.channel is not None:
-                relay.channel.send(channel.Stop())
-            self._retired.append(relay.child)
-
-    def _start_relay(self, relay: _Relay) -> None:
-        def start() -> subprocess.Popen[bytes]:
-            ours, theirs = channel.pair()
-            command = [sys.executable, "-m", "gatepost.relay.process", "--channel", str(theirs.fileno())]
-            try:
-                process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)  # noqa: S603
-            except OSError:
-                ours.close()
-                raise
-            finally:
-                theirs.close()
-            relay.channel = channel.Channel(
-                ours, lambda message, _: self._on_message(relay, message), lambda: self._on_channel_closed(relay)
-            )
-            self._send_setup(relay, first=True)
-            return process
-
-        def ended(_: Child, __: int) -> None:
-            self._table.clear_column(relay.index)
-            self._on_channel_closed(relay)
-
-        relay.child = Child(f"relay {relay.index}", start, ended=ended, say=self._say)
-        relay.child.start()
-
-    def _send_setup(self, relay: _Relay, *, first: bool) -> None:
-        if relay.channel is None:
-            return
-        listeners = self._config.listeners
-        setup = channel.Setup(
-            relay.index,
-            str(self._paths.snapshot(self._generation)),
-            tuple(range(len(listeners))),
-            str(self._paths.filters),
-            self._generation,
-            first,
-        )
-        if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
-            self._say("E", f"relay {relay.index} does not take its configuration: restart it")
+        self._relays.install(config, self._generation)
 
     def _start_template(self) -> None:
         settings = filter_settings(self._config, self._generation, self._config.filter.server_max_filters)
@@ -268,147 +229,6 @@ class Master:
 
         self._template = Child("filter template", start, ended=lambda _, __: None, say=self._say)
         self._template.start()
-
-    # --- messages of relays
-
-    def _on_message(self, relay: _Relay, message: channel.Message) -> None:
-        match message:
-            case channel.Up():
-                relay.up.set()
-                for module, on in self._switches.items():
-                    if not on and relay.channel is not None:
-                        relay.channel.send(channel.Switch(module, on))
-            case channel.Answer():
-                future = relay.questions.pop(message.number, None)
-                if future is not None and not future.done():
-                    if message.error:
-                        future.set_exception(ControlError(message.error))
-                    else:
-                        future.set_result(msgspec.json.decode(message.result))
-
-    def _on_channel_closed(self, relay: _Relay) -> None:
-        if relay.channel is not None:
-            relay.channel.close()
-            relay.channel = None
-        for future in relay.questions.values():
-            if not future.done():
-                future.set_exception(ControlError(f"relay {relay.index} has ended"))
-
-    async def _ask(self, relay: _Relay, what: str, **arguments: str | int) -> Any:
-        self._question += 1
-        number = self._question
-        if relay.channel is None:
-            raise ControlError(f"relay {relay.index} is {relay.child.state}")
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        relay.questions[number] = future
-        relay.channel.send(channel.Ask(number, what, arguments))
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await future
-        except TimeoutError as error:
-            raise ControlError(f"relay {relay.index} does not answer") from error
-        finally:
-            relay.questions.pop(number, None)
-
-    # --- control calls
-
-    async def _handle(self, request: Request) -> Any:
-        match request.call:
-            case "status":
-                return await self._status()
-            case "queue":
-                return await self._queue(request.arguments)
-            case "release" | "remove":
-                return await self._act_on(request.call, int(request.arguments["id"]))
-            case "reload":
-                return self.reload()
-            case "switch":
-                return self._switch(str(request.arguments.get("module")), on=bool(request.arguments.get("on")))
-            case "stop":
-                self._stopping.set()
-                return "stopping"
-        raise ControlError(f"unknown call {request.call!r}")
-
-    async def _status(self) -> dict[str, Any]:
-        answers = await asyncio.gather(*(self._ask(relay, "status") for relay in self._relays), return_exceptions=True)
-        relays = []
-        counters: dict[str, int] = {}
-        queue = {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
-        modules = {"receiver": True, "scanner": self._switches["scan"], "sender": self._switches["send"]}
-        for relay, answer in zip(self._relays, answers, strict=True):
-            row: dict[str, Any] = {
-                "index": relay.index,
-                "pid": relay.child.pid,
-                "state": relay.child.state,
-                "restarts": relay.child.restarts,
-            }
-            if isinstance(answer, dict):
-                row |= {key: answer[key] for key in _RELAY_STATUS}
-                for name, value in answer["counters"].items():
-                    counters[name] = counters.get(name, 0) + value
-                for name, value in answer["queue"].items():
-                    queue[name] += value
-            else:
-                row["error"] = str(answer)
-            relays.append(row)
-        incoming, outgoing = self._table.totals()
-        counters["mta_incoming_connections_current"] = incoming
-        counters["mta_outgoing_connections_current"] = outgoing
-        counters["mta_stored_messages_current"] = queue["waiting"] + queue["ready"] + queue["held"]
-        template = self._template
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "configuration": str(self._file),
-            "started_at": self._started_at,
-            "listeners": [listener.address for listener in self._config.listeners],
-            "modules": modules,
-            "relays": relays,
-            "filter_template": {
-                "pid": template.pid if template else 0,
-                "state": template.state if template else "stopped",
-                "restarts": template.restarts if template else 0,
-            },
-            "queue": queue,
-            "counters": dict(sorted(counters.items())),
-        }
-
-    async def _queue(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        after, limit = int(arguments.get("after", 0)), int(arguments.get("limit", 100))
-        rows: list[dict[str, Any]] = []
-        for relay in self._relays:
-            rows += await self._queue_of(relay, after, limit)
-        rows.sort(key=lambda row: int(row["id"]))
-        return rows[:limit]
-
-    async def _act_on(self, what: str, message_id: int) -> str:
-        """Have the relay that holds a message release or remove it."""
-        for relay in self._relays:
-            result = await self._ask(relay, what, id=message_id)
-            if result != "unknown":
-                return str(result)
-        return "unknown"
-
-    async def _queue_of(self, relay: _Relay, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return up to `limit` messages of one relay: an answer holds as many as fit a message of the channel."""
-        rows: list[dict[str, Any]] = []
-        while len(rows) < limit:
-            page = await self._ask(relay, "queue", after=after, limit=limit - len(rows))
-            if not page:
-                break
-            rows += page
-            after = int(page[-1]["id"])
-        return rows
-
-    def _switch(self, module: str, *, on: bool) -> str:
-        if module not in self._switches:
-            raise ControlError(f"no module {module!r}: one of {', '.join(self._switches)}")
-        self._switches[module] = on
-        for relay in self._relays:
-            if relay.channel is not None:
-                relay.channel.send(channel.Switch(module, on))
-        self._say("I", f"{module} switched {'on' if on else 'off'}")
-        return "on" if on else "off"
 
     # --- reload
 
@@ -442,9 +262,8 @@ class Master:
             old.dismiss()
             old.signal(signal.SIGTERM)
             self._retired.append(old)
-        for relay in self._relays[: config.relay.relays]:
-            self._send_setup(relay, first=False)
-        self._resize(config)
+        self._relays.send_setup()
+        self._retired += self._relays.resize()
         self._retired = [child for child in self._retired if child.pid]
         self._say("I", f"configuration reloaded from {self._file}")
         return "reloaded"
@@ -464,12 +283,9 @@ class Master:
         rest = [child for child in (self._template, *self._retired) if child is not None]
         for child in rest:
             child.dismiss()
-        for relay in self._relays:
-            relay.child.dismiss()
-            if relay.channel is not None:
-                relay.channel.send(channel.Stop())
+        relays = self._relays.dismiss()
         self._ports.close()
-        await stop_all([relay.child for relay in self._relays], STOP_TIMEOUT_S)
+        await stop_all(relays, STOP_TIMEOUT_S)
         for child in rest:
             child.signal(signal.SIGTERM)
         await stop_all(rest, 2.0)

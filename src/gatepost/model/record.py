@@ -111,6 +111,16 @@ class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True):
     reason: str
 
 
+class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True):
+    """An operator did something about a waiting message that no other record tells."""
+
+    id: int
+    at: float
+    act: str
+    """`release`, `retry`, `reroute`, `rescan`, `scan-first`, `send-first`."""
+    detail: str = ""
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     """A connection, command or message was refused before acceptance."""
 
@@ -128,7 +138,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     recipient: str = ""
 
 
-Record = Received | Scanned | Split | Delivered | Deferred | Blocked | Held | Generated | Removed | Refused
+Record = Received | Scanned | Split | Delivered | Deferred | Blocked | Held | Generated | Removed | Operated | Refused
 
 ENCODER = msgspec.msgpack.Encoder()
 DECODER: msgspec.msgpack.Decoder[list[Record]] = msgspec.msgpack.Decoder(list[Record])

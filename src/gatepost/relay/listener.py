@@ -47,12 +47,14 @@ class Listeners:
     async def stop(self, grace_s: float) -> None:
         """Close, answer 421 to open sessions at their next command, and drop those that outlast `grace_s`."""
         self.close()
-        sessions = self._intake.sessions
-        for session in list(sessions):
+        # Those that are open now: when reception is switched on again meanwhile, new ones are none of ours.
+        sessions = list(self._intake.sessions)
+        for session in sessions:
             session.shut_down()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
-        while sessions and loop.time() < end:  # noqa: ASYNC110 - once in a life
+        while loop.time() < end and not self._intake.sessions.isdisjoint(sessions):  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(_POLL_S)
-        for session in list(sessions):
-            session.abort()
+        for session in sessions:
+            if session in self._intake.sessions:
+                session.abort()

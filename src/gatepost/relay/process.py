@@ -15,13 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvloop
 
 from gatepost.config.schema import Config
-from gatepost.control.channel import Answer, Ask, Channel, Message, Setup, Stop, Switch, Up
+from gatepost.control.channel import Answer, Ask, Channel, Failed, Message, Pauses, Setup, Stop, Switch, Up
 from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.settings import FilterSettings
@@ -31,7 +30,7 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
-from gatepost.relay.queue import act_on, list_queue
+from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.resolver.resolver import Resolver
@@ -42,6 +41,8 @@ from gatepost.spool.writer import SqliteSpool
 
 EXIT_BROKEN = 30
 """Exit status when the spool cannot be trusted (critical system error of the documented codes)."""
+REASON_LIMIT = 2000
+"""Characters of the reason why it cannot start."""
 SESSION_GRACE_S = 5.0
 """Time open sessions get to reach a command boundary at a clean stop."""
 DELIVERY_GRACE_S = 5.0
@@ -71,6 +72,7 @@ class Relay:
         self._config: Config
         self._log: Log
         self._switched_off: set[str] = set()
+        self._paused: frozenset[str] = frozenset()
         self._drained: set[int] = set()
         """Shards of former relays with nothing left in them."""
         self._up = asyncio.Event()
@@ -90,13 +92,31 @@ class Relay:
             case Setup():
                 self._tasks.spawn(self._set_up(message, list(descriptors)))
             case Switch():
-                (self._switched_off.discard if message.on else self._switched_off.add)(message.module)
-                for pipeline in self._pipelines():
-                    pipeline.switch(message.module, on=message.on)
+                self._switch(message.module, on=message.on)
+            case Pauses():
+                self._paused = frozenset(message.domains)
+                self._tasks.spawn(self._pause())
             case Ask():
                 self._tasks.spawn(self._answer(message))
             case Stop():
                 self._tasks.spawn(self._stop())
+
+    def _switch(self, module: str, *, on: bool) -> None:
+        (self._switched_off.discard if on else self._switched_off.add)(module)
+        if module != "recv":
+            for pipeline in self._pipelines():
+                pipeline.switch(module, on=on)
+        elif not on and self._up.is_set():
+            self._tasks.spawn(self._listeners.stop(SESSION_GRACE_S))
+
+    async def _pause(self) -> None:
+        """Let the destinations that wait for an operator wait, and no others."""
+        for pipeline in self._pipelines():
+            try:
+                await pipeline.delivery.pause(self._paused)
+            except SpoolError as error:
+                # In memory it holds from now on; on disk the next change or start makes it good.
+                self._log.say("E", f"paused destinations are not stored: {error}")
 
     def _on_orphaned(self) -> None:
         # The spool decides after a kill at any line; waiting would only keep the shard from a new relay.
@@ -118,7 +138,7 @@ class Relay:
                     await self._reload(setup, descriptors)
         except Exception as error:  # noqa: BLE001 - whatever it is, the master must hear of it and try again
             if setup.first:
-                print(f"gatepost relay {setup.index}: {error}", file=sys.stderr)
+                self._channel.send(Failed(f"{type(error).__name__}: {error}"[:REASON_LIMIT]))
                 os._exit(EXIT_BROKEN)
             self._log.say("E", f"relay {setup.index}: new configuration not taken, the old one stays in force: {error}")
 
@@ -151,9 +171,17 @@ class Relay:
             trouble=self._pipeline.trouble,
         )
         self._intake.configure(config, config.path.queue_path)
+        self._switched_off.update(setup.off)
+        self._paused = frozenset(setup.paused)
+        for module in self._switched_off - {"recv"}:
+            self._pipeline.switch(module, on=False)
         await self._pipeline.start()
+        await self._pause()
         self._listeners = Listeners(self._intake)
         await self._open_listeners(setup, descriptors[1:])
+        self._questions = Questions(
+            pipelines=self._pipelines, intake=self._intake, pool=self._pool, adopted=lambda: sorted(self._adopted)
+        )
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
         self._tasks.spawn(self._purge())
@@ -183,6 +211,10 @@ class Relay:
 
     async def _open_listeners(self, setup: Setup, descriptors: Sequence[int]) -> None:
         listeners = self._config.listeners
+        if "recv" in self._switched_off:  # switched off while we took the configuration
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
         await self._listeners.open([(listeners[i], fd) for i, fd in zip(setup.listeners, descriptors, strict=True)])
 
     async def _open_shard(self, index: int) -> SqliteSpool:
@@ -245,11 +277,12 @@ class Relay:
             self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
             pipeline = self._make_pipeline(spool)
             pipeline.configure(self._config)
-            for module in self._switched_off:
+            for module in self._switched_off - {"recv"}:
                 pipeline.switch(module, on=False)
             self._adopted[number] = pipeline
             try:
                 await pipeline.start()
+                await self._pause()
             except SpoolError:
                 del self._adopted[number]
                 await spool.close()
@@ -266,50 +299,7 @@ class Relay:
             self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
             return
         await self._up.wait()
-        try:
-            match ask.what:
-                case "queue":
-                    result: Any = await list_queue(self._pipelines(), ask.arguments)
-                case "release" | "remove":
-                    result = await act_on(self._pipelines(), ask.what, int(ask.arguments["id"]))
-                case _:
-                    result = await self._status()
-            answer = Answer(ask.number, msgspec.Raw(msgspec.json.encode(result)))
-        except (SpoolError, ValueError) as error:
-            answer = Answer(ask.number, msgspec.Raw(b"null"), str(error))
-        self._channel.send(answer)
-
-    async def _status(self) -> dict[str, Any]:
-        pipelines = self._pipelines()
-        counters: dict[str, int] = {}
-        queue = {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
-        for pipeline in pipelines:
-            for name, value in pipeline.counters.values.items():
-                counters[name] = counters.get(name, 0) + value
-            for name, value in (await pipeline.spool.counts()).items():
-                queue[name] += value
-        counters["mta_incoming_connections_total"] = self._intake.connections
-        counters["mta_incoming_connections_current"] = len(self._intake.sessions)
-        counters["mta_incoming_connections_maximum"] = self._intake.most_sessions
-        counters["mta_incoming_connection_errors"] = self._intake.errors
-        return {
-            "pid": os.getpid(),
-            "queue": queue,
-            "counters": counters,
-            "in_work": {
-                "inspection": sum(p.inspection.backlog()[0] for p in pipelines),
-                "delivery": sum(p.delivery.in_work() for p in pipelines),
-            },
-            "modules": {
-                "receiver": not self._stopping,
-                "scanner": all(p.inspection.running for p in pipelines),
-                "sender": all(p.delivery.running for p in pipelines),
-            },
-            "filters": msgspec.to_builtins(self._pool.stats()),
-            "filter_pids": self._pool.pids(),
-            "filter_walls_missing": list(self._pool.missing_walls),
-            "adopted_shards": sorted(self._adopted),
-        }
+        self._channel.send(await self._questions.answer(ask))
 
     # --- the end
 

@@ -235,7 +235,7 @@ class Spool(Protocol):
     def remove(self, message_id: int, records: Sequence[Record]) -> Awaitable[None]:
         """Delete a message in any state, with its content when it was the last copy."""
 
-    def advance(self, message_ids: Sequence[int], due: float) -> Awaitable[None]:
+    def advance(self, message_ids: Sequence[int], due: float, records: Sequence[Record] = ()) -> Awaitable[None]:
         """Make what these messages still wait for due at `due` unless it is due earlier; 0 puts them ahead of all
         others. Messages that are not READY, or not there, stay as they are.
         """
@@ -275,6 +275,9 @@ class Spool(Protocol):
 
     def destination_page(self, after: str, limit: int) -> Awaitable[list[Destination]]:
         """Return destinations with mail, a back-off or a pause, in order of their names, behind `after`."""
+
+    def destinations_named(self, domains: Sequence[str]) -> Awaitable[list[Destination]]:
+        """Return those of these destinations that have mail, a back-off or a pause."""
 
     def paused(self) -> Awaitable[list[str]]:
         """Return the destinations that `pause` lets wait."""

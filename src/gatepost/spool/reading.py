@@ -5,7 +5,7 @@ back as `Corrupt`.
 """
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -29,6 +29,8 @@ from gatepost.spool.schema import BRIEF_HEADS, HEADS, PENDINGS
 
 _MESSAGE = """SELECT message.id, state, strikes, content, size, in_file, reason, head, length(data), content.id
 FROM message LEFT JOIN content ON content.id = message.content WHERE message.id=?"""
+
+_DESTINATION = "SELECT domain, waiting, ifnull(due, 0), retry_at, failures, reason, paused FROM destination"
 
 
 class Reader:
@@ -130,14 +132,13 @@ class Reader:
 
     def destination_page(self, after: str, limit: int) -> list[Destination]:
         """Return destinations in order of their names."""
-        return [
-            Destination(domain, waiting, due, retry_at, failures, reason, bool(paused))
-            for domain, waiting, due, retry_at, failures, reason, paused in self._execute(
-                """SELECT domain, waiting, ifnull(due, 0), retry_at, failures, reason, paused FROM destination
-                WHERE domain > ? ORDER BY domain LIMIT ?""",
-                (after, limit),
-            )
-        ]
+        rows = self._execute(f"{_DESTINATION} WHERE domain > ? ORDER BY domain LIMIT ?", (after, limit))
+        return [_destination(row) for row in rows]
+
+    def destinations_named(self, domains: Sequence[str]) -> list[Destination]:
+        """Return those of these destinations that are known."""
+        rows = (self._execute(f"{_DESTINATION} WHERE domain = ?", (domain,)).fetchone() for domain in domains)
+        return [_destination(row) for row in rows if row is not None]
 
     def paused(self) -> list[str]:
         """Return the destinations an operator lets wait."""
@@ -218,6 +219,11 @@ def _is_wanted(row: Any, wanted: Wanted) -> bool:
         return False
     recipients = tuple([each.address for each in head.envelope.recipients])
     return wanted(Brief(message_id, State(state), size, head.received_at, head.envelope.sender, recipients, reason))
+
+
+def _destination(row: Any) -> Destination:
+    domain, waiting, due, retry_at, failures, reason, paused = row
+    return Destination(domain, waiting, due, retry_at, failures, reason, bool(paused))
 
 
 def _recipient(pending: Pending) -> int:

@@ -225,9 +225,9 @@ class SqliteSpool:
         """Delete a message in any state."""
         return self._submit(Remove(message_id, records))
 
-    def advance(self, message_ids: Sequence[int], due: float) -> asyncio.Future[None]:
+    def advance(self, message_ids: Sequence[int], due: float, records: Sequence[Record] = ()) -> asyncio.Future[None]:
         """Make messages due earlier."""
-        return self._submit(Advance(message_ids, due))
+        return self._submit(Advance(message_ids, due, records))
 
     def pause(self, domain: str, *, paused: bool) -> asyncio.Future[None]:
         """Let a destination wait, or no longer."""
@@ -274,6 +274,10 @@ class SqliteSpool:
     def destination_page(self, after: str, limit: int) -> asyncio.Future[list[Destination]]:
         """Return destinations in order of their names."""
         return self._ask(lambda reader: reader.destination_page(after, limit))
+
+    def destinations_named(self, domains: Sequence[str]) -> asyncio.Future[list[Destination]]:
+        """Return those of these destinations that are known."""
+        return self._ask(lambda reader: reader.destinations_named(domains))
 
     def paused(self) -> asyncio.Future[list[str]]:
         """Return the destinations an operator lets wait."""

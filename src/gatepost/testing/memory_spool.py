@@ -223,13 +223,13 @@ class MemorySpool:
                     self._messages[message_id] = msgspec.structs.replace(struck, strikes=strikes)
         return self._changed((), self.failure)
 
-    def advance(self, message_ids: Sequence[int], due: float) -> asyncio.Future[None]:
+    def advance(self, message_ids: Sequence[int], due: float, records: Sequence[Record] = ()) -> asyncio.Future[None]:
         for message_id in message_ids if self.failure is None else ():
             message = self._messages.get(message_id)
             if message is not None and message.state == State.READY:
                 earlier = tuple(msgspec.structs.replace(each, due=min(each.due, due)) for each in message.pending)
                 self._messages[message_id] = msgspec.structs.replace(message, pending=earlier)
-        return self._changed((), self.failure)
+        return self._changed(records, self.failure)
 
     def pause(self, domain: str, *, paused: bool) -> asyncio.Future[None]:
         if self.failure is None:
@@ -260,14 +260,19 @@ class MemorySpool:
         return [each for each in self._open_destinations() if each.due <= now][:limit]
 
     async def destination_page(self, after: str, limit: int) -> list[Destination]:
+        return [each for each in self._known_destinations() if each.domain > after][:limit]
+
+    async def destinations_named(self, domains: Sequence[str]) -> list[Destination]:
+        return [each for each in self._known_destinations() if each.domain in domains]
+
+    def _known_destinations(self) -> list[Destination]:
         known = {domain: msgspec.structs.replace(each, waiting=0) for domain, each in self._back_offs.items()}
         known |= {domain: Destination(domain, 0, 0.0) for domain in self._paused if domain not in known}
         known |= {each.domain: each for each in self._all_destinations()}
         return [
             msgspec.structs.replace(known[domain], due=0.0, paused=True) if domain in self._paused else known[domain]
             for domain in sorted(known)
-            if domain > after
-        ][:limit]
+        ]
 
     async def next_due(self) -> float | None:
         return min((each.due for each in self._open_destinations()), default=None)

@@ -367,6 +367,9 @@ class SpoolSuite:
             assert await spool.paused() == []
             assert await spool.destinations(9.0) == [Destination("one.example", 1, 2.0)]
             assert await spool.destination_page("one.example", 9) == []
+            assert await spool.destinations_named(["none.example", "one.example"]) == [
+                Destination("one.example", 1, 2.0)
+            ]
 
         self.run(first)
         self.run(second)

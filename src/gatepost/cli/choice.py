@@ -1,0 +1,99 @@
+"""Which messages a queue command means: ids, a filter or all; and the questions asked before many are acted on."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import cyclopts
+import msgspec
+
+from gatepost.config.units import Unit, parse_time
+from gatepost.model.ids import parse_queue_id
+from gatepost.relay.queue_filter import QueueFilter
+
+Masks = list[str] | None
+
+
+def _option(name: str, text: str) -> Any:
+    return cyclopts.Parameter(name=[f"--{name}"], negative="", help=text, consume_multiple=False)
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Chosen:
+    """A filter as options; each may be given several times, one of its masks must match."""
+
+    state: Annotated[Masks, _option("state", "WFC, CHK, QUE, SND or HLD")] = None
+    sender: Annotated[Masks, _option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
+    recipient: Annotated[Masks, _option("recipient", "mask of a recipient that still waits")] = None
+    domain: Annotated[Masks, _option("domain", "mask of a recipient domain")] = None
+    next_hop: Annotated[Masks, _option("next-hop", "mask of host:port by the present routes")] = None
+    reason: Annotated[Masks, _option("reason", "text in the reason why it waits")] = None
+    older: Annotated[str, _option("older", "in the queue for longer than 90s, 15m, 4h, 2d …")] = ""
+    younger: Annotated[str, _option("younger", "in the queue for less than that")] = ""
+
+    def build(self) -> QueueFilter:
+        """Return the filter; ValueError with a sentence."""
+        chosen = QueueFilter(
+            states=tuple(state.upper() for state in self.state or ()),
+            senders=tuple(self.sender or ()),
+            recipients=tuple(self.recipient or ()),
+            domains=tuple(domain.lower() for domain in self.domain or ()),
+            next_hops=tuple(self.next_hop or ()),
+            reasons=tuple(self.reason or ()),
+            older_than_s=parse_age(self.older),
+            younger_than_s=parse_age(self.younger),
+        )
+        chosen.check()
+        return chosen
+
+
+NOTHING = Chosen()
+ALL = QueueFilter()
+
+
+def parse_age(text: str) -> float:
+    """Return the seconds of `90s`, `15 min`, `4h`, `2 days`; 0 for "". ValueError."""
+    return parse_time(text, Unit.SECONDS) if text else 0.0
+
+
+def resolve_choice(ids: Sequence[str], chosen: Chosen, *, everything: bool) -> list[int] | QueueFilter:
+    """Return the ids given, or the filter. ValueError unless exactly one way of choosing was used."""
+    chosen_filter = chosen.build()
+    ways = [bool(ids), chosen_filter != ALL, everything]
+    if sum(ways) != 1:
+        raise ValueError("say which messages: ids, a filter (--domain, --state …), or --all")
+    return [parse_queue_id(each) for each in ids] if ids else chosen_filter
+
+
+def filter_argument(chosen: QueueFilter) -> Any:
+    """Return a filter as the control socket carries it."""
+    return msgspec.to_builtins(chosen)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; whoever cannot answer has not agreed."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        return False
+
+
+class Progress:
+    """A line on a terminal that says how far a long command is."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if sys.stderr.isatty():
+            self._shown = True
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._shown = False
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,69 @@
+"""`gatepost status`: whether the gateway runs, its modules and processes, what waits and what is in trouble."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
+from gatepost.cli.queue import printable
+
+
+def status(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Show whether the gateway runs, its modules, processes, queue and counters."""
+    answer = Caller(conf_file)("status")
+    (print_json if json else _show)(answer)
+    return 0
+
+
+def _show(answer: dict[str, Any]) -> None:
+    console = Console(soft_wrap=True, markup=False)
+    up = time.time() - answer["started_at"]
+    console.print(f"gatepost {answer['version']}, pid {answer['pid']}, up {up:.0f} s, {answer['configuration']}")
+    console.print(f"listening on {', '.join(answer['listeners'])}")
+    modules = ", ".join(f"{name} {'on' if on else 'OFF'}" for name, on in answer["modules"].items())
+    console.print(f"modules: {modules}")
+    _show_processes(console, answer)
+    missing = sorted({wall for relay in answer["relays"] for wall in relay.get("filter_walls_missing", ())})
+    if missing:
+        console.print(f"filters run without: {', '.join(missing)} (the kernel lacks it)", style="bold")
+    for relay in answer["relays"]:
+        if relay.get("shedding"):
+            facts = ", ".join(f"{name} {value}" for name, value in relay["shedding"].items())
+            console.print(f"relay {relay['index']} sheds load: {facts}", style="bold")
+    queue = answer["queue"]
+    console.print(
+        f"queue: {queue['waiting']} await inspection, {queue['ready']} await delivery, {queue['held']} held, "
+        f"{queue['bytes']} bytes"
+    )
+    _show_troubled(console, answer["troubled"])
+    for name, value in answer["counters"].items():
+        console.print(f"{name}={value}", highlight=False)
+
+
+def _show_processes(console: Console, answer: dict[str, Any]) -> None:
+    table = Table("process", "pid", "state", "restarts", "filters busy/idle", "in inspection/delivery")
+    for relay in answer["relays"]:
+        filters, work = relay.get("filters", {}), relay.get("in_work", {})
+        table.add_row(
+            f"relay {relay['index']}",
+            str(relay["pid"]),
+            printable(relay.get("error") or relay["state"]),
+            str(relay["restarts"]),
+            f"{filters.get('busy', 0)}/{filters.get('idle', 0)}",
+            f"{work.get('inspection', 0)}/{work.get('delivery', 0)}",
+        )
+    template = answer["filter_template"]
+    table.add_row("filter template", str(template["pid"]), template["state"], str(template["restarts"]), "", "")
+    console.print(table)
+
+
+def _show_troubled(console: Console, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    table = Table("destination in trouble", "waiting", "until", "reason")
+    for row in rows:
+        until = "resumed" if row["paused"] else time.strftime("%H:%M:%S", time.localtime(row["rests_until"]))
+        table.add_row(row["domain"], str(row["waiting"]), until, printable(row["reason"]))
+    console.print(table)

@@ -1,0 +1,192 @@
+"""The relays of a running gateway as the master sees them: started with their sockets, told what to do, asked, counted.
+
+Used by `master.process` (life) and `master.calls` (questions of operators).
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.control import channel
+from gatepost.control.socket import ControlError
+from gatepost.master.children import Child
+from gatepost.master.paths import Paths
+from gatepost.master.pauses import Pauses
+from gatepost.master.ports import Ports
+from gatepost.relay.admission import SessionTable
+
+ANSWER_TIMEOUT_S = 10.0
+MODULES = ("recv", "scan", "send")
+"""What `gatepost switch` knows: reception, inspection, delivery."""
+
+
+class Relay:
+    """What the master knows of one relay."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.child: Child
+        self.channel: channel.Channel | None = None
+        self.questions: dict[int, asyncio.Future[Any]] = {}
+        """Asked and not answered yet, by number."""
+        self.up = asyncio.Event()
+        self.trouble = ""
+        """Why its last start failed, "" once it is up."""
+
+
+class Relays:
+    """All relays."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        ports: Ports,
+        pauses: Pauses,
+        table_fd: int,
+        table: SessionTable,
+        say: Callable[[str, str], None],
+    ) -> None:
+        """`say(level, text)` logs."""
+        self._paths = paths
+        self._ports = ports
+        self._pauses = pauses
+        self._table_fd = table_fd
+        self.table = table
+        self._say = say
+        self._question = 0
+        self.all: list[Relay] = []
+        self.switches = dict.fromkeys(MODULES, True)
+        """Modules and whether they are on; they hold until the gateway stops."""
+
+    def install(self, config: Config, generation: int) -> None:
+        """Take a (new) configuration into force for what is sent from now on."""
+        self._config = config
+        self._generation = generation
+
+    def resize(self) -> list[Child]:
+        """Have as many relays as the configuration says; return the processes of those dismissed."""
+        dismissed = []
+        while len(self.all) < self._config.relay.relays:
+            relay = Relay(len(self.all))
+            self.all.append(relay)
+            self._start(relay)
+        while len(self.all) > self._config.relay.relays:
+            relay = self.all.pop()
+            self._dismiss(relay)
+            dismissed.append(relay.child)
+        return dismissed
+
+    def dismiss(self) -> list[Child]:
+        """Tell all relays to stop; return their processes."""
+        for relay in self.all:
+            self._dismiss(relay)
+        return [relay.child for relay in self.all]
+
+    def _dismiss(self, relay: Relay) -> None:
+        relay.child.dismiss()
+        if relay.channel is not None:
+            relay.channel.send(channel.Stop())
+
+    def _start(self, relay: Relay) -> None:
+        def start() -> "subprocess.Popen[bytes]":
+            ours, theirs = channel.pair()
+            command = [sys.executable, "-m", "gatepost.relay.process", "--channel", str(theirs.fileno())]
+            try:
+                process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)  # noqa: S603
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            relay.channel = channel.Channel(
+                ours, lambda message, _: self._on_message(relay, message), lambda: _on_channel_closed(relay)
+            )
+            self._send_setup(relay, first=True)
+            return process
+
+        def ended(_: Child, __: int) -> None:
+            self.table.clear_column(relay.index)
+            _on_channel_closed(relay)
+
+        relay.child = Child(f"relay {relay.index}", start, ended=ended, say=self._say)
+        relay.child.start()
+
+    def send_setup(self) -> None:
+        """Tell all relays the configuration in force, and hand them the listening sockets."""
+        for relay in self.all[: self._config.relay.relays]:
+            self._send_setup(relay, first=False)
+
+    def _send_setup(self, relay: Relay, *, first: bool) -> None:
+        if relay.channel is None:
+            return
+        listeners = self._config.listeners if self.switches["recv"] else ()
+        setup = channel.Setup(
+            relay.index,
+            str(self._paths.snapshot(self._generation)),
+            tuple(range(len(listeners))),
+            str(self._paths.filters),
+            self._generation,
+            first,
+            tuple(module for module, on in self.switches.items() if not on),
+            self._pauses.domains,
+        )
+        if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
+            self._say("E", f"relay {relay.index} does not take its configuration: restart it")
+
+    def tell(self, message: channel.Message) -> None:
+        """Send a message to every relay that is there; one that comes later finds it in its setup."""
+        for relay in self.all:
+            if relay.channel is not None:
+                relay.channel.send(message)
+
+    def _on_message(self, relay: Relay, message: channel.Message) -> None:
+        match message:
+            case channel.Up():
+                relay.trouble = ""
+                relay.up.set()
+            case channel.Failed():
+                relay.trouble = message.reason
+                self._say("E", f"relay {relay.index} cannot start: {message.reason}")
+            case channel.Answer():
+                future = relay.questions.pop(message.number, None)
+                if future is not None and not future.done():
+                    if message.error:
+                        future.set_exception(ControlError(message.error))
+                    else:
+                        future.set_result(msgspec.json.decode(message.result))
+
+    async def ask(self, relay: Relay, what: str, **arguments: Any) -> Any:
+        """Return a relay's answer. ControlError."""
+        self._question += 1
+        number = self._question
+        if relay.channel is None:
+            raise ControlError(f"relay {relay.index} is {relay.child.state}: {relay.trouble or 'it has ended'}")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        relay.questions[number] = future
+        relay.channel.send(channel.Ask(number, what, arguments))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await future
+        except TimeoutError as error:
+            raise ControlError(f"relay {relay.index} does not answer") from error
+        finally:
+            relay.questions.pop(number, None)
+
+    async def ask_all(self, what: str, **arguments: Any) -> list[Any]:
+        """Return all relays' answers in their order. ControlError when one has none."""
+        return await asyncio.gather(*(self.ask(relay, what, **arguments) for relay in self.all))
+
+
+def _on_channel_closed(relay: Relay) -> None:
+    if relay.channel is not None:
+        relay.channel.close()
+        relay.channel = None
+    for future in relay.questions.values():
+        if not future.done():
+            future.set_exception(ControlError(f"relay {relay.index} has ended"))

@@ -1,0 +1,159 @@
+"""Questions the master asks a relay on behalf of an operator: status, the queue, acts on it.
+
+Called by `relay.process` with each `Ask`. An answer is JSON that fits one channel message.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gatepost.control.channel import MESSAGE_LIMIT, Answer, Ask
+from gatepost.filter.pool import FilterPool
+from gatepost.relay.export import export
+from gatepost.relay.intake import Intake
+from gatepost.relay.pipeline import Pipeline
+from gatepost.relay.queue_acts import Verb, act_on
+from gatepost.relay.queue_filter import Choice, QueueFilter
+from gatepost.relay.queue_view import list_rows, search, show, summarise
+from gatepost.spool import clock
+from gatepost.spool.interface import SpoolError
+
+ANSWER_LIMIT = MESSAGE_LIMIT - 4096
+"""Bytes of an answer: what the message around it leaves."""
+IDS_LIMIT = 400
+"""Messages named, or searched for, in one question."""
+TROUBLED_DESTINATIONS = 20
+"""Resting and paused destinations shown in the status."""
+STATUS_DESTINATIONS = 2000
+"""Destinations looked at for that: the status must stay cheap."""
+
+Arguments = Mapping[str, Any]
+
+
+class Questions:
+    """Answers of one relay."""
+
+    def __init__(
+        self,
+        *,
+        pipelines: Callable[[], list[Pipeline]],
+        intake: Intake,
+        pool: FilterPool,
+        adopted: Callable[[], list[int]],
+    ) -> None:
+        """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
+        self._pipelines = pipelines
+        self._intake = intake
+        self._pool = pool
+        self._adopted = adopted
+        self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
+            "status": self._status,
+            "queue": self._queue,
+            "search": self._search,
+            "show": self._show,
+            "act": self._act,
+            "summary": self._summary,
+            "export": self._export,
+        }
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Answer one question; what cannot be answered says why."""
+        try:
+            result = msgspec.json.encode(await self._answers[ask.what](ask.arguments))
+        except (SpoolError, OSError, ValueError) as error:
+            return Answer(ask.number, msgspec.Raw(b"null"), str(error) or type(error).__name__)
+        if len(result) > ANSWER_LIMIT:
+            return Answer(ask.number, msgspec.Raw(b"null"), "the answer is too long")
+        return Answer(ask.number, msgspec.Raw(result))
+
+    async def _queue(self, arguments: Arguments) -> Any:
+        limit = min(max(int(arguments.get("limit", IDS_LIMIT)), 0), IDS_LIMIT)
+        return await list_rows(self._pipelines(), _choice(arguments), int(arguments.get("after", 0)), limit)
+
+    async def _search(self, arguments: Arguments) -> Any:
+        limit = min(max(int(arguments.get("limit", IDS_LIMIT)), 0), IDS_LIMIT)
+        return await search(self._pipelines(), _choice(arguments), int(arguments.get("after", 0)), limit)
+
+    async def _show(self, arguments: Arguments) -> Any:
+        for pipeline in self._pipelines():
+            found = await show(pipeline, int(arguments["id"]))
+            if found is not None:
+                return found
+        return None
+
+    async def _act(self, arguments: Arguments) -> Any:
+        ids = msgspec.convert(arguments["ids"], list[int])
+        if len(ids) > IDS_LIMIT:
+            raise ValueError(f"more than {IDS_LIMIT} messages at once")
+        return await act_on(self._pipelines(), Verb(arguments["verb"]), ids, str(arguments.get("text", "")))
+
+    async def _summary(self, _: Arguments) -> Any:
+        return await summarise(self._pipelines())
+
+    async def _export(self, arguments: Arguments) -> str | None:
+        for pipeline in self._pipelines():
+            path = await export(
+                pipeline.spool, int(arguments["id"]), str(arguments["directory"]), edited=bool(arguments["edited"])
+            )
+            if path is not None:
+                return path
+        return None
+
+    async def _status(self, _: Arguments) -> dict[str, Any]:
+        pipelines = self._pipelines()
+        counters: dict[str, int] = {}
+        queue = {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
+        troubled: list[dict[str, Any]] = []
+        for pipeline in pipelines:
+            for name, value in pipeline.counters.values.items():
+                counters[name] = counters.get(name, 0) + value
+            for name, value in (await pipeline.spool.counts()).items():
+                queue[name] += value
+            troubled += await _troubled(pipeline)
+        intake = self._intake
+        counters["mta_incoming_connections_total"] = intake.connections
+        counters["mta_incoming_connections_current"] = len(intake.sessions)
+        counters["mta_incoming_connections_maximum"] = intake.most_sessions
+        counters["mta_incoming_connection_errors"] = intake.errors
+        return {
+            "pid": os.getpid(),
+            "queue": queue,
+            "counters": counters,
+            "in_work": {
+                "inspection": sum(p.inspection.backlog()[0] for p in pipelines),
+                "delivery": sum(p.delivery.in_work() for p in pipelines),
+            },
+            "shedding": intake.shedding,
+            "troubled": _worst(troubled),
+            "filters": msgspec.to_builtins(self._pool.stats()),
+            "filter_pids": self._pool.pids(),
+            "filter_walls_missing": list(self._pool.missing_walls),
+            "adopted_shards": self._adopted(),
+        }
+
+
+async def _troubled(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return destinations with mail that rest or are paused, of the first in order of their names."""
+    return [
+        {
+            "domain": each.domain,
+            "waiting": each.waiting,
+            "paused": each.paused,
+            "rests_until": each.retry_at,
+            "reason": each.reason,
+        }
+        for each in await pipeline.spool.destination_page("", STATUS_DESTINATIONS)
+        if each.paused or (each.retry_at and each.waiting)
+    ]
+
+
+def _worst(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: (-row["waiting"], row["domain"]))[:TROUBLED_DESTINATIONS]
+
+
+def _choice(arguments: Arguments) -> Choice:
+    chosen = msgspec.convert(arguments.get("filter", {}), QueueFilter)
+    chosen.check()
+    return Choice(chosen, clock.now())
