@@ -88,7 +88,7 @@ def first_untrusted_hop(received_fields: Sequence[bytes], front: NetworkSet, tru
         if front.contains(ip):
             continue
         return None if trusted.contains(ip) else ip
-    return None
+    return "" if len(received_fields) > RECEIVED_LIMIT else None
 
 
 def _client_of(body: bytes) -> str:

@@ -69,7 +69,7 @@ class _Rule(msgspec.Struct, frozen=True):
     """None: the condition `any`."""
     wanted: bool
     cause: str
-    """Of a refusal by this rule, as counters and log name it."""
+    """Of a refusal by this rule, as counters and log name it; "" where it allows."""
     recipients: MaskSet
 
 
@@ -161,7 +161,8 @@ def _compile(name: str, conditions: Mapping[str, tuple[Fact, bool]], texts: Iter
         rule = parse_rule(text)
         fact, wanted = conditions.get(rule.source.lower(), (None, True))
         answer = Answer.ALLOW if rule.allow else Answer.DENY
-        rules.append(_Rule(answer, fact, wanted, _cause(name, fact, wanted), MaskSet((rule.recipient,))))
+        cause = "" if rule.allow else _cause(name, fact, wanted)
+        rules.append(_Rule(answer, fact, wanted, cause, MaskSet((rule.recipient,))))
     return Rules(rules)
 
 
