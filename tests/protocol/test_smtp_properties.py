@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from smtp_dialogue import settings as server_settings
 
 from gatepost.model.reply import Reply
 from gatepost.smtp import client as c
+from gatepost.smtp import replies
 from gatepost.smtp import server as s
 from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
 
@@ -17,6 +19,12 @@ WORDS = [
     b"EHLO user", b"HELO x", b"MAIL FROM:<a@example.com>", b"MAIL FROM:<>", b" SIZE=50", b"RCPT TO:<b@example.org>",
     b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY x", b"Received: x", b"received:", b"\r\n", b"\r\n", b"\r\n", b"\r", b"\n",
     b".", b"\r\n.\r\n", b"\r\n.\r\n", b"\r\n..", b"\n.\n", b"\0", b"x" * 40, b"\xff", b" ", b"\r\n\r\n", b"y" * 2100,
+]  # fmt: skip
+EXTENDED = [
+    *WORDS, b"BDAT 4", b"BDAT 9", b"BDAT 0 LAST", b"BDAT 30 LAST", b"BDAT 999", b"\r\nBDAT 5\r\n", b"BODY=BINARYMIME", b" SMTPUTF8",
+    "MAIL FROM:<ü@example.com> SMTPUTF8\r\n".encode(), "RCPT TO:<ü@example.org>\r\n".encode(), b"AUTH PLAIN ", b"AUTH LOGIN",
+    b"AHUAcA==", b"dQ==", b"*\r\n", b"XCLIENT NAME=x ADDR=192.0.2.9 LOGIN=u\r\n", b"XFORWARD HELO=x SOURCE=LOCAL\r\n", b"STARTTLS",
+    b"EHLO user\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n", b"BDAT 6 LAST\r\na\rb\nc.", b"HELP",
 ]  # fmt: skip
 STREAMS = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=40).map(b"".join)
 TRANSACTIONS = STREAMS.map(lambda stream: OPENING + stream)
@@ -72,6 +80,92 @@ def test_server_gives_the_same_for_every_segmentation(streams):
             assert len(message) <= 90
 
     holds()
+
+
+OFFERED = {
+    "chunking": True,
+    "binarymime": True,
+    "smtputf8": True,
+    "auth": ("PLAIN", "LOGIN"),
+    "xclient": True,
+    "xforward": True,
+}
+CHUNKED = st.lists(st.sampled_from(EXTENDED) | st.binary(max_size=6), max_size=40).map(b"".join)
+REFUSALS = {
+    s.Hello: replies.SHUTTING_DOWN,
+    s.MailFrom: replies.NO_RESOURCES,
+    s.RcptTo: replies.NO_RESOURCES,
+    s.DataBegin: replies.NO_RESOURCES,
+    s.DataEnd: replies.NO_RESOURCES,
+    s.SignIn: replies.SIGN_IN_FAILED,
+    s.ClientOverride: replies.NOT_TRUSTED,
+}
+REFUSED = st.frozensets(st.sampled_from([kind for kind in REFUSALS if kind is not s.Hello]), max_size=2)
+
+
+def check_order(events: list[s.Event], messages: list[bytes]) -> None:
+    """Content has a transaction, an end and no commands of a transaction in it; what is aborted does not end."""
+    open_content = False
+    for event in events:
+        match event:
+            case s.DataBegin():
+                assert not open_content
+                open_content = True
+            case s.DataEnd() | s.DataAborted():
+                assert open_content
+                open_content = False
+            case s.MailFrom() | s.RcptTo() | s.SignIn() | s.ClientOverride() | s.ClientForwarded():
+                assert not open_content
+    assert len(messages) == sum(isinstance(event, s.DataEnd) for event in events)
+
+
+@pytest.mark.parametrize(
+    "streams", [CHUNKED, CHUNKED.map(OPENING.removesuffix(b"DATA\r\n").__add__)], ids=["any", "mail"]
+)
+@pytest.mark.parametrize("tls", [None, ("TLSv1.3", "AES")], ids=["clear", "tls"])
+def test_whole_session_is_the_same_for_every_segmentation(streams, tls):
+    @settings(max_examples=250, deadline=None)
+    @given(stream=streams, cuts=CUTS, policy=POLICIES, refused=REFUSED)
+    def holds(stream, cuts, policy, refused):
+        given_settings = msgspec.structs.replace(small(policy), **OFFERED)
+
+        def decide(event):
+            return REFUSALS[type(event)] if type(event) in refused else None
+
+        def run(parts):
+            return drive(s.ServerSession(given_settings, "192.0.2.1", tls), parts, decide, eof=True)
+
+        whole = run([stream])
+        split = run(pieces(stream, cuts))
+        split.largest_chunk = whole.largest_chunk
+        assert split == whole
+        assert whole.closed
+        assert all(REPLY_LINE.fullmatch(line) for line in whole.output.split(b"\r\n")[:-1])
+        if s.DataBegin not in refused:
+            check_order(whole.events, whole.messages)
+        for message, end in zip(whole.messages, whole.of(s.DataEnd), strict=True):
+            assert len(message) == end.size <= 90
+            assert end.binary or not has_bare_line_ends(message)
+        if tls is None:
+            assert whole.of(s.SignIn) == []
+
+    holds()
+
+
+@settings(max_examples=150, deadline=None)
+@given(before=STREAMS, behind=CHUNKED, cuts=CUTS)
+def test_nothing_from_before_tls_is_known_after_it(before, behind, cuts):
+    """Once STARTTLS is accepted, the session is the one that began with a handshake, but for its limits."""
+    given_settings = server_settings(starttls=True, **{**OFFERED, "xclient": False})
+    session = s.ServerSession(given_settings, "192.0.2.1")
+    drive(session, pieces(before, cuts))
+    drive(session, pieces(b"\r\n.\r\nRSET\r\nSTARTTLS\r\n" + behind, cuts))
+    if session.waiting is not s.Waiting.HANDSHAKE:
+        return
+    session.tls_started("TLSv1.3", "AES")
+    fresh = s.ServerSession(given_settings, "192.0.2.1", ("TLSv1.3", "AES"))
+    stream = OPENING + b"x\r\n.\r\nAUTH PLAIN AHUAcA==\r\nQUIT\r\n"
+    assert drive(session, [stream]) == drive(fresh, [stream])
 
 
 @settings(max_examples=300, deadline=None)

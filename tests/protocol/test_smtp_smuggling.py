@@ -6,10 +6,14 @@ The cases come from the shared table; those built in here keep the test alive wi
 import csv
 import io
 
+import msgspec
 import pytest
 from smtp_dialogue import (
     OPENING,
     OPENING_CODES,
+    Served,
+    cut,
+    drive,
     events_of,
     protocol_tests,
     ready_client,
@@ -26,29 +30,74 @@ from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
 SMUGGLED = b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<victim@example.org>\r\nDATA\r\nsmuggled\r\n.\r\n"
 LINE_ENDS = (b"\n", b"\r", b"\r\n", b"\r\r\n", b"\n\r", b"\r\n\0", b"\0\r\n", b"\x85", b"\x0b", b"\x0c", b"\x1c")
 BUILT_IN = [a + dot + b for a in LINE_ENDS for dot in (b".", b"..", b". ", b"\0.") for b in LINE_ENDS]
+ENVELOPE = OPENING.removesuffix(b"DATA\r\n")
+BINARY_ENVELOPE = ENVELOPE.replace(b"a@example.com>", b"a@example.com> BODY=BINARYMIME")
 STANDARD_END = b"\r\n.\r\n"
 REJECT = settings(size_limit=1 << 20)
 FIX = settings(size_limit=1 << 20, bare_line_feed=s.LineFeedPolicy.FIX)
+EVERYTHING = {
+    "chunking": True,
+    "binarymime": True,
+    "smtputf8": True,
+    "starttls": True,
+    "auth": ("PLAIN", "LOGIN"),
+    "xclient": True,
+    "xforward": True,
+}
+TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+
+
+def able(given: s.ServerSettings) -> s.ServerSettings:
+    """Return the same with every extension."""
+    return msgspec.structs.replace(given, **EVERYTHING)
 
 
 def check_received(sequence: bytes) -> None:
     """The smuggled part stays text of the one message there is, or the message is refused as a whole."""
+    for rejecting, fixing in ((REJECT, FIX), (able(REJECT), able(FIX))):
+        check_received_under(sequence, rejecting, fixing)
+    check_received_in_chunks(sequence)
+
+
+def check_received_under(sequence: bytes, reject: s.ServerSettings, fix: s.ServerSettings) -> None:
     stream = OPENING + b"text" + sequence + SMUGGLED
-    rejecting = serve_every_way(stream, REJECT)
-    fixing = serve_every_way(stream, FIX)
+    rejecting = serve_every_way(stream, reject)
+    fixing = serve_every_way(stream, fix)
     for served in (rejecting, fixing):
-        assert len(served.of(s.MailFrom)) == 1
-        assert [event.recipient.address for event in served.of(s.RcptTo)] == ["b@example.org"]
+        check_one_transaction(served)
     raw = b"text" + sequence + SMUGGLED[:-3]
     if has_bare_line_ends(raw):
-        assert rejecting.codes == [*OPENING_CODES, 550]
+        assert rejecting.codes[-2:] == [354, 550]
         assert rejecting.messages == []
         assert [event.cause for event in rejecting.of(s.Refused)] == [s.Cause.MALFORMED]
     else:
-        assert rejecting.codes == [*OPENING_CODES, 250]
-    assert fixing.codes == [*OPENING_CODES, 250]
+        assert rejecting.codes[-2:] == [354, 250]
+    assert fixing.codes[-2:] == [354, 250]
     assert fixing.messages == [normalise_line_ends(raw.replace(b"\r\n.", b"\r\n"))]
     assert fixing.of(s.DataEnd)[0].fixed == has_bare_line_ends(raw)
+
+
+def check_received_in_chunks(sequence: bytes) -> None:
+    """Counted octets are content whatever they look like, also when a chunk ends in the middle of the sequence."""
+    content = b"text" + sequence + SMUGGLED
+    for first in {4, 5, 4 + len(sequence), len(content)}:
+        chunks = b"BDAT %d\r\n%bBDAT %d LAST\r\n%b" % (first, content[:first], len(content) - first, content[first:])
+        for given, envelope in ((REJECT, ENVELOPE), (FIX, ENVELOPE), (REJECT, BINARY_ENVELOPE)):
+            served = serve_every_way(envelope + chunks + b"NOOP\r\n", able(given))
+            check_one_transaction(served)
+            assert served.codes[-1] == 250
+            assert served.of(s.DataBegin) == [s.DataBegin()]
+            if envelope is BINARY_ENVELOPE:
+                assert served.messages == [content]
+            elif given is FIX:
+                assert served.messages == [normalise_line_ends(content)]
+            else:
+                assert served.messages == ([] if has_bare_line_ends(content) else [content])
+
+
+def check_one_transaction(served: Served) -> None:
+    assert len(served.of(s.MailFrom)) == 1
+    assert [event.recipient.address for event in served.of(s.RcptTo)] == ["b@example.org"]
 
 
 def check_sent(sequence: bytes) -> None:
@@ -94,6 +143,8 @@ def test_every_case_of_the_shared_table():
             check_received(sequence)
         if row["id"] not in other:
             check_sent(sequence)
+            check_received_in_chunks(sequence)
+            check_dropped_behind_starttls(sequence + SMUGGLED)
     assert other < checked, "the four below are tests of their own"
 
 
@@ -123,6 +174,45 @@ def test_bare_line_feed_between_commands_is_one_wrong_line():
         assert served.lines[6:] == ["500 5.5.2 Lines must end with <CRLF>"]
         assert served.of(s.MailFrom) == []
     assert serve_every_way(b"EHLO user\r\nNOOP\nRSET\r\nNOOP\r\n").codes[6:] == [500, 250]
+
+
+def check_dropped_behind_starttls(behind: bytes) -> None:
+    """What comes in one piece with STARTTLS is gone, and so is what comes until the handshake is over."""
+    for size in (0, 1, 3):
+        session = s.ServerSession(able(REJECT), "192.0.2.1")
+        stream = b"EHLO user\r\nSTARTTLS\r\n" + behind
+        before = drive(session, cut(stream, size or len(stream)))
+        assert [type(event) for event in before.events] == [s.Hello, s.StartTls]
+        assert before.lines[-1].startswith("220 ")
+        session.tls_started(*TLS)
+        after = drive(session, [OPENING + b"x\r\n.\r\n"])
+        check_one_transaction(after)
+        assert after.messages == [b"x\r\n"]
+
+
+def test_what_is_smuggled_behind_starttls_is_dropped():
+    for behind in (
+        OPENING + b"x\r\n.\r\n",
+        b"EHLO evil\r\n" + SMUGGLED,
+        b"MAIL FROM:<evil@example.com>",
+        b"\r",
+        b"\n" * 9,
+    ):
+        check_dropped_behind_starttls(behind)
+
+
+def test_lone_dot_in_a_chunk_is_content():
+    served = serve_every_way(ENVELOPE + b"BDAT 6 LAST\r\n.\r\n...NOOP\r\n", able(REJECT))
+    assert served.messages == [b".\r\n..."]
+    assert served.codes[-2:] == [250, 250]
+
+
+def test_end_of_data_does_not_end_chunks_nor_the_other_way_round():
+    served = serve_every_way(ENVELOPE + b"BDAT 4\r\ntextDATA\r\n.\r\nBDAT 0 LAST\r\n", able(REJECT))
+    assert served.codes[-4:] == [250, 503, 500, 250]
+    assert served.messages == [b"text"]
+    served = serve_every_way(OPENING + b"BDAT 0 LAST\r\n.\r\n", able(REJECT))
+    assert served.messages == [b"BDAT 0 LAST\r\n"]
 
 
 def test_starttls_and_bdat_are_not_there():
