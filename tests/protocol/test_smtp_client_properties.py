@@ -5,11 +5,14 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smtp_dialogue import events_of, ready_client, transaction
+from smtp_dialogue import drive, events_of, ready_client, transaction
+from smtp_dialogue import settings as server_settings
 
 from gatepost.model.envelope import Body
 from gatepost.smtp import client as c
+from gatepost.smtp import server as s
 from gatepost.smtp.chunk_writer import CHUNK_SIZE
+from gatepost.smtp.client import FLIGHT_LIMIT
 from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
 
 EHLO = b"250-peer.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-BINARYMIME\r\n250-STARTTLS\r\n250 CHUNKING\r\n"
@@ -64,6 +67,37 @@ def test_no_content_can_end_itself_or_be_read_as_commands(content, cuts, size, b
         if expected and not expected.endswith(b"\r\n"):
             expected += b"\r\n"
     assert received == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=CONTENT, cuts=CUTS, size=st.sampled_from([1, 70_000]), binary=st.booleans())
+def test_our_own_server_reads_what_was_sent(content, cuts, size, binary):
+    server = s.ServerSession(server_settings(chunking=True, binarymime=True, size_limit=10**6), "192.0.2.1")
+    client = c.ClientSession(BY_BDAT)
+    messages, ended = [], []
+
+    def talk(output):
+        served = drive(server, pieces(output, cuts))
+        messages.extend(served.messages)
+        for piece in pieces(served.output, cuts):
+            ended.extend(event for event in events_of(client, piece) if isinstance(event, c.Outcome))
+
+    events_of(client, b"220 mx.example.com ESMTP\r\n")
+    talk(client.take_output())
+    for number in range(2):
+        client.start(transaction(size=size, body=Body.BINARY if binary else Body.EIGHT_BIT))
+        if size > FLIGHT_LIMIT:
+            talk(client.take_output())
+        events_of(client)
+        assert client.sending
+        client.send_data(content)
+        client.finish_data()
+        talk(client.take_output())
+        assert [outcome.reply.code for event in ended for outcome in event.recipients] == [250] * (number + 1)
+    expected = content if binary else normalise_line_ends(content)
+    if not binary and expected and not expected.endswith(b"\r\n"):
+        expected += b"\r\n"
+    assert messages == [expected] * 2
 
 
 REPLIES = st.lists(
