@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 FILE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a password file: a hundred thousand users."""
@@ -83,10 +83,10 @@ def verify(hashed: str, password: str) -> bool:
     """Tell whether a password has this hash. Slow. PasswordFileError when the hash is none."""
     try:
         return hasher().verify(hashed, password)
-    except InvalidHashError as error:
-        raise PasswordFileError("a hash cannot be read") from error
-    except VerificationError:
+    except VerifyMismatchError:
         return False
+    except (InvalidHashError, VerificationError) as error:
+        raise PasswordFileError("a hash cannot be read") from error
 
 
 class FailureLog:

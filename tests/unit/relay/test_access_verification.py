@@ -1,0 +1,197 @@
+"""Whether recipients exist: the list and its file, the dialogue with a next hop, and what is remembered of it."""
+
+import asyncio
+import os
+
+import pytest
+from access_visits import BASE, OPEN_TO_OURS, OURS, Clock, TableResolver, access_of, causes, found, mail_host
+from tests.support.sink import CLOSE, Sink
+
+from gatepost.config.load import load_text
+from gatepost.relay import verification
+from gatepost.relay.probe import ProbeSession, Verdict
+from gatepost.relay.verification import AnswersOfHops, CallAhead, KnownRecipients, parse_recipients
+
+
+def test_list_in_the_configuration():
+    text = (
+        f"[access]\n{OPEN_TO_OURS}recipient_verification = 'list'\nknown_recipients = ['joe@example.org', 'info-*@*']\n"
+    )
+    access = access_of(text)
+    recipients = ("joe@example.org", "INFO-x@example.org", "jim@example.org", "postmaster")
+    assert causes(access, recipients=recipients)[3:] == ["", "", "unknown-recipient", ""]
+    # Ours may write to anybody; what is elsewhere is not ours to know.
+    assert causes(access, OURS, recipients=("jim@example.org", "jim@elsewhere.example"))[3:] == ["", ""]
+
+
+def test_file_of_recipients_is_read_anew_when_it_changes(tmp_path):
+    file, clock = tmp_path / "recipients", Clock()
+    file.write_text("# ours\njoe@example.org\n\n*@sub.example.org\n")
+    known = KnownRecipients((), str(file), clock)
+
+    async def look(recipient):
+        known.exists(recipient)
+        if known._reading is not None:
+            await asyncio.wait([known._reading])
+        return known.exists(recipient)
+
+    async def story():
+        assert await look("joe@example.org") is True
+        assert await look("ann@example.org") is False
+        file.write_text("ann@example.org\n")
+        os.utime(file, ns=(1, 1))
+        assert await look("ann@example.org") is False  # not looked at again so soon
+        clock.now += 2
+        assert await look("ann@example.org") is True
+        assert await look("joe@example.org") is False
+        file.unlink()
+        clock.now += 2
+        assert await look("ann@example.org") is True  # what was read last holds
+
+    asyncio.run(story())
+
+
+def test_missing_file_is_no_reason_to_refuse_for_good(tmp_path):
+    known = KnownRecipients(("joe@example.org",), str(tmp_path / "none"), Clock())
+    assert known.exists("joe@example.org") is True
+    assert known.exists("ann@example.org") is None
+    text = f"[access]\n{OPEN_TO_OURS}recipient_verification = 'list'\nknown_recipients_file = '{tmp_path / 'none'}'\n"
+    assert causes(access_of(text))[-1] == "verification"
+
+
+def test_lines_that_are_no_address_match_nobody():
+    assert parse_recipients("joe@example.org\nbad line here\n<x>\n  ann@example.org  \n#c\n") == [
+        "joe@example.org",
+        "ann@example.org",
+    ]
+
+
+# The dialogue.
+
+
+def dialogue(*replies, lmtp=False):
+    session = ProbeSession("gw.example.org", "joe@example.org", lmtp=lmtp)
+    said = []
+    for answer in replies:
+        session.feed(answer.encode() + b"\r\n")
+        said.append(session.take_output().decode())
+    return session.verdict, said
+
+
+def test_dialogue():
+    verdict, said = dialogue("220 mx", "250-mx\r\n250 SIZE", "250 ok", "250 ok")
+    assert verdict is Verdict.EXISTS
+    assert said == ["EHLO gw.example.org\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<joe@example.org>\r\n", "RSET\r\nQUIT\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "verdict"),
+    [
+        (["220 mx", "250 mx", "250 ok", "550 5.1.1 no"], Verdict.ABSENT),
+        (["220 mx", "250 mx", "250 ok", "450 4.2.0 later"], Verdict.UNDECIDED),
+        (["220 mx", "502 what", "250 mx", "250 ok", "250 ok"], Verdict.EXISTS),
+        (["220 mx", "502 what", "502 what"], Verdict.UNDECIDED),
+        (["554 go away"], Verdict.UNDECIDED),
+        (["421 later"], Verdict.UNDECIDED),
+        (["220 mx", "250 mx", "530 5.7.0 Must issue STARTTLS"], Verdict.UNDECIDED),
+        (["rubbish"], Verdict.UNDECIDED),
+        (["220 mx", "250 mx", "250 ok"], None),
+    ],
+)
+def test_only_a_no_to_the_recipient_is_a_no(replies, verdict):
+    assert dialogue(*replies)[0] is verdict
+
+
+def test_dialogue_byte_by_byte_and_cut_off():
+    session = ProbeSession("gw", "joe@example.org")
+    for byte in b"220 mx\r\n250 mx\r\n250 ok\r\n":
+        session.feed(bytes((byte,)))
+    assert session.take_output().count(b"\r\n") == 3
+    session.eof()
+    assert session.verdict is Verdict.UNDECIDED
+
+
+def test_lmtp_says_lhlo():
+    assert dialogue("220 mx", "250 mx", lmtp=True)[1][0] == "LHLO gw.example.org\r\n"
+
+
+# Call-ahead over real sockets of 127.0.0.1.
+
+
+def ahead(port, clock=None, answers=None, resolver=None, route=True):
+    text = BASE + "[access]\nrecipient_verification = 'call_ahead'\nverification_ttl = '1 h'\n"
+    if route:
+        text += f"[[route]]\nrecipients = ['*@example.org']\nnext_hop = ['[127.0.0.1:{port}]']\n"
+    config = load_text(text, "x.toml").config
+    resolver = resolver or TableResolver({("addresses", "127.0.0.1"): found("127.0.0.1")})
+    return CallAhead(config, resolver, answers or AnswersOfHops(), clock or Clock())
+
+
+async def exists(verifier, recipient):
+    answer = verifier.exists(recipient)
+    return answer if isinstance(answer, bool) else await answer
+
+
+def only_joe(step, argument, _sink):
+    return "550 5.1.1 unknown" if step == "rcpt" and "joe" not in argument else None
+
+
+def test_call_ahead_asks_once_and_remembers():
+    clock = Clock()
+    with Sink(script=only_joe) as sink:
+        verifier = ahead(sink.port, clock)
+
+        async def story():
+            together = await asyncio.gather(*(exists(verifier, "joe@EXAMPLE.org") for _ in range(5)))
+            assert together == [True] * 5
+            assert await exists(verifier, "jim@example.org") is False
+            assert verifier.exists("joe@example.org") is True
+            assert verifier.exists("jim@example.org") is False
+            assert sink.connections == 2
+            clock.now += 3601
+            assert await exists(verifier, "joe@example.org") is True
+            assert sink.connections == 3
+
+        asyncio.run(story())
+        assert sink.mails == []
+
+
+def closing(step, _argument, _sink):
+    return CLOSE if step == "rcpt" else None
+
+
+@pytest.mark.parametrize("script", [closing, None])
+def test_next_hop_without_a_verdict_takes_the_recipient(script):
+    clock, answers = Clock(), AnswersOfHops()
+    with Sink(script=script) as sink:
+        verifier = ahead(sink.port if script else 1, clock, answers)
+        assert asyncio.run(exists(verifier, "jim@example.org")) is True
+    assert answers.find("jim@example.org", clock.now) is True
+    assert answers.find("jim@example.org", clock.now + verification.UNDECIDED_TTL_S) is None
+
+
+def test_without_a_route_the_mail_hosts_are_asked():
+    resolver = TableResolver({("MX", "example.org"): mail_host("mx.example.org")})
+    verifier = ahead(0, resolver=resolver, route=False)
+    assert asyncio.run(exists(verifier, "jim@example.org")) is True
+    assert resolver.asked[("addresses", "mx.example.org")] == 1
+
+
+def test_too_many_questions_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(verification, "WAITING_LIMIT", 3)
+
+    async def story():
+        verifier = ahead(1)
+        answers = [verifier.exists(f"u{n}@example.org") for n in range(5)]
+        assert [answer is True for answer in answers] == [False, False, False, True, True]
+        assert await asyncio.gather(*answers[:3]) == [True] * 3
+
+    asyncio.run(story())
+
+
+def test_memory_of_answers_is_bounded(monkeypatch):
+    monkeypatch.setattr(verification, "REMEMBERED_LIMIT", 10)
+    answers = AnswersOfHops()
+    for n in range(30):
+        answers.keep(f"u{n}@x", exists=True, until=10)
+    assert [answers.find(f"u{n}@x", 5) for n in (0, 19, 20, 29)] == [None, None, True, True]
