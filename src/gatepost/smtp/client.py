@@ -2,7 +2,7 @@
 the relay's shell.
 
 The shell loops: feed what was read, take events until there is none, write `take_output()`, close when `closed`;
-`timeout_s` bounds the wait for the next reply while `awaiting_reply`. After `StartTls` it negotiates TLS and calls
+`timeout_s`, where it is not 0, bounds the wait for the next reply. After `StartTls` it negotiates TLS and calls
 `tls_started`. After `Ready` or a reusable `Outcome` it may `start` a transaction; after `SendData` it calls `send_data`
 and `finish_data`, while `sending`. Every transaction that was started ends with exactly one `Outcome` or `Closed`, and
 each tells about all of its recipients.
