@@ -99,7 +99,7 @@ def test_documented_dialogue(gateway: IniGateway, sink: Sink) -> None:
         assert wire.reply() == "220 gw.example.org ESMTP"
         assert wire.ask("EHLO user") == (
             "250-gw.example.org hello user [127.0.0.1]\n250-ENHANCEDSTATUSCODES\n250-PIPELINING\n250-8BITMIME\n"
-            f"250-SIZE {SIZE_LIMIT}\n250 DSN"
+            f"250-SIZE {SIZE_LIMIT}\n250-CHUNKING\n250-SMTPUTF8\n250 DSN"
         )
         assert wire.ask("MAIL FROM:<a@example.net>") == "250 2.1.0 OK"
         assert wire.ask("RCPT TO:<b@example.org>") == "250 2.1.5 OK"

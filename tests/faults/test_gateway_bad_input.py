@@ -78,7 +78,12 @@ def delivered_whole(gateway: Gateway, sink: Sink, content: bytes, timeout_s: flo
 
 def test_header_line_of_ten_megabytes(gateway: Gateway, sink: Sink) -> None:
     head = b"From: <a@example.net>\r\nX-Long: " + b"x" * 10_000_000 + b"\r\nSubject: after it\r\n\r\nbody\r\n"
-    assert 'status="' in delivered_whole(gateway, sink, head)
+    queue_id = gateway.send(head)
+    final = wait_for(lambda: gateway.lines("DELIVERED", queue_id) or gateway.lines("BLOCKED", queue_id), "a final word")
+    if "DELIVERED" in final[0]:
+        mail = sink.mails[-1].without_trace()
+        assert max(map(len, mail.split(b"\r\n"))) <= 998
+        assert mail.replace(b"\r\n ", b"") == head
 
 
 def test_ten_megabytes_of_header_fields(gateway: Gateway, sink: Sink) -> None:
@@ -114,9 +119,10 @@ def test_a_thousand_messages_in_each_other(gateway: Gateway, sink: Sink) -> None
     )
 
 
-def test_nul_bytes_and_binary_garbage_pass_unchanged_or_are_refused(gateway: Gateway, sink: Sink) -> None:
+def test_nul_bytes_and_binary_garbage_pass_unchanged(gateway: Gateway, sink: Sink) -> None:
     garbage = random.Random(7).randbytes(200_000).replace(b"\r", b"").replace(b"\n", b"\r\n")
-    for body in (b"\0" * 1000 + b"\r\n", garbage + b"\r\n"):
+    short = b"\r\n".join(line[:998] for line in garbage.split(b"\r\n"))
+    for body in (b"\0" * 998 + b"\r\n", short + b"\r\n"):
         assert 'status="' in delivered_whole(gateway, sink, b"Subject: nul\0nul\r\n\r\n" + body)
 
 

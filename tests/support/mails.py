@@ -12,6 +12,7 @@ def plain(subject: str = "test", text: str = "hello\r\n", size: int = 0) -> byte
     body = text + ("0123456789abcdef" * 4 + "\r\n") * (size // 66)
     return (
         f"From: <sender@example.net>\r\nTo: <user@example.org>\r\nSubject: {subject}\r\n"
+        "Date: Mon, 02 Jan 2006 15:04:05 +0000\r\n"
         f"Message-ID: <{subject.replace(' ', '.')}@example.net>\r\n\r\n{body}"
     ).encode()
 

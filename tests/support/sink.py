@@ -43,8 +43,14 @@ class Mail:
         return self.content.partition(b"\r\n\r\n")[0]
 
     def without_trace(self) -> bytes:
-        """The content less the Received field the gateway put in front."""
-        return re.sub(rb"\AReceived: .*?\r\n(?![ \t])", b"", self.content, count=1, flags=re.DOTALL)
+        """The content less what the gateway put in front: a Received field, and what the mail lacked."""
+        return _TRACE.sub(b"", self.content, count=1)
+
+
+_TRACE = re.compile(
+    rb"\AReceived: .*?\sid ([0-9A-Z]{13});\r\n\t([^\r\n]*)\r\n(?:Date: \2\r\n)?(?:Message-ID: <\1@[^>\r\n]*>\r\n)?",
+    re.DOTALL,
+)
 
 
 class Sink:

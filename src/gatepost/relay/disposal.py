@@ -1,6 +1,7 @@
 """Disposal: verdicts become acts. Splits a message into its copies, records edits as splices, blocks, hands on.
 
-Called by `relay.inspection`. Acts and never weighs: what is to be done was decided by `policy.decide`.
+Called by `relay.inspection`. Acts and never weighs: what is to be done was decided by `policy.decide`. Nothing bounces
+for its content: what is blocked after acceptance ends here, with its record; before it, the client is told instead.
 
 Commit rules (docs/architecture.md): a single-group mail without edits goes straight to delivery, its disposition is
 settled with the attempt; everything else is durable before the first byte goes to a peer.
@@ -29,6 +30,14 @@ from gatepost.spool.interface import Pending, Spool, State, Stored
 
 Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
 """Groups of one message with the indices of their recipients."""
+
+
+class Disposition(msgspec.Struct):
+    """What becomes of one message: all of it goes into one commit."""
+
+    copies: Sequence[Stored]
+    """What is to be delivered; none: it is blocked for everybody."""
+    records: Sequence[Record]
 
 
 class Disposal:
@@ -68,6 +77,23 @@ class Disposal:
         analysis: Analysis | None,
         now: float,
     ) -> None:
+        disposition = await self._resolve(work, plans, analysis, now)
+        await self._spool.dispose(work.stored.id, disposition.copies, disposition.records)
+        for copy in disposition.copies:
+            self._delivery.submit(Work(copy, work.content, work.path, durable=True, suspect=work.suspect))
+
+    async def judge(self, work: Work, partition: Partition, analysis: Analysis | None) -> Disposition:
+        """Return what is to become of a message that is not accepted yet; nothing is carried out."""
+        plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
+        return await self._resolve(work, plans, analysis, clock.now())
+
+    async def _resolve(
+        self,
+        work: Work,
+        plans: Sequence[tuple[GroupPolicy, Sequence[int], Verdict]],
+        analysis: Analysis | None,
+        now: float,
+    ) -> Disposition:
         original = work.stored
         records: list[Record] = []
         copies: list[Stored] = []
@@ -87,9 +113,7 @@ class Disposal:
                 records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
             else:
                 copies.append(copy)
-        await self._spool.dispose(original.id, copies, records)
-        for copy in copies:
-            self._delivery.submit(Work(copy, work.content, work.path, durable=True, suspect=work.suspect))
+        return Disposition(copies, records)
 
     async def _plan(
         self,

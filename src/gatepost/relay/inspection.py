@@ -19,7 +19,7 @@ from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
-from gatepost.relay.disposal import Disposal, Partition
+from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.relay.work import Work, read_content
@@ -59,6 +59,8 @@ class Inspection:
         self._bytes = 0
         self._left = 0
         self._left_bytes = 0
+        self._oldest_left = 0
+        """Lowest id of what may be left in the spool, 0 when nothing is."""
         self._tasks = Tasks(trouble)
         self._backlog = True
         self._unread: int | None = 0
@@ -95,6 +97,46 @@ class Inspection:
             self._read_again(work.stored.id - 1)
             return
         self._take(work)
+
+    def oldest(self) -> int:
+        """Return the id of the oldest message of the working queue, or a lower one; 0 when it is empty."""
+        in_hand = next(iter(self._active), 0)
+        return min(in_hand or self._oldest_left, self._oldest_left or in_hand)
+
+    async def judge(
+        self, stored: Stored, content: bytes | None, path: str | None, deadline_s: float
+    ) -> Disposition | None:
+        """Inspect a message that is not accepted yet (before-queue). None: it cannot be had in time.
+
+        It counts like any other that is in hand; nobody waits for room. OSError and the like are answers too: None.
+        """
+        if not self.running or not self._room():
+            return None
+        work = Work(stored, content, path)
+        self._active[stored.id] = size = len(content) if content is not None else 0
+        self._bytes += size
+        partition = self._partition(stored)
+        options = scan_options([group for group, _ in partition])
+        queue_id = format_queue_id(stored.id)
+        analysis: Analysis | None = None
+        try:
+            async with asyncio.timeout(deadline_s):
+                if options is not None:
+                    analysis = await self._pool.inspect(
+                        queue_id, content if content is not None else Path(path or ""), stored.content.size, options
+                    )
+                return await self._disposal.judge(work, partition, analysis)
+        except FilterFailed as error:
+            self._report("E", f"{queue_id}: inspection failed twice: {error}")
+            return await self._disposal.judge(work, partition, error_analysis(str(error)))
+        except TimeoutError:
+            self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
+            return None
+        except (FilterUnavailable, OSError) as error:
+            self._report("E", f"{queue_id}: not inspected, its client is to come again: {error}")
+            return None
+        finally:
+            self._done(work)
 
     def switch(self, *, on: bool) -> None:
         """Start or stop taking up mail."""
@@ -178,9 +220,11 @@ class Inspection:
             for entry in fresh:
                 if not self._suspects.is_suspect(entry.id):
                     await self._take_stored(entry, suspect=False)
+            if self._oldest_left and self._unread is not None:
+                self._oldest_left = self._unread + 1
         if self._unread is None:
             self._backlog = False
-            self._left = self._left_bytes = 0
+            self._left = self._left_bytes = self._oldest_left = 0
 
     async def _wait_for_filter(self) -> None:
         """Wait a while for a filter after the start. A suspect that only waits for one is not at work: a stop in that
@@ -200,10 +244,13 @@ class Inspection:
         stored = counts["waiting"] + counts["ready"] + counts["held"]
         self._left = counts["waiting"]
         self._left_bytes = counts["bytes"] * counts["waiting"] // max(1, stored)
+        self._oldest_left = first[0].id if (first := await self._spool.waiting(0, 1)) else 0
 
     def _leave(self, stored: Stored) -> None:
         self._left += 1
         self._left_bytes += stored.content.size
+        if not self._oldest_left or stored.id < self._oldest_left:
+            self._oldest_left = stored.id
 
     def _start_suspect(self, entry: Stored) -> None:
         self._active[entry.id] = 0
@@ -260,15 +307,18 @@ class Inspection:
 
     def _begin(self, work: Work) -> None:
         stored = work.stored
-        envelope = stored.envelope
-        partition = self._groups.partition(
-            envelope.sender, [recipient.address for recipient in envelope.recipients], envelope.direction
-        )
+        partition = self._partition(stored)
         options = scan_options([group for group, _ in partition])
         if options is None:
             self._dispose(work, partition, None)
             return
         self._tasks.spawn(self._inspect(work, partition, options))
+
+    def _partition(self, stored: Stored) -> Partition:
+        envelope = stored.envelope
+        return self._groups.partition(
+            envelope.sender, [recipient.address for recipient in envelope.recipients], envelope.direction
+        )
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
         stored = work.stored

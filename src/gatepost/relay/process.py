@@ -167,7 +167,11 @@ class Relay:
             services=Services(self._resolver, self._rates),
             clock_ms=clock_ms,
             submit=self._pipeline.inspection.submit,
+            send=self._pipeline.delivery.submit,
+            judge=self._pipeline.inspection.judge,
             backlog=self._pipeline.inspection.waiting,
+            oldest=self._pipeline.inspection.oldest,
+            report=self._log.say,
             trouble=self._pipeline.trouble,
         )
         self._intake.configure(config, config.path.queue_path)

@@ -1,90 +1,108 @@
-"""Reception: the asyncio shell around `smtp.server.ServerSession`, one object per connection.
+"""Reception: the asyncio shell of one incoming connection. Moves bytes and the clock; `relay.dialogue` does the rest.
 
-Called by `relay.listener`. Bytes go in, events come out, `relay.access` decides, content goes to the spool as it
-arrives; 250 to the end of data is given only after the spool's commit (specification F-ARCH-02).
+Made by `relay.listener`. A connection goes through stages: PROXY header, limits and lists, TLS handshake, pause before
+the greeting, each only where it is asked for; then the SMTP session. Bytes go in, events come out; 250 to the end of
+data is given only after the spool's commit (specification F-ARCH-02).
 """
 
 import asyncio
-import re
-from collections.abc import Callable
-from email.utils import formatdate
-from typing import Any, cast
+import enum
+from typing import Final, cast
 
 from gatepost.config.schema import Listener
-from gatepost.model.envelope import Body, Client, Envelope, Recipient
-from gatepost.model.ids import format_queue_id
-from gatepost.model.record import Received, Refused
-from gatepost.model.reply import Reply, reply
-from gatepost.relay.access import Access, Decision, Ruling
+from gatepost.model.record import Refused
+from gatepost.model.reply import Reply
+from gatepost.relay.access import Ruling
+from gatepost.relay.dialogue import DECISION_S, UNDECIDED, Dialogue
+from gatepost.relay.endpoint import Endpoint
 from gatepost.relay.intake import Intake
+from gatepost.relay.tls import HANDSHAKE_S, TlsFault, TlsStream
 from gatepost.relay.visit import Visit
+from gatepost.smtp import replies
 from gatepost.smtp import server as smtp
-from gatepost.smtp.replies import NO_RESOURCES
 from gatepost.spool import clock
-from gatepost.spool.interface import NewMessage, SpoolError, StagedContent, State, Stored
+from gatepost.wire.proxy import ProxyDecoder, ProxyError
 
-UNREAD_LIMIT = 256 * 1024
+UNREAD_LIMIT: Final = 256 * 1024
 """Bytes a client may send ahead while a decision is pending before reading from it pauses."""
-SLOWEST_BYTES_S = 1024
+SLOWEST_BYTES_S: Final = 1024
 """Rate at which content may trickle in beyond the time for its end: a large mail over a bad line still gets through."""
-LINGER_S = 5.0
+LINGER_S: Final = 5.0
 """Time the client gets to take the last replies of a closed session: beyond it a session would hold its place."""
-HEAD_LIMIT = 64 * 1024
-"""Bytes at the start of a message in which its Message-ID is looked for."""
+PROXY_S: Final = 5.0
+"""Time for a PROXY header, which a balancer sends at once."""
 
-NOT_STORED = reply(451, "4.3.0", "Message not stored, try again later")
-_TEMPORARY_SYSTEM = reply(421, "4.3.2", "Service not available, closing", closes=True)
-_MESSAGE_ID = re.compile(rb"(?:^|\n)message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE)
+_PROXY_REFUSED = replies.SHUTTING_DOWN
+
+
+class _Stage(enum.IntEnum):
+    """How far a connection has come."""
+
+    PROXY = 0
+    """Its PROXY header is awaited."""
+    ENTRY = 1
+    """It is being decided whether it may come in."""
+    HANDSHAKE = 2
+    """TLS begins before the session does."""
+    PAUSE = 3
+    """The greeting is held back."""
+    TALK = 4
+    """The session has begun."""
+
+
+_TALK = _Stage.TALK
+_DECISION = smtp.Waiting.DECISION
+_HANDSHAKE = smtp.Waiting.HANDSHAKE
 
 
 class Reception(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_access",
-        "_client",
-        "_deciding",
-        "_envelope",
-        "_head",
+        "_counted_ip",
+        "_decoder",
+        "_dialogue",
+        "_early",
+        "_endpoint",
         "_intake",
-        "_ip",
         "_listener",
         "_loop",
-        "_message_id",
         "_paused",
         "_period",
         "_period_since",
-        "_progress",
-        "_progress_since",
-        "_recipients",
+        "_read_at",
         "_session",
-        "_staged",
+        "_stage",
+        "_task",
+        "_tls",
         "_transport",
         "_unread",
         "_visit",
+        "_waited_since",
         "_writable",
     )
 
+    _dialogue: Dialogue
+    _session: smtp.ServerSession
+    _endpoint: Endpoint
+    _visit: Visit
+
     def __init__(self, intake: Intake, listener: Listener) -> None:
         self._intake = intake
-        self._access: Access = intake.access
         self._listener = listener
-        self._ip = ""
         self._loop = intake.loop
-        self._session: smtp.ServerSession
-        self._client = Client("")
-        self._visit: Visit
-        self._envelope: smtp.MailFrom | None = None
-        self._recipients: list[Recipient] = []
-        self._staged: StagedContent | None = None
-        self._message_id = 0
-        self._head = b""
+        self._stage = _Stage.ENTRY
         self._transport: asyncio.Transport | None = None
+        self._counted_ip = ""
+        self._decoder: ProxyDecoder | None = None
+        self._tls: TlsStream | None = None
+        self._early = b""
+        """What came before the session could take it."""
+        self._task: asyncio.Task[None] | None = None
         self._period = 0
         self._period_since = 0.0
-        self._progress = 0
-        self._progress_since = 0.0
-        self._deciding = False
+        self._read_at = 0.0
+        self._waited_since = 0.0
         self._unread = 0
         self._paused = False
         self._writable = True
@@ -94,44 +112,53 @@ class Reception(asyncio.Protocol):
     def connection_made(self, base: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", base)  # uvloop's transports do not inherit it
         peer = transport.get_extra_info("peername")
-        if not peer:
-            transport.abort()  # gone before we could look
+        endpoint = self._intake.endpoint(self._listener)
+        if not peer or endpoint is None:
+            transport.abort()  # gone before we could look; or the listener has
             return
-        self._ip = ip = peer[0].removeprefix("::ffff:")
-        intake = self._intake
-        listener = self._listener
-        self._session = smtp.ServerSession(intake.settings[listener.bare_line_feed], ip)
-        self._client = Client(ip, peer[1], listener=listener.name or listener.address)
-        self._visit = Visit(ip, peer[1], listener)
-        refusal = intake.admit(self, ip)
-        if refusal is not None:
-            transport.write(refusal)
-            transport.close()
-            return
-        _ruled(self._access.connect(self._visit))
         self._transport = transport
-        self._period_since = self._loop.time()
-        transport.write(self._session.greeting())
+        self._endpoint = endpoint
+        ip = peer[0].removeprefix("::ffff:")
+        if not endpoint.proxy:
+            self._enter(ip, peer[1])
+        elif not self._intake.access.believes_proxy(ip):
+            self._turn_away(ip, "connect", "proxy", _PROXY_REFUSED)
+        elif self._intake.await_proxy(self):
+            self._visit = Visit(ip, peer[1], self._listener)
+            self._decoder = ProxyDecoder()
+            self._begin(_Stage.PROXY, PROXY_S)
+        else:
+            self._turn_away(ip, "connect", "sessions", replies.TOO_MANY_SESSIONS)
 
     def data_received(self, data: bytes) -> None:
-        if self._transport is None:
-            return
-        self._session.feed(data)
-        if self._deciding:
+        if self._stage is not _TALK or self._tls is not None:
+            data = self._unpack(data)
+            if not data:
+                return
+        session = self._session
+        session.feed(data)
+        if self._dialogue.pending:
             self._unread += len(data)
+        self._read_at = self._loop.time()
         self._pump()
 
     def eof_received(self) -> bool:
-        if self._transport is None:
+        if self._transport is None or self._stage is not _TALK:
             return False
         self._session.eof()
         self._pump()
         return not self._session.closed  # a client that has only ended its own side still gets its replies
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._drop_content()
         self._transport = None
-        self._intake.closed(self, self._ip, failed=exc is not None)
+        if self._task is not None:
+            self._task.cancel()
+        if self._stage is _TALK:
+            self._dialogue.drop()
+        if self._counted_ip:
+            # XCLIENT may have put another client in the place of the one that was counted first.
+            self._counted_ip = self._visit.connection_ip
+        self._intake.closed(self, self._counted_ip, failed=exc is not None)
 
     def pause_writing(self) -> None:
         # A client that sends commands but reads no replies gets no further until it does.
@@ -140,29 +167,213 @@ class Reception(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
-        self._pump()
+        if self._stage is _TALK:
+            self._pump()
 
     def shut_down(self) -> None:
         """Answer 421 at the next command boundary and close (clean stop)."""
-        self._session.shutdown()
-        self._pump()
+        if self._stage is _TALK:
+            self._session.shutdown()
+            self._pump()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Drop the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
-    # --- events
+    # --- before the session
+
+    def _begin(self, stage: _Stage, seconds: float) -> None:
+        self._stage = stage
+        self._period_since = now = self._loop.time()
+        self._intake.wheel.put(self, now + seconds)
+
+    def _unpack(self, data: bytes) -> bytes:
+        """Take what came before there is a session in clear; return what is for the session."""
+        if self._transport is None or self._transport.is_closing():
+            return b""
+        if self._decoder is not None:
+            data = self._read_proxy(self._decoder, data)
+        if self._tls is not None:
+            return self._decrypt(self._tls, data)
+        if self._stage is _TALK:
+            return data
+        if self._stage is _Stage.PAUSE and data:
+            self._refuse_early()
+        elif self._stage is _Stage.ENTRY:
+            self._early += data
+            if len(self._early) > UNREAD_LIMIT:
+                self.abort()
+        return b""
+
+    def _read_proxy(self, decoder: ProxyDecoder, data: bytes) -> bytes:
+        """Read the PROXY header; return what follows it."""
+        visit = self._visit
+        try:
+            header = decoder.feed(data)
+        except ProxyError:
+            self._turn_away(visit.ip, "connect", "proxy", _PROXY_REFUSED)
+            return b""
+        if header is None:
+            return b""
+        self._decoder = None
+        self._intake.proxy_read(self)
+        rest = decoder.rest
+        if header.local or not header.source:
+            self._enter(visit.connection_ip, visit.port)
+        else:
+            self._enter(header.source, header.source_port)
+        return rest if self._transport is not None else b""
+
+    def _enter(self, ip: str, port: int) -> None:
+        """Count the session, and decide whether it may come in."""
+        intake = self._intake
+        refusal = intake.admit(self, ip)
+        if refusal is not None:
+            self._turn_away(ip, "connect", *refusal)
+            return
+        self._counted_ip = ip
+        self._visit = visit = Visit(ip, port, self._listener)
+        decision = intake.access.connect(visit)
+        if isinstance(decision, Ruling):
+            self._ruled(decision)
+            return
+        self._begin(_Stage.ENTRY, DECISION_S)
+        waiting = decision
+
+        async def wait() -> None:
+            try:
+                ruling = await waiting
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not let anybody in, nor shut mail out for good
+                intake.fault(error)
+                ruling = Ruling(UNDECIDED, "undecided")
+            if self._transport is not None:
+                self._ruled(ruling)
+                early, self._early = self._early, b""
+                if early and self._transport is not None:
+                    self.data_received(early)
+
+        self._task = asyncio.create_task(wait())
+
+    def _ruled(self, ruling: Ruling) -> None:
+        if ruling.reply is not None:
+            self._turn_away(self._visit.ip, "connect", ruling.cause, ruling.reply)
+        elif self._endpoint.implicit_tls:
+            self._start_tls()
+            self._begin(_Stage.HANDSHAKE, HANDSHAKE_S)
+        else:
+            self._open(None)
+
+    def _turn_away(self, ip: str, stage: str, cause: str, answer: Reply) -> None:
+        """Refuse a connection before its session; over TLS nobody could read why."""
+        transport = self._transport
+        assert transport is not None
+        self._intake.refused(Refused(clock.now(), ip, stage, cause, answer.code))
+        if not self._endpoint.implicit_tls:
+            transport.write(replies.render(answer, enhanced=True))
+        transport.close()
+        self._linger()
+
+    def _open(self, tls: tuple[str, str] | None) -> None:
+        """Begin the session."""
+        endpoint, visit, access = self._endpoint, self._visit, self._intake.access
+        settings = endpoint.settings
+        if self._intake.hears_peers and access.believes_xforward(visit.connection_ip):
+            overriding = access.believes_xclient(visit.connection_ip)
+            settings = endpoint.overriding_settings if overriding else endpoint.told_settings
+        self._session = session = smtp.ServerSession(settings, visit.ip, tls)
+        self._dialogue = dialogue = Dialogue(self._intake, endpoint, session, visit, self._decided)
+        if tls is not None:
+            dialogue.tls_started(*tls)
+        pause_s = settings.greeting_pause_s
+        if pause_s and not visit.ours and not visit.spared:
+            self._begin(_Stage.PAUSE, pause_s)
+        else:
+            self._greet()
+
+    def _refuse_early(self) -> None:
+        """The client talked before the greeting, as none does that waits for answers."""
+        self._begin(_TALK, self._intake.shortest_s)
+        self._intake.refused(Refused(clock.now(), self._visit.ip, "connect", "early-talker", replies.TALKED_EARLY.code))
+        self._session.refuse(replies.TALKED_EARLY)
+        self._flush()
+
+    def _greet(self) -> None:
+        self._begin(_TALK, self._intake.shortest_s)
+        self._write(self._session.greeting())
+
+    # --- TLS
+
+    def _start_tls(self) -> None:
+        context = self._endpoint.context
+        assert context is not None
+        self._tls = TlsStream(context)
+
+    def _decrypt(self, tls: TlsStream, data: bytes) -> bytes:
+        """Take ciphertext; return plaintext for the session, b"" during the handshake."""
+        fresh = not tls.established
+        transport = self._transport
+        assert transport is not None
+        try:
+            data = tls.feed(data)
+        except TlsFault:
+            transport.write(tls.take_output())
+            transport.close()
+            self._linger()
+            if fresh:
+                refusal = Refused(clock.now(), self._visit.ip, "starttls", "handshake", replies.TLS_UNAVAILABLE.code)
+                self._intake.refused(refusal)
+            return b""
+        if output := tls.take_output():
+            transport.write(output)
+        if fresh and tls.established:
+            if self._stage is _TALK:
+                self._session.tls_started(tls.version, tls.cipher)
+                self._dialogue.tls_started(tls.version, tls.cipher)
+                self._note_period()
+            else:
+                self._open((tls.version, tls.cipher))
+        if self._stage is _Stage.PAUSE:
+            if data:
+                self._refuse_early()
+            return b""
+        if tls.ended and self._stage is _TALK:
+            self._session.feed(data)
+            self.eof_received()
+            return b""
+        return data
+
+    # --- the session
 
     def _pump(self) -> None:
-        session = self._session
+        session, dialogue = self._session, self._dialogue
         if self._transport is None:
             return  # nobody is there any more to be told 250: what is still unread was never mail
         while self._writable and (event := session.next_event()) is not None:
-            handle = _HANDLERS.get(type(event))
-            if handle is not None:
-                handle(self, event)
+            if type(event) is smtp.StartTls:
+                self._answer_starttls()
+            else:
+                dialogue.take(event)
         self._flush()
+
+    def _answer_starttls(self) -> None:
+        """Say 220 in clear; from here on everything is TLS. What came behind the command is gone already."""
+        self._session.answer(None)
+        self._write(self._session.take_output())
+        self._start_tls()
+
+    def _decided(self) -> None:
+        """A decision that was waited for has been made: the client's clock had stood still."""
+        self._unread = 0
+        self._period_since += self._loop.time() - self._waited_since
+        self._pump()
+
+    def _write(self, data: bytes) -> None:
+        transport, tls = self._transport, self._tls
+        if transport is not None and data:
+            transport.write(data if tls is None else tls.encrypt(data))
 
     def _flush(self) -> None:
         transport = self._transport
@@ -171,144 +382,23 @@ class Reception(asyncio.Protocol):
         session = self._session
         output = session.take_output()
         if output:
-            transport.write(output)
+            self._write(output)
         if session.closed:
+            if self._tls is not None and self._tls.established:
+                transport.write(self._tls.end())
             transport.close()
-            self._period_since = self._loop.time()
+            self._linger()
             return
+        if session.period != self._period:
+            self._note_period()
+        if self._dialogue.pending:
+            self._waited_since = self._loop.time()
         if self._paused or not self._writable or self._unread > UNREAD_LIMIT:
             self._regulate()
 
-    def _hello(self, event: smtp.Hello) -> None:
-        self._client = Client(self._ip, self._client.port, event.name, event.esmtp, self._client.listener)
-        self._session.answer(None)
-
-    def _mail(self, event: smtp.MailFrom) -> None:
-        ruling = _ruled(self._access.mail(self._visit, event, queue_full=self._intake.queue_full()))
-        if ruling.reply is None:
-            self._envelope = event
-            self._recipients = []
-            self._session.answer(None)
-        else:
-            self._refuse("mail", ruling.cause, ruling.reply, event.address)
-
-    def _rcpt(self, event: smtp.RcptTo) -> None:
-        ruling = _ruled(self._access.recipient(self._visit, event.recipient))
-        if ruling.reply is None:
-            self._recipients.append(ruling.recipient or event.recipient)
-            self._session.answer(None)
-        else:
-            self._refuse("rcpt", ruling.cause, ruling.reply, recipient=event.recipient.address)
-
-    def _refused(self, event: smtp.Refused) -> None:
-        self._intake.refused(Refused(clock.now(), self._ip, event.stage, event.cause, event.reply.code, self._sender()))
-
-    def _refuse(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
-        self._session.answer(answer)
-        self._intake.refused(
-            Refused(clock.now(), self._ip, stage, cause, answer.code, sender or self._sender(), recipient)
-        )
-
-    def _sender(self) -> str:
-        return self._envelope.address if self._envelope is not None else ""
-
-    # --- content
-
-    def _begin_content(self, _: smtp.DataBegin) -> None:
-        try:
-            self._message_id = self._intake.next_id()
-            self._staged = self._intake.spool.stage(self._message_id)
-        except (SpoolError, OSError):
-            self._refuse("data", "free-space", NOT_STORED)
-            return
-        self._head = b""
-        self._session.answer(None)
-
-    def _store(self, event: smtp.DataChunk) -> None:
-        staged, data = self._staged, event.data
-        if staged is None:
-            return
-        try:
-            staged.write(data)
-        except OSError:
-            # The disk refuses: what follows is swallowed, the end of data gets 452.
-            self._drop_content()
-            return
-        if len(self._head) < HEAD_LIMIT:
-            self._head = self._head + data[: HEAD_LIMIT - len(self._head)] if self._head else data[:HEAD_LIMIT]
-
-    def _aborted(self, _: smtp.DataAborted) -> None:
-        self._drop_content()
-
-    def _drop_content(self) -> None:
-        if self._staged is not None:
-            self._staged.discard()
-            self._staged = None
-
-    def _finish_content(self, end: smtp.DataEnd) -> None:
-        staged, mail = self._staged, self._envelope
-        if staged is None or mail is None:
-            self._refuse("data", "free-space", NO_RESOURCES)
-            return
-        now = clock.now()
-        recipients = tuple(self._recipients)
-        client = self._client
-        envelope = Envelope(
-            mail.address,
-            recipients,
-            client,
-            Body.EIGHT_BIT if end.eight_bit else mail.body,
-            mail.ret,
-            mail.envid,
-            mail.dsn or any(r.notify or r.orcpt for r in recipients),
-        )
-        number = self._message_id
-        prefix = b""
-        if self._intake.prepend_received:
-            prefix = received_field(client, self._intake.hostname, format_queue_id(number), now)
-        stored = Stored(number, number, State.WAITING, now, envelope, staged.ref, prefix)
-        flags = ("E" if client.esmtp else "") + ("D" if envelope.dsn_requested else "")
-        record = Received(
-            number,
-            now,
-            mail.address,
-            len(recipients),
-            staged.size,
-            client.ip,
-            client.helo,
-            self._find_id(),
-            flags,
-            end.fixed,
-        )
-        content = None if staged.ref.in_file else staged.read()
-        self._staged = None
-        self._head = b""
-        future = self._intake.accept(NewMessage(stored, staged), record)
-        self._deciding = True
-        future.add_done_callback(lambda done: self._accepted(done, stored, staged, content))
-
-    def _find_id(self) -> str:
-        head = self._head
-        end = head.find(b"\r\n\r\n")
-        found = _MESSAGE_ID.search(head, 0, end if end >= 0 else len(head))
-        return found.group(1).decode("utf-8", "backslashreplace").strip() if found else ""
-
-    def _accepted(
-        self, done: "asyncio.Future[None]", stored: Stored, staged: StagedContent, content: bytes | None
-    ) -> None:
-        error = None if done.cancelled() else done.exception()
-        if done.cancelled() or error is not None:
-            staged.discard()
-            answer = NOT_STORED if isinstance(error, SpoolError) else _TEMPORARY_SYSTEM
-            self._refuse("data", "free-space", answer)
-            if error is not None:
-                self._intake.trouble(error)
-        else:
-            self._intake.take_on(stored, content)
-            self._session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
-        self._deciding = False
-        self._unread = 0
-        self._pump()
+    def _note_period(self) -> None:
+        self._period = self._session.period
+        self._period_since = self._loop.time()
 
     # --- flow and time
 
@@ -325,74 +415,45 @@ class Reception(asyncio.Protocol):
             else:
                 transport.resume_reading()
 
+    def _linger(self) -> None:
+        """The connection is closing: it may take its last replies for a while."""
+        self._intake.wheel.put(self, self._loop.time() + LINGER_S)
+
     def check(self, now: float) -> None:
-        """Time the session out when its wait is over (F-SMTP-12). Called for all sessions every `SWEEP_S` seconds: one
-        sweep costs less than keeping a timer up to date at every command.
-        """
-        transport, session = self._transport, self._session
+        """Time the session out when its wait is over (F-SMTP-12). Called when the time it gave the wheel has come."""
+        transport = self._transport
         if transport is None:
             return
         if transport.is_closing():
-            if now - self._period_since >= LINGER_S:
-                transport.abort()  # it does not read what is still to be said
+            transport.abort()  # it does not read what is still to be said
             return
-        waiting = session.waiting
-        if session.period != self._period or waiting is smtp.Waiting.DECISION:
-            # While a decision of ours is pending the client's clock does not run.
-            self._period = session.period
-            self._period_since = self._progress_since = now
+        if self._stage is not _TALK:
+            if self._stage is _Stage.PAUSE:
+                self._greet()
+            else:
+                transport.abort()  # no header, no handshake, no answer of ours in time: nothing it could be told
             return
-        deadline = self._period_since + session.timeout_s
-        if waiting is smtp.Waiting.DATA and self._staged is not None:
-            # Time for the whole content, and more of it for as long as it comes at an honest rate.
-            size = self._staged.size
-            if size != self._progress:
-                self._progress = size
-                self._progress_since = now
-            deadline = min(deadline + size / SLOWEST_BYTES_S, self._progress_since + self._intake.read_s)
-        if now >= deadline:
-            self._drop_content()
-            session.timeout()
+        deadline = self._deadline(now)
+        if now < deadline:
+            # Whatever the session does meanwhile, no wait of its can end sooner than after the shortest.
+            self._intake.wheel.put(self, min(deadline, now + self._intake.shortest_s))
+        elif self._session.waiting is _HANDSHAKE:
+            transport.abort()
+        else:
+            self._dialogue.drop()
+            self._session.timeout()
             self._flush()
 
-
-_HANDLERS: dict[type, Callable[[Reception, Any], None]] = {
-    smtp.Hello: Reception._hello,
-    smtp.MailFrom: Reception._mail,
-    smtp.RcptTo: Reception._rcpt,
-    smtp.DataBegin: Reception._begin_content,
-    smtp.DataChunk: Reception._store,
-    smtp.DataEnd: Reception._finish_content,
-    smtp.DataAborted: Reception._aborted,
-    smtp.Refused: Reception._refused,
-}
-"""What is done about each event; the others (VRFY, QUIT) ask for nothing."""
-
-
-def _ruled(decision: Decision) -> Ruling:
-    """Return a decision that asks for nothing: no rule in force does yet."""
-    assert isinstance(decision, Ruling)
-    return decision
-
-
-_date_cache: tuple[int, str] = (0, "")
-
-
-def _date(now: float) -> str:
-    """Return the RFC 5322 date of this second, formatted once: it costs more than the rest of the field."""
-    global _date_cache  # noqa: PLW0603 - a cache of one value, measured
-    second = int(now)
-    if _date_cache[0] != second:
-        _date_cache = (second, formatdate(second, localtime=True))
-    return _date_cache[1]
-
-
-def received_field(client: Client, hostname: str, queue_id: str, now: float) -> bytes:
-    """Return our Received field (RFC 5321 §4.4, layout of specification smtp.md §6)."""
-    protocol = "ESMTP" if client.esmtp else "SMTP"
-    address = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
-    text = (
-        f"Received: from {client.helo} (unknown [{address}])\r\n"
-        f"\tby {hostname} with {protocol} id {queue_id};\r\n\t{_date(now)}\r\n"
-    )
-    return text.encode("ascii", "replace")
+    def _deadline(self, now: float) -> float:
+        """Return when the present wait ends; monotonic seconds."""
+        session = self._session
+        waiting = session.waiting
+        if waiting is _DECISION:
+            return now + self._intake.shortest_s  # while a decision of ours is pending the client's clock stands still
+        if waiting is _HANDSHAKE:
+            return self._period_since + HANDSHAKE_S
+        deadline = self._period_since + session.timeout_s
+        if waiting is smtp.Waiting.DATA and (size := self._dialogue.content_size) is not None:
+            # Time for the whole content, and more of it for as long as it comes at an honest rate.
+            deadline = min(deadline + size / SLOWEST_BYTES_S, self._read_at + self._intake.read_s)
+        return deadline

@@ -188,8 +188,8 @@ class Spool(Protocol):
     last_id: int
     """Highest message id ever made durable here, as of the opening: ids go on after it."""
 
-    def stage(self, message_id: int) -> StagedContent:
-        """Open content for a message that is coming in."""
+    def stage(self, message_id: int, *, in_file: bool = False) -> StagedContent:
+        """Open content for a message that is coming in; `in_file`: in a file whatever its size, to spare memory."""
 
     def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> Awaitable[None]:
         """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow.

@@ -167,11 +167,12 @@ class SqliteSpool:
 
     # Changes
 
-    def stage(self, message_id: int) -> Staged:
-        """Open content for a message that is coming in."""
+    def stage(self, message_id: int, *, in_file: bool = False) -> Staged:
+        """Open content for a message that is coming in; `in_file`: in a file whatever its size."""
         if self._broken is not None:
             raise SpoolBroken(self._broken)
-        return Staged(message_id, self._database.contents, self._threshold, self._files)
+        threshold = 0 if in_file else self._threshold
+        return Staged(message_id, self._database.contents, threshold, self._files)
 
     def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> asyncio.Future[None]:
         """Make a message durable, or `copies` in its place."""

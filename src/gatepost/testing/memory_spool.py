@@ -92,7 +92,7 @@ class MemorySpool:
         """Mark it as cleanly left."""
         self._open = False
 
-    def stage(self, message_id: int) -> MemoryContent:
+    def stage(self, message_id: int, *, in_file: bool = False) -> MemoryContent:  # noqa: ARG002
         return MemoryContent(message_id)
 
     def _changed(self, records: Sequence[Record], error: SpoolError | None = None) -> asyncio.Future[None]:
