@@ -60,25 +60,6 @@ def test_routes_lead_to_their_hosts_and_ports(gateway: LaneGateway, home: Sink) 
     assert not any("two ways" in mail.content.decode() for mail in home.mails)
 
 
-def test_recipient_without_a_route_waits_and_the_reason_is_shown(tmp_path: Path) -> None:
-    with Sink() as home, LaneGateway(tmp_path / "gw", home.port, default_route=False) as gateway:
-        lane = gateway.lane()
-        with lane.sink() as sink:
-            queue_id = gateway.send(plain("half routed"), [lane.address(), "user@unrouted.example.org"])
-            arrived(sink)
-            wait_for(
-                lambda: [row["recipients"] for row in gateway.queue()] == [["user@unrouted.example.org"]],
-                "the rest to wait",
-            )
-            (row,) = gateway.queue()
-            assert row["queue_id"] == queue_id
-            assert row["state"] == "QUE"
-            assert "no route" in row["reason"]
-            assert row["next_attempt"] > row["received_at"] + 600  # the destination's own rest, not "at once"
-            shown = gateway.run("queue", "list").stdout
-            assert "no route" in shown
-
-
 # --- sessions
 
 

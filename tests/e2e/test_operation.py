@@ -16,7 +16,7 @@ from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
-from gatepost.relay.delivery import DESTINATION_LIMIT
+from gatepost.relay.shares import FIRST_WINDOW
 
 RELAYS = pytest.mark.parametrize("relays", [1, 3])
 QUEUE_ID = "[0-9A-Z]{13}"
@@ -227,10 +227,10 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(tmp_path: Path) -> No
                 client.sendmail("sender@example.net", ["user@example.org"], plain(f"backlog {number}"))
         assert gateway.status()["queue"]["waiting"] == 700
         gateway.switch("scan", on=True)
-        in_hand = {"inspection": 0, "delivery": DESTINATION_LIMIT}
+        in_hand = {"inspection": 0, "delivery": FIRST_WINDOW}
         wait_for(lambda: gateway.status()["relays"][0]["in_work"] == in_hand, "inspection")
         # The rest waits with its disposition: the destination leaves room for others.
-        rest = 700 - DESTINATION_LIMIT
+        rest = 700 - FIRST_WINDOW
         wait_for(lambda: gateway.status()["queue"]["ready"] == rest, "their dispositions to be written")
         release.set()
         wait_for(lambda: len(sink.mails) >= 700, "everything")

@@ -1,12 +1,21 @@
 """One outgoing SMTP connection: the asyncio shell around `smtp.client.ClientSession`.
 
-Called by `relay.delivery`. The loop is read → feed → events → act → write; timers follow the session's phase.
+Opened by `relay.dialling`, which waits for `opened`; then used by `relay.hops`. The loop is read → feed → events →
+act → write; timers follow the session's phase.
 """
 
 import asyncio
+import datetime as dt
+import enum
+import ssl
 from collections.abc import Iterator
 from typing import Protocol, cast
 
+import msgspec
+
+from gatepost.model.reply import Reply, reply
+from gatepost.relay.outgoing_tls import IN_CLEAR, TlsPlan, check_peer, describe_tls
+from gatepost.relay.tasks import Tasks
 from gatepost.smtp.client import (
     ClientSession,
     ClientSettings,
@@ -17,18 +26,42 @@ from gatepost.smtp.client import (
     Ready,
     Refused,
     SendData,
+    StartTls,
+    TlsUse,
     Transaction,
 )
 
+NO_TLS = "4.7.4"
+"""Enhanced code of the refusal that a session makes up when a server does not offer the TLS it must have."""
 _IDLE_WATCH_S = 3600.0
 """Timer while nothing is awaited; `relay.hops` closes idle connections long before."""
 
 
-class Owner(Protocol):
-    """Who a connection reports to."""
+class Obstacle(enum.Enum):
+    """What was in the way of a session."""
 
-    def ready(self, connection: "ClientConnection") -> None:
-        """Take a new transaction, or let it idle."""
+    UNREACHED = "unreached"
+    """No connection, or no word from the server in time."""
+    REFUSED = "refused"
+    """The server does not want us, or broke off."""
+    TLS = "tls"
+    """The handshake failed, or the certificate does not prove what it must."""
+    LOOP = "loop"
+    """The server is this host."""
+    FULL = "full"
+    """All sessions that are allowed are open."""
+
+
+class NoSession(msgspec.Struct, frozen=True):
+    """Why there is no session with a host."""
+
+    obstacle: Obstacle
+    reply: Reply
+    """Ours, temporary as a rule, for records and reports."""
+
+
+class Owner(Protocol):
+    """Who a connection reports to, once it is open."""
 
     def finished(self, connection: "ClientConnection", outcome: Outcome) -> None:
         """A transaction ended; the connection is ready again when `outcome.reusable`."""
@@ -38,12 +71,16 @@ class Owner(Protocol):
 
 
 class ClientConnection(asyncio.Protocol):
-    """A connection to one next hop."""
+    """A connection to one host."""
 
-    def __init__(self, settings: ClientSettings, write_timeout_s: float, owner: Owner) -> None:
-        self._write_s = write_timeout_s
+    def __init__(
+        self, settings: ClientSettings, owner: Owner, tasks: Tasks, tls: TlsPlan = IN_CLEAR, label: str = ""
+    ) -> None:
+        self._settings = settings
         self._session = ClientSession(settings)
         self._owner = owner
+        self._tasks = tasks
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._chunks: Iterator[bytes] | None = None
@@ -55,12 +92,22 @@ class ClientConnection(asyncio.Protocol):
         self._wait_s = _IDLE_WATCH_S
         self._gone = False
         self._quitting = False
+        self._shaking_hands = False
+        self.label = label
+        """`host:port` it counts for."""
+        self.opened: asyncio.Future[NoSession | None] = self._loop.create_future()
+        """Done when a transaction may be started (None), or when it is known that none ever will."""
         self.transactions = 0
         """Transactions begun on this connection."""
-        self.greeted = False
-        """The peer's greeting and EHLO went well."""
         self.server = ""
         """Peer address, for records."""
+        self.tls = ""
+        """Version and what was proved, "" in clear."""
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether it is closed, or as good as that."""
+        return self._gone or self._quitting
 
     @property
     def supports_dsn(self) -> bool:
@@ -84,7 +131,7 @@ class ClientConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        if not self._gone:
+        if not self._gone and not self._shaking_hands:
             self._session.eof()
             self._pump()
             self._end(Closed("connection lost"))
@@ -103,7 +150,6 @@ class ClientConnection(asyncio.Protocol):
         self._chunks = chunks
         self._ahead = None
         self._session.start(transaction)
-        self._flush()
         self._pump()
 
     def quit(self) -> None:
@@ -136,12 +182,61 @@ class ClientConnection(asyncio.Protocol):
             case SendData():
                 self._send_chunks()
             case Ready():
-                self.greeted = True
-                self._owner.ready(self)
+                if not self.opened.done():
+                    self.opened.set_result(None)
+            case StartTls():
+                self._shaking_hands = True
+                self._tasks.spawn(self._shake_hands())
             case Refused():
-                self._end(Closed(f"refused us: {event.reply.code} {event.reply.text}"), politely=True)
+                text = f"refused us: {event.reply.code} {event.reply.text}"
+                if self._settings.tls is TlsUse.ENCRYPT and event.reply.enhanced == NO_TLS:
+                    self._not_opened(Obstacle.TLS, reply(451, NO_TLS, f"{self.label}: {event.reply.text}"), text)
+                self._not_opened(Obstacle.REFUSED, None, text)
+                self._end(Closed(text), politely=True)
             case Closed():
                 self._end(event)
+
+    # --- TLS
+
+    async def _shake_hands(self) -> None:
+        """Encrypt the connection, and see that the server is who it must be."""
+        assert self._transport is not None
+        assert self._tls.context is not None
+        self._disarm()
+        try:
+            async with asyncio.timeout(self._settings.hello_s):
+                transport = await self._loop.start_tls(
+                    self._transport, self, self._tls.context, server_hostname=self._tls.host
+                )
+        except (OSError, TimeoutError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: no name for SNI
+            self._give_up_tls(f"TLS handshake: {_describe_tls_error(error)}")
+            return
+        if self._gone:
+            return
+        if transport is None:
+            self._give_up_tls("TLS handshake: connection lost")
+            return
+        self._transport = transport
+        secured = transport.get_extra_info("ssl_object")
+        trouble = check_peer(self._tls, secured, dt.datetime.now(dt.UTC))
+        if trouble:
+            self._give_up_tls(trouble)
+            return
+        self.tls = describe_tls(self._tls, secured)
+        self._shaking_hands = False
+        self._session.tls_started()
+        self._pump()
+
+    def _give_up_tls(self, reason: str) -> None:
+        if not self._gone:
+            self._not_opened(Obstacle.TLS, reply(451, "4.7.5", f"{self.label}: {reason}"), reason)
+            self._end(Closed(reason))
+
+    def _not_opened(self, obstacle: Obstacle, cause: Reply | None, text: str) -> None:
+        if not self.opened.done():
+            self.opened.set_result(NoSession(obstacle, cause or reply(451, "4.4.2", f"{self.label}: {text}")))
+
+    # --- content
 
     def _send_chunks(self) -> None:
         """Write content while the socket takes it; the rest follows in `resume_writing`.
@@ -149,9 +244,9 @@ class ClientConnection(asyncio.Protocol):
         One piece is kept ahead, so that the last one and the end of data go out in one write.
         """
         chunks = self._chunks
-        if chunks is None or self._session.waiting is not Phase.SENDING:
-            return
         session = self._session
+        if chunks is None or not session.sending:
+            return
         try:
             while self._writable:
                 chunk = self._ahead if self._ahead is not None else next(chunks, b"")
@@ -179,13 +274,13 @@ class ClientConnection(asyncio.Protocol):
 
     def _watch(self) -> None:
         """Keep one timer; it is moved only when it fires early."""
-        if self._gone:
+        if self._gone or self._shaking_hands:
             return
         session = self._session
         phase = session.waiting
         if phase is not self._phase:
             self._phase = phase
-            self._wait_s = self._write_s if phase is Phase.SENDING else session.timeout_s or _IDLE_WATCH_S
+            self._wait_s = self._settings.write_s if phase is Phase.SENDING else session.timeout_s or _IDLE_WATCH_S
         self._deadline = self._loop.time() + self._wait_s
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
@@ -195,11 +290,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._gone:
+        if self._gone or self._shaking_hands:
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
             return
+        self._not_opened(Obstacle.UNREACHED, None, f"timeout while {self._session.waiting.value}")
         self._session.timeout()
         self._pump()
         self._end(Closed("timeout"))
@@ -216,9 +312,22 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.abort()
         self._chunks = None
-        self._owner.lost(self, event)
+        if self.opened.done() and not self.opened.cancelled() and self.opened.result() is None:
+            self._owner.lost(self, event)
+        else:
+            self._not_opened(Obstacle.REFUSED, None, event.reason)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _describe_tls_error(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "failed").replace("_", " ").lower()
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

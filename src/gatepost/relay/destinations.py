@@ -17,8 +17,18 @@ NEVER = 253_402_300_799.0
 class Destinations:
     """Back-off of the destinations of one spool."""
 
-    def __init__(self, spool: Spool, *, trouble: Callable[[BaseException], None], changed: Callable[[], None]) -> None:
-        """`trouble` is told of failures of the spool, `changed` that something may be due at another time now."""
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        trouble: Callable[[BaseException], None],
+        changed: Callable[[], None],
+        woken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`trouble` is told of failures of the spool, `changed` that something may be due at another time now, `woken`
+        that an operator wants a destination tried whatever is known of it.
+        """
+        self._woken = woken
         self._spool = spool
         self._trouble = trouble
         self._changed = changed
@@ -57,6 +67,7 @@ class Destinations:
     def wake_up(self, domain: str) -> None:
         """End the rest of a destination, also one that only the spool remembers."""
         self._resting.pop(domain, None)
+        self._woken()
         self._write(Destination(domain, 0, 0.0))
 
     def rest(self, domain: str, reason: str, now: float) -> None:

@@ -1,86 +1,66 @@
-"""Connections to one next hop: opened on demand up to the limits, re-used, closed when idle.
+"""Connections for one plan of hosts: opened on demand within the limits, re-used, closed when idle.
 
-Called by `relay.delivery`; reports outcomes back to it. Knows nothing of queues, retries or reports.
+Called by `relay.delivery`; reports outcomes back to it. Knows nothing of queues, retries or reports. How many sessions
+it may have grows with success and shrinks with trouble, and `relay.slots` sees to it that others get theirs.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final
 
-import msgspec
-
+from gatepost.model.envelope import Envelope
 from gatepost.model.reply import Reply, reply
-from gatepost.relay.admission import SessionTable
-from gatepost.relay.connection import ClientConnection
-from gatepost.relay.routing import NextHop
+from gatepost.relay.connection import ClientConnection, NoSession, Obstacle
+from gatepost.relay.dialling import Dialler
+from gatepost.relay.jobs import Despatcher, HopLimits, Job, Server
+from gatepost.relay.mailhosts import HostPlan
+from gatepost.relay.slots import SessionSlots
 from gatepost.relay.tasks import Tasks
-from gatepost.relay.work import Work, content_chunks, edited_size
-from gatepost.smtp.client import ClientSettings, Closed, Outcome, RecipientOutcome, Transaction
-from gatepost.spool.interface import Pending
+from gatepost.relay.work import content_chunks, edited_size
+from gatepost.smtp.client import Closed, LocalCause, Outcome, RecipientOutcome, Transaction
 
-CONNECT_LIMIT_S = 30.0
-"""Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
-IDLE_S = 5.0
-"""How long an unused connection is kept: long enough for the next mail of a burst."""
-TRANSACTIONS_LIMIT = 1000
+IDLE_S: Final = 5.0
+"""How long an unused connection is kept: long enough for the next mail of a burst ..."""
+IDLE_LOOK_S: Final = 0.5
+"""... and how often it is asked meanwhile whether another relay has no session left."""
+TRANSACTIONS_LIMIT: Final = 1000
 """Transactions on one connection before it is renewed, so that load spreads and peers may restart."""
+FIRST_WINDOW: Final = 5
+"""Sessions to begin with: a host that is slow or small must not meet all that are allowed at once."""
 _FULL_RETRY_S = 0.1
-"""Pause before asking again for a session when other relays hold all that are allowed."""
+"""Pause before asking again for a session when other relays hold all that are allowed, for each one in line ..."""
+_LONGEST_RETRY = 20
+"""... up to this many."""
 _PEER_FULL_S = 5.0
 """A peer that refused one more session while it serves others of ours is not asked for more for so long."""
 
 
-class Job:
-    """Some recipients of one message for one next hop."""
-
-    __slots__ = ("fresh_retry", "hop", "pendings", "work")
-
-    def __init__(self, work: Work, hop: NextHop, pendings: Sequence[Pending]) -> None:
-        self.work = work
-        self.hop = hop
-        self.pendings = tuple(pendings)
-        self.fresh_retry = False
-        """It was tried on a kept connection that the peer had closed meanwhile, and gets a fresh one."""
-
-
-class Despatcher(Protocol):
-    """Who gives jobs and takes their outcomes (`relay.delivery`)."""
-
-    def finished(self, job: Job, replies: Sequence[Reply], server: str, *, peer_reports: bool) -> None:
-        """A peer answered for every recipient of the job, in order of `job.pendings`."""
-
-    def unreached(self, hop: NextHop, jobs: Sequence[Job], cause: Reply) -> None:
-        """No session with the next hop could be had."""
-
-    async def load(self, work: Work) -> bool:
-        """See that the content is at hand; False: it cannot be read and the message was dealt with."""
-
-
-class HopLimits(msgspec.Struct, frozen=True):
-    """Session limits and settings in force."""
-
-    sessions_total: int
-    sessions_per_host: int
-    client: ClientSettings
-    write_timeout_s: float
-
-
 class HopConnections:
-    """The connections of this relay to one next hop."""
+    """The connections of this relay for one plan. Implements `relay.connection.Owner` and `relay.slots.Waiter`."""
 
     def __init__(
-        self, hop: NextHop, limits: HopLimits, table: SessionTable, despatcher: Despatcher, tasks: Tasks
+        self,
+        plan: HostPlan,
+        limits: HopLimits,
+        dialler: Dialler,
+        slots: SessionSlots,
+        despatcher: Despatcher,
+        tasks: Tasks,
     ) -> None:
-        self.hop = hop
+        self.plan = plan
         self.limits = limits
-        self._table = table
+        self._dialler = dialler
+        self._slots = slots
         self._despatcher = despatcher
         self._queue: deque[Job] = deque()
         self._idle: list[tuple[ClientConnection, asyncio.TimerHandle]] = []
         self._busy: dict[ClientConnection, Job] = {}
         self._open: set[ClientConnection] = set()
-        self._connecting = 0
+        self._dials: set[asyncio.Task[None]] = set()
+        self._probing = False
+        self._hosts = sum(map(len, plan.tiers))
+        self._window = float(FIRST_WINDOW)
         self._again: asyncio.TimerHandle | None = None
         self._full_until = 0.0
         self._tasks = tasks
@@ -88,7 +68,12 @@ class HopConnections:
     @property
     def unused(self) -> bool:
         """No job and no connection: it may be forgotten."""
-        return not (self._queue or self._open)
+        return not (self._queue or self._open or self._dials)
+
+    @property
+    def window(self) -> int:
+        """Sessions it may have by its own success."""
+        return int(self._window)
 
     def add(self, job: Job) -> None:
         """Deliver a job as soon as a connection is free; one put ahead by an operator (due 0) before all others."""
@@ -106,27 +91,24 @@ class HopConnections:
 
     def close(self) -> None:
         """Close idle connections; busy ones end with their transaction."""
-        idle, self._idle = self._idle, []
-        for connection, timer in idle:
-            timer.cancel()
-            connection.quit()
+        self.give_up_idle()
+        self._slots.leave(self)
 
     def abort(self) -> None:
         """Drop everything at once (end of the process)."""
+        self._slots.leave(self)
+        for dial in self._dials:
+            dial.cancel()
         for connection in list(self._open):
             self._forget(connection)
             connection.abort()
 
     # --- reports of connections
 
-    def ready(self, connection: ClientConnection) -> None:
-        """Greeting and EHLO went well."""
-        self._connecting -= 1
-        self._next(connection)
-
     def finished(self, connection: ClientConnection, outcome: Outcome) -> None:
         """A transaction ended."""
         job = self._busy.pop(connection)
+        self._window = min(self._window + 1, self._slots.per_host * self._hosts)
         if outcome.reusable and connection.transactions < TRANSACTIONS_LIMIT:
             self._next(connection)
         else:
@@ -135,7 +117,7 @@ class HopConnections:
             job.fresh_retry = True
             self._queue.appendleft(job)
         else:
-            self._hand_back(job, outcome.recipients, "", connection)
+            self._hand_back(job, outcome.recipients, "", connection, outcome.cause)
         self._despatch()
 
     def lost(self, connection: ClientConnection, event: Closed) -> None:
@@ -146,9 +128,6 @@ class HopConnections:
                 entry[1].cancel()
                 self._idle.remove(entry)
                 break
-        if not connection.greeted:
-            self._connecting -= 1
-            self._failed(reply(451, "4.4.2", f"{self.hop.label}: {event.reason}"))
         job = self._busy.pop(connection, None)
         if job is not None:
             if connection.transactions > 1 and not event.data_ended and not job.fresh_retry:
@@ -156,8 +135,22 @@ class HopConnections:
                 job.fresh_retry = True
                 self._queue.appendleft(job)
             else:
-                self._hand_back(job, event.recipients, event.reason, connection)
+                self._shrink()
+                self._hand_back(job, event.recipients, event.reason, connection, None)
         self._despatch()
+
+    # --- what `relay.slots` asks
+
+    def try_again(self) -> None:
+        """There may be a free session now."""
+        asyncio.get_running_loop().call_soon(self._despatch)
+
+    def give_up_idle(self) -> None:
+        """Close idle connections: others wait for their slots."""
+        idle, self._idle = self._idle, []
+        for connection, timer in idle:
+            timer.cancel()
+            connection.quit()
 
     # --- inside
 
@@ -166,65 +159,95 @@ class HopConnections:
             connection, timer = self._idle.pop()
             timer.cancel()
             self._start(connection, self._queue.popleft())
-        while len(self._queue) > self._connecting:
-            if len(self._open) >= self.limits.sessions_per_host:
+        while len(self._queue) > len(self._dials):
+            held = len(self._open) + len(self._dials)
+            if held >= self._window and held:
                 return
             pause = self._full_until - asyncio.get_running_loop().time()
             if self._open and pause > 0:
                 self._look_again(pause)
                 return
-            refused = self._table.enter(
-                self.hop.label,
-                incoming=False,
-                total_limit=self.limits.sessions_total,
-                address_limit=self.limits.sessions_per_host,
-            )
-            if refused:
-                if not self._open:
-                    self._look_again(_FULL_RETRY_S)
-                return
-            connection = ClientConnection(self.limits.client, self.limits.write_timeout_s, self)
-            self._open.add(connection)
-            self._connecting += 1
-            self._tasks.spawn(self._connect(connection))
+            if not self._slots.allows(held):
+                return  # the sessions it has look for more when they are done with what they do
+            if not (held or self._probing) and self._queue[0].probe:
+                if not self._slots.take_probe(self):
+                    return
+                self._probing = True
+            self._slots.use(self)
+            self._dials.add(self._tasks.spawn(self._dial()))
 
     def _look_again(self, pause_s: float) -> None:
         if self._again is None:
-            self._again = asyncio.get_running_loop().call_later(pause_s, self._try_again)
+            self._again = asyncio.get_running_loop().call_later(pause_s, self._look)
 
-    def _try_again(self) -> None:
+    def _look(self) -> None:
         self._again = None
         self._despatch()
 
-    async def _connect(self, connection: ClientConnection) -> None:
+    async def _dial(self) -> None:
         try:
-            async with asyncio.timeout(min(self.limits.client.initial_s, CONNECT_LIMIT_S)):
-                await asyncio.get_running_loop().create_connection(lambda: connection, self.hop.host, self.hop.port)
-        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name in DNS
-            connection.abort()
-            self._connecting -= 1
-            self._forget(connection)
-            self._failed(reply(451, "4.4.1", f"connect to {self.hop.label}: {_describe(error)}"))
+            settings = self.limits.lmtp if self.plan.lmtp else self.limits.client
+            result = await self._dialler.dial(self.plan, settings, self)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._dials.discard(task)
+            if self._probing and not self._dials:
+                self._probing = False
+                self._slots.give_back_probe()
+        if isinstance(result, NoSession):
+            self._failed(result)
+        elif result.gone:  # closed by the peer as soon as it was open
+            self._slots.give_back(result.label)
+            self._failed(NoSession(Obstacle.REFUSED, reply(451, "4.4.2", f"{result.label}: connection lost")))
+        else:
+            self._open.add(result)
+            self._next(result)
+        if self.unused:
+            self._slots.leave(self)
 
-    def _failed(self, cause: Reply) -> None:
+    def _failed(self, result: NoSession) -> None:
         """A session could not be had. While others are open or on their way, the jobs wait for those."""
-        if self._open:
+        if result.obstacle is Obstacle.FULL:
+            if self._queue and not (self._open or self._dials):
+                self._slots.wait(self)
+                self._look_again(_FULL_RETRY_S * min(self._slots.waiting, _LONGEST_RETRY))
+            return
+        self._shrink()
+        if self._open or self._dials:
             self._full_until = asyncio.get_running_loop().time() + _PEER_FULL_S
             return
         jobs = self.withdraw()
         if jobs:
-            self._despatcher.unreached(self.hop, jobs, cause)
+            self._despatcher.unreached(self.plan.label, jobs, result.reply)
+
+    def _shrink(self) -> None:
+        self._window = max(1.0, self._window / 2)
 
     def _next(self, connection: ClientConnection) -> None:
-        if self._queue:
+        held = len(self._open)
+        if self._slots.is_wanted(held, connection.transactions):
+            connection.quit()
+            if self._queue and held == 1:
+                self._slots.wait(self)
+        elif self._queue:
             self._start(connection, self._queue.popleft())
-            return
-        timer = asyncio.get_running_loop().call_later(IDLE_S, self._idled, connection)
+        elif self._slots.someone_waits():
+            connection.quit()
+        else:
+            self._keep(connection, IDLE_S)
+
+    def _keep(self, connection: ClientConnection, rest_s: float) -> None:
+        pause = min(rest_s, IDLE_LOOK_S)
+        timer = asyncio.get_running_loop().call_later(pause, self._idled, connection, rest_s - pause)
         self._idle.append((connection, timer))
 
-    def _idled(self, connection: ClientConnection) -> None:
+    def _idled(self, connection: ClientConnection, rest_s: float) -> None:
         self._idle = [entry for entry in self._idle if entry[0] is not connection]
-        connection.quit()
+        if rest_s <= 0 or self._slots.is_full(connection.label):
+            connection.quit()
+        else:
+            self._keep(connection, rest_s)
 
     def _start(self, connection: ClientConnection, job: Job) -> None:
         self._busy[connection] = job
@@ -245,22 +268,19 @@ class HopConnections:
         self._next(connection)
 
     def _begin(self, connection: ClientConnection, job: Job) -> None:
-        stored = job.work.stored
-        envelope = stored.envelope
-        transaction = Transaction(
-            sender=envelope.sender,
-            recipients=tuple(envelope.recipients[p.recipient] for p in job.pendings),
-            size=len(stored.prefix) + edited_size(stored.content.size, stored.splices),
-            body=envelope.body,
-            ret=envelope.ret,
-            envid=envelope.envid,
-        )
         work = job.work
-        chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, stored.splices)
-        connection.start(transaction, chunks)
+        stored = work.stored
+        envelope = stored.envelope
+        chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, work.splices)
+        connection.start(_transaction(job, envelope), chunks)
 
     def _hand_back(
-        self, job: Job, outcomes: Sequence[RecipientOutcome], reason: str, connection: ClientConnection
+        self,
+        job: Job,
+        outcomes: Sequence[RecipientOutcome],
+        reason: str,
+        connection: ClientConnection,
+        cause: LocalCause | None,
     ) -> None:
         if len(outcomes) != len(job.pendings):
             lost = reply(451, "4.4.2", reason)
@@ -269,22 +289,32 @@ class HopConnections:
         if surplus and len(surplus) < len(job.pendings):
             # The peer takes fewer recipients at once than we offered (RFC 5321 §4.5.3.1.10): the rest goes on.
             job.work.jobs += 1
-            self._queue.append(Job(job.work, job.hop, surplus))
+            self._queue.append(Job(job.work, job.plan, surplus))
             job.pendings = tuple(p for p, result in zip(job.pendings, outcomes, strict=True) if not result.again)
             outcomes = [result for result in outcomes if not result.again]
-        replies = [result.reply for result in outcomes]
-        self._despatcher.finished(job, replies, connection.server, peer_reports=connection.supports_dsn)
+        replies: list[Reply] = [result.reply for result in outcomes]
+        server = Server(connection.server, connection.label, connection.tls, connection.supports_dsn)
+        self._despatcher.finished(job, replies, server, cause)
 
     def _forget(self, connection: ClientConnection) -> None:
         if connection in self._open:
             self._open.discard(connection)
-            self._table.leave(self.hop.label, incoming=False)
+            self._slots.give_back(connection.label)
+            if not (self._open or self._dials or self._queue):
+                self._slots.leave(self)
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "connection timed out"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _transaction(job: Job, envelope: Envelope) -> Transaction:
+    stored = job.work.stored
+    return Transaction(
+        sender=envelope.sender,
+        recipients=tuple([envelope.recipients[p.recipient] for p in job.pendings]),
+        size=len(stored.prefix) + edited_size(stored.content.size, job.work.splices),
+        body=envelope.body,
+        ret=envelope.ret,
+        envid=envelope.envid,
+        smtputf8=envelope.smtputf8,
+    )
 
 
 def _left_meanwhile(connection: ClientConnection, outcome: Outcome) -> bool:

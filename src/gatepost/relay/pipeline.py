@@ -20,11 +20,13 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.inspection import Inspection
+from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
 from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import describe_fault
+from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.writer import SqliteSpool
@@ -47,6 +49,7 @@ class Pipeline:
         ids: QueueIds,
         pool: FilterPool,
         table: SessionTable,
+        resolver: Resolver,
         log: Log,
         broken: Callable[[str], None],
     ) -> None:
@@ -62,7 +65,14 @@ class Pipeline:
         self._suspects = suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
         self._reports = Reports(spool, ids, clock_ms)
         self.delivery = Delivery(
-            spool=spool, table=table, reports=self._reports, suspects=suspects, report=log.say, trouble=self.trouble
+            spool=spool,
+            table=table,
+            resolver=resolver,
+            reports=self._reports,
+            suspects=suspects,
+            report=log.say,
+            trouble=self.trouble,
+            count=self.counters.add,
         )
         self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, clock_ms=clock_ms)
         self.inspection = Inspection(
@@ -72,7 +82,10 @@ class Pipeline:
         self._tasks: list[asyncio.Task[None]] = []
 
     def configure(self, config: Config) -> None:
-        """Take a (new) configuration into use. TemplateError when a text template is missing or faulty."""
+        """Take a (new) configuration into use. TemplateError when a text template is missing or faulty, ValueError
+        when a certificate or a file of authorities cannot be used; then nothing has changed.
+        """
+        tls = OutgoingTls(config)
         template = Path(config.options.dsn_template) if config.options.dsn_template else None
         self._reports.configure(
             hostname=config.network.hostname,
@@ -86,7 +99,7 @@ class Pipeline:
                 config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
             )
         )
-        self.delivery.configure(config)
+        self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
 
     def switch(self, module: str, *, on: bool) -> None:

@@ -184,7 +184,11 @@ class Relay:
         self._listeners = Listeners(self._intake)
         await self._open_listeners(setup, descriptors[1:])
         self._questions = Questions(
-            pipelines=self._pipelines, intake=self._intake, pool=self._pool, adopted=lambda: sorted(self._adopted)
+            pipelines=self._pipelines,
+            intake=self._intake,
+            pool=self._pool,
+            resolver=self._resolver,
+            adopted=lambda: sorted(self._adopted),
         )
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
@@ -233,7 +237,15 @@ class Relay:
                 await asyncio.sleep(0.05)
 
     def _make_pipeline(self, spool: SqliteSpool) -> Pipeline:
-        return Pipeline(spool, ids=self._ids, pool=self._pool, table=self._table, log=self._log, broken=self._broken)
+        return Pipeline(
+            spool,
+            ids=self._ids,
+            pool=self._pool,
+            table=self._table,
+            resolver=self._resolver,
+            log=self._log,
+            broken=self._broken,
+        )
 
     async def _purge(self) -> None:
         """Free what the resolver's caches keep past its life."""

@@ -17,6 +17,7 @@ from gatepost.relay.pipeline import Pipeline
 from gatepost.relay.queue_acts import Verb, act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
 from gatepost.relay.queue_view import list_rows, search, show, summarise
+from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError
 
@@ -41,12 +42,14 @@ class Questions:
         pipelines: Callable[[], list[Pipeline]],
         intake: Intake,
         pool: FilterPool,
+        resolver: Resolver,
         adopted: Callable[[], list[int]],
     ) -> None:
         """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
         self._pipelines = pipelines
         self._intake = intake
         self._pool = pool
+        self._resolver = resolver
         self._adopted = adopted
         self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "status": self._status,
@@ -112,6 +115,9 @@ class Questions:
             for name, value in (await pipeline.spool.counts()).items():
                 queue[name] += value
             troubled += await _troubled(pipeline)
+        counters.update(self._resolver.counters)
+        counters["mta_outgoing_connections_current"] = sum(p.delivery.slots.open for p in pipelines)
+        counters["mta_outgoing_connections_maximum"] = sum(p.delivery.slots.most_open for p in pipelines)
         intake = self._intake
         counters["mta_incoming_connections_total"] = intake.connections
         counters["mta_incoming_connections_current"] = len(intake.sessions)

@@ -4,6 +4,7 @@ Called by `relay.delivery`; the text is built by `notices.dsn`. The new message 
 it reports (commit rule d).
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from gatepost.model.address import domain_of
@@ -16,6 +17,13 @@ from gatepost.notices.template import Template
 from gatepost.relay.retry import Attempt
 from gatepost.relay.work import Work, content_chunks
 from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
+
+_ADDRESS = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+def mta_name(host: str) -> str:
+    """Return a host as reports name it (RFC 3464 §2.3.5): its name, or its address in brackets."""
+    return f"[{host}]" if _ADDRESS.fullmatch(host) else host
 
 
 class Reports:

@@ -1,22 +1,28 @@
-"""Routing: recipient → next hop, by the `route` objects in order (specification F-ROUT-01, 03). Pure.
+"""Routing: recipient → way, by the `route` objects in order (specification F-ROUT-01, 03). Pure, and without DNS.
 
-A route names either a host to connect to or a domain whose mail hosts are to be asked for at sending time; the latter
-needs the resolver and until it exists is answered with `Unroutable`, a temporary trouble.
+A way says by configuration where mail goes: to hosts that are named with their ports, or to the mail hosts of domains,
+which `relay.planning` asks for when the mail is sent. Recipients that no route matches go to those of their own domain.
 """
+
+import ipaddress
 
 import msgspec
 
 from gatepost.config.items import parse_next_hop
 from gatepost.config.masks import FirstMatch
 from gatepost.config.schema import Config, Route
+from gatepost.config.transport import HopOrder, Transport
 from gatepost.model.address import bracketed, domain_of
+
+SMTP_PORT = 25
 
 
 class NextHop(msgspec.Struct, frozen=True, array_like=True):
-    """Where to connect."""
+    """A host to connect to."""
 
     host: str
-    port: int = 25
+    """Its name or address."""
+    port: int = SMTP_PORT
 
     @property
     def label(self) -> str:
@@ -24,8 +30,26 @@ class NextHop(msgspec.Struct, frozen=True, array_like=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class MailDomain(msgspec.Struct, frozen=True, array_like=True):
+    """A domain whose mail hosts (MX) are to be asked for."""
+
+    domain: str
+
+
+Target = NextHop | MailDomain
+
+
+class Way(msgspec.Struct, frozen=True, cache_hash=True):
+    """Where mail goes by configuration: one target or several, in order."""
+
+    targets: tuple[Target, ...]
+    in_turn: bool = False
+    """Each attempt begins with the next target; False: always with the first."""
+    lmtp: bool = False
+
+
 class Unroutable(msgspec.Struct, frozen=True, array_like=True):
-    """No next hop now; `reason` goes to the operator."""
+    """No way; `reason` goes to the operator."""
 
     reason: str
 
@@ -34,34 +58,52 @@ class RoutingTable:
     """The routes of one configuration. First match wins."""
 
     def __init__(self, config: Config) -> None:
-        self._routes: FirstMatch[Route] = FirstMatch((route.mask, route) for route in config.routes)
-        self._cache: dict[str, NextHop | Unroutable] = {}
+        self._routes: FirstMatch[Way] = FirstMatch((route.mask, _way_of(route)) for route in config.routes)
+        self._cache: dict[str, Way | Unroutable] = {}
 
-    def resolve(self, recipient: str) -> NextHop | Unroutable:
-        """Return the next hop of one recipient."""
-        if len(self._cache) > _CACHE_LIMIT:
-            self._cache.clear()
-        hop = self._cache.get(recipient)
-        if hop is None:
-            hop = self._cache[recipient] = self._walk(recipient)
-        return hop
+    def resolve(self, recipient: str) -> Way | Unroutable:
+        """Return the way to one recipient."""
+        way = self._cache.get(recipient)
+        if way is None:
+            if len(self._cache) > _CACHE_LIMIT:
+                self._cache.clear()
+            way = self._cache[recipient] = self._routes.find(recipient) or _own_way(recipient)
+        return way
 
-    def override(self, route: str) -> NextHop | Unroutable:
-        """Return the next hop an operator has chosen for a message (`Stored.route`)."""
-        hop = parse_next_hop(route)
-        if hop.host is not None:
-            return NextHop(hop.host, hop.port)
-        return Unroutable(f"route to domain {hop.domain} needs mail-host look-up, which this version lacks")
 
-    def _walk(self, recipient: str) -> NextHop | Unroutable:
-        route = self._routes.find(recipient)
-        if route is not None:
-            hop = route.hops[0]
-            if hop.host is not None:
-                return NextHop(hop.host, hop.port)
-            return Unroutable(f"route to domain {hop.domain} needs mail-host look-up, which this version lacks")
-        domain = domain_of(recipient)
-        return Unroutable(f"no route matches {bracketed(recipient)}: add a [[route]] for {domain or 'it'}")
+def parse_way(next_hop: str) -> Way | Unroutable:
+    """Return the way an operator has chosen for a message, written as `next_hop` of a route is."""
+    try:
+        hop = parse_next_hop(next_hop)
+    except ValueError as error:
+        return Unroutable(f"the next hop chosen for it cannot be used: {error}")
+    return Way((_target_of(hop.host, hop.port, hop.domain),))
+
+
+def _way_of(route: Route) -> Way:
+    targets = tuple(_target_of(hop.host, hop.port, hop.domain) for hop in route.hops)
+    in_turn = route.order is HopOrder.ROUND_ROBIN and len(targets) > 1
+    return Way(targets, in_turn, route.transport is Transport.LMTP)
+
+
+def _target_of(host: str | None, port: int, domain: str | None) -> Target:
+    return NextHop(host, port) if host is not None else MailDomain(domain or "")
+
+
+def _own_way(recipient: str) -> Way | Unroutable:
+    """Return the way to the mail hosts of the recipient's own domain, or to the address that stands for a domain
+    (RFC 5321 §4.1.3).
+    """
+    domain = domain_of(recipient)
+    if not domain:
+        return Unroutable(f"no route matches {bracketed(recipient)}, which has no domain: add a [[route]] for it")
+    if not domain.startswith("["):
+        return Way((MailDomain(domain),))
+    literal = domain.strip("[]").removeprefix("ipv6:")
+    try:
+        return Way((NextHop(str(ipaddress.ip_address(literal))),))
+    except ValueError:
+        return Unroutable(f"{domain} is no address to send to")
 
 
 _CACHE_LIMIT = 10_000  # recipients remembered; cleared whole, a walk is cheap

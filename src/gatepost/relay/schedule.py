@@ -71,7 +71,7 @@ class Schedule:
         """Take up what is due and return how long nothing will be."""
         now = clock.now()
         delivery = self._delivery
-        delivery.forget_unused_hops()
+        delivery.forget_unused()
         if now >= self._next_expiry_look:
             self._next_expiry_look = now + self._expiry_look_s
             await self._expire(now)

@@ -51,6 +51,11 @@ class Work:
         """Delivery jobs of it under way."""
         self._changes: dict[int, Pending | None] = {}
 
+    @property
+    def splices(self) -> tuple[Splice, ...]:
+        """Edits to send it with."""
+        return self.stored.splices
+
     def change(self, tried: Sequence[Pending], waiting: Sequence[Pending]) -> None:
         """Note that these were tried and of them those in `waiting` wait again; `stored` follows with `fold`."""
         for pending in tried:

@@ -4,7 +4,7 @@ import pytest
 
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load_text
-from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
+from gatepost.relay.routing import MailDomain, NextHop, RoutingTable, Target, Unroutable, Way, parse_way
 
 ROUTES = """
 [[route]]
@@ -26,6 +26,16 @@ next_hop = "[never.example.org]"
 [[route]]
 recipients = ["mx.example.com"]
 next_hop = "mail.example.com"
+
+[[route]]
+recipients = ["many.example.com"]
+next_hop = ["[10.1.0.1]", "two.example.com", "[10.1.0.3:24]"]
+
+[[route]]
+recipients = ["turns.example.com"]
+next_hop = ["[10.1.0.1]", "[10.1.0.3:24]"]
+order = "round_robin"
+transport = "lmtp"
 """
 
 
@@ -44,19 +54,34 @@ def table() -> RoutingTable:
         ("Other@EXAMPLE.org", NextHop("10.0.0.1", 25)),
         ("a@sub.example.org", NextHop("10.0.0.1", 25)),
         ("a@six.example.com", NextHop("::1", 2525)),
+        ("a@mx.example.com", MailDomain("mail.example.com")),
+        ("a@Elsewhere.net", MailDomain("elsewhere.net")),
+        ("a@[192.0.2.1]", NextHop("192.0.2.1", 25)),
+        ("a@[IPv6:2001:DB8::1]", NextHop("2001:db8::1", 25)),
     ],
 )
-def test_first_match_wins(table: RoutingTable, recipient: str, hop: NextHop) -> None:
-    assert table.resolve(recipient) == hop
-    assert table.resolve(recipient) == hop  # and again, from memory
+def test_first_match_wins(table: RoutingTable, recipient: str, hop: Target) -> None:
+    assert table.resolve(recipient) == Way((hop,))
+    assert table.resolve(recipient) == Way((hop,))  # and again, from memory
+
+
+def test_several_next_hops_order_and_transport(table: RoutingTable) -> None:
+    first, second, third = NextHop("10.1.0.1"), MailDomain("two.example.com"), NextHop("10.1.0.3", 24)
+    assert table.resolve("a@many.example.com") == Way((first, second, third))
+    assert table.resolve("a@turns.example.com") == Way((first, third), in_turn=True, lmtp=True)
+
+
+def test_next_hop_of_an_operator() -> None:
+    assert parse_way("[10.0.0.9:26]") == Way((NextHop("10.0.0.9", 26),))
+    assert parse_way("other.example") == Way((MailDomain("other.example"),))
+    assert isinstance(parse_way("[10.0.0.9:port]"), Unroutable)
 
 
 @pytest.mark.parametrize(
     ("recipient", "reason"),
     [
-        ("a@elsewhere.net", "no route matches <a@elsewhere.net>"),
         ("nodomain", "no route matches <nodomain>"),
-        ("a@mx.example.com", "mail.example.com"),
+        ("a@[somewhere]", "[somewhere] is no address"),
     ],
 )
 def test_unroutable_names_the_reason(table: RoutingTable, recipient: str, reason: str) -> None:

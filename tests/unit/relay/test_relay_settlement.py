@@ -17,19 +17,23 @@ from gatepost.model.reply import reply
 from gatepost.notices.template import shipped_template
 from gatepost.relay import settlement
 from gatepost.relay.admission import SessionTable, create_table
-from gatepost.relay.delivery import DESTINATION_LIMIT, Delivery
-from gatepost.relay.hops import Job
+from gatepost.relay.delivery import Delivery
+from gatepost.relay.jobs import Job, Server
+from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
-from gatepost.relay.routing import NextHop
+from gatepost.relay.routing import NextHop, Way
 from gatepost.relay.settlement import Settlement
+from gatepost.relay.shares import FIRST_WINDOW
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work
+from gatepost.resolver.resolver import Resolver
 from gatepost.spool.interface import ContentRef, NewMessage, Pending, SpoolError, State, Stored
 from gatepost.testing.memory_spool import MemorySpool
 from gatepost.testing.spool_suite import record
 
-HOP = NextHop("192.0.2.1")
+SERVER = Server("192.0.2.1", "192.0.2.1:25")
+REPORTING_SERVER = Server("192.0.2.1", "192.0.2.1:25", reports=True)
 RECIPIENTS = tuple(f"r{number}@one.example" for number in range(3))
 
 
@@ -109,7 +113,7 @@ async def turns() -> None:
 
 
 def jobs_of(work: Work) -> list[Job]:
-    jobs = [Job(work, HOP, [pending]) for pending in work.stored.pending]
+    jobs = [Job(work, None, [pending]) for pending in work.stored.pending]
     work.jobs = len(jobs)
     return jobs
 
@@ -144,12 +148,14 @@ def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Del
     stage = Delivery(
         spool=spool,
         table=SessionTable(create_table(), 0, alone=True),
+        resolver=Resolver(config),
         reports=reports,
         suspects=Suspects(spool, 0, lambda *_: None),
         report=lambda *_: None,
         trouble=troubles.append,
+        count=lambda _: None,
     )
-    stage.configure(config)
+    stage.configure(config, OutgoingTls(config))
     stage.running = False  # reports stay in the spool
     return stage
 
@@ -164,10 +170,10 @@ def test_failure_is_never_settled_before_its_report(config: Config) -> None:
         stage = delivery(spool, config, troubles)
         work = await stored_work(spool)
         first, second, third = jobs_of(work)
-        stage.finished(first, [REFUSED], "", peer_reports=False)  # its report is being made ...
-        stage.finished(second, [TAKEN], "", peer_reports=True)  # ... while this is settled at once
+        stage.finished(first, [REFUSED], SERVER, None)  # its report is being made ...
+        stage.finished(second, [TAKEN], REPORTING_SERVER, None)  # ... while this is settled at once
         await turns()
-        stage.finished(third, [TAKEN], "", peer_reports=True)
+        stage.finished(third, [TAKEN], REPORTING_SERVER, None)
         await turns()
         gone_at = next(i for i, (left, _, _) in enumerate(spool.settlements) if 0 not in left)
         assert spool.settlements[gone_at][2] == 1
@@ -183,7 +189,7 @@ def test_failure_without_its_report_waits_again(config: Config) -> None:
         work = await stored_work(spool)
         work.jobs = 1
         spool.refuse_content = True
-        stage.finished(Job(work, HOP, work.stored.pending), [REFUSED, TAKEN, TAKEN], "", peer_reports=True)
+        stage.finished(Job(work, None, work.stored.pending), [REFUSED, TAKEN, TAKEN], REPORTING_SERVER, None)
         await turns()
         ((left, _, reports),) = spool.settlements
         assert left == {0}
@@ -198,7 +204,7 @@ def test_recipient_that_was_served_is_not_served_again_for_want_of_a_report(conf
         work = await stored_work(spool, (Notify.SUCCESS,))
         work.jobs = 1
         spool.refuse_content = True
-        stage.finished(Job(work, HOP, work.stored.pending), [TAKEN] * 3, "", peer_reports=False)
+        stage.finished(Job(work, None, work.stored.pending), [TAKEN] * 3, SERVER, None)
         await turns()
         ((left, _, _),) = spool.settlements
         assert left == set()
@@ -213,12 +219,12 @@ def test_content_is_counted_once_however_many_jobs_load_it(config: Config) -> No
         work = await stored_work(spool)
         stage._enter(work)
         assert all(await asyncio.gather(*(stage.load(work) for _ in range(3))))
-        assert stage._bytes == work.stored.content.size
+        assert stage._shares.size == work.stored.content.size
         stage._leave(work)
-        assert stage._bytes == 0
+        assert stage._shares.size == 0
         late = Work(work.stored, None, durable=True)
         await stage.load(late)  # a load that ends when the message has left
-        assert stage._bytes == 0
+        assert stage._shares.size == 0
 
     run(scenario)
 
@@ -247,13 +253,13 @@ def test_slow_destination_leaves_room_for_others(config: Config, monkeypatch: py
         stage = delivery(spool, config, [])
         stage.running = True
         begun: list[int] = []
-        monkeypatch.setattr(stage, "_begin", lambda work, _jobs: begun.append(work.stored.id))
-        monkeypatch.setattr(stage._routing, "resolve", lambda _recipient: HOP)
+        monkeypatch.setattr(stage, "_begin", lambda work, _jobs, _hopeless: begun.append(work.stored.id))
+        monkeypatch.setattr(stage, "_way_of", lambda _stored, _pending: Way((NextHop("192.0.2.1"),)))
         model = (await stored_work(spool)).stored
-        for number in range(DESTINATION_LIMIT + 5):
+        for number in range(FIRST_WINDOW + 5):
             slow = msgspec.structs.replace(model, id=100 + number, pending=(Pending(0, "slow.example", 0.0),))
             stage.submit(Work(slow, None, durable=True))
-        assert len(begun) == stage.in_work() == DESTINATION_LIMIT
+        assert len(begun) == stage.in_work() == FIRST_WINDOW
         assert stage.room_for("slow.example") == 0
         stage.submit(
             Work(msgspec.structs.replace(model, pending=(Pending(0, "fast.example", 0.0),)), None, durable=True)

@@ -1,0 +1,184 @@
+"""Conclusions: what the outcome of an attempt means for its message, written as records, reports and what still waits.
+
+Used by `relay.delivery`, which says who answered what; `relay.settlement` brings it to disk in one commit.
+"""
+
+from collections.abc import Callable, Sequence
+
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import Deferred, Delivered, Generated, Record
+from gatepost.model.reply import Reply
+from gatepost.notices.outcome import ReportKind
+from gatepost.relay.destinations import Destinations
+from gatepost.relay.jobs import Job
+from gatepost.relay.reports import Reports, mta_name
+from gatepost.relay.retry import (
+    Aftermath,
+    Attempt,
+    RetryRules,
+    describe,
+    expired,
+    expiry_reply,
+    keep_failed,
+    plan_aftermath,
+)
+from gatepost.relay.settlement import Settlement
+from gatepost.relay.shares import Shares
+from gatepost.relay.tasks import Tasks
+from gatepost.relay.work import Work
+from gatepost.spool import clock
+from gatepost.spool.interface import NewMessage, SpoolError
+
+
+class Conclusions:
+    """Drawer of conclusions for one spool."""
+
+    def __init__(
+        self,
+        *,
+        settlement: Settlement,
+        destinations: Destinations,
+        reports: Reports,
+        shares: Shares,
+        tasks: Tasks,
+        report: Callable[[str, str], None],
+    ) -> None:
+        """`report(level, text)` logs."""
+        self._settlement = settlement
+        self._destinations = destinations
+        self._reports = reports
+        self._shares = shares
+        self._tasks = tasks
+        self._report = report
+
+    def configure(self, rules: RetryRules) -> None:
+        """Take (new) rules into use."""
+        self._rules = rules
+
+    def answered(self, job: Job, replies: Sequence[Reply], label: str, host: str, *, peer_reports: bool) -> None:
+        """A peer, or we for it, answered for every recipient of the job.
+
+        `label` names it in records, `host` in reports ("" = none was tried).
+        """
+        for domain in {pending.domain for pending in job.pendings}:
+            self._destinations.answered(domain)
+        for pending, answer in zip(job.pendings, replies, strict=True):
+            (self._shares.succeeded if answer.positive or answer.permanent else self._shares.failed)(pending.domain)
+        self.conclude(job, replies, label, host, peer_reports=peer_reports)
+
+    def conclude(
+        self, job: Job, replies: Sequence[Reply], label: str, host: str, *, peer_reports: bool = False
+    ) -> None:
+        """Draw the consequences of a reply, a peer's or our own, for every recipient of the job."""
+        work = job.work
+        stored = work.stored
+        now = clock.now()
+        recipients = stored.envelope.recipients
+        attempts = [
+            Attempt(pending, recipients[pending.recipient], answer)
+            for pending, answer in zip(job.pendings, replies, strict=True)
+        ]
+        after = plan_aftermath(attempts, stored.received_at, now, self._rules)
+        failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
+        relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
+        if failed or relayed:
+            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, label, mta_name(host), now))
+        else:
+            self._note(job, after, label, now)
+
+    def unreached(self, label: str, jobs: Sequence[Job], cause: Reply) -> None:
+        """No session could be had for these jobs: their destinations rest, the messages wait. When there never will
+        be one the messages fail.
+        """
+        if cause.permanent:
+            for job in jobs:
+                self.conclude(job, [cause] * len(job.pendings), "none", "")
+            return
+        now = clock.now()
+        reason = describe(cause)
+        domains = {pending.domain for job in jobs for pending in job.pendings}
+        for domain in domains:
+            self._destinations.rest(domain, reason, now)
+            self._shares.failed(domain)
+        self._report("W", f"{label} not reached, {len(domains)} destination(s) rest: {cause.text}")
+        for job in jobs:
+            work = job.work
+            if expired(work.stored.received_at, now, self._rules):
+                self.conclude(
+                    job, [expiry_reply(reason)] * len(job.pendings), label, label.rpartition(":")[0].strip("[]")
+                )
+                continue
+            if not work.durable:
+                recipients = work.stored.envelope.recipients
+                outcome = self._settlement.outcome(work)
+                for pending in job.pendings:
+                    due = self._destinations.retry_at(pending.domain)
+                    address = recipients[pending.recipient].address
+                    outcome.records.append(Deferred(work.stored.id, now, address, label, reason, due))
+            self._settlement.job_done(work)
+
+    def _note(
+        self,
+        job: Job,
+        after: Aftermath,
+        label: str,
+        now: float,
+        reports: Sequence[tuple[NewMessage, Generated]] = (),
+    ) -> None:
+        """Add what an attempt left to the message's outcome, all in one step: it must be settled together."""
+        work = job.work
+        stored = work.stored
+        outcome = self._settlement.outcome(work)
+        _record(outcome.records, work, after.sent, label, now, sent=True)
+        _record(outcome.records, work, after.failed, label, now, sent=False)
+        for attempt, pending in zip(after.deferred, after.pending, strict=True):
+            outcome.records.append(
+                Deferred(stored.id, now, attempt.recipient.address, label, pending.reply, pending.due)
+            )
+        for report, record in reports:
+            outcome.generated.append(report)
+            outcome.records.append(record)
+        work.change(job.pendings, after.pending)
+        self._settlement.job_done(work)
+
+    async def _note_with_reports(
+        self,
+        job: Job,
+        after: Aftermath,
+        failed: Sequence[Attempt],
+        relayed: Sequence[Attempt],
+        label: str,
+        mta: str,
+        now: float,
+    ) -> None:
+        reports = []
+        for kind, attempts in ((ReportKind.FAILED, failed), (ReportKind.RELAYED, relayed)):
+            if not attempts:
+                continue
+            try:
+                reports.append(await self._reports.make(kind, job.work, attempts, mta, now))
+            except (SpoolError, OSError) as error:
+                self._report("E", f"{format_queue_id(job.work.stored.id)}: {kind.value} report not made: {error}")
+                if kind is ReportKind.FAILED:
+                    # Without its report the failure must not become final. What was relayed stays so without one.
+                    after = keep_failed(after, attempts, now, self._rules)
+        self._note(job, after, label, now, reports)
+
+
+def _record(
+    records: list[Record], work: Work, attempts: Sequence[Attempt], server: str, now: float, *, sent: bool
+) -> None:
+    stored = work.stored
+    for attempt in attempts:
+        records.append(  # noqa: PERF401 - one recipient is the rule
+            Delivered(
+                stored.id,
+                now,
+                attempt.recipient.address,
+                server,
+                stored.content.size,
+                sent,
+                describe(attempt.reply),
+                now - stored.received_at,
+            )
+        )

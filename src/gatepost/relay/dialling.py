@@ -1,0 +1,238 @@
+"""Dialling: from a plan of hosts to one open session, with the best host that will have us.
+
+Called by `relay.hops` for every new connection. Hosts in order of preference, all addresses of each (RFC 5321 §5.1),
+encryption as the plan demands; hosts that could not be reached a moment ago are passed over.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.config.transport import TlsLevel
+from gatepost.model.reply import reply
+from gatepost.relay.connection import ClientConnection, NoSession, Obstacle, Owner
+from gatepost.relay.dane import usable
+from gatepost.relay.mailhosts import HostPlan, MailHost, in_order, loop_reply
+from gatepost.relay.outgoing_tls import IN_CLEAR, OutgoingTls, Proof, TlsPlan
+from gatepost.relay.slots import Count, SessionSlots
+from gatepost.relay.tasks import Tasks
+from gatepost.relay.tls_policy import TlsDemand, is_dane
+from gatepost.resolver.answers import Answer, Kind, Outcome
+from gatepost.resolver.resolver import Resolver
+from gatepost.resolver.unreachable import UnreachableHosts
+from gatepost.smtp.client import ClientSettings, TlsUse
+
+CONNECT_LIMIT_S: Final = 30.0
+"""Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
+ADDRESSES_LIMIT: Final = 6
+"""Addresses tried of one host."""
+CACHE_LIFE_SHARE: Final = 0.9
+"""Longest a host counts as unreachable, as a share of the shortest back-off: no retry may come too early for it."""
+
+CONNECTIONS: Final = "mta_outgoing_connections_total"
+ERRORS: Final = "mta_outgoing_connection_errors"
+FAILED: Final = "mta_outgoing_connections_failed_total"
+THROUGH_CACHE: Final = "mta_outgoing_connections_failed_through_cache"
+
+
+class Dialler:
+    """Opens the sessions of one relay."""
+
+    def __init__(self, *, resolver: Resolver, slots: SessionSlots, tasks: Tasks, count: Count) -> None:
+        self._resolver = resolver
+        self._slots = slots
+        self._tasks = tasks
+        self._count = count
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+        self._unreachable = UnreachableHosts(0.0, 0.0)
+        self._shuffle = random.SystemRandom().shuffle
+
+    def configure(self, config: Config, tls: OutgoingTls) -> None:
+        """Take a (new) configuration into use."""
+        self._tls = tls
+        life_s = min(config.resolve.unreachable_ttl, config.timeouts.minimal_backoff_time * CACHE_LIFE_SHARE)
+        self._unreachable.configure(life_s, config.resolve.unreachable_cache_refresh_period)
+        self._own = OwnAddresses(config)
+
+    def forget_unreachable(self) -> None:
+        """Try every host again, at an operator's wish."""
+        self._unreachable.clear()
+
+    def purge(self) -> None:
+        """Forget what is past its life."""
+        self._unreachable.purge(self._clock())
+
+    async def dial(self, plan: HostPlan, settings: ClientSettings, owner: Owner) -> ClientConnection | NoSession:
+        """Return an open session that counts for its host's slot, or why there is none."""
+        full_tier: int | None = None
+        failed: NoSession | None = None
+        for tier, host in in_order(plan, self._shuffle):
+            if full_tier is not None and tier > full_tier:
+                break  # our own limits are no reason to bother hosts that only stand in
+            label = host.hop.label
+            if self._unreachable.is_unreachable(label, self._clock()):
+                self._count(FAILED)
+                self._count(THROUGH_CACHE)
+                failed = _unreached(f"{label} could not be reached a moment ago")
+                continue
+            refused = self._slots.take(label)
+            if refused == "total":
+                full_tier = -1
+                break
+            if refused:
+                full_tier = tier
+                continue
+            result: ClientConnection | NoSession | None = None
+            try:
+                result = await self._dial_host(host, settings, owner)
+            finally:
+                if not isinstance(result, ClientConnection):
+                    self._slots.give_back(label)
+            if isinstance(result, ClientConnection):
+                return result
+            if result.obstacle is Obstacle.LOOP:
+                failed = failed or result  # what is worse than ourselves is not tried
+                break
+            if result.obstacle is Obstacle.UNREACHED:
+                self._unreachable.note(label, self._clock())
+            failed = result
+        if full_tier is not None:
+            return NoSession(Obstacle.FULL, reply(451, "4.3.2", "all sessions that are allowed are open"))
+        return failed or _unreached("no host to try")
+
+    async def _dial_host(self, host: MailHost, settings: ClientSettings, owner: Owner) -> ClientConnection | NoSession:
+        name = host.hop.host
+        answer = await self._addresses(host)
+        if not answer.found:
+            return NoSession(Obstacle.REFUSED, reply(451, "4.4.3", f"{name} has no address: {answer.reason}"))
+        if host.by_mx and any(self._own.holds(ip, host.hop.port) for ip in answer.values):
+            return NoSession(Obstacle.LOOP, loop_reply(name))
+        tls = await self._plan_tls(host, authentic=answer.authentic)
+        if isinstance(tls, NoSession):
+            return tls
+        failed: NoSession | None = None
+        for ip in answer.values[:ADDRESSES_LIMIT]:
+            result = await self._dial_address(host, ip, tls, settings, owner)
+            if isinstance(result, NoSession) and result.obstacle is Obstacle.TLS and tls.clear_will_do:
+                result = await self._dial_address(host, ip, IN_CLEAR, settings, owner)
+            if isinstance(result, ClientConnection):
+                return result
+            if failed is None or failed.obstacle is Obstacle.UNREACHED:
+                failed = result  # what a server said tells more than another that was silent
+        return failed or _unreached(f"{name} has no address")
+
+    async def _addresses(self, host: MailHost) -> Answer[str]:
+        name = host.hop.host
+        answer = await self._resolver.addresses(name, dnssec=is_dane(host.tls.level))
+        if answer.found or host.by_mx:
+            return answer
+        # A route may name a host that only the system's own table knows (hosts(5)).
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, TimeoutError):
+            return answer
+        return Answer(Outcome.FOUND, tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    async def _plan_tls(self, host: MailHost, *, authentic: bool) -> TlsPlan | NoSession:
+        """Return what a session with a host needs; TLSA records are asked for when its names are validated."""
+        demand = host.tls
+        name = host.hop.host
+        level = demand.level
+        if is_dane(level):
+            found = await self._tlsa_plan(host, demand, authentic=authentic)
+            if found is not None:
+                return found
+            if level is TlsLevel.DANE_ONLY:
+                return NoSession(Obstacle.TLS, reply(451, "4.7.5", f"{name} has no TLSA records that can be used"))
+            level = demand.otherwise
+        if level is TlsLevel.NONE:
+            return IN_CLEAR
+        if level is TlsLevel.VERIFY:
+            return self._tls.plan(demand, name, TlsUse.ENCRYPT, Proof.AUTHORITY)
+        return self._tls.plan(demand, name, TlsUse.ENCRYPT if level is TlsLevel.ENCRYPT else TlsUse.MAY)
+
+    async def _tlsa_plan(self, host: MailHost, demand: TlsDemand, *, authentic: bool) -> TlsPlan | NoSession | None:
+        """Return what TLSA records ask for, None when there are none (RFC 7672 §2.2)."""
+        if not (host.secure and authentic):
+            return None
+        name, port = host.hop.host, host.hop.port
+        answer = await self._resolver.ask(f"_{port}._tcp.{name}", Kind.TLSA, dnssec=True)
+        if answer.outcome is Outcome.FAILED:
+            # Nobody knows whether there are some: an attacker could bring this about (RFC 7672 §2.1.2).
+            return NoSession(Obstacle.TLS, reply(451, "4.7.5", f"TLSA records of {name}: {answer.reason}"))
+        if not (answer.found and answer.authentic):
+            return None
+        records = usable(answer.values)
+        if not records:
+            if demand.level is TlsLevel.DANE_ONLY:
+                return None
+            return self._tls.plan(demand, name, TlsUse.ENCRYPT)
+        return self._tls.plan(demand, name, TlsUse.ENCRYPT, Proof.DANE, records)
+
+    async def _dial_address(
+        self, host: MailHost, ip: str, tls: TlsPlan, settings: ClientSettings, owner: Owner
+    ) -> ClientConnection | NoSession:
+        label = host.hop.label
+        if tls.use is not settings.tls:
+            settings = msgspec.structs.replace(settings, tls=tls.use)
+        connection = ClientConnection(settings, owner, self._tasks, tls, label)
+        at = label if host.hop.host == ip else f"{label} [{ip}]"
+        self._count(CONNECTIONS)
+        try:
+            async with asyncio.timeout(min(settings.initial_s, CONNECT_LIMIT_S)):
+                await asyncio.get_running_loop().create_connection(lambda: connection, ip, host.hop.port)
+            obstacle = await connection.opened
+        except (OSError, TimeoutError) as error:
+            connection.abort()
+            obstacle = _unreached(f"connect to {at}: {_describe(error)}")
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        if obstacle is None:
+            return connection
+        self._count(FAILED if obstacle.obstacle is Obstacle.UNREACHED else ERRORS)
+        return obstacle
+
+
+class OwnAddresses:
+    """Where this gateway listens: mail must not be sent there because DNS says so (RFC 5321 §5.1)."""
+
+    def __init__(self, config: Config) -> None:
+        self._ports_of: dict[str, set[int]] = {}
+        self._ports_of_all: set[int] = set()
+        for listener in config.listeners:
+            if listener.host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+                self._ports_of_all.add(listener.port)
+            else:
+                self._ports_of.setdefault(listener.host, set()).add(listener.port)
+
+    def holds(self, ip: str, port: int) -> bool:
+        """Tell whether that is a listener of ours."""
+        return port in self._ports_of.get(ip, ()) or (port in self._ports_of_all and _is_local(ip))
+
+
+def _is_local(ip: str) -> bool:
+    """Tell whether an address is one of this machine: the kernel knows."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((ip, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _unreached(text: str) -> NoSession:
+    return NoSession(Obstacle.UNREACHED, reply(451, "4.4.1", text))
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "connection timed out"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,74 @@
+"""Delivery jobs: some recipients of one message for one plan of hosts.
+
+Made by `relay.delivery`, done by `relay.hops`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from gatepost.model.reply import Reply
+from gatepost.relay.mailhosts import HostPlan
+from gatepost.relay.work import Work
+from gatepost.smtp.client import ClientSettings, LocalCause
+from gatepost.spool.interface import Pending
+
+
+class Job:
+    """Some recipients of one message for one plan of hosts."""
+
+    __slots__ = ("fresh_retry", "pendings", "plan", "probe", "work")
+
+    def __init__(self, work: Work, plan: HostPlan | None, pendings: Sequence[Pending], *, probe: bool = False) -> None:
+        self.work = work
+        self.plan = plan
+        """None: there is nowhere to send it; only its outcome is to be noted."""
+        self.pendings = tuple(pendings)
+        self.probe = probe
+        """Its destination could not be reached lately: it finds out whether that has changed."""
+        self.fresh_retry = False
+        """It was tried on a kept connection that the peer had closed meanwhile, and gets a fresh one."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The host that had a job."""
+
+    ip: str
+    label: str
+    """`host:port`."""
+    tls: str = ""
+    """Version and proof, "" in clear."""
+    reports: bool = False
+    """It takes over DSN duty."""
+
+    @property
+    def text(self) -> str:
+        """Address, name and encryption, for records."""
+        parts = (self.ip if not self.label.startswith((self.ip, f"[{self.ip}]")) else "", self.label, self.tls)
+        return " ".join(part for part in parts if part)
+
+    @property
+    def host(self) -> str:
+        """Its name or address without the port."""
+        return self.label.rpartition(":")[0].strip("[]")
+
+
+class Despatcher(Protocol):
+    """Who gives jobs and takes their outcomes (`relay.delivery`)."""
+
+    def finished(self, job: Job, replies: Sequence[Reply], server: Server, cause: LocalCause | None) -> None:
+        """A peer answered for every recipient of the job, in order of `job.pendings`; `cause`: we did, for it."""
+
+    def unreached(self, label: str, jobs: Sequence[Job], cause: Reply) -> None:
+        """No session could be had; `cause` is permanent when there never will be one."""
+
+    async def load(self, work: Work) -> bool:
+        """See that the content is at hand; False: it cannot be read and the message was dealt with."""
+
+
+class HopLimits(msgspec.Struct, frozen=True):
+    """Settings of sessions in force."""
+
+    client: ClientSettings
+    lmtp: ClientSettings

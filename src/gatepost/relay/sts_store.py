@@ -1,0 +1,174 @@
+"""MTA-STS policies of domains: fetched when mail goes there, kept for as long as they say (RFC 8461 §3.3, §5).
+
+Used by `relay.planning`. Policies live in the relay's memory. A policy that cannot be fetched counts as absent unless
+one that is still valid is known; nothing is fetched more often than every few minutes.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gatepost.relay.mta_sts import POLICY_LIMIT, Mode, StsPolicy, parse_policy, parse_record
+from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.resolver.answers import Kind
+from gatepost.resolver.resolver import Resolver
+
+HTTPS_PORT: Final = 443
+FETCH_LIMIT_S: Final = 60.0
+"""Longest time for one policy (RFC 8461 §3.3)."""
+RETRY_S: Final = 300.0
+"""Pause after a policy that could not be fetched (RFC 8461 §3.3)."""
+DOMAINS_LIMIT: Final = 10_000
+"""Domains remembered, some MB; beyond it the one asked for longest ago is forgotten."""
+FETCHES_AT_ONCE: Final = 4
+"""Threads that fetch."""
+_PIECE = 8192
+
+
+class Known:
+    """What is known of one domain."""
+
+    __slots__ = ("policy", "policy_id", "retry_at", "until")
+
+    def __init__(self) -> None:
+        self.policy: StsPolicy | None = None
+        self.policy_id = ""
+        self.until = 0.0
+        self.retry_at = 0.0
+
+
+class StsStore:
+    """The policies of one relay. `clock` counts seconds."""
+
+    def __init__(
+        self, resolver: Resolver, *, report: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`report(level, text)` logs."""
+        self._resolver = resolver
+        self._report = report
+        self._clock = clock
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    def configure(self, tls: OutgoingTls) -> None:
+        """Trust these authorities from now on."""
+        self._tls = tls
+
+    async def find(self, domain: str) -> StsPolicy | None:
+        """Return the policy in force for a domain, None when there is none."""
+        known = self._known.get(domain)
+        answer = await self._resolver.ask(f"_mta-sts.{domain}", Kind.TXT)
+        policy_id = parse_record(answer.values) if answer.found else ""
+        now = self._clock()
+        if known is None:
+            if not policy_id:
+                return None
+            known = self._known[domain] = Known()
+            if len(self._known) > DOMAINS_LIMIT:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(domain, last=True)
+        valid = known.policy is not None and now < known.until
+        if policy_id and not (valid and policy_id == known.policy_id) and now >= known.retry_at:
+            await self._fetch_once(domain, known, policy_id)
+            valid = known.policy is not None and self._clock() < known.until
+        return known.policy if valid and known.policy is not None and known.policy.mode is not Mode.NONE else None
+
+    async def _fetch_once(self, domain: str, known: Known, policy_id: str) -> None:
+        """Fetch a policy, or wait for the fetch that is under way."""
+        task = self._fetching.get(domain)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._fetch(domain, known, policy_id))
+            self._fetching[domain] = task
+            task.add_done_callback(lambda _: self._fetching.pop(domain, None))
+        await asyncio.shield(task)
+
+    async def _fetch(self, domain: str, known: Known, policy_id: str) -> None:
+        host = f"mta-sts.{domain}"
+        answer = await self._resolver.addresses(host)
+        if not answer.found:
+            result: StsPolicy | str = answer.reason or "no address"
+        else:
+            async with self._turns:
+                result = await fetch_policy(host, answer.values, self._tls)
+        now = self._clock()
+        if isinstance(result, str):
+            known.retry_at = now + RETRY_S
+            self._report("W", f"MTA-STS policy of {domain} not fetched: {result}")
+            return
+        known.policy, known.policy_id = result, policy_id
+        known.until = now + result.max_age_s
+        known.retry_at = 0.0
+
+
+async def fetch_policy(host: str, addresses: Sequence[str], tls: OutgoingTls) -> StsPolicy | str:
+    """Fetch from `https://HOST/.well-known/mta-sts.txt` and return the policy, or why there is none."""
+    request = _Request(host, addresses, tls)
+    done = asyncio.get_running_loop().run_in_executor(None, request.run)
+    try:
+        async with asyncio.timeout(FETCH_LIMIT_S):
+            return await asyncio.shield(done)
+    except TimeoutError:
+        request.cancel()
+        return "no answer in time"
+
+
+class _Request(http.client.HTTPSConnection):
+    """One fetch, in a thread: no redirects, no proxy, bounded in time and size."""
+
+    def __init__(self, host: str, addresses: Sequence[str], tls: OutgoingTls) -> None:
+        super().__init__(host, HTTPS_PORT, timeout=FETCH_LIMIT_S)
+        self._addresses = tuple(addresses)
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._cancelled = False
+
+    def connect(self) -> None:
+        """Connect to one of the addresses that our own resolver has found."""
+        error: OSError = OSError("no address")
+        for address in self._addresses:
+            try:
+                sock = socket.create_connection((address, HTTPS_PORT), FETCH_LIMIT_S / 4)
+            except OSError as failed:
+                error = failed
+                continue
+            self.sock = sock
+            self.sock = self._tls.make_authorities().wrap_socket(sock, server_hostname=self.host)
+            with self._lock:
+                if self._cancelled:
+                    raise OSError("given up")
+            return
+        raise error
+
+    def run(self) -> StsPolicy | str:
+        """Fetch, and read the text."""
+        try:
+            self.request("GET", "/.well-known/mta-sts.txt", headers={"Accept": "text/plain"})
+            response = self.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                return f"HTTP status {response.status}"
+            if response.headers.get_content_type() != "text/plain":
+                return "it is not text/plain"
+            text = b""
+            while len(text) <= POLICY_LIMIT and (piece := response.read1(_PIECE)):
+                text += piece
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return str(error) or type(error).__name__
+        finally:
+            self.close()
+        return parse_policy(text)
+
+    def cancel(self) -> None:
+        """End it from outside, however slowly the server speaks."""
+        with self._lock:
+            self._cancelled = True
+            if self.sock is not None:
+                with contextlib.suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
