@@ -15,10 +15,10 @@ from gatepost.resolver.answers import Answer, Kind, Outcome
 
 ENTRIES_LIMIT: Final = 100_000
 """Answers kept."""
-BYTES_LIMIT: Final = 32 * 1024 * 1024
-"""Estimated memory of all answers: a quarter of what a relay may use."""
-_ENTRY_COST: Final = 500
-"""Octets an answer of one short value takes with everything around it (measured: 480)."""
+BYTES_LIMIT: Final = 40 * 1024 * 1024
+"""Estimated memory of all answers: a third of what a relay may use."""
+_ENTRY_COST: Final = 360
+"""Octets of an entry besides its name and values (measured: 480 for an address of a host)."""
 _VALUE_COST: Final = 100
 """Octets of a value besides its text."""
 

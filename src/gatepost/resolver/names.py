@@ -87,7 +87,9 @@ def is_host_name(name: str) -> bool:
 
 def parse_address(text: str) -> Address | None:
     """Return the address a text is (brackets and an IPv6 tag allowed, no zone index), None for anything else."""
-    if not text or text[-1] not in "0123456789abcdefABCDEF:]" or "%" in text:  # most host names end here
+    if (
+        not text or "%" in text or not (text[-1].isdigit() or ":" in text or text[-1] == "]")
+    ):  # most host names end here
         return None
     if text[0] == "[" and text[-1] == "]":
         text = text[1:-1]
