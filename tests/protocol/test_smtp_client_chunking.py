@@ -72,6 +72,18 @@ def test_refusals_in_the_flight(replies, expected, reset, size):
     assert client.take_output().startswith(b"RSET\r\nMAIL" if reset else b"MAIL")
 
 
+def test_flight_over_a_connection_the_peer_has_left_may_be_tried_again():
+    client, _ = flown()
+    events_of(client, b"250 m\r\n550 1\r\n550 2\r\n550 3\r\n503 nobody\r\n")
+    client.start(transaction(size=4))
+    events_of(client)
+    client.finish_data()
+    assert client.take_output().startswith(b"RSET")
+    client.eof()
+    (event,) = events_of(client)
+    assert not event.data_ended
+
+
 STEPS = [b"250 m\r\n", b"250 1\r\n", b"550 2\r\n", b"250 3\r\n"]
 
 
@@ -87,7 +99,7 @@ def test_unexpected_end_at_any_step_is_temporary_for_the_undecided(done, end):
     (event,) = events_of(client, {"garbage": b"hello\r\n", "354": b"354 go\r\n"}.get(end, b""))
     assert isinstance(event, c.Closed)
     assert codes(event) == [451, 550 if done >= 3 else 451, 451]
-    assert event.data_ended
+    assert event.data_ended == (done > 0 or end != "eof"), "who closes without a word has not taken it"
     assert client.closed
 
 

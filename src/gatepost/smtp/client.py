@@ -97,6 +97,8 @@ class ClientSession(OpeningSession):
         self._chunk_writer: ChunkWriter | None = None
         self._end_given = False
         self._end_taken = False
+        self._answered = False
+        """The peer has answered something of the transaction."""
 
     # -- what the shell calls ------------------------------------------------------------------------------------
 
@@ -107,7 +109,7 @@ class ClientSession(OpeningSession):
         self._transaction = transaction
         self._replies = RecipientReplies(own)
         self._chunk_refusal = None
-        self._end_given = self._end_taken = False
+        self._end_given = self._end_taken = self._answered = False
         if obstacle is not None:
             self._replies.common = obstacle.reply
             self._settle(None, obstacle.cause)
@@ -237,6 +239,7 @@ class ClientSession(OpeningSession):
             super()._take_unasked(answer)
 
     def _take_reset(self, answer: Reply, _index: int) -> None:
+        self._answered = True
         if answer.code != 250:
             self._fail(f"protocol error: {answer.code} to RSET", "4.5.0")
         elif self._transaction is None:
@@ -245,6 +248,7 @@ class ClientSession(OpeningSession):
             self._proceed()
 
     def _take_mail(self, answer: Reply, _index: int) -> None:
+        self._answered = True
         if 300 <= answer.code < 400:
             self._fail(f"protocol error: {answer.code} to MAIL", "4.5.0")
         elif answer.code < 400:
@@ -349,7 +353,10 @@ class ClientSession(OpeningSession):
     def _lost(self, reason: str, enhanced: str) -> Closed:
         if self._transaction is None:
             return super()._lost(reason, enhanced)
-        return Closed(reason, self._replies.outcomes(reply(451, enhanced, reason)), self._end_taken)
+        # A peer that took content which flew with its commands has answered those before it closes the connection; one
+        # that falls silent may have it and hold its replies back.
+        data_ended = self._end_taken and (self._answered or not self._ended)
+        return Closed(reason, self._replies.outcomes(reply(451, enhanced, reason)), data_ended)
 
     def _forget(self) -> None:
         self._transaction = None

@@ -118,7 +118,8 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     be delivered: those that were answered before the connection was lost."""
     data_ended: bool = False
     """The whole content with its end had been given out for writing: the peer may have taken the message, and trying
-    again may make a duplicate."""
+    again may make a duplicate. False all the same when the peer closed the connection without a word about the
+    transaction, as it does with one that has idled too long."""
 
 
 Event = Ready | Refused | StartTls | SendData | Outcome | Closed
