@@ -51,8 +51,10 @@ def test_nothing_sent_behind_starttls_is_read(size, behind):
     assert served.lines[-1] == "220 2.0.0 Ready to start TLS"
     assert [type(event) for event in served.events] == [s.Hello, s.StartTls]
     assert session.waiting is s.Waiting.HANDSHAKE
+    assert session._input.empty
     assert session.timeout_s == STARTTLS.command_s
     assert drive(session, [b"MAIL FROM:<x@example.com>\r\n", b"half"]).output == b""
+    session.feed(EHLO)
     session.tls_started(*TLS, "CN=client")
     assert (session.tls, session.client_subject) == (" ".join(TLS), "CN=client")
     assert session.waiting is s.Waiting.COMMAND
@@ -171,6 +173,7 @@ def test_session_knows_who_signed_in():
 WRONG = {
     "cancelled": (b"AUTH LOGIN\r\n*", "501 5.7.0"),
     "no base64": (b"AUTH PLAIN =AA", "501 5.5.2"),
+    "a stray character": (b"AUTH LOGIN\r\nQUJD!", "501 5.5.2"),
     "half base64": (b"AUTH PLAIN\r\nQUJ", "501 5.5.2"),
     "not ASCII": (b"AUTH LOGIN\r\n\xff\xff\xff\xff", "501 5.5.2"),
     "line feed": (b"AUTH LOGIN\r\nQUJD\nQUJD", "500 5.5.2"),
@@ -180,9 +183,9 @@ WRONG = {
     "empty": (b"AUTH PLAIN =", "535 5.7.8"),
     "no user": (b"AUTH LOGIN =\r\nQUJD", "535 5.7.8"),
     "no NUL": (b"AUTH PLAIN QUJD", "535 5.7.8"),
-    "somebody else": (b"AUTH PLAIN " + plain("u", "p", "root"), "535 5.7.8"),
+    "somebody else": (b"AUTH PLAIN " + plain("u", PASSWORD, "root"), "535 5.7.8"),
     "no UTF-8": (b"AUTH PLAIN " + base64.b64encode(b"\0\xff\0p"), "535 5.7.8"),
-    "control character": (b"AUTH PLAIN " + plain("a\nb", "p"), "535 5.7.8"),
+    "control character": (b"AUTH PLAIN " + plain("a\nb", PASSWORD), "535 5.7.8"),
     "user too long": (b"AUTH PLAIN " + plain("u" * 256, "p"), "535 5.7.8"),
     "password too long": (b"AUTH PLAIN " + plain("u", "p" * 256), "535 5.7.8"),
     "wrong": (b"AUTH PLAIN " + plain("u", "p"), "535 5.7.8"),
@@ -195,6 +198,7 @@ def test_no_sign_in(exchange, start):
     served = encrypted(EHLO + exchange + b"\r\nNOOP\r\n" + MAIL, decide=check_password)
     assert served.lines[-3].startswith(start + " ")
     assert served.codes[-2:] == [250, 530]
+    assert len(served.of(s.SignIn)) == (1 if exchange.endswith(plain("u", "p")) else 0)
 
 
 def test_long_lines_are_for_sign_in_only():
@@ -244,7 +248,14 @@ def test_parameter_auth_is_taken_where_auth_is_offered():
 
 
 def test_no_secret_is_remembered():
-    secrets = [b"AUTH PLAIN " + plain("u", "never kept"), b" AUTH PLAIN c2VjcmV0", b"c2VjcmV0", b"BDAT 3", b"VRFY u"]
+    secrets = [
+        b"AUTH PLAIN " + plain("u", "never kept"),
+        b" AUTH PLAIN c2VjcmV0",
+        b"c2VjcmV0",
+        b"BDAT 3",
+        b"VRFY u",
+        b"NOOP " + b"x" * 3000,
+    ]
     before = requests._parse_remembered.cache_info().currsize
     for line in secrets:
         for _ in range(2):

@@ -105,7 +105,7 @@ def _is_wide_domain(domain: str) -> bool:
     labels = domain.split(".")
     if any(label[:1] == "-" or label[-1:] == "-" for label in labels):
         return False
-    return len(domain.encode()) <= DOMAIN_LIMIT and _is_domain(".".join(map(_a_label, labels)))
+    return _is_domain(".".join(map(_a_label, labels)))
 
 
 def _a_label(label: str) -> str:

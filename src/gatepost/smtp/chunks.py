@@ -18,8 +18,7 @@ class ChunkReader(ContentReader):
 
     def announce(self, octets: int) -> None:
         """Set `fault` when a chunk of so many octets cannot fit: neither rule for line ends makes content smaller."""
-        size = self.size + len(self._carry) + octets
-        if self.fault is None and size > min(self._limits.size, self._limits.session_left):
+        if self.fault is None and self.size + octets > min(self._limits.size, self._limits.session_left):
             self.fault = Cause.MESSAGE_SIZE if self._limits.size <= self._limits.session_left else Cause.SESSION_SIZE
 
     def read(self, data: bytes, *, last: bool) -> bytes:
@@ -30,7 +29,7 @@ class ChunkReader(ContentReader):
         if self._carry:
             data = self._carry + data
             self._carry = b""
-        if not last and not self.binary and data.endswith(b"\r"):
+        if not last and data.endswith(b"\r"):
             self._carry = b"\r"
             data = data[:-1]
         return self._judged(data) if data else b""

@@ -59,11 +59,6 @@ class InputBuffer:
         """Tell whether everything has been read."""
         return self._position == len(self._bytes)
 
-    def drop(self) -> None:
-        """Forget everything, a half line that was being swallowed included."""
-        self.put_back(b"")
-        self._skipping = False
-
     def put_back(self, data: bytes) -> None:
         """Make `data` everything there is."""
         self._bytes = data

@@ -42,7 +42,7 @@ class AccessSession(ContentSession):
             raise RuntimeError("the session has not asked for a handshake")
         self._handshaking = False
         self._step = None
-        self._input.drop()
+        self._input.put_back(b"")  # whoever sent it, it was not protected (CVE-2011-0411)
         self.tls = f"{version} {cipher}"
         self.client_subject = client_subject
         self._forget()
@@ -68,12 +68,12 @@ class AccessSession(ContentSession):
         if decision is None or decision.positive:
             self._handshaking = True
             self._step = AccessSession._await_handshake
-            self._input.drop()  # whoever sent it, it was not protected (CVE-2011-0411)
             self.period += 1
         self._send(decision or replies.READY_FOR_TLS)
 
     def _await_handshake(self) -> bool:
-        self._input.drop()
+        """Forget what comes in clear, so that it cannot pile up either."""
+        self._input.put_back(b"")
         return False
 
     # -- AUTH ----------------------------------------------------------------------------------------------------

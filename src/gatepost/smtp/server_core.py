@@ -126,4 +126,4 @@ class SessionCore:
         self.closed = True
         self._pending = None
         self._step = None
-        self._input.drop()
+        self._input.put_back(b"")

@@ -115,10 +115,7 @@ class ContentSession(SessionCore):
         else:
             answer = self._count_error(replies.BAD_SEQUENCE)
             self._events.append(Refused(Stage.DATA, Cause.SYNTAX, answer))
-            if answer.closes:
-                self._send(answer)
-            else:
-                self._start_chunk(answer)
+            self._start_chunk(answer)
 
     def _decide_chunks(self, decision: Reply | None) -> None:
         if decision is None or decision.positive:
