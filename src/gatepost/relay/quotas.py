@@ -1,8 +1,8 @@
 """Quotas: who is counted for what, by `[rates]`. Called by `relay.access`; the counting is `relay.rates`'s.
 
 Answers name the limit that would be broken, "" when none is. A client is counted by its address (IPv6 by its /64, which
-is what one customer gets), as checks see it; clients that `access.allow_clients` spares and relays of ours in front are
-not counted.
+is what one customer gets), as checks see it. Strangers only: our own clients (by network or sign-in) are held by the
+limits of senders and users, and those that `access.allow_clients` spares and relays of ours in front by none.
 """
 
 import ipaddress
@@ -78,7 +78,7 @@ class Quotas:
         return shares[broken][0] if broken >= 0 else ""
 
     def _of_client(self, visit: Visit, name: str, limit: int) -> list[tuple[str, Share]]:
-        if visit.spared or visit.hidden:
+        if visit.spared or visit.hidden or visit.ours:
             return []
         return _share(name, _network_of(visit.ip), limit)
 

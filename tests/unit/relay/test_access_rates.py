@@ -214,6 +214,17 @@ def test_a_front_relay_is_not_counted_but_its_clients_are():
     assert [mail(front, visit).cause for _ in range(2)] == ["", "rate"]
 
 
+def test_our_own_clients_are_held_by_the_limits_of_senders_and_users():
+    access = rated("client_connections = 1\nclient_mails = 1\nclient_recipients = 1")
+    visit = [visited(access, OURS) for _ in range(3)][-1][0]
+    assert [mail(access, visit).cause for _ in range(3)] == [""] * 3
+    assert [rcpt(access, visit).cause for _ in range(3)] == [""] * 3
+    signed_in, ruling = visited(access, user="joe")
+    assert ruling.cause == ""
+    assert [mail(access, signed_in).cause for _ in range(3)] == [""] * 3
+    assert visited(access)[1].cause == "rate"  # before it has signed in it is a stranger
+
+
 def test_nothing_is_counted_when_nothing_is_limited():
     services = services_of()
     services.rates.take = services.rates.add = None  # any use would fail
