@@ -30,6 +30,7 @@ from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import Relays
 from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.notices.grammar import TemplateError
+from gatepost.relay.tls import TlsSetupError
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.process import filter_settings
 
@@ -147,6 +148,8 @@ class Master:
             compile_texts(loaded.config)
         except TemplateError as error:
             raise StartError(ExitCode.CONFIGURATION, f"text template: {error}") from error
+        except TlsSetupError as error:
+            raise StartError(ExitCode.CONFIGURATION, str(error)) from error
         return settle_automatic(loaded.config)
 
     def _prepare(self, config: Config) -> None:

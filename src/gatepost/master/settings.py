@@ -10,13 +10,17 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.notices.template import load_template
 from gatepost.policy.group import GroupTable
+from gatepost.relay.tls import build_server_context
 
 
 def compile_texts(config: Config) -> None:
-    """Compile what relays will compile, so that a faulty text is found before anything changes. TemplateError."""
+    """Compile what relays will compile, so that a fault is found before anything changes. TemplateError for a text,
+    TlsSetupError for the certificate.
+    """
     if config.options.dsn_template:
         load_template(Path(config.options.dsn_template))
     GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
+    build_server_context(config)
 
 
 def settle_automatic(config: Config) -> Config:
