@@ -53,6 +53,8 @@ class Trouble(enum.Enum):
     """TC over UDP; the answer over TCP."""
     TRUNCATED_SILENT = enum.auto()
     """TC over UDP; silence over TCP."""
+    TRUNCATED_TWICE = enum.auto()
+    """TC over UDP and over TCP, without records."""
     FOLDED = enum.auto()
     """The right answer; the question comes back in lower case."""
 
@@ -360,7 +362,7 @@ def _spoil(trouble: Trouble | None, query: dns.message.Message, answer: dns.mess
     if trouble is Trouble.FOLDED:
         answer.question[0].name = answer.question[0].name.canonicalize()
         return [answer.to_wire()]
-    if over == "tcp":
+    if over == "tcp" and trouble is not Trouble.TRUNCATED_TWICE:
         return [answer.to_wire(max_size=65535)]
     limit = max(query.payload, 512)
     if trouble in {None, Trouble.FORMERR} and len(raw := answer.to_wire(max_size=65535)) <= limit:

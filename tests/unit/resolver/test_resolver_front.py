@@ -103,6 +103,16 @@ def test_a_name_missing_for_ipv6_may_still_have_ipv4(bench: Bench, dns: StubDns)
     bench.run(scenario)
 
 
+def test_an_alias_to_nothing_is_still_an_alias(bench: Bench, dns: StubDns) -> None:
+    dns.alias("a.example", "gone.example")
+
+    async def scenario(resolver: Resolver) -> None:
+        assert (await resolver.ask("a.example", Kind.A)).outcome is Outcome.NO_NAME
+        assert (await resolver.ask("a.example", Kind.CNAME)).values == ("gone.example",)
+
+    bench.run(scenario)
+
+
 def test_failures_are_kept_for_seconds_only_and_counted(bench: Bench, dns: StubDns) -> None:
     dns.trouble("a.example", Trouble.SERVFAIL)
 

@@ -10,11 +10,13 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from resolver_bench import Bench, build_config
 from tests.support.dns import StubDns, Trouble
 
 from gatepost.resolver.answers import Kind, Mx, Outcome
-from gatepost.resolver.message import Reading, build_query
+from gatepost.resolver.message import Reading, build_query, read_message
 from gatepost.resolver.names import parse_name
 from gatepost.resolver.recursion import Ask, Walk, ZoneCuts, load_root_hints
 from gatepost.resolver.resolver import Resolver
@@ -246,6 +248,25 @@ def test_the_shipped_hints_are_the_thirteen_root_servers() -> None:
     addresses = [ipaddress.ip_address(ip) for ip in load_root_hints()]
     assert len([a for a in addresses if a.version == 4]) == len([a for a in addresses if a.version == 6]) == 13
     assert all(address.is_global for address in addresses)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_damaged_referrals_never_raise(data: st.DataObject) -> None:
+    glue = ("ns.example.org. 300 A 198.51.100.3", "ns.example.org. 300 AAAA 2001:db8::1")
+    good = refer("example.org", "ns.example.org", "ns.example.net", glue=glue)
+
+    def damaged(ask: Ask) -> dns.message.Message | None:
+        message = good(ask)
+        assert message is not None
+        raw = bytearray(message.to_wire())
+        for _ in range(data.draw(st.integers(1, 3))):
+            raw[data.draw(st.integers(2, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        return read_message(bytes(raw), referrals=True)
+
+    reading, steps = walk({ROOT: damaged, "198.51.100.3": damaged}, limit=4)
+    assert len(steps) <= 4
+    assert not reading.authentic
 
 
 @pytest.fixture

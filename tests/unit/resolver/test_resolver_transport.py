@@ -28,6 +28,12 @@ def test_a_truncated_answer_is_fetched_over_tcp(bench: Bench, dns: StubDns) -> N
     assert all(q.edns for q in dns.questions)
 
 
+def test_an_answer_cut_short_over_tcp_too_is_a_failure_and_no_empty_answer(bench: Bench, dns: StubDns) -> None:
+    dns.add("a.example", "A", "192.0.2.1")
+    dns.trouble("a.example", Trouble.TRUNCATED_TWICE)
+    assert ask(bench).outcome is Outcome.FAILED
+
+
 def test_an_answer_with_another_id_is_ignored(bench: Bench, dns: StubDns) -> None:
     dns.add("a.example", "A", "192.0.2.1")
     dns.trouble("a.example", Trouble.WRONG_ID)
