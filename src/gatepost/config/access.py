@@ -125,8 +125,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """How much one client, sender or user may send in an interval; 0 = no limit. Client rates count strangers only, IPv6
-    ones by their /64.
+    """How much one client, sender or user may send in an interval; 0 = no limit. Client rates count strangers only,
+    IPv6 ones by their /64.
     """
 
     interval: Annotated[float, duration("", 1, 86400, "length of the interval all rates count in", generations=OWN)] = (

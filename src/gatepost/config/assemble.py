@@ -274,7 +274,7 @@ def _check_group(collected: Collected, item: int, name: str, names: set[str], gi
     elif name in names or name.lower() == POLICY_GROUP:
         mend = "Rename or merge them; the policy itself has the name 'policy'"
         collected.note(Severity.ERROR, "group", "name", f"group {name!r} is given twice", item=item, mend=mend)
-    if not any(side in given and given[side].value for side in ("senders", "recipients")):
+    if not any(side in given and given[side].value for side in ("senders", "recipients", "directions")):
         what = f"group {name!r} has neither senders nor recipients"
         mend = "Add at least one mask; what is for everyone belongs into the policy"
         collected.note(Severity.ERROR, "group", "", what, item=item, mend=mend)

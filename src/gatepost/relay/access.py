@@ -187,6 +187,8 @@ class Access:
         if self._free_wanted and not self.has_space():
             return _NO_SPACE
         visit.counted_sender = False
+        if visit.settled:
+            visit.unsettle()
         if self._judgement is None:
             visit.sender = event.address
             return self._count_mail(visit, event) if self._quotas.mails else ACCEPTED
@@ -282,9 +284,7 @@ class Access:
         """
         if visit.hidden:
             client = first_untrusted_hop(received_fields, self._front, self._trusted)
-            if client:
-                visit.forward(client)
-            visit.trusted = client is None
+            visit.settle(client or "", trusted=client is None)
 
     def direction(self, visit: Visit, recipients: Sequence[Recipient]) -> Direction:
         """Return the direction of the transaction; after `settle_client`."""

@@ -199,6 +199,8 @@ class Dialogue:
         """XFORWARD: a relay of ours in front tells for whom it hands the next message on."""
         visit = self.visit
         self._end_xforward()
+        if visit.settled:
+            visit.unsettle()
         if self._before_xforward is None:
             self._before_xforward = (visit.ip, visit.port, visit.name, visit.helo, visit.hidden, visit.trusted)
         name = visit.name if event.name is None else event.name

@@ -30,6 +30,7 @@ class Visit:
         "name",
         "port",
         "sender",
+        "settled",
         "spared",
         "tls",
         "trusted",
@@ -61,6 +62,8 @@ class Visit:
         self.hidden = False
         """A relay of ours in front hands the mail on and has not said for whom: `ip` is only that relay's, so nothing
         is asked about it; the Received fields tell at the end of data (`access.settle_client`)."""
+        self.settled = False
+        """The Received fields have told who the client is: of this message, not of the next."""
         self.counted_sender = False
         """The transaction counts in its sender's rate already."""
         self.facts: Asked = {}
@@ -78,7 +81,7 @@ class Visit:
         self.helo = helo
         self.user = user
         self.sender = ""
-        self.trusted = self.spared = self.hidden = self.counted_sender = False
+        self.trusted = self.spared = self.hidden = self.settled = self.counted_sender = False
         self.facts = {}
 
     def forward(self, ip: str, port: int = 0, name: str = "", helo: str = "") -> None:
@@ -89,3 +92,16 @@ class Visit:
         self.helo = helo
         self.hidden = False
         self.facts = {}
+
+    def settle(self, ip: str, *, trusted: bool) -> None:
+        """Take what the Received fields tell for the client of this message; `ip` "": they do not name one."""
+        self.ip = ip or self.connection_ip
+        self.port = 0
+        self.name = ""
+        self.trusted = trusted
+        self.settled = True
+
+    def unsettle(self) -> None:
+        """The next message of the relay in front: nothing is known of its client."""
+        self.ip = self.connection_ip
+        self.trusted = self.settled = False

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from gatepost.config.default import build_default_config
 from gatepost.config.schema import Listener
 from gatepost.config.transport import SignIn
-from gatepost.model.envelope import Recipient
+from gatepost.model.envelope import Direction, Recipient
 from gatepost.relay.access import ACCEPTED, Access
 from gatepost.relay.visit import Visit
 from gatepost.resolver.answers import Answer, Outcome
@@ -266,3 +266,25 @@ def test_shipped_rules_are_no_open_relay(client, local, domain):
             assert ruling.reply is None
         else:
             assert (ruling.cause, ruling.reply.code, ruling.reply.enhanced) == ("relaying", 554, "5.7.1")
+
+
+def test_what_received_fields_tell_holds_for_one_message():
+    text = 'front_relays = ["192.0.2.25"]\n' + rules()
+    access = access_of(text)
+    visit = Visit("192.0.2.25", 1, Listener())
+    users = [Recipient("user@example.org")]
+
+    async def message(*fields: bytes) -> tuple[str, Direction]:
+        await settled(access.mail(visit, mail_from("x@example.net"), queue_full=False))
+        assert (visit.ip, visit.hidden, visit.ours) == ("192.0.2.25", True, False)
+        access.settle_client(visit, fields)
+        return visit.ip, access.direction(visit, users)
+
+    async def session() -> None:
+        await settled(access.connect(visit))
+        assert await message(b"from mx ([198.51.100.7]) by a") == (STRANGER, Direction.INBOUND)
+        assert await message(b"from pc ([192.0.2.9]) by a") == ("192.0.2.25", Direction.INTERNAL)
+        assert await message(b"from mx (who knows) by a") == ("192.0.2.25", Direction.INBOUND)
+        assert await message() == ("192.0.2.25", Direction.INTERNAL)  # made at the relay itself
+
+    asyncio.run(session())
