@@ -172,7 +172,7 @@ def test_rcpt_parameters(text, expected):
         ("SMTPUTF8=1", 555),
         ("\u017fIZE=1", 501),
         ("ENVID=ä", 501),
-        ("SIZE=١", 501),
+        ("SIZE=\u0661", 501),
         ("NOTIFY=NEVER", 555),
     ],
 )
