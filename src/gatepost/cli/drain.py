@@ -29,8 +29,8 @@ def drain(
     off = [name for name in ("scanner", "sender") if not modules[name]]
     if off:
         return complain(f"{' and '.join(off)} switched off: nothing would go out", EXIT_NOT_DONE)
-    caller("switch", module="recv", on=False)
     try:
+        caller("switch", module="recv", on=False)
         _wait(caller, time.monotonic() + timeout if timeout else None)
         remains = _remains(caller)
     except KeyboardInterrupt:

@@ -29,6 +29,8 @@ def _show(answer: dict[str, Any]) -> None:
     if missing:
         console.print(f"filters run without: {', '.join(missing)} (the kernel lacks it)", style="bold")
     for relay in answer["relays"]:
+        if relay.get("error"):
+            console.print(f"relay {relay['index']}: {printable(relay['error'])}", style="bold")
         if relay.get("shedding"):
             facts = ", ".join(f"{name} {value}" for name, value in relay["shedding"].items())
             console.print(f"relay {relay['index']} sheds load: {facts}", style="bold")
@@ -49,7 +51,7 @@ def _show_processes(console: Console, answer: dict[str, Any]) -> None:
         table.add_row(
             f"relay {relay['index']}",
             str(relay["pid"]),
-            printable(relay.get("error") or relay["state"]),
+            "see below" if relay.get("error") and relay["state"] == "running" else relay["state"],
             str(relay["restarts"]),
             f"{filters.get('busy', 0)}/{filters.get('idle', 0)}",
             f"{work.get('inspection', 0)}/{work.get('delivery', 0)}",

@@ -173,8 +173,10 @@ class Calls:
             for row in answer["destinations"]:
                 known = rows.setdefault(row["domain"], row | {"waiting": 0})
                 known["waiting"] += row["waiting"]
-        counted = ("states", "reasons", "held")
-        totals = {name: sum((Counter(answer[name]) for answer in answers), Counter()) for name in counted}
+        totals: dict[str, Counter[str]] = {name: Counter() for name in ("states", "reasons", "held")}
+        for answer in answers:
+            for name, total in totals.items():
+                total.update(answer[name])
         return {
             "bytes": sum(answer["bytes"] for answer in answers),
             "destination_count": max((answer["destination_count"] for answer in answers), default=0),
