@@ -26,8 +26,7 @@ def combine_addresses(answers: Sequence[Answer[str]]) -> Answer[str]:
     through_cache = all(answer.through_cache for answer in answers)
     found = [answer for answer in answers if answer.outcome is Outcome.FOUND]
     if found:
-        turns = chain.from_iterable(zip_longest(*(answer.values for answer in found)))
-        values = tuple(ip for ip in turns if ip is not None)
+        values = found[0].values if len(found) == 1 else _take_turns(found)
         authentic = all(answer.authentic for answer in answers)
         return Answer(Outcome.FOUND, values, authentic, through_cache=through_cache)
     for outcome in (Outcome.FAILED, Outcome.NO_DATA, Outcome.NO_NAME):
@@ -35,6 +34,11 @@ def combine_addresses(answers: Sequence[Answer[str]]) -> Answer[str]:
             if answer.outcome is outcome:
                 return msgspec.structs.replace(answer, through_cache=through_cache)
     raise AssertionError("no answers to combine")
+
+
+def _take_turns(answers: Sequence[Answer[str]]) -> tuple[str, ...]:
+    turns = chain.from_iterable(zip_longest(*(answer.values for answer in answers)))
+    return tuple(ip for ip in turns if ip is not None)
 
 
 def read_mail_hosts(answer: Answer[Mx]) -> MailHosts | None:

@@ -89,7 +89,7 @@ class Resolver:
         self._timeout_s = resolve.io_network_timeout
         self._unresolved_ttl_s = resolve.unresolved_ttl
         self._mx_threshold_s = resolve.mx_cache_threshold
-        self._families = Families(resolve.prefer)
+        self._kinds = Families(resolve.prefer).kinds
         self._periods = {
             Shelf.ADDRESSES: resolve.ip_cache_refresh_period,
             Shelf.MAIL_HOSTS: resolve.mx_cache_refresh_period,
@@ -157,7 +157,7 @@ class Resolver:
         literal = parse_address(host)
         if literal is not None:
             return Answer(Outcome.FOUND, (str(literal),), through_cache=True)
-        kinds = (families or self._families).kinds
+        kinds = self._kinds if families is None else families.kinds
         if fold_name(host) == "localhost":
             return Answer(Outcome.FOUND, tuple(_LOCAL[kind] for kind in kinds), through_cache=True)
         begun = [self._begin(host, kind, dnssec=dnssec) for kind in kinds]
