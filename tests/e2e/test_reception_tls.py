@@ -183,7 +183,7 @@ def test_a_handshake_that_fails_ends_the_session_and_is_recorded(gateway: TlsGat
     old.check_hostname = False
     old.verify_mode = ssl.CERT_NONE
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with TlsWire(gateway.ports["implicit"]) as wire, pytest.raises((ssl.SSLError, ConnectionError)):
         wire.start_tls(old)

@@ -80,9 +80,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     greeting_pause: Annotated[
         float,
-        duration(
-            "", 0, 60, "pause before the greeting; who talks earlier is refused; 0 = off", generations=OWN, built=False
-        ),
+        duration("", 0, 60, "pause before the greeting; who talks earlier is refused; 0 = off", generations=OWN),
     ] = 0.0
     recipient_verification: Annotated[
         str,
@@ -116,11 +114,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     xclient_networks: Annotated[
         Texts,
-        listing("", Item.NETWORK, "peers whose XCLIENT and XFORWARD are believed", generations=OWN, built=False),
+        listing("", Item.NETWORK, "peers whose XCLIENT and XFORWARD are believed", generations=OWN),
     ] = ()
     proxy_networks: Annotated[
         Texts,
-        listing("", Item.NETWORK, "load balancers whose PROXY header is believed", generations=OWN, built=False),
+        listing("", Item.NETWORK, "load balancers whose PROXY header is believed", generations=OWN),
     ] = ()
 
 

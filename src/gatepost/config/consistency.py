@@ -4,6 +4,7 @@ from gatepost.config.collect import Collected
 from gatepost.config.items import PROTECTED
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
+from gatepost.config.transport import ListenerTls, SignIn
 from gatepost.config.units import format_size, format_time
 
 
@@ -67,7 +68,28 @@ def check_consistency(config: Config, collected: Collected) -> None:
     if bool(network.tls_cert) != bool(network.tls_key):
         name = "tls_key" if network.tls_cert else "tls_cert"
         collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
+    _check_listeners(config, collected)
     _check_relaying(config, collected)
+
+
+def _check_listeners(config: Config, collected: Collected) -> None:
+    def note(number: int, name: str, what: str, mend: str) -> None:
+        listener = config.listeners[number]
+        told = f"listener {listener.name or listener.address}: {what}"
+        collected.note(Severity.ERROR, "listener", name, told, mend=mend, item=number)
+
+    for number, listener in enumerate(config.listeners):
+        if listener.tls in (ListenerTls.REQUIRED, ListenerTls.IMPLICIT) and not config.network.tls_cert:
+            note(number, "tls", f'"{listener.tls.value}" without a certificate', "Set network.tls_cert and tls_key")
+        if listener.sign_in is not SignIn.OFF:
+            if listener.tls is ListenerTls.OFF or not config.network.tls_cert:
+                note(number, "sign_in", "clients sign in over TLS only, and there is none", "Give it TLS")
+            if not config.access.password_file:
+                note(number, "sign_in", "nobody could sign in", "Set access.password_file")
+        if listener.proxy_protocol and not config.access.proxy_networks:
+            note(number, "proxy_protocol", "nobody's PROXY header is believed", "Set access.proxy_networks")
+        if listener.binarymime and not listener.chunking:
+            note(number, "binarymime", "binary content comes by chunking, which is off", "Set chunking = true")
 
 
 def _check_relaying(config: Config, collected: Collected) -> None:

@@ -228,7 +228,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             100,
             "percent of incoming_sessions from which the busiest addresses get no new session; 0 = off",
             generations=OWN,
-            built=False,
         ),
     ] = 90
     minimal_queue_free_space_size: Annotated[
@@ -287,7 +286,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     incoming_bcc: Annotated[
         Texts,
-        listing("IncomingBCC", Item.ADDRESS, "blind copy of every accepted message", generations="M56", built=False),
+        listing("IncomingBCC", Item.ADDRESS, "blind copy of every accepted message", generations="M56"),
     ] = ()
     trusted_networks: Annotated[
         Texts,
@@ -308,8 +307,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = ()
-    tls_cert: Annotated[str, path("TLSCert", "certificate chain; with tls_key enables STARTTLS", built=False)] = ""
-    tls_key: Annotated[str, path("TLSKey", "private key of tls_cert", built=False)] = ""
+    tls_cert: Annotated[str, path("TLSCert", "certificate chain; with tls_key enables STARTTLS")] = ""
+    tls_key: Annotated[str, path("TLSKey", "private key of tls_cert")] = ""
 
 
 SYSLOG_FACILITIES = (
@@ -389,6 +388,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "malformed mail: true = do not deliver, false = repair",
             generations="G50 G55",
             aliases=("DropMalformedMail",),
-            built=False,
         ),
     ] = False

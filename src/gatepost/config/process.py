@@ -97,7 +97,6 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
             604800,
             "age of the oldest message awaiting inspection before new mail gets 452; 0 = off",
             generations=OWN,
-            built=False,
         ),
     ] = 0.0
     queue_slow_at: Annotated[
@@ -108,6 +107,5 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
             100,
             "percent of the queue limits from which reception slows down; 0 = it does not",
             generations=OWN,
-            built=False,
         ),
     ] = 80

@@ -71,28 +71,24 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     )
     tls: Annotated[
         ListenerTls,
-        choice("", tuple(ListenerTls), "encryption, with network.tls_cert", generations=OWN, built=False),
+        choice("", tuple(ListenerTls), "encryption, with network.tls_cert", generations=OWN),
     ] = ListenerTls.AUTO
     sign_in: Annotated[
         SignIn,
-        choice("", tuple(SignIn), "whether clients sign in (over TLS only)", generations=OWN, built=False),
+        choice("", tuple(SignIn), "whether clients sign in (over TLS only)", generations=OWN),
     ] = SignIn.OFF
-    before_queue: Annotated[bool, flag("", "inspect before the client gets its 250", generations=OWN, built=False)] = (
-        False
-    )
+    before_queue: Annotated[bool, flag("", "inspect before the client gets its 250", generations=OWN)] = False
     before_queue_deadline: Annotated[
         float,
-        duration("", 5, 600, "time for that, below the client's own patience; then 451", generations=OWN, built=False),
+        duration("", 5, 600, "time for that, below the client's own patience; then 451", generations=OWN),
     ] = 100.0
     proxy_protocol: Annotated[
         bool,
-        flag("", "connections begin with a PROXY header from access.proxy_networks", generations=OWN, built=False),
+        flag("", "connections begin with a PROXY header from access.proxy_networks", generations=OWN),
     ] = False
-    smtputf8: Annotated[bool, flag("", "take internationalised addresses (RFC 6531)", generations=OWN, built=False)] = (
-        True
-    )
-    chunking: Annotated[bool, flag("", "take content in pieces, BDAT (RFC 3030)", generations=OWN, built=False)] = True
-    binarymime: Annotated[bool, flag("", "take binary content; needs chunking", generations=OWN, built=False)] = False
+    smtputf8: Annotated[bool, flag("", "take internationalised addresses (RFC 6531)", generations=OWN)] = True
+    chunking: Annotated[bool, flag("", "take content in pieces, BDAT (RFC 3030)", generations=OWN)] = True
+    binarymime: Annotated[bool, flag("", "take binary content; needs chunking", generations=OWN)] = False
     host: str = ""
     port: int = 0
 

@@ -41,7 +41,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Encryption. Our own certificate is network.tls_cert and tls_key; listeners say how they use it."""
 
     minimum_version: Annotated[
-        MinimumTls, choice("", tuple(MinimumTls), "oldest protocol version spoken", generations=OWN, built=False)
+        MinimumTls, choice("", tuple(MinimumTls), "oldest protocol version spoken", generations=OWN)
     ] = MinimumTls.V1_2
     ca_file: Annotated[
         str,

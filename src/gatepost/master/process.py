@@ -30,9 +30,9 @@ from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import Relays
 from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.notices.grammar import TemplateError
-from gatepost.relay.tls import TlsSetupError
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.process import filter_settings
+from gatepost.relay.tls import TlsSetupError
 
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""

@@ -52,6 +52,7 @@ class Dialogue:
         "_task",
         "_xforward_used",
         "endpoint",
+        "judging",
         "pending",
         "session",
         "visit",
@@ -78,6 +79,8 @@ class Dialogue:
         self._xforward_used = False
         self.pending = False
         """A decision is waited for: the client's clock stands still."""
+        self.judging = False
+        """A message that is not accepted yet is being inspected: it goes when its client goes."""
 
     def take(self, event: smtp.Event) -> None:
         """Do what an event asks for."""
@@ -345,6 +348,7 @@ class Dialogue:
         )
         deadline_s = self.endpoint.before_queue_s
         if deadline_s:
+            self.judging = True
             judgement = intake.judge(new, deadline_s)
             self._wait(judgement, lambda disposition: self._judged(new, record, disposition), None)
         else:
@@ -352,6 +356,7 @@ class Dialogue:
 
     def _judged(self, new: NewMessage, record: Received, disposition: Disposition | None) -> None:
         """Act on the verdict on a message that has not been accepted yet."""
+        self.judging = False
         if disposition is None:
             self._refuse_content("not-inspected", NOT_INSPECTED)
         elif not disposition.copies:

@@ -145,6 +145,9 @@ class Reception(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._transport is None or self._stage is not _TALK:
             return False
+        if self._dialogue.judging:
+            self._transport.abort()  # it may have gone for good: nothing is accepted that nobody waits for
+            return False
         self._session.eof()
         self._pump()
         return not self._session.closed  # a client that has only ended its own side still gets its replies
