@@ -20,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _EVERYTHING = frozenset(("any", "*", "*@*"))
 _STARS = re.compile(r"\*+")
+_KNOWN_LIMIT = 4096
+"""Addresses whose answer a set remembers: every recipient asks about the client again."""
 _V4_BITS = 32
 _V6_BITS = 128
 
@@ -167,10 +169,11 @@ def _address_number(ip: str) -> tuple[bool, int]:
 class NetworkSet:
     """Networks of which any may contain an address; one set lookup for each prefix length in use."""
 
-    __slots__ = ("_any", "_v4", "_v6")
+    __slots__ = ("_any", "_known", "_v4", "_v6")
 
     def __init__(self, operands: Iterable[str]) -> None:
         """Compile operands (`any`, `*` or what `parse_network` takes); an empty set contains nothing."""
+        self._known: dict[str, bool] = {}
         v4: dict[int, set[int]] = {}
         v6: dict[int, set[int]] = {}
         self._any = False
@@ -187,6 +190,14 @@ class NetworkSet:
 
     def contains(self, ip: str) -> bool:
         """Tell whether a network holds `ip`; text that is no address is in no network but `any`."""
+        known = self._known.get(ip)
+        if known is None:
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            known = self._known[ip] = self._look_up(ip)
+        return known
+
+    def _look_up(self, ip: str) -> bool:
         if self._any:
             return True
         try:

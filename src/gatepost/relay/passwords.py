@@ -5,6 +5,9 @@ thread of its own; who fails again and again from one address has to wait.
 """
 
 import asyncio
+import hashlib
+import hmac
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -123,6 +126,10 @@ class PasswordFile:
         self._waiting = 0
         self._read_as: tuple[int, int, int] | None = None
         self._users: dict[str, str] = {}
+        self._secret = secrets.token_bytes(32)
+        self._right: dict[str, tuple[str, bytes]] = {}
+        """By user the hash in force and a keyed digest of the password that was found to have it: a program that signs
+        in for every mail is checked the dear way once."""
 
     async def check(self, address: str, user: str, password: str) -> bool | None:
         """Tell whether a user at an address may sign in; None: cannot be told now, or the address has to wait."""
@@ -150,7 +157,14 @@ class PasswordFile:
             # As slow as for a user there is, so that the time does not tell who exists.
             hasher().hash(password)
             return False
-        return verify(hashed, password)
+        digest = hashlib.blake2b(password.encode("utf-8", "surrogateescape"), key=self._secret, digest_size=32).digest()
+        former = self._right.get(user.casefold())
+        if former is not None and former[0] == hashed and hmac.compare_digest(former[1], digest):
+            return True
+        right = verify(hashed, password)
+        if right:
+            self._right[user.casefold()] = (hashed, digest)
+        return right
 
     def _current(self) -> dict[str, str]:
         try:
@@ -160,6 +174,7 @@ class PasswordFile:
         read_as = (state.st_mtime_ns, state.st_size, state.st_ino)
         if read_as != self._read_as:
             self._users = read_passwords(self._path)
+            self._right = {}
             self._read_as = read_as
         return self._users
 

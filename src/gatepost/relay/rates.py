@@ -7,6 +7,7 @@ An interval slides: the count of the running interval and, for the share that st
 burst therefore never gets twice the limit by standing on the edge between two.
 """
 
+import functools
 import hashlib
 import mmap
 import struct
@@ -38,6 +39,7 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     """It must fit, but is not added."""
 
 
+@functools.lru_cache(maxsize=4096)  # each recipient counts for the same few
 def key_of(what: str, who: str) -> bytes:
     """Return the key of a count: `what` is the limit's name, `who` the client, sender or user."""
     digest = hashlib.blake2b(f"{what} {who}".encode("utf-8", "surrogateescape"), digest_size=8).digest()

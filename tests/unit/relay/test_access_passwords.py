@@ -99,6 +99,22 @@ def test_sign_in(file):
     assert check(users, "joe", "x" * 5000, "198.51.100.9") is False
 
 
+def test_a_right_password_is_checked_the_dear_way_once(file, monkeypatch):
+    users, checked = PasswordFile(str(file), FailureLog(), Clock()), []
+
+    def counted(hashed, password):
+        checked.append(password)
+        return argon2.PasswordHasher().verify(hashed, password)
+
+    monkeypatch.setattr(passwords, "verify", counted)
+    assert [check(users, "joe", "secret") for _ in range(5)] == [True] * 5
+    assert checked == ["secret"]
+    file.write_text(f"joe:{passwords.hasher().hash('secret')}\n")
+    os.utime(file, ns=(1, 1))
+    assert check(users, "joe", "secret") is True
+    assert checked == ["secret"] * 2  # another hash: checked anew
+
+
 def test_the_file_is_read_anew_and_may_be_out_of_reach(file):
     users = PasswordFile(str(file), FailureLog(), Clock())
     assert check(users, "joe", "secret") is True
