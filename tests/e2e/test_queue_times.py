@@ -65,8 +65,13 @@ def pass_through(gateway: Gateway, home: Sink) -> None:
     wait_for(lambda: len(home.mails) > count, "mail to pass")
 
 
-def report_to(home: Sink, sender: str) -> Mail:
-    return wait_for(lambda: [mail for mail in home.mails if mail.recipients == [sender]], f"a report to {sender}")[0]
+def reports_to(home: Sink, sender: str, action: str = "failed") -> list[Mail]:
+    wanted = f"Action: {action}".encode()
+    return [mail for mail in home.mails if mail.recipients == [sender] and wanted in mail.content]
+
+
+def report_to(home: Sink, sender: str, action: str = "failed") -> Mail:
+    return wait_for(lambda: reports_to(home, sender, action), f"a report to {sender}")[0]
 
 
 def per_recipient(mail: Mail) -> email.message.Message:
@@ -159,3 +164,36 @@ def test_expired_report_ends_silently(gateway: LaneGateway, clock: SteppedClock)
     clock.step(LIFETIME_S)
     wait_for(lambda: gateway.lines("status=failed", report_id), "it to be given up")
     assert not gateway.lines("GENERATED", f"srcid={report_id}")
+
+
+def test_sender_hears_of_a_delay_once(gateway: LaneGateway, home: Sink, clock: SteppedClock) -> None:
+    unreachable, busy = gateway.lane(), gateway.lane()
+    with busy.sink(greylist) as sink:
+        silent = gateway.send(plain("to nowhere"), unreachable.address(), sender="delay1@example.net")
+        spoken = gateway.send(plain("to a busy one"), busy.address(), sender="delay2@example.net")
+        with gateway.client() as client:
+            for sender, wish in (("delay3@example.net", "NEVER"), ("delay4@example.net", "FAILURE")):
+                assert client.docmd(f"MAIL FROM:<{sender}>")[0] == 250
+                assert client.docmd(f"RCPT TO:<{busy.address()}> NOTIFY={wish}")[0] == 250
+                assert client.data(plain("nobody asked"))[0] == 250
+        for queue_id in (silent, spoken):
+            wait_for(lambda each=queue_id: row_of(gateway, each), "it to wait")
+        clock.step(4 * HOUR - 2 * SLACK_S)
+        pass_through(gateway, home)
+        assert not reports_to(home, "delay1@example.net", "delayed")
+        clock.step(3 * SLACK_S)
+        for sender, why in (("delay1@example.net", "refused"), ("delay2@example.net", "451 4.7.1 try again later")):
+            report = report_to(home, sender, "delayed")
+            assert report.sender == ""
+            outcome = per_recipient(report)
+            assert outcome["Status"].startswith("4.")
+            assert why in " ".join(outcome["Diagnostic-Code"].split())
+            assert outcome["Will-Retry-Until"]
+        clock.step(HOUR)
+        deferred(gateway, spoken, 2)
+        pass_through(gateway, home)
+        for number in (1, 2):
+            assert len(reports_to(home, f"delay{number}@example.net", "delayed")) == 1
+        for number in (3, 4):
+            assert not reports_to(home, f"delay{number}@example.net", "delayed")
+        assert sink.times("rcpt")

@@ -132,11 +132,11 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     order: Annotated[
         HopOrder,
-        choice("", tuple(HopOrder), "how several next hops share the mail", generations=OWN, built=False),
+        choice("", tuple(HopOrder), "how several next hops share the mail", generations=OWN),
     ] = HopOrder.FAILOVER
-    transport: Annotated[
-        Transport, choice("", tuple(Transport), "what the next hop speaks", generations=OWN, built=False)
-    ] = Transport.SMTP
+    transport: Annotated[Transport, choice("", tuple(Transport), "what the next hop speaks", generations=OWN)] = (
+        Transport.SMTP
+    )
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     backoff_jitter: Annotated[
         int,
         count(
-            "", 0, 50, "percent by which pauses are spread at random, within their bounds", generations=OWN, built=False
+            "", 0, 50, "percent by which pauses are spread at random, within their bounds", generations=OWN
         ),
     ] = 10
     read_timeout: Annotated[float, duration("ReadTimeout", 1, 1200, "receiver: one network read")] = 120.0

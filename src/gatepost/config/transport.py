@@ -45,24 +45,18 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     ] = MinimumTls.V1_2
     ca_file: Annotated[
         str,
-        path(
-            "", "authorities that outgoing `verify` trusts; empty = those of the system", generations=OWN, built=False
-        ),
+        path("", "authorities that outgoing `verify` trusts; empty = those of the system", generations=OWN),
     ] = ""
     outgoing: Annotated[
         TlsLevel,
-        choice(
-            "", tuple(TlsLevel), "what outgoing sessions need where nothing else is said", generations=OWN, built=False
-        ),
+        choice("", tuple(TlsLevel), "what outgoing sessions need where nothing else is said", generations=OWN),
     ] = TlsLevel.MAY
     mta_sts: Annotated[
         bool,
-        flag("", "keep to the policies that destinations publish by MTA-STS (RFC 8461)", generations=OWN, built=False),
+        flag("", "keep to the policies that destinations publish by MTA-STS (RFC 8461)", generations=OWN),
     ] = False
-    client_cert: Annotated[
-        str, path("", "certificate chain shown to servers that ask for one", generations=OWN, built=False)
-    ] = ""
-    client_key: Annotated[str, path("", "private key of client_cert", generations=OWN, built=False)] = ""
+    client_cert: Annotated[str, path("", "certificate chain shown to servers that ask for one", generations=OWN)] = ""
+    client_key: Annotated[str, path("", "private key of client_cert", generations=OWN)] = ""
 
 
 class TlsPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,20 +70,17 @@ class TlsPolicy(msgspec.Struct, frozen=True, kw_only=True):
             "recipient domains, or hosts of routes",
             required=Required.ALWAYS,
             generations=OWN,
-            built=False,
         ),
     ] = ()
-    level: Annotated[TlsLevel, choice("", tuple(TlsLevel), "what they need", generations=OWN, built=False)] = (
-        TlsLevel.ENCRYPT
-    )
+    level: Annotated[TlsLevel, choice("", tuple(TlsLevel), "what they need", generations=OWN)] = TlsLevel.ENCRYPT
     names: Annotated[
         Texts,
-        listing("", Item.DOMAIN_MASK, "names a certificate may have, besides the host's", generations=OWN, built=False),
+        listing("", Item.DOMAIN_MASK, "names a certificate may have, besides the host's", generations=OWN),
     ] = ()
     client_cert: Annotated[
-        str, path("", "certificate chain shown to them instead of tls.client_cert", generations=OWN, built=False)
+        str, path("", "certificate chain shown to them instead of tls.client_cert", generations=OWN)
     ] = ""
-    client_key: Annotated[str, path("", "private key of client_cert", generations=OWN, built=False)] = ""
+    client_key: Annotated[str, path("", "private key of client_cert", generations=OWN)] = ""
 
 
 class ListenerTls(enum.StrEnum):

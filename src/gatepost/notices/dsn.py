@@ -31,7 +31,7 @@ from gatepost.notices.outcome import (
     resolve_status,
 )
 from gatepost.notices.template import Item, Template
-from gatepost.notices.text import ascii_text
+from gatepost.notices.text import ascii_text, clean_text
 
 HEADER_LIMIT: Final = 64 * 1024
 """Bytes returned of a header: more than honest ones have, and no hostile header makes a large report."""
@@ -71,14 +71,14 @@ def decide_report(
     """Tell whether the sender gets a report about this recipient (RFC 3461 §4.1, §5.2; F-DSN-03, F-DSN-04).
 
     `peer_reports`: the peer that took the mail speaks DSN and got the recipient's parameters. `generated`: the message
-    is one of ours (a report, a notice). Without NOTIFY only failures are reported.
+    is one of ours (a report, a notice). Without NOTIFY failures and delays are reported (RFC 3461 §4.1).
     """
     if generated or envelope.sender == NULL_SENDER or Notify.NEVER in recipient.notify:
         return False
     if kind is ReportKind.FAILED:
         return not recipient.notify or Notify.FAILURE in recipient.notify
     if kind is ReportKind.DELAYED:
-        return Notify.DELAY in recipient.notify
+        return not recipient.notify or Notify.DELAY in recipient.notify
     return dsn_on_relaying or (Notify.SUCCESS in recipient.notify and not peer_reports)
 
 
@@ -104,13 +104,17 @@ def build_report(
 ) -> bytes:
     """Write a report about one or more recipients of a message (RFC 3464, RFC 6522).
 
+    To a sender whose address is beyond ASCII it is in the form of RFC 6533, and needs SMTPUTF8 on its way: its header
+    and its status part are UTF-8. All others are ASCII there.
+
     `message_id` is the Message-ID of the report with its angle brackets, `now` the Unix time, `until` when delivery is
     given up (for delays), `entire` the parameter `DSNEntireMessage`.
     """
     hostname = ascii_text(hostname, ADDRESS_LIMIT)
     header = _header_of(original.content)
+    utf8 = not original.envelope.sender.isascii()
     whole = returns_content(kind, original.envelope, entire=entire)
-    returned = _message_part(original) if whole else _header_part(original.prefix, header)
+    returned = _message_part(original, utf8=utf8) if whole else _header_part(original.prefix, header)
     text = template.render(_build_values(kind, original, header, outcomes, hostname=hostname, now=now, until=until))
     status = [
         build_message_fields(
@@ -119,16 +123,12 @@ def build_report(
             envid=original.envelope.envid,
             arrived_at=original.received_at,
         ),
-        *(build_recipient_fields(kind, outcome, until=until) for outcome in outcomes),
+        *(build_recipient_fields(kind, outcome, until=until, utf8=utf8) for outcome in outcomes),
     ]
-    parts = (
-        _text_part(text),
-        (build_field("Content-Type", "message/delivery-status").encode(), ("\r\n".join(status)).encode("ascii")),
-        returned,
-    )
-    eight_bit = not returned[1].isascii()
+    parts = (_text_part(text), _status_part("\r\n".join(status), utf8=utf8), returned)
+    eight_bit = not all(body.isascii() for _, body in parts)
     boundary = _pick_boundary(original.queue_id, now, [body for _, body in parts])
-    to = bracketed(ascii_text(original.envelope.sender, ADDRESS_LIMIT))
+    to = bracketed((clean_text if utf8 else ascii_text)(original.envelope.sender, ADDRESS_LIMIT))
     fields = [
         build_field("Date", format_date(now)),
         build_field("From", f"{SENDER_NAME} <MAILER-DAEMON@{hostname}>"),
@@ -142,7 +142,7 @@ def build_report(
         build_field("Content-Transfer-Encoding", "8bit") if eight_bit else "",
         "\r\nThis is a delivery status report in MIME format.\r\n",
     ]
-    pieces = ["".join(fields).encode("ascii")]
+    pieces = ["".join(fields).encode("utf-8" if utf8 else "ascii")]
     for description, (part_fields, body) in zip(_DESCRIPTIONS, parts, strict=True):
         part_start = f"\r\n--{boundary}\r\nContent-Description: {description}\r\n"
         pieces += [part_start.encode("ascii"), part_fields, b"\r\n", body]
@@ -249,10 +249,19 @@ def _header_part(prefix: bytes, header: bytes) -> _Part:
     return build_field("Content-Type", "text/rfc822-headers; charset=utf-8").encode() + fields, body
 
 
-def _message_part(original: Original) -> _Part:
-    """Return the whole message as message/rfc822, which must not be encoded (RFC 2046 §5.2.1)."""
+def _status_part(text: str, *, utf8: bool) -> _Part:
+    """Return the machine-readable part (RFC 3464 §2.1), for UTF-8 as RFC 6533 §4 has it."""
+    fields = build_field("Content-Type", "message/global-delivery-status" if utf8 else "message/delivery-status")
+    body = text.encode("utf-8" if utf8 else "ascii")
+    if not body.isascii():
+        fields += build_field("Content-Transfer-Encoding", "8bit")
+    return fields.encode(), body
+
+
+def _message_part(original: Original, *, utf8: bool) -> _Part:
+    """Return the whole message as message/rfc822, which must not be encoded (RFC 2046 §5.2.1), or message/global."""
     body = original.prefix + original.content
-    fields = build_field("Content-Type", "message/rfc822")
+    fields = build_field("Content-Type", "message/global" if utf8 and not body.isascii() else "message/rfc822")
     if not body.isascii():
         fields += build_field("Content-Transfer-Encoding", "8bit")
     return fields.encode(), body

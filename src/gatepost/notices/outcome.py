@@ -7,14 +7,14 @@ import datetime as dt
 import email.utils
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply
-from gatepost.notices.text import ascii_text
+from gatepost.notices.text import ascii_text, clean_text
 
 DIAGNOSTIC_LIMIT: Final = 1000
 """Characters told of a peer's reply: a reply has at most some lines of 512 (RFC 5321 §4.5.3.1.5)."""
@@ -148,21 +148,26 @@ def build_message_fields(
     return "".join([*fields, *kind_fields])
 
 
-def build_recipient_fields(kind: ReportKind, outcome: Outcome, *, until: float = 0.0) -> str:
-    """Return the fields of one recipient (RFC 3464 §2.3); `until` is the end of its life, told when delayed."""
-    return "".join(_recipient_fields(kind, outcome, until))
+def build_recipient_fields(kind: ReportKind, outcome: Outcome, *, until: float = 0.0, utf8: bool = False) -> str:
+    """Return the fields of one recipient (RFC 3464 §2.3); `until` is the end of its life, told when delayed.
+
+    `utf8`: addresses stand there as they are (RFC 6533 §4); the rest is ASCII all the same.
+    """
+    return "".join(_recipient_fields(kind, outcome, until, clean_text if utf8 else ascii_text))
 
 
-def _recipient_fields(kind: ReportKind, outcome: Outcome, until: float) -> Iterator[str]:
+def _recipient_fields(
+    kind: ReportKind, outcome: Outcome, until: float, show: Callable[[str, int], str]
+) -> Iterator[str]:
     recipient = outcome.recipient
     if recipient.orcpt:
         address_type, _, address = recipient.orcpt.partition(";")
         if _ATOM.fullmatch(address_type) and address:
-            yield build_field("Original-Recipient", f"{address_type}; {_address(decode_xtext(address))}")
+            original = show(decode_xtext(address), ADDRESS_LIMIT)
+            yield build_field("Original-Recipient", f"{address_type}; {original}")
     # RFC 6533 §3: an address beyond ASCII has type utf-8, and outside UTF-8 headers its characters as \x{HEX}.
-    yield build_field(
-        "Final-Recipient", f"{'rfc822' if recipient.address.isascii() else 'utf-8'}; {_address(recipient.address)}"
-    )
+    final_type = "rfc822" if recipient.address.isascii() else "utf-8"
+    yield build_field("Final-Recipient", f"{final_type}; {show(recipient.address, ADDRESS_LIMIT)}")
     yield build_field("Action", kind.value)
     yield build_field("Status", resolve_status(kind, outcome))
     if outcome.server:
@@ -178,7 +183,3 @@ def _recipient_fields(kind: ReportKind, outcome: Outcome, until: float) -> Itera
 
 
 _ATOM = re.compile(r"[A-Za-z0-9-]{1,40}")
-
-
-def _address(address: str) -> str:
-    return ascii_text(address, ADDRESS_LIMIT)

@@ -3,15 +3,18 @@
 Used by `relay.delivery`, which says who answered what; `relay.settlement` brings it to disk in one commit.
 """
 
+import random
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Deferred, Delivered, Generated, Record
 from gatepost.model.reply import Reply
-from gatepost.notices.outcome import ReportKind
+from gatepost.notices.outcome import ReportKind, parse_outcome
 from gatepost.relay.destinations import Destinations
 from gatepost.relay.jobs import Job
-from gatepost.relay.reports import Reports, mta_name
+from gatepost.relay.reports import Reports, outcomes_of
 from gatepost.relay.retry import (
     Aftermath,
     Attempt,
@@ -27,7 +30,7 @@ from gatepost.relay.shares import Shares
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work
 from gatepost.spool import clock
-from gatepost.spool.interface import NewMessage, SpoolError
+from gatepost.spool.interface import NewMessage, SpoolError, Stored
 
 
 class Conclusions:
@@ -78,11 +81,11 @@ class Conclusions:
             Attempt(pending, recipients[pending.recipient], answer)
             for pending, answer in zip(job.pendings, replies, strict=True)
         ]
-        after = plan_aftermath(attempts, stored.received_at, now, self._rules)
+        after = plan_aftermath(attempts, stored.received_at, now, self._rules, random.random())  # noqa: S311 - no secret
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
         relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
         if failed or relayed:
-            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, label, mta_name(host), now))
+            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, label, host, now))
         else:
             self._note(job, after, label, now)
 
@@ -148,7 +151,7 @@ class Conclusions:
         failed: Sequence[Attempt],
         relayed: Sequence[Attempt],
         label: str,
-        mta: str,
+        host: str,
         now: float,
     ) -> None:
         reports = []
@@ -156,13 +159,31 @@ class Conclusions:
             if not attempts:
                 continue
             try:
-                reports.append(await self._reports.make(kind, job.work, attempts, mta, now))
+                reports.append(await self._reports.make(kind, job.work, outcomes_of(attempts, host, now), now))
             except (SpoolError, OSError) as error:
                 self._report("E", f"{format_queue_id(job.work.stored.id)}: {kind.value} report not made: {error}")
                 if kind is ReportKind.FAILED:
                     # Without its report the failure must not become final. What was relayed stays so without one.
                     after = keep_failed(after, attempts, now, self._rules)
         self._note(job, after, label, now, reports)
+
+    async def tell_of_delay(self, work: Work, stored: Stored) -> NewMessage | None:
+        """Tell the sender that a message waits, durably and once; None when nobody wants to know. `work` is in work.
+        SpoolError, OSError: not now.
+        """
+        now = clock.now()
+        recipients = stored.envelope.recipients
+        outcomes = [
+            parse_outcome(recipients[p.recipient], p.reply or self._destinations.reason(p.domain))
+            for p in stored.pending
+            if self._reports.wants(ReportKind.DELAYED, stored, recipients[p.recipient])
+        ]
+        if not outcomes:
+            return None
+        until = stored.received_at + self._rules.lifetime_s
+        report, record = await self._reports.make(ReportKind.DELAYED, work, outcomes, now, until)
+        await self._settlement.store(work, msgspec.structs.replace(stored, told=True), [record], [report])
+        return report
 
 
 def _record(

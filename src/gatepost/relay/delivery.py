@@ -39,7 +39,7 @@ from gatepost.relay.work import READ_PAUSE_S, Work, read_content
 from gatepost.resolver.resolver import Resolver
 from gatepost.smtp.client import ClientSettings, LocalCause
 from gatepost.spool import clock
-from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Stored
+from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, State, Stored
 
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
@@ -358,6 +358,28 @@ class Delivery:
         why = reasons[0] if reasons else self.destinations.reason(domain)
         job = Job(work, None, entry.pending)
         self._conclusions.conclude(job, [answer or expiry_reply(why)] * len(entry.pending), "none", "")
+
+    async def tell_of_delay(self, entry: Stored) -> bool:
+        """Tell the sender of a message that it still waits. False: not now, for it is in work or the disk refuses."""
+        if self.is_in_work(entry.id):
+            return False
+        work = Work(entry, None, durable=True)
+        self._enter(work)
+        report = None
+        try:
+            # What was read before it was in work may have changed since.
+            stored = await self._spool.fetch(entry.id)
+            if isinstance(stored, Stored) and stored.state is State.READY and not stored.told:
+                work.stored = stored
+                report = await self._conclusions.tell_of_delay(work, stored)
+        except (SpoolError, OSError) as error:
+            self._report("E", f"{format_queue_id(entry.id)}: delay report not made: {error}")
+            return False
+        finally:
+            self._leave(work)
+        if report is not None:
+            self._submit_reports([report])
+        return True
 
     # --- the end
 

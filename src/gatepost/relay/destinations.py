@@ -4,6 +4,7 @@ Used by `relay.delivery` and `relay.schedule`. The back-off is state of the dest
 the messages waiting for it are not touched.
 """
 
+import random
 from collections.abc import Callable
 
 from gatepost.relay.retry import RetryRules, plan_backoff
@@ -76,7 +77,7 @@ class Destinations:
         if known is not None and known.retry_at > now:
             return
         failures = (known.failures if known is not None else 0) + 1
-        retry_at = now + plan_backoff(failures, self._rules)
+        retry_at = now + plan_backoff(failures, self._rules, random.random())  # noqa: S311 - no secret
         rest = Destination(domain, 0, retry_at, retry_at, failures, reason)
         self._resting[domain] = rest
         self._write(rest)

@@ -7,7 +7,6 @@ encryption as the plan demands; hosts that could not be reached a moment ago are
 import asyncio
 import random
 import socket
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,6 +25,7 @@ from gatepost.resolver.answers import Answer, Kind, Outcome
 from gatepost.resolver.resolver import Resolver
 from gatepost.resolver.unreachable import UnreachableHosts
 from gatepost.smtp.client import ClientSettings, TlsUse
+from gatepost.spool import clock
 
 CONNECT_LIMIT_S: Final = 30.0
 """Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
@@ -48,8 +48,8 @@ class Dialler:
         self._slots = slots
         self._tasks = tasks
         self._count = count
-        self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._unreachable = UnreachableHosts(0.0, 0.0)
+        self._last = 0.0
         self._shuffle = random.SystemRandom().shuffle
 
     def configure(self, config: Config, tls: OutgoingTls) -> None:
@@ -65,7 +65,17 @@ class Dialler:
 
     def purge(self) -> None:
         """Forget what is past its life."""
-        self._unreachable.purge(self._clock())
+        self._unreachable.purge(self._now())
+
+    def _now(self) -> float:
+        """Return the queue's time: a destination that rests and a host that is let alone go by one clock. When it is
+        set back, what was noted by it means nothing.
+        """
+        now = clock.now()
+        if now < self._last:
+            self._unreachable.clear()
+        self._last = now
+        return now
 
     async def dial(self, plan: HostPlan, settings: ClientSettings, owner: Owner) -> ClientConnection | NoSession:
         """Return an open session that counts for its host's slot, or why there is none."""
@@ -75,7 +85,7 @@ class Dialler:
             if full_tier is not None and tier > full_tier:
                 break  # our own limits are no reason to bother hosts that only stand in
             label = host.hop.label
-            if self._unreachable.is_unreachable(label, self._clock()):
+            if self._unreachable.is_unreachable(label, self._now()):
                 self._count(FAILED)
                 self._count(THROUGH_CACHE)
                 failed = _unreached(f"{label} could not be reached a moment ago")
@@ -99,7 +109,7 @@ class Dialler:
                 failed = failed or result  # what is worse than ourselves is not tried
                 break
             if result.obstacle is Obstacle.UNREACHED:
-                self._unreachable.note(label, self._clock())
+                self._unreachable.note(label, self._now())
             failed = result
         if full_tier is not None:
             return NoSession(Obstacle.FULL, reply(451, "4.3.2", "all sessions that are allowed are open"))

@@ -4,6 +4,7 @@ Called by `relay.delivery`; the text is built by `notices.dsn`. The new message 
 it reports (commit rule d).
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from gatepost.model.address import domain_of
 from gatepost.model.envelope import Body, Client, Envelope, Notify, Recipient
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Generated
+from gatepost.model.verdict import Splice
 from gatepost.notices.dsn import Original, build_report, decide_report
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
@@ -18,12 +20,20 @@ from gatepost.relay.retry import Attempt
 from gatepost.relay.work import Work, content_chunks
 from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
 
+THREAD_SIZE = 1024 * 1024
+"""Bytes of content above which a report is written in a thread: it is gone through several times."""
 _ADDRESS = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
-def mta_name(host: str) -> str:
+def _mta_name(host: str) -> str:
     """Return a host as reports name it (RFC 3464 §2.3.5): its name, or its address in brackets."""
     return f"[{host}]" if _ADDRESS.fullmatch(host) else host
+
+
+def outcomes_of(attempts: Sequence[Attempt], host: str, now: float) -> list[Outcome]:
+    """Return what became of these recipients; `host` is who was tried, "" when nobody was."""
+    server = _mta_name(host)
+    return [Outcome(recipient=a.recipient, reply=a.reply, server=server, at=now) for a in attempts]
 
 
 class Reports:
@@ -45,23 +55,25 @@ class Reports:
         self, kind: ReportKind, stored: Stored, attempts: Sequence[Attempt], *, peer_reports: bool = False
     ) -> list[Attempt]:
         """Return those of the attempts that a report is due for (RFC 3461 §4.1, F-DSN-03)."""
-        return [
-            attempt
-            for attempt in attempts
-            if decide_report(
-                stored.envelope,
-                attempt.recipient,
-                kind,
-                peer_reports=peer_reports,
-                dsn_on_relaying=self._on_relaying,
-                generated=bool(stored.kind),
-            )
-        ]
+        return [a for a in attempts if self.wants(kind, stored, a.recipient, peer_reports=peer_reports)]
+
+    def wants(self, kind: ReportKind, stored: Stored, recipient: Recipient, *, peer_reports: bool = False) -> bool:
+        """Tell whether the sender is to hear of this recipient."""
+        return decide_report(
+            stored.envelope,
+            recipient,
+            kind,
+            peer_reports=peer_reports,
+            dsn_on_relaying=self._on_relaying,
+            generated=bool(stored.kind),
+        )
 
     async def make(
-        self, kind: ReportKind, work: Work, attempts: Sequence[Attempt], server: str, now: float
+        self, kind: ReportKind, work: Work, outcomes: Sequence[Outcome], now: float, until: float = 0.0
     ) -> tuple[NewMessage, Generated]:
-        """Build the report about `attempts` (not empty, `wanted`) and the record of its making."""
+        """Build the report about `outcomes` (not empty, `wanted`) and the record of its making; `until` is when
+        delivery is given up, for delays. SpoolError, OSError: it cannot be made now.
+        """
         stored = work.stored
         content = work.content
         splices = stored.splices
@@ -70,29 +82,11 @@ class Reports:
                 content = await self._spool.content(stored.content)
             except ContentCorrupt:
                 content, splices = b"", ()  # the sender must hear of it, though there is nothing left to return
-        if splices:
-            # What goes back is what was sent on: never an attachment that was taken out.
-            content = b"".join(content_chunks(content, None, stored.content.size, b"", splices))
-        original = Original(
-            queue_id=format_queue_id(stored.id),
-            envelope=stored.envelope,
-            content=content,
-            received_at=stored.received_at,
-            prefix=stored.prefix,
-            size=stored.content.size,
-            group=stored.group,
-        )
         number = self._ids.next(self._clock_ms())
-        text = build_report(
-            kind,
-            original,
-            [Outcome(recipient=a.recipient, reply=a.reply, server=server, at=now) for a in attempts],
-            template=self._template,
-            hostname=self._hostname,
-            message_id=f"<{format_queue_id(number)}@{self._hostname}>",
-            now=now,
-            entire=self._entire,
-        )
+        if len(content) > THREAD_SIZE:
+            text = await asyncio.to_thread(self._write, kind, stored, content, splices, outcomes, number, now, until)
+        else:
+            text = self._write(kind, stored, content, splices, outcomes, number, now, until)
         staged = self._spool.stage(number)
         staged.write(text)
         sender = stored.envelope.sender
@@ -101,6 +95,7 @@ class Reports:
             (Recipient(sender, (Notify.NEVER,)),),
             Client("127.0.0.1", helo=self._hostname, listener="internal"),
             Body.SEVEN_BIT if text.isascii() else Body.EIGHT_BIT,
+            smtputf8=not sender.isascii(),
         )
         report = Stored(
             number,
@@ -114,3 +109,38 @@ class Reports:
             kind=f"dsn-{kind.value}",
         )
         return NewMessage(report, staged), Generated(number, now, report.kind, stored.id, sender, len(text))
+
+    def _write(
+        self,
+        kind: ReportKind,
+        stored: Stored,
+        content: bytes,
+        splices: Sequence[Splice],
+        outcomes: Sequence[Outcome],
+        number: int,
+        now: float,
+        until: float,
+    ) -> bytes:
+        if splices:
+            # What goes back is what was sent on: never an attachment that was taken out.
+            content = b"".join(content_chunks(content, None, stored.content.size, b"", splices))
+        original = Original(
+            queue_id=format_queue_id(stored.id),
+            envelope=stored.envelope,
+            content=content,
+            received_at=stored.received_at,
+            prefix=stored.prefix,
+            size=stored.content.size,
+            group=stored.group,
+        )
+        return build_report(
+            kind,
+            original,
+            outcomes,
+            template=self._template,
+            hostname=self._hostname,
+            message_id=f"<{format_queue_id(number)}@{self._hostname}>",
+            now=now,
+            until=until,
+            entire=self._entire,
+        )

@@ -7,7 +7,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply, reply
-from gatepost.spool.interface import Pending
+from gatepost.spool.interface import Pending, Stored
 
 
 class RetryRules(msgspec.Struct, frozen=True):
@@ -16,23 +16,46 @@ class RetryRules(msgspec.Struct, frozen=True):
     minimal_backoff_s: float
     maximal_backoff_s: float
     lifetime_s: float
+    delay_report_s: float = 0.0
+    """Age at which the sender is told that a message waits; 0 = never."""
+    jitter: float = 0.0
+    """Share of a pause by which chance makes it longer or shorter: what failed together must not return together."""
 
 
 def retry_rules(config: Config) -> RetryRules:
     """Take them out of a configuration."""
     times = config.timeouts
-    return RetryRules(times.minimal_backoff_time, times.maximal_backoff_time, times.maximal_queue_lifetime)
+    return RetryRules(
+        times.minimal_backoff_time,
+        times.maximal_backoff_time,
+        times.maximal_queue_lifetime,
+        times.delay_report_after,
+        times.backoff_jitter / 100,
+    )
 
 
-def plan_backoff(failures: int, rules: RetryRules) -> float:
-    """Return the pause after the `failures`-th failure in a row (1 = first): doubling between the bounds."""
-    doubled = rules.minimal_backoff_s * 2.0 ** min(max(failures, 1) - 1, 30)
-    return min(max(doubled, rules.minimal_backoff_s), rules.maximal_backoff_s)
+def plan_backoff(failures: int, rules: RetryRules, chance: float = 0.0) -> float:
+    """Return the pause after the `failures`-th failure in a row (1 = first): doubling, spread by `chance` (0 to 1), and
+    always between the bounds.
+    """
+    doubled = min(max(rules.minimal_backoff_s, _doubled(failures, rules)), rules.maximal_backoff_s)
+    shortest = max(doubled * (1 - rules.jitter), min(rules.minimal_backoff_s, rules.maximal_backoff_s))
+    longest = min(doubled * (1 + rules.jitter), rules.maximal_backoff_s)
+    return min(shortest + chance * (longest - shortest), longest)
+
+
+def _doubled(failures: int, rules: RetryRules) -> float:
+    return rules.minimal_backoff_s * 2.0 ** min(max(failures, 1) - 1, 30)
 
 
 def expired(received_at: float, now: float, rules: RetryRules) -> bool:
     """Tell whether a message has been in the queue longer than it may."""
     return now - received_at >= rules.lifetime_s
+
+
+def is_delayed(stored: Stored, now: float, rules: RetryRules) -> bool:
+    """Tell whether it is time to tell the sender, once, that a message still waits."""
+    return 0 < rules.delay_report_s <= now - stored.received_at and not stored.told and not stored.kind
 
 
 def expiry_reply(why: str) -> Reply:
@@ -58,8 +81,10 @@ class Aftermath(msgspec.Struct, frozen=True):
     """The deferred ones as they are to be queued: due moved, attempts counted, reply noted."""
 
 
-def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, rules: RetryRules) -> Aftermath:
-    """Sort the outcomes of one attempt that reached a peer.
+def plan_aftermath(
+    attempts: Sequence[Attempt], received_at: float, now: float, rules: RetryRules, chance: float = 0.0
+) -> Aftermath:
+    """Sort the outcomes of one attempt that reached a peer. Those that wait again wait equally long.
 
     A temporary refusal of a message that is past its lifetime is final.
     """
@@ -79,7 +104,7 @@ def plan_aftermath(attempts: Sequence[Attempt], received_at: float, now: float, 
                 msgspec.structs.replace(
                     attempt.pending,
                     attempts=tried,
-                    due=now + plan_backoff(tried, rules),
+                    due=now + plan_backoff(tried, rules, chance),
                     reply=describe(attempt.reply),
                 )
             )

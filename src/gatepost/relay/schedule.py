@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 
 from gatepost.relay.delivery import Delivery
-from gatepost.relay.retry import RetryRules, expired
+from gatepost.relay.retry import RetryRules, expired, is_delayed
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -25,6 +25,8 @@ _EXPIRY_LOOK_S = 60.0
 _EXPIRY_LOOKS = 10
 """Looks in a message's life, so that a short one is kept to as well."""
 _SOONEST_EXPIRY_LOOK_S = 1.0
+_DELAY_PAGES = 4
+"""Pages read at one look for senders to be told of a delay: a long queue is walked through in many looks."""
 
 
 class Schedule:
@@ -51,6 +53,9 @@ class Schedule:
         self._rules = rules
         self._expiry_look_s = min(_EXPIRY_LOOK_S, max(rules.lifetime_s / _EXPIRY_LOOKS, _SOONEST_EXPIRY_LOOK_S))
         self._next_expiry_look = 0.0
+        self._next_delay_look = 0.0
+        self._told_upto = 0
+        """Senders of messages up to this id have been told, or need not be. Ids rise with time."""
 
     async def run(self) -> None:
         """Take up what is due, for as long as the relay lives."""
@@ -77,7 +82,11 @@ class Schedule:
             await self._expire(now)
             if delivery.running:
                 delivery.destinations.forget_unused(now)
+        if self._rules.delay_report_s and now >= self._next_delay_look:
+            self._next_delay_look = now + await self._tell_of_delays(now)
         idle = min(_IDLE_LOOK_S, self._next_expiry_look - now)
+        if self._rules.delay_report_s:
+            idle = min(idle, self._next_delay_look - now)
         if not delivery.running:
             return idle
         for destination in await self._spool.destinations(now):
@@ -142,6 +151,23 @@ class Schedule:
                     self._delivery.give_up(entry)
             if len(page) < BATCH:
                 return
+
+    async def _tell_of_delays(self, now: float) -> float:
+        """Tell senders of messages that have waited long; return the pause before the next look."""
+        for _ in range(_DELAY_PAGES):
+            page = await self._spool.listing(self._told_upto, BATCH, State.READY)
+            for entry in page:
+                if not isinstance(entry, Corrupt):
+                    if entry.received_at + self._rules.delay_report_s > now:
+                        return self._expiry_look_s
+                    if self._suspects.is_suspect(entry.id):
+                        return self._expiry_look_s  # its own work comes first
+                    if is_delayed(entry, now, self._rules) and not await self._delivery.tell_of_delay(entry):
+                        return _SOONEST_EXPIRY_LOOK_S  # somebody has it in hand
+                self._told_upto = entry.id
+            if len(page) < BATCH:
+                return self._expiry_look_s
+        return _SOONEST_EXPIRY_LOOK_S
 
     def _give_up_suspect(self, entry: Stored) -> None:
         self._delivery.give_up(entry, suspect=True)

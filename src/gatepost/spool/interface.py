@@ -82,6 +82,8 @@ class Stored(msgspec.Struct, frozen=True):
     """"" for received mail, else what we made: `dsn-failed`, … (no DSN and no inspection for these)."""
     route: str = ""
     """Next hop an operator has chosen for it, as `next_hop` of a route is written; "" = the routing table decides."""
+    told: bool = False
+    """Its sender has had a report that it is delayed."""
 
 
 class StagedContent(Protocol):

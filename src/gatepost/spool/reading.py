@@ -86,6 +86,7 @@ class Reader:
             reason=reason,
             kind=head.kind,
             route=head.route,
+            told=head.told,
         )
 
     def _fetch_all(self, message_ids: Iterable[int]) -> list[Stored | Corrupt]:

@@ -86,6 +86,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     splices: tuple[Splice, ...]
     kind: str
     route: str = ""
+    told: bool = False
 
 
 class BriefRecipient(msgspec.Struct, frozen=True, array_like=True):

@@ -72,6 +72,7 @@ def encode_head(stored: Stored) -> bytes:
             stored.splices,
             stored.kind,
             stored.route,
+            stored.told,
         )
     )
 

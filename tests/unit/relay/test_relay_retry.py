@@ -1,5 +1,6 @@
 """When an attempt is repeated, and what its outcome means: plans without clocks or sockets."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,10 +31,21 @@ def test_pauses_double_from_the_minimum_to_the_maximum() -> None:
     assert [plan_backoff(failures, RULES) for failures in range(1, 7)] == [60, 120, 240, 480, 600, 600]
 
 
-@given(st.integers(min_value=-5, max_value=10**9), st.floats(1, 1e5), st.floats(1, 1e6))
-def test_pauses_stay_below_the_maximum_and_finite(failures: int, low: float, high: float) -> None:
-    rules = RetryRules(low, high, 1)
-    assert min(low, high) <= plan_backoff(failures, rules) <= high
+@given(
+    st.integers(min_value=-5, max_value=10**9), st.floats(1, 1e5), st.floats(1, 1e6), st.floats(0, 0.5), st.floats(0, 1)
+)
+def test_pauses_stay_between_the_bounds_whatever_chance_says(
+    failures: int, low: float, high: float, jitter: float, chance: float
+) -> None:
+    rules = RetryRules(low, high, 1, jitter=jitter)
+    assert min(low, high) <= plan_backoff(failures, rules, chance) <= high
+
+
+def test_chance_spreads_pauses_by_the_share_that_is_set() -> None:
+    rules = msgspec.structs.replace(RULES, jitter=0.1)
+    assert [plan_backoff(2, rules, chance) for chance in (0, 0.5, 1)] == pytest.approx([108, 120, 132])
+    assert plan_backoff(1, rules, 0.0) == 60  # never below the shortest
+    assert plan_backoff(9, rules, 1.0) == 600
 
 
 @pytest.mark.parametrize(("age", "is_over"), [(3599.999, False), (3600, True), (10**6, True)])
