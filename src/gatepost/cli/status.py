@@ -45,9 +45,11 @@ def _show(answer: dict[str, Any]) -> None:
 
 
 def _show_processes(console: Console, answer: dict[str, Any]) -> None:
-    table = Table("process", "pid", "state", "restarts", "filters busy/idle", "in inspection/delivery")
+    table = Table(
+        "process", "pid", "state", "restarts", "filters busy/idle", "in inspection/delivery", "commit p99/longest ms"
+    )
     for relay in answer["relays"]:
-        filters, work = relay.get("filters", {}), relay.get("in_work", {})
+        filters, work, commits = (relay.get(name, {}) for name in ("filters", "in_work", "commits"))
         table.add_row(
             f"relay {relay['index']}",
             str(relay["pid"]),
@@ -55,9 +57,10 @@ def _show_processes(console: Console, answer: dict[str, Any]) -> None:
             str(relay["restarts"]),
             f"{filters.get('busy', 0)}/{filters.get('idle', 0)}",
             f"{work.get('inspection', 0)}/{work.get('delivery', 0)}",
+            f"{commits.get('p99_ms', 0):.0f}/{commits.get('longest_ms', 0):.0f}",
         )
     template = answer["filter_template"]
-    table.add_row("filter template", str(template["pid"]), template["state"], str(template["restarts"]), "", "")
+    table.add_row("filter template", str(template["pid"]), template["state"], str(template["restarts"]), "", "", "")
     console.print(table)
 
 

@@ -132,12 +132,24 @@ class Questions:
                 "delivery": sum(p.delivery.in_work() for p in pipelines),
             },
             "shedding": intake.shedding,
+            "commits": _commits(pipelines),
             "troubled": _worst(troubled),
             "filters": msgspec.to_builtins(self._pool.stats()),
             "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": self._adopted(),
         }
+
+
+def _commits(pipelines: Sequence[Pipeline]) -> dict[str, float]:
+    """Return how long commits take, in ms: of the slowest shard."""
+    times = [pipeline.spool.commit_times for pipeline in pipelines]
+    return {
+        "count": sum(each.count for each in times),
+        "p50_ms": round(1000 * max(each.quantile(0.5) for each in times), 3),
+        "p99_ms": round(1000 * max(each.quantile(0.99) for each in times), 3),
+        "longest_ms": round(1000 * max(each.longest_s for each in times), 3),
+    }
 
 
 async def _troubled(pipeline: Pipeline) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ from gatepost.spool.change import (
 )
 from gatepost.spool.content import DEFAULT_THRESHOLD, Staged, content_path, read_content_file
 from gatepost.spool.database import CHECKPOINT_BYTES, Database, Outcome
+from gatepost.spool.durations import Durations
 from gatepost.spool.files import FileLayer
 from gatepost.spool.handover import Group, Query, View, answer, own_error
 from gatepost.spool.interface import (
@@ -108,6 +110,7 @@ class SqliteSpool:
         self.on_broken: Callable[[str], None] | None = None
         """Called once the spool is broken (SpoolBroken), whoever met it first, and after those who waited were told."""
         self._idle: asyncio.Future[None] | None = None
+        self.commit_times = Durations()
         self._inbox: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="spool-writer", daemon=True)
 
@@ -465,12 +468,14 @@ class SqliteSpool:
         database = self._database
         while (group := self._inbox.get()) is not None:
             if group.changes or group.entered or group.positions:
+                began = time.perf_counter()
                 try:
                     group.outcome = database.commit(
                         [change for change, _ in group.changes], group.entered, group.positions
                     )
                 except Exception as error:  # noqa: BLE001 - goes to everybody who waits
                     group.error = error
+                self.commit_times.note(time.perf_counter() - began)
             else:
                 group.outcome = Outcome([], entered=True)
             group.answers = [answer(database, query) for query, _ in group.queries]
