@@ -401,15 +401,16 @@ def report(results: Results) -> str:
         "",
         "| what | measured | aim |",
         "|---|---|---|",
-        f"| start with {queue['queued']:,} deferred mails, with none | {queue['start_s']} s, {queue['start_empty_s']} s | < {START_LIMIT_S:.0f} s |",
+        f"| start with {queue['queued']:,} deferred mails, with none | {queue['start_s']} s, "
+        f"{queue['start_empty_s']} s | < {START_LIMIT_S:.0f} s |",
         f"| memory of the relay then, under load | {queue['memory_mb']} MB | < {MEMORY_LIMIT_MB:.0f} MB |",
         f"| new mail, empty and long queue in turns | {queue['empty_msg_s']} and {queue['full_msg_s']} msg/s: "
         f"{queue['share']:.0%} | ≥ {SHARE_LIMIT:.0%} |",
         f"| commit p50 / p99 / longest | {queue['commit']['p50_ms']} / {queue['commit']['p99_ms']} / "
         f"{queue['commit']['longest_ms']} ms | p99 ≤ {COMMIT_LIMIT_MS:.0f} ms |",
         f"| answers, s | {answers} | < {ANSWER_LIMIT_S:.0f} s |",
-        f"| the whole queue searched for one recipient | {queue['whole_search_s']} s in {queue['search_steps']} steps | "
-        "progress is shown |",
+        f"| the whole queue searched for one recipient | {queue['whole_search_s']} s in "
+        f"{queue['search_steps']} steps | progress is shown |",
         f"| {clients['clients']:,} idle clients | {clients['memory_mb']} MB, {clients['kb_each']} KB each | "
         f"< {MEMORY_LIMIT_MB:.0f} MB |",
         f"| new mail alone and beside them | {clients['alone_msg_s']} and {clients['crowded_msg_s']} msg/s: "
