@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,16 @@ class MailNet:
         """Publish `preference name` pairs as the MX of a domain."""
         self.dns.add(domain, "MX", *(f"{host}." for host in hosts), authentic=authentic, ttl=ttl)
 
-    def sink(self, ip: str, script: Script | None = None, extensions: tuple[str, ...] | None = None) -> Sink:
+    def sink(
+        self,
+        ip: str,
+        script: Script | None = None,
+        extensions: tuple[str, ...] | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> Sink:
         """Listen at a host's address."""
-        return Sink(SMTP_PORT, script, extensions, ip)
+        return Sink(SMTP_PORT, script, extensions, ip, tls=tls)
 
 
 class MailNetGateway(LaneGateway):

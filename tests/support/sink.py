@@ -4,11 +4,16 @@
 `helo`, `mail`, `rcpt`, `data`, `content` (after 354, before the first byte is read), `end`, `quit` and returns a reply line (or
 several, with CRLF between), None for the ordinary one, CLOSE to hang up, or STALL to say nothing until the sink is
 closed. A reply with THEN_CLOSE behind it is said before hanging up.
+
+With `tls` it offers STARTTLS (steps `starttls`, and `handshake`, whose answer is sent instead of a handshake); with
+`lmtp` it speaks LMTP (LHLO; the step `end` comes once for each recipient, with its address). BDAT is understood when CHUNKING is among
+the extensions (steps `bdat`, `end`).
 """
 
 import contextlib
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -64,7 +69,16 @@ class Sink:
         script: Script | None = None,
         extensions: tuple[str, ...] | None = None,
         host: str = "127.0.0.1",
+        *,
+        tls: ssl.SSLContext | None = None,
+        lmtp: bool = False,
     ) -> None:
+        self.tls = tls
+        self.lmtp = lmtp
+        self.encrypted: list[str] = []
+        """TLS version of every mail's session, "" for one in clear."""
+        self.client_certificates = 0
+        """Handshakes in which the client showed one."""
         self.script = script
         self.extensions = self.EXTENSIONS if extensions is None else extensions
         self.mails: list[Mail] = []
@@ -123,13 +137,29 @@ class Sink:
     def _serve(self, sock: socket.socket) -> None:
         try:
             with sock, sock.makefile("rwb") as stream:
-                self._dialogue(stream)
+                wants_tls = self._dialogue(stream, greet=True)
+                if wants_tls:
+                    self._serve_encrypted(sock)
         except (OSError, ValueError):
             pass
         finally:
             with self._lock:
                 self.open -= 1
                 self._sockets.discard(sock)
+
+    def _serve_encrypted(self, sock: socket.socket) -> None:
+        instead = self._ask("handshake", "", "")
+        if instead == STALL:
+            self._stop.wait()
+        if instead:
+            sock.sendall(instead.encode("latin-1") if instead not in (CLOSE, STALL) else b"")
+            return
+        assert self.tls is not None
+        with self.tls.wrap_socket(sock, server_side=True) as secured, secured.makefile("rwb") as stream:
+            with self._lock:
+                self._sockets.add(secured)
+                self.client_certificates += secured.getpeercert(binary_form=True) is not None
+            self._dialogue(stream, greet=False, tls=secured.version() or "?")
 
     def _ask(self, step: str, argument: str, ordinary: str) -> str:
         with self._lock:
@@ -153,19 +183,28 @@ class Sink:
         stream.flush()
         return text == answer
 
-    def _dialogue(self, stream: "BufferedRWPair[Any, Any]") -> None:
-        if not self._say(stream, self._ask("connect", "", "220 sink.localdomain ESMTP")):
-            return
+    def _dialogue(self, stream: "BufferedRWPair[Any, Any]", *, greet: bool, tls: str = "") -> bool:
+        """Return whether the client wants TLS now."""
+        if greet and not self._say(stream, self._ask("connect", "", "220 sink.localdomain ESMTP")):
+            return False
         mail = Mail("", [], b"")
         while line := stream.readline():
             text = line.decode("latin-1").rstrip("\r\n")
             verb = text[:4].upper()
             with self._lock:
                 self.commands.append(text)
-            if verb == "EHLO":
-                lines = ["sink.localdomain", *self.extensions]
+            if verb == ("LHLO" if self.lmtp else "EHLO"):
+                offer = ["STARTTLS"] if self.tls is not None and not tls else []
+                lines = ["sink.localdomain", *self.extensions, *offer]
                 ordinary = "\r\n".join(f"250{'-' if i < len(lines) - 1 else ' '}{e}" for i, e in enumerate(lines))
                 answer = self._ask("ehlo", text, ordinary)
+            elif verb == "STAR" and self.tls is not None:
+                answer = self._ask("starttls", "", "220 2.0.0 go")
+                if not self._say(stream, answer):
+                    return False
+                if answer.startswith("220"):
+                    return True
+                continue
             elif verb == "HELO":
                 answer = self._ask("helo", text, "250 sink.localdomain")
             elif verb == "MAIL":
@@ -178,29 +217,49 @@ class Sink:
                 if answer.startswith("250"):
                     mail.recipients.append(path.lstrip("<"))
                     mail.rcpt_arguments.append(arguments.strip())
+            elif verb == "BDAT":
+                size, _, last = text[5:].partition(" ")
+                mail.content += stream.read(int(size))
+                if not last:
+                    answer = self._ask("bdat", "", "250 2.0.0 OK")
+                elif not mail.recipients:
+                    answer = "554 5.5.1 no valid recipients"
+                else:
+                    answer = self._end(mail, tls)
             elif verb == "DATA":
                 answer = self._ask("data", "", "354 go" if mail.recipients else "554 5.5.1 no valid recipients")
                 if not self._say(stream, answer):
-                    return
+                    return False
                 if not answer.startswith("354"):
                     continue
                 if not self._say_nothing(self._ask("content", "", "")):
-                    return
+                    return False
                 content = []
                 while (piece := stream.readline()) != b".\r\n":
                     if not piece:
-                        return
+                        return False
                     content.append(piece[1:] if piece.startswith(b".") else piece)
                 mail.content = b"".join(content)
-                mail.at = time.time()
-                answer = self._ask("end", mail.sender, "250 2.0.0 OK")
-                if answer.startswith("250"):
-                    with self._lock:
-                        self.mails.append(mail)
+                answer = self._end(mail, tls)
             elif verb == "QUIT":
                 self._say(stream, self._ask("quit", "", "221 2.0.0 bye"))
-                return
+                return False
             else:
                 answer = "250 2.0.0 OK"
             if not self._say(stream, answer):
-                return
+                return False
+        return False
+
+    def _end(self, mail: Mail, tls: str) -> str:
+        """Take what has arrived and return the answer, by LMTP one for each recipient (RFC 2033 §4.2)."""
+        mail.at = time.time()
+        if self.lmtp:
+            answers = [self._ask("end", recipient, f"250 2.0.0 OK {recipient}") for recipient in mail.recipients]
+            mail.recipients = [r for r, a in zip(mail.recipients, answers, strict=True) if a.startswith("250")]
+        else:
+            answers = [self._ask("end", mail.sender, "250 2.0.0 OK")]
+        if any(answer.startswith("250") for answer in answers):
+            with self._lock:
+                self.mails.append(mail)
+                self.encrypted.append(tls)
+        return "\r\n".join(answers)
