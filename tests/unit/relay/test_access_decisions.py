@@ -288,3 +288,38 @@ def test_what_received_fields_tell_holds_for_one_message():
         assert await message() == ("192.0.2.25", Direction.INTERNAL)  # made at the relay itself
 
     asyncio.run(session())
+
+
+def test_relay_rules_look_at_who_is_connected():
+    access = access_of('front_relays = ["192.0.2.25"]\n' + rules())
+    for connected, told, allowed in (("192.0.2.25", STRANGER, True), (STRANGER, OURS, False)):
+        visit = Visit(connected, 1, Listener())
+        assert access.connect(visit) == ACCEPTED
+        visit.forward(told)
+        access.forwarded(visit)
+        ruling = access.recipient(visit, Recipient("a@elsewhere.example"))
+        assert (ruling.reply is None) is allowed
+
+
+def test_what_was_refused_by_a_rule_is_recorded_so_though_it_would_not_be_relayed_either():
+    text = rules(
+        connect_rule=["allow from any to postmaster@*", "deny from in_dnsbl to *"], dns_black_list=["one.example"]
+    )
+    access = access_of(text, TableResolver({("one.example", STRANGER): found("127.0.0.2")}))
+    assert causes(access, recipients=("a@elsewhere.example", "a@example.org"))[-2:] == ["dnsbl", "dnsbl"]
+
+
+def test_a_refusal_for_good_beats_doubt_in_a_list_before():
+    text = rules(
+        connect_rule=["deny from in_dnsbl to *"], dns_black_list=["one.example"], helo_rule=["deny from no_ip to a@*"]
+    )
+    access = access_of(text, TableResolver({("one.example", STRANGER): FAILED}))
+    assert causes(access, recipients=("a@example.org", "b@example.org"))[-2:] == ["helo", "dns"]
+
+
+def test_another_name_at_hello_is_asked_about_anew():
+    resolver = TableResolver({("addresses", "good.example"): found("203.0.113.5")})
+    access = access_of(rules(helo_rule=["deny from no_ip to *"]), resolver)
+    visit = Visit(STRANGER, 1, Listener())
+    assert [r.cause for r in asyncio.run(converse(access, helo="bad.example", visit=visit))][-1] == "helo"
+    assert [r.cause for r in asyncio.run(converse(access, helo="good.example", visit=visit))][-1] == ""

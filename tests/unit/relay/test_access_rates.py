@@ -232,3 +232,26 @@ def test_nothing_is_counted_when_nothing_is_limited():
     visit, ruling = visited(access)
     assert ruling.cause == mail(access, visit).cause == rcpt(access, visit).cause == ""
     access.message_done(visit, 1000)
+
+
+def colliding(count):
+    """Keys that all want the same place of the table."""
+    return [(7 + number * SLOTS).to_bytes(8, "little") for number in range(1, count + 1)]
+
+
+def test_two_new_counts_that_want_one_place_are_both_kept(table_fd):
+    table, (a, b) = RateTable(table_fd), colliding(2)
+    assert table.take([Share(a, 1), Share(b, 1)], 600.0, MINUTE) == -1
+    assert not taken(table, a, 1, 600.0)
+    assert not taken(table, b, 1, 600.0)
+
+
+def test_what_is_past_makes_room_before_what_is_small(table_fd):
+    table, keys = RateTable(table_fd), colliding(PROBES + 2)
+    for key in keys[:PROBES]:
+        assert taken(table, key, 100, 600.0, amount=50)
+    later = 600.0 + 3 * MINUTE
+    small, new = keys[PROBES:]
+    assert taken(table, small, 1, later)
+    assert taken(table, new, 1, later)
+    assert not taken(table, small, 1, later)

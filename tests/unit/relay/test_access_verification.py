@@ -5,6 +5,7 @@ import os
 
 import pytest
 from access_visits import BASE, OPEN_TO_OURS, OURS, Clock, TableResolver, access_of, causes, found, mail_host
+from tests.support.ports import free_port
 from tests.support.sink import CLOSE, Sink
 
 from gatepost.config.load import load_text
@@ -195,3 +196,38 @@ def test_memory_of_answers_is_bounded(monkeypatch):
     for n in range(30):
         answers.keep(f"u{n}@x", exists=True, until=10)
     assert [answers.find(f"u{n}@x", 5) for n in (0, 19, 20, 29)] == [None, None, True, True]
+
+
+def test_one_client_that_goes_away_does_not_take_the_answer_from_another():
+    async def story():
+        verifier = ahead(sink.port)
+        first = asyncio.ensure_future(verifier.exists("jim@example.org"))
+        second = asyncio.ensure_future(verifier.exists("jim@example.org"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second is False
+        assert first.cancelled()
+
+    with Sink(script=only_joe) as sink:
+        asyncio.run(story())
+
+
+def test_lmtp_routes_are_asked_by_lmtp():
+    said = []
+
+    async def serve(reader, writer):
+        writer.write(b"220 lmtp\r\n")
+        said.append(await reader.readline())
+        writer.close()
+
+    async def story():
+        server = await asyncio.start_server(serve, "127.0.0.1", free_port())
+        port = server.sockets[0].getsockname()[1]
+        text = BASE + f"[[route]]\nrecipients = ['*@*']\nnext_hop = ['[127.0.0.1:{port}]']\ntransport = 'lmtp'\n"
+        resolver = TableResolver({("addresses", "127.0.0.1"): found("127.0.0.1")})
+        verifier = CallAhead(load_text(text, "x.toml").config, resolver, AnswersOfHops(), Clock())
+        assert await exists(verifier, "jim@example.org") is True
+        server.close()
+
+    asyncio.run(story())
+    assert said == [b"LHLO gw.example.org\r\n"]
