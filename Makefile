@@ -1,5 +1,6 @@
 # The two commands: `make run` and `make test`. Everything else is listed by `make help`.
-# `make run ARGS=--once` ends by itself; `make prove NAME=kill ARGS="--rounds 300"` runs one long proof.
+# `make run ARGS=--once` ends by itself; `make prove NAME=kill ARGS="--rounds 300"` runs one long proof, `make fuzz
+# NAME=server ARGS="--cpu-minutes 20"` looks for input that breaks a promise.
 
 PYTHON ?= python3
 ARGS ?=
@@ -8,7 +9,7 @@ WORKERS ?= $(shell expr $$(nproc) + 2)
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help run test check format bench prove features pictures lock clean setup setup-dev peers
+.PHONY: help run test check format bench prove fuzz features pictures lock clean setup setup-dev peers
 
 help:
 	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
@@ -16,6 +17,7 @@ help:
 	@echo "make check     formatting, lint, types, layers"
 	@echo "make bench     speed, side by side with the peers that are installed"
 	@echo "make prove     long proofs: NAME=kill, NAME=power (all when not named)"
+	@echo "make fuzz      look for input that breaks a promise: NAME=server… (all targets when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
 	@echo "make pictures  the picture in the README, from a real run"
 	@echo "make lock      re-make the lock files from requirements/*.in"
@@ -37,20 +39,23 @@ test: setup-dev peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev
-	@$(BIN)/ruff format --check src tests tools
-	@$(BIN)/ruff check src tests tools
+	@$(BIN)/ruff format --check src tests tools fuzz
+	@$(BIN)/ruff check src tests tools fuzz
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/unit/test_layers.py
 
 format: setup-dev
-	@$(BIN)/ruff format src tests tools
-	@$(BIN)/ruff check --fix src tests tools
+	@$(BIN)/ruff format src tests tools fuzz
+	@$(BIN)/ruff check --fix src tests tools fuzz
 
 bench: setup-dev
 	@$(BIN)/python tools/bench.py $(ARGS)
 
 prove: setup-dev
 	@$(BIN)/python tools/prove.py $(NAME) $(ARGS)
+
+fuzz: setup-dev
+	@$(BIN)/python tools/fuzz.py $(NAME) $(ARGS)
 
 features: setup-dev
 	@$(BIN)/python tools/features.py $(ARGS)

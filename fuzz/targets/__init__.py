@@ -1,0 +1,15 @@
+"""What is fuzzed: one module for each target, run by `tools/fuzz.py` (guided, long) and by the tests (the kept corpus).
+
+A target module has
+
+- `execute(data)`: takes any bytes and raises when a promise of the code under test is broken;
+- `seeds()`: inputs to begin with, made from the grammar;
+- `WORDS`: what the language is made of, for the dictionary;
+- `LENGTH_LIMIT`: longest input in bytes that is worth a try;
+- `INSTRUMENTED`: packages whose coverage guides the search.
+"""
+
+from typing import Final
+
+NAMES: Final = ("server",)
+"""All targets, the one with most to say first."""
