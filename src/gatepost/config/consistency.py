@@ -70,6 +70,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
         collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
     _check_listeners(config, collected)
     _check_relaying(config, collected)
+    _check_access(config, collected)
 
 
 def _check_listeners(config: Config, collected: Collected) -> None:
@@ -124,3 +125,14 @@ def _check_relaying(config: Config, collected: Collected) -> None:
             )
         if everybody:
             return
+
+
+def _check_access(config: Config, collected: Collected) -> None:
+    access = config.access
+    if access.recipient_verification == "list" and not (access.known_recipients or access.known_recipients_file):
+        what = "'list', but there is no list: every recipient would be refused"
+        mend = "Set known_recipients or known_recipients_file"
+        collected.note(Severity.ERROR, "access", "recipient_verification", what, mend=mend)
+    if not access.dns_black_list and any("_dnsbl " in rule for rule in access.connect_rule):
+        what = "a rule asks for DNSBL zones, and none is named: no client counts as listed"
+        collected.note(Severity.WARNING, "access", "connect_rule", what, mend="Set dns_black_list")

@@ -35,9 +35,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4 * 3600.0
     backoff_jitter: Annotated[
         int,
-        count(
-            "", 0, 50, "percent by which pauses are spread at random, within their bounds", generations=OWN
-        ),
+        count("", 0, 50, "percent by which pauses are spread at random, within their bounds", generations=OWN),
     ] = 10
     read_timeout: Annotated[float, duration("ReadTimeout", 1, 1200, "receiver: one network read")] = 120.0
     write_timeout: Annotated[float, duration("WriteTimeout", 1, 1200, "sender: one network write")] = 120.0

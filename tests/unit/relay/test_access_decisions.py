@@ -323,3 +323,28 @@ def test_another_name_at_hello_is_asked_about_anew():
     visit = Visit(STRANGER, 1, Listener())
     assert [r.cause for r in asyncio.run(converse(access, helo="bad.example", visit=visit))][-1] == "helo"
     assert [r.cause for r in asyncio.run(converse(access, helo="good.example", visit=visit))][-1] == ""
+
+
+@pytest.mark.feature("F-ACL-01")
+@pytest.mark.parametrize(
+    ("lines", "client", "recipient", "allowed"),
+    [
+        # by the client's network, by domain (generation 5.0), by address mask (later ones)
+        (("allow from 203.0.113.0/24 to any", "deny from any to *"), "203.0.113.9", "a@elsewhere.example", True),
+        (("allow from 203.0.113.0/24 to any", "deny from any to *"), "203.0.114.9", "a@elsewhere.example", False),
+        (("allow from 203.0.113.0/255.255.255.0 to *",), "203.0.113.9", "a@elsewhere.example", True),
+        (("allow from any to partner.example",), STRANGER, "a@PARTNER.example", True),
+        (("allow from any to partner.example",), STRANGER, "a@sub.partner.example", False),
+        (("allow from any to u?er@*",), STRANGER, "user@x.example", True),
+        (("allow from any to u?er@*",), STRANGER, "uuser@x.example", False),
+        (("allow from 2001:db8::/32 to *",), "2001:db8:1::9", "a@x.example", True),
+        # the first that matches decides: the other way round the verdict changes
+        (("deny from any to boss@x.example", "allow from any to *@x.example"), STRANGER, "boss@x.example", False),
+        (("allow from any to *@x.example", "deny from any to boss@x.example"), STRANGER, "boss@x.example", True),
+        (("allow from 198.51.100.0/24 to *", f"deny from {STRANGER} to *"), STRANGER, "a@x.example", True),
+        ((f"deny from {STRANGER} to *", "allow from 198.51.100.0/24 to *"), STRANGER, "a@x.example", False),
+    ],
+)
+def test_relay_table(lines, client, recipient, allowed):
+    access = access_of(f"[access]\nrelay_rule = {list(lines)}\n")
+    assert causes(access, client, recipients=(recipient,))[-1] == ("" if allowed else "relaying")
