@@ -94,9 +94,9 @@ def fill(directory: str, queued: int) -> None:
         database.checkpoint()
         if start % 100_000 == 0:
             print(f"  {start} of {queued} laid down", flush=True)
-    for number in range(0, min(queued, DOMAINS), 10):
-        rest = Destination(f"d{number}.example", 0, 0.0, now + DEFERRED_FOR_S, 3, "451 4.4.1 connection timed out")
-        database.commit([BackOff(rest)], (), {})
+    why = "451 4.4.1 connection timed out"
+    names = [f"d{number}.example" for number in range(0, min(queued, DOMAINS), 10)]
+    database.commit([BackOff(Destination(name, 0, 0.0, now + DEFERRED_FOR_S, 3, why)) for name in names], (), {})
     database.close()
     lock.release()
 
@@ -239,6 +239,9 @@ def _ask_about(state: Path, port: int) -> Results:
         result["whole_search_s"] = round(time.perf_counter() - began, 2)
         result["search_steps"] = steps
         result["memory_idle_mb"] = round(memory_mb(one), 1)
+        one.kill_all()
+        result["start_killed_s"], _ = timed(one.start)
+        result["start_killed_s"] = round(result["start_killed_s"], 2)
     return result
 
 
@@ -374,7 +377,8 @@ def faults(results: Results) -> list[str]:
 
     if "queue" in results:
         queue = results["queue"]
-        check(queue["start_s"] < START_LIMIT_S, f"start takes {queue['start_s']} s")
+        for name in ("start_s", "start_killed_s"):
+            check(queue[name] < START_LIMIT_S, f"{name}: {queue[name]} s")
         check(queue["memory_mb"] < MEMORY_LIMIT_MB, f"the relay has {queue['memory_mb']} MB with a long queue")
         check(queue["share"] >= SHARE_LIMIT, f"with a long queue {queue['share']:.0%} of the throughput remain")
         check(queue["commit"]["p99_ms"] <= COMMIT_LIMIT_MS, f"commits take {queue['commit']['p99_ms']} ms at p99")
@@ -401,8 +405,8 @@ def report(results: Results) -> str:
         "",
         "| what | measured | aim |",
         "|---|---|---|",
-        f"| start with {queue['queued']:,} deferred mails, with none | {queue['start_s']} s, "
-        f"{queue['start_empty_s']} s | < {START_LIMIT_S:.0f} s |",
+        f"| start with {queue['queued']:,} deferred mails, after a kill, with none | {queue['start_s']} s, "
+        f"{queue['start_killed_s']} s, {queue['start_empty_s']} s | < {START_LIMIT_S:.0f} s |",
         f"| memory of the relay then, under load | {queue['memory_mb']} MB | < {MEMORY_LIMIT_MB:.0f} MB |",
         f"| new mail, empty and long queue in turns | {queue['empty_msg_s']} and {queue['full_msg_s']} msg/s: "
         f"{queue['share']:.0%} | ≥ {SHARE_LIMIT:.0%} |",

@@ -67,7 +67,7 @@ def _going(answer: dict[str, Any]) -> bool:
     """Tell whether there is still something to wait for: a session, or mail that is neither held nor paused."""
     if any("error" in relay for relay in answer["relays"]):
         return True
-    paused = sum(row["waiting"] for row in answer["troubled"] if row["paused"])
+    paused = sum(relay["paused_messages"] for relay in answer["relays"])
     queue = answer["queue"]
     in_work = sum(sum(relay["in_work"].values()) for relay in answer["relays"])
     sessions = answer["counters"].get("mta_incoming_connections_current", 0)

@@ -29,7 +29,16 @@ STEP_IDS = 200
 STEP_S = 0.5
 """How long one call looks for messages before it says how far it has got."""
 SHOWN_REFUSALS = 20
-_RELAY_STATUS = ("filters", "filter_pids", "filter_walls_missing", "in_work", "adopted_shards", "shedding", "commits")
+_RELAY_STATUS = (
+    "filters",
+    "filter_pids",
+    "filter_walls_missing",
+    "in_work",
+    "adopted_shards",
+    "shedding",
+    "commits",
+    "paused_messages",
+)
 _TROUBLED = 20
 
 Arguments = Mapping[str, Any]

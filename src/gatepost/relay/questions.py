@@ -134,6 +134,7 @@ class Questions:
             "shedding": intake.shedding,
             "commits": _commits(pipelines),
             "troubled": _worst(troubled),
+            "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
             "filters": msgspec.to_builtins(self._pool.stats()),
             "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
@@ -153,7 +154,9 @@ def _commits(pipelines: Sequence[Pipeline]) -> dict[str, float]:
 
 
 async def _troubled(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Return destinations with mail that rest or are paused, of the first in order of their names."""
+    """Return the paused destinations, and of the first in order of their names those with mail that rest."""
+    paused = await pipeline.spool.destinations_named(await pipeline.spool.paused())
+    first = await pipeline.spool.destination_page("", STATUS_DESTINATIONS)
     return [
         {
             "domain": each.domain,
@@ -162,8 +165,7 @@ async def _troubled(pipeline: Pipeline) -> list[dict[str, Any]]:
             "rests_until": each.retry_at,
             "reason": each.reason,
         }
-        for each in await pipeline.spool.destination_page("", STATUS_DESTINATIONS)
-        if each.paused or (each.retry_at and each.waiting)
+        for each in (*paused, *(one for one in first if one.retry_at and one.waiting and not one.paused))
     ]
 
 

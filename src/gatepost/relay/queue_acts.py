@@ -221,13 +221,16 @@ def _rerouted(entry: Stored, route: str, now: float) -> Stored:
 
 
 def _uninspected(entry: Stored) -> Stored:
-    """Return a message as it was before its inspection, for those recipients only that still wait."""
+    """Return a message as it was before its inspection, for those recipients only that still wait. A next hop of its
+    own is forgotten: routes are taken after inspection.
+    """
     recipients = tuple(entry.envelope.recipients[pending.recipient] for pending in entry.pending)
     return msgspec.structs.replace(
         entry,
         state=State.WAITING,
         envelope=msgspec.structs.replace(entry.envelope, recipients=recipients),
         group="",
+        route="",
         splices=(),
         pending=(),
         strikes=0,
