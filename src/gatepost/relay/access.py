@@ -97,7 +97,15 @@ _OVER_LIMIT: Final = {
 class Services:
     """What decisions ask besides the configuration: one of each for a relay, whatever the configuration."""
 
-    def __init__(self, resolver: Resolver, rates: RateTable, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        rates: RateTable,
+        clock: Callable[[], float] = time.monotonic,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`report` takes what an administrator must know, in words."""
+        self.report = report
         self.resolver = resolver
         self.rates = rates
         self.clock = clock
@@ -123,10 +131,12 @@ class Access:
         judgement = Judgement(config, services.resolver)
         self._judgement = judgement if judgement.active else None
         self._verifier: Verifier | None = build_verifier(
-            config, services.resolver, services.answers_of_hops, services.clock
+            config, services.resolver, services.answers_of_hops, services.clock, services.report
         )
         self._passwords = (
-            PasswordFile(access.password_file, services.failures, services.clock) if access.password_file else None
+            PasswordFile(access.password_file, services.failures, services.clock, services.report)
+            if access.password_file
+            else None
         )
         self._postmaster = network.postmaster
         self._free_wanted = config.limits.minimal_queue_free_space_size

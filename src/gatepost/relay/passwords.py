@@ -118,7 +118,16 @@ class FailureLog:
 class PasswordFile:
     """The users of one configuration; the file is read anew when it changes."""
 
-    def __init__(self, path: str, failures: FailureLog, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: str,
+        failures: FailureLog,
+        clock: Callable[[], float] = time.monotonic,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`report` is told, once, of a file that cannot be used."""
+        self._report = report
+        self._told = ""
         self._path = Path(path)
         self._failures = failures
         self._clock = clock
@@ -140,10 +149,14 @@ class PasswordFile:
         self._waiting += 1
         try:
             right = await asyncio.get_running_loop().run_in_executor(self._threads, self._check, user, password)
-        except PasswordFileError:
+        except PasswordFileError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                self._report(f"nobody can sign in: {error}")
             return None
         finally:
             self._waiting -= 1
+        self._told = ""
         if right:
             self._failures.succeeded(address)
         else:

@@ -164,7 +164,9 @@ class Relay:
             spool=spool,
             ids=self._ids,
             table=self._table,
-            services=Services(self._resolver, self._rates),
+            services=Services(
+                self._resolver, self._rates, report=lambda text: self._log.say("E", f"relay {self._index}: {text}")
+            ),
             clock_ms=clock_ms,
             submit=self._pipeline.inspection.submit,
             send=self._pipeline.delivery.submit,

@@ -55,15 +55,24 @@ class Verifier(Protocol):
 class KnownRecipients:
     """From `known_recipients` and the file, read anew in a thread when it changes."""
 
-    def __init__(self, masks: Sequence[str], path: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        masks: Sequence[str],
+        path: str,
+        clock: Callable[[], float] = time.monotonic,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`report` is told, once, of a file that cannot be read."""
+        self._report = report
+        self._told = ""
         self._masks = MaskSet(masks)
         self._path = Path(path) if path else None
         self._clock = clock
         self._looked = clock()
         self._read_as: tuple[int, int, int] | None = None
         self._of_file: MaskSet | None = None if path else MaskSet(())
-        self._reading: asyncio.Future[None] | None = None
-        self._read()
+        self._reading: asyncio.Future[str] | None = None
+        self._tell(self._read())
 
     def exists(self, recipient: str) -> Existence:
         """Tell whether a mask matches. A file that cannot be read leaves what was read before; None when nothing
@@ -77,22 +86,32 @@ class KnownRecipients:
             return True
         return None if self._of_file is None else self._of_file.matches(recipient)
 
-    def _has_read(self, reading: "asyncio.Future[None]") -> None:
+    def _has_read(self, reading: "asyncio.Future[str]") -> None:
         self._reading = None
-        reading.exception()
+        if not reading.cancelled():
+            self._tell(reading.result())
 
-    def _read(self) -> None:
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self._told:
+            self._report(f"list of recipients: {trouble}")
+        self._told = trouble
+
+    def _read(self) -> str:
+        """Read the file if it has changed, in a thread; return what is wrong with it."""
         if self._path is None:
-            return
+            return ""
         try:
             state = self._path.stat()
             read_as = (state.st_mtime_ns, state.st_size, state.st_ino)
-            if read_as == self._read_as or state.st_size > FILE_LIMIT:
-                return
+            if read_as == self._read_as:
+                return ""
+            if state.st_size > FILE_LIMIT:
+                return f"{self._path} is larger than {FILE_LIMIT} bytes"
             self._of_file = MaskSet(parse_recipients(self._path.read_text(encoding="utf-8")))
             self._read_as = read_as
-        except (OSError, UnicodeDecodeError):
-            return
+        except (OSError, ValueError) as error:
+            return f"{self._path} cannot be read: {error}"
+        return ""
 
 
 def parse_recipients(text: str) -> list[str]:
@@ -217,13 +236,17 @@ class CallAhead:
 
 
 def build_verifier(
-    config: Config, names: HopNames, answers: AnswersOfHops, clock: Callable[[], float]
+    config: Config,
+    names: HopNames,
+    answers: AnswersOfHops,
+    clock: Callable[[], float],
+    report: Callable[[str], None],
 ) -> Verifier | None:
     """Return what `access.recipient_verification` asks for, None for `off`."""
     access = config.access
     match access.recipient_verification:
         case "list":
-            return KnownRecipients(access.known_recipients, access.known_recipients_file, clock)
+            return KnownRecipients(access.known_recipients, access.known_recipients_file, clock, report)
         case "call_ahead":
             return CallAhead(config, names, answers, clock)
         case _:

@@ -116,14 +116,17 @@ def test_a_right_password_is_checked_the_dear_way_once(file, monkeypatch):
 
 
 def test_the_file_is_read_anew_and_may_be_out_of_reach(file):
-    users = PasswordFile(str(file), FailureLog(), Clock())
+    told = []
+    users = PasswordFile(str(file), FailureLog(), Clock(), told.append)
     assert check(users, "joe", "secret") is True
     file.write_text(f"joe:{passwords.hasher().hash('changed')}\n")
     os.utime(file, ns=(1, 1))
     assert check(users, "joe", "secret") is False
     assert check(users, "joe", "changed") is True
     file.write_text("rubbish\n")
-    assert check(users, "joe", "changed") is None
+    assert [check(users, "joe", "changed") for _ in range(3)] == [None] * 3
+    assert len(told) == 1
+    assert f"{file}:1" in told[0]
     file.unlink()
     assert check(users, "joe", "changed") is None
     file.write_text("joe:$argon2id$broken\n")

@@ -53,7 +53,9 @@ def test_file_of_recipients_is_read_anew_when_it_changes(tmp_path):
 
 
 def test_missing_file_is_no_reason_to_refuse_for_good(tmp_path):
-    known = KnownRecipients(("joe@example.org",), str(tmp_path / "none"), Clock())
+    told = []
+    known = KnownRecipients(("joe@example.org",), str(tmp_path / "none"), Clock(), told.append)
+    assert [str(tmp_path / "none") in text for text in told] == [True]
     assert known.exists("joe@example.org") is True
     assert known.exists("ann@example.org") is None
     text = f"[access]\n{OPEN_TO_OURS}recipient_verification = 'list'\nknown_recipients_file = '{tmp_path / 'none'}'\n"
