@@ -372,7 +372,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "",
             "8-bit mail for a server that takes 7 bits: true = re-encode it where no signature breaks, false = fail",
             generations=OWN,
-            built=False,
         ),
     ] = False
     av_statistics: Annotated[

@@ -35,6 +35,8 @@ TEXT_LIMIT = 2_048
 """Characters of a threat name or an evidence sentence."""
 CURED_OVERHEAD = 64 * 1024
 """Bytes by which cured content may exceed the content it came from."""
+SEVEN_BIT_GROWTH = 4
+"""Times its size that content may have when it is 7-bit: quoted-printable makes three, with line ends a little more."""
 WALL_LIMIT = 32
 """Missing walls named in a sandbox report."""
 
@@ -168,9 +170,9 @@ class FrameReader:
         del pending[:start]
 
 
-def answer_limit(size: int) -> int:
-    """Return the largest frame a filter may answer with for content of `size` bytes."""
-    return ANSWER_OVERHEAD + size + CURED_OVERHEAD
+def answer_limit(size: int, *, seven_bit: bool = False) -> int:
+    """Return the largest frame a filter may answer with for content of `size` bytes, scanned or made 7-bit."""
+    return ANSWER_OVERHEAD + (size * SEVEN_BIT_GROWTH if seven_bit else size) + CURED_OVERHEAD
 
 
 def parse_job(body: bytes | memoryview) -> Job:
@@ -218,6 +220,14 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         cured += _check_object(report, index, size)
     if cured > size + CURED_OVERHEAD:
         raise HostileAnswer(f"{cured} bytes of cured content out of {size}")
+    at = written = 0
+    for start, end, data in analysis.rewrite:
+        if not at <= start <= end <= size:
+            raise HostileAnswer("bytes to be replaced out of order")
+        at = end
+        written += len(data)
+    if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD or len(analysis.obstacle) > TEXT_LIMIT:
+        raise HostileAnswer("7-bit form over its limits")
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")

@@ -49,7 +49,7 @@ class FilterUnavailable(Exception):  # noqa: N818 - a state, not a failure of th
 class _Work:
     """One `inspect` call under way."""
 
-    __slots__ = ("descriptor", "frame", "future", "id", "message_id", "size")
+    __slots__ = ("descriptor", "frame", "future", "id", "limit", "message_id", "size")
 
     def __init__(
         self, number: int, message_id: str, frame: bytes, descriptor: int, size: int, future: "asyncio.Future[Analysis]"
@@ -59,6 +59,8 @@ class _Work:
         self.frame = frame
         self.descriptor = descriptor
         self.size = size
+        self.limit = answer_limit(size)
+        """Largest frame it may be answered with."""
         self.future = future
 
 
@@ -121,7 +123,9 @@ class FilterPool:
         descriptor = -1 if inline is not None else _open(content)
         frame = build_frame(Job(message_id, size, options, inline))
         future: asyncio.Future[Analysis] = self._loop.create_future()
-        self._works[number] = _Work(number, message_id, frame, descriptor, size, future)
+        work = self._works[number] = _Work(number, message_id, frame, descriptor, size, future)
+        if options.seven_bit:
+            work.limit = answer_limit(size, seven_bit=True)
         try:
             self._carry_out(self._plan.submit(number, options.deadline_s, self._loop.time()))
             self._hurry()
@@ -219,7 +223,7 @@ class FilterPool:
         if work is None:  # its caller has gone in the same moment: an empty job keeps plan and filter in step
             work = _Work(0, "", build_frame(Job("", 0, ScanOptions(), b"")), -1, 0, self._loop.create_future())
         each.work = work
-        each.reader.limit = answer_limit(work.size)
+        each.reader.limit = work.limit
         try:
             if work.descriptor < 0:
                 sent = each.sock.send(work.frame)

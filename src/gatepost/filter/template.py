@@ -39,6 +39,7 @@ from gatepost.filter.dialogue import (
 from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve, set_alarm
+from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 
 SETTINGS_LIMIT = 64 * 1024
@@ -198,6 +199,10 @@ class Template:
         engines = self._engines
 
         def inspector(content: bytes, options: ScanOptions, deadline: float) -> Analysis:
+            if options.seven_bit:
+                plan = plan_seven_bit(content)
+                rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
+                return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
             return inspect(content, options, engines, deadline, set_alarm)
 
         serve(own, inspector, quota, report)

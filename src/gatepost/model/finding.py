@@ -112,6 +112,10 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     findings: tuple[Finding, ...] = ()
     elapsed_ms: float = 0.0
     """Time the filter worked on it."""
+    rewrite: tuple[tuple[int, int, bytes], ...] = ()
+    """With `ScanOptions.seven_bit`: replace bytes [start, end) of the content by these, in rising order ..."""
+    obstacle: str = ""
+    """... or why it cannot be made 7-bit."""
 
 
 class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
@@ -126,3 +130,5 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     archive_members: int = 10_000
     deadline_s: float = 60.0
     """For the whole message, enforced inside and, by SIGKILL, outside."""
+    seven_bit: bool = False
+    """Scan nothing: say how the content is made 7-bit for a server that takes no other."""

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.filter.pool import FilterPool
 from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id
-from gatepost.model.reply import Reply
+from gatepost.model.reply import Reply, reply
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.conclusion import Conclusions
 from gatepost.relay.destinations import Destinations
@@ -26,6 +27,7 @@ from gatepost.relay.jobs import HopLimits, Job, Server
 from gatepost.relay.mailhosts import HostPlan
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.planning import Planner
+from gatepost.relay.reencoding import Unavailable, make_seven_bit
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import expiry_reply, retry_rules
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable, Way, parse_way
@@ -44,6 +46,7 @@ from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Sta
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
 _STOP_POLL_S = 0.02
+_SEVEN_BIT_WOULD_DO = frozenset({LocalCause.EIGHT_BIT, LocalCause.BINARY})
 
 _Planned = dict[HostPlan, list[Pending]]
 _Hopeless = list[tuple[str, Reply, list[Pending]]]
@@ -59,6 +62,7 @@ class Delivery:
         spool: Spool,
         table: SessionTable,
         resolver: Resolver,
+        pool: FilterPool,
         reports: Reports,
         suspects: Suspects,
         report: Callable[[str, str], None],
@@ -69,6 +73,7 @@ class Delivery:
         a statistic.
         """
         self._spool = spool
+        self._pool = pool
         self._reports = reports
         self._suspects = suspects
         self._report = report
@@ -103,6 +108,8 @@ class Delivery:
     def configure(self, config: Config, tls: OutgoingTls) -> None:
         """Take a (new) configuration into use for attempts that begin from now on."""
         times, limits = config.timeouts, config.limits
+        self._reencode = config.options.reencode_eight_bit
+        self._filter_deadline_s = config.filter.filter_deadline
         self._routing = RoutingTable(config)
         rules = retry_rules(config)
         self.destinations.configure(rules)
@@ -299,9 +306,33 @@ class Delivery:
             await asyncio.sleep(READ_PAUSE_S)
         self._leave(work)
 
-    def finished(self, job: Job, replies: Sequence[Reply], server: Server, cause: LocalCause | None) -> None:  # noqa: ARG002 - for re-encoding
+    def finished(self, job: Job, replies: Sequence[Reply], server: Server, cause: LocalCause | None) -> None:
         """A peer answered for every recipient of the job; `cause`: we did, because the peer cannot take it."""
+        if cause in _SEVEN_BIT_WOULD_DO and self._reencode and not job.seven_bit:
+            self._tasks.spawn(self._send_seven_bit(job, replies, server))
+            return
         self._conclusions.answered(job, replies, server.text, server.host, peer_reports=server.reports)
+
+    async def _send_seven_bit(self, job: Job, replies: Sequence[Reply], server: Server) -> None:
+        """Send a job to a server that takes 7 bits only, or let it fail as it would have without."""
+        work = job.work
+        if work.seven_bit is None:
+            try:
+                form = await make_seven_bit(work, self._spool, self._pool, self._filter_deadline_s)
+            except Unavailable as error:
+                wait = reply(451, "4.3.0", f"the content cannot be re-encoded now: {error}")
+                self.unreached(server.label, [job], wait)
+                return
+            if isinstance(form, str):
+                self._report("I", f"{format_queue_id(work.stored.id)}: not re-encoded for {server.label}: {form}")
+                self._conclusions.answered(job, replies, server.text, server.host, peer_reports=server.reports)
+                return
+            work.seven_bit = form
+        job.seven_bit = True
+        if self.running:
+            self._add(job)
+        else:
+            self._settlement.job_done(work)
 
     def unreached(self, label: str, jobs: Sequence[Job], cause: Reply) -> None:
         """No session could be had."""

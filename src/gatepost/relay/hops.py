@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from gatepost.model.envelope import Envelope
+from gatepost.model.envelope import Body
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.connection import ClientConnection, NoSession, Obstacle
 from gatepost.relay.dialling import Dialler
@@ -17,7 +17,7 @@ from gatepost.relay.jobs import Despatcher, HopLimits, Job, Server
 from gatepost.relay.mailhosts import HostPlan
 from gatepost.relay.slots import SessionSlots
 from gatepost.relay.tasks import Tasks
-from gatepost.relay.work import content_chunks, edited_size
+from gatepost.relay.work import content_chunks, edited_size, needs_utf8_header
 from gatepost.smtp.client import Closed, LocalCause, Outcome, RecipientOutcome, Transaction
 
 IDLE_S: Final = 5.0
@@ -270,9 +270,14 @@ class HopConnections:
     def _begin(self, connection: ClientConnection, job: Job) -> None:
         work = job.work
         stored = work.stored
-        envelope = stored.envelope
-        chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, work.splices)
-        connection.start(_transaction(job, envelope), chunks)
+        form = work.seven_bit if job.seven_bit else None
+        if form is not None:
+            chunks = content_chunks(form.content, None, len(form.content), stored.prefix, form.splices)
+            size = edited_size(len(form.content), form.splices)
+        else:
+            chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, stored.splices)
+            size = edited_size(stored.content.size, stored.splices)
+        connection.start(_transaction(job, len(stored.prefix) + size), chunks)
 
     def _hand_back(
         self,
@@ -289,7 +294,9 @@ class HopConnections:
         if surplus and len(surplus) < len(job.pendings):
             # The peer takes fewer recipients at once than we offered (RFC 5321 §4.5.3.1.10): the rest goes on.
             job.work.jobs += 1
-            self._queue.append(Job(job.work, job.plan, surplus))
+            rest = Job(job.work, job.plan, surplus)
+            rest.seven_bit = job.seven_bit
+            self._queue.append(rest)
             job.pendings = tuple(p for p, result in zip(job.pendings, outcomes, strict=True) if not result.again)
             outcomes = [result for result in outcomes if not result.again]
         replies: list[Reply] = [result.reply for result in outcomes]
@@ -304,16 +311,17 @@ class HopConnections:
                 self._slots.leave(self)
 
 
-def _transaction(job: Job, envelope: Envelope) -> Transaction:
-    stored = job.work.stored
+def _transaction(job: Job, size: int) -> Transaction:
+    envelope = job.work.stored.envelope
     return Transaction(
         sender=envelope.sender,
         recipients=tuple([envelope.recipients[p.recipient] for p in job.pendings]),
-        size=len(stored.prefix) + edited_size(stored.content.size, job.work.splices),
-        body=envelope.body,
+        size=size,
+        body=Body.SEVEN_BIT if job.seven_bit else envelope.body,
         ret=envelope.ret,
         envid=envelope.envid,
         smtputf8=envelope.smtputf8,
+        header_utf8=envelope.smtputf8 and needs_utf8_header(job.work),
     )
 
 

@@ -18,7 +18,7 @@ from gatepost.spool.interface import Pending
 class Job:
     """Some recipients of one message for one plan of hosts."""
 
-    __slots__ = ("fresh_retry", "pendings", "plan", "probe", "work")
+    __slots__ = ("fresh_retry", "pendings", "plan", "probe", "seven_bit", "work")
 
     def __init__(self, work: Work, plan: HostPlan | None, pendings: Sequence[Pending], *, probe: bool = False) -> None:
         self.work = work
@@ -27,6 +27,8 @@ class Job:
         self.pendings = tuple(pendings)
         self.probe = probe
         """Its destination could not be reached lately: it finds out whether that has changed."""
+        self.seven_bit = False
+        """It is sent in its 7-bit form (`work.seven_bit`)."""
         self.fresh_retry = False
         """It was tried on a kept connection that the peer had closed meanwhile, and gets a fresh one."""
 

@@ -68,6 +68,7 @@ class Pipeline:
             spool=spool,
             table=table,
             resolver=resolver,
+            pool=pool,
             reports=self._reports,
             suspects=suspects,
             report=log.say,

@@ -21,10 +21,29 @@ READ_PAUSE_S = 1.0
 """... and the pause between them."""
 
 
+class SevenBitForm(msgspec.Struct, frozen=True):
+    """A message for servers that take 7 bits only."""
+
+    content: bytes
+    """With the edits of its disposition."""
+    splices: tuple[Splice, ...]
+
+
 class Work:
     """One stored message with its content at hand, if it is small and fresh."""
 
-    __slots__ = ("_changes", "content", "domains", "durable", "jobs", "path", "records", "stored", "suspect")
+    __slots__ = (
+        "_changes",
+        "content",
+        "domains",
+        "durable",
+        "jobs",
+        "path",
+        "records",
+        "seven_bit",
+        "stored",
+        "suspect",
+    )
 
     def __init__(
         self,
@@ -49,12 +68,9 @@ class Work:
         """Records of changes that go into the next commit about this message."""
         self.jobs = 0
         """Delivery jobs of it under way."""
+        self.seven_bit: SevenBitForm | None = None
+        """How it goes to servers that take 7 bits only, once one of them was met."""
         self._changes: dict[int, Pending | None] = {}
-
-    @property
-    def splices(self) -> tuple[Splice, ...]:
-        """Edits to send it with."""
-        return self.stored.splices
 
     def change(self, tried: Sequence[Pending], waiting: Sequence[Pending]) -> None:
         """Note that these were tried and of them those in `waiting` wait again; `stored` follows with `fold`."""
@@ -91,6 +107,17 @@ async def read_content(spool: Spool, ref: ContentRef) -> bytes:
 def edited_size(size: int, splices: Sequence[Splice]) -> int:
     """Return the size of a content of `size` bytes with its splices applied."""
     return size + sum(len(splice.data) - (splice.end - splice.start) for splice in splices)
+
+
+def needs_utf8_header(work: Work) -> bool:
+    """Tell whether a message that came with SMTPUTF8 needs it for its header, or for that of a part."""
+    content = work.content
+    if content is None:
+        return True  # not in memory: it is not read for this
+    if content.isascii():
+        return False
+    header, _, _ = content.partition(b"\r\n\r\n")
+    return not header.isascii() or b"multipart/" in header.lower() or b"message/" in header.lower()
 
 
 def content_chunks(

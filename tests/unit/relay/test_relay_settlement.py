@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
+from gatepost.filter.pool import FilterPool
 from gatepost.model.envelope import Client, Envelope, Notify, Recipient
 from gatepost.model.ids import QueueIds
 from gatepost.model.record import Record
@@ -149,6 +150,7 @@ def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Del
         spool=spool,
         table=SessionTable(create_table(), 0, alone=True),
         resolver=Resolver(config),
+        pool=cast("FilterPool", None),  # nothing is re-encoded here
         reports=reports,
         suspects=Suspects(spool, 0, lambda *_: None),
         report=lambda *_: None,
