@@ -14,13 +14,16 @@ from typing import Final, Protocol
 import msgspec
 
 from gatepost.config.items import PARSERS
-from gatepost.config.masks import FirstMatch, MaskSet
+from gatepost.config.masks import MaskSet
 from gatepost.config.parameter import Item
-from gatepost.config.schema import Config, Hop, Route
-from gatepost.config.transport import Transport
+from gatepost.config.schema import Config
+from gatepost.config.transport import TlsLevel
 from gatepost.model.address import domain_of, local_part_of
-from gatepost.relay.facts import parse_literal
+from gatepost.model.reply import Reply
+from gatepost.relay.mailhosts import plan_mail_hosts
 from gatepost.relay.probe import ProbeSession, Verdict, probe
+from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
+from gatepost.relay.tls_policy import TlsDemand
 from gatepost.resolver.answers import Answer, MailHosts
 from gatepost.smtp.sendable import is_sendable
 
@@ -42,6 +45,7 @@ HOSTS_LIMIT: Final = 3
 Existence = bool | None
 """None: not to be had now."""
 
+_IN_CLEAR = TlsDemand(TlsLevel.NONE)
 _parse_mask = PARSERS[Item.ADDRESS_MASK]
 
 
@@ -170,8 +174,8 @@ class CallAhead:
     def __init__(
         self, config: Config, names: HopNames, answers: AnswersOfHops, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._hostname = config.network.hostname
-        self._routes: FirstMatch[Route] = FirstMatch((route.mask, route) for route in config.routes)
+        self._hostname = config.network.hostname.lower().rstrip(".")
+        self._routes = RoutingTable(config)
         self._names = names
         self._answers = answers
         self._clock = clock
@@ -217,22 +221,22 @@ class CallAhead:
 
     async def _targets(self, recipient: str) -> list[_Target]:
         """Return where delivery would try first."""
-        route = self._routes.find(recipient)
-        hops = route.hops if route is not None else (Hop(domain=domain_of(recipient)),)
-        lmtp = route is not None and route.transport is Transport.LMTP
-        targets: list[_Target] = []
-        for hop in hops:
-            hosts = [(hop.host, hop.port)] if hop.host is not None else await self._mail_hosts(hop.domain or "")
-            for host, port in hosts[:HOSTS_LIMIT]:
-                found = await self._names.addresses(host)
-                targets += [_Target(address, port, lmtp) for address in found.values]
-        return targets
+        way = self._routes.resolve(recipient)
+        if isinstance(way, Unroutable):
+            return []
+        hops: list[NextHop] = []
+        for target in way.targets:
+            hops += [target] if isinstance(target, NextHop) else await self._mail_hosts(target.domain)
+        return [
+            _Target(address, hop.port, way.lmtp)
+            for hop in hops[:HOSTS_LIMIT]
+            for address in (await self._names.addresses(hop.host)).values
+        ]
 
-    async def _mail_hosts(self, domain: str) -> list[tuple[str, int]]:
-        literal = parse_literal(domain)
-        if literal is not None:
-            return [(str(literal), 25)]
-        return [(mx.host, 25) for mx in (await self._names.mail_hosts(domain)).hosts]
+    async def _mail_hosts(self, domain: str) -> list[NextHop]:
+        """Return the mail hosts of a domain, best first; none that lead back to us."""
+        tiers = plan_mail_hosts(domain, await self._names.mail_hosts(domain), self._hostname, _IN_CLEAR)
+        return [] if isinstance(tiers, Reply) else [host.hop for tier in tiers for host in tier]
 
 
 def build_verifier(

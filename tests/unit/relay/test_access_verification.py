@@ -180,6 +180,12 @@ def test_without_a_route_the_mail_hosts_are_asked():
     assert resolver.asked[("addresses", "mx.example.org")] == 1
 
 
+def test_a_domain_whose_mail_host_we_are_is_not_asked_about_at_ourselves():
+    resolver = TableResolver({("MX", "example.org"): mail_host("gw.example.org")})
+    assert asyncio.run(exists(ahead(0, resolver=resolver, route=False), "jim@example.org")) is True
+    assert resolver.asked[("addresses", "gw.example.org")] == 0
+
+
 def test_too_many_questions_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(verification, "WAITING_LIMIT", 3)
 
