@@ -3,7 +3,8 @@
 Used by `relay.delivery`. Two bounds hold for every destination:
 
 - its window: small at first, one message more for each that was answered, half as many after trouble;
-- as many messages and bytes as are free: k slow destinations leave 1 in k + 1 for the others, however much waits.
+- as many messages and bytes as are free, less a reserve that is for destinations with few messages in hand: it takes
+  dozens of slow ones to fill it.
 """
 
 from typing import Final
@@ -14,6 +15,8 @@ MEMORY_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of content held for delivery."""
 READ_BACK_LIMIT: Final = 500
 """Messages in delivery beyond which none are read back: the other half of the limit is for fresh mail."""
+RESERVE: Final = 200
+"""Messages of the work limit that only destinations with less than `LEAST_WINDOW` in hand may take."""
 FIRST_WINDOW: Final = 100
 """Messages of a destination of which nothing is known yet."""
 LEAST_WINDOW: Final = 10
@@ -57,11 +60,12 @@ class Shares:
     def room_for(self, domain: str) -> int:
         """Return how many more messages a destination may have in delivery; below 0 it has too many."""
         share = self._shares.get(domain)
+        free = WORK_LIMIT - self.messages
         if share is None:
-            return min(FIRST_WINDOW, WORK_LIMIT - self.messages)
+            return min(FIRST_WINDOW, max(free - RESERVE, min(free, LEAST_WINDOW)))
         if share.size and share.size > MEMORY_LIMIT - self.size:
             return -1
-        return min(share.window, WORK_LIMIT - self.messages) - share.messages
+        return min(share.window, max(free - RESERVE, min(free, LEAST_WINDOW))) - share.messages
 
     def enter(self, domains: frozenset[str], size: int) -> None:
         """Count a message for its destinations, with the bytes of it that are in memory."""

@@ -3,7 +3,7 @@
 Used by `relay.hops` and `relay.dialling`. The limits are those of the table all relays share; fairness between the
 plans of this relay is decided here:
 
-- a plan may hold twice as many sessions as are free, so that however many slow ones there are, some stay free;
+- a plan may hold twice as many sessions as are free, less a reserve for those that have none;
 - when all are taken, whoever wants one waits in line, idle sessions are given up, and busy ones after a turn;
 - at most half of all sessions are used to find out whether hosts that failed are back.
 """
@@ -14,7 +14,9 @@ from typing import Final, Protocol
 from gatepost.relay.admission import SessionTable
 
 FREE_SHARE: Final = 2
-"""A plan may hold this many times the sessions that are free: k slow ones leave 1 in 2k + 1 free."""
+"""A plan may hold this many times the sessions that are free ..."""
+RESERVE_SHARE: Final = 5
+"""... when this part of all sessions is left aside: first sessions of plans may use it, second ones not."""
 TURN: Final = 20
 """Transactions on the only session of a plan before it is given to one that waits: greeting costs about as much."""
 
@@ -72,7 +74,9 @@ class SessionSlots:
 
     def allows(self, held: int) -> bool:
         """Tell whether a plan with `held` sessions gets another one, as far as fairness goes."""
-        return not held or held < FREE_SHARE * (self.total - self._table.totals()[1])
+        if not held:
+            return True
+        return held < FREE_SHARE * (self.total - self.total // RESERVE_SHARE - self._table.totals()[1])
 
     # --- finding out whether a host is back
 

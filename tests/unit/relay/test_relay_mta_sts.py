@@ -1,0 +1,183 @@
+"""MTA-STS: records and policies as domains publish them, and how long they are kept."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.relay import sts_store
+from gatepost.relay.mta_sts import MAX_AGE_LIMIT_S, POLICY_LIMIT, Mode, StsPolicy, parse_policy, parse_record
+from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.sts_store import RETRY_S, StsStore
+from gatepost.resolver.answers import Answer, Kind, Outcome
+from gatepost.resolver.resolver import Resolver
+
+GOOD = b"version: STSv1\r\nmode: enforce\r\nmx: mx1.example.org\r\nmx: *.Backup.example.org.\r\nmax_age: 604800\r\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "policy_id"),
+    [
+        ([b"v=STSv1; id=20260101T010101;"], "20260101T010101"),
+        ([b"v=STSv1;id=a"], "a"),
+        ([b"v=spf1 -all", b"v=STSv1; id=1; more=x"], "1"),
+        ([b"v=STSv1; id=1;", b"v=STSv1; id=2;"], ""),
+        ([b"v=STSv1; id=;"], ""),
+        ([b"v=STSv1; id=not-alphanumeric;"], ""),
+        ([b"v=STSv1; id=" + b"x" * 33], ""),
+        ([b"v=STSv2; id=1;"], ""),
+        ([], ""),
+    ],
+)
+def test_records(texts: list[bytes], policy_id: str) -> None:
+    assert parse_record(texts) == policy_id
+
+
+def test_policy() -> None:
+    policy = parse_policy(GOOD)
+    assert policy == StsPolicy(Mode.ENFORCE, ("mx1.example.org", "*.backup.example.org"), 604800)
+    assert parse_policy(GOOD.replace(b"\r\n", b"\n")) == policy
+    assert isinstance(policy, StsPolicy)
+    assert policy.allows("MX1.example.org")
+    assert policy.allows("a.backup.example.org")
+    assert not policy.allows("a.b.backup.example.org")
+    assert not policy.allows("mx2.example.org")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ((b"STSv1", b"STSv2"), "version"),
+        ((b"enforce", b"strict"), "mode"),
+        ((b"max_age: 604800", b"max_age: soon"), "max_age"),
+        ((b"max_age: 604800", b"max_age: -1"), "max_age"),
+        ((b"max_age: 604800", b""), "max_age"),
+        ((b"mx1.example.org", b"mx1 example org"), "no mail host"),
+        ((b"mx: mx1.example.org\r\nmx: *.Backup.example.org.\r\n", b""), "names no mail host"),
+        ((b"version", b"x" * POLICY_LIMIT), "too long"),
+    ],
+)
+def test_policies_that_do_not_count(change: tuple[bytes, bytes], why: str) -> None:
+    assert why in str(parse_policy(GOOD.replace(*change)))
+
+
+def test_life_is_bounded_and_the_first_of_two_fields_counts() -> None:
+    policy = parse_policy(GOOD.replace(b"604800", b"9999999999") + b"mode: none\r\nmax_age: 1\r\nunknown: x\r\n")
+    assert policy == StsPolicy(Mode.ENFORCE, ("mx1.example.org", "*.backup.example.org"), MAX_AGE_LIMIT_S)
+
+
+@given(st.binary(max_size=400))
+def test_any_text_is_a_policy_or_a_reason(text: bytes) -> None:
+    assert isinstance(parse_policy(text), StsPolicy | str)
+    assert isinstance(parse_record([text]), str)
+
+
+class FakeResolver:
+    """TXT records that the test sets; every host has an address."""
+
+    def __init__(self) -> None:
+        self.record = b"v=STSv1; id=1;"
+
+    async def ask(self, _name: str, _kind: Kind) -> Answer[bytes]:
+        return Answer(Outcome.FOUND, (self.record,)) if self.record else Answer(Outcome.NO_NAME)
+
+    async def addresses(self, _host: str) -> Answer[str]:
+        return Answer(Outcome.FOUND, ("192.0.2.1",))
+
+
+class World:
+    """A store with a clock to step and policies to hand out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.resolver = FakeResolver()
+        self.result: StsPolicy | str = StsPolicy(Mode.ENFORCE, ("mx.example.org",), 3600)
+        self.fetches: list[str] = []
+        self.store = StsStore(cast("Resolver", self.resolver), report=lambda *_: None, clock=lambda: self.now)
+        self.store.configure(cast("OutgoingTls", None))
+
+        async def fetch(host: str, _addresses: object, _tls: object) -> StsPolicy | str:
+            self.fetches.append(host)
+            await asyncio.sleep(0)
+            return self.result
+
+        monkeypatch.setattr(sts_store, "fetch_policy", fetch)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]:
+    async def whole(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+        await scenario(World(monkeypatch))
+
+    return lambda scenario: asyncio.run(whole(scenario))
+
+
+Run = Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]
+
+
+def test_policy_is_kept_for_its_life_unless_its_id_changes(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        first = w.result
+        assert await w.store.find("example.org") == first
+        w.now += 3599
+        assert await w.store.find("example.org") == first
+        assert w.fetches == ["mta-sts.example.org"]
+        w.resolver.record, w.result = b"v=STSv1; id=2;", StsPolicy(Mode.TESTING, ("other.example.org",), 60)
+        assert await w.store.find("example.org") == w.result
+        w.now += 61
+        assert await w.store.find("example.org") == w.result
+        assert len(w.fetches) == 3
+
+    world(scenario)
+
+
+def test_valid_policy_holds_when_record_or_server_are_gone(world: Run) -> None:
+    """An attacker who can suppress both must not get rid of the policy (RFC 8461 §3.3, §10.2)."""
+
+    async def scenario(w: World) -> None:
+        first = await w.store.find("example.org")
+        w.resolver.record = b""
+        assert await w.store.find("example.org") == first
+        w.resolver.record, w.result = b"v=STSv1; id=2;", "HTTP status 404"
+        assert await w.store.find("example.org") == first
+        w.now += 3600
+        assert await w.store.find("example.org") is None
+
+    world(scenario)
+
+
+def test_server_that_fails_is_let_alone_for_a_while(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        w.result = "no answer in time"
+        assert await w.store.find("example.org") is None
+        w.now += RETRY_S - 1
+        assert await w.store.find("example.org") is None
+        assert len(w.fetches) == 1
+        w.now += 1
+        w.result = StsPolicy(Mode.ENFORCE, ("mx.example.org",), 60)
+        assert await w.store.find("example.org") == w.result
+
+    world(scenario)
+
+
+def test_many_mails_at_once_fetch_once(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        found = await asyncio.gather(*(w.store.find("example.org") for _ in range(20)))
+        assert found == [w.result] * 20
+        assert len(w.fetches) == 1
+
+    world(scenario)
+
+
+def test_domain_without_a_record_is_not_fetched_and_none_is_no_policy(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        w.resolver.record = b""
+        assert await w.store.find("example.org") is None
+        assert not w.fetches
+        w.resolver.record, w.result = b"v=STSv1; id=3;", StsPolicy(Mode.NONE, (), 60)
+        assert await w.store.find("example.org") is None
+
+    world(scenario)
