@@ -17,6 +17,14 @@ def program(name: str) -> str:
     return path
 
 
+def root_program(name: str) -> str:
+    """Return the path of a program that insists on being started by root."""
+    path = program(name)
+    if os.geteuid() != 0:
+        pytest.skip(f"an instance of {name} of our own can only be started by root")
+    return path
+
+
 @pytest.fixture
 def swaks() -> str:
     return program("swaks")
@@ -34,8 +42,4 @@ def smtp_sink() -> str:
 
 @pytest.fixture
 def postfix() -> str:
-    """Postfix insists on being started by root."""
-    path = program("postfix")
-    if os.geteuid() != 0:
-        pytest.skip("a Postfix instance of our own can only be started by root")
-    return path
+    return root_program("postfix")
