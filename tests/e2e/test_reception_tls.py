@@ -127,6 +127,7 @@ def test_starttls_is_offered_and_mail_goes_through_it(gateway: TlsGateway, sink:
         assert wire.mail("over tls").startswith("250 ")
         wire.expect(("STARTTLS", "503"), ("QUIT", "221"))
         assert wire.reply() == ""
+    wait_for(lambda: gateway.lines(", flags=E, tls=TLSv1.3/TLS_"), "TLS in the log")
     field = received(arrived(sink, "over tls"))
     assert re.search(r" with ESMTPS \(TLSv1\.3 TLS_[A-Z0-9_]+\) id [0-9A-Z]{13};", field), field
 
@@ -231,6 +232,7 @@ def test_a_foreign_client_signs_in_and_may_send_anywhere(gateway: TlsGateway, si
     mail = arrived(sink, "signed in")
     assert mail.recipients == ["b@far.example.com"]
     assert " with ESMTPSA " in received(mail)
+    wait_for(lambda: gateway.lines(", user=<ann>"), "the user in the log")
 
 
 # --- sign-in

@@ -38,6 +38,9 @@ _CONNECTION_REFUSED = {
     "mailfrom": "mta_incoming_connections_refused_for_access_rules",
     "dns": "mta_incoming_connections_refused_for_dns_trouble",
     "rate": "mta_incoming_connections_refused_for_rates",
+    "early-talker": "mta_incoming_connections_refused_for_early_talking",
+    "proxy": "mta_incoming_connections_refused_for_proxy_headers",
+    "handshake": "mta_incoming_connections_refused_for_tls_handshakes",
     "sessions": "mta_incoming_connections_refused_for_sessions_limit",
     "sessions-per-ip": "mta_incoming_connections_refused_for_sessions_per_ip_limit",
 }

@@ -82,6 +82,8 @@ def _received(r: Received) -> str:
     return (
         f"RECEIVED, from=<{clean(r.sender)}>, nrcpt={r.recipients}, size={r.size}, client=[{r.ip}], "
         f"helo=<{clean(r.helo)}>, message_id={_angled(clean(r.message_id))}, flags={r.flags}"
+        + (f", tls={r.tls.replace(' ', '/')}" if r.tls else "")
+        + (f", user=<{clean(r.user)}>" if r.user else "")
     )
 
 

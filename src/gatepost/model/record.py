@@ -20,7 +20,11 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     message_id: str
     flags: str
     mended: bool = False
-    """Lines that ended in a lone CR or LF were mended on the way in."""
+    """The message was malformed and, as far as that can be, mended on the way in."""
+    tls: str = ""
+    """Version and cipher, "" for a connection in clear."""
+    user: str = ""
+    """Who had signed in, "" for nobody."""
 
 
 class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
@@ -127,12 +131,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     at: float
     ip: str
     stage: str
-    """`connect`, `helo`, `mail`, `rcpt`, `data`."""
+    """`connect`, `starttls`, `helo`, `auth`, `mail`, `rcpt`, `data`."""
     cause: str
     """Token: `message-size`, `session-size`, `hops`, `messages-per-session`, `sessions`, `sessions-per-ip`, `relaying`,
     `recipients`, `free-space`, `malformed`, `queue-full`, `syntax`; of access also `denied-client`, `dnsbl`, `no-name`,
     `connect`, `helo`, `mailfrom`, `dns` (rules that could not be decided), `rate`, `unknown-recipient`,
-    `verification`."""
+    `verification`; of reception `proxy`, `early-talker`, `handshake`, `sign-in`, `content` and `not-inspected` (before
+    the queue), `undecided` (a fault of ours); those of `smtp.server_events.Cause`."""
     code: int
     sender: str = ""
     recipient: str = ""

@@ -28,11 +28,13 @@ from gatepost.spool.interface import NewMessage, SpoolError
 DECISION_S: Final = 120.0
 """Longest wait for a decision: those who make it have shorter times of their own; beyond it something is wrong."""
 
+JUDGEMENT_GRACE_S: Final = 5.0
+"""What inspection before the queue gets beyond its deadline to say that it is over."""
+
 NOT_STORED = reply(451, "4.3.0", "Message not stored, try again later")
 UNDECIDED = reply(451, "4.3.0", "Cannot decide now, try again later")
 MALFORMED = reply(550, "5.6.0", "Message is malformed")
 NOT_INSPECTED = reply(451, "4.3.2", "Message could not be inspected in time, try again later")
-CONTENT_REFUSED = reply(550, "5.7.1", "Message refused because of its content")
 _TEMPORARY_SYSTEM = reply(421, "4.3.2", "Service not available, closing", closes=True)
 _UNDECIDED = Ruling(UNDECIDED, "undecided")
 _TRIED_AGAIN = (SpoolError, OSError)
@@ -104,11 +106,13 @@ class Dialogue:
 
     # --- decisions
 
-    def _wait(self, awaitable: Awaitable[T], then: Callable[[T], None], otherwise: T) -> None:
+    def _wait(
+        self, awaitable: Awaitable[T], then: Callable[[T], None], otherwise: T, limit_s: float = DECISION_S
+    ) -> None:
         """Go on with `then` when the awaitable is done; with `otherwise` when it fails or takes too long."""
 
         async def bounded() -> T:
-            async with asyncio.timeout(DECISION_S):
+            async with asyncio.timeout(limit_s):
                 return await awaitable
 
         def done(task: "asyncio.Task[T]") -> None:
@@ -349,8 +353,12 @@ class Dialogue:
         deadline_s = self.endpoint.before_queue_s
         if deadline_s:
             self.judging = True
-            judgement = intake.judge(new, deadline_s)
-            self._wait(judgement, lambda disposition: self._judged(new, record, disposition), None)
+            self._wait(
+                intake.judge(new, deadline_s),
+                lambda disposition: self._judged(new, record, disposition),
+                None,
+                deadline_s + JUDGEMENT_GRACE_S,
+            )
         else:
             self._commit(new, record, None)
 
@@ -361,7 +369,8 @@ class Dialogue:
             self._refuse_content("not-inspected", NOT_INSPECTED)
         elif not disposition.copies:
             self._intake.turn_away(disposition)
-            self._refuse_content("content", CONTENT_REFUSED)
+            told = f"Message refused because of its content; our reference: {format_queue_id(new.stored.id)}"
+            self._refuse_content("content", reply(550, "5.7.1", told))
         else:
             self._commit(new, record, disposition)
 

@@ -5,7 +5,7 @@ at hand until the end, for what has to be read out of it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gatepost.model.envelope import Body, Client, Direction, Envelope, Recipient
 from gatepost.model.ids import format_queue_id
@@ -57,13 +57,14 @@ class Head:
         return [match.group(1) for match in _RECEIVED.finditer(self._raw)]
 
 
-def mend_lines(before: StagedContent, after: StagedContent) -> None:
-    """Break over-long lines: the content moves, mended, to `after`. OSError when the disk refuses.
+def mend_lines(pieces: Iterable[bytes], after: StagedContent) -> None:
+    """Break over-long lines: the content in `pieces` goes, mended, to `after`. OSError when the disk refuses.
 
-    Reads and writes all of it: not on the event loop when it is large.
+    Reads and writes all of it: not on the event loop.
     """
     mender = LineMender()
-    after.write(mender.feed(before.read()))
+    for piece in pieces:
+        after.write(mender.feed(piece))
     after.write(mender.flush())
 
 
@@ -168,5 +169,7 @@ class Incoming:
             message_id,
             ("E" if client.esmtp else "") + ("D" if envelope.dsn_requested else ""),
             malformed,
+            client.tls,
+            client.user,
         )
         return NewMessage(stored, staged), record

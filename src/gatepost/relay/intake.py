@@ -24,7 +24,7 @@ from gatepost.relay.shedding import Strain, plan_address_limit
 from gatepost.relay.tasks import describe_fault
 from gatepost.relay.tls import HANDSHAKE_S, build_server_context
 from gatepost.relay.wheel import TICK_S, Wheel
-from gatepost.relay.work import Work
+from gatepost.relay.work import Work, content_chunks
 from gatepost.smtp import replies
 from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, State, Stored
 
@@ -105,7 +105,7 @@ class Intake:
         TlsSetupError when its certificate cannot be used: then nothing has changed.
         """
         context = build_server_context(config)
-        self._endpoints = {each: build_endpoint(config, each, context) for each in config.listeners}
+        self._endpoints = {(each.host, each.port): build_endpoint(config, each, context) for each in config.listeners}
         limits, relay = config.limits, config.relay
         self.access = Access(config, queue_path, self._services)
         self._trusted = trusted_networks(config)
@@ -135,7 +135,7 @@ class Intake:
 
     def endpoint(self, listener: Listener) -> Endpoint | None:
         """Return what a listener means now; None when it is in the configuration no more."""
-        return self._endpoints.get(listener)
+        return self._endpoints.get((listener.host, listener.port))
 
     # --- sessions
 
@@ -286,7 +286,10 @@ class Intake:
         except (SpoolError, OSError):
             before.discard()
             return False
-        mending = self.loop.run_in_executor(None, mend_lines, before, after)
+        ref = before.ref
+        content, path = (None, self.spool.content_file(ref)) if ref.in_file else (before.read(), None)
+        pieces = content_chunks(content, path, ref.size, b"", ())
+        mending = self.loop.run_in_executor(None, mend_lines, pieces, after)
         try:
             await asyncio.shield(mending)
         except asyncio.CancelledError:

@@ -375,8 +375,15 @@ class Reception(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         transport, tls = self._transport, self._tls
-        if transport is not None and data:
-            transport.write(data if tls is None else tls.encrypt(data))
+        if transport is None or not data:
+            return
+        if tls is not None:
+            try:
+                data = tls.encrypt(data)
+            except TlsFault:
+                transport.abort()
+                return
+        transport.write(data)
 
     def _flush(self) -> None:
         transport = self._transport

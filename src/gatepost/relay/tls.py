@@ -93,9 +93,12 @@ class TlsStream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
-        """Return what is to be written for `data`, and for what TLS itself has to say."""
+        """Return what is to be written for `data`, and for what TLS itself has to say. TlsFault."""
         if data:
-            self._object.write(data)
+            try:
+                self._object.write(data)
+            except ssl.SSLError as error:
+                raise TlsFault(error.reason or "TLS failed") from error
         return self._outgoing.read()
 
     def take_output(self) -> bytes:

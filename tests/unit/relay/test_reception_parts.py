@@ -1,5 +1,7 @@
 """The parts of reception that decide nothing about mail: the wheel of times, load shedding, mending of lines."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +102,7 @@ def test_strain_begins_and_ends_with_a_margin():
 def mended(content: bytes, cuts: list[int]) -> tuple[bytes, bool]:
     mender = LineMender()
     places = [0, *sorted(cut % (len(content) + 1) for cut in cuts), len(content)]
-    out = b"".join(mender.feed(content[a:b]) for a, b in zip(places, places[1:], strict=False))
+    out = b"".join(mender.feed(content[a:b]) for a, b in itertools.pairwise(places))
     return out + mender.flush(), mender.mended
 
 
