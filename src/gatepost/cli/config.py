@@ -120,7 +120,7 @@ def init(
     state_path: str = "/var/lib/gatepost",
     hostname: str = "localhost.localdomain",
     listen: str = "0.0.0.0:25",
-    next_hop: str = "",
+    next_hop: str = "[127.0.0.1:1025]",
     protected_domain: list[str] | None = None,
     postmaster: str = "",
 ) -> int:
@@ -135,7 +135,8 @@ def init(
     listen
         Endpoint that receives mail, ip:port.
     next_hop
-        Where all mail goes on to, [host:port] or a domain; without it, to the MX of each recipient.
+        Where all mail goes on to: [host:port], a domain, or "" for the MX of each recipient. Unless said, the mail
+        system of this host, moved to port 1025.
     protected_domain
         Own domain; may be repeated.
     postmaster

@@ -196,6 +196,10 @@ def _endpoint(text: str) -> str:
     return format_endpoint(*parse_endpoint(text))
 
 
+def _name_server(text: str) -> str:
+    return format_endpoint(*parse_endpoint(text, default_port=53))
+
+
 def _address_mask(text: str) -> str:
     if is_everyone(text):
         return "*@*"
@@ -221,6 +225,7 @@ PARSERS: dict[Item, Callable[[str], str]] = {
     Item.NETWORK: _network,
     Item.SENDER: _sender,
     Item.ENDPOINT: _endpoint,
+    Item.NAME_SERVER: _name_server,
     Item.ROUTE: _route,
     Item.NEXT_HOP: lambda text: str(parse_next_hop(text)),
     Item.HOSTNAME: _matching(_HOSTNAME, "a host name"),

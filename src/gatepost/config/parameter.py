@@ -43,6 +43,7 @@ class Item(enum.StrEnum):
     NETWORK = "address or network"
     SENDER = "address mask or network"
     ENDPOINT = "ip:port"
+    NAME_SERVER = "ip or ip:port"
     ROUTE = "mask and next hop"
     NEXT_HOP = "[host:port] or domain"
     HOSTNAME = "host name"

@@ -189,7 +189,7 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
         Texts,
         listing(
             "NameServers",
-            Item.TEXT,
+            Item.NAME_SERVER,
             "servers to ask; none = those of the system",
             generations=LATER,
         ),

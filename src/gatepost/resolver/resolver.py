@@ -30,7 +30,7 @@ from gatepost.resolver.names import (
     parse_name,
 )
 from gatepost.resolver.recursion import load_root_hints
-from gatepost.resolver.servers import DNS_PORT, SYSTEM_FILE, NameServer, choose_servers
+from gatepost.resolver.servers import DNS_PORT, HOSTS_FILE, SYSTEM_FILE, NameServer, choose_servers, read_hosts
 from gatepost.resolver.transport import Entropy
 
 QUESTIONS_AT_ONCE = 256
@@ -49,7 +49,7 @@ QUERIES_FAILED = "mta_dns_queries_failed"
 _FAILED = Outcome.FAILED
 _TELLS_OF_ALL_KINDS = frozenset({Kind.A, Kind.MX, Kind.PTR, Kind.TXT})
 """Kinds whose "no such name" is believed of every kind. Not AAAA and TLSA: some servers know no other word."""
-_LOCAL = {Kind.A: "127.0.0.1", Kind.AAAA: "::1"}
+_LOCAL = ("127.0.0.1", "::1")
 """Addresses of `localhost`, which never goes to a server (RFC 6761 §6.3)."""
 
 _Key = tuple[str, Kind, bool]
@@ -67,12 +67,14 @@ class Resolver:
         root_hints: tuple[str, ...] | None = None,
         recursion_port: int = DNS_PORT,
         system_file: Path = SYSTEM_FILE,
+        hosts_file: Path = HOSTS_FILE,
     ) -> None:
         self.counters: dict[str, int] = {QUERIES: 0, THROUGH_CACHE: 0, QUERIES_FAILED: 0}
         self._clock = clock
         self._root_hints = root_hints
         self._recursion_port = recursion_port
         self._system_file = system_file
+        self._hosts_file = hosts_file
         self._cache = Cache()
         self._entropy = Entropy()
         self._under_way: dict[_Key, asyncio.Task[Answer[Any]]] = {}
@@ -85,6 +87,7 @@ class Resolver:
 
     def configure(self, config: Config) -> None:
         """Go by `config.resolve` from now on. The cache stays; questions under way end as they began."""
+        self._hosts = read_hosts(self._hosts_file)
         resolve = config.resolve
         self._timeout_s = resolve.io_network_timeout
         self._unresolved_ttl_s = resolve.unresolved_ttl
@@ -158,8 +161,11 @@ class Resolver:
         if literal is not None:
             return Answer(Outcome.FOUND, (str(literal),), through_cache=True)
         kinds = self._kinds if families is None else families.kinds
-        if fold_name(host) == "localhost":
-            return Answer(Outcome.FOUND, tuple(_LOCAL[kind] for kind in kinds), through_cache=True)
+        known = _LOCAL if fold_name(host) == "localhost" else self._hosts.get(fold_name(host))
+        if known is not None:
+            # A host of the system's own file is never asked for, as everywhere on the machine.
+            fitting = tuple(ip for kind in kinds for ip in known if (":" in ip) is (kind is Kind.AAAA))
+            return Answer(Outcome.FOUND if fitting else Outcome.NO_DATA, fitting, through_cache=True)
         begun = [self._begin(host, kind, dnssec=dnssec) for kind in kinds]
         return combine_addresses(await self._wait(begun, deadline_s))
 

@@ -1,4 +1,4 @@
-"""Name servers to ask: from the configuration, else those of the system. Pure but for reading one file.
+"""What the system says of names: its name servers, and the hosts it knows itself. Pure but for reading two files.
 
 Called by `resolver` when it is configured.
 """
@@ -9,14 +9,17 @@ from typing import Final
 
 import msgspec
 
+from gatepost.resolver.names import fold_name, parse_address
+
 DNS_PORT: Final = 53
 SERVERS_LIMIT: Final = 8
 """Servers used: more would only make the wait for a dead network longer."""
 SYSTEM_FILE: Final = Path("/etc/resolv.conf")
 SYSTEM_DEFAULT: Final = "127.0.0.1"
 """Asked when the system names no server (resolv.conf(5))."""
+HOSTS_FILE: Final = Path("/etc/hosts")
 _FILE_LIMIT = 65536
-"""Octets of the system's file that are read."""
+"""Octets of the system's files that are read."""
 
 
 class NameServer(msgspec.Struct, frozen=True, gc=False):
@@ -67,9 +70,29 @@ def choose_servers(configured: tuple[str, ...], system_file: Path = SYSTEM_FILE)
     chosen = dict.fromkeys(server for server in map(parse_server, configured) if server is not None)
     if chosen:
         return tuple(chosen)[:SERVERS_LIMIT]
+    return parse_system_file(_read(system_file)) or (NameServer(SYSTEM_DEFAULT),)
+
+
+def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of every name in a hosts(5), names folded, addresses in the order of the file."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        first, *names = line.partition("#")[0].split() or [""]
+        address = parse_address(first)
+        if address is not None:
+            for name in map(fold_name, names):
+                found[name] = (*found.get(name, ()), str(address))
+    return found
+
+
+def read_hosts(hosts_file: Path = HOSTS_FILE) -> dict[str, tuple[str, ...]]:
+    """Return the hosts the system knows itself; none when the file cannot be read."""
+    return parse_hosts(_read(hosts_file))
+
+
+def _read(path: Path) -> str:
     try:
-        with system_file.open(encoding="latin-1") as file:
-            text = file.read(_FILE_LIMIT)
+        with path.open(encoding="latin-1") as file:
+            return file.read(_FILE_LIMIT)
     except OSError:
-        text = ""
-    return parse_system_file(text) or (NameServer(SYSTEM_DEFAULT),)
+        return ""

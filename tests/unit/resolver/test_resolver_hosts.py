@@ -1,11 +1,14 @@
 """Addresses, mail hosts, reverse names and DNS lists: answers made of answers, against a real server."""
 
+from pathlib import Path
+
 import pytest
 from resolver_bench import Bench, build_config
 from tests.support.dns import StubDns, Trouble
 
 from gatepost.resolver.answers import Families, MailHosts, Mx, Outcome
 from gatepost.resolver.resolver import Resolver
+from gatepost.resolver.servers import parse_hosts
 
 
 def test_addresses_of_both_families_take_turns(bench: Bench, dns: StubDns) -> None:
@@ -26,6 +29,21 @@ def test_addresses_of_both_families_take_turns(bench: Bench, dns: StubDns) -> No
         assert (await resolver.addresses("h.example")).values == v4_first
 
     bench.run(scenario)
+
+
+def test_hosts_of_the_systems_own_file_are_not_asked_for(bench: Bench, dns: StubDns, tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    file.write_text("# ours\n192.0.2.9 Inner.example inner # an alias\n2001:db8::9\tinner.example\nnonsense here\n")
+    assert parse_hosts(file.read_text())["inner.example"] == ("192.0.2.9", "2001:db8::9")
+
+    async def scenario(_: Resolver) -> None:
+        resolver = Resolver(build_config(name_servers=[dns.address], prefer="ipv4"), hosts_file=file)
+        assert (await resolver.addresses("INNER.example.")).values == ("192.0.2.9", "2001:db8::9")
+        assert (await resolver.addresses("inner", families=Families.IPV6_ONLY)).outcome is Outcome.NO_DATA
+        await resolver.close()
+
+    bench.run(scenario)
+    assert dns.count() == 0
 
 
 def test_addresses_are_their_own(bench: Bench, dns: StubDns) -> None:
