@@ -4,48 +4,29 @@ Exit codes are the documented ones; errors go to standard error as one sentence 
 """
 
 import sys
-from typing import Annotated
 
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli import config as config_command
-from gatepost.cli import demo as demo_command
-from gatepost.cli import drain as drain_command
-from gatepost.cli import password as password_command
-from gatepost.cli import queue as queue_command
-from gatepost.cli import queue_acts
-from gatepost.cli import status as status_command
-from gatepost.cli import template as template_command
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, Caller, ConfigFile, complain
-from gatepost.master import process as master
 
 app = cyclopts.App(
     name="gatepost",
     help="A mail security gateway: takes mail in, filters it, passes it on.",
     version=__version__,
 )
-app.command(config_command.app, name="config")
-app.command(template_command.app, name="template")
-app.command(password_command.app, name="password")
-app.command(demo_command.demo, name="demo")
-queue_acts.register(queue_command.app)
-app.command(queue_command.app, name="queue")
-app.command(status_command.status, name="status")
-app.command(drain_command.drain, name="drain")
-
-
-@app.command
-def run(
-    *,
-    conf_file: ConfigFile = DEFAULT_FILE,
-    user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"], help="run as this user once ports are bound")] = "",
-    set_: Annotated[
-        list[str] | None, cyclopts.Parameter(name="--set", help="Section.Name=value, wins over the file; repeatable")
-    ] = None,
-) -> int:
-    """Run the gateway in the foreground until TERM or INT; HUP reloads the configuration."""
-    return master.main(conf_file, set_ or (), user)
+# By name: a command brings in what it needs, and no other's.
+for _name, _place, _help in (
+    ("run", "run:run", "Run the gateway in the foreground."),
+    ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
+    ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
+    ("drain", "drain:drain", "Take no more mail, let what is here go, then stop."),
+    ("config", "config:app", "Make, check, explain and convert configurations."),
+    ("template", "template:app", "Check text templates."),
+    ("password", "password:app", "Who may sign in, and with what password."),
+    ("demo", "demo:demo", "Start a gateway on an embedded default and show what it does."),
+):
+    app.command(f"gatepost.cli.{_place}", name=_name, help=_help)
 
 
 @app.command

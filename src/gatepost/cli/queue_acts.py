@@ -12,10 +12,11 @@ import cyclopts
 
 from gatepost.cli.choice import NOTHING, Chosen, Progress, confirm, filter_argument, resolve_choice
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
+from gatepost.cli.queue import app as queue_app
 from gatepost.cli.queue import printable
 from gatepost.model.ids import format_queue_id
-from gatepost.relay.queue_acts import Verb, check_text
 from gatepost.relay.queue_filter import QueueFilter
+from gatepost.relay.verbs import Verb, check_text
 
 Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="only count the messages")]
@@ -201,9 +202,13 @@ _PLAIN = {
 }
 
 
-def register(app: cyclopts.App) -> None:
-    """Add the sub-commands to `gatepost queue`."""
+def _with_acts(app: cyclopts.App) -> cyclopts.App:
     for verb, summary in _PLAIN.items():
         app.command(_command(verb, summary), name=verb.value)
     for command in (hold, bounce, reroute, flush, pause, resume):
         app.command(command)
+    return app
+
+
+app = _with_acts(queue_app)
+"""All of `gatepost queue`."""

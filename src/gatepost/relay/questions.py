@@ -14,9 +14,10 @@ from gatepost.filter.pool import FilterPool
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
 from gatepost.relay.pipeline import Pipeline
-from gatepost.relay.queue_acts import Verb, act_on
+from gatepost.relay.queue_acts import act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
 from gatepost.relay.queue_view import list_rows, search, show, summarise
+from gatepost.relay.verbs import Verb
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError

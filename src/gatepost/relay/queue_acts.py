@@ -5,16 +5,15 @@ takes a message up while it is acted on or goes by what was read of it before.
 """
 
 import asyncio
-import enum
 from collections.abc import Awaitable, Sequence
 
 import msgspec
 
-from gatepost.config.items import parse_next_hop
 from gatepost.model.address import domain_of
 from gatepost.model.record import Held, Operated, Removed
 from gatepost.model.reply import reply
 from gatepost.relay.pipeline import Pipeline
+from gatepost.relay.verbs import Verb, check_text
 from gatepost.relay.work import Work
 from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, SpoolError, State, Stored, UnknownMessage
@@ -30,20 +29,6 @@ AHEAD = 0.0
 """Moment that puts mail ahead of all other of its destination (F-QUE-04)."""
 
 
-class Verb(enum.StrEnum):
-    """An act on one message."""
-
-    REMOVE = "remove"
-    HOLD = "hold"
-    RELEASE = "release"
-    RETRY = "retry"
-    BOUNCE = "bounce"
-    REROUTE = "reroute"
-    RESCAN = "rescan"
-    SCAN_FIRST = "scan-first"
-    SEND_FIRST = "send-first"
-
-
 _FOR_DELIVERY = frozenset((Verb.RETRY, Verb.SEND_FIRST))
 """Acts that also end the rest of the destinations concerned."""
 
@@ -54,12 +39,6 @@ class Acts(msgspec.Struct, frozen=True):
     done: list[int]
     refused: dict[int, str]
     """Id → why not, a sentence without capital and full stop."""
-
-
-def check_text(verb: Verb, text: str) -> None:
-    """Raise ValueError when the text that goes with an act (reason, next hop) makes no sense."""
-    if verb is Verb.REROUTE and text:
-        parse_next_hop(text)
 
 
 async def act_on(pipelines: Sequence[Pipeline], verb: Verb, message_ids: Sequence[int], text: str) -> Acts:
