@@ -169,7 +169,8 @@ def drive(one: Gateway, sink_port: int, mails: int, *, sessions: int = 20, mix: 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=BENCH)
     assert done.returncode == 0, done.stderr[-2000:]
     report: Results = json.loads(done.stdout)
-    assert not report.get("lost"), report
+    assert report["accepted"] == mails, report
+    assert not report["lost"], report
     return report
 
 
@@ -324,13 +325,13 @@ def prove_growth(arguments: argparse.Namespace) -> Results:
     with gateway(state, port) as one:
         for sessions in (1, 10, 100, 1000):
             report = drive(one, port, max(arguments.mails, sessions), sessions=sessions)
-            curves["sessions"][sessions] = round(1000 * report["cpu_s"] / report["delivered"], 3)
+            curves["sessions"][sessions] = report["cpu_ms_msg"]
     for queued in (0, arguments.queued // 100, arguments.queued // 10, arguments.queued):
         long = PLACE / f"queue-{queued}"
         fill(shard_directory(str(long / "queue"), 0), queued)
         with gateway(long, port) as one:
             report = drive(one, port, arguments.mails)
-            curves["mails in the queue"][queued] = round(1000 * report["cpu_s"] / report["delivered"], 3)
+            curves["mails in the queue"][queued] = report["cpu_ms_msg"]
     with Sink() as sink, gateway(PLACE / "growth-sink", sink.port) as one:
         for recipients in (1, 10, 100, 1000):
             curves["recipients of a mail"][recipients] = round(_cpu_of(one, sink, recipients, 100), 2)
