@@ -11,5 +11,5 @@ A target module has
 
 from typing import Final
 
-NAMES: Final = ("server",)
+NAMES: Final = ("server", "client", "addresses", "parameters", "replies", "proxy", "dns")
 """All targets, the one with most to say first."""

@@ -40,7 +40,7 @@ _WIDE_QUOTED = rf"\"(?:[^\x00-\x1f\"\\\x7f{UNFIT}]|\\[ -~])*\""
 _WIDE_DOMAIN = rf"[^\x00-,/:-@\[-^`{{-\x7f{UNFIT}]+"
 _WIDE_PATH = re.compile(
     rf"<(?P<address>(?P<local>{_WIDE_ATOM}(?:\.{_WIDE_ATOM})*|{_WIDE_QUOTED})"
-    rf"@(?P<domain>{_WIDE_DOMAIN}|\[[^\[\]\\<> ]+\]))>{_REST}",
+    rf"@(?P<domain>{_WIDE_DOMAIN}|\[[!-;=?-Z^-~]+\]))>{_REST}",
 )
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)
