@@ -143,3 +143,55 @@ def test_report_that_cannot_be_delivered_makes_no_report(gateway: LaneGateway) -
         assert [line.partition(" ")[2][:7] for line in mails] == ["FROM:<>"]
     wait_for(lambda: report_id not in {row["queue_id"] for row in gateway.queue()}, "it to be gone")
     assert gateway.counter("mta_dsn_generated") == before + 1
+
+
+@pytest.mark.feature("F-DSN-04")
+def test_relayed_report_on_request_from_peers_without_dsn(gateway: LaneGateway, home: Sink) -> None:
+    knows, ignorant = gateway.lane(), gateway.lane()
+    with knows.sink() as able, ignorant.sink(extensions=("PIPELINING",)) as unable:
+        for lane, sender, wish in (
+            (ignorant, "asked@example.net", "NOTIFY=SUCCESS"),
+            (ignorant, "silent@example.net", ""),
+            (knows, "passed-on@example.net", "NOTIFY=SUCCESS"),
+        ):
+            send_with_options(gateway, lane, sender, rcpt=wish)
+        (_, status, _) = parts_of(report_to(home, "asked@example.net"))
+        outcome = status.get_payload()[1]
+        assert outcome["Action"] == "relayed"
+        assert outcome["Status"].startswith("2.")
+        wait_for(lambda: len(unable.mails) == 2 and able.mails, "all mails")
+        wait_for(lambda: "NOTIFY=SUCCESS" in able.mails[0].rcpt_arguments[0], "the wish at a peer that keeps it")
+    assert not [m for m in home.mails if m.recipients[0] in {"silent@example.net", "passed-on@example.net"}]
+
+
+@pytest.mark.feature("F-DSN-04")
+@pytest.mark.feature("F-DSN-06")
+def test_relayed_report_always_by_option_with_the_text_of_the_template(tmp_path: Path) -> None:
+    template = tmp_path / "dsn.txt"
+    template.write_text("Edited by us: %DSN_ACTION% for \\<%DSN_RCPT%>\n")
+    option = {"[options]\n": f'[options]\ndsn_on_relaying = true\ndsn_template = "{template}"\n'}
+    with Sink() as home, LaneGateway(tmp_path / "gw", home.port, replace=option) as gateway:
+        lane = gateway.lane()
+        with lane.sink() as sink:
+            before = gateway.counter("mta_dsn_generated")
+            send_with_options(gateway, lane, "always@example.net")
+            text, status, _ = parts_of(report_to(home, "always@example.net"))
+            assert text.get_payload().startswith(f"Edited by us: relayed for <{lane.address('nobody')}>")
+            assert status.get_payload()[1]["Action"] == "relayed"
+            wait_for(lambda: gateway.counter("mta_dsn_generated") == before + 1, "one report counted")
+            assert len(sink.mails) == 1
+            template.write_text("Edited again: %DSN_RCPT%\n")
+            assert gateway.run("reload").returncode == 0
+            send_with_options(gateway, lane, "later@example.net")
+            assert parts_of(report_to(home, "later@example.net"))[0].get_payload().startswith("Edited again: nobody@")
+
+
+def test_report_about_a_large_message_returns_all_of_it(gateway: LaneGateway, home: Sink) -> None:
+    lane = gateway.lane()
+    content = plain("large and back", size=3_000_000)
+    with lane.sink(refuse):
+        with gateway.client() as client:
+            assert client.docmd("MAIL FROM:<large@example.net> RET=FULL")[0] == 250
+            assert client.rcpt(lane.address())[0] == 250
+            assert client.data(content)[0] == 250
+        assert content in report_to(home, "large@example.net").content
