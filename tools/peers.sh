@@ -1,23 +1,63 @@
 #!/bin/sh
-# Foreign programs for tests/peers: swaks, Postfix (smtp-source, smtp-sink), nsd, unbound and ldns, from Debian's packages.
+# Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
+# server, nsd, unbound and ldns. Exim excludes Postfix, so its package is only unpacked, below build/peers.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
+unpacked="$(cd "$(dirname "$0")/.." && pwd)/build/peers"
+exim="$unpacked/usr/sbin/exim4"
 missing=""
 command -v swaks >/dev/null 2>&1 || missing="$missing swaks"
+# swaks --tls asks for the module, Postfix signs in with libsasl2's.
+perl -MNet::SSLeay -e 1 >/dev/null 2>&1 || missing="$missing libnet-ssleay-perl"
 command -v smtp-source >/dev/null 2>&1 || missing="$missing postfix"
+find /usr/lib/*/sasl2 /usr/lib/sasl2 -name libplain.so 2>/dev/null | grep -q . || missing="$missing libsasl2-modules"
+command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+[ -x /usr/lib/dovecot/lmtp ] || missing="$missing dovecot-lmtpd"
 command -v nsd >/dev/null 2>&1 || missing="$missing nsd"
 command -v unbound >/dev/null 2>&1 || missing="$missing unbound"
 command -v ldns-signzone >/dev/null 2>&1 || missing="$missing ldnsutils"
-[ -z "$missing" ] && exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "peers: installing$missing" >&2
-    echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections 2>/dev/null || true
-    if { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } \
-        >/dev/null 2>&1; then
-        exit 0
+
+exim_runs() {
+    # The package's user is looked up by name whatever is configured.
+    command -v exim4 >/dev/null 2>&1 || { [ -x "$exim" ] && id Debian-exim && "$exim" -C /dev/null -bV; } >/dev/null 2>&1
+}
+
+install_missing() {
+    apt-get update -qq
+    if [ -n "$missing" ]; then
+        echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections 2>/dev/null || true
+        # shellcheck disable=SC2086 # several words
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing
     fi
+    exim_runs || unpack_exim
+}
+
+unpack_exim() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        libdb5.3 libgnutls-dane0 libidn12 libidn2-0 libnsl2 libpcre2-8-0
+    mkdir -p "$unpacked"
+    (cd "$unpacked" && apt-get download -qq exim4-daemon-light && dpkg -x exim4-daemon-light_*.deb . && rm exim4-daemon-light_*.deb)
+    id Debian-exim >/dev/null 2>&1 ||
+        useradd --system --no-create-home --home-dir /var/spool/exim4 --shell /usr/sbin/nologin Debian-exim
+    exim_runs
+}
+
+wanted="$missing"
+exim_runs || wanted="$wanted exim4-daemon-light"
+[ -z "$wanted" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "peers: installing$wanted" >&2
+    # In a shell of its own: "set -e" does not hold in a condition.
+    log="$(mktemp)"
+    set +e
+    (set -e; install_missing) >"$log" 2>&1
+    status=$?
+    set -e
+    [ "$status" = 0 ] || tail -n 5 "$log" >&2
+    rm -f "$log"
+    [ "$status" = 0 ] && exit 0
 fi
-echo "peers: not installed:$missing. Tests against them will be skipped. As root: apt-get install --no-install-recommends$missing" >&2
+echo "peers: not installed:$wanted. Tests against them will be skipped. As root: make peers, or apt-get install$missing" >&2
 [ "${CI:-}" != true ]

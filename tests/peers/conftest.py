@@ -1,16 +1,23 @@
-"""Programs of others that the gateway is tried with. One that is absent skips its test with a word, and fails in CI."""
+"""Programs of others that the gateway is tried with. One that is absent skips its test with a word, and fails in CI.
+
+`tools/peers.sh` gets them: packages of the system, and below `build/peers` what no system may have besides Postfix.
+"""
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+UNPACKED = Path(__file__).parents[2] / "build/peers/usr/sbin"
+_PLACES = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin:{UNPACKED}"
 
 
 def program(name: str) -> str:
     """Return the path of a program of the system."""
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/lib/postfix/sbin")
+    path = shutil.which(name, path=_PLACES)
     if path is None:
-        message = f"{name} is not installed"
+        message = f"{name} is not installed: make peers"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
