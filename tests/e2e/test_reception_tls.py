@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.support_gateway import memory_kib
 from tests.support.certificates import Certificate, shared_authority
 from tests.support.gateway import GATEPOST, Gateway
 from tests.support.mails import plain
@@ -308,6 +309,35 @@ def test_no_header_and_no_right_to_one(gateway: TlsGateway) -> None:
     with Wire(gateway.ports["proxy"]) as wire:
         wire.send(b"PROXY UNKNOWN\r\n")
         wire.expect(("", "220 "))
+
+
+# --- floods
+
+
+def test_stalled_handshakes_half_headers_and_wrong_passwords_leave_room_for_others(
+    gateway: TlsGateway, sink: Sink
+) -> None:
+    pid = gateway.relay_pids()[0]
+    before = memory_kib(pid)
+    hello = bytes.fromhex("16030102000100")
+    with contextlib.ExitStack() as stack:
+        for way, half in (("implicit", hello), ("proxy", b"PROXY TCP4 127."), ("both", b"PROXY")):
+            for _ in range(100):
+                stack.enter_context(Wire(gateway.ports[way])).send(half)
+        assert memory_kib(pid) - before < 20 * 1024
+        for _ in range(20):
+            guesser = stack.enter_context(TlsWire(gateway.ports["submission"], "127.0.0.200"))
+            guesser.expect(("", "220 "), ("EHLO c.example", "250"), ("STARTTLS", "220"))
+            guesser.start_tls()
+            guesser.ask("EHLO c.example")
+            guesser.send(b"AUTH PLAIN AGFubgB3cm9uZw==\r\n")
+        with TlsWire(gateway.port) as wire:
+            wire.expect(("", "220 "), ("EHLO c.example", "250"), ("STARTTLS", "220"))
+            wire.start_tls()
+            assert wire.mail("in spite of them").startswith("250 ")
+        arrived(sink, "in spite of them")
+    wait_for(lambda: gateway.counter("mta_incoming_connections_current") == 0, "all to be forgotten")
+    assert gateway.relay_pids() == [pid]
 
 
 # --- reload: the last tests, they change the gateway
