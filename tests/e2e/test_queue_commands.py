@@ -74,7 +74,7 @@ def subjects(sink: Sink) -> list[str]:
 # --- switches
 
 
-@pytest.mark.feature("F-QUE-01", "F-MGMT-05")
+@pytest.mark.feature("F-MGMT-05")
 def test_queue_grows_while_scanning_is_off_and_drains(gateway: LaneGateway) -> None:
     lane = gateway.lane()
     with lane.sink() as sink:
@@ -83,6 +83,19 @@ def test_queue_grows_while_scanning_is_off_and_drains(gateway: LaneGateway) -> N
         assert [state_of(gateway, each) for each in ids] == ["WFC"] * 3
         gateway.switch("scan", on=True)
         wait_for(lambda: len(sink.mails) == 3, "all mail")
+
+
+@pytest.mark.feature("F-QUE-01")
+def test_list_and_one_message_show_the_state(gateway: LaneGateway) -> None:
+    gateway.switch("send", on=False)
+    inspected = queued(gateway, "inspected", gateway.lane().address())
+    gateway.switch("scan", on=False)
+    fresh = gateway.send(plain("fresh"), gateway.lane().address())
+    lines = gateway.run("queue", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [[inspected, "QUE"], [fresh, "WFC"]]
+    assert lines[-1].startswith("2 queued messages, ")
+    shown = gateway.run("queue", "show", fresh)
+    assert (shown.returncode, shown.stdout.splitlines()[1].split()) == (0, ["state:", "WFC"])
 
 
 @pytest.mark.feature("F-MGMT-04")

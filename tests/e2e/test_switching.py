@@ -60,7 +60,6 @@ def test_port_closes_and_opens(gateway: Gateway, sink: Sink) -> None:
     wait_for(lambda: len(sink.mails) == before + 9, "the mail")
 
 
-@pytest.mark.feature("F-ARCH-01")
 def test_each_module_stops_alone(gateway: Gateway, sink: Sink) -> None:
     names = {"recv": "receiver", "scan": "scanner", "send": "sender"}
     for module, name in names.items():
