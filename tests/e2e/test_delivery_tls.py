@@ -140,7 +140,7 @@ def test_other_names_and_a_client_certificate_by_policy(
     gateway: MailNetGateway, net: MailNet, authority: Authority
 ) -> None:
     name, ip = net.host()
-    net.mx(NAMED, f"10 {name}")
+    net.mx(NAMED, f"10 {name}", ttl=1)
     context = authority.issue("mx.elsewhere.example").server_context(ask_client=authority)
     with net.sink(ip, tls=context) as sink:
         delivered(gateway, sink, gateway.send(plain("named"), f"user@{NAMED}"))
@@ -160,6 +160,47 @@ def test_session_of_a_weaker_demand_is_not_used_for_a_stronger(
         assert "4.7.5" in deferral(gateway, queue_id)
         assert len(sink.mails) == 1
         gateway.run("queue", "remove", "--yes", queue_id)
+
+
+def test_large_mail_is_identical_under_tls(gateway: MailNetGateway, net: MailNet, authority: Authority) -> None:
+    name, ip, certificate = good(net, authority)
+    domain = domain_of_level(net, "verify")
+    net.mx(domain, f"10 {name}")
+    content = plain("large", size=4_000_000)
+    with net.sink(ip, tls=certificate.server_context()) as sink:
+        delivered(gateway, sink, gateway.send(content, f"user@{domain}"))
+        assert sink.mails[0].without_trace() == content
+
+
+def test_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_refuses_it(
+    gateway: MailNetGateway, net: MailNet, authority: Authority, client: Certificate
+) -> None:
+    name, ip = net.host()
+    net.mx(NAMED, f"10 {name}", ttl=1)
+    shown: list[bytes] = []
+
+    class Noting(Sink):
+        def note_client(self, certificate: bytes | None) -> None:
+            shown.append(certificate or b"")
+
+    renewed = authority.issue("gw.example.org")
+    context = authority.issue("mx.elsewhere.example").server_context(ask_client=authority)
+    with Noting(25, host=ip, tls=context) as sink:
+        gateway.send(plain("before"), f"user@{NAMED}")
+        wait_for(lambda: len(sink.mails) == 1, "the first mail")
+        old_chain, old_key = client.chain.read_bytes(), client.key.read_bytes()
+        try:
+            client.chain.write_bytes(b"nonsense")
+            assert gateway.run("reload").returncode != 0 or gateway.lines("not taken")
+            client.chain.write_bytes(renewed.chain.read_bytes())
+            client.key.write_bytes(renewed.key.read_bytes())
+            gateway.run("reload")
+            gateway.send(plain("after"), f"user@{NAMED}")
+            wait_for(lambda: len(sink.mails) == 2, "the second mail")
+        finally:
+            client.chain.write_bytes(old_chain)
+            client.key.write_bytes(old_key)
+    assert shown == [client.der, renewed.der]
 
 
 # --- peers whose TLS is broken

@@ -158,8 +158,13 @@ class Sink:
         with self.tls.wrap_socket(sock, server_side=True) as secured, secured.makefile("rwb") as stream:
             with self._lock:
                 self._sockets.add(secured)
-                self.client_certificates += secured.getpeercert(binary_form=True) is not None
+                shown = secured.getpeercert(binary_form=True)
+                self.client_certificates += shown is not None
+                self.note_client(shown)
             self._dialogue(stream, greet=False, tls=secured.version() or "?")
+
+    def note_client(self, certificate: bytes | None) -> None:
+        """Take note of what a TLS client showed (DER)."""
 
     def _ask(self, step: str, argument: str, ordinary: str) -> str:
         with self._lock:

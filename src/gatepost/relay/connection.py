@@ -97,6 +97,8 @@ class ClientConnection(asyncio.Protocol):
         """`host:port` it counts for."""
         self.opened: asyncio.Future[NoSession | None] = self._loop.create_future()
         """Done when a transaction may be started (None), or when it is known that none ever will."""
+        self.generation = 0
+        """Of the settings it was made under; `relay.hops` counts them."""
         self.transactions = 0
         """Transactions begun on this connection."""
         self.server = ""

@@ -131,9 +131,7 @@ class Delivery:
         )
         self._limits = HopLimits(client, msgspec.structs.replace(client, lmtp=True))
         for hop in self._hops.values():
-            # Connections made under what was said before end with their transaction.
-            hop.limits = self._limits
-            hop.give_up_idle()
+            hop.renew(self._limits)
         self.wake.set()
 
     # --- work coming in

@@ -49,7 +49,9 @@ class HopConnections:
         tasks: Tasks,
     ) -> None:
         self.plan = plan
-        self.limits = limits
+        self._limits = limits
+        self._generation = 0
+        """Of the settings: sessions made under former ones end with their transaction."""
         self._dialler = dialler
         self._slots = slots
         self._despatcher = despatcher
@@ -83,6 +85,12 @@ class HopConnections:
             self._queue.appendleft(job)
         self._despatch()
 
+    def renew(self, limits: HopLimits) -> None:
+        """Use these settings, and certificates as they are now, for sessions from now on."""
+        self._limits = limits
+        self._generation += 1
+        self.give_up_idle()
+
     def withdraw(self) -> list[Job]:
         """Return and forget the jobs that no connection has taken yet."""
         jobs = list(self._queue)
@@ -109,7 +117,8 @@ class HopConnections:
         """A transaction ended."""
         job = self._busy.pop(connection)
         self._window = min(self._window + 1, self._slots.per_host * self._hosts)
-        if outcome.reusable and connection.transactions < TRANSACTIONS_LIMIT:
+        current = connection.generation == self._generation
+        if outcome.reusable and current and connection.transactions < TRANSACTIONS_LIMIT:
             self._next(connection)
         else:
             connection.quit()
@@ -185,8 +194,9 @@ class HopConnections:
         self._despatch()
 
     async def _dial(self) -> None:
+        generation = self._generation
         try:
-            settings = self.limits.lmtp if self.plan.lmtp else self.limits.client
+            settings = self._limits.lmtp if self.plan.lmtp else self._limits.client
             result = await self._dialler.dial(self.plan, settings, self)
         finally:
             task = asyncio.current_task()
@@ -201,6 +211,7 @@ class HopConnections:
             self._slots.give_back(result.label)
             self._failed(NoSession(Obstacle.REFUSED, reply(451, "4.4.2", f"{result.label}: connection lost")))
         else:
+            result.generation = generation
             self._open.add(result)
             self._next(result)
         if self.unused:
