@@ -71,9 +71,10 @@ def test_received_line(gateway: Gateway, sink: Sink) -> None:
     with Wire(gateway.port, "127.0.0.7") as wire:
         wire.expect(("", "220"), ("HELO old.example.net", "250"), ("MAIL FROM:<a@example.net>", "250"))
         wire.expect(("RCPT TO:<b@example.org>", "250"))
-        assert wire.data(b"Subject: no id\r\n\r\nx\r\n").startswith("250")
+        answer = wire.data(b"Subject: no id\r\n\r\nx\r\n")
+        assert answer.startswith("250")
     (line,) = wait_for(lambda: gateway.lines("client=[127.0.0.7]"), "the line of a plain SMTP client")
-    assert line.endswith("helo=<old.example.net>, message_id=<>, flags=")
+    assert line.endswith(f"helo=<old.example.net>, message_id=<{answer.split()[-1]}@gw.example.org>, flags=")
 
 
 @pytest.mark.feature("F-LOG-04")

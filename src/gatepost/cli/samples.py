@@ -102,7 +102,8 @@ def _with_attachment(subject: str, data: bytes, name: str) -> EmailMessage:
 def _eight_bit() -> bytes:
     return (
         f"From: Jürgen Größe <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nSubject: Grüße aus Köln, привет, 你好\r\n"
-        f"Date: {formatdate(localtime=True)}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Date: {formatdate(localtime=True)}\r\nMessage-ID: {make_msgid(domain='example.net')}\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Transfer-Encoding: 8bit\r\n\r\nÄÖÜ äöü ß — 8-bit text goes through as it is.\r\n.\r\n..two dots\r\n"
     ).encode()
 
