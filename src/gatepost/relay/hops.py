@@ -13,7 +13,7 @@ from gatepost.model.envelope import Body
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.connection import ClientConnection, NoSession, Obstacle
 from gatepost.relay.dialling import Dialler
-from gatepost.relay.jobs import Despatcher, HopLimits, Job, Server
+from gatepost.relay.jobs import Despatcher, HopLimits, Job, Server, describe_server
 from gatepost.relay.mailhosts import HostPlan
 from gatepost.relay.slots import SessionSlots
 from gatepost.relay.tasks import Tasks
@@ -59,6 +59,7 @@ class HopConnections:
         self._idle: list[tuple[ClientConnection, asyncio.TimerHandle]] = []
         self._busy: dict[ClientConnection, Job] = {}
         self._open: set[ClientConnection] = set()
+        self._servers: dict[ClientConnection, Server] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._probing = False
         self._hosts = sum(map(len, plan.tiers))
@@ -146,6 +147,7 @@ class HopConnections:
             else:
                 self._shrink()
                 self._hand_back(job, event.recipients, event.reason, connection, None)
+        self._servers.pop(connection, None)
         self._despatch()
 
     # --- what `relay.slots` asks
@@ -311,7 +313,11 @@ class HopConnections:
             job.pendings = tuple(p for p, result in zip(job.pendings, outcomes, strict=True) if not result.again)
             outcomes = [result for result in outcomes if not result.again]
         replies: list[Reply] = [result.reply for result in outcomes]
-        server = Server(connection.server, connection.label, connection.tls, connection.supports_dsn)
+        server = self._servers.get(connection)
+        if server is None:
+            server = self._servers[connection] = describe_server(
+                connection.server, connection.label, connection.tls, reports=connection.supports_dsn
+            )
         self._despatcher.finished(job, replies, server, cause)
 
     def _forget(self, connection: ClientConnection) -> None:

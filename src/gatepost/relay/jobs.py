@@ -34,26 +34,22 @@ class Job:
 
 
 class Server(msgspec.Struct, frozen=True):
-    """The host that had a job."""
+    """The host that had a job. Made once for each session."""
 
-    ip: str
+    text: str
+    """Address, name and encryption, for records."""
     label: str
     """`host:port`."""
-    tls: str = ""
-    """Version and proof, "" in clear."""
+    host: str
+    """Its name or address."""
     reports: bool = False
     """It takes over DSN duty."""
 
-    @property
-    def text(self) -> str:
-        """Address, name and encryption, for records."""
-        parts = (self.ip if not self.label.startswith((self.ip, f"[{self.ip}]")) else "", self.label, self.tls)
-        return " ".join(part for part in parts if part)
 
-    @property
-    def host(self) -> str:
-        """Its name or address without the port."""
-        return self.label.rpartition(":")[0].strip("[]")
+def describe_server(ip: str, label: str, tls: str = "", *, reports: bool = False) -> Server:
+    """Return what is to be said of a server at this address; `tls` is version and proof, "" in clear."""
+    host = label.rpartition(":")[0].strip("[]")
+    return Server(" ".join(part for part in ("" if ip == host else ip, label, tls) if part), label, host, reports)
 
 
 class Despatcher(Protocol):

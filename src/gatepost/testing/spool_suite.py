@@ -197,7 +197,7 @@ class SpoolSuite:
             assert await spool.due("one.example", 59.0, 10) == []
             assert await spool.due("one.example", 60.0, 10) == [deferred]
             assert await spool.due("one.example", 60.0, 10, frozenset({5})) == []
-            left = msgspec.structs.replace(deferred, pending=deferred.pending[1:], route="[127.0.0.1:2525]")
+            left = msgspec.structs.replace(deferred, pending=deferred.pending[1:], route="[127.0.0.1:2525]", told=True)
             await spool.settle(5, left, [])
             assert await spool.fetch(5) == left
             assert [each.domain for each in await spool.destinations(99.0)] == ["two.example"]

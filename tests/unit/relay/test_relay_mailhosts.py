@@ -8,6 +8,7 @@ from gatepost.config.load import load_text
 from gatepost.config.transport import TlsLevel
 from gatepost.model.reply import Reply
 from gatepost.relay.admission import SessionTable, create_table
+from gatepost.relay.jobs import describe_server
 from gatepost.relay.mailhosts import HOSTS_LIMIT, in_order, join_tiers, plan_mail_hosts
 from gatepost.relay.shares import (
     DESTINATION_LIMIT,
@@ -218,3 +219,12 @@ def test_half_of_the_sessions_at_most_find_out_whether_hosts_are_back() -> None:
     slots.give_back_probe()
     assert users[2].tries == 1
     assert slots.take_probe(users[2])
+
+
+def test_what_is_said_of_a_server() -> None:
+    assert describe_server("192.0.2.1", "192.0.2.1:25").text == "192.0.2.1:25"
+    named = describe_server("192.0.2.1", "mx.example.org:25", "TLSv1.3/dane", reports=True)
+    assert named.text == "192.0.2.1 mx.example.org:25 TLSv1.3/dane"
+    assert (named.host, named.reports) == ("mx.example.org", True)
+    assert describe_server("2001:db8::1", "[2001:db8::1]:25").host == "2001:db8::1"
+    assert describe_server("2001:db8::1", "[2001:db8::1]:25").text == "[2001:db8::1]:25"

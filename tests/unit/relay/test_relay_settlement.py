@@ -19,7 +19,7 @@ from gatepost.notices.template import shipped_template
 from gatepost.relay import settlement
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.delivery import Delivery
-from gatepost.relay.jobs import Job, Server
+from gatepost.relay.jobs import Job, describe_server
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
 from gatepost.relay.routing import NextHop, Way
@@ -33,8 +33,8 @@ from gatepost.spool.interface import ContentRef, NewMessage, Pending, SpoolError
 from gatepost.testing.memory_spool import MemorySpool
 from gatepost.testing.spool_suite import record
 
-SERVER = Server("192.0.2.1", "192.0.2.1:25")
-REPORTING_SERVER = Server("192.0.2.1", "192.0.2.1:25", reports=True)
+SERVER = describe_server("192.0.2.1", "192.0.2.1:25")
+REPORTING_SERVER = describe_server("192.0.2.1", "192.0.2.1:25", reports=True)
 RECIPIENTS = tuple(f"r{number}@one.example" for number in range(3))
 
 
