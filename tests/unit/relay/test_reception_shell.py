@@ -447,3 +447,31 @@ def test_no_verdict_no_message(tmp_path):
         assert not house.submitted
 
     in_house(tmp_path, scenario, listener="before_queue = true")
+
+
+@pytest.mark.parametrize("politely", [False, True])
+def test_inspection_is_withdrawn_when_the_client_goes(tmp_path, politely):
+    async def scenario(house: House) -> None:
+        ended: list[str] = []
+
+        async def never(*_: object) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                ended.append("withdrawn")
+                raise
+
+        house.intake._judge = never
+        session, transport = house.connect()
+        session.data_received(MAIL + RCPT + b"DATA\r\nSubject: x\r\n\r\n.\r\n")
+        await settled()
+        if politely:
+            assert not session.eof_received()
+            assert transport.aborted
+        session.connection_lost(None)
+        await settled()
+        assert ended == ["withdrawn"]
+        assert (await house.spool.counts())["bytes"] == 0
+        assert not house.submitted
+
+    in_house(tmp_path, scenario, listener="before_queue = true")
