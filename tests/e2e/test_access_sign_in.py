@@ -100,7 +100,7 @@ def test_our_own_mail_is_sorted_by_recipient(gateway: SubmissionGateway) -> None
 
 @pytest.mark.parametrize(
     ("client", "group"),
-    [(STRANGER, "coming"), (OWN, "within")],
+    [pytest.param(STRANGER, "coming", id="stranger"), pytest.param(OWN, "within", id="own")],
 )
 def test_the_client_behind_a_relay_in_front(gateway: SubmissionGateway, client: str, group: str) -> None:
     told = f"Received: from mx.example.net (mx.example.net [{client}])\r\n\tby front.example.org; now\r\n".encode()
