@@ -227,11 +227,11 @@ def _write_result(totals: dict[str, int]) -> None:
     write_section(
         "kill",
         f"`make prove NAME=kill`, {made_at()}: {totals['rounds']} rounds of SIGKILL ({kills}) under load, with 1 and "
-        f"with 3 relays: two groups, a listener that inspects before it answers, blind copies, next hops by SMTP and LMTP "
-        f"that defer, and queue commands ({commands}). {totals['accepted']} mails got 250, which promised "
+        "with 3 relays: two groups, a listener that inspects before it answers, blind copies, next hops by SMTP and "
+        f"LMTP that defer, and queue commands ({commands}). {totals['accepted']} mails got 250, which promised "
         f"{totals['promised']} deliveries; 0 were lost. {totals['removed']} were removed by command and stayed away; "
-        f"{totals['uncertain']} did not come whose removal was asked for when the gateway died. {totals['duplicates']} "
-        f"arrived twice, each within {WINDOW_S:.0f} s before a kill that took its settlement.",
+        f"{totals['uncertain']} did not come whose removal was asked for when the gateway died. "
+        f"{totals['duplicates']} arrived twice, each within {WINDOW_S:.0f} s before a kill that took its settlement.",
     )
 
 

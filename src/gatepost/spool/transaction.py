@@ -312,14 +312,17 @@ class Transaction:
     def _advance(self, message_ids: Sequence[int], due: float) -> None:
         rows = self._execute(
             """SELECT message, destination, pending FROM queue JOIN message ON message.id = queue.message
-            WHERE queue.message IN carray(?) AND queue.due > ? AND state = ?""",
-            (_carray(message_ids), due, State.READY.value),
+            WHERE queue.message IN carray(?) AND state = ?""",
+            (_carray(message_ids), State.READY.value),
         ).fetchall()
         for message_id, destination, raw_pending in rows:
-            pending = [msgspec.structs.replace(p, due=min(p.due, due)) for p in PENDINGS.decode(raw_pending)]
+            before = PENDINGS.decode(raw_pending)
+            if all(each.due <= due for each in before):
+                continue
+            pending = [msgspec.structs.replace(each, due=min(each.due, due)) for each in before]
             self._execute(
                 "UPDATE queue SET due=?, pending=? WHERE message=? AND destination=?",
-                (due, ENCODER.encode(pending), message_id, destination),
+                (min(each.due for each in pending), ENCODER.encode(pending), message_id, destination),
             )
             self._touched.add(destination)
 

@@ -44,6 +44,8 @@ class Flight(msgspec.Struct):
 
     after: dict[int, Stored | None]
     tokens: list[str]
+    domain: str = ""
+    """Destination whose pause begins or ends."""
 
 
 class PowerTrial:
@@ -66,6 +68,8 @@ class PowerTrial:
         self._seen: dict[int, str] = {}
         self._serial = 0
         self._ids = QueueIds(0, 0)
+        self._paused: set[str] = set()
+        self._pausing: str | None = None
 
     def run(self, cuts: int) -> None:
         """Work and cut `cuts` times; stops at the first problem, since what follows would only repeat it."""
@@ -151,6 +155,9 @@ class PowerTrial:
             self._taken -= flight.after.keys()
 
     def _apply(self, flight: Flight) -> None:
+        if flight.domain:
+            self._paused ^= {flight.domain}
+            self._pausing = None
         for message_id, after in flight.after.items():
             if after is None:
                 self._world.pop(message_id, None)
@@ -176,9 +183,16 @@ class PowerTrial:
             self._entered.add(token)
             spool.enter([Held(0, 0.0, token)])
         free = sorted(self._world.keys() - self._taken)
+        if self._pausing is None and chance.random() < 0.02:
+            return self._pause(spool)
         if len(free) < 3 or chance.random() < 0.35:
             new = self._new(spool, State.WAITING)
-            return Flight({new.stored.id: new.stored}, tokens), spool.accept(new, records)
+            if chance.random() < 0.7:
+                return Flight({new.stored.id: new.stored}, tokens), spool.accept(new, records)
+            copies = self._copies(new.stored, chance.randint(1, 3))
+            if chance.random() < 0.5:  # as it came, with blind copies
+                copies = [new.stored, *(copy for copy in copies if copy.id != new.stored.id)]
+            return Flight({copy.id: copy for copy in copies}, tokens), spool.accept(new, records, copies)
         message = self._world[chance.choice(free)]
         generated = [self._new(spool, State.READY)] if chance.random() < 0.3 else []
         after: dict[int, Stored | None] = {new.stored.id: new.stored for new in generated}
@@ -188,6 +202,13 @@ class PowerTrial:
                 for each in free[:3]
             }
             return Flight(after, []), spool.strike(free[:3])
+        if chance.random() < 0.05:
+            after = {each: msgspec.structs.replace(self._world[each], strikes=0) for each in free[:3]}
+            return Flight(after, []), spool.pardon(free[:3])
+        if chance.random() < 0.1:
+            due = float(chance.choice((0, 50)))
+            after = {each: _advanced(self._world[each], due) for each in free[:3]}
+            return Flight(after, tokens), spool.advance(free[:3], due, records)
         if chance.random() < 0.1:
             return Flight({message.id: None}, tokens), spool.remove(message.id, records)
         if message.state == State.HELD:
@@ -206,6 +227,12 @@ class PowerTrial:
             return Flight({message.id: None, **after}, tokens), spool.settle(message.id, None, records, generated)
         fresh = msgspec.structs.replace(message, state=State.READY, pending=self._pending(), group="g")
         return Flight({message.id: fresh, **after}, tokens), spool.settle(message.id, fresh, records, generated)
+
+    def _pause(self, spool: SqliteSpool) -> tuple[Flight, Awaitable[None]]:
+        """Change whether a destination is paused; one such change at a time."""
+        domain = self._random.choice(DOMAINS)
+        self._pausing = domain
+        return Flight({}, [], domain), spool.pause(domain, paused=domain not in self._paused)
 
     def _pending(self) -> tuple[Pending, ...]:
         chance = self._random
@@ -289,6 +316,13 @@ class PowerTrial:
             found[message.id] = message
             if await spool.content(message.content) != content_of(message.content.id):
                 self.problems.append(f"message {message.id} has other bytes than were accepted")
+        paused = set(await spool.paused())
+        if paused != self._paused and self._pausing is not None:
+            self._paused ^= {self._pausing}
+        if paused != self._paused:
+            self.problems.append(f"paused are {paused} instead of {self._paused}")
+        self._pausing = None
+        self._flights = [flight for flight in self._flights if not flight.domain]
         for flight in self._flights:
             is_after = [found.get(message_id) == after for message_id, after in flight.after.items()]
             is_before = [found.get(message_id) == self._world.get(message_id) for message_id in flight.after]
@@ -347,12 +381,24 @@ class PowerTrial:
             ]
             for domain in domains
         }
-        expected_due = {domain: Destination(domain, len(dues), min(dues)) for domain, dues in due.items()}
+        expected_due = {
+            domain: Destination(domain, len(dues), min(dues))
+            for domain, dues in due.items()
+            if domain not in self._paused
+        }
         if {each.domain: each for each in await spool.destinations(1e9)} != expected_due:
             self.problems.append("destinations do not agree with the messages")
         names = {parse_content_name(name) for name in SimulatedFiles(self._disk).names(f"{spool.directory}/content")}
         if names != {ref.id for ref in contents.values() if ref.in_file}:
             self.problems.append("content files do not agree with the messages")
+
+
+def _advanced(message: Stored, due: float) -> Stored:
+    """Return a message as `advance` leaves it."""
+    if message.state != State.READY:
+        return message
+    pending = tuple(msgspec.structs.replace(each, due=min(each.due, due)) for each in message.pending)
+    return msgspec.structs.replace(message, pending=pending)
 
 
 def content_of(content_id: int) -> bytes:

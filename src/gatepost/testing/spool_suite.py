@@ -325,15 +325,18 @@ class SpoolSuite:
 
     def test_advanced_mail_is_due_at_once_and_ahead_when_asked(self) -> None:
         async def scenario(spool: Spool) -> None:
-            for message_id, due in ((5, 900.0), (6, 10.0), (7, 900.0), (8, 900.0)):
-                await spool.accept(new_message(spool, message_id, SMALL, [Pending(0, "one.example", due)]), [])
+            for message_id, dues in ((5, (900.0,)), (6, (10.0, 900.0)), (7, (900.0,)), (8, (900.0,))):
+                pending = [Pending(index, "one.example", due) for index, due in enumerate(dues)]
+                await spool.accept(new_message(spool, message_id, SMALL, pending), [])
             await spool.accept(new_message(spool, 9), [])
             await spool.hold(8, "operator", [])
             await spool.advance([5, 6, 8, 9, 77], 50.0)
             assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [6, 5]
-            found = await spool.fetch(5)
-            assert isinstance(found, Stored)
-            assert [each.due for each in found.pending] == [50.0]
+            found = [await spool.fetch(each) for each in (5, 6)]
+            assert [[p.due for p in each.pending] for each in found if isinstance(each, Stored)] == [
+                [50.0],
+                [10.0, 50.0],
+            ]
             await spool.advance([7], 0.0)
             assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [7, 6, 5]
             assert (await spool.destinations(0.0))[0].domain == "one.example"
