@@ -1,85 +1,175 @@
 """Foreign clients and servers around the gateway."""
 
 import asyncio
+import functools
+import re
+import socket
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import aiosmtplib
+import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from tests.support.gateway import Gateway, free_port
+from tests.peers.conftest import program
+from tests.support.lanes import Lane, LaneGateway
 from tests.support.mails import plain
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
-MAILS = 200
+QUICK = {
+    'minimal_backoff_time = "15 min"': 'minimal_backoff_time = "1 s"',
+    'maximal_backoff_time = "4 h"': 'maximal_backoff_time = "1 s"',
+}
+MAILS = 100
 
 
-def test_swaks_plain_attachment_and_pipelining(tmp_path: Path, swaks: str) -> None:
-    attachment = tmp_path / "figures.bin"
-    attachment.write_bytes(bytes(range(256)) * 40)
-    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        base = [swaks, "--server", f"127.0.0.1:{gateway.port}", "--from", "a@example.net", "--to", "b@example.org"]
-        for number, extra in enumerate(([], ["--attach", f"@{attachment}"], ["--pipeline"]), 1):
-            done = subprocess.run([*base, *extra], check=False, capture_output=True, text=True, timeout=60)
-            assert done.returncode == 0, done.stdout[-1500:]
-            wait_for(lambda count=number: len(sink.mails) == count, "the mail")
-        assert b"figures.bin" in sink.mails[1].content
+class Peers(NamedTuple):
+    """A gateway with lanes, and where everything else and the reports go."""
+
+    gateway: LaneGateway
+    home: Sink
 
 
-def test_smtp_source_through_the_gateway_to_smtp_sink(tmp_path: Path, smtp_source: str, smtp_sink: str) -> None:
-    port = free_port()
-    dump = tmp_path / "dump"
-    dump.mkdir(mode=0o777)
-    dump.chmod(0o777)
-    tmp_path.chmod(0o755)
-    # As root it wants to be told whom to become.
-    command = [smtp_sink, "-d", str(dump / "mail."), "-u", "root", f"127.0.0.1:{port}", "100"]
-    sink = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        with Gateway(tmp_path / "gw", port) as gateway:
-            done = subprocess.run(
-                [
-                    smtp_source,
-                    "-c",
-                    "-l",
-                    "2000",
-                    "-m",
-                    str(MAILS),
-                    "-s",
-                    "10",
-                    "-f",
-                    "a@example.net",
-                    "-t",
-                    "b@example.org",
-                    f"127.0.0.1:{gateway.port}",
-                ],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            assert done.returncode == 0, done.stderr[-1500:]
-            wait_for(lambda: len(gateway.lines("status=sent")) == MAILS, "all to be delivered", 40)
-            assert len(list(dump.iterdir())) == MAILS
-            assert gateway.queue() == []
-    finally:
-        sink.kill()
-        sink.communicate()
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    with (
+        Sink() as home,
+        LaneGateway(tmp_path_factory.mktemp("programs") / "gw", home.port, replace=QUICK) as gateway,
+    ):
+        yield Peers(gateway, home)
+        wait_for(lambda: gateway.queue() == [], "an empty queue")
+        assert gateway.stop() == 0
 
 
-def test_aiosmtplib_as_client(tmp_path: Path) -> None:
-    async def send(port: int) -> None:
+class SmtpSink:
+    """A running smtp-sink at a lane; `count` counts what it took."""
+
+    def __init__(self, lane: Lane, place: Path, options: Iterable[str]) -> None:
+        self._place = place / "dump"
+        self._place.mkdir(mode=0o777)
+        # As root it wants to be told whom to become.
+        command = [program("smtp-sink"), "-d", f"{self._place}/mail.", "-u", "root", *options]
+        self._command = [*command, f"{lane.host}:{lane.port}", "100"]
+        self._row = f" {socket.inet_aton(lane.host)[::-1].hex().upper()}:{lane.port:04X} 00000000:0000 0A "
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # No connection to find out: it may be counting them.
+        wait_for(lambda: self._row in Path("/proc/net/tcp").read_text(), "smtp-sink to listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+    def contents(self) -> list[bytes]:
+        """What it took. It keeps a file also for a mail that was broken off; those end without a line end."""
+        return [file.read_bytes() for file in self._place.iterdir()]
+
+
+def wait_for_result(peers: Peers, queue_id: str, result: str) -> str:
+    return wait_for(functools.partial(peers.gateway.lines, result, queue_id), f"{result!r} of {queue_id}")[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-8"],
+        ["-e"],
+        ["-p"],
+        ["-P"],
+        ["-e", "-P", "-h", "odd_name"],
+        ["-8", "-a", "-C", "-E", "-F", "-N", "-p"],
+        ["-T", "1024"],
+        ["-n", "1"],
+        ["-H", "1", "-T", "512"],
+    ],
+    ids=" ".join,
+)
+def test_smtp_sink_with_odd_habits_gets_mail_whole(peers: Peers, tmp_path: Path, options: list[str]) -> None:
+    lane = peers.gateway.lane()
+    content = plain("odd sink", ".\r\n..\r\n.x\r\n", 150_000)
+    with SmtpSink(lane, tmp_path, options) as sink:
+        queue_id = peers.gateway.send(content, [lane.address("a"), lane.address("b")])
+        wait_for(lambda: len(peers.gateway.lines("status=sent", queue_id)) == 2, "both recipients to have it")
+        (taken,) = sink.contents()
+    # It writes LF line ends, and keeps no dot that was added.
+    assert taken.rstrip().endswith(content.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n").rstrip())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[option, command] for option in ("-r", "-Q", "-q") for command in ("CONNECT", "MAIL", "RCPT", "DATA", ".")]
+    + [["-f", "CONNECT"]],
+    ids=" ".join,
+)
+def test_smtp_sink_puts_off_then_takes_it(peers: Peers, tmp_path: Path, options: list[str]) -> None:
+    """-r refuses for now, -Q says 421, -q hangs up: each at one step. What said no comes back as a friend."""
+    lane = peers.gateway.lane()
+    with SmtpSink(lane, tmp_path, options):
+        queue_id = peers.gateway.send(plain("put off"), lane.address(), sender="putoff@example.net")
+        line = wait_for_result(peers, queue_id, "DEFERRED")
+    said = {"-r": "450 ", "-Q": "421 ", "-f": "500 ", "-q": ""}[options[0]]
+    assert re.search(rf'reply="4[^"]*{said}', line), line
+    assert peers.gateway.lines("status=sent", queue_id) + peers.gateway.lines("status=failed", queue_id) == []
+    with lane.sink() as friend:
+        mail = wait_for(lambda: list(friend.mails), "the mail")[0]
+    assert mail.content.endswith(plain("put off"))
+    wait_for_result(peers, queue_id, "status=sent")
+
+
+@pytest.mark.parametrize(
+    "options", [["-f", step] for step in ("MAIL", "RCPT", "DATA", ".")] + [["-A", "0"]], ids=" ".join
+)
+def test_smtp_sink_refuses_for_good(peers: Peers, tmp_path: Path, options: list[str]) -> None:
+    lane = peers.gateway.lane()
+    sender = f"{lane.domain.partition('.')[0]}@example.net"
+    with SmtpSink(lane, tmp_path, options):
+        queue_id = peers.gateway.send(plain("refused", size=300_000), lane.address(), sender=sender)
+        wait_for_result(peers, queue_id, "status=failed")
+    report = wait_for(lambda: [m for m in list(peers.home.mails) if m.recipients == [sender]], "the report")[0]
+    assert b"\r\nAction: failed\r\n" in report.content
+
+
+@pytest.mark.parametrize(
+    ("options", "recipients"),
+    [(["-d"], 1), ([], 1), (["-N", "-r", "20"], 20), (["-d", "-T", "1024"], 1)],
+    ids=["re-used", "one each", "many recipients", "small windows"],
+)
+def test_smtp_source_with_many_sessions_to_smtp_sink(
+    peers: Peers, tmp_path: Path, options: list[str], recipients: int
+) -> None:
+    lane = peers.gateway.lane()
+    command = [program("smtp-source"), "-l", "2000", "-m", str(MAILS), "-s", "20", *options]
+    command += ["-f", "a@example.net", "-t", lane.address(), f"127.0.0.1:{peers.gateway.port}"]
+    with SmtpSink(lane, tmp_path, []) as sink:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr[-1500:]
+        said = f"@{lane.domain}>, "
+        wait_for(
+            lambda: sum(said in line for line in peers.gateway.lines("status=sent")) == MAILS * recipients,
+            "all to be delivered",
+            40,
+        )
+        assert len(sink.contents()) == MAILS
+
+
+def test_aiosmtplib_as_client(peers: Peers) -> None:
+    async def send(address: str, port: int) -> None:
         async def one(number: int) -> None:
             client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
             async with client:
                 for each in range(5):
-                    await client.sendmail("a@example.net", ["b@example.org"], plain(f"aio {number} {each}"))
+                    await client.sendmail("a@example.net", [address], plain(f"aio {number} {each}"))
 
         await asyncio.gather(*(one(number) for number in range(10)))
 
-    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        asyncio.run(send(gateway.port))
+    lane = peers.gateway.lane()
+    with lane.sink() as sink:
+        asyncio.run(send(lane.address(), peers.gateway.port))
         wait_for(lambda: len(sink.mails) == 50, "all mails")
         assert len({mail.without_trace() for mail in sink.mails}) == 50
 
@@ -96,17 +186,16 @@ class _Keeper:
         return "250 2.0.0 OK"
 
 
-def test_aiosmtpd_as_next_hop(tmp_path: Path) -> None:
-    keeper, port = _Keeper(), free_port()
-    controller = Controller(keeper, hostname="127.0.0.1", port=port)
+def test_aiosmtpd_as_next_hop(peers: Peers) -> None:
+    keeper, lane = _Keeper(), peers.gateway.lane()
+    controller = Controller(keeper, hostname=lane.host, port=lane.port)
     controller.start()
     try:
-        with Gateway(tmp_path / "gw", port) as gateway:
-            contents = [plain(f"aiosmtpd {number}", ".\r\n..\r\n", size=number * 3000) for number in range(10)]
-            for content in contents:
-                gateway.send(content)
-            wait_for(lambda: len(keeper.contents) == 10, "all mails")
-            for content in contents:
-                assert any(received.endswith(content) for received in keeper.contents)
+        contents = [plain(f"aiosmtpd {number}", ".\r\n..\r\n", size=number * 3000) for number in range(10)]
+        for content in contents:
+            peers.gateway.send(content, lane.address())
+        wait_for(lambda: len(keeper.contents) == 10, "all mails")
+        for content in contents:
+            assert any(received.endswith(content) for received in keeper.contents)
     finally:
         controller.stop()
