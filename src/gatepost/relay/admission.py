@@ -36,6 +36,7 @@ RATES_BYTES = 2 * 1024 * 1024
 TABLE_BYTES = RATES_AT + RATES_BYTES
 _EMPTY = bytes(_KEY)
 _COUNT_LIMIT = 0xFFFF
+_NO_LIMIT = 1 << 30
 
 
 def create_table() -> int:
@@ -75,17 +76,40 @@ class SessionTable:
     """One process's view of the shared table. `column` is the relay's number (0…31)."""
 
     def __init__(self, fd: int, column: int, *, alone: bool = False) -> None:
-        """`alone`: no other process changes the table while this one lives, so the lock is spared."""
+        """`alone`: no other relay counts before `share`, so this one counts in memory of its own."""
         self._table_lock = TableLock(fd, _INCOMING_AT)
         self._column = column
         self._map = mmap.mmap(fd, TABLE_BYTES)
-        self.alone = alone
+        self._counts: tuple[dict[str, int], dict[str, int]] | None = None
+        """Outgoing and incoming sessions by address while this relay is alone: 1 µs instead of 12 for a session."""
+        self._open = [0, 0]
+        if alone and self.totals() == (0, 0):  # a relay that was dismissed may still be counted
+            self._counts = ({}, {})
+
+    def share(self) -> None:
+        """From now on other relays count too: what was counted alone goes into the table."""
+        counts, self._counts = self._counts, None
+        if counts is not None:
+            for incoming in (False, True):
+                for address, count in counts[incoming].items():
+                    for _ in range(count):
+                        self.enter(address, incoming=incoming, total_limit=_NO_LIMIT, address_limit=_NO_LIMIT)
 
     def enter(self, address: str, *, incoming: bool, total_limit: int, address_limit: int) -> str:
         """Count one more session. Return "" when it fits, else the limit it would break: `total`, `address`."""
+        if self._counts is not None:
+            mine = self._counts[incoming]
+            count = mine.get(address, 0)
+            if self._open[incoming] >= total_limit:
+                return "total"
+            if count >= address_limit:
+                return "address"
+            mine[address] = count + 1
+            self._open[incoming] += 1
+            return ""
         total_at = _INCOMING_AT if incoming else _OUTGOING_AT
         key = _key(b"i" if incoming else b"o", address)
-        with self._lock():
+        with self._table_lock:
             totals = _TOTALS.unpack_from(self._map, total_at)
             if sum(totals) >= total_limit:
                 return "total"
@@ -102,8 +126,15 @@ class SessionTable:
 
     def leave(self, address: str, *, incoming: bool) -> None:
         """Count one session less: the mirror of a successful `enter`."""
+        if self._counts is not None:
+            mine = self._counts[incoming]
+            count = mine.pop(address, 0)
+            if count > 1:
+                mine[address] = count - 1
+            self._open[incoming] = max(0, self._open[incoming] - 1)
+            return
         key = _key(b"i" if incoming else b"o", address)
-        with self._lock():
+        with self._table_lock:
             at = self._find(key)
             if at is not None and self._map[at : at + _KEY] == key:
                 self._add(at + _KEY, "<H", 2, -1)
@@ -112,7 +143,7 @@ class SessionTable:
 
     def clear_column(self, column: int) -> None:
         """Forget everything a dead relay had counted. Called by the master."""
-        with self._lock():
+        with self._table_lock:
             for at in (_INCOMING_AT, _OUTGOING_AT):
                 struct.pack_into("<I", self._map, at + 4 * column, 0)
             for slot in range(SLOTS):
@@ -122,13 +153,13 @@ class SessionTable:
 
     def totals(self) -> tuple[int, int]:
         """Return (incoming, outgoing) sessions open now, over all relays."""
+        if self._counts is not None:
+            outgoing, incoming = self._open
+            return incoming, outgoing
         return (
             sum(_TOTALS.unpack_from(self._map, _INCOMING_AT)),
             sum(_TOTALS.unpack_from(self._map, _OUTGOING_AT)),
         )
-
-    def _lock(self) -> "contextlib.AbstractContextManager[None]":
-        return spared_lock if self.alone else self._table_lock
 
     def _add(self, base: int, kind: str, width: int, change: int) -> None:
         at = base + width * self._column

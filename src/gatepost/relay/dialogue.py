@@ -316,7 +316,7 @@ class Dialogue:
 
     def _mended(self, end: smtp.DataEnd, head: Head, *, done: bool) -> None:
         if done:
-            self._accept(end, head, malformed=True)
+            self._accept(msgspec.structs.replace(end, plain=False), head, malformed=True)
         else:
             self._refuse_content("free-space", replies.NO_RESOURCES)
 

@@ -80,7 +80,9 @@ class Disposal:
         disposition = await self._resolve(work, plans, analysis, now)
         await self._spool.dispose(work.stored.id, disposition.copies, disposition.records)
         for copy in disposition.copies:
-            self._delivery.submit(Work(copy, work.content, work.path, durable=True, suspect=work.suspect))
+            self._delivery.submit(
+                Work(copy, work.content, work.path, durable=True, suspect=work.suspect, plain=work.plain)
+            )
 
     async def judge(self, work: Work, partition: Partition, analysis: Analysis | None) -> Disposition:
         """Return what is to become of a message that is not accepted yet; nothing is carried out."""

@@ -339,6 +339,7 @@ def _transaction(job: Job, size: int) -> Transaction:
         envid=envelope.envid,
         smtputf8=envelope.smtputf8,
         header_utf8=envelope.smtputf8 and needs_utf8_header(job.work),
+        plain=job.work.plain and not job.work.stored.splices and not job.seven_bit,
     )
 
 

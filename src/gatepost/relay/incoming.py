@@ -12,6 +12,7 @@ from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Received
 from gatepost.relay.mending import LineMender
 from gatepost.relay.received import build_missing, build_received
+from gatepost.smtp.lines import has_bare_line_ends
 from gatepost.smtp.server_events import DataEnd, MailFrom
 from gatepost.spool.interface import NewMessage, StagedContent, State, Stored
 
@@ -172,4 +173,6 @@ class Incoming:
             client.tls,
             client.user,
         )
-        return NewMessage(stored, staged), record
+        # What stands in front holds foreign text (the client's name for itself), so it is looked at like content.
+        plain = end.plain and b"\n." not in prefix and not has_bare_line_ends(prefix)
+        return NewMessage(stored, staged, plain), record

@@ -20,7 +20,7 @@ from gatepost.relay.direction import trusted_networks
 from gatepost.relay.disposal import Disposition
 from gatepost.relay.endpoint import Endpoint, build_endpoint
 from gatepost.relay.incoming import Incoming, mend_lines
-from gatepost.relay.shedding import Strain, plan_address_limit
+from gatepost.relay.shedding import Strain, plan_address_limit, shedding_start
 from gatepost.relay.tasks import describe_fault
 from gatepost.relay.tls import HANDSHAKE_S, build_server_context
 from gatepost.relay.wheel import TICK_S, Wheel
@@ -116,6 +116,7 @@ class Intake:
         self._total_limit = limits.incoming_sessions
         self._address_limit = limits.maximal_incoming_sessions_per_ip
         self._shed_at = limits.shed_load_at
+        self._shed_from = shedding_start(limits.incoming_sessions, limits.shed_load_at)
         self._per_message = 1 / relay.queue_limit_messages if relay.queue_limit_messages else 0.0
         self._per_byte = 1 / relay.queue_limit_bytes if relay.queue_limit_bytes else 0.0
         self._per_second = 1 / relay.queue_limit_age if relay.queue_limit_age else 0.0
@@ -169,7 +170,7 @@ class Intake:
 
     def _enter(self, ip: str) -> tuple[str, Reply] | None:
         limit = self._address_limit
-        if self._shed_at or self.strain.any:
+        if self._table.totals()[0] >= self._shed_from or self.strain.any:
             limit = self._shed_limit()
             if limit < self._address_limit and self._trusted.contains(ip):
                 limit = self._address_limit  # our own servers and users: the limits as configured, nothing less
@@ -335,13 +336,13 @@ class Intake:
         """Hand an accepted message on: to inspection what is to be inspected, the rest to delivery."""
         content, path = self._content_of(new)
         if disposition is None:
-            self._submit(Work(new.stored, content, path))
+            self._submit(Work(new.stored, content, path, plain=new.plain))
             return
         for copy in disposition.copies:
             if copy.state is State.WAITING:
-                self._submit(Work(copy, content, path))
+                self._submit(Work(copy, content, path, plain=new.plain))
             else:
-                self._send(Work(copy, content, path, durable=True))
+                self._send(Work(copy, content, path, durable=True, plain=new.plain))
 
     def _content_of(self, new: NewMessage) -> tuple[bytes | None, str | None]:
         ref = new.stored.content

@@ -215,7 +215,8 @@ class Relay:
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
             # For good: a relay that is dismissed still counts its last sessions.
-            self._table.alone = self._rates.alone = False
+            self._table.share()
+            self._rates.alone = False
         await self._open_listeners(setup, descriptors[1:])
         self._log.open(LogSettings.of(config))
 

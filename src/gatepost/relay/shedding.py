@@ -42,6 +42,11 @@ class Strain(msgspec.Struct):
         return self.slow or self.short
 
 
+def shedding_start(total_limit: int, shed_at_percent: int) -> int:
+    """Return at how many open sessions shedding begins, `total_limit` when it never does."""
+    return total_limit * shed_at_percent // 100 if shed_at_percent else total_limit
+
+
 def plan_address_limit(
     open_sessions: int, *, total_limit: int, address_limit: int, shed_at_percent: int, strained: bool
 ) -> int:
@@ -54,8 +59,8 @@ def plan_address_limit(
         return address_limit
     if strained:
         return FLOOR
-    start = total_limit * shed_at_percent // 100
-    if not shed_at_percent or open_sessions < start or total_limit <= start:
+    start = shedding_start(total_limit, shed_at_percent)
+    if open_sessions < start or total_limit <= start:
         return address_limit
     left = max(0, total_limit - open_sessions)
     return FLOOR + (address_limit - FLOOR) * left // (total_limit - start)

@@ -39,6 +39,7 @@ class Work:
         "durable",
         "jobs",
         "path",
+        "plain",
         "records",
         "seven_bit",
         "stored",
@@ -53,11 +54,14 @@ class Work:
         *,
         durable: bool = False,
         suspect: bool = False,
+        plain: bool = False,
     ) -> None:
         self.stored = stored
         self.content = content
         """Received bytes, or None: they are in `path`, or to be read from the spool."""
         self.path = path
+        self.plain = plain
+        """The content as received can be sent by DATA as it is (`smtp.server_events.DataEnd.plain`)."""
         self.durable = durable
         """The spool already holds it READY as `stored` says."""
         self.suspect = suspect

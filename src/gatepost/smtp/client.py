@@ -278,7 +278,7 @@ class ClientSession(OpeningSession):
         if answer.code == 354:
             self._needs_reset = False
             if self._replies.accepted:
-                self._stuffer = DotStuffer()
+                self._stuffer = DotStuffer(plain=self._transaction is not None and self._transaction.plain)
                 self._events.append(_SEND_DATA)
             elif self._settings.lmtp:
                 # How many replies an empty message for nobody brings is not laid down (RFC 2033 §4.2 wants a 503 here).

@@ -30,6 +30,9 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     header_utf8: bool = False
     """The header, or that of a part, has bytes above 127. Counts only together with `smtputf8`: other mail with such a
     header is 8-bit content like any other."""
+    plain: bool = False
+    """All lines of the content end with CRLF and none begins with a dot, as the receiving side has seen for itself
+    (`server_events.DataEnd.plain`): nothing is looked for and stuffed. False whenever anything was changed since."""
 
 
 class RecipientOutcome(msgspec.Struct, frozen=True, gc=False):

@@ -61,6 +61,8 @@ class ContentReader:
         self.nul = False
         self.long_line = False
         self.eight_bit = False
+        self.plain = False
+        """All lines end with CRLF and none begins with a dot, as they came: known of content by DATA only."""
 
     def _judged(self, content: bytes) -> bytes:
         """Return `content` as it is to be kept, or b"" and set `fault`."""

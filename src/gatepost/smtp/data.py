@@ -16,6 +16,7 @@ class DataReader(ContentReader):
 
     def __init__(self, policy: LineFeedPolicy, limits: DataLimits) -> None:
         super().__init__(policy, limits)
+        self.plain = True
         self._carry: bytes | None = None
         """End of the last piece that may begin the end of the content; None before the first piece."""
         self._imagined = 0
@@ -50,7 +51,10 @@ class DataReader(ContentReader):
         if self.fault is not None:
             self.swallowed += len(raw)
             return b"", rest
-        content = replace_dot_lines(raw, CRLF) if last >= 0 else raw
+        content = raw
+        if last >= 0:
+            content = replace_dot_lines(raw, CRLF)
+            self.plain = self.plain and len(content) == len(raw)
         if self._imagined and raw:
             content = content[self._imagined :]
             self._imagined = 0

@@ -198,6 +198,7 @@ class ContentSession(SessionCore):
                 reader.long_line,
                 reader.eight_bit,
                 reader.binary,
+                reader.plain and not reader.fixed,
             ),
             self._decide_end,
         )

@@ -100,6 +100,8 @@ class DataEnd(msgspec.Struct, frozen=True, gc=False):
     """Bytes above 127 occur."""
     binary: bool = False
     """Declared BODY=BINARYMIME (RFC 3030): line ends and NUL mean nothing; it can go on by BDAT only."""
+    plain: bool = False
+    """All lines end with CRLF and none begins with a dot: it can go on by DATA as it is. False: not known."""
 
 
 class DataAborted(msgspec.Struct, frozen=True, gc=False):

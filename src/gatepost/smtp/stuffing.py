@@ -10,12 +10,16 @@ from gatepost.smtp.lines import CRLF, find_last_dot_line, has_bare_line_ends, no
 class DotStuffer:
     """State between two pieces of one content."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        """`plain`: the content is known to need nothing (`client_events.Transaction.plain`)."""
+        self._plain = plain
         self._line_start = True
         self._carriage_return = b""
 
     def stuff(self, data: bytes) -> bytes:
         """Return what to send for `data`; a CR at its end is kept until it is known what follows."""
+        if self._plain:
+            return data
         if self._carriage_return:
             data = self._carriage_return + data
             self._carriage_return = b""

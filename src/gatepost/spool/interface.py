@@ -116,6 +116,8 @@ class NewMessage(msgspec.Struct, frozen=True):
 
     stored: Stored
     content: StagedContent
+    plain: bool = False
+    """The content can be sent by DATA as it is (`smtp.server_events.DataEnd.plain`)."""
 
 
 class Destination(msgspec.Struct, frozen=True, array_like=True):

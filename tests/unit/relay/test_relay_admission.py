@@ -67,3 +67,34 @@ def test_full_table_refuses_instead_of_forgetting(tables: list[SessionTable]) ->
     assert "address" in answers
     assert answers.count("") <= SLOTS
     assert tables[0].totals() == (0, answers.count(""))
+
+
+def test_a_relay_alone_counts_like_any_and_shares_what_it_counted_later() -> None:
+    fd = create_table()
+    alone = SessionTable(fd, 0, alone=True)
+    assert [alone.enter("192.0.2.1", incoming=True, **LIMITS) for _ in range(3)] == ["", "", "address"]
+    assert [alone.enter("h:25", incoming=False, **LIMITS) for _ in range(3)] == ["", "", "address"]
+    assert alone.enter("192.0.2.2", incoming=True, **LIMITS) == ""
+    alone.leave("192.0.2.2", incoming=True)
+    assert alone.enter("192.0.2.3", incoming=True, total_limit=2, address_limit=2) == "total"
+    assert alone.totals() == (2, 2)
+    other = SessionTable(fd, 1)
+    assert other.totals() == (0, 0)
+    alone.share()
+    assert other.totals() == alone.totals() == (2, 2)
+    assert other.enter("192.0.2.1", incoming=True, total_limit=9, address_limit=3) == ""
+    assert alone.enter("192.0.2.1", incoming=True, total_limit=9, address_limit=3) == "address"
+    alone.leave("h:25", incoming=False)
+    assert other.enter("h:25", incoming=False, **LIMITS) == ""
+    os.close(fd)
+
+
+def test_where_another_relay_still_counts_nobody_is_alone() -> None:
+    fd = create_table()
+    dismissed = SessionTable(fd, 1)
+    dismissed.enter("192.0.2.1", incoming=True, **LIMITS)
+    successor = SessionTable(fd, 0, alone=True)
+    assert successor.enter("192.0.2.1", incoming=True, **LIMITS) == ""
+    assert successor.enter("192.0.2.1", incoming=True, **LIMITS) == "address"
+    assert dismissed.totals() == (2, 0)
+    os.close(fd)

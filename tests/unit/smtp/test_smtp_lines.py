@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from gatepost.model.reply import Reply, reply
 from gatepost.smtp import replies
+from gatepost.smtp.content import DataLimits, LineFeedPolicy
+from gatepost.smtp.data import DataReader
 from gatepost.smtp.errors import ReplySyntaxError
 from gatepost.smtp.lines import has_bare_line_ends, normalise_line_ends
 from gatepost.smtp.reply_parser import LINE_LIMIT, LINES_LIMIT, ReplyParser
@@ -43,6 +45,43 @@ def test_stuffing_in_pieces_is_stuffing_at_once(pieces):
     assert b".".join([b"", *lines[:-2]]).count(b"..") >= sum(line.startswith(b".") for line in text)
     expected = normalise_line_ends(b"".join(pieces)).split(b"\r\n")
     assert text == (expected[:-1] if expected[-1] == b"" else expected)
+
+
+def read_content(policy, pieces):
+    reader = DataReader(policy, DataLimits(1 << 20, 1 << 20, 100))
+    content = []
+    for piece in pieces:
+        kept, rest = reader.read(piece)
+        content.append(kept)
+        if rest is not None:
+            break
+    return reader, b"".join(content)
+
+
+@given(st.lists(MIXED), st.sampled_from(LineFeedPolicy))
+def test_content_told_plain_needs_no_stuffing(pieces, policy):
+    reader, content = read_content(policy, [*pieces, b"\r\n.\r\n"])
+    if reader.fault is None and reader.plain and not reader.fixed:
+        stuffer = DotStuffer()
+        assert stuffer.stuff(content) + stuffer.finish() == content + b".\r\n"
+        known = DotStuffer(plain=True)
+        assert known.stuff(content) + known.finish() == content + b".\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "plain"),
+    [
+        ([b"a\r\nb.\r\n.\r\n"], True),
+        ([b".\r\n"], True),
+        ([b"..a\r\n.\r\n"], False),
+        ([b"a\r\n..\r\n.\r\n"], False),
+        ([b"a\r\n", b"..b\r\n.\r\n"], False),
+        ([b"a\r", b"\n.", b".b\r\n.\r\n"], False),
+    ],
+)
+def test_a_line_that_begins_with_a_dot_makes_content_not_plain(pieces, plain):
+    reader, _ = read_content(LineFeedPolicy.REJECT, pieces)
+    assert reader.plain is plain
 
 
 def test_reply_lines():
