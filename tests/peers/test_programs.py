@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import re
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -113,7 +112,9 @@ def test_smtp_sink_puts_off_then_takes_it(peers: Peers, tmp_path: Path, options:
         queue_id = peers.gateway.send(plain("put off"), lane.address(), sender="putoff@example.net")
         line = wait_for_result(peers, queue_id, "DEFERRED")
     said = {"-r": "450 ", "-Q": "421 ", "-f": "500 ", "-q": ""}[options[0]]
-    assert re.search(rf'reply="4[^"]*{said}', line), line
+    reply = line.partition('reply="')[2]
+    assert reply.startswith("4"), line
+    assert said in reply, line
     assert peers.gateway.lines("status=sent", queue_id) + peers.gateway.lines("status=failed", queue_id) == []
     with lane.sink() as friend:
         mail = wait_for(lambda: list(friend.mails), "the mail")[0]
