@@ -86,6 +86,11 @@ class Destinations:
         """Take over what the spool knows of a destination that failed before (its time has come again)."""
         self._resting[destination.domain] = destination
 
+    def clock_put_back(self, latest: float) -> None:
+        """End the rest of those that would rest beyond `latest`: it was planned by a clock that was ahead."""
+        for domain in [domain for domain, rest in self._resting.items() if rest.retry_at > latest]:
+            self.answered(domain)
+
     def answered(self, domain: str) -> None:
         """End the back-off of a destination, if it has one."""
         if self._resting and self._resting.pop(domain, None) is not None:

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+import msgspec
+
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.retry import RetryRules, expired, is_delayed
 from gatepost.relay.suspects import Suspects
@@ -21,6 +23,8 @@ _RETRY_S = 1.0
 _IDLE_LOOK_S = 30.0
 _BUSY_LOOK_S = 0.5
 _SOON_S = 0.02
+_CLOCK_SLACK_S = 60.0
+"""A clock that is put back by less is let be: mail waits so much longer."""
 _EXPIRY_LOOK_S = 60.0
 _EXPIRY_LOOKS = 10
 """Looks in a message's life, so that a short one is kept to as well."""
@@ -47,10 +51,12 @@ class Schedule:
         self._suspects = suspects
         self._report = report
         self._trouble = trouble
+        self._looked_at = 0.0
 
     def configure(self, rules: RetryRules) -> None:
         """Take (new) rules into use."""
         self._rules = rules
+        self._longest_pause_s = max(rules.minimal_backoff_s, rules.maximal_backoff_s) + _CLOCK_SLACK_S
         self._expiry_look_s = min(_EXPIRY_LOOK_S, max(rules.lifetime_s / _EXPIRY_LOOKS, _SOONEST_EXPIRY_LOOK_S))
         self._next_expiry_look = 0.0
         self._next_delay_look = 0.0
@@ -76,6 +82,14 @@ class Schedule:
         """Take up what is due and return how long nothing will be."""
         now = clock.now()
         delivery = self._delivery
+        latest = now + self._longest_pause_s
+        if now < self._looked_at - _CLOCK_SLACK_S:
+            self._report(
+                "W", f"the clock was put back by {self._looked_at - now:.0f} s: no mail waits for its former time"
+            )
+            self._next_expiry_look = self._next_delay_look = 0.0
+            delivery.destinations.clock_put_back(latest)
+        self._looked_at = now
         delivery.forget_unused()
         if now >= self._next_expiry_look:
             self._next_expiry_look = now + self._expiry_look_s
@@ -89,7 +103,7 @@ class Schedule:
             idle = min(idle, self._next_delay_look - now)
         if not delivery.running:
             return idle
-        for destination in await self._spool.destinations(now):
+        for destination in await self._spool.destinations(now, latest=latest):
             room = min(BATCH, delivery.room())
             if not room:
                 return _BUSY_LOOK_S
@@ -97,29 +111,32 @@ class Schedule:
             if room <= 0 or delivery.destinations.retry_at(destination.domain) > now:
                 continue  # it has enough in hand, or its rest has not reached the disk yet
             if destination.failures:
-                delivery.destinations.recall(destination)
+                rested_until = min(destination.retry_at, now)
+                delivery.destinations.recall(msgspec.structs.replace(destination, retry_at=rested_until))
                 room = 1
-            await self._take_due(destination.domain, now, room)
+            await self._take_due(destination.domain, now, room, latest)
         due = await self._spool.next_due()
         if due is None:
             return idle
         return min(max(due - clock.now(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), idle)
 
-    async def _take_due(self, domain: str, now: float, limit: int) -> None:
+    async def _take_due(self, domain: str, now: float, limit: int, latest: float) -> None:
         delivery = self._delivery
         suspects: list[Stored] = []
         corrupt: list[Corrupt] = []
         # Nothing is waited for until all have been taken up: what was read grows stale when an operator acts on it.
-        for entry in await self._spool.due(domain, now, limit, delivery.ids_in_work()):
-            if isinstance(entry, Corrupt):
-                corrupt.append(entry)
-            elif self._suspects.is_suspect(entry.id):
+        for found in await self._spool.due(domain, now, limit, delivery.ids_in_work(), latest):
+            if isinstance(found, Corrupt):
+                corrupt.append(found)
+                continue
+            entry = _dated(found, now, latest)
+            if self._suspects.is_suspect(entry.id):
                 if not self._suspects.knows(entry.id):
                     suspects.append(entry)
             elif not delivery.is_in_work(entry.id):
                 delivery.submit(Work(entry, None, durable=True))
-        for entry in corrupt:
-            await self._suspects.hold(entry.id, f"corrupt spool entry: {entry.what}")
+        for damaged in corrupt:
+            await self._suspects.hold(damaged.id, f"corrupt spool entry: {damaged.what}")
         if suspects:
             await self._suspects.take(suspects, self._take_suspect)
 
@@ -171,3 +188,11 @@ class Schedule:
 
     def _give_up_suspect(self, entry: Stored) -> None:
         self._delivery.give_up(entry, suspect=True)
+
+
+def _dated(entry: Stored, now: float, latest: float) -> Stored:
+    """Return a message with what would wait beyond `latest` due now: a clock that was ahead has dated it."""
+    if all(each.due <= latest for each in entry.pending):
+        return entry
+    pending = tuple(each if each.due <= latest else msgspec.structs.replace(each, due=now) for each in entry.pending)
+    return msgspec.structs.replace(entry, pending=pending)

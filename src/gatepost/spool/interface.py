@@ -10,6 +10,7 @@ copies, are one transaction; every change carries its records, written in the sa
 """
 
 import enum
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -253,17 +254,22 @@ class Spool(Protocol):
     def pardon(self, message_ids: Sequence[int]) -> Awaitable[None]:
         """Forget the strikes of messages that left work with their relay alive, and wait again."""
 
-    def destinations(self, now: float, limit: int = 1000) -> Awaitable[list[Destination]]:
-        """Return destinations that have something due at `now`, earliest first."""
+    def destinations(self, now: float, limit: int = 1000, latest: float = math.inf) -> Awaitable[list[Destination]]:
+        """Return destinations that have something due at `now`, earliest first.
+
+        What is due after `latest` counts as due, too, and comes last: no pause is so long, so it was dated by a clock
+        that has been put back since.
+        """
 
     def next_due(self) -> Awaitable[float | None]:
         """Return the earliest `Destination.due` of all, None when nothing waits."""
 
     def due(
-        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
+        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset(), latest: float = math.inf
     ) -> Awaitable[list[Stored | Corrupt]]:
-        """Return up to `limit` READY messages with a recipient of `domain` due at `now`, oldest due first, less
-        those in `skip` (in work). `pending` holds all their pending recipients, also those of other domains.
+        """Return up to `limit` READY messages with a recipient of `domain` due at `now` (or after `latest`, as for
+        `destinations`), oldest due first, less those in `skip` (in work). `pending` holds all their pending
+        recipients, also those of other domains.
         """
 
     def waiting(self, after_id: int, limit: int) -> Awaitable[list[Stored | Corrupt]]:

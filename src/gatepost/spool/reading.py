@@ -4,6 +4,7 @@ Ids are read from the indexes first and each message by itself, so that a damage
 back as `Corrupt`.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -155,14 +156,19 @@ class Reader:
         ).fetchone()[0]
         return oldest
 
-    def due(self, domain: str, now: float, limit: int, skip: frozenset[int]) -> list[Stored | Corrupt]:
+    def due(
+        self, domain: str, now: float, limit: int, skip: frozenset[int], latest: float = math.inf
+    ) -> list[Stored | Corrupt]:
         """Return messages with something due at a destination, oldest due first."""
         found: list[int] = []
-        if limit > 0:
+        for comparison, moment in _due(now, latest):
+            if len(found) >= limit:
+                break
             for (message_id,) in self._execute(
-                """SELECT message FROM queue INDEXED BY queue_due
-                WHERE destination=(SELECT id FROM destination WHERE domain=?) AND due <= ? ORDER BY due LIMIT ?""",
-                (domain, now, limit + len(skip)),
+                f"""SELECT message FROM queue INDEXED BY queue_due
+                WHERE destination=(SELECT id FROM destination WHERE domain=?) AND due {comparison} ?
+                ORDER BY due LIMIT ?""",  # noqa: S608 - one of two operators
+                (domain, moment, limit + len(skip)),
             ):
                 if message_id not in skip:
                     found.append(message_id)
@@ -170,16 +176,17 @@ class Reader:
                         break
         return self._fetch_all(found)
 
-    def destinations(self, now: float, limit: int) -> list[Destination]:
+    def destinations(self, now: float, limit: int, latest: float = math.inf) -> list[Destination]:
         """Return destinations with something due, earliest first."""
-        return [
-            Destination(*row)
-            for row in self._execute(
-                """SELECT domain, waiting, due, retry_at, failures, reason FROM destination
-                WHERE due <= ? ORDER BY due LIMIT ?""",
-                (now, limit),
+        found: list[Destination] = []
+        for comparison, moment in _due(now, latest):
+            rows = self._execute(
+                f"""SELECT domain, waiting, due, retry_at, failures, reason FROM destination
+                WHERE due {comparison} ? ORDER BY due LIMIT ?""",  # noqa: S608 - one of two operators
+                (moment, limit - len(found)),
             )
-        ]
+            found += [Destination(*row) for row in rows]
+        return found
 
     def next_due(self) -> float | None:
         """Return the earliest moment at which something is due."""
@@ -210,6 +217,11 @@ class Reader:
             (after + 1 if start is None else start, after + 1, limit),
         ).fetchall()
         return rows
+
+
+def _due(now: float, latest: float) -> list[tuple[str, float]]:
+    """Return the ranges of moments that are due: up to now, and those too late to be believed."""
+    return [("<=", now)] if latest == math.inf else [("<=", now), (">", max(latest, now))]
 
 
 def _is_wanted(row: Any, wanted: Wanted) -> bool:

@@ -8,6 +8,7 @@ results: that is the group commit, and its size follows the load by itself.
 import asyncio
 import contextlib
 import functools
+import math
 import queue
 import threading
 import time
@@ -247,19 +248,21 @@ class SqliteSpool:
 
     # Questions
 
-    def destinations(self, now: float, limit: int = 1000) -> asyncio.Future[list[Destination]]:
+    def destinations(
+        self, now: float, limit: int = 1000, latest: float = math.inf
+    ) -> asyncio.Future[list[Destination]]:
         """Return destinations that have something due."""
-        return self._ask(lambda reader: reader.destinations(now, limit))
+        return self._ask(lambda reader: reader.destinations(now, limit, latest))
 
     def next_due(self) -> asyncio.Future[float | None]:
         """Return the earliest moment at which something is due."""
         return self._ask(lambda reader: reader.next_due())
 
     def due(
-        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
+        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset(), latest: float = math.inf
     ) -> asyncio.Future[list[Stored | Corrupt]]:
         """Return READY messages with something due at `domain`."""
-        return self._ask(lambda reader: reader.due(domain, now, limit, skip))
+        return self._ask(lambda reader: reader.due(domain, now, limit, skip, latest))
 
     def waiting(self, after_id: int, limit: int) -> asyncio.Future[list[Stored | Corrupt]]:
         """Return WAITING messages in id order."""

@@ -5,6 +5,7 @@ makes every following change fail, as a full or a broken disk would.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -256,8 +257,8 @@ class MemorySpool:
     def _open_destinations(self) -> list[Destination]:
         return [each for each in self._all_destinations() if each.domain not in self._paused]
 
-    async def destinations(self, now: float, limit: int = 1000) -> list[Destination]:
-        return [each for each in self._open_destinations() if each.due <= now][:limit]
+    async def destinations(self, now: float, limit: int = 1000, latest: float = math.inf) -> list[Destination]:
+        return [each for each in self._open_destinations() if each.due <= now or each.due > latest][:limit]
 
     async def destination_page(self, after: str, limit: int) -> list[Destination]:
         return [each for each in self._known_destinations() if each.domain > after][:limit]
@@ -286,12 +287,13 @@ class MemorySpool:
         return Found(ids, looked_at[-1].id if looked_at else after_id, len(looked_at), ended=len(looked_at) < rows)
 
     async def due(
-        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset()
+        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset(), latest: float = math.inf
     ) -> list[Stored | Corrupt]:
         found: list[tuple[float, int]] = []
         for message in self._messages.values():
             moments = [each.due for each in message.pending if each.domain == domain]
-            if message.state == State.READY and moments and min(moments) <= now and message.id not in skip:
+            due = bool(moments) and (min(moments) <= now or min(moments) > latest)
+            if message.state == State.READY and due and message.id not in skip:
                 found.append((min(moments), message.id))
         return [self._messages[message_id] for _, message_id in sorted(found)[:limit]]
 

@@ -1,0 +1,112 @@
+"""The running gateway when its clock jumps a day ahead or back: nothing is given up early, nothing waits for its former time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.clock import DAY, HOUR, MINUTE, SteppedClock
+from tests.support.gateway import Gateway
+from tests.support.lanes import LaneGateway
+from tests.support.mails import plain
+from tests.support.sink import Sink
+from tests.support.waiting import wait_for
+
+
+class Jumping:
+    """A gateway whose clock steps; `relays` processes, mail for lanes."""
+
+    def __init__(self, place: Path, sink: Sink, relays: int) -> None:
+        self.clock = SteppedClock(place)
+        self.gateway = LaneGateway(place / "gw", sink.port, relays=relays, env=self.clock.env)
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["1 relay", "3 relays"])
+def jumping(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Jumping]:
+    place = tmp_path_factory.mktemp("jumps")
+    with Sink() as sink:
+        one = Jumping(place, sink, request.param)
+        with one.gateway:
+            yield one
+            assert one.gateway.stop() == 0
+
+
+def refuse_for_now(step: str, _argument: str, _sink: Sink) -> str | None:
+    return "451 4.7.1 later" if step == "rcpt" else None
+
+
+def states(gateway: Gateway, *queue_ids: str) -> list[str]:
+    rows = {row["queue_id"]: row["state"] for row in gateway.queue()}
+    return [rows.get(each, "gone") for each in queue_ids]
+
+
+def test_a_day_back_delays_no_retry_and_ids_go_on_rising(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    refused, unreached = gateway.lane(), gateway.lane()
+    with refused.sink(refuse_for_now) as sink:
+        first = gateway.send(plain("refused"), refused.address())
+        second = gateway.send(plain("unreached"), unreached.address())
+        wait_for(lambda: gateway.lines("DEFERRED", first), "the first attempt")
+        wait_for(lambda: gateway.lines("DEFERRED", second), "the rest of the dead destination")
+        sink.script = None
+        with unreached.sink() as other:
+            jumping.clock.step(-DAY)
+            try:
+                wait_for(lambda: len(sink.mails) == 1 and len(other.mails) == 1, "both, a day before their time")
+                after = gateway.send(plain("after"), refused.address("after"))
+                wait_for(lambda: len(sink.mails) == 2, "new mail")
+                assert after > max(first, second)
+                wait_for(lambda: "clock was put back" in gateway.log(), "a word about it in the log")
+            finally:
+                jumping.clock.step(DAY)
+    assert states(gateway, first, second, after) == ["gone", "gone", "gone"]
+
+
+def test_a_relay_started_under_an_earlier_clock_does_not_wait_for_the_former_time(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    refused, unreached = gateway.lane(), gateway.lane()
+    with refused.sink(refuse_for_now) as sink:
+        first = gateway.send(plain("refused"), refused.address())
+        second = gateway.send(plain("unreached"), unreached.address())
+        wait_for(lambda: gateway.lines("DEFERRED", first), "the first attempt")
+        wait_for(lambda: gateway.lines("DEFERRED", second), "the rest of the dead destination")
+        assert gateway.stop() == 0
+        jumping.clock.step(-DAY)
+        try:
+            sink.script = None
+            with unreached.sink() as other:
+                gateway.start()
+                wait_for(lambda: len(sink.mails) == 1 and len(other.mails) == 1, "both, a day before their time")
+                assert gateway.send(plain("after"), refused.address("after")) > max(first, second)
+        finally:
+            jumping.clock.step(DAY)
+
+
+def test_a_day_ahead_brings_one_retry_and_no_end(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    lane = gateway.lane()
+    with lane.sink(refuse_for_now) as sink:
+        queue_id = gateway.send(plain("ahead"), lane.address())
+        wait_for(lambda: len(gateway.lines("DEFERRED", queue_id)) == 1, "the first attempt")
+        jumping.clock.step(DAY)
+        wait_for(lambda: len(gateway.lines("DEFERRED", queue_id)) == 2, "the retry")
+        gateway.send(plain("passing"), "user@example.org")
+        assert states(gateway, queue_id) == ["QUE"]
+        assert len(gateway.lines("DEFERRED", queue_id)) == 2
+        sink.script = None
+        jumping.clock.step(HOUR)
+        wait_for(lambda: len(sink.mails) == 1, "delivery after the pause")
+
+
+def test_a_pause_shorter_than_the_longest_is_kept_after_a_small_step_back(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    lane = gateway.lane()
+    with lane.sink(refuse_for_now) as sink:
+        queue_id = gateway.send(plain("kept"), lane.address())
+        wait_for(lambda: len(gateway.lines("DEFERRED", queue_id)) == 1, "the first attempt")
+        jumping.clock.step(-10 * MINUTE)
+        gateway.send(plain("passing"), "user@example.org")
+        assert states(gateway, queue_id) == ["QUE"]
+        assert len(gateway.lines("DEFERRED", queue_id)) == 1
+        sink.script = None
+        jumping.clock.step(30 * MINUTE)
+        wait_for(lambda: len(sink.mails) == 1, "delivery at its time")
