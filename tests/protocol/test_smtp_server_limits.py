@@ -8,7 +8,7 @@ from gatepost.smtp import replies, server_data
 from gatepost.smtp import server as s
 from gatepost.smtp.input import COMMAND_LIMIT
 from gatepost.smtp.server import ServerSession
-from gatepost.smtp.server_core import ERROR_LIMIT
+from gatepost.smtp.server_core import ERROR_LIMIT, FRUITLESS_LIMIT
 
 MAIL = b"MAIL FROM:<a@example.com>\r\n"
 RCPT = b"RCPT TO:<b@example.org>\r\n"
@@ -187,6 +187,42 @@ def test_accepted_message_forgives_errors_and_refused_batch_is_none():
     batch = b"EHLO user\r\n" + MAIL + RCPT * 100 + b"DATA\r\n" + b"QUIT\r\n"
     refused = serve_every_way(batch, decide=lambda e: replies.NO_RESOURCES if isinstance(e, s.MailFrom) else None)
     assert refused.codes[6:] == [452] + [503] * 101 + [221]
+
+
+@pytest.mark.parametrize("line", [b"NOOP", b"HELP", b"VRFY a", b"RSET", b"EHLO again", b"HELO again"])
+def test_a_session_does_not_live_on_commands_that_bring_no_mail(line):
+    allowed = FRUITLESS_LIMIT + 5  # the first EHLO is one of them
+    given = settings(recipients_limit=5)
+    at_limit = drive(ServerSession(given, "192.0.2.1"), [b"EHLO user\r\n" + (line + b"\r\n") * allowed])
+    assert not at_limit.closed
+    served = drive(ServerSession(given, "192.0.2.1"), [b"EHLO user\r\n" + (line + b"\r\n") * 10_000])
+    assert served.lines[-1].endswith("Too many commands without mail, closing connection")
+    assert served.codes[-1] == 421
+    assert served.closed
+    assert len([code for code in served.codes if code == 421]) == 1
+    assert refusals(served) == [("helo", "fruitless")]
+
+
+def test_refused_recipients_and_senders_are_bounded_and_mail_forgives_them():
+    given = settings(recipients_limit=50)
+
+    def refuse(event):
+        address = event.recipient.address if isinstance(event, s.RcptTo) else getattr(event, "address", "")
+        return replies.NOT_TRUSTED if address.startswith("no") else None
+
+    opening = b"EHLO user\r\n" + MAIL
+    guess = b"RCPT TO:<no@example.org>\r\n"
+    guesses = drive(ServerSession(given, "192.0.2.1"), [opening + guess * 10_000], refuse)
+    assert guesses.codes.count(550) == FRUITLESS_LIMIT + 50  # and the EHLO
+    assert guesses.codes[-1] == 421
+    senders = drive(ServerSession(given, "192.0.2.1"), [b"EHLO user\r\n" + b"MAIL FROM:<no@a.b>\r\n" * 10_000], refuse)
+    assert senders.codes.count(550) == FRUITLESS_LIMIT + 50
+    behind = drive(ServerSession(given, "192.0.2.1"), [b"EHLO user\r\nMAIL FROM:<no@a.b>\r\n" + RCPT * 10_000], refuse)
+    assert behind.codes[-1] == 421
+    good = MAIL + guess * 100 + RCPT + b"DATA\r\nx\r\n.\r\n"
+    many = drive(ServerSession(given, "192.0.2.1"), [b"EHLO user\r\n" + good * 20], refuse)
+    assert len(many.messages) == 20
+    assert not many.closed
 
 
 def test_content_passes_through_without_being_kept():

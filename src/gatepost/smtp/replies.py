@@ -40,6 +40,7 @@ SHUTTING_DOWN: Final = reply(421, "4.3.2", "Service not available, try again lat
 TOO_MANY_SESSIONS: Final = SHUTTING_DOWN
 TOO_MANY_FROM_YOU: Final = reply(421, "4.7.0", "Too many connections from your address", closes=True)
 TOO_MANY_ERRORS: Final = reply(421, "4.7.0", "Too many errors, closing connection", closes=True)
+TOO_FRUITLESS: Final = reply(421, "4.7.0", "Too many commands without mail, closing connection", closes=True)
 TOO_MANY_SIGN_INS: Final = reply(421, "4.7.0", "Too many failed sign-ins, closing connection", closes=True)
 TALKED_EARLY: Final = reply(554, "5.5.1", "Error: you talked before the greeting", closes=True)
 NOT_SMTP: Final = reply(421, "4.7.0", "This is a mail server, closing connection", closes=True)

@@ -22,7 +22,7 @@ from gatepost.smtp.content import LineFeedPolicy
 from gatepost.smtp.input import LineFault
 from gatepost.smtp.requests import Request, parse_request
 from gatepost.smtp.server_access import AccessSession
-from gatepost.smtp.server_core import READY, START, Phase
+from gatepost.smtp.server_core import FRUITLESS_LIMIT, READY, START, Phase
 from gatepost.smtp.server_events import (
     TEMPORARILY_UNKNOWN,
     Cause,
@@ -234,6 +234,9 @@ class ServerSession(AccessSession):
         raw_line = self._input.next_line(self._offer.line_limit)
         if raw_line is None:
             return False
+        if self._fruitless > FRUITLESS_LIMIT + self._settings.recipients_limit:
+            self._refuse(Stage.HELO, Cause.FRUITLESS, replies.TOO_FRUITLESS)
+            return True
         phase = self._phase
         if phase is not _RECIPIENTS and phase is not _CHUNKS:
             self.period += 1
@@ -269,6 +272,7 @@ class ServerSession(AccessSession):
     def _refuse_sequence(self, verb: str, stage: Stage) -> None:
         """Answer a command out of order; what was pipelined behind a refused MAIL or RCPT is no fault of the peer's."""
         if self._refused_transaction and verb in {"RCPT", "DATA"}:
+            self._fruitless += 1
             self._send(replies.NO_RECIPIENTS if self._phase is _SENDER else replies.BAD_SEQUENCE)
         else:
             self._reject(stage, replies.BAD_SEQUENCE)
@@ -283,6 +287,7 @@ class ServerSession(AccessSession):
 
     def _hello(self, hello: Hello) -> None:
         def decide(decision: Reply | None) -> None:
+            self._fruitless += 1
             if decision is None or decision.positive:
                 self._esmtp = hello.esmtp
                 self._reset(READY)
@@ -320,6 +325,7 @@ class ServerSession(AccessSession):
             self._messages += 1
         else:
             self._refused_transaction = True
+            self._fruitless += 1
         if decision is None:
             self._output.append(_SENDER_OK[self._esmtp])
         else:
@@ -339,22 +345,27 @@ class ServerSession(AccessSession):
             self._recipients += 1
         else:
             self._refused_transaction = True
+            self._fruitless += 1
         if decision is None:
             self._output.append(_RECIPIENT_OK[self._esmtp])
         else:
             self._send(decision)
 
     def _rset(self, _nothing: object) -> None:
+        self._fruitless += 1
         self._reset(START if self._phase is START else READY)
         self._send(replies.RESET_OK)
 
     def _noop(self, _nothing: object) -> None:
+        self._fruitless += 1
         self._send(replies.NOTHING_DONE)
 
     def _help(self, _nothing: object) -> None:
+        self._fruitless += 1
         self._send(self._offer.help)
 
     def _vrfy(self, argument: str) -> None:
+        self._fruitless += 1
         self._send(replies.CANNOT_VERIFY)
         self._events.append(Verify(argument))
 

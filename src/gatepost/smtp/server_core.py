@@ -17,6 +17,10 @@ from gatepost.smtp.settings import ServerSettings
 
 ERROR_LIMIT: Final = 20
 """Wrong commands since the last accepted message: more than a mistaken client sends, fewer than a prober wants."""
+FRUITLESS_LIMIT: Final = 100
+"""Commands since the last accepted message that were in order and brought mail no nearer: NOOP, another EHLO, a refused
+recipient. A session that lives on them holds a place for ever, or harvests addresses. All recipients of one message may
+be refused besides."""
 
 
 class Phase(enum.Enum):
@@ -48,6 +52,7 @@ class SessionCore:
         "_errors",
         "_esmtp",
         "_events",
+        "_fruitless",
         "_input",
         "_offer",
         "_output",
@@ -86,6 +91,7 @@ class SessionCore:
         self._recipients = 0
         self._refused_transaction = False
         self._errors = 0
+        self._fruitless = 0
         self.closed = False
         """Nothing more will be said: write what `take_output` gives, then close the connection."""
         self.period = 0

@@ -111,6 +111,7 @@ class ContentSession(SessionCore):
         elif self._phase is _CHUNKS:
             self._start_chunk(None)
         elif self._refused_transaction:  # pipelined behind what was refused: no fault of the peer's
+            self._fruitless += 1
             self._start_chunk(replies.NO_RECIPIENTS if self._phase is _SENDER else replies.BAD_SEQUENCE)
         else:
             answer = self._count_error(replies.BAD_SEQUENCE)
@@ -206,7 +207,7 @@ class ContentSession(SessionCore):
     def _decide_end(self, decision: Reply | None) -> None:
         self._reset(READY)
         if decision is None or decision.positive:
-            self._errors = 0
+            self._errors = self._fruitless = 0
         if decision is None:
             self._output.append(_MESSAGE_OK[self._esmtp])
         else:

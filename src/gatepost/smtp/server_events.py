@@ -28,6 +28,8 @@ class Cause(enum.StrEnum):
     """More failed sign-ins than a session may have."""
     NOT_TRUSTED = "not-trusted"
     """XCLIENT or XFORWARD from a peer that may not use it."""
+    FRUITLESS = "fruitless"
+    """Too many commands in a row that brought no mail."""
 
 
 class Stage(enum.StrEnum):
