@@ -3,8 +3,11 @@
 `tools/peers.sh` gets them: packages of the system, and below `build/peers` what no system may have besides Postfix.
 """
 
+import contextlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,21 +35,10 @@ def root_program(name: str) -> str:
     return path
 
 
-@pytest.fixture
-def swaks() -> str:
-    return program("swaks")
-
-
-@pytest.fixture
-def smtp_source() -> str:
-    return program("smtp-source")
-
-
-@pytest.fixture
-def smtp_sink() -> str:
-    return program("smtp-sink")
-
-
-@pytest.fixture
-def postfix() -> str:
-    return root_program("postfix")
+@contextlib.contextmanager
+def open_directory(name: str) -> Iterator[Path]:
+    """Make a directory that programs which give up root can still read: pytest's own directories are closed to others."""
+    with tempfile.TemporaryDirectory(prefix=f"gatepost-{name}-", ignore_cleanup_errors=True) as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path

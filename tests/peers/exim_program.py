@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from tests.peers.conftest import open_directory
 from tests.support.certificates import Certificate
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
@@ -90,11 +91,12 @@ way{number}:
 
 
 class Exim:
-    """One instance below `base`; `plain` and `tls` are its ports."""
+    """One instance in a directory of its own; `plain` and `tls` are its ports."""
 
-    def __init__(self, program: str, base: Path, name: str, certificate: Certificate) -> None:
+    def __init__(self, program: str, name: str, certificate: Certificate) -> None:
         self._program = program
-        self.base = base
+        self._stack = contextlib.ExitStack()
+        self.base = self._stack.enter_context(open_directory("exim"))
         self._name = name
         self._certificate = certificate
         self._ways: list[tuple[str, int, Mapping[str, str]]] = []
@@ -107,7 +109,6 @@ class Exim:
 
     def readable(self, file: Path) -> Path:
         """Return a copy of a file that Exim's user can read."""
-        self.base.mkdir(parents=True, exist_ok=True)
         copy = self.base / file.name
         shutil.copy(file, copy)
         copy.chmod(0o644)
@@ -119,10 +120,8 @@ class Exim:
         except KeyError:
             pytest.skip(f"there is no user {USER}: make peers")
         for directory in ("spool", "log", "mail"):
-            (self.base / directory).mkdir(parents=True)
+            (self.base / directory).mkdir()
             os.chown(self.base / directory, owner.pw_uid, owner.pw_gid)
-        for parent in (self.base, *list(self.base.parents)[:3]):
-            parent.chmod(parent.stat().st_mode | 0o055)
         # It starts itself anew for every delivery, from where its user can read, and becomes root by the file's mode.
         shutil.copy(self._program, self.base / "exim")
         (self.base / "exim").chmod(0o4755)
@@ -158,6 +157,7 @@ class Exim:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(20)
+        self._stack.close()
 
     def _listens(self, port: int) -> bool:
         assert self._process is not None

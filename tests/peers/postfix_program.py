@@ -11,10 +11,10 @@ import pwd
 import smtplib
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 import pytest
+from tests.peers.conftest import open_directory
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -49,12 +49,12 @@ _MAILBOX_OWNER = 65534
 
 
 class Postfix:
-    """One instance below `base`. `hosts` are the addresses it may talk from and listen on."""
+    """One instance, called `name`, in a directory of its own. Say what it needs, then run it with `with`."""
 
-    def __init__(self, program: str, base: Path, name: str) -> None:
+    def __init__(self, program: str, name: str) -> None:
         self._program = program
-        self.base = base
-        self.name = name
+        self._stack = contextlib.ExitStack()
+        self.base = base = self._stack.enter_context(open_directory("postfix"))
         self._services = _SERVICES
         self._ways: dict[str, str] = {}
         self._mailboxes: list[str] = []
@@ -112,9 +112,7 @@ class Postfix:
         except KeyError:
             pytest.skip("there is no user postfix")
         for directory in ("etc", "spool", "data", "mail"):
-            (self.base / directory).mkdir(parents=True)
-        for parent in (self.base, *list(self.base.parents)[:3]):
-            parent.chmod(parent.stat().st_mode | 0o055)
+            (self.base / directory).mkdir()
         os.chown(self.base / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self.base / "mail", _MAILBOX_OWNER, _MAILBOX_OWNER)
         self.settings["transport_maps"] = _table(self._ways)
@@ -128,9 +126,10 @@ class Postfix:
         etc = self.base / "etc"
         (etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in self.settings.items()))
         (etc / "master.cf").write_text(self._services)
-        started = self._run("start")
-        assert started.returncode == 0, started.stderr[-1500:]
+        self._stack.callback(self._run, "stop")
         try:
+            started = self._run("start")
+            assert started.returncode == 0, started.stderr[-1500:] + self.log()[-1500:]
             for port in self._ports:
                 wait_for(functools.partial(_listens, port), "Postfix to listen", 30)
         except BaseException:
@@ -139,7 +138,7 @@ class Postfix:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("stop")
+        self._stack.close()
 
     def reload(self) -> None:
         """Make every process of it finish what it is at and be replaced."""
@@ -158,6 +157,11 @@ class Postfix:
     def lines(self, *words: str) -> list[str]:
         """Log lines that contain all the words."""
         return [line for line in self.log().splitlines() if all(word in line for word in words)]
+
+    def idle(self) -> bool:
+        """Tell whether nothing is in its queue."""
+        queues = (self.base / "spool" / name for name in ("maildrop", "incoming", "active", "deferred"))
+        return not any(path.is_file() for queue in queues for path in queue.rglob("*"))
 
     def mails(self, address: str) -> list[bytes]:
         """What lies in a mailbox, line ends as Postfix writes them (LF)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.peers.conftest import root_program
+from tests.peers.conftest import open_directory, root_program
 from tests.peers.postfix_program import body_of
 from tests.support.certificates import Certificate, shared_authority
 from tests.support.gateway import Gateway
@@ -90,9 +90,7 @@ def dovecot(base: Path, certificate: Certificate) -> Iterator[int]:
     program = root_program("dovecot")
     root_program("/usr/lib/dovecot/lmtp")
     for directory in ("run", "state", "mail"):
-        (base / directory).mkdir(parents=True)
-    for parent in (base, *list(base.parents)[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)
+        (base / directory).mkdir()
     os.chown(base / "mail", OWNER, OWNER)
     rules = {"ann": "*:storage=1G", "ben": "*:storage=1G", "full": "*:storage=1K"}
     rows = (f"{address(u)}::{OWNER}:{OWNER}::{base}/mail::userdb_quota_rule={r}\n" for u, r in rules.items())
@@ -119,14 +117,15 @@ def dovecot(base: Path, certificate: Certificate) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    base = tmp_path_factory.mktemp("lmtp")
     authority = shared_authority()
-    with dovecot(base / "dovecot", authority.issue("127.0.0.1")) as port, Sink() as home:
+    with open_directory("dovecot") as base, dovecot(base, authority.issue("127.0.0.1")) as port, Sink() as home:
         route = f'[[route]]\nrecipients = ["lmtp.example.org"]\nnext_hop = "[127.0.0.1:{port}]"\ntransport = "lmtp"\n\n'
         verified = f'\n[tls]\nca_file = "{authority.file}"\noutgoing = "may"\n'
         verified += '\n[[tls_policy]]\ndestinations = ["lmtp.example.org"]\nlevel = "verify"\n'
-        with Gateway(base / "gw", home.port, settings=verified, replace={ROUTES: route + ROUTES}) as gateway:
-            yield Peers(gateway, base / "dovecot", home)
+        with Gateway(
+            tmp_path_factory.mktemp("lmtp") / "gw", home.port, settings=verified, replace={ROUTES: route + ROUTES}
+        ) as gateway:
+            yield Peers(gateway, base, home)
             wait_for(lambda: gateway.queue() == [], "an empty queue")
             assert gateway.stop() == 0
 

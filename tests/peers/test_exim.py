@@ -39,7 +39,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     base = tmp_path_factory.mktemp("exim")
     authority = shared_authority()
     ours, theirs = authority.issue("gw.example.org", "localhost"), authority.issue("mx.exim.example", "127.0.0.1")
-    exim = Exim(root_program("exim4"), base / "exim", "mx.exim.example", theirs)
+    exim = Exim(root_program("exim4"), "mx.exim.example", theirs)
     hops = {"tls": exim.tls, "verified": exim.tls}
     with Sink(extensions=MEMBERS) as sink, Tap(exim.plain) as out_of_us:
         hops |= {"clear": out_of_us.port}

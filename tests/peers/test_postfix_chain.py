@@ -49,7 +49,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     base = tmp_path_factory.mktemp("chain")
     clock = SteppedClock(base)
     program = root_program("postfix")
-    first, last = Postfix(program, base / "first", "mail.a.example"), Postfix(program, base / "last", "mail.b.example")
+    first, last = Postfix(program, "mail.a.example"), Postfix(program, "mail.b.example")
     first.mailboxes(SUBMITTER)
     last.mailboxes("bob@b.example", "bob@silent.example", "bob@strict.b.example")
     last.settings["smtpd_reject_unlisted_recipient"] = "no"

@@ -79,7 +79,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     authority = shared_authority()
     right, wrong = authority.issue("127.0.0.1", "mx.example.org"), authority.issue("elsewhere.example.com")
     client = authority.issue("gw.example.org")
-    postfix = Postfix(root_program("postfix"), base / "pf", "mx.example.org")
+    postfix = Postfix(root_program("postfix"), "mx.example.org")
     postfix.mailboxes(*(f"{name}@{domain(kind)}" for kind in KINDS for name in NAMES))
     postfix.settings["smtpd_reject_unlisted_recipient"] = "yes"
     tls = {

@@ -50,7 +50,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
         f'\n[[listener]]\naddress = "127.0.0.1:{implicit}"\ntls = "implicit"\n'
         f'\n[[listener]]\naddress = "127.0.0.1:{submission}"\ntls = "required"\nsign_in = "required"\n'
     )
-    postfix = Postfix(root_program("postfix"), base / "pf", "postfix.example.net")
+    postfix = Postfix(root_program("postfix"), "postfix.example.net")
     with (
         Sink(extensions=MEMBERS) as sink,
         Gateway(base / "gw", sink.port, settings=listeners, replace=changes) as gateway,
