@@ -228,7 +228,9 @@ def test_client_that_reads_no_replies_is_stopped_and_dropped(gateway: Gateway) -
     with RawClient(gateway) as client:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sock.settimeout(0.5)
-        block = b"NOOP\r\n" * 10_000
+        # Recipients beyond the limit are no errors, so the session would go on for as long as they come.
+        client.sock.sendall(b"EHLO client.example.net\r\nMAIL FROM:<sender@example.net>\r\n")
+        block = b"RCPT TO:<user@example.org>\r\n" * 3_000
         sent = 0
         with contextlib.suppress(TimeoutError, ConnectionError):
             while sent < 200_000_000:

@@ -6,7 +6,7 @@ false, or None when it is not to be had now; nothing is raised.
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from gatepost.model.address import domain_of
@@ -53,7 +53,15 @@ class Inquirer:
         asked = visit.facts
         for fact in facts:
             if fact not in asked:
-                asked[fact] = asyncio.get_running_loop().create_task(_bounded(self._question(fact, visit)))
+                asked[fact] = asyncio.get_running_loop().create_task(self._find_out(fact, visit))
+
+    async def _find_out(self, fact: Fact, visit: Visit) -> bool | None:
+        """Whatever goes wrong with a question is our trouble, not the client's: the fact is not to be had."""
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                return await self._question(fact, visit)
+        except Exception:  # noqa: BLE001 - see above
+            return None
 
     def _question(self, fact: Fact, visit: Visit) -> Coroutine[Any, Any, bool | None]:
         match fact:
@@ -147,12 +155,3 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _truth(answer: Answer[Any]) -> bool | None:
     return None if answer.outcome is Outcome.FAILED else answer.outcome is Outcome.FOUND
-
-
-async def _bounded(question: Awaitable[bool | None]) -> bool | None:
-    """Whatever goes wrong with a question is our trouble, not the client's: the fact is not to be had."""
-    try:
-        async with asyncio.timeout(ANSWER_LIMIT_S):
-            return await question
-    except Exception:  # noqa: BLE001 - see above
-        return None

@@ -17,7 +17,7 @@ from gatepost.config.transport import SignIn
 from gatepost.model.address import domain_of
 from gatepost.relay.facts import HELLO_FACTS, SENDER_FACTS, Inquirer, Names, known, pending
 from gatepost.relay.rules import Answer, Fact, Rules, connect_rules, hello_rules, sender_rules
-from gatepost.relay.visit import Asked, Visit
+from gatepost.relay.visit import Visit
 
 DNS_TROUBLE: Final = "dns"
 """Cause: the fact that decides is not to be had now."""
@@ -47,15 +47,21 @@ class Judgement:
         return self._refuses_everybody(visit, self._connect)
 
     def hello(self, visit: Visit) -> None:
-        """Take note of a new HELO name."""
-        _forget(visit.facts, HELLO_FACTS)
-        if not visit.hidden and not visit.ours and visit.listener.sign_in is _NO_SIGN_IN:
+        """Take note of the HELO name. Questions about a second one wait until they are needed: else names could be
+        given, and asked about, by the thousand.
+        """
+        if visit.helo == visit.asked_helo:
+            return
+        first = visit.asked_helo == ""
+        visit.asked_helo = visit.helo
+        visit.forget(HELLO_FACTS)
+        if first and not visit.hidden and not visit.ours and visit.listener.sign_in is _NO_SIGN_IN:
             self._begin(visit, self._hello.needed_by_all())
 
     def mail(self, visit: Visit, sender: str) -> Cause:
         """Judge the sender, who becomes the visit's: a cause only when no recipient could be allowed."""
         if domain_of(sender) != domain_of(visit.sender):
-            _forget(visit.facts, SENDER_FACTS)
+            visit.forget(SENDER_FACTS)
         visit.sender = sender
         if visit.ours:
             return ""
@@ -116,8 +122,3 @@ def _decide(visit: Visit, lists: tuple[Rules, ...], recipient: str) -> str:
         if answer is Answer.UNKNOWN:
             doubt = DNS_TROUBLE
     return doubt
-
-
-def _forget(asked: Asked, facts: Iterable[Fact]) -> None:
-    for fact in facts:
-        asked.pop(fact, None)

@@ -161,6 +161,7 @@ class Reception(asyncio.Protocol):
         if self._counted_ip:
             # XCLIENT may have put another client in the place of the one that was counted first.
             self._counted_ip = self._visit.connection_ip
+            self._visit.forget(list(self._visit.facts))
         self._intake.closed(self, self._counted_ip, failed=exc is not None)
 
     def pause_writing(self) -> None:

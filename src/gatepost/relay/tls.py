@@ -75,6 +75,8 @@ class TlsStream:
 
     def feed(self, data: bytes) -> bytes:
         """Take what the socket gave; return the plaintext in it, b"" during the handshake. TlsFault."""
+        if self.ended:
+            return b""  # OpenSSL would read it no more, and keep it
         self._incoming.write(data)
         pieces: list[bytes] = []
         try:

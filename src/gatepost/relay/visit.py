@@ -5,6 +5,7 @@ notes here what it has found out. Facts only, no rules.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from gatepost.config.schema import Listener
 from gatepost.relay.rules import Fact
@@ -20,6 +21,7 @@ class Visit:
     """
 
     __slots__ = (
+        "asked_helo",
         "connection_ip",
         "counted_sender",
         "facts",
@@ -47,6 +49,8 @@ class Visit:
         front, as XFORWARD named it."""
         self.port = port
         self.helo = ""
+        self.asked_helo: str | None = ""
+        """Name at HELO that the facts are of; "" before the first, None when it is another client's."""
         self.name = ""
         """Name of `ip` in DNS, confirmed by its address; "" when it has none or nobody asked."""
         self.tls = ""
@@ -82,7 +86,8 @@ class Visit:
         self.user = user
         self.sender = ""
         self.trusted = self.spared = self.hidden = self.settled = self.counted_sender = False
-        self.facts = {}
+        self.asked_helo = ""
+        self.forget(list(self.facts))
 
     def forward(self, ip: str, port: int = 0, name: str = "", helo: str = "") -> None:
         """Take the client a relay of ours in front has named (XFORWARD) for what checks look at."""
@@ -91,7 +96,15 @@ class Visit:
         self.name = name
         self.helo = helo
         self.hidden = False
-        self.facts = {}
+        self.asked_helo = None
+        self.forget(list(self.facts))
+
+    def forget(self, facts: Iterable[Fact]) -> None:
+        """Drop facts; who still waits for one waits no longer."""
+        for fact in facts:
+            task = self.facts.pop(fact, None)
+            if task is not None:
+                task.cancel()
 
     def settle(self, ip: str, *, trusted: bool) -> None:
         """Take what the Received fields tell for the client of this message; `ip` "": they do not name one."""

@@ -324,6 +324,45 @@ def test_another_name_at_hello_is_asked_about_anew():
     assert [r.cause for r in asyncio.run(converse(access, helo="good.example", visit=visit))][-1] == ""
 
 
+def test_many_names_at_hello_are_not_many_questions():
+    async def scenario() -> None:
+        resolver = TableResolver({("addresses", "n99.example"): found("203.0.113.5")})
+        access = access_of(rules(helo_rule=["deny from no_ip to *"]), resolver)
+        visit = Visit(STRANGER, 1, Listener())
+        await settled(access.connect(visit))
+        for number in range(100):
+            await settled(access.hello(visit, f"n{number}.example"))
+            await asyncio.sleep(0)
+        assert set(resolver.asked) <= {("addresses", "n0.example")}
+        # The name that counts is asked about when it is needed, the same one again is no reason to ask again.
+        await settled(access.hello(visit, "n99.example"))
+        await settled(access.mail(visit, mail_from("a@example.net"), queue_full=False))
+        for _ in range(2):
+            assert (await settled(access.recipient(visit, Recipient("user@example.org")))).reply is None
+            await settled(access.hello(visit, "n99.example"))
+        assert resolver.asked["addresses", "n99.example"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_questions_about_who_has_gone_are_waited_for_no_longer():
+    async def scenario() -> None:
+        access = access_of(
+            rules(connect_rule=["deny from no_name to a@example.org"], helo_rule=["deny from no_ip to *"])
+        )
+        visit = Visit(STRANGER, 1, Listener())
+        await settled(access.connect(visit))
+        await settled(access.hello(visit, "one.example"))
+        asked = list(visit.facts.values())
+        assert asked
+        visit.replace(OURS)
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert all(task.cancelled() for task in asked)
+        assert not visit.facts
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.feature("F-ACL-01")
 @pytest.mark.parametrize(
     ("lines", "client", "recipient", "allowed"),

@@ -77,6 +77,9 @@ def test_what_is_sent_arrives_whole_however_it_is_cut(certificate, seed):
         client.object.unwrap()
     assert stream.feed(client.outgoing.read()) == b""
     assert stream.ended
+    for _ in range(100):
+        assert stream.feed(b"x" * 65536) == b"", "nothing counts behind the notice"
+    assert stream._incoming.pending == 0, "and nothing is kept"
     assert stream.end()
 
 

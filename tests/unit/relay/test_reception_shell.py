@@ -19,6 +19,7 @@ from gatepost.relay.disposal import Disposition
 from gatepost.relay.intake import Intake
 from gatepost.relay.rates import RateTable
 from gatepost.relay.reception import LINGER_S, PROXY_S, Reception
+from gatepost.relay.rules import Fact
 from gatepost.relay.tls import HANDSHAKE_S
 from gatepost.relay.wheel import TICK_S
 from gatepost.resolver.resolver import Resolver
@@ -349,7 +350,7 @@ def test_a_client_that_sends_on_while_we_decide_is_not_read_from(tmp_path):
         session.data_received(MAIL)
         await settled()
         for _ in range(6):
-            session.data_received(b"NOOP\r\n" * 10_000)
+            session.data_received((b"NOOP ".ljust(2046, b"x") + b"\r\n") * 25)
         assert not transport.reading
         answer.set_result(ACCEPTED)
         await settled()
@@ -475,3 +476,15 @@ def test_inspection_is_withdrawn_when_the_client_goes(tmp_path, politely):
         assert not house.submitted
 
     in_house(tmp_path, scenario, listener="before_queue = true")
+
+
+def test_what_was_asked_about_a_client_that_goes_is_dropped(tmp_path):
+    async def scenario(house: House) -> None:
+        session, _ = house.connect()
+        asked = asyncio.get_running_loop().create_task(asyncio.sleep(3600, result=None))
+        session._visit.facts[Fact.NAMED] = asked
+        session.connection_lost(None)
+        await settled()
+        assert asked.cancelled()
+
+    in_house(tmp_path, scenario)
