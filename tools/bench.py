@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bench_more import other_conditions, own_arguments
 from result_pages import made_at, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,8 +30,8 @@ PEERS = {
     "postfix+rspamd+clamd": ("/usr/sbin/postfix", "/usr/bin/rspamd", "/usr/sbin/clamd", "/usr/bin/redis-server"),
 }
 COMPARISONS = (
-    ("gatepost, no inspection", "postfix", "msg_per_cpu_s", 4.0, "messages per CPU second"),
-    ("gatepost, no inspection", "postfix", "msg_s", 2.0, "messages per second"),
+    ("gatepost, no inspection", "postfix", "msg_per_cpu_s", 6.0, "messages per CPU second"),
+    ("gatepost, no inspection", "postfix", "msg_s", 3.0, "messages per second"),
     ("gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 5.0, "messages per CPU second"),
 )
 
@@ -42,20 +43,38 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=1500, help="messages in a run")
     parser.add_argument("--c", type=int, default=20, help="sessions")
     parser.add_argument("--own-only", action="store_true", help="leave the peers out")
+    parser.add_argument(
+        "--more", action="store_true", help="also with TLS, with checks, at half load, with 200 sessions"
+    )
+    parser.add_argument("--only-more", action="store_true", help="that alone, with the rows of the last comparison")
     arguments = parser.parse_args()
     if not (BENCH / "peers.py").is_file():
         print(f"bench: no load driver at {BENCH}; set GATEPOST_BENCH to its directory", file=sys.stderr)
         return 1
     peers = [] if arguments.own_only else _installed()
     raw = ROOT / "build" / "bench.jsonl"
+    status = 0 if arguments.only_more else _compare(arguments, peers, raw)
+    if raw.exists() and (arguments.more or arguments.only_more):
+        section = other_conditions(
+            BENCH,
+            raw,
+            reps=arguments.reps,
+            messages=arguments.n,
+            sessions=arguments.c,
+            with_postfix="postfix" in peers,
+        )
+        print(section)
+        write_section("under other conditions", section, PAGE)
+    return status
+
+
+def _compare(arguments: argparse.Namespace, peers: list[str], raw: Path) -> int:
+    """Run all systems side by side; return the exit status."""
     raw.parent.mkdir(exist_ok=True)
     raw.unlink(missing_ok=True)
     command = [sys.executable, "-B", "peers.py", "run", "--reps", str(arguments.reps), "--n", str(arguments.n)]
     command += ["--c", str(arguments.c), "--out", str(raw)]
-    for name, script in OWN.items():
-        program, *rest = script.split()
-        command += ["--own", " ".join([f"{name}={sys.executable}", str(ROOT / program), *rest])]
-    status = subprocess.run([*command, *OWN, *peers], cwd=BENCH, check=False).returncode
+    status = subprocess.run([*command, *own_arguments(OWN), *OWN, *peers], cwd=BENCH, check=False).returncode
     if not raw.exists():
         return status or 1
     table = _table(raw, arguments)
