@@ -79,6 +79,36 @@ BY_FRONT = b" by front.example.org (Postfix) with ESMTP id 1; Sun, 22 Nov 2026 0
         # a client there was, but who
         ([b"from mx.example.net (HELO x) by front"], ""),
         ([b"from mx.example.net ([999.1.1.1]) by front"], ""),
+        # as other relays write it
+        ([b"from mx.example.net ([198.51.100.7] helo=mx)\r\n\tby front with esmtp (Exim 4.96)"], "198.51.100.7"),
+        ([b"from [198.51.100.7] (port=4711 helo=mx) by front with esmtp (Exim 4.96)"], "198.51.100.7"),
+        ([b"from [198.51.100.7] by front with esmtp (Exim 4.96)"], "198.51.100.7"),
+        ([b"from unknown (HELO mx) (root@198.51.100.7) by front with SMTP"], "198.51.100.7"),
+        ([b"from mx.example.net (198.51.100.7) by front (10.0.0.1) with Microsoft SMTP Server"], "198.51.100.7"),
+        ([b"from mx (root@mx.example.net [198.51.100.7] (may be forged)) by front"], "198.51.100.7"),
+        # what the client says of itself is not believed, wherever the relay puts it
+        ([b"from mx.example.net ([198.51.100.7] helo=[10.1.2.3]) by front (Exim 4.96)"], "198.51.100.7"),
+        ([b"from [198.51.100.7] (helo=[10.1.2.3]) by front with esmtp (Exim 4.96)"], "198.51.100.7"),
+        ([b"from mx ([198.51.100.7] helo=mx ident=[10.1.2.3]) by front (Exim 4.96)"], "198.51.100.7"),
+        ([b"from [10.1.2.3] (198.51.100.7) by front with Microsoft SMTP Server"], "198.51.100.7"),
+        ([b"from unknown (HELO [10.1.2.3]) (198.51.100.7) by front with SMTP"], "198.51.100.7"),
+        ([b"from mx (IDENT:[10.1.2.3]@mx.example.net [198.51.100.7]) by front"], "198.51.100.7"),
+        (
+            [b'from mx (mx [198.51.100.7])\r\n\t(using TLSv1.3)\r\n\t(Client CN "[10.1.2.3]" (not verified)) by front'],
+            "198.51.100.7",
+        ),
+        ([b"from x([10.1.2.3]) (unknown [198.51.100.7]) by front"], "198.51.100.7"),
+        ([b"from x ([10.1.2.3]) by y (unknown [198.51.100.7]) by front"], ""),
+        ([b"from [10.1.2.3] by front"], ""),
+        # a relay that hands mail to itself, for a filter's sake: who brought it stands below
+        (
+            [b"from localhost (localhost [127.0.0.1]) by front", b"from mx (mx [198.51.100.7]) by front"],
+            "198.51.100.7",
+        ),
+        ([b"by front (Postfix, from userid 110)", b"from mx (mx [198.51.100.7]) by front"], "198.51.100.7"),
+        ([b"(qmail 812 invoked from network); date", b"from mx (198.51.100.7) by front"], "198.51.100.7"),
+        ([b"from localhost (localhost [127.0.0.1]) by front", b"from pc (pc [10.1.2.3]) by front"], None),
+        ([b"from localhost (localhost [127.0.0.1]) by front"], None),
     ],
 )
 def test_first_untrusted_hop(fields, client):
