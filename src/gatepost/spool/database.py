@@ -19,6 +19,7 @@ from gatepost.spool.content import Staged, content_path, parse_content_name
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.reading import Reader
+from gatepost.spool.recount import count_anew
 from gatepost.spool.schema import ENCODER, PAGE_BYTES, TALLIES, Tally, close_connection, open_connection
 from gatepost.spool.transaction import Transaction
 
@@ -87,7 +88,7 @@ class Database:
         self._page_bytes = int(self._connection.pragma("page_size"))
         self.reader = Reader(self._connection, self.contents, files)
         try:
-            self.tally: Tally = TALLIES.decode(self._value("SELECT numbers FROM tally"))
+            self.tally = self._read_tally()
             self.unclean = not self.tally.clean
             self.positions: dict[str, tuple[int, bytes]] = {
                 name: (number, note) for name, number, note in self._execute("SELECT name, number, note FROM view")
@@ -105,6 +106,14 @@ class Database:
         except (apsw.Error, OSError, msgspec.DecodeError) as error:
             close_connection(self._connection)
             raise SpoolError(f"cannot read the spool in {directory}: {error}") from error
+
+    def _read_tally(self) -> Tally:
+        raw_tally = self._execute("SELECT numbers FROM tally").fetchone()
+        if raw_tally is not None:
+            return TALLIES.decode(raw_tally[0])
+        tally = count_anew(self._execute)
+        self._execute("INSERT INTO tally VALUES(1, ?)", (ENCODER.encode(tally),))
+        return tally
 
     def _mark(self, *, clean: bool) -> None:
         self.tally.clean = clean
