@@ -256,6 +256,9 @@ class Access:
     def _may_relay(self, visit: Visit, address: str) -> bool:
         if visit.user:
             return True
+        if not visit.trusted and ("%" in address or "!" in address or address.count("@") > 1):
+            # Routes in the local part: the next hop, which trusts us, might follow them to anywhere.
+            return False
         allowed = self._table.decide(visit.connection_ip, address)
         # No rules at all: never an open relay, but our own domains get their mail.
         return self._protected.matches(address) if allowed is None else allowed

@@ -3,9 +3,13 @@
 Called by `relay.incoming`. The content itself stays as it came; these fields are kept apart from it.
 """
 
+import re
 from email.utils import formatdate
 
 from gatepost.model.envelope import Client
+
+_TELLING = re.compile(r'[ ()<>\\";,@]')
+"""In names that clients give: what would be read as more than a name (its end, a comment, an address)."""
 
 _date_cache: tuple[int, str] = (0, "")
 
@@ -15,11 +19,15 @@ def build_received(client: Client, hostname: str, queue_id: str, now: float, *, 
     address = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
     encryption = f" ({client.tls})" if client.tls else ""
     text = (
-        f"Received: from {client.helo} ({client.name or 'unknown'} [{address}])\r\n"
+        f"Received: from {_shown(client.helo)} ({_shown(client.name)} [{address}])\r\n"
         f"\tby {hostname} with {protocol_keyword(client, smtputf8=smtputf8)}{encryption} id {queue_id};\r\n"
         f"\t{format_date(now)}\r\n"
     )
     return text.encode("ascii", "replace")
+
+
+def _shown(name: str) -> str:
+    return _TELLING.sub("?", name) or "unknown"
 
 
 def protocol_keyword(client: Client, *, smtputf8: bool) -> str:

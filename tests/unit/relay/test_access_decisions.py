@@ -316,6 +316,16 @@ def test_a_refusal_for_good_beats_doubt_in_a_list_before():
     assert causes(access, recipients=("a@example.org", "b@example.org"))[-2:] == ["helo", "dns"]
 
 
+@pytest.mark.parametrize(
+    "recipient",
+    ["victim%far.example@example.org", "far.example!victim@example.org", '"victim@far.example"@example.org'],
+)
+def test_strangers_cannot_name_a_route_through_the_next_hop(recipient):
+    for access in (access_of("[access]\n" + OPEN_TO_OURS), access_of("")):
+        assert causes(access, recipients=(recipient,))[-1] == "relaying"
+    assert causes(access_of("[access]\n" + OPEN_TO_OURS), OURS, recipients=(recipient,))[-1] == ""
+
+
 def test_another_name_at_hello_is_asked_about_anew():
     resolver = TableResolver({("addresses", "good.example"): found("203.0.113.5")})
     access = access_of(rules(helo_rule=["deny from no_ip to *"]), resolver)

@@ -91,6 +91,14 @@ def test_received_field_names_the_client_and_nobody_who_signed_in():
     assert all(re.match(r"[ \t]", line) for line in field.split("\r\n")[1:-1])
 
 
+@pytest.mark.parametrize("helo", ["x(", "x) by y (z", "a@[10.1.2.3]", '"', "<>;,\\", "x by y"])
+def test_a_name_in_the_received_field_is_nothing_but_a_name(helo):
+    field = build_received(Client("192.0.2.1", 1, helo, True, name=helo), "gw.example", "0123456789ABC", NOW).decode()
+    assert re.fullmatch(
+        r"Received: from [^ ()<>\\\";,@]+ \([^ ()<>\\\";,@]+ \[192\.0\.2\.1\]\)", field.split("\r\n")[0]
+    )
+
+
 def built(content: bytes, *, prepend: bool = True, mail: MailFrom | None = None, end: DataEnd = END):
     incoming = Incoming(mail or MailFrom("a@example.net", 0, Body.SEVEN_BIT, None, "", dsn=False))
     incoming.recipients.append(Recipient("b@example.org"))
