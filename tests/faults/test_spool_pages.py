@@ -175,7 +175,7 @@ def test_what_can_be_read_is_saved_into_a_new_file(sound, tmp_path, sqlite_comma
     old, fresh = str(shard / "spool.db"), str(shard / "fresh.db")
     dumped = subprocess.run([sqlite_command, old, ".dump"], check=False, capture_output=True, text=True).stdout
     lines = ["COMMIT;" if line.startswith("ROLLBACK") else line for line in dumped.splitlines()]
-    run(sqlite_command, fresh, given="\n".join(["PRAGMA user_version=2;", *lines]))
+    run(sqlite_command, fresh, given="\n".join(["PRAGMA user_version=2;", *lines, "DELETE FROM tally;"]))
     Path(fresh).replace(old)
     assert run(sqlite_command, old, "PRAGMA integrity_check").strip() == "ok"
 
@@ -184,6 +184,11 @@ def test_what_can_be_read_is_saved_into_a_new_file(sound, tmp_path, sqlite_comma
         counts = await spool.counts()
         assert counts["waiting"] + counts["ready"] >= len(whole)
         assert spool.last_id >= max(whole)
+        destinations = await spool.destinations(9.0)
+        due = [await spool.due(each.domain, 9.0, MAILS) for each in destinations]
+        assert [len(each) for each in due] == [each.waiting for each in destinations]
+        if name != "queue":
+            assert sum(each.waiting for each in destinations) == counts["ready"]
         await asyncio.gather(*(spool.settle(number, None, [Held(number, 0.0, "gone")]) for number in whole))
         await asyncio.gather(*(spool.remove(number, []) for number in corrupt))
         await spool.accept(new(spool, 5 * MAILS), [record("again")])

@@ -19,7 +19,7 @@ from gatepost.spool.content import Staged, content_path, parse_content_name
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolBroken, SpoolError
 from gatepost.spool.reading import Reader
-from gatepost.spool.recount import count_anew
+from gatepost.spool.recount import rebuild
 from gatepost.spool.schema import ENCODER, PAGE_BYTES, TALLIES, Tally, close_connection, open_connection
 from gatepost.spool.transaction import Transaction
 
@@ -111,8 +111,9 @@ class Database:
         raw_tally = self._execute("SELECT numbers FROM tally").fetchone()
         if raw_tally is not None:
             return TALLIES.decode(raw_tally[0])
-        tally = count_anew(self._execute)
-        self._execute("INSERT INTO tally VALUES(1, ?)", (ENCODER.encode(tally),))
+        with self._connection:
+            tally = rebuild(self._execute)
+            self._execute("INSERT INTO tally VALUES(1, ?)", (ENCODER.encode(tally),))
         return tally
 
     def _mark(self, *, clean: bool) -> None:
