@@ -5,12 +5,14 @@ to `Maildir`s below the instance, everything else goes by `ways` (recipient doma
 """
 
 import contextlib
-import functools
+import grp
 import os
 import pwd
-import smtplib
+import signal
 import subprocess
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -44,6 +46,8 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
+_QUEUES = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"]
+_SETTLED_S = 60
 _MAILBOX_OWNER = 65534
 """nobody"""
 
@@ -58,7 +62,6 @@ class Postfix:
         self._services = _SERVICES
         self._ways: dict[str, str] = {}
         self._mailboxes: list[str] = []
-        self._ports: list[int] = []
         self.settings = {
             "compatibility_level": "3.6",
             "queue_directory": f"{base}/spool",
@@ -91,7 +94,6 @@ class Postfix:
         """Listen on one more port; return it."""
         port = free_port()
         self._services += f"{host}:{port} inet n - n - - smtpd{_options(settings)}\n"
-        self._ports.append(port)
         return port
 
     def way(self, domain: str, port: int, settings: Settings | None = None, host: str = "127.0.0.1") -> None:
@@ -113,6 +115,7 @@ class Postfix:
             pytest.skip("there is no user postfix")
         for directory in ("etc", "spool", "data", "mail"):
             (self.base / directory).mkdir()
+        self._make_queues(owner.pw_uid)
         os.chown(self.base / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self.base / "mail", _MAILBOX_OWNER, _MAILBOX_OWNER)
         self.settings["transport_maps"] = _table(self._ways)
@@ -126,12 +129,13 @@ class Postfix:
         etc = self.base / "etc"
         (etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in self.settings.items()))
         (etc / "master.cf").write_text(self._services)
-        self._stack.callback(self._run, "stop")
+        # Every process of it waits, and reads again, while a file looks as if it were being written.
+        for file in etc.iterdir():
+            os.utime(file, (time.time() - _SETTLED_S,) * 2)
+        self._stack.callback(self._stop)
         try:
             started = self._run("start")
             assert started.returncode == 0, started.stderr[-1500:] + self.log()[-1500:]
-            for port in self._ports:
-                wait_for(functools.partial(_listens, port), "Postfix to listen", 30)
         except BaseException:
             self.__exit__()
             raise
@@ -139,6 +143,28 @@ class Postfix:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _make_queues(self, owner: int) -> None:
+        """Make what the first start would, at a tenth of its cost, and ask for a start without the checks."""
+        spool = self.base / "spool"
+        for name in _QUEUES:
+            (spool / name).mkdir(mode=0o700)
+            os.chown(spool / name, owner, 0)
+        for name, mode in (("maildrop", 0o1730), ("public", 0o2710)):
+            (spool / name).mkdir()
+            os.chown(spool / name, owner, grp.getgrnam("postdrop").gr_gid)
+            (spool / name).chmod(mode)
+        (spool / "pid").mkdir(mode=0o755)
+        (spool / "quick-start").touch()
+
+    def _stop(self) -> None:
+        """Kill all of it, which is one process group; its own way to stop takes a second."""
+        file = self.base / "spool/pid/master.pid"
+        if file.exists():
+            master = int(file.read_text())
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(master, signal.SIGKILL)
+            wait_for(lambda: not _lives(master), "Postfix to be gone")
 
     def reload(self) -> None:
         """Make every process of it finish what it is at and be replaced."""
@@ -189,10 +215,11 @@ def _table(rows: Settings) -> str:
     return "inline:{ " + ", ".join(f"{{ {key} = {value} }}" for key, value in rows.items()) + " }" if rows else ""
 
 
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError, smtplib.SMTPException), smtplib.SMTP("127.0.0.1", port, timeout=5):
-        return True
-    return False
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def body_of(mail: bytes) -> bytes:
