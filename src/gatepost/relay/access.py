@@ -19,7 +19,7 @@ from gatepost.model.reply import Reply, reply
 from gatepost.relay.direction import first_untrusted_hop, resolve_direction, trusted_networks
 from gatepost.relay.judgement import DNS_TROUBLE, Cause, Judgement
 from gatepost.relay.passwords import FailureLog, PasswordFile
-from gatepost.relay.quotas import Quotas
+from gatepost.relay.quotas import Quotas, customer_of
 from gatepost.relay.rates import RateTable
 from gatepost.relay.verification import AnswersOfHops, Existence, Verifier, build_verifier
 from gatepost.relay.visit import Visit
@@ -283,7 +283,7 @@ class Access:
         """
         if self._passwords is None:
             return None
-        right = await self._passwords.check(visit.ip, user, password)
+        right = await self._passwords.check(customer_of(visit.ip), user, password)
         if right:
             visit.user = user
         return right

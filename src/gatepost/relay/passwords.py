@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -93,10 +94,11 @@ def verify(hashed: str, password: str) -> bool:
 
 
 class FailureLog:
-    """Failed attempts by address. Sans-I/O: the time is given."""
+    """Failed attempts by address. Sans-I/O: the time is given. Threads may share it."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def blocked(self, address: str, now: float) -> bool:
         """Tell whether an address has to wait before it may try again."""
@@ -105,14 +107,16 @@ class FailureLog:
 
     def failed(self, address: str, now: float) -> None:
         """Note a failure."""
-        count, last = self._failures.pop(address, (0, now))
-        self._failures[address] = ((count if now - last < FAILURES_FORGOTTEN_S else 0) + 1, now)
-        if len(self._failures) > ADDRESSES_LIMIT:
-            self._failures.popitem(last=False)
+        with self._lock:
+            count, last = self._failures.pop(address, (0, now))
+            self._failures[address] = ((count if now - last < FAILURES_FORGOTTEN_S else 0) + 1, now)
+            if len(self._failures) > ADDRESSES_LIMIT:
+                self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
         """Forget its failures."""
-        self._failures.pop(address, None)
+        with self._lock:
+            self._failures.pop(address, None)
 
 
 class PasswordFile:
@@ -148,7 +152,9 @@ class PasswordFile:
             return False
         self._waiting += 1
         try:
-            right = await asyncio.get_running_loop().run_in_executor(self._threads, self._check, user, password)
+            right = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._check, address, user, password
+            )
         except PasswordFileError as error:
             if str(error) != self._told:
                 self._told = str(error)
@@ -157,14 +163,20 @@ class PasswordFile:
         finally:
             self._waiting -= 1
         self._told = ""
+        return right
+
+    def _check(self, address: str, user: str, password: str) -> bool | None:
+        """In a thread. None: others from the address have guessed wrong while this one waited for its turn."""
+        if self._failures.blocked(address, self._clock()):
+            return None
+        right = self._is_right(user, password)
         if right:
             self._failures.succeeded(address)
         else:
             self._failures.failed(address, self._clock())
         return right
 
-    def _check(self, user: str, password: str) -> bool:
-        """In a thread."""
+    def _is_right(self, user: str, password: str) -> bool:
         hashed = self._current().get(user.casefold())
         if hashed is None:
             # As slow as for a user there is, so that the time does not tell who exists.

@@ -80,14 +80,15 @@ class Quotas:
     def _of_client(self, visit: Visit, name: str, limit: int) -> list[tuple[str, Share]]:
         if visit.spared or visit.hidden or visit.ours:
             return []
-        return _share(name, _network_of(visit.ip), limit)
+        return _share(name, customer_of(visit.ip), limit)
 
 
 def _share(name: str, who: str, limit: int) -> list[tuple[str, Share]]:
     return [(name, Share(key_of(name, who), limit))] if limit and who else []
 
 
-def _network_of(ip: str) -> str:
+def customer_of(ip: str) -> str:
+    """Return what stands for whoever has an address: IPv4 itself, of IPv6 the /64 he can choose any address in."""
     if ":" not in ip:
         return ip
     try:

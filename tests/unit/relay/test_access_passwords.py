@@ -16,6 +16,7 @@ from gatepost.relay.passwords import (
     ADDRESSES_LIMIT,
     FAILURES_FORGOTTEN_S,
     FAILURES_FREE,
+    THREADS,
     FailureLog,
     PasswordFile,
     PasswordFileError,
@@ -146,6 +147,27 @@ def test_who_guesses_has_to_wait(file):
     clock.now += 2
     assert check(users, "joe", "secret") is True
     assert [check(users, "joe", "guess") for _ in range(2)] == [False, False]  # forgiven
+
+
+def test_guessing_at_the_same_time_brings_no_more_guesses(file):
+    users = PasswordFile(str(file), FailureLog(), Clock())
+
+    async def story():
+        return await asyncio.gather(*(users.check("198.51.100.7", "joe", f"guess {n}") for n in range(30)))
+
+    answers = asyncio.run(story())
+    assert answers.count(False) <= FAILURES_FREE + THREADS - 1  # those that had begun when the last free one was known
+    assert answers.count(None) == 30 - answers.count(False)
+
+
+def test_who_can_choose_among_addresses_is_one_guesser(file):
+    access = access_of(f"[access]\n{OPEN_TO_OURS}password_file = '{file}'\n")
+
+    def guess(ip, password="guess"):
+        return asyncio.run(access.sign_in(Visit(ip, 1, Listener()), "joe", password))
+
+    assert [guess(f"2001:db8::{n}") for n in range(FAILURES_FREE + 1)] == [False] * FAILURES_FREE + [None]
+    assert guess("2001:db8:0:1::1", "secret") is True
 
 
 def test_failures_are_forgotten_and_bounded():
