@@ -149,7 +149,7 @@ def test_each_recipient_has_a_result_of_its_own(peers: Peers) -> None:
     for user in ("ann", "ben"):
         peers.arrived(user, "own results")
     wait_for(lambda: len(peers.gateway.lines("status=failed", queue_id)) == 2, "both failures")
-    assert len(peers.gateway.lines("status=sent", queue_id)) == 2
+    wait_for(lambda: len(peers.gateway.lines("status=sent", queue_id)) == 2, "both successes")
     reports = wait_for(lambda: [m for m in list(peers.home.mails) if m.recipients == ["own@example.net"]], "the report")
     failed = re.findall(
         rb"Final-Recipient: rfc822; (\S+)\r\nAction: failed\r\nStatus: (\S+)\r\n", b"".join(m.content for m in reports)

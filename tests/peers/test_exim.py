@@ -116,7 +116,7 @@ def test_exim_verifies_our_certificate(peers: Peers) -> None:
     submit(peers, [f"b@verified.{OUT}"], plain("exim verified", size=100_000))
     field = re.sub(r"\r\n\t", " ", arrived(peers, "exim verified").header.decode()).split("\r\n")[0]
     assert re.search(r" with ESMTPS \(TLSv1\.3 TLS_\w+\) id ", field), field
-    assert any(" CV=yes " in line for line in peers.exim.log().splitlines() if f"b@verified.{OUT}" in line)
+    wait_for(lambda: re.search(rf"=> b@verified\.{re.escape(OUT)} .* CV=yes ", peers.exim.log()), "Exim to log it")
 
 
 def test_exim_sends_internationalised_addresses(peers: Peers) -> None:

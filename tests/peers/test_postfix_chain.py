@@ -156,7 +156,8 @@ def test_failure_behind_the_last_server_comes_through_us(chain: Chain) -> None:
     assert "mail.b.example" in found.reporter
     check(found, "failure far", "nobody@b.example", "5.1.1")
     # It is mail like any other: taken in with the null sender, handed on to the first Postfix.
-    assert any("status=sent" in line for line in chain.gateway.lines(f"rcpt=<{SUBMITTER}>"))
+    sent = f"rcpt=<{SUBMITTER}>"
+    wait_for(lambda: [line for line in chain.gateway.lines(sent) if "status=sent" in line], "it in the log")
 
 
 def test_nobody_is_told_who_does_not_want_to_be(chain: Chain) -> None:

@@ -215,7 +215,7 @@ def test_recipients_are_refused_singly(peers: Peers) -> None:
     report = wait_for(lambda: [m for m in peers.home.mails if m.recipients == ["singly@example.net"]], "the report")[0]
     failed = re.findall(rb"Final-Recipient: rfc822; ?(\S+)\r\nAction: failed\r\nStatus: 5\.1\.1\r\n", report.content)
     assert sorted(failed) == sorted([recipients[1].encode(), recipients[3].encode()]), report.content
-    assert len(peers.gateway.lines("status=failed", queue_id)) == 2
+    wait_for(lambda: len(peers.gateway.lines("status=failed", queue_id)) == 2, "both failures in the log")
 
 
 def test_greylisted_recipients_get_it_later_and_once(peers: Peers) -> None:

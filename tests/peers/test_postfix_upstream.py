@@ -134,7 +134,8 @@ def test_certificate_is_verified_over_starttls_and_over_implicit_tls(peers: Peer
     for way in ("verified", "implicit"):
         send(peers, f"b@{way}.example.org", plain(f"tls {way}"))
         assert re.search(r" with ESMTPS \(TLSv1\.3 TLS_\w+\) id ", ours(arrived(peers, f"tls {way}")))
-    assert len(peers.program.lines("Verified TLS connection established to 127.0.0.1")) == 2
+    verified = "Verified TLS connection established to 127.0.0.1"
+    wait_for(lambda: len(peers.program.lines(verified)) == 2, "Postfix to log both")
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "login"])
