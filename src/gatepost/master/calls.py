@@ -263,9 +263,6 @@ class Calls:
             else:
                 row["error"] = relay.trouble or answer
             rows.append(row)
-        incoming, outgoing = relays.table.totals()
-        counters["mta_incoming_connections_current"] = incoming
-        counters["mta_outgoing_connections_current"] = outgoing
         counters["mta_stored_messages_current"] = queue["waiting"] + queue["ready"] + queue["held"]
         template = self._template()
         running = template is not None and template.state == "running"
