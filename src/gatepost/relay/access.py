@@ -111,6 +111,8 @@ class Services:
         self.clock = clock
         self.failures = FailureLog()
         self.answers_of_hops = AnswersOfHops()
+        self.verifier: Verifier | None = None
+        """Of the configuration in force."""
 
 
 class Access:
@@ -131,8 +133,9 @@ class Access:
         judgement = Judgement(config, services.resolver)
         self._judgement = judgement if judgement.active else None
         self._verifier: Verifier | None = build_verifier(
-            config, services.resolver, services.answers_of_hops, services.clock, services.report
+            config, services.resolver, services.answers_of_hops, services.clock, services.report, services.verifier
         )
+        services.verifier = self._verifier
         self._passwords = (
             PasswordFile(access.password_file, services.failures, services.clock, services.report)
             if access.password_file

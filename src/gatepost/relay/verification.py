@@ -65,8 +65,11 @@ class KnownRecipients:
         path: str,
         clock: Callable[[], float] = time.monotonic,
         report: Callable[[str], None] = lambda _: None,
+        former: "KnownRecipients | None" = None,
     ) -> None:
-        """`report` is told, once, of a file that cannot be read."""
+        """`report` is told, once, of a file that cannot be read. `former`: what it was before the configuration was
+        read anew; of the same file it goes on from there, since to read a long one here would keep all mail waiting.
+        """
         self._report = report
         self._told = ""
         self._masks = MaskSet(masks)
@@ -76,7 +79,11 @@ class KnownRecipients:
         self._read_as: tuple[int, int, int] | None = None
         self._of_file: MaskSet | None = None if path else MaskSet(())
         self._reading: asyncio.Future[str] | None = None
-        self._tell(self._read())
+        if former is not None and former._path == self._path and former._of_file is not None:
+            self._of_file, self._read_as = former._of_file, former._read_as
+            self._looked -= LOOK_S
+        else:
+            self._tell(self._read())
 
     def exists(self, recipient: str) -> Existence:
         """Tell whether a mask matches. A file that cannot be read leaves what was read before; None when nothing
@@ -245,12 +252,14 @@ def build_verifier(
     answers: AnswersOfHops,
     clock: Callable[[], float],
     report: Callable[[str], None],
+    former: Verifier | None = None,
 ) -> Verifier | None:
-    """Return what `access.recipient_verification` asks for, None for `off`."""
+    """Return what `access.recipient_verification` asks for, None for `off`. `former`: of the configuration before."""
     access = config.access
     match access.recipient_verification:
         case "list":
-            return KnownRecipients(access.known_recipients, access.known_recipients_file, clock, report)
+            before = former if isinstance(former, KnownRecipients) else None
+            return KnownRecipients(access.known_recipients, access.known_recipients_file, clock, report, before)
         case "call_ahead":
             return CallAhead(config, names, answers, clock)
         case _:

@@ -2,9 +2,21 @@
 
 import asyncio
 import os
+import threading
 
 import pytest
-from access_visits import BASE, OPEN_TO_OURS, OURS, Clock, TableResolver, access_of, causes, found, mail_host
+from access_visits import (
+    BASE,
+    OPEN_TO_OURS,
+    OURS,
+    Clock,
+    TableResolver,
+    access_of,
+    causes,
+    found,
+    mail_host,
+    services_of,
+)
 from tests.support.ports import free_port
 from tests.support.sink import CLOSE, Sink
 
@@ -50,6 +62,37 @@ def test_file_of_recipients_is_read_anew_when_it_changes(tmp_path):
         assert await look("ann@example.org") is True  # what was read last holds
 
     asyncio.run(story())
+
+
+def test_a_reload_goes_on_with_the_list_and_reads_it_beside_the_mail(tmp_path, monkeypatch):
+    file, clock = tmp_path / "recipients", Clock()
+    file.write_text("joe@example.org\n")
+    services = services_of(clock=clock)
+    text = f"[access]\n{OPEN_TO_OURS}recipient_verification = 'list'\nknown_recipients_file = '{file}'\n"
+    access_of(text, services=services)
+    file.write_text("ann@example.org\n")
+    os.utime(file, ns=(1, 1))
+    read, readers = KnownRecipients._read, []
+
+    def noted(known):
+        readers.append(threading.current_thread())
+        return read(known)
+
+    monkeypatch.setattr(KnownRecipients, "_read", noted)
+    access_of(text, services=services)
+    assert not readers
+    known = services.verifier
+    assert isinstance(known, KnownRecipients)
+
+    async def story():
+        assert known.exists("joe@example.org") is not None  # by the old list or already by the new one
+        assert known._reading is not None
+        await asyncio.wait([known._reading])
+        assert known.exists("ann@example.org") is True
+        assert known.exists("joe@example.org") is False
+
+    asyncio.run(story())
+    assert [reader is threading.main_thread() for reader in readers] == [False]
 
 
 def test_missing_file_is_no_reason_to_refuse_for_good(tmp_path):
