@@ -123,7 +123,11 @@ class Dialogue:
             error = None if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, TimeoutError):
                 self._intake.fault(error)
-            then(otherwise if task.cancelled() or error is not None else task.result())
+            try:
+                then(otherwise if task.cancelled() or error is not None else task.result())
+            except Exception as fault:  # noqa: BLE001 - a fault of ours: the client must not wait for ever
+                self._intake.fault(fault)
+                self.session.refuse(_TEMPORARY_SYSTEM)
             self._decided()
 
         self.pending = True
@@ -396,7 +400,10 @@ class Dialogue:
             if error is not None:
                 intake.trouble(error)
         else:
-            intake.take_on(new, disposition)
+            try:
+                intake.take_on(new, disposition)
+            except Exception as fault:  # noqa: BLE001 - a fault of ours: it is on disk, and must not lie there
+                intake.trouble(fault)
             intake.access.message_done(self.visit, stored.content.size)
             self.session.answer(reply(250, "2.0.0", f"OK queued as {format_queue_id(stored.id)}"))
         self._decided()

@@ -371,7 +371,9 @@ class Reception(asyncio.Protocol):
     def _decided(self) -> None:
         """A decision that was waited for has been made: the client's clock had stood still."""
         self._unread = 0
-        self._period_since += self._loop.time() - self._waited_since
+        if self._waited_since:
+            self._period_since += self._loop.time() - self._waited_since
+            self._waited_since = 0.0
         self._pump()
 
     def _write(self, data: bytes) -> None:
@@ -402,7 +404,7 @@ class Reception(asyncio.Protocol):
             return
         if session.period != self._period:
             self._note_period()
-        if self._dialogue.pending:
+        if self._dialogue.pending and not self._waited_since:
             self._waited_since = self._loop.time()
         if self._paused or not self._writable or self._unread > UNREAD_LIMIT:
             self._regulate()

@@ -288,6 +288,56 @@ def test_the_time_for_recipients_goes_on_where_it_stood_when_we_decided(tmp_path
     in_house(tmp_path, scenario)
 
 
+def test_what_a_client_sends_while_we_decide_costs_it_no_time(tmp_path):
+    async def scenario(house: House) -> None:
+        session, transport = house.connect()
+        session.data_received(MAIL + RCPT)
+        house.pass_time(500)
+        answer = waiting_access(house, "recipient")
+        session.data_received(RCPT)
+        await settled()
+        house.pass_time(1000)
+        session.data_received(b"RCPT TO:<c@example.org>")
+        await settled()
+        answer.set_result(ACCEPTED)
+        await settled()
+        house.pass_time(90)
+        assert not transport.closing
+        house.pass_time(15)
+        assert transport.closing
+
+    in_house(tmp_path, scenario)
+
+
+def test_a_fault_behind_a_decision_closes_instead_of_hanging(tmp_path):
+    async def scenario(house: House) -> None:
+        answer = waiting_access(house, "recipient")
+        session, transport = house.connect()
+        session.data_received(MAIL + RCPT)
+        await settled()
+        session._dialogue._incoming = None  # as no code of ours leaves it
+        answer.set_result(ACCEPTED)
+        await settled()
+        assert transport.out.endswith(b"421 4.3.2 Service not available, closing\r\n")
+        assert transport.closing
+        assert "AssertionError" in house.faults[0]
+
+    in_house(tmp_path, scenario)
+
+
+def test_accepted_mail_that_nobody_takes_on_is_our_trouble(tmp_path):
+    async def scenario(house: House) -> None:
+        house.intake._submit = lambda _: 1 / 0
+        session, transport = house.connect()
+        session.data_received(MAIL + RCPT + b"DATA\r\n")
+        session.data_received(b"Date: x\r\n\r\n.\r\n")
+        await settled()
+        assert b"250 2.0.0 OK queued as " in transport.out
+        assert house.faults == ["division by zero"]
+
+    in_house(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("name", ["connect", "hello", "mail", "recipient"])
 def test_a_client_that_goes_meanwhile_does_no_harm(tmp_path, name):
     async def scenario(house: House) -> None:
