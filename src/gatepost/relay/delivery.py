@@ -83,6 +83,8 @@ class Delivery:
         """Messages an operator is acting on: nobody takes them up meanwhile."""
         self._hops: dict[HostPlan, HopConnections] = {}
         self._tasks = Tasks(trouble)
+        self._checking = asyncio.Lock()
+        """Large content is read one at a time: of so much memory there is enough for one."""
         self.slots = SessionSlots(table)
         self._dialler = Dialler(resolver=resolver, slots=self.slots, tasks=self._tasks, count=count)
         self._planner = Planner(resolver=resolver, sts=StsStore(resolver, report=report), count=count)
@@ -284,6 +286,8 @@ class Delivery:
         """See that the content is at hand."""
         try:
             if work.stored.content.in_file:
+                async with self._checking:
+                    await read_content(self._spool, work.stored.content)  # damaged content is held, not sent
                 work.path = self._spool.content_file(work.stored.content)
             else:
                 content = await read_content(self._spool, work.stored.content)

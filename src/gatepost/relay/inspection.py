@@ -280,9 +280,6 @@ class Inspection:
     async def _take_content(self, entry: Stored, *, suspect: bool) -> None:
         self._left = max(0, self._left - 1)
         self._left_bytes = max(0, self._left_bytes - entry.content.size)
-        if entry.content.in_file:
-            self._take(Work(entry, None, self._spool.content_file(entry.content), suspect=suspect))
-            return
         self._active[entry.id] = 0
         try:
             content = await read_content(self._spool, entry.content)
@@ -290,7 +287,10 @@ class Inspection:
             del self._active[entry.id]
             await self._hold(entry.id, f"content cannot be read: {error}")
             return
-        self._take(Work(entry, content, suspect=suspect))
+        if entry.content.in_file:  # it was read to see that it is what was accepted; work is on the file
+            self._take(Work(entry, None, self._spool.content_file(entry.content), suspect=suspect))
+        else:
+            self._take(Work(entry, content, suspect=suspect))
 
     def _room(self) -> bool:
         return len(self._active) < ACTIVE_LIMIT and self._bytes < MEMORY_LIMIT
