@@ -30,6 +30,7 @@ from gatepost.smtp.client import (
     TlsUse,
     Transaction,
 )
+from gatepost.smtp.client_phase import TIMEOUTS
 
 NO_TLS = "4.7.4"
 """Enhanced code of the refusal that a session makes up when a server does not offer the TLS it must have."""
@@ -87,9 +88,9 @@ class ClientConnection(asyncio.Protocol):
         self._ahead: bytes | None = None
         self._writable = True
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
-        self._phase: Phase | None = None
-        self._wait_s = _IDLE_WATCH_S
+        self._since = 0.0
+        """When the present wait began; monotonic seconds."""
+        self._shortest_s = _shortest(settings)
         self._gone = False
         self._quitting = False
         self._shaking_hands = False
@@ -275,30 +276,25 @@ class ClientConnection(asyncio.Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Keep one timer; it is moved only when it fires early."""
+        """Begin a wait. The timer is not moved: it fires early enough for any wait, and sees then which one it is."""
         if self._gone or self._shaking_hands:
             return
-        session = self._session
-        phase = session.waiting
-        if phase is not self._phase:
-            self._phase = phase
-            self._wait_s = self._settings.write_s if phase is Phase.SENDING else session.timeout_s or _IDLE_WATCH_S
-        self._deadline = self._loop.time() + self._wait_s
+        self._since = now = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._timer = self._loop.call_at(now + self._shortest_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         if self._gone or self._shaking_hands:
             return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        session, now = self._session, self._loop.time()
+        sending = session.waiting is Phase.SENDING
+        deadline = self._since + (self._settings.write_s if sending else session.timeout_s or _IDLE_WATCH_S)
+        if now < deadline:
+            self._timer = self._loop.call_at(min(deadline, now + self._shortest_s), self._on_timer)
             return
-        self._not_opened(Obstacle.UNREACHED, None, f"timeout while {self._session.waiting.value}")
-        self._session.timeout()
+        self._not_opened(Obstacle.UNREACHED, None, f"timeout while {session.waiting.value}")
+        session.timeout()
         self._pump()
         self._end(Closed("timeout"))
 
@@ -323,6 +319,12 @@ class ClientConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _shortest(settings: ClientSettings) -> float:
+    """Return the shortest wait there may be; 0 stands for none."""
+    waits = [settings.write_s, *(getattr(settings, name) for name in TIMEOUTS.values())]
+    return float(min([_IDLE_WATCH_S, *filter(None, waits)]))
 
 
 def _describe_tls_error(error: Exception) -> str:

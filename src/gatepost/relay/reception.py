@@ -53,6 +53,7 @@ class _Stage(enum.IntEnum):
 _TALK = _Stage.TALK
 _DECISION = smtp.Waiting.DECISION
 _HANDSHAKE = smtp.Waiting.HANDSHAKE
+_START_TLS = smtp.StartTls
 
 
 class Reception(asyncio.Protocol):
@@ -356,7 +357,7 @@ class Reception(asyncio.Protocol):
         if self._transport is None:
             return  # nobody is there any more to be told 250: what is still unread was never mail
         while self._writable and (event := session.next_event()) is not None:
-            if type(event) is smtp.StartTls:
+            if type(event) is _START_TLS:
                 self._answer_starttls()
             else:
                 dialogue.take(event)
@@ -395,7 +396,10 @@ class Reception(asyncio.Protocol):
         session = self._session
         output = session.take_output()
         if output:
-            self._write(output)
+            if self._tls is None:
+                transport.write(output)
+            else:
+                self._write(output)
         if session.closed:
             if self._tls is not None and self._tls.established:
                 transport.write(self._tls.end())
