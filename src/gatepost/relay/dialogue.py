@@ -188,10 +188,13 @@ class Dialogue:
         visit, intake = self.visit, self._intake
         before = visit.connection_ip
         ip = event.address or before
-        refusal = intake.readmit(before, ip) if ip != before else None
-        if refusal is not None:
-            self._refuse("connect", refusal[0], refusal[1])
-            return
+        if ip != before:
+            place = intake.place_of(ip)
+            refusal = intake.readmit(visit.place, ip, place)
+            if refusal is not None:
+                self._refuse("connect", refusal[0], refusal[1])
+                return
+            visit.place = place
         port = visit.port if event.port is None else event.port
         name = visit.name if event.name is None else event.name
         user = visit.user if event.login is None else event.login

@@ -20,6 +20,7 @@ from gatepost.relay.direction import trusted_networks
 from gatepost.relay.disposal import Disposition
 from gatepost.relay.endpoint import Endpoint, build_endpoint
 from gatepost.relay.incoming import Incoming, mend_lines
+from gatepost.relay.quotas import customer_of
 from gatepost.relay.shedding import Strain, plan_address_limit, shedding_start
 from gatepost.relay.tasks import describe_fault
 from gatepost.relay.tls import HANDSHAKE_S, build_server_context
@@ -140,9 +141,15 @@ class Intake:
 
     # --- sessions
 
-    def admit(self, session: "Reception", ip: str) -> tuple[str, Reply] | None:
-        """Count a new session (F-SMTP-09); (cause, refusal) when it would break a limit."""
-        refusal = self._enter(ip)
+    def place_of(self, ip: str) -> str:
+        """Return what sessions of an address are counted under: the address, of strangers' IPv6 ones the /64, in which
+        they may choose any. In our own /64 each has a place of its own.
+        """
+        return ip if ":" not in ip or self._trusted.contains(ip) else customer_of(ip)
+
+    def admit(self, session: "Reception", ip: str, place: str) -> tuple[str, Reply] | None:
+        """Count a new session (F-SMTP-09) at `place`; (cause, refusal) when it would break a limit."""
+        refusal = self._enter(ip, place)
         if refusal is None:
             self.sessions.add(session)
             self.connections += 1
@@ -160,21 +167,23 @@ class Intake:
         """Take note that its PROXY header has come."""
         self._fronted.discard(session)
 
-    def readmit(self, before: str, ip: str) -> tuple[str, Reply] | None:
-        """Count a session for another client than before (XCLIENT); (cause, refusal) when that breaks a limit."""
+    def readmit(self, before: str, ip: str, place: str) -> tuple[str, Reply] | None:
+        """Count a session for another client than that at the place `before` (XCLIENT); (cause, refusal) when that
+        breaks a limit.
+        """
         self._table.leave(before, incoming=True)
-        refusal = self._enter(ip)
+        refusal = self._enter(ip, place)
         if refusal is not None:
             self._table.enter(before, incoming=True, total_limit=1 << 30, address_limit=1 << 30)
         return refusal
 
-    def _enter(self, ip: str) -> tuple[str, Reply] | None:
+    def _enter(self, ip: str, place: str) -> tuple[str, Reply] | None:
         limit = self._address_limit
         if self._table.totals()[0] >= self._shed_from or self.strain.any:
             limit = self._shed_limit()
             if limit < self._address_limit and self._trusted.contains(ip):
                 limit = self._address_limit  # our own servers and users: the limits as configured, nothing less
-        what = self._table.enter(ip, incoming=True, total_limit=self._total_limit, address_limit=limit)
+        what = self._table.enter(place, incoming=True, total_limit=self._total_limit, address_limit=limit)
         if not what:
             return None
         if what == "address" and limit < self._address_limit:
@@ -211,13 +220,13 @@ class Intake:
             told["free_space"] = "below minimal_queue_free_space_size"
         return told
 
-    def closed(self, session: "Reception", ip: str, *, failed: bool) -> None:
-        """Forget a session."""
+    def closed(self, session: "Reception", place: str, *, failed: bool) -> None:
+        """Forget a session, which is counted at `place`."""
         self._fronted.discard(session)
         self.wheel.drop(session)
         if session in self.sessions:
             self.sessions.discard(session)
-            self._table.leave(ip, incoming=True)
+            self._table.leave(place, incoming=True)
             if failed:
                 self.errors += 1
 

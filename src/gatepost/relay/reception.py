@@ -60,7 +60,6 @@ class Reception(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_counted_ip",
         "_decoder",
         "_dialogue",
         "_early",
@@ -71,6 +70,7 @@ class Reception(asyncio.Protocol):
         "_paused",
         "_period",
         "_period_since",
+        "_place",
         "_read_at",
         "_session",
         "_stage",
@@ -94,7 +94,8 @@ class Reception(asyncio.Protocol):
         self._loop = intake.loop
         self._stage = _Stage.ENTRY
         self._transport: asyncio.Transport | None = None
-        self._counted_ip = ""
+        self._place = ""
+        """What the session is counted under, "" while it is not."""
         self._decoder: ProxyDecoder | None = None
         self._tls: TlsStream | None = None
         self._early = b""
@@ -159,11 +160,11 @@ class Reception(asyncio.Protocol):
             self._task.cancel()
         if self._stage is _TALK:
             self._dialogue.drop()
-        if self._counted_ip:
+        if self._place:
             # XCLIENT may have put another client in the place of the one that was counted first.
-            self._counted_ip = self._visit.connection_ip
+            self._place = self._visit.place
             self._visit.forget(list(self._visit.facts))
-        self._intake.closed(self, self._counted_ip, failed=exc is not None)
+        self._intake.closed(self, self._place, failed=exc is not None)
 
     def pause_writing(self) -> None:
         # A client that sends commands but reads no replies gets no further until it does.
@@ -235,12 +236,14 @@ class Reception(asyncio.Protocol):
     def _enter(self, ip: str, port: int) -> None:
         """Count the session, and decide whether it may come in."""
         intake = self._intake
-        refusal = intake.admit(self, ip)
+        place = intake.place_of(ip)
+        refusal = intake.admit(self, ip, place)
         if refusal is not None:
             self._turn_away(ip, "connect", *refusal)
             return
-        self._counted_ip = ip
+        self._place = place
         self._visit = visit = Visit(ip, port, self._listener)
+        visit.place = place
         decision = intake.access.connect(visit)
         if isinstance(decision, Ruling):
             self._ruled(decision)

@@ -30,6 +30,7 @@ class Visit:
         "ip",
         "listener",
         "name",
+        "place",
         "port",
         "sender",
         "settled",
@@ -48,6 +49,8 @@ class Visit:
         """What checks look at, rates count and the envelope says: `connection_ip`, or the client of a relay of ours in
         front, as XFORWARD named it."""
         self.port = port
+        self.place = ip
+        """What the session is counted under (`intake.place_of`)."""
         self.helo = ""
         self.asked_helo: str | None = ""
         """Name at HELO that the facts are of; "" before the first, None when it is another client's."""

@@ -29,7 +29,7 @@ BASE = """
 [network]
 hostname = "gw.example.org"
 protected_domains = ["example.org"]
-trusted_networks = ["10.0.0.0/8"]
+trusted_networks = [{networks}"10.0.0.0/8"]
 {network}
 [access]
 relay_rule = ["allow from any to @protected"]
@@ -47,8 +47,8 @@ address = "127.0.0.1:25"
 DENIED = Ruling(reply(554, "5.7.1", "No"), "denied-client")
 
 
-def config_of(*, network: str = "", access: str = "", listener: str = "") -> Config:
-    loaded = load_text(BASE.format(network=network, access=access, listener=listener), "x.toml")
+def config_of(*, network: str = "", networks: str = "", access: str = "", listener: str = "") -> Config:
+    loaded = load_text(BASE.format(network=network, networks=networks, access=access, listener=listener), "x.toml")
     assert loaded.config is not None, loaded.problems
     return loaded.config
 
@@ -238,6 +238,22 @@ def test_a_sessions_place_is_given_back_whatever_its_stage(tmp_path):
         assert house.intake._table.totals() == (0, 0)
 
     in_house(tmp_path, scenario)
+
+
+def test_one_network_of_addresses_is_one_client_unless_it_is_ours(tmp_path):
+    async def scenario(house: House) -> None:
+        limit = house.config.limits.maximal_incoming_sessions_per_ip
+        strangers = [house.connect(f"2001:db8::{n:x}") for n in range(1, limit + 2)]
+        assert [transport.out[:4] for _, transport in strangers] == [b"220 "] * limit + [b"421 "]
+        assert house.connect("2001:db8:0:1::1")[1].out[:4] == b"220 "
+        ours = [house.connect(f"fd00::{n:x}") for n in range(1, limit + 2)]
+        assert [transport.out[:4] for _, transport in ours] == [b"220 "] * (limit + 1)
+        for session in list(house.intake.sessions):
+            session.connection_lost(None)
+        assert house.intake._table.totals() == (0, 0)
+        assert house.connect("2001:db8::1")[1].out[:4] == b"220 "
+
+    in_house(tmp_path, scenario, networks='"fd00::/64", ')
 
 
 # --- decisions that are waited for
