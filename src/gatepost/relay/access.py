@@ -184,7 +184,7 @@ class Access:
 
     def forwarded(self, visit: Visit) -> None:
         """Take note of `visit.forward`: XFORWARD has told who the client is."""
-        visit.trusted = self._trusted.contains(visit.ip)
+        visit.trusted = not visit.hidden and self._trusted.contains(visit.ip)
 
     def hello(self, visit: Visit, name: str) -> Decision:
         """Answer HELO or EHLO. Rules on the name are applied at RCPT: who sends may still sign in."""

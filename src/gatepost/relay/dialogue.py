@@ -186,6 +186,10 @@ class Dialogue:
     def _override(self, event: smtp.ClientOverride) -> None:
         """XCLIENT: from here on somebody else is the client, with limits and rules of his own."""
         visit, intake = self.visit, self._intake
+        if event.address == "":
+            # A client without an address would have the rights of the peer that speaks for it.
+            self._refuse("connect", "undecided", UNDECIDED)
+            return
         before = visit.connection_ip
         ip = event.address or before
         if ip != before:
@@ -218,12 +222,15 @@ class Dialogue:
         if self._before_xforward is None:
             self._before_xforward = (visit.ip, visit.port, visit.name, visit.helo, visit.hidden, visit.trusted)
         name = visit.name if event.name is None else event.name
+        # Who is not told, and not said to be the relay itself, is still to be found in the Received fields.
+        hidden = visit.hidden and not event.address and event.source != "LOCAL"
         visit.forward(
             event.address or visit.ip,
             visit.port if event.port is None else event.port,
             "" if name == smtp.TEMPORARILY_UNKNOWN else name,
             visit.helo if event.helo is None else event.helo,
         )
+        visit.hidden = hidden
         self._intake.access.forwarded(visit)
 
     def _end_xforward(self) -> None:

@@ -554,3 +554,36 @@ def test_what_was_asked_about_a_client_that_goes_is_dropped(tmp_path):
         assert asked.cancelled()
 
     in_house(tmp_path, scenario)
+
+
+# --- peers that speak for others
+
+
+def test_a_client_that_is_not_named_has_not_the_rights_of_the_relay_in_front(tmp_path):
+    async def scenario(house: House) -> None:
+        session, transport = house.connect("10.0.0.25")
+        session.data_received(b"EHLO front\r\nXFORWARD NAME=mx.example.net ADDR=[UNAVAILABLE]\r\n")
+        visit = session._visit
+        assert (visit.hidden, visit.ours, visit.name) == (True, False, "mx.example.net")
+        session.data_received(b"XFORWARD ADDR=198.51.100.7\r\n")
+        assert (visit.hidden, visit.ours, visit.ip) == (False, False, "198.51.100.7")
+        session.data_received(b"MAIL FROM:<a@example.net>\r\nRSET\r\nXFORWARD ADDR=[UNAVAILABLE] SOURCE=LOCAL\r\n")
+        assert (visit.hidden, visit.ours) == (False, True), "the relay's own mail"
+        session.data_received(b"MAIL FROM:<a@example.net>\r\nRSET\r\nMAIL FROM:<a@example.net>\r\n")
+        assert (visit.hidden, visit.ours) == (True, False)
+        assert b"\r\n5" not in transport.out
+
+    in_house(tmp_path, scenario, network='front_relays = ["10.0.0.25"]')
+
+
+def test_xclient_without_an_address_is_not_taken_for_the_peer_itself(tmp_path):
+    async def scenario(house: House) -> None:
+        session, transport = house.connect("10.0.0.26")
+        session.data_received(b"EHLO proxy\r\n")
+        session.data_received(b"XCLIENT NAME=x ADDR=[UNAVAILABLE]\r\n")
+        assert transport.out.endswith(b"451 4.3.0 Cannot decide now, try again later\r\n")
+        session.data_received(b"XCLIENT ADDR=198.51.100.7\r\n")
+        assert transport.out.endswith(b"\r\n220 gw.example.org ESMTP\r\n")
+        assert session._visit.ours is False
+
+    in_house(tmp_path, scenario, access='xclient_networks = ["10.0.0.26"]')
