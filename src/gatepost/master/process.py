@@ -31,7 +31,7 @@ from gatepost.master.relays import Relays
 from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.notices.grammar import TemplateError
 from gatepost.relay.admission import SessionTable, create_table
-from gatepost.relay.process import filter_settings
+from gatepost.relay.filters import filter_settings
 from gatepost.relay.tls import TlsSetupError
 
 STOP_TIMEOUT_S = 20.0

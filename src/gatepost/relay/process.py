@@ -27,6 +27,7 @@ from gatepost.filter.settings import FilterSettings
 from gatepost.model.ids import QueueIds
 from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.filters import filter_settings
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
@@ -335,21 +336,6 @@ class Relay:
             await self._pool.close()
         self._channel.close()
         self._stopped.set_result(None)
-
-
-def filter_settings(config: Config, generation: int, maximum: int) -> FilterSettings:
-    """Return the settings of the template, or of one relay's pool; `maximum` filters."""
-    filters = config.filter
-    return FilterSettings(
-        maximum=maximum,
-        minimum=max(filters.server_start_filters, filters.server_spare_filters and 1),
-        spare=max(filters.server_spare_filters, filters.server_start_filters),
-        quota=filters.filter_max_messages,
-        quota_random=filters.filter_rand_messages,
-        idle_s=filters.filter_max_idle,
-        memory_bytes=filters.filter_memory_limit,
-        generation=generation,
-    )
 
 
 def _pool_settings(config: Config, setup: Setup) -> FilterSettings:
