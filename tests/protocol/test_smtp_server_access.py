@@ -298,6 +298,21 @@ def test_xclient_login_counts_as_sign_in():
     assert drive(session, [b"RSET\r\nXCLIENT LOGIN=[UNAVAILABLE]\r\n" + EHLO + MAIL]).codes[-1] == 530
 
 
+def test_a_login_told_in_clear_does_not_count_behind_starttls():
+    session = s.ServerSession(settings(xclient=True, starttls=True, require_auth=True), "192.0.2.1")
+    assert drive(session, [b"EHLO proxy\r\nXCLIENT LOGIN=somebody\r\n" + EHLO + b"STARTTLS\r\n"]).codes[-1] == 220
+    session.tls_started(*TLS)
+    assert session.user == ""
+    assert drive(session, [EHLO + MAIL]).codes[-1] == 530
+
+
+def test_a_name_that_only_looks_like_postmaster_is_no_address():
+    for name in ("postma\u017fter", "PO\u017fTMASTER"):
+        line = f"RCPT TO:<{name}>\r\n".encode()
+        session = s.ServerSession(settings(smtputf8=True), "192.0.2.1")
+        assert drive(session, [EHLO + b"MAIL FROM:<a@example.net> SMTPUTF8\r\n" + line]).codes[-1] == 501
+
+
 def test_xclient_refused_changes_nothing():
     served = serve_every_way(
         EHLO + b"XCLIENT ADDR=192.0.2.9\r\n" + MAIL,

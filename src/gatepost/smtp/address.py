@@ -43,7 +43,7 @@ _WIDE_PATH = re.compile(
     rf"@(?P<domain>{_WIDE_DOMAIN}|\[[!-;=?-Z^-~]+\]))>{_REST}",
 )
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
-_POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE)
+_POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE | re.ASCII)
 _LONG_LABEL = re.compile(rf"[^.]{{{LABEL_LIMIT + 1}}}")
 
 

@@ -45,6 +45,7 @@ class AccessSession(ContentSession):
         self._input.put_back(b"")  # whoever sent it, it was not protected (CVE-2011-0411)
         self.tls = f"{version} {cipher}"
         self.client_subject = client_subject
+        self.user = ""
         self._forget()
 
     def _banner(self) -> bytes:
