@@ -126,7 +126,9 @@ class Trial:
                 for at, victim in self._kills
                 if victim != "filter" and first <= at + 0.5 and at - first <= WINDOW_S
             ]
-            assert near, f"{promise} arrived {len(times)} times, first {first}, away from any kill"
+            kills = [(f"{at - first:.2f}", victim) for at, victim in self._kills]
+            later = [f"{at - first:.2f}" for at in sorted(times)]
+            assert near, f"{promise} arrived at {later}, away from any kill: {kills} (seconds after the first)"
         return len(times) > 1
 
     def _all_arrived(self) -> bool:

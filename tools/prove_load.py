@@ -140,11 +140,13 @@ class Hops:
         dice = random.Random(seed)
 
         def defer(step: str, _argument: str, _sink: Sink) -> str | None:
-            if step in {"rcpt", "end"} and dice.random() < 0.05:
-                return "451 4.7.1 later"
-            return CLOSE if step == "end" and dice.random() < 0.002 else None
+            return "451 4.7.1 later" if step in {"rcpt", "end"} and dice.random() < 0.05 else None
 
-        self.smtp = Sink(script=defer)
+        def defer_or_go(step: str, argument: str, sink: Sink) -> str | None:
+            # Not by LMTP: to go away amid the answers for several recipients is to take mail without saying so.
+            return CLOSE if step == "end" and dice.random() < 0.002 else defer(step, argument, sink)
+
+        self.smtp = Sink(script=defer_or_go)
         self.lmtp = Sink(script=defer, lmtp=True)
         self.other = Sink()
         self.arrived: dict[Promise, list[float]] = {}
