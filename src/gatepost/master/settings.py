@@ -10,17 +10,19 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.notices.template import load_template
 from gatepost.policy.group import GroupTable
+from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.tls import build_server_context
 
 
 def compile_texts(config: Config) -> None:
     """Compile what relays will compile, so that a fault is found before anything changes. TemplateError for a text,
-    TlsSetupError for the certificate.
+    TlsSetupError for a certificate or a file of authorities, shown or trusted by us in either direction.
     """
     if config.options.dsn_template:
         load_template(Path(config.options.dsn_template))
     GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
     build_server_context(config)
+    OutgoingTls(config)
 
 
 def settle_automatic(config: Config) -> Config:

@@ -14,10 +14,11 @@ import msgspec
 
 from gatepost.config.masks import MaskSet
 from gatepost.config.schema import Config
-from gatepost.config.transport import MinimumTls
+from gatepost.config.transport import MinimumTls, TlsLevel
 from gatepost.relay.certificate_names import match_name
 from gatepost.relay.dane import match_chain
-from gatepost.relay.tls_policy import TlsDemand
+from gatepost.relay.tls import TlsSetupError
+from gatepost.relay.tls_policy import TlsDemand, TlsPolicies
 from gatepost.resolver.answers import Tlsa
 from gatepost.smtp.client import TlsUse
 
@@ -61,14 +62,16 @@ class OutgoingTls:
     """The contexts of one configuration."""
 
     def __init__(self, config: Config) -> None:
-        """ValueError says which file cannot be used."""
+        """TlsSetupError says which file cannot be used."""
         self._minimum = _VERSIONS[config.tls.minimum_version]
         self._ca_file = config.tls.ca_file
         self._contexts: dict[tuple[bool, str, str], ssl.SSLContext] = {}
-        shown = {(config.tls.client_cert, config.tls.client_key)}
-        shown.update((policy.client_cert, policy.client_key) for policy in config.tls_policies)
-        for cert, key in shown:
-            self._context(verified=False, cert=cert, key=key)
+        # All that may be needed, at once: a file that is damaged later fails no session, its reading holds up no loop.
+        demands = TlsPolicies(config).demands
+        for demand in demands:
+            self._context(verified=False, cert=demand.client_cert, key=demand.client_key)
+            if demand.level is TlsLevel.VERIFY or (config.tls.mta_sts and demand is demands[-1]):
+                self._context(verified=True, cert=demand.client_cert, key=demand.client_key)
         if self._ca_file:
             self._context(verified=True, cert="", key="")
 
@@ -109,11 +112,15 @@ class OutgoingTls:
             elif verified:
                 context.load_default_certs()
             if cert:
-                context.load_cert_chain(cert, key or None)
+                context.load_cert_chain(cert, key or None, _no_password)
         except OSError as error:  # ssl.SSLError is one
             what = f"certificate {cert}" if cert else f"authorities {self._ca_file}"
-            raise ValueError(f"TLS of outgoing sessions: {what} cannot be used: {error}") from error
+            raise TlsSetupError(f"TLS of outgoing sessions: {what} cannot be used: {error}") from error
         return context
+
+
+def _no_password() -> str:
+    raise TlsSetupError("TLS of outgoing sessions: the key of a client certificate is locked: store it unlocked")
 
 
 def check_peer(plan: TlsPlan, connection: ssl.SSLObject, now: dt.datetime) -> str:

@@ -35,6 +35,11 @@ class TlsPolicies:
         self._rows = [(MaskSet(policy.destinations), _demand_of(policy, config)) for policy in config.tls_policies]
         self._default = TlsDemand(config.tls.outgoing, (), config.tls.client_cert, config.tls.client_key)
 
+    @property
+    def demands(self) -> tuple[TlsDemand, ...]:
+        """All that are stated, the default last."""
+        return (*(demand for _, demand in self._rows), self._default)
+
     def find(self, destinations: Sequence[str]) -> tuple[TlsDemand, bool]:
         """Return what is needed where one of these (recipient domain, host or domain of the route) is concerned, and
         whether a row says so.
