@@ -48,6 +48,8 @@ _CONTENTS: Final = (
     b"\r.\n.\nBDAT 3 LAST\r\n\r",
     b"",
 )
+_BIG: Final = b"y" * (CHUNK_SIZE - 1) + b"\r"
+"""Enough for a piece of its own, with a CR at its end of which nobody knows yet whether it is bare."""
 _ADDRESSES: Final = ("b@example.org", "c@example.org", "d e@example.org", "\u00e4@\u00f6.example", "root")
 
 
@@ -122,8 +124,8 @@ class _Visit:
                 half = len(self._content) // 2
                 session.send_data(self._content[:half])
                 if self._big:
-                    self.sent[-1] = self._content[:half] + b"y" * CHUNK_SIZE + self._content[half:]
-                    session.send_data(b"y" * CHUNK_SIZE)
+                    self.sent[-1] = self._content[:half] + _BIG + self._content[half:]
+                    session.send_data(_BIG)
                     self.output.append(session.take_output())
                 session.send_data(self._content[half:])
                 session.finish_data()

@@ -45,6 +45,7 @@ _LONG: Final = ((b"~L~", b"x" * (COMMAND_LIMIT - 2)), (b"~XL~", b"x" * SIGN_IN_L
 
 _REPLIES = re.compile(rb"(?:[2-5][0-9][0-9]-[ -~]{0,506}\r\n)*([2-5][0-9][0-9]) ([ -~]{0,506})\r\n")
 _AT_END: Final = "at the end"
+_BARE: Final = b"lines must end with <CRLF>"
 _DECISIONS: Final = (
     reply(550, "5.7.1", "no"),
     reply(451, "4.7.1", "later"),
@@ -310,6 +311,8 @@ class _Reader:
         return int(words[0]), len(words) == 2
 
     def _take_chunk(self, octets: bytes, code: int, text: bytes, *, last: bool) -> None:
+        if code == 550 and text.endswith(_BARE):
+            self._blame(b"".join([*self._pieces, octets]), last=last)
         if last and (code == 250 or text.endswith(_AT_END.encode())):
             self._compare(b"".join([*self._pieces, octets]))
             self._pieces = []
@@ -328,10 +331,20 @@ class _Reader:
         if not code:
             assert self._visit.closed_itself, "content without a reply"
             return len(stream), 0
+        raw = stream[position : end + 2]
+        content = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:] if raw else raw
         if code == 250 or text.endswith(_AT_END.encode()):
-            raw = stream[position : end + 2]
-            self._compare((b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:] if raw else raw)
+            self._compare(content)
+        elif code == 550 and text.endswith(_BARE):
+            self._blame(content, last=True)
         return end + 5, code
+
+    def _blame(self, content: bytes, *, last: bool) -> None:
+        """What was refused for a bare CR or LF has one."""
+        assert self._settings.bare_line_feed is LineFeedPolicy.REJECT
+        assert re.search(rb"\r(?!\n)|(?<!\r)\n", content if last else content.removesuffix(b"\r")), (
+            "refused for nothing"
+        )
 
     def _compare(self, expected: bytes) -> None:
         content, binary = next(self._contents)
@@ -375,6 +388,7 @@ _STREAMS: Final = (
     b"EHLO a\r\nMAIL FROM:<\xc3\xa4@\xc3\xb6.example> SMTPUTF8\r\nRCPT TO:<\xc3\xa4@b.c> ORCPT=utf-8;\xc3\xa4\r\nDATA\r\n\xc3\xa4\r\n.\r\n",
     b"EHLO a\r\n~L~\r\nNOOP\r\nfoo\nMAIL\r\nVRFY x\r\nHELP\r\nBDAT x\r\n",
     b"EHLO a\r\nMAIL FROM:<a@b.c> RET=FULL ENVID=x\r\nRCPT TO:<d@e.f>\r\nDATA\r\nReceived: a\r\nReceived: b\r\nReceived: c\r\n\r\n.\r\n",
+    b"EHLO a\r\n" + _MAIL + b"BDAT 2\r\nx\rBDAT 1 LAST\r\ny" + _MAIL + b"BDAT 6\r\nNOOP\r\nBDAT 2 LAST\r\nx\rNOOP\r\n",
     b"EHLO a\r\nDATA\r\nBDAT 4\r\nQUITRCPT TO:<d@e.f>\r\n" + b"MAIL\r\n" * 22,
 )  # fmt: skip
 
@@ -383,5 +397,7 @@ def seeds() -> Iterator[bytes]:
     """Yield every stream under settings that let much, and under those that let little."""
     for number, stream in enumerate(_STREAMS):
         for wanted, more in ((0x7F, 8), (0xFF, 0), (0xFF, 12), (0, 7)):
-            yield bytes((wanted, more, 0, number * 25, 0x70 if number == 1 else 0, 0)) + stream
+            yield bytes((wanted, more, 0, number * 20, 0x70 if number == 1 else 0, 0)) + stream
+        for decisions in range(1, 250, 31):
+            yield bytes((0x7F, 8, decisions, number * 20, 0, 0)) + stream
         yield bytes((0x7F, 8, 77, 250, number & 3, 4)) + stream
