@@ -289,5 +289,13 @@ _STREAMS: Final = (
 def seeds() -> Iterator[bytes]:
     """Yield every stream for several settings and transactions."""
     for number, stream in enumerate(_STREAMS):
-        for wanted, kind, how in ((1, 1, 1), (3, 5, 4), (7, 8, 9), (0, 64, 0xF5), (11, 22, 2), (19, 0, 1)):
+        for wanted, kind, how in (
+            (1, 1, 1),
+            (3, 5, 4),
+            (7, 8, 9),
+            (0, 64, 0xF5),
+            (3, 5, 0xF9),
+            (11, 22, 2),
+            (19, 0, 1),
+        ):
             yield bytes((wanted, kind, how, number * 30, 7)) + stream
