@@ -332,11 +332,8 @@ class SpoolSuite:
             await spool.hold(8, "operator", [])
             await spool.advance([5, 6, 8, 9, 77], 50.0)
             assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [6, 5]
-            found = [await spool.fetch(each) for each in (5, 6)]
-            assert [[p.due for p in each.pending] for each in found if isinstance(each, Stored)] == [
-                [50.0],
-                [10.0, 50.0],
-            ]
+            both = [await spool.fetch(each) for each in (5, 6)]
+            assert [p.due for each in both if isinstance(each, Stored) for p in each.pending] == [50.0, 10.0, 50.0]
             await spool.advance([7], 0.0)
             assert [each.id for each in await spool.due("one.example", 50.0, 9)] == [7, 6, 5]
             assert (await spool.destinations(0.0))[0].domain == "one.example"
