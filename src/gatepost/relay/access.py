@@ -249,7 +249,9 @@ class Access:
     def _relay(self, visit: Visit, address: str) -> Decision:
         if not self._may_relay(visit, address):
             return _RELAYING
-        if self._verifier is not None and not visit.ours and self._protected.matches(address):
+        # RFC 5321 §4.5.1: postmaster of a domain of ours is always one who can be told of trouble.
+        unknown = not visit.ours and not address.lower().startswith("postmaster@")
+        if self._verifier is not None and unknown and self._protected.matches(address):
             existence = self._verifier.exists(address)
             if not (existence is None or isinstance(existence, bool)):
                 return self._verified_later(visit, address, existence)

@@ -31,8 +31,8 @@ def test_list_in_the_configuration():
         f"[access]\n{OPEN_TO_OURS}recipient_verification = 'list'\nknown_recipients = ['joe@example.org', 'info-*@*']\n"
     )
     access = access_of(text)
-    recipients = ("joe@example.org", "INFO-x@example.org", "jim@example.org", "postmaster")
-    assert causes(access, recipients=recipients)[3:] == ["", "", "unknown-recipient", ""]
+    recipients = ("joe@example.org", "INFO-x@example.org", "jim@example.org", "postmaster", "PostMaster@example.org")
+    assert causes(access, recipients=recipients)[3:] == ["", "", "unknown-recipient", "", ""]
     # Ours may write to anybody; what is elsewhere is not ours to know.
     assert causes(access, OURS, recipients=("jim@example.org", "jim@elsewhere.example"))[3:] == ["", ""]
 
