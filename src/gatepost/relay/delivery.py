@@ -15,7 +15,6 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.filter.pool import FilterPool
-from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.admission import SessionTable
@@ -46,6 +45,8 @@ from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolError, Sta
 RECIPIENTS_PER_JOB = 100
 """Recipients in one transaction: what every peer must take (RFC 5321 §4.5.3.1.8)."""
 _STOP_POLL_S = 0.02
+_LAST_WRITES_S = 1.0
+"""How long a stop waits for the disk to take what is known of mail that could not be finished."""
 _SEVEN_BIT_WOULD_DO = frozenset({LocalCause.EIGHT_BIT, LocalCause.BINARY})
 
 _Planned = dict[HostPlan, list[Pending]]
@@ -149,6 +150,10 @@ class Delivery:
     def room_for(self, domain: str) -> int:
         """Return how many more messages one destination may have in work."""
         return self._shares.room_for(domain)
+
+    def in_hand(self, domain: str) -> int:
+        """Return how many messages for one destination are in work."""
+        return self._shares.in_hand(domain)
 
     def ids_in_work(self) -> frozenset[int]:
         """Return the ids of all messages in work."""
@@ -386,9 +391,8 @@ class Delivery:
         work = Work(entry, None, durable=True, suspect=suspect)
         self._enter(work)
         work.jobs = 1
-        domain = domain_of(entry.envelope.recipients[entry.pending[0].recipient].address)
         reasons = [p.reply for p in entry.pending if p.reply]
-        why = reasons[0] if reasons else self.destinations.reason(domain)
+        why = reasons[0] if reasons else self.destinations.reason(entry.pending[0].domain)
         job = Job(work, None, entry.pending)
         self._conclusions.conclude(job, [answer or expiry_reply(why)] * len(entry.pending), "none", "")
 
@@ -431,3 +435,4 @@ class Delivery:
             await asyncio.sleep(_STOP_POLL_S)
         for hop in self._hops.values():
             hop.abort()
+        await self._settlement.flush(_LAST_WRITES_S)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gatepost.model.ids import format_queue_id
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.retry import RetryRules, expired, is_delayed
 from gatepost.relay.suspects import Suspects
@@ -52,6 +53,8 @@ class Schedule:
         self._report = report
         self._trouble = trouble
         self._looked_at = 0.0
+        self._untouchable: set[int] = set()
+        """Damaged messages that cannot even be held; left alone until the next look for what has expired."""
 
     def configure(self, rules: RetryRules) -> None:
         """Take (new) rules into use."""
@@ -93,6 +96,7 @@ class Schedule:
         delivery.forget_unused()
         if now >= self._next_expiry_look:
             self._next_expiry_look = now + self._expiry_look_s
+            self._untouchable.clear()
             await self._expire(now)
             if delivery.running:
                 delivery.destinations.forget_unused(now)
@@ -111,6 +115,8 @@ class Schedule:
             if room <= 0 or delivery.destinations.retry_at(destination.domain) > now:
                 continue  # it has enough in hand, or its rest has not reached the disk yet
             if destination.failures:
+                if delivery.in_hand(destination.domain):
+                    continue  # that one finds out
                 rested_until = min(destination.retry_at, now)
                 delivery.destinations.recall(msgspec.structs.replace(destination, retry_at=rested_until))
                 room = 1
@@ -118,27 +124,33 @@ class Schedule:
         due = await self._spool.next_due()
         if due is None:
             return idle
-        return min(max(due - clock.now(), _BUSY_LOOK_S if delivery.in_work() else _SOON_S), idle)
+        soonest = _BUSY_LOOK_S if delivery.in_work() or self._untouchable else _SOON_S
+        return min(max(due - clock.now(), soonest), idle)
 
     async def _take_due(self, domain: str, now: float, limit: int, latest: float) -> None:
         delivery = self._delivery
         suspects: list[Stored] = []
         corrupt: list[Corrupt] = []
         # Nothing is waited for until all have been taken up: what was read grows stale when an operator acts on it.
-        for found in await self._spool.due(domain, now, limit, delivery.ids_in_work(), latest):
+        for found in await self._spool.due(domain, now, limit, delivery.ids_in_work() | self._untouchable, latest):
             if isinstance(found, Corrupt):
                 corrupt.append(found)
                 continue
             entry = _dated(found, now, latest)
-            if self._suspects.is_suspect(entry.id):
-                if not self._suspects.knows(entry.id):
-                    suspects.append(entry)
-            elif not delivery.is_in_work(entry.id):
+            if delivery.is_in_work(entry.id):
+                continue
+            if not self._suspects.is_suspect(entry.id):
                 delivery.submit(Work(entry, None, durable=True))
-        for damaged in corrupt:
-            await self._suspects.hold(damaged.id, f"corrupt spool entry: {damaged.what}")
+            elif not self._suspects.knows(entry.id):
+                suspects.append(entry)
         if suspects:
             await self._suspects.take(suspects, self._take_suspect)
+        for damaged in corrupt:
+            try:
+                await self._suspects.hold(damaged.id, f"corrupt spool entry: {damaged.what}")
+            except SpoolError as error:
+                self._untouchable.add(damaged.id)
+                self._report("E", f"{format_queue_id(damaged.id)} can be neither read nor held: {error}")
 
     def _take_suspect(self, entry: Stored) -> None:
         self._delivery.submit(Work(entry, None, durable=True, suspect=True))
@@ -164,10 +176,11 @@ class Schedule:
                     return
                 if self._suspects.is_suspect(entry.id):
                     await self._suspects.take([entry], self._give_up_suspect)
-                else:
-                    self._delivery.give_up(entry)
-            if len(page) < BATCH:
-                return
+                    break  # meanwhile an operator may have acted on the rest of the page: it is read again
+                self._delivery.give_up(entry)
+            else:
+                if len(page) < BATCH:
+                    return
 
     async def _tell_of_delays(self, now: float) -> float:
         """Tell senders of messages that have waited long; return the pause before the next look."""

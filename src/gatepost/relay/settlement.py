@@ -16,14 +16,16 @@ from gatepost.spool.interface import NewMessage, Spool, SpoolError, Stored
 SETTLE_EVERY_S = 1.0
 """A message with jobs under way is settled at most this often."""
 _RETRY_S = 1.0
+_FLUSH_POLL_S = 0.01
 
 
 class Outcome:
     """What was learnt of a message and is not settled yet."""
 
-    __slots__ = ("generated", "records", "settled_at", "timer", "writing")
+    __slots__ = ("generated", "records", "settled_at", "timer", "work", "writing")
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, work: Work, records: list[Record]) -> None:
+        self.work = work
         self.records = records
         self.generated: list[NewMessage] = []
         self.settled_at = 0.0
@@ -59,7 +61,7 @@ class Settlement:
         """Return where what is learnt of a message gathers."""
         outcome = self._outcomes.get(work.stored.id)
         if outcome is None:
-            outcome = self._outcomes[work.stored.id] = Outcome(work.records)
+            outcome = self._outcomes[work.stored.id] = Outcome(work, work.records)
             work.records = []
         return outcome
 
@@ -104,6 +106,21 @@ class Settlement:
                 await asyncio.sleep(_RETRY_S)
             else:
                 return
+
+    async def flush(self, limit_s: float) -> None:
+        """Settle what is known so far of all messages, for at most so long: at the end of a relay, whose jobs under way
+        are over. What was delivered must not be delivered again by the next one.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit_s
+        while loop.time() < end:
+            left = [each for each in self._outcomes.values() if each.records or each.generated or each.writing]
+            if not left:
+                return
+            for outcome in left:
+                if not outcome.writing:
+                    self._flush(outcome.work)
+            await asyncio.sleep(_FLUSH_POLL_S)
 
     def _flush_later(self, work: Work, outcome: Outcome) -> None:
         if outcome.timer is None:

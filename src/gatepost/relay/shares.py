@@ -67,6 +67,11 @@ class Shares:
             return -1
         return min(share.window, max(free - RESERVE, min(free, LEAST_WINDOW))) - share.messages
 
+    def in_hand(self, domain: str) -> int:
+        """Return how many messages a destination has in delivery."""
+        share = self._shares.get(domain)
+        return share.messages if share is not None else 0
+
     def enter(self, domains: frozenset[str], size: int) -> None:
         """Count a message for its destinations, with the bytes of it that are in memory."""
         self.messages += 1

@@ -63,14 +63,17 @@ class Suspects:
     async def take(self, entries: Iterable[Stored], start: Start) -> None:
         """Start what may be started now, hold what has had its chances, take the rest up one by one."""
         now: list[Stored] = []
+        spent: list[Stored] = []
         for entry in entries:
             if entry.strikes >= STRIKE_LIMIT:
-                await self.hold(entry.id, f"in work at {entry.strikes} unclean stops of its relay")
+                spent.append(entry)
             elif entry.strikes:
                 self._queued[entry.id] = (entry, start)
             else:
                 now.append(entry)
         await self._start(now, start)
+        for entry in spent:
+            await self.hold(entry.id, f"in work at {entry.strikes} unclean stops of its relay")
         if self._queued and self._task is None:
             self._task = asyncio.create_task(self._one_by_one())
 
@@ -92,9 +95,16 @@ class Suspects:
     async def _start(self, entries: Sequence[Stored], start: Start) -> None:
         if not entries:
             return
-        await self._spool.strike([entry.id for entry in entries])
+        ids = [entry.id for entry in entries]
+        # Known before the first wait: from here on no operator acts on what was read of them.
+        self._in_work.update(ids)
+        try:
+            await self._spool.strike(ids)
+        except SpoolError:
+            self._in_work.difference_update(ids)
+            self._changed.set()
+            raise
         for entry in entries:
-            self._in_work.add(entry.id)
             start(entry)
 
     async def _wait_alone(self) -> None:

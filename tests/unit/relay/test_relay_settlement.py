@@ -272,3 +272,19 @@ def test_slow_destination_leaves_room_for_others(config: Config, monkeypatch: py
         assert stage.room_for("slow.example") == 1
 
     run(scenario)
+
+
+def test_a_stop_writes_what_peers_have_taken_of_mail_that_is_not_finished(config: Config) -> None:
+    async def scenario(spool: Spool) -> None:
+        stage = delivery(spool, config, [])
+        work = await stored_work(spool)
+        first, second, _ = jobs_of(work)
+        stage.finished(first, [TAKEN], REPORTING_SERVER, None)  # written at once ...
+        await turns()
+        stage.finished(second, [TAKEN], REPORTING_SERVER, None)  # ... and this a second later, if there is one
+        await stage.stop(0.0)  # the third is under way
+        entry = await spool.fetch(7)
+        assert isinstance(entry, Stored)
+        assert [p.recipient for p in entry.pending] == [2]
+
+    run(scenario)
