@@ -154,7 +154,7 @@ class HopConnections:
 
     def try_again(self) -> None:
         """There may be a free session now."""
-        asyncio.get_running_loop().call_soon(self._despatch)
+        asyncio.get_running_loop().call_soon(self._take_chance)
 
     def give_up_idle(self) -> None:
         """Close idle connections: others wait for their slots."""
@@ -186,6 +186,10 @@ class HopConnections:
                 self._probing = True
             self._slots.use(self)
             self._dials.add(self._tasks.spawn(self._dial()))
+
+    def _take_chance(self) -> None:
+        self._despatch()
+        self._slots.pass_on()
 
     def _look_again(self, pause_s: float) -> None:
         if self._again is None:

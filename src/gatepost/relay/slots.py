@@ -82,7 +82,7 @@ class SessionSlots:
 
     def take_probe(self, waiter: Waiter) -> bool:
         """Count a plan that tries hosts which failed before; False: enough of them do, it stands in line."""
-        if self._probes >= max(1, self.total // 2):
+        if self._probes >= self._probes_limit:
             self._probe_line[waiter] = None
             return False
         self._probes += 1
@@ -92,6 +92,15 @@ class SessionSlots:
         """The plan knows now."""
         self._probes -= 1
         _call_next(self._probe_line)
+
+    def pass_on(self) -> None:
+        """Whoever was called has had its chance: what it did not take is for the next in line."""
+        if self._probes < self._probes_limit:
+            _call_next(self._probe_line)
+
+    @property
+    def _probes_limit(self) -> int:
+        return max(1, self.total // 2)
 
     # --- the line
 

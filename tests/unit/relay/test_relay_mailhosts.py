@@ -228,3 +228,25 @@ def test_what_is_said_of_a_server() -> None:
     assert (named.host, named.reports) == ("mx.example.org", True)
     assert describe_server("2001:db8::1", "[2001:db8::1]:25").host == "2001:db8::1"
     assert describe_server("2001:db8::1", "[2001:db8::1]:25").text == "[2001:db8::1]:25"
+
+
+class Indifferent(User):
+    """Wants nothing any more when its turn has come: its mail was withdrawn."""
+
+    def __init__(self, slots: SessionSlots) -> None:
+        super().__init__()
+        self._slots = slots
+
+    def try_again(self) -> None:
+        super().try_again()
+        self._slots.pass_on()
+
+
+def test_a_turn_to_probe_that_is_not_taken_goes_to_the_next_in_line() -> None:
+    slots = make_slots(2)
+    assert slots.take_probe(User())
+    withdrawn, waiting = Indifferent(slots), User()
+    assert not slots.take_probe(withdrawn)
+    assert not slots.take_probe(waiting)
+    slots.give_back_probe()
+    assert (withdrawn.tries, waiting.tries) == (1, 1)
