@@ -56,7 +56,7 @@ def test_check_of_a_good_and_of_a_broken_file(tmp_path: Path) -> None:
     ini = IniGateway(tmp_path / "ini", 2526)
     toml = Gateway(tmp_path / "toml", 2526)
     for gateway, broken_line in ((ini, "MaximalIncomingHops=many\n"), (toml, 'maximal_incoming_hops = "many"\n')):
-        good = gateway.run("config", "check")
+        good = gateway.command("config", "check")
         assert good.returncode == 0
         assert good.stdout.splitlines()[-1] == "Config OK !"
         header = "[mailgw.limits]\n" if gateway is ini else "[limits]\n"
@@ -64,7 +64,7 @@ def test_check_of_a_good_and_of_a_broken_file(tmp_path: Path) -> None:
         if gateway is toml:
             edit(gateway, "maximal_incoming_hops = 50\n", "")
         number = gateway.config.read_text().splitlines().index(broken_line.rstrip()) + 1
-        bad = gateway.run("config", "check")
+        bad = gateway.command("config", "check")
         assert bad.returncode == 66
         assert re.search(
             rf"^{re.escape(str(gateway.config))}:{number}: error: .*hops", bad.stdout, re.MULTILINE | re.IGNORECASE
@@ -142,19 +142,19 @@ def test_broken_file_leaves_the_old_one_in_force_and_says_so(tmp_path: Path) -> 
         (line,) = [line for line in gateway.log().splitlines() if "maximal_incoming_hops" in line]
         assert " E]: " in line
         assert re.search(r"gatepost\.toml:\d+: error: ", line)
-        by_command = gateway.run("reload")
+        by_command = gateway.command("reload")
         assert by_command.returncode == 66
         assert "the running one stays in force" in by_command.stderr
         assert "maximal_incoming_hops" in by_command.stderr
         # Commands reach the running gateway all the same.
-        assert gateway.run("status").returncode == 0
+        assert gateway.command("status").returncode == 0
         gateway.switch("send", on=True)
         with gateway.client() as client:
             assert client.esmtp_features["size"] == str(50 * 1024 * 1024)
         gateway.send(plain("still"))
         wait_for(lambda: sink.mails, "mail")
         gateway.config.write_text(good.replace('size = "50 MiB"', 'size = "2 MiB"'))
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         with gateway.client() as client:
             assert client.esmtp_features["size"] == str(2 * 1024 * 1024)
 
@@ -163,7 +163,7 @@ def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
         old, new = gateway.port, free_port()
         edit(gateway, f"127.0.0.1:{old}", f"127.0.0.1:{new}")
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         gateway.port = new
         wait_for(lambda: _greeting(new) == "220", "the new port to answer")
         wait_for(lambda: _greeting(old) == "", "the old port to be closed")
@@ -171,7 +171,7 @@ def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
         wait_for(lambda: sink.mails, "mail")
         with Sink() as occupant:
             edit(gateway, f"127.0.0.1:{new}", f"127.0.0.1:{occupant.port}")
-            refused = gateway.run("reload")
+            refused = gateway.command("reload")
             assert refused.returncode != 0
             assert f"cannot listen on 127.0.0.1:{occupant.port}" in refused.stderr
             assert _greeting(new) == "220"
@@ -223,11 +223,11 @@ def test_reload_changes_the_number_of_relays(tmp_path: Path) -> None:
         gateway.switch("send", on=False)
         gateway.send(plain("before"))
         edit(gateway, "relays = 1\n", "relays = 3\n")
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         wait_for(lambda: _serving(gateway, 3), "three relays")
         queued = {gateway.send(plain(f"of three {number}")) for number in range(12)}
         edit(gateway, "relays = 3\n", "relays = 1\n")
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         wait_for(lambda: _serving(gateway, 1), "one relay")
         assert gateway.status()["modules"]["sender"] is False
         gateway.switch("send", on=True)
@@ -258,7 +258,7 @@ def test_hup_opens_the_log_anew_after_rotation(tmp_path: Path) -> None:
 def test_command_line_wins_over_the_file(tmp_path: Path) -> None:
     with Sink() as sink:
         gateway = Gateway(tmp_path / "gw", sink.port)
-        shown = gateway.run("config", "show", "--set", "limits.IncomingSessions=7")
+        shown = gateway.command("config", "show", "--set", "limits.IncomingSessions=7")
         assert "incoming_sessions = 7\n" in shown.stdout
         with gateway, smtplib.SMTP("127.0.0.1", gateway.port) as client:
             assert client.ehlo()[0] == 250

@@ -210,7 +210,7 @@ def test_host_with_all_its_addresses_dead_leaves_the_reason(gateway: MailNetGate
     net.mx(domain, f"10 {name}")
     queue_id = gateway.send(plain("dead"), f"user@{domain}")
     assert f"connect to {name}:{SMTP_PORT}" in reason_of(gateway, queue_id)
-    gateway.run("queue", "remove", queue_id)
+    gateway.command("queue", "remove", queue_id)
 
 
 @pytest.mark.feature("F-ROUT-11")

@@ -196,33 +196,35 @@ def send_many(gateway: LaneGateway, recipients: list[str], count: int) -> None:
             client.sendmail("sender@example.net", recipients[number % len(recipients)], plain(f"many {number}"))
 
 
+HELD = 400
+"""Far more than a destination gets at once."""
+
+
 def test_tarpit_delays_nobody_else(gateway: LaneGateway) -> None:
-    """A thousand mails for a host that never answers the end of data; and others' mail is through in no time."""
+    """Hundreds of mails for a host that never answers the end of data; and others' mail is through before any of them."""
     slow, quick = gateway.lane(), gateway.lane()
     release = threading.Event()
 
     def tar(step: str, _argument: str, _sink: Sink) -> None:
         if step == "end":
-            release.wait(60)
+            release.wait(100)
 
     with slow.sink(tar) as pit, quick.sink() as sink:
-        threads = [threading.Thread(target=send_many, args=(gateway, [slow.address()], 250)) for _ in range(4)]
+        threads = [threading.Thread(target=send_many, args=(gateway, [slow.address()], HELD // 4)) for _ in range(4)]
         for thread in threads:
             thread.start()
         wait_for(lambda: pit.open, "the pit to hold sessions")
-        send_many(gateway, [quick.address()], 50)  # while the thousand are coming in
+        send_many(gateway, [quick.address()], 50)  # while they are coming in
         for thread in threads:
             thread.join()
-        begun = time.monotonic()
         send_many(gateway, [quick.address()], 50)
         arrived(sink, 100)
-        assert not pit.mails
-        assert time.monotonic() - begun < 20
+        assert not pit.mails  # all of it while the pit still held everything
         status = gateway.status()["relays"][0]
         assert status["in_work"]["delivery"] <= 150  # the rest waits in the spool
         release.set()
-        wait_for(lambda: len(pit.mails) == 1000, "the thousand", 60)
-        assert len({mail.content for mail in pit.mails}) == 1000
+        wait_for(lambda: len(pit.mails) == HELD, "what was held", 60)
+        assert len({mail.content for mail in pit.mails}) == HELD
 
 
 def test_sessions_are_shared_when_all_are_taken(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_levels(
         if version is None:
             assert "4.7." in deferral(gateway, queue_id)
             assert not sink.times("mail")
-            gateway.run("queue", "remove", "--yes", queue_id)
+            gateway.command("queue", "remove", "--yes", queue_id)
             return
         line = delivered(gateway, sink, queue_id)
         assert sink.encrypted == [version]
@@ -159,7 +159,7 @@ def test_session_of_a_weaker_demand_is_not_used_for_a_stronger(
         queue_id = gateway.send(plain("strong"), f"user@{strong}")
         assert "4.7.5" in deferral(gateway, queue_id)
         assert len(sink.mails) == 1
-        gateway.run("queue", "remove", "--yes", queue_id)
+        gateway.command("queue", "remove", "--yes", queue_id)
 
 
 def test_large_mail_is_identical_under_tls(gateway: MailNetGateway, net: MailNet, authority: Authority) -> None:
@@ -191,16 +191,20 @@ def test_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_refuses_it
         old_chain, old_key = client.chain.read_bytes(), client.key.read_bytes()
         try:
             client.chain.write_bytes(b"nonsense")
-            assert gateway.run("reload").returncode != 0 or gateway.lines("not taken")
+            refused = gateway.command("reload")
+            assert refused.returncode != 0
+            assert str(client.chain) in refused.stderr
+            gateway.send(plain("meanwhile"), f"user@{NAMED}")
+            wait_for(lambda: len(sink.mails) == 2, "the mail under the former certificate")
             client.chain.write_bytes(renewed.chain.read_bytes())
             client.key.write_bytes(renewed.key.read_bytes())
-            gateway.run("reload")
+            assert gateway.command("reload").returncode == 0
             gateway.send(plain("after"), f"user@{NAMED}")
-            wait_for(lambda: len(sink.mails) == 2, "the second mail")
+            wait_for(lambda: len(sink.mails) == 3, "the last mail")
         finally:
             client.chain.write_bytes(old_chain)
             client.key.write_bytes(old_key)
-    assert shown == [client.der, renewed.der]
+    assert shown == [client.der, client.der, renewed.der]
 
 
 # --- peers whose TLS is broken
@@ -240,7 +244,7 @@ def test_broken_tls_is_done_without_where_it_may_be(
         else:
             deferral(gateway, queue_id)  # not a failed handshake: an attacker, or a server in trouble
         for each in (waits, queue_id):
-            gateway.run("queue", "remove", "--yes", each)
+            gateway.command("queue", "remove", "--yes", each)
 
 
 def test_next_host_is_tried_when_the_certificate_is_wrong(
@@ -300,7 +304,7 @@ def test_dane_mismatch_waits(gateway: MailNetGateway, net: MailNet, authority: A
         queue_id = gateway.send(plain("mismatch"), f"user@{domain}")
         assert "matches no TLSA record" in deferral(gateway, queue_id)
         assert not sink.times("mail")
-        gateway.run("queue", "remove", "--yes", queue_id)
+        gateway.command("queue", "remove", "--yes", queue_id)
 
 
 @pytest.mark.parametrize("unsigned", ["mx", "address", "tlsa"])
@@ -324,7 +328,7 @@ def test_tlsa_that_cannot_be_asked_for_makes_mail_wait(gateway: MailNetGateway, 
         queue_id = gateway.send(plain("bogus"), f"user@{domain}")
         assert "4.7.5" in deferral(gateway, queue_id)
         assert not sink.connections
-        gateway.run("queue", "remove", "--yes", queue_id)
+        gateway.command("queue", "remove", "--yes", queue_id)
 
 
 def test_only_unusable_tlsa_records_ask_for_encryption(gateway: MailNetGateway, net: MailNet, tmp_path: Path) -> None:
@@ -427,4 +431,4 @@ def test_modes_and_policies_that_cannot_be_fetched(
         else:
             assert "4.7.4" in deferral(gateway, queue_id)
             assert not sink.times("mail")
-            gateway.run("queue", "remove", "--yes", queue_id)
+            gateway.command("queue", "remove", "--yes", queue_id)

@@ -99,7 +99,7 @@ def refused_by_check(gateway: Gateway, state: Path, extra: str) -> str:
     """Check the gateway's configuration with something appended; return what the check says."""
     broken = state / "broken.toml"
     broken.write_text(gateway.config.read_text() + extra)
-    found = gateway.run("config", "check", conf_file=broken)
+    found = gateway.command("config", "check", conf_file=broken)
     assert found.returncode == 66
     return found.stdout
 
@@ -148,7 +148,7 @@ def test_first_matching_group_wins(tmp_path: Path) -> None:
         assert mail_for(sink, "user@example.org").without_trace() == infected
         text = gateway.config.read_text()
         gateway.config.write_text(text.replace(lenient + strict, strict + lenient))
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         queue_id = gateway.send(infected)
         wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the same mail blocked")
         assert "group=<strict>" in scanned(gateway, queue_id)
@@ -167,7 +167,7 @@ def test_group_inherits_what_it_does_not_set(tmp_path: Path) -> None:
         assert one.content == other.content
         assert {"bare", "policy"} == set(re.findall(r"SCANNED, group=<([a-z]+)>", gateway.log()))
         gateway.config.write_text(gateway.config.read_text().replace(editing, BLOCKING))
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         gateway.send(with_attachment(EICAR, "eicar.com"), both)
         wait_for(lambda: len(gateway.lines("BLOCKED")) == 2, "both copies blocked")
         assert len(sink.mails) == 2

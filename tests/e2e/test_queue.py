@@ -38,15 +38,15 @@ def test_held_mail_is_released_or_removed(tmp_path: Path) -> None:
         asyncio.run(hold(tmp_path / "gw" / "queue", [inspected, unwanted, fresh]))
         gateway.start()
         assert states(gateway) == {inspected: "HLD", unwanted: "HLD", fresh: "HLD"}
-        assert "for the test" in gateway.run("queue", "list").stdout
+        assert "for the test" in gateway.command("queue", "list").stdout
 
         for queue_id in (inspected, fresh):
-            assert gateway.run("queue", "release", queue_id).returncode == 0
+            assert gateway.command("queue", "release", queue_id).returncode == 0
         subjects = wait_for(lambda: len(sink.mails) == 2 and sorted(m.header for m in sink.mails), "released mail")
         assert b"Subject: fresh" in subjects[0] + subjects[1]
         assert b"Subject: inspected" in subjects[0] + subjects[1]
 
-        assert gateway.run("queue", "remove", "--yes", unwanted).returncode == 0
+        assert gateway.command("queue", "remove", "--yes", unwanted).returncode == 0
         assert wait_for(lambda: gateway.lines("REMOVED", unwanted), "its line in the log")
         wait_for(lambda: not states(gateway), "an empty queue")
         assert len(sink.mails) == 2
@@ -57,9 +57,9 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
         gateway.switch("send", on=False)
         waiting = gateway.send(plain("waiting"))
         wait_for(lambda: states(gateway) == {waiting: "QUE"}, "it to wait")
-        refused = gateway.run("queue", "release", waiting)
+        refused = gateway.command("queue", "release", waiting)
         assert (refused.returncode, "not held" in refused.stderr) == (4, True)
-        unknown = gateway.run("queue", "remove", "--yes", "0000000000000")
+        unknown = gateway.command("queue", "remove", "--yes", "0000000000000")
         assert (unknown.returncode, "no such message" in unknown.stderr) == (4, True)
-        assert gateway.run("queue", "release", "nonsense").returncode == 1
+        assert gateway.command("queue", "release", "nonsense").returncode == 1
         assert states(gateway) == {waiting: "QUE"}

@@ -91,10 +91,10 @@ def test_list_and_one_message_show_the_state(gateway: LaneGateway) -> None:
     inspected = queued(gateway, "inspected", gateway.lane().address())
     gateway.switch("scan", on=False)
     fresh = gateway.send(plain("fresh"), gateway.lane().address())
-    lines = gateway.run("queue", "list").stdout.splitlines()
+    lines = gateway.command("queue", "list").stdout.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [[inspected, "QUE"], [fresh, "WFC"]]
     assert lines[-1].startswith("2 queued messages, ")
-    shown = gateway.run("queue", "show", fresh)
+    shown = gateway.command("queue", "show", fresh)
     assert (shown.returncode, shown.stdout.splitlines()[1].split()) == (0, ["state:", "WFC"])
 
 
@@ -115,13 +115,13 @@ def test_message_is_scanned_ahead_of_the_queue(gateway: LaneGateway) -> None:
     with lane.sink() as sink:
         gateway.switch("scan", on=False)
         ids = [gateway.send(plain(f"number {number}"), lane.address()) for number in range(8)]
-        done = gateway.run("queue", "scan-first", ids[-1])
+        done = gateway.command("queue", "scan-first", ids[-1])
         assert (done.returncode, done.stdout) == (0, f"{ids[-1]}: to be inspected first\n")
         gateway.switch("scan", on=True)
         wait_for(lambda: len(sink.mails) == 8, "all mail")
         scanned = [line for line in gateway.lines("SCANNED") if any(each in line for each in ids)]
         assert ids[-1] in scanned[0]
-        assert gateway.lines("OPERATED, act=scan-first", ids[-1])
+        wait_for(lambda: gateway.lines("OPERATED, act=scan-first", ids[-1]), "its line in the log")
 
 
 @pytest.mark.feature("F-QUE-04")
@@ -129,7 +129,7 @@ def test_message_is_sent_ahead_of_a_backlog_also_after_a_restart(gateway: LaneGa
     lane = gateway.lane()
     gateway.switch("send", on=False)
     ids = [queued(gateway, f"place {number}", lane.address()) for number in range(6)]
-    assert gateway.run("queue", "send-first", ids[-1]).returncode == 0
+    assert gateway.command("queue", "send-first", ids[-1]).returncode == 0
     assert gateway.stop() == 0
     with lane.sink() as sink:
         gateway.start()
@@ -169,21 +169,21 @@ def test_hold_show_and_release(gateway: LaneGateway) -> None:
     lane = gateway.lane()
     gateway.switch("send", on=False)
     queue_id = queued(gateway, "kept", lane.address())
-    assert gateway.run("queue", "hold", queue_id, "--reason", "ask the sender").returncode == 0
+    assert gateway.command("queue", "hold", queue_id, "--reason", "ask the sender").returncode == 0
     row = row_of(gateway, queue_id)
     assert row
     assert (row["state"], row["reason"]) == ("HLD", "ask the sender")
-    again = gateway.run("queue", "hold", queue_id)
+    again = gateway.command("queue", "hold", queue_id)
     assert (again.returncode, again.stderr) == (4, f"{queue_id}: it is held already\n")
-    shown = gateway.run("queue", "show", queue_id).stdout
+    shown = gateway.command("queue", "show", queue_id).stdout
     for fact in ("HLD, ask the sender", "<sender@example.net>", lane.address(), "127.0.0.1", "group:"):
         assert fact in shown, shown
     gateway.switch("send", on=True)
     with lane.sink() as sink:
-        assert gateway.run("queue", "release", queue_id).returncode == 0
+        assert gateway.command("queue", "release", queue_id).returncode == 0
         wait_for(lambda: len(sink.mails) == 1, "the released mail")
-    assert gateway.lines("OPERATED, act=release", queue_id)
-    gone = gateway.run("queue", "show", queue_id)
+    wait_for(lambda: gateway.lines("OPERATED, act=release", queue_id), "its line in the log")
+    gone = gateway.command("queue", "show", queue_id)
     assert (gone.returncode, gone.stderr) == (4, f"{queue_id}: no such message in the queue\n")
 
 
@@ -201,7 +201,7 @@ def test_mail_being_sent_is_refused_with_code_4_and_waiting_mail_removed(gateway
         queue_id = gateway.send(plain("under way"), lane.address())
         wait_for(lambda: "end" in [step for _, step in sink.steps], "the end of its content")
         assert state_of(gateway, queue_id) == "SND"
-        refused = gateway.run("queue", "remove", "--yes", queue_id)
+        refused = gateway.command("queue", "remove", "--yes", queue_id)
         assert (refused.returncode, refused.stderr) == (4, f"{queue_id}: in work, try again\n")
         for verb in ("hold", "retry", "bounce", "rescan", "scan-first", "send-first", "release"):
             answer = act(gateway, verb, queue_id)
@@ -213,10 +213,10 @@ def test_mail_being_sent_is_refused_with_code_4_and_waiting_mail_removed(gateway
         gateway.switch(module, on=False)
         queue_id = gateway.send(plain("unwanted"), lane.address())
         wait_for(lambda queue_id=queue_id, state=state: state_of(gateway, queue_id) == state, state)
-        assert gateway.run("queue", "remove", "--yes", queue_id).returncode == 0
+        assert gateway.command("queue", "remove", "--yes", queue_id).returncode == 0
         assert state_of(gateway, queue_id) == ""
         gateway.switch(module, on=True)
-        assert gateway.lines("REMOVED", queue_id)
+        wait_for(lambda queue_id=queue_id: gateway.lines("REMOVED", queue_id), "its line in the log")
 
 
 def test_retry_ends_the_rest_of_a_destination(gateway: LaneGateway) -> None:
@@ -233,7 +233,7 @@ def test_retry_ends_the_rest_of_a_destination(gateway: LaneGateway) -> None:
     assert waiting["next_hop"] == lane.label
     assert lane.domain in [each["domain"] for each in gateway.status()["troubled"]]
     with lane.sink() as sink:
-        assert gateway.run("queue", "retry", queue_id).returncode == 0
+        assert gateway.command("queue", "retry", queue_id).returncode == 0
         wait_for(lambda: len(sink.mails) == 1, "the mail")
     wait_for(lambda: not gateway.queue(), "an empty queue")
 
@@ -253,9 +253,9 @@ def test_flush_tries_what_a_peer_has_deferred(gateway: LaneGateway) -> None:
         assert row
         assert (row["attempts"], "not now" in row["reason"]) == (1, True)
         refuse = False
-        counted = gateway.run("queue", "flush", lane.domain, "--dry-run")
+        counted = gateway.command("queue", "flush", lane.domain, "--dry-run")
         assert (counted.returncode, counted.stdout) == (0, "3 message(s) match\n")
-        assert gateway.run("queue", "flush", lane.domain, "--yes").returncode == 0
+        assert gateway.command("queue", "flush", lane.domain, "--yes").returncode == 0
         wait_for(lambda: len(sink.mails) == 3, "all mail")
 
 
@@ -263,7 +263,7 @@ def test_bounce_gives_up_with_a_report_that_names_the_reason(gateway: LaneGatewa
     lane = gateway.lane()
     gateway.switch("send", on=False)
     queue_id = queued(gateway, "given up", lane.address(), "author@example.org")
-    assert gateway.run("queue", "bounce", queue_id, "--yes", "--reason", "wrong address book").returncode == 0
+    assert gateway.command("queue", "bounce", queue_id, "--yes", "--reason", "wrong address book").returncode == 0
     assert state_of(gateway, queue_id) == ""
     before = len(sink.mails)
     gateway.switch("send", on=True)
@@ -288,10 +288,10 @@ def test_reroute_takes_mail_past_a_dead_destination_and_back(gateway: LaneGatewa
     dead, other = gateway.lane(), gateway.lane()
     queue_id = gateway.send(plain("elsewhere"), dead.address())
     wait_for(lambda: (row := row_of(gateway, queue_id)) and "refused" in row["reason"], "its destination to rest")
-    bad = gateway.run("queue", "reroute", queue_id, "--to", "[nowhere:port]")
+    bad = gateway.command("queue", "reroute", queue_id, "--to", "[nowhere:port]")
     assert bad.returncode == 1
     with other.sink() as sink:
-        assert gateway.run("queue", "reroute", queue_id, "--to", f"[{other.label}]").returncode == 0
+        assert gateway.command("queue", "reroute", queue_id, "--to", f"[{other.label}]").returncode == 0
         wait_for(lambda: len(sink.mails) == 1, "the mail at its new next hop")
         assert sink.mails[0].recipients == [dead.address()]
     gateway.switch("send", on=False)
@@ -332,10 +332,10 @@ def test_rescan_goes_through_the_inspection_again_for_those_who_still_wait(gatew
         queue_id = gateway.send(plain("twice"), [lane.address("now"), lane.address("later")])
         wait_for(lambda: len(sink.mails) == 1 and state_of(gateway, queue_id) == "QUE", "the first delivery")
         refuse = False
-        assert gateway.run("queue", "rescan", queue_id).returncode == 0
+        assert gateway.command("queue", "rescan", queue_id).returncode == 0
         wait_for(lambda: len(sink.mails) == 2, "the second delivery")
         assert [mail.recipients for mail in sink.mails] == [[lane.address("now")], [lane.address("later")]]
-        assert len(gateway.lines("SCANNED", queue_id)) == 2
+        wait_for(lambda: len(gateway.lines("SCANNED", queue_id)) == 2, "the line of the second inspection")
 
 
 def test_export_as_received_and_as_sent(gateway: LaneGateway, tmp_path: Path) -> None:
@@ -345,13 +345,13 @@ def test_export_as_received_and_as_sent(gateway: LaneGateway, tmp_path: Path) ->
         queue_id = queued_id = gateway.send(content)
         wait_for(lambda queued_id=queued_id: state_of(gateway, queued_id) == "QUE", "it to wait")
         received, edited = tmp_path / f"received-{size}.eml", tmp_path / f"edited-{size}.eml"
-        done = gateway.run("queue", "export", queue_id, "--output", str(received))
+        done = gateway.command("queue", "export", queue_id, "--output", str(received))
         assert (done.returncode, received.read_bytes()) == (0, content)
         assert stat.S_IMODE(received.stat().st_mode) == 0o600
-        assert gateway.run("queue", "export", queue_id, "--edited", "--output", str(edited)).returncode == 0
+        assert gateway.command("queue", "export", queue_id, "--edited", "--output", str(edited)).returncode == 0
         assert edited.read_bytes().startswith(b"Received: ")
         assert edited.read_bytes().endswith(content)
-    again = gateway.run("queue", "export", queue_id, "--output", str(received))
+    again = gateway.command("queue", "export", queue_id, "--output", str(received))
     assert (again.returncode, "exists" in again.stderr) == (4, True)
     assert list((gateway.state / "run" / "exports").iterdir()) == []
 
@@ -362,7 +362,7 @@ def test_export_as_received_and_as_sent(gateway: LaneGateway, tmp_path: Path) ->
 def test_paused_destination_waits_over_a_restart_and_others_do_not(gateway: LaneGateway) -> None:
     paused, other = gateway.lane(), gateway.lane()
     with paused.sink() as paused_sink, other.sink() as other_sink:
-        assert gateway.run("queue", "pause", paused.domain.upper()).returncode == 0
+        assert gateway.command("queue", "pause", paused.domain.upper()).returncode == 0
         queue_id = gateway.send(plain("patient"), paused.address())
         gateway.send(plain("quick"), other.address())
         wait_for(lambda: other_sink.mails, "mail for the other destination")
@@ -380,10 +380,10 @@ def test_paused_destination_waits_over_a_restart_and_others_do_not(gateway: Lane
         assert [(each["domain"], each["waiting"]) for each in status["troubled"] if each["paused"]] == [
             (paused.domain, 1)
         ]
-        assert gateway.run("queue", "pause", paused.domain).returncode == 4
-        assert gateway.run("queue", "resume", paused.domain).returncode == 0
+        assert gateway.command("queue", "pause", paused.domain).returncode == 4
+        assert gateway.command("queue", "resume", paused.domain).returncode == 0
         wait_for(lambda: paused_sink.mails, "the patient mail")
-        assert gateway.run("queue", "resume", "not a domain").returncode != 0
+        assert gateway.command("queue", "resume", "not a domain").returncode != 0
 
 
 # --- many messages
@@ -406,7 +406,7 @@ def test_filters_choose_by_every_part(gateway: LaneGateway) -> None:
     act(gateway, "hold", ids[0], text="suspicious attachment")
 
     def found(*options: str) -> list[str]:
-        answer = gateway.run("queue", "list", "--json", *options)
+        answer = gateway.command("queue", "list", "--json", *options)
         assert answer.returncode == 0, answer.stderr
         return [row["queue_id"] for row in json.loads(answer.stdout)]
 
@@ -423,16 +423,16 @@ def test_filters_choose_by_every_part(gateway: LaneGateway) -> None:
     assert chosen(states=["WFC", "CHK", "SND"]) == []
     assert chosen(senders=["from.example"]) == ids
     assert chosen(senders=["<>"]) == []
-    bad = gateway.run("queue", "list", "--state", "XYZ")
+    bad = gateway.command("queue", "list", "--state", "XYZ")
     assert (bad.returncode, "is no state" in bad.stderr) == (1, True)
-    listing = gateway.run("queue", "list", "--limit", "5").stdout.splitlines()
+    listing = gateway.command("queue", "list", "--limit", "5").stdout.splitlines()
     assert listing[-1].startswith("12 queued messages, ")
     assert "the oldest 5 are shown" in listing[-1]
     summary = gateway.ask("summary")
     assert summary["states"] == {"WFC": 0, "CHK": 0, "QUE": 11, "SND": 0, "HLD": 1}
     assert {row["domain"]: row["waiting"] for row in summary["destinations"]} == {first.domain: 5, second.domain: 6}
     assert summary["held"] == {"suspicious attachment": 1}
-    shown = gateway.run("queue", "list", "--summary").stdout
+    shown = gateway.command("queue", "list", "--summary").stdout
     assert first.domain in shown
     assert "suspicious attachment" in shown
 
@@ -440,28 +440,28 @@ def test_filters_choose_by_every_part(gateway: LaneGateway) -> None:
 def test_many_are_counted_asked_about_and_done(gateway: LaneGateway) -> None:
     lanes = [gateway.lane(), gateway.lane()]
     ids = fill(gateway, lanes, 9)
-    none = gateway.run("queue", "remove")
+    none = gateway.command("queue", "remove")
     assert (none.returncode, "say which messages" in none.stderr) == (1, True)
-    both = gateway.run("queue", "remove", ids[0], "--all")
+    both = gateway.command("queue", "remove", ids[0], "--all")
     assert both.returncode == 1
     # Nobody answers the question: nothing is done.
-    unasked = gateway.run("queue", "remove", "--all")
+    unasked = gateway.command("queue", "remove", "--all")
     assert (unasked.returncode, "nothing done" in unasked.stderr) == (4, True)
-    counted = gateway.run("queue", "remove", "--sender", "s1@from.example", "--dry-run")
+    counted = gateway.command("queue", "remove", "--sender", "s1@from.example", "--dry-run")
     assert counted.stdout == "3 message(s) match\n"
     assert len(gateway.queue()) == 9
-    removed = gateway.run("queue", "remove", "--sender", "s1@from.example", "--yes")
+    removed = gateway.command("queue", "remove", "--sender", "s1@from.example", "--yes")
     assert (removed.returncode, removed.stdout) == (0, "3 message(s): removed\n")
-    held = gateway.run("queue", "hold", "--domain", lanes[0].domain, "--yes")
+    held = gateway.command("queue", "hold", "--domain", lanes[0].domain, "--yes")
     assert held.returncode == 0
     assert {row["queue_id"]: row["state"] for row in gateway.queue()} == {
         queue_id: "HLD" if number % 2 == 0 else "QUE" for number, queue_id in enumerate(ids) if number % 3 != 1
     }
-    mixed = gateway.run("queue", "release", "--all", "--yes")
+    mixed = gateway.command("queue", "release", "--all", "--yes")
     assert mixed.returncode == 4  # those that were not held are told
     assert mixed.stderr.count("it is not held") == 2
     assert all(row["state"] == "QUE" for row in gateway.queue())
-    assert gateway.run("queue", "remove", "--all", "--yes").returncode == 0
+    assert gateway.command("queue", "remove", "--all", "--yes").returncode == 0
     assert gateway.queue() == []
-    empty = gateway.run("queue", "remove", "--all", "--yes")
+    empty = gateway.command("queue", "remove", "--all", "--yes")
     assert (empty.returncode, "no message matches" in empty.stderr) == (4, True)

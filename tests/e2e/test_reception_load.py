@@ -155,7 +155,7 @@ def test_the_busiest_address_is_refused_first_then_everybody(loaded: Gateway) ->
 
 
 def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: Sink) -> None:
-    assert loaded.run("switch", "scan", "off").returncode == 0
+    assert loaded.command("switch", "scan", "off").returncode == 0
     for number in range(6):
         loaded.send(plain(f"filling {number}"))
     assert loaded.status()["relays"][0]["shedding"] == {"working_queue_percent": 60, "reception": "slowed"}
@@ -169,7 +169,7 @@ def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: S
         wire.expect(("", "250 2.1.0"), ("", "250 2.1.5"))
     text = loaded.config.read_text()
     loaded.config.write_text(text.replace("queue_slow_at = 50", 'queue_slow_at = 0\nqueue_limit_age = "1 s"'))
-    assert loaded.run("reload").returncode == 0
+    assert loaded.command("reload").returncode == 0
     with Wire(loaded.port) as wire:
         wire.expect(("", "220 "), ("EHLO c.example", "250"))
         wait_for(
@@ -177,7 +177,7 @@ def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: S
             "its age",
             pause_s=0.1,
         )
-        assert loaded.run("switch", "scan", "on").returncode == 0
+        assert loaded.command("switch", "scan", "on").returncode == 0
         wait_for(lambda: len([m for m in sink.mails if b"Subject: filling" in m.header]) == 6, "the waiting mail")
         wait_for(
             lambda: wire.ask("MAIL FROM:<a@example.net>").startswith("250 ") or wire.ask("RSET") == "",

@@ -354,10 +354,10 @@ def test_reload_brings_a_new_certificate_and_a_broken_one_changes_nothing(
     assert shown() == certificate.der
     fresh = shared_authority().issue("gw.example.org")
     certificate.chain.write_bytes(fresh.chain.read_bytes())
-    broken = gateway.run("reload")
+    broken = gateway.command("reload")
     assert broken.returncode != 0
     assert "network.tls_cert" in broken.stdout + broken.stderr
     assert shown() == certificate.der
     certificate.key.write_bytes(fresh.key.read_bytes())
-    assert gateway.run("reload").returncode == 0
+    assert gateway.command("reload").returncode == 0
     wait_for(lambda: shown() == fresh.der, "the new certificate to be shown")

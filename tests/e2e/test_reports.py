@@ -181,7 +181,7 @@ def test_relayed_report_always_by_option_with_the_text_of_the_template(tmp_path:
             wait_for(lambda: gateway.counter("mta_dsn_generated") == before + 1, "one report counted")
             assert len(sink.mails) == 1
             template.write_text("Edited again: %DSN_RCPT%\n")
-            assert gateway.run("reload").returncode == 0
+            assert gateway.command("reload").returncode == 0
             send_with_options(gateway, lane, "later@example.net")
             assert parts_of(report_to(home, "later@example.net"))[0].get_payload().startswith("Edited again: nobody@")
 

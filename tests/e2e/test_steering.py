@@ -19,7 +19,7 @@ def resize(gateway: Gateway, before: int, after: int) -> None:
     text = gateway.config.read_text()
     assert f"relays = {before}\n" in text
     gateway.config.write_text(text.replace(f"relays = {before}\n", f"relays = {after}\n"))
-    assert gateway.run("reload").returncode == 0
+    assert gateway.command("reload").returncode == 0
     wait_for(lambda: relays_serve(gateway, after), f"{after} relay(s)", 40)
 
 
@@ -30,7 +30,7 @@ def test_queue_of_long_addresses_is_listed_whole(tmp_path: Path) -> None:
         recipients = [f"{number:02}{'r' * 60}@{domain}" for number in range(25)]
         queued = [gateway.send(plain(f"long {number}"), recipients) for number in range(60)]
         wait_for(lambda: gateway.status()["queue"]["ready"] == 60, "everything to be inspected")
-        listed = gateway.run("queue", "list")
+        listed = gateway.command("queue", "list")
         assert listed.returncode == 0
         assert [line.split()[0] for line in listed.stdout.splitlines()[:-1]] == sorted(queued)
         assert listed.stdout.splitlines()[-1].startswith("60 queued messages")
@@ -60,7 +60,7 @@ def test_reload_with_a_missing_report_template_is_refused(tmp_path: Path) -> Non
         missing = tmp_path / "missing.tmpl"
         assert "\n[options]\n" in text
         gateway.config.write_text(text.replace("\n[options]\n", f'\n[options]\ndsn_template = "{missing}"\n'))
-        refused = gateway.run("reload")
+        refused = gateway.command("reload")
         assert refused.returncode != 0
         assert str(missing) in refused.stderr
         assert gateway.lines("the running one stays in force")

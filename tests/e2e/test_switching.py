@@ -1,5 +1,6 @@
 """Modules switched off and on, draining, and what keeps relays and listeners from coming up."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -41,7 +42,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Ga
 def test_port_closes_and_opens(gateway: Gateway, sink: Sink) -> None:
     with Wire(gateway.port) as idle:
         idle.expect(("", "220"), ("EHLO c.example", "250"))
-        assert gateway.run("switch", "recv", "off").stdout == "recv is off\n"
+        assert gateway.command("switch", "recv", "off").stdout == "recv is off\n"
         assert refuses(gateway)
         assert idle.reply().startswith("421 4.3.2")
     assert gateway.status()["modules"]["receiver"] is False
@@ -50,9 +51,9 @@ def test_port_closes_and_opens(gateway: Gateway, sink: Sink) -> None:
     assert relay["pid"]
     subprocess.run(["kill", "-KILL", str(relay["pid"])], check=True)
     wait_for(lambda: gateway.status()["relays"][0].get("in_work"), "the relay to be back")
-    assert gateway.run("reload").returncode == 0
+    assert gateway.command("reload").returncode == 0
     assert refuses(gateway)
-    assert gateway.run("switch", "recv", "on").stdout == "recv is on\n"
+    assert gateway.command("switch", "recv", "on").stdout == "recv is on\n"
     before = len(sink.mails)
     wait_for(lambda: not refuses(gateway), "the port to open")
     for number in range(9):  # all relays accept
@@ -69,9 +70,9 @@ def test_each_module_stops_alone(gateway: Gateway, sink: Sink) -> None:
         assert {each for each, on in modules.items() if not on} == off
         gateway.switch(module, on=True)
     assert all(gateway.status()["modules"].values())
-    text = gateway.run("status").stdout
+    text = gateway.command("status").stdout
     assert "receiver on, scanner on, antivirus on, sender on" in text
-    bad = gateway.run("switch", "everything", "off")
+    bad = gateway.command("switch", "everything", "off")
     assert bad.returncode == 1
 
 
@@ -87,6 +88,8 @@ def test_relay_that_restarts_keeps_to_what_is_off(gateway: Gateway, sink: Sink) 
         "the relays to be back",
     )
     assert gateway.status()["queue"]["ready"] == len(ids)
+    ids.append(gateway.send(plain("received since")))
+    wait_for(lambda: gateway.status()["queue"]["ready"] == len(ids), "it to be inspected too")
     assert len(sink.mails) == before
     gateway.switch("send", on=True)
     wait_for(lambda: len(sink.mails) == before + len(ids), "the mail")
@@ -98,7 +101,7 @@ def test_reception_that_cannot_have_its_port_back_says_so(gateway: Gateway) -> N
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", gateway.port))
         other.listen()
-        refused = gateway.run("switch", "recv", "on")
+        refused = gateway.command("switch", "recv", "on")
         assert refused.returncode != 0
         assert "is another program using the port" in refused.stderr
         assert gateway.status()["modules"]["receiver"] is False
@@ -111,7 +114,7 @@ def test_reception_that_cannot_have_its_port_back_says_so(gateway: Gateway) -> N
 
 def drained(gateway: Gateway, *options: str) -> "subprocess.CompletedProcess[str]":
     assert gateway.process is not None
-    done = gateway.run("drain", *options)
+    done = gateway.command("drain", *options)
     if done.returncode == 0 or "stopping" in done.stdout:
         assert gateway.process.wait(30) == 0
         gateway.process = None
@@ -167,7 +170,7 @@ def test_drain_broken_off_leaves_reception_off(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=20)
         assert (process.returncode, "switch recv on" in errors) == (4, True)
         assert gateway.status()["modules"]["receiver"] is False
-        assert gateway.run("switch", "recv", "on").returncode == 0
+        assert gateway.command("switch", "recv", "on").returncode == 0
         wait_for(lambda: not refuses(gateway), "the port to open")
 
 
@@ -185,9 +188,18 @@ def test_relay_that_cannot_start_says_why_in_log_and_status(tmp_path: Path) -> N
         assert str(shard) in gateway.lines("relay 0 cannot start")[0]
         (relay,) = gateway.status()["relays"]
         assert str(shard) in relay["error"]
-        assert str(shard) in gateway.run("status").stdout
+        shown = gateway.command("status")
+        assert shown.returncode == 0
+        assert str(shard) in shown.stdout
         shard.unlink()
         wait_for(lambda: "error" not in gateway.status()["relays"][0], "the relay to come up", 40)
+        shard.rename(tmp_path / "aside")
+        shard.write_text("in the way again")
+        ended = "relay 0 ended (status 30), starts again"
+        before = len(gateway.lines(ended))
+        os.kill(gateway.relay_pids()[0], signal.SIGKILL)
+        wait_for(lambda: len(gateway.lines(ended)) > before, "word of the next relay's end")
+        assert gateway.stop() == 0  # although a relay cannot be started
     finally:
         gateway.kill_all()
 
@@ -198,7 +210,7 @@ def test_listeners_beyond_the_limit_are_a_configuration_error_and_many_work(tmp_
         text = gateway.config.read_text()
         more = "".join(f'\n[[listener]]\naddress = "127.0.1.{n}:{gateway.port}"\n' for n in range(1, LISTENERS_LIMIT))
         gateway.config.write_text(text + more + f'\n[[listener]]\naddress = "127.0.2.1:{gateway.port}"\n')
-        refused = gateway.run("run")
+        refused = gateway.command("run")
         assert refused.returncode == 66
         assert f"a gateway may have {LISTENERS_LIMIT}" in refused.stderr
         gateway.config.write_text(text + more)

@@ -182,7 +182,7 @@ def test_mail_flows_while_the_log_is_on_a_full_disk(disk: Path, tmp_path: Path) 
     log = disk / "gatepost.log"
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
         gateway.config.write_text(gateway.config.read_text().replace(str(gateway.log_file), str(log)))
-        assert gateway.run("reload").returncode == 0
+        assert gateway.command("reload").returncode == 0
         ballast = fill(disk)
         with log.open("ab", buffering=0) as file:
             file.write(b"")

@@ -152,7 +152,7 @@ def test_verified_encryption_and_no_mail_to_a_wrong_name(peers: Peers) -> None:
     queue_id = peers.gateway.send(plain("wrong name"), f"user@{domain('wrong')}")
     wait_for(lambda: peers.gateway.lines("DEFERRED", queue_id), "the deferral")
     assert peers.postfix.mails(f"user@{domain('wrong')}") == []
-    removed = peers.gateway.run("queue", "remove", "--yes", queue_id)
+    removed = peers.gateway.command("queue", "remove", "--yes", queue_id)
     assert removed.returncode == 0, removed.stdout + removed.stderr
 
 

@@ -1,6 +1,7 @@
 """A real gateway, started from a configuration file as an administrator would, for the length of a `with`."""
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 from gatepost.config.default import build_default_config
 from tests.support.ports import free_port
@@ -18,7 +20,29 @@ from tests.support.waiting import wait_for
 GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
 
 _PAGE = 200
+_START_LOOK_S = 0.05
+"""Between looks at a gateway that starts: each look is work for those who are starting."""
 _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
+
+
+def run_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command `gatepost` in this process: all that the real one does between its start and its exit status."""
+    from gatepost.cli.main import run_command
+
+    out, err = io.StringIO(), io.StringIO()
+    status: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["gatepost", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            run_command()
+        except SystemExit as ended:
+            status = ended.code or 0
+    assert isinstance(status, int), status
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 class Gateway:
@@ -80,7 +104,7 @@ class Gateway:
         self.process = subprocess.Popen(
             [*GATEPOST, "run", "-c", str(self.config)], env=self.env, start_new_session=True
         )
-        wait_for(self._in_service, "the gateway to come into service", 30)
+        wait_for(self._in_service, "the gateway to come into service", 30, _START_LOOK_S)
 
     def _in_service(self) -> bool:
         assert self.process is not None
@@ -134,9 +158,16 @@ class Gateway:
     def run(
         self, *arguments: str, timeout_s: float = 60, conf_file: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another."""
+        """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another, in a new process."""
         command = [*GATEPOST, *arguments, "-c", str(conf_file or self.config)]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=self.env, timeout=timeout_s)
+
+    def command(self, *arguments: str, conf_file: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """Do as `run` does, inside this process, which spares the start of an interpreter.
+
+        For commands that end by themselves; nobody is at their standard input.
+        """
+        return run_here(*arguments, "-c", str(conf_file or self.config))
 
     def ask(self, call_name: str, check: bool = True, **arguments: object) -> Any:
         """Call the control socket (cheaper than a command)."""

@@ -6,6 +6,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LONGEST_PAUSE_S = 0.05
+_GROWTH = 1.3
+"""What comes soon is seen soon; what takes long is not slowed down by looking, which is work for the gateway too."""
+
 
 def wait_for(look: Callable[[], T], what: str, timeout_s: float = 20.0, pause_s: float = 0.01) -> T:
     """Return the first true value of `look()`; AssertionError names `what` when it never comes."""
@@ -16,3 +20,4 @@ def wait_for(look: Callable[[], T], what: str, timeout_s: float = 20.0, pause_s:
             return value
         assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
         time.sleep(pause_s)
+        pause_s = max(pause_s, min(pause_s * _GROWTH, _LONGEST_PAUSE_S))

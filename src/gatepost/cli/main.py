@@ -64,7 +64,7 @@ def stop(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 def run_command() -> None:
     """Entry point of the `gatepost` command. Bad options end with the documented code 1."""
     try:
-        result = app(exit_on_error=False)
+        result = app(sys.argv[1:], exit_on_error=False)
     except cyclopts.CycloptsError:
         sys.exit(EXIT_BAD_OPTIONS)
     sys.exit(result if isinstance(result, int) else 0)
