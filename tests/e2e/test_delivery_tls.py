@@ -194,6 +194,7 @@ def test_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_refuses_it
             refused = gateway.command("reload")
             assert refused.returncode != 0
             assert str(client.chain) in refused.stderr
+            wait_for(lambda: not sink.open, "the end of the session, so that the next mail needs another")
             gateway.send(plain("meanwhile"), f"user@{NAMED}")
             wait_for(lambda: len(sink.mails) == 2, "the mail under the former certificate")
             client.chain.write_bytes(renewed.chain.read_bytes())
