@@ -21,13 +21,16 @@ from gatepost.resolver.resolver import Resolver
 
 HTTPS_PORT: Final = 443
 FETCH_LIMIT_S: Final = 60.0
-"""Longest time for one policy (RFC 8461 §3.3)."""
+"""Longest time for one policy, the wait for its turn included (RFC 8461 §3.3): mail of its domain waits for it."""
 RETRY_S: Final = 300.0
 """Pause after a policy that could not be fetched (RFC 8461 §3.3)."""
 DOMAINS_LIMIT: Final = 10_000
 """Domains remembered, some MB; beyond it the one asked for longest ago is forgotten."""
-FETCHES_AT_ONCE: Final = 4
-"""Threads that fetch."""
+FETCHES_AT_ONCE: Final = 16
+"""Threads that fetch: servers that keep some of them busy to the end must not keep the others' domains waiting."""
+ADDRESSES_LIMIT: Final = 4
+"""Addresses tried of one server."""
+_CONNECT_LIMIT_S: Final = 15.0
 _PIECE = 8192
 
 
@@ -92,12 +95,15 @@ class StsStore:
 
     async def _fetch(self, domain: str, known: Known, policy_id: str) -> None:
         host = f"mta-sts.{domain}"
-        answer = await self._resolver.addresses(host)
-        if not answer.found:
-            result: StsPolicy | str = answer.reason or "no address"
-        else:
-            async with self._turns:
-                result = await fetch_policy(host, answer.values, self._tls)
+        result: StsPolicy | str = "no answer in time"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FETCH_LIMIT_S):
+                answer = await self._resolver.addresses(host)
+                if not answer.found:
+                    result = answer.reason or "no address"
+                else:
+                    async with self._turns:
+                        result = await fetch_policy(host, answer.values, self._tls)
         now = self._clock()
         if isinstance(result, str):
             known.retry_at = now + RETRY_S
@@ -109,15 +115,28 @@ class StsStore:
 
 
 async def fetch_policy(host: str, addresses: Sequence[str], tls: OutgoingTls) -> StsPolicy | str:
-    """Fetch from `https://HOST/.well-known/mta-sts.txt` and return the policy, or why there is none."""
-    request = _Request(host, addresses, tls)
-    done = asyncio.get_running_loop().run_in_executor(None, request.run)
+    """Fetch from `https://HOST/.well-known/mta-sts.txt` and return the policy, or why there is none.
+
+    In a thread of its own: those of the event loop read and sync content, and a stop of the relay waits for them.
+    """
+    request = _Request(host, addresses[:ADDRESSES_LIMIT], tls)
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[StsPolicy | str] = loop.create_future()
+
+    def answer(result: StsPolicy | str) -> None:
+        if not done.done():
+            done.set_result(result)
+
+    def work() -> None:
+        result = request.run()
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(answer, result)
+
+    threading.Thread(target=work, name=f"fetch {host}", daemon=True).start()
     try:
-        async with asyncio.timeout(FETCH_LIMIT_S):
-            return await asyncio.shield(done)
-    except TimeoutError:
+        return await done
+    finally:
         request.cancel()
-        return "no answer in time"
 
 
 class _Request(http.client.HTTPSConnection):
@@ -134,8 +153,10 @@ class _Request(http.client.HTTPSConnection):
         """Connect to one of the addresses that our own resolver has found."""
         error: OSError = OSError("no address")
         for address in self._addresses:
+            if self._cancelled:
+                break
             try:
-                sock = socket.create_connection((address, HTTPS_PORT), FETCH_LIMIT_S / 4)
+                sock = socket.create_connection((address, HTTPS_PORT), _CONNECT_LIMIT_S)
             except OSError as failed:
                 error = failed
                 continue

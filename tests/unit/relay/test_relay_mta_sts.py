@@ -1,6 +1,7 @@
 """MTA-STS: records and policies as domains publish them, and how long they are kept."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -181,3 +182,38 @@ def test_domain_without_a_record_is_not_fetched_and_none_is_no_policy(world: Run
         assert await w.store.find("example.org") is None
 
     world(scenario)
+
+
+def test_servers_that_never_end_keep_no_thread_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those threads read and sync content: mail must not wait for servers of policies."""
+
+    async def scenario() -> None:
+        over = threading.Event()
+        monkeypatch.setattr(sts_store._Request, "run", lambda _: "given up" if over.wait(60) else "")
+        fetches = [
+            asyncio.create_task(sts_store.fetch_policy(f"mta-sts.{n}.example", (), cast("OutgoingTls", None)))
+            for n in range(40)
+        ]
+        try:
+            async with asyncio.timeout(30):
+                assert await asyncio.to_thread(lambda: "read") == "read"
+            assert not any(fetch.done() for fetch in fetches)
+        finally:
+            over.set()
+        assert set(await asyncio.gather(*fetches)) == {"given up"}
+
+    asyncio.run(scenario())
+
+
+def test_a_fetch_given_up_tries_no_further_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    request = sts_store._Request("mta-sts.example", ("192.0.2.1", "192.0.2.2"), cast("OutgoingTls", None))
+
+    def connect(address: tuple[str, int], _timeout_s: float) -> None:
+        tried.append(address[0])
+        request.cancel()
+        raise OSError("no route")
+
+    monkeypatch.setattr(sts_store.socket, "create_connection", connect)
+    assert request.run() == "no route"
+    assert tried == ["192.0.2.1"]
