@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import smtplib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.gateway import Gateway, free_port
 from tests.support.ini import IniGateway
 from tests.support.mails import EICAR, plain, with_attachment
-from tests.support.sink import Mail, Sink
+from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
@@ -100,163 +99,115 @@ def test_files_of_both_spellings_run(tmp_path: Path, prefix: str) -> None:
 # --- reload
 
 
-@pytest.fixture(scope="module")
-def shared_sink() -> Iterator[Sink]:
-    with Sink() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_gateway(shared_sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with Gateway(tmp_path_factory.mktemp("reload") / "gw", shared_sink.port) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def three(shared_sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Three relays; each test goes on from the configuration of the one before."""
-    with Gateway(tmp_path_factory.mktemp("three") / "gw", shared_sink.port, relays=3) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
-    """The module's gateway; its configuration and port are put back, and its queue is empty again."""
-    good, port = shared_gateway.config.read_text(), shared_gateway.port
-    yield shared_gateway
-    shared_gateway.config.write_text(good)
-    shared_gateway.port = port
-    shared_gateway.switch("send", on=True)
-    assert shared_gateway.command("reload").returncode == 0
-    wait_for(lambda: _serving(shared_gateway, 1), "one relay")
-    wait_for(lambda: not shared_gateway.queue(), "an empty queue")
-
-
-def arrived(sink: Sink, subject: str) -> list[Mail]:
-    """Mails so far whose subject begins so."""
-    return [mail for mail in list(sink.mails) if f"\r\nSubject: {subject}".encode() in mail.header]
-
-
 @pytest.mark.feature("F-CONF-11")
-@pytest.mark.parametrize("which", ["gateway", "three"])
-def test_reload_applies_changes_and_keeps_the_queue(which: str, request: pytest.FixtureRequest) -> None:
-    gateway: Gateway = request.getfixturevalue(which)
-    sink: Sink = request.getfixturevalue("shared_sink")
-    subject = f"queued {which}"
-    gateway.switch("send", on=False)
-    queued = {gateway.send(plain(f"{subject} {number}")) for number in range(6)}
-    pids = sorted(gateway.relay_pids())
-    reloads = len(gateway.lines("configuration reloaded"))
-    session = Wire(gateway.port)
-    session.expect(("", "220"), ("EHLO c.example", "250"))
-    edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "64 KiB"')
-    hup(gateway)
-    wait_for(lambda: _sizes(gateway, 3 * len(pids)) == {65536}, "the new limit to be active everywhere")
-    with Wire(gateway.port) as wire:
-        wire.expect(("", "220"), ("EHLO c.example", "250"))
-        wire.expect(("MAIL FROM:<a@example.net> SIZE=65537", "552 5.3.4"))
-    # The session from before goes on, under the rules it began with.
-    session.expect(("MAIL FROM:<a@example.net> SIZE=65537", "250"), ("QUIT", "221"))
-    session.close()
-    assert sorted(gateway.relay_pids()) == pids
-    assert {row["queue_id"] for row in gateway.queue()} == queued
-    assert not arrived(sink, subject)
-    gateway.switch("send", on=True)
-    wait_for(lambda: len(arrived(sink, subject)) >= 6, "the queued mail")
-    wait_for(lambda: not gateway.queue(), "an empty queue")
-    assert len(gateway.lines("configuration reloaded")) == reloads + 1
-    assert len(arrived(sink, subject)) == 6
+@pytest.mark.parametrize("relays", [1, 3])
+def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=relays) as gateway:
+        gateway.switch("send", on=False)
+        queued = {gateway.send(plain(f"queued {number}")) for number in range(6)}
+        pids = sorted(gateway.relay_pids())
+        session = Wire(gateway.port)
+        session.expect(("", "220"), ("EHLO c.example", "250"))
+        edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "64 KiB"')
+        hup(gateway)
+
+        def size() -> str:
+            with gateway.client() as client:
+                return client.esmtp_features["size"]
+
+        wait_for(lambda: {size() for _ in range(3 * relays)} == {"65536"}, "the new limit to be active everywhere")
+        with Wire(gateway.port) as wire:
+            wire.expect(("", "220"), ("EHLO c.example", "250"))
+            wire.expect(("MAIL FROM:<a@example.net> SIZE=65537", "552 5.3.4"))
+        # The session from before goes on, under the rules it began with.
+        session.expect(("MAIL FROM:<a@example.net> SIZE=65537", "250"), ("QUIT", "221"))
+        session.close()
+        assert sorted(gateway.relay_pids()) == pids
+        assert {row["queue_id"] for row in gateway.queue()} == queued
+        assert not sink.mails
+        gateway.switch("send", on=True)
+        wait_for(lambda: len(sink.mails) >= 6, "the queued mail")
+        assert len(gateway.lines("configuration reloaded")) == 1
+        assert gateway.stop() == 0
+        assert len(sink.mails) == 6
 
 
-def test_hup_opens_the_log_anew_after_rotation(three: Gateway, shared_sink: Sink) -> None:
-    rotated = three.log_file.with_suffix(".1")
-    three.log_file.rename(rotated)
-    hup(three)
-    wait_for(lambda: three.lines("configuration reloaded"), "the new log file")
-    sent = {three.send(plain(f"rotated {number}")) for number in range(9)}
-    wait_for(lambda: len(arrived(shared_sink, "rotated")) == 9, "mail")
-    wait_for(lambda: len(three.lines("DELIVERED")) == 9, "the log lines of all relays in the new file")
-    assert not [line for line in rotated.read_text().splitlines() if any(queue_id in line for queue_id in sent)]
+def test_broken_file_leaves_the_old_one_in_force_and_says_so(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        good = gateway.config.read_text()
+        edit(gateway, "maximal_incoming_hops = 50", "maximal_incoming_hops = 1000")
+        edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "1 MiB"')
+        hup(gateway)
+        wait_for(lambda: gateway.lines("the running one stays in force"), "word of the refusal")
+        (line,) = [line for line in gateway.log().splitlines() if "maximal_incoming_hops" in line]
+        assert " E]: " in line
+        assert re.search(r"gatepost\.toml:\d+: error: ", line)
+        by_command = gateway.command("reload")
+        assert by_command.returncode == 66
+        assert "the running one stays in force" in by_command.stderr
+        assert "maximal_incoming_hops" in by_command.stderr
+        # Commands reach the running gateway all the same.
+        assert gateway.command("status").returncode == 0
+        gateway.switch("send", on=True)
+        with gateway.client() as client:
+            assert client.esmtp_features["size"] == str(50 * 1024 * 1024)
+        gateway.send(plain("still"))
+        wait_for(lambda: sink.mails, "mail")
+        gateway.config.write_text(good.replace('size = "50 MiB"', 'size = "2 MiB"'))
+        assert gateway.command("reload").returncode == 0
+        with gateway.client() as client:
+            assert client.esmtp_features["size"] == str(2 * 1024 * 1024)
 
 
-def test_reloads_in_quick_succession_end_in_the_last_one(three: Gateway, shared_sink: Sink) -> None:
-    os.kill(three.relay_pids()[1], signal.SIGKILL)  # one of them hears of it while it is starting
-    sizes = [f"{number} MiB" for number in range(2, 14)]
-    now = re.findall(r'maximal_incoming_message_size = "([^"]+)"', three.config.read_text())
-    for old, new in itertools.pairwise([*now, *sizes]):
-        edit(three, f'maximal_incoming_message_size = "{old}"', f'maximal_incoming_message_size = "{new}"')
-        three.ask("reload")
-    wait_for(lambda: _serving(three, 3), "all relays to be there")
-    wait_for(lambda: _sizes(three, 12) == {13 * 1024 * 1024}, "the last limit to be active")
-    three.send(plain("quick succession"))
-    wait_for(lambda: arrived(shared_sink, "quick succession"), "mail")
-    assert sum(row["restarts"] for row in three.status()["relays"]) == 1
-    assert not three.lines("not taken")
+def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        old, new = gateway.port, free_port()
+        edit(gateway, f"127.0.0.1:{old}", f"127.0.0.1:{new}")
+        assert gateway.command("reload").returncode == 0
+        gateway.port = new
+        wait_for(lambda: _greeting(new) == "220", "the new port to answer")
+        wait_for(lambda: _greeting(old) == "", "the old port to be closed")
+        gateway.send(plain("moved"))
+        wait_for(lambda: sink.mails, "mail")
+        with Sink() as occupant:
+            edit(gateway, f"127.0.0.1:{new}", f"127.0.0.1:{occupant.port}")
+            refused = gateway.command("reload")
+            assert refused.returncode != 0
+            assert f"cannot listen on 127.0.0.1:{occupant.port}" in refused.stderr
+            assert _greeting(new) == "220"
 
 
-def test_broken_file_leaves_the_old_one_in_force_and_says_so(gateway: Gateway, shared_sink: Sink) -> None:
-    good = gateway.config.read_text()
-    edit(gateway, "maximal_incoming_hops = 50", "maximal_incoming_hops = 1000")
-    edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "1 MiB"')
-    hup(gateway)
-    wait_for(lambda: gateway.lines("the running one stays in force"), "word of the refusal")
-    (line,) = wait_for(
-        lambda: [line for line in gateway.log().splitlines() if "maximal_incoming_hops" in line], "its reason"
-    )
-    assert " E]: " in line
-    assert re.search(r"gatepost\.toml:\d+: error: ", line)
-    by_command = gateway.command("reload")
-    assert by_command.returncode == 66
-    assert "the running one stays in force" in by_command.stderr
-    assert "maximal_incoming_hops" in by_command.stderr
-    # Commands reach the running gateway all the same.
-    assert gateway.command("status").returncode == 0
-    gateway.switch("send", on=True)
-    with gateway.client() as client:
-        assert client.esmtp_features["size"] == str(50 * 1024 * 1024)
-    gateway.send(plain("still"))
-    wait_for(lambda: arrived(shared_sink, "still"), "mail")
-    gateway.config.write_text(good.replace('size = "50 MiB"', 'size = "2 MiB"'))
-    assert gateway.command("reload").returncode == 0
-    with gateway.client() as client:
-        assert client.esmtp_features["size"] == str(2 * 1024 * 1024)
+def test_reloads_in_quick_succession_end_in_the_last_one(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
+        os.kill(gateway.relay_pids()[1], signal.SIGKILL)  # one of them hears of it while it is starting
+        sizes = [f"{number} MiB" for number in range(2, 14)]
+        for old, new in itertools.pairwise(["50 MiB", *sizes]):
+            edit(gateway, f'maximal_incoming_message_size = "{old}"', f'maximal_incoming_message_size = "{new}"')
+            gateway.ask("reload")
+        wait_for(lambda: _serving(gateway, 3), "all relays to be there")
 
+        def size() -> str:
+            with gateway.client() as client:
+                return client.esmtp_features["size"]
 
-def test_reload_opens_and_closes_ports(gateway: Gateway, shared_sink: Sink) -> None:
-    old, new = gateway.port, free_port()
-    edit(gateway, f"127.0.0.1:{old}", f"127.0.0.1:{new}")
-    assert gateway.command("reload").returncode == 0
-    gateway.port = new
-    wait_for(lambda: _greeting(new) == "220", "the new port to answer")
-    wait_for(lambda: _greeting(old) == "", "the old port to be closed")
-    gateway.send(plain("moved"))
-    wait_for(lambda: arrived(shared_sink, "moved"), "mail")
-    with Sink() as occupant:
-        edit(gateway, f"127.0.0.1:{new}", f"127.0.0.1:{occupant.port}")
-        refused = gateway.command("reload")
-        assert refused.returncode != 0
-        assert f"cannot listen on 127.0.0.1:{occupant.port}" in refused.stderr
-        assert _greeting(new) == "220"
+        wait_for(lambda: {size() for _ in range(12)} == {str(13 * 1024 * 1024)}, "the last limit to be active")
+        gateway.send(plain("after"))
+        wait_for(lambda: sink.mails, "mail")
+        assert sum(row["restarts"] for row in gateway.status()["relays"]) == 1
+        assert not gateway.lines("not taken")
 
 
 @pytest.mark.parametrize("name", ["state_path", "queue_path"])
-def test_reload_does_not_move_the_queue(gateway: Gateway, shared_sink: Sink, tmp_path: Path, name: str) -> None:
-    gateway.switch("send", on=False)
-    gateway.send(plain(f"stays {name}"))
-    edit(gateway, f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
-    hup(gateway)
-    wait_for(lambda: [line for line in gateway.lines("that needs a restart") if name in line], f"the refusal of {name}")
-    gateway.switch("send", on=True)
-    wait_for(lambda: arrived(shared_sink, f"stays {name}"), "the queued mail")
-
-
-def _sizes(gateway: Gateway, sessions: int) -> set[int]:
-    """The limits that so many sessions are told of."""
-    found = set()
-    for _ in range(sessions):
-        with gateway.client() as client:
-            found.add(int(client.esmtp_features["size"]))
-    return found
+def test_reload_does_not_move_the_queue(tmp_path: Path, name: str) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        gateway.switch("send", on=False)
+        gateway.send(plain("stays"))
+        edit(gateway, f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
+        hup(gateway)
+        (line,) = wait_for(lambda: gateway.lines("that needs a restart"), "the refusal")
+        assert name in line
+        gateway.ask("switch", module="send", on=True)
+        wait_for(lambda: sink.mails, "the queued mail")
 
 
 def _greeting(port: int) -> str:
@@ -267,29 +218,41 @@ def _greeting(port: int) -> str:
         return ""
 
 
-def test_reload_changes_the_number_of_relays(gateway: Gateway, shared_sink: Sink) -> None:
-    gateway.switch("send", on=False)
-    gateway.send(plain("before one"))
-    edit(gateway, "relays = 1\n", "relays = 3\n")
-    assert gateway.command("reload").returncode == 0
-    wait_for(lambda: _serving(gateway, 3), "three relays")
-    queued = {gateway.send(plain(f"before three {number}")) for number in range(12)}
-    edit(gateway, "relays = 3\n", "relays = 1\n")
-    assert gateway.command("reload").returncode == 0
-    wait_for(lambda: _serving(gateway, 1), "one relay")
-    assert gateway.status()["modules"]["sender"] is False
-    gateway.switch("send", on=True)
-    wait_for(lambda: len(arrived(shared_sink, "before")) >= 13, "everything queued, by whichever relay")
-    wait_for(lambda: not gateway.queue(), "an empty queue")
-    mails = arrived(shared_sink, "before")
-    ids = {match for mail in mails for match in re.findall(rb"id ([0-9A-Z]{13});", mail.header)}
-    assert {queue_id.encode() for queue_id in queued} <= ids
-    assert len(mails) == 13
+def test_reload_changes_the_number_of_relays(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=1) as gateway:
+        gateway.switch("send", on=False)
+        gateway.send(plain("before"))
+        edit(gateway, "relays = 1\n", "relays = 3\n")
+        assert gateway.command("reload").returncode == 0
+        wait_for(lambda: _serving(gateway, 3), "three relays")
+        queued = {gateway.send(plain(f"of three {number}")) for number in range(12)}
+        edit(gateway, "relays = 3\n", "relays = 1\n")
+        assert gateway.command("reload").returncode == 0
+        wait_for(lambda: _serving(gateway, 1), "one relay")
+        assert gateway.status()["modules"]["sender"] is False
+        gateway.switch("send", on=True)
+        wait_for(lambda: len(sink.mails) >= 13, "everything queued, by whichever relay")
+        ids = {match for mail in sink.mails for match in re.findall(rb"id ([0-9A-Z]{13});", mail.header)}
+        assert {queue_id.encode() for queue_id in queued} <= ids
+        assert gateway.stop() == 0
+        assert len(sink.mails) == 13
 
 
 def _serving(gateway: Gateway, relays: int) -> bool:
     rows = gateway.status()["relays"]
     return len(rows) == relays and all("error" not in row for row in rows)
+
+
+def test_hup_opens_the_log_anew_after_rotation(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=3) as gateway:
+        rotated = gateway.log_file.with_suffix(".1")
+        gateway.log_file.rename(rotated)
+        hup(gateway)
+        wait_for(lambda: gateway.lines("configuration reloaded"), "the new log file")
+        sent = {gateway.send(plain(f"rotated {number}")) for number in range(9)}
+        wait_for(lambda: len(sink.mails) == 9, "mail")
+        wait_for(lambda: len(gateway.lines("DELIVERED")) == 9, "the log lines of all relays in the new file")
+        assert not [line for line in rotated.read_text().splitlines() if any(queue_id in line for queue_id in sent)]
 
 
 def test_command_line_wins_over_the_file(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ needs_driver = pytest.mark.skipif(
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
     monkeypatch.setattr(prove_scale, "PLACE", tmp_path)
-    few = "--queued 1500 --clients 150 --many 5 --recipients 100 --mails 60 --reps 1"
+    few = "--queued 3000 --clients 300 --many 10 --recipients 100 --mails 60 --reps 1"
     return prove_scale.options(few.split())
 
 
@@ -40,7 +40,7 @@ def test_idle_clients(arguments: argparse.Namespace) -> None:
 
 def test_many_recipients(arguments: argparse.Namespace) -> None:
     result = prove_scale.prove_recipients(arguments)
-    assert result["recipients"] == 500
+    assert result["recipients"] == 1000
     assert result["memory_mb"] < prove_scale.MEMORY_LIMIT_MB
 
 

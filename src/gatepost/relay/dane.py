@@ -1,7 +1,8 @@
 """DANE for SMTP (RFC 7672, RFC 7671): does a server's certificate match its TLSA records? Pure.
 
 Called by `relay.outgoing_tls` after a handshake, with what the server showed. The records come from a validating
-resolver; whether they may be believed was decided before. Promises: no certificate or record makes it raise.
+resolver; whether they may be believed was decided before, and `relay.tlsa` tells which can be used. Promises: no
+certificate or record makes it raise.
 """
 
 import datetime as dt
@@ -14,34 +15,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gatepost.relay.certificate_names import match_name
+from gatepost.relay.tlsa import DANE_EE, FULL_CERTIFICATE
 from gatepost.resolver.answers import Tlsa
 
-DANE_TA: Final = 2
-"""The record names an authority in the server's chain."""
-DANE_EE: Final = 3
-"""The record names the server's own certificate or key."""
-_FULL_CERTIFICATE: Final = 0
-_PUBLIC_KEY: Final = 1
-_DIGEST_SIZES: Final = {1: 32, 2: 64}
 DEPTH_LIMIT: Final = 10
 """Certificates between a server and its anchor: real chains have three or four."""
 
 _BAD: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
 """What the library raises for certificates that make no sense."""
-
-
-def usable(records: Sequence[Tlsa]) -> tuple[Tlsa, ...]:
-    """Return those records that SMTP can use: usages 2 and 3 (RFC 7672 §3.1.3), known and well-formed."""
-    return tuple(
-        record
-        for record in records
-        if record.usage in {DANE_TA, DANE_EE}
-        and record.selector in {_FULL_CERTIFICATE, _PUBLIC_KEY}
-        and (
-            (record.matching == 0 and record.data)
-            or (record.matching in _DIGEST_SIZES and len(record.data) == _DIGEST_SIZES[record.matching])
-        )
-    )
 
 
 def match_chain(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str], now: dt.datetime) -> str:
@@ -76,7 +57,7 @@ def match_chain(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence
 
 def _is_named(record: Tlsa, certificate: x509.Certificate) -> bool:
     try:
-        if record.selector == _FULL_CERTIFICATE:
+        if record.selector == FULL_CERTIFICATE:
             selected = certificate.public_bytes(Encoding.DER)
         else:
             selected = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -90,7 +71,7 @@ def _is_named(record: Tlsa, certificate: x509.Certificate) -> bool:
 
 def _certificate_in(record: Tlsa) -> x509.Certificate | None:
     """Return the authority that a record holds whole: servers need not show it (RFC 7671 §5.2.2)."""
-    if record.selector != _FULL_CERTIFICATE or record.matching != 0:
+    if record.selector != FULL_CERTIFICATE or record.matching != 0:
         return None
     try:
         return x509.load_der_x509_certificate(record.data)

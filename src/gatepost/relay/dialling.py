@@ -15,12 +15,12 @@ from gatepost.config.schema import Config
 from gatepost.config.transport import TlsLevel
 from gatepost.model.reply import reply
 from gatepost.relay.connection import ClientConnection, NoSession, Obstacle, Owner
-from gatepost.relay.dane import usable
 from gatepost.relay.mailhosts import HostPlan, MailHost, in_order, loop_reply
 from gatepost.relay.outgoing_tls import IN_CLEAR, OutgoingTls, Proof, TlsPlan
 from gatepost.relay.slots import Count, SessionSlots
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.tls_policy import TlsDemand, is_dane
+from gatepost.relay.tlsa import usable
 from gatepost.resolver.answers import Answer, Kind, Outcome
 from gatepost.resolver.resolver import Resolver
 from gatepost.resolver.unreachable import UnreachableHosts

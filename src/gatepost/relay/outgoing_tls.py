@@ -16,7 +16,6 @@ from gatepost.config.masks import MaskSet
 from gatepost.config.schema import Config
 from gatepost.config.transport import MinimumTls, TlsLevel
 from gatepost.relay.certificate_names import match_name
-from gatepost.relay.dane import match_chain
 from gatepost.relay.tls import TlsSetupError
 from gatepost.relay.tls_policy import TlsDemand, TlsPolicies
 from gatepost.resolver.answers import Tlsa
@@ -128,6 +127,9 @@ def check_peer(plan: TlsPlan, connection: ssl.SSLObject, now: dt.datetime) -> st
     if plan.proof is Proof.NONE:
         return ""
     if plan.proof is Proof.DANE:
+        # Parsing certificates takes 6 MB, which relays that never meet DANE are spared.
+        from gatepost.relay.dane import match_chain  # noqa: PLC0415
+
         return match_chain(plan.records, _chain_of(connection), (plan.host, *plan.names), now)
     shown = connection.getpeercert() or {}
     others = MaskSet(plan.names)

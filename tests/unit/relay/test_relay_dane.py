@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.support.certificates import Authority, Certificate
 
 from gatepost.relay.certificate_names import match_name
-from gatepost.relay.dane import match_chain, usable
+from gatepost.relay.dane import match_chain
+from gatepost.relay.tlsa import usable
 from gatepost.resolver.answers import Tlsa
 
 NOW = dt.datetime.now(dt.UTC)
