@@ -66,10 +66,11 @@ class StsStore:
 
     async def find(self, domain: str) -> StsPolicy | None:
         """Return the policy in force for a domain, None when there is none."""
-        known = self._known.get(domain)
         answer = await self._resolver.ask(f"_mta-sts.{domain}", Kind.TXT)
         policy_id = parse_record(answer.values) if answer.found else ""
         now = self._clock()
+        # Looked up after the wait: two mails that ask at once must share what is learnt, or one goes without a policy.
+        known = self._known.get(domain)
         if known is None:
             if not policy_id:
                 return None

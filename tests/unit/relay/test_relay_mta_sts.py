@@ -83,6 +83,7 @@ class FakeResolver:
         self.record = b"v=STSv1; id=1;"
 
     async def ask(self, _name: str, _kind: Kind) -> Answer[bytes]:
+        await asyncio.sleep(0)
         return Answer(Outcome.FOUND, (self.record,)) if self.record else Answer(Outcome.NO_NAME)
 
     async def addresses(self, _host: str) -> Answer[str]:
@@ -131,6 +132,15 @@ def test_policy_is_kept_for_its_life_unless_its_id_changes(world: Run) -> None:
         w.now += 61
         assert await w.store.find("example.org") == w.result
         assert len(w.fetches) == 3
+
+    world(scenario)
+
+
+def test_mails_that_ask_at_once_share_one_policy(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        found = await asyncio.gather(*(w.store.find("example.org") for _ in range(3)))
+        assert found == [w.result] * 3
+        assert w.fetches == ["mta-sts.example.org"]
 
     world(scenario)
 
