@@ -206,6 +206,8 @@ class ClientConnection(asyncio.Protocol):
         assert self._transport is not None
         assert self._tls.context is not None
         self._disarm()
+        if self._gone:
+            return
         try:
             async with asyncio.timeout(self._settings.hello_s):
                 transport = await self._loop.start_tls(

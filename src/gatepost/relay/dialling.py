@@ -180,8 +180,8 @@ class Dialler:
             return None
         records = usable(answer.values)
         if not records:
-            if demand.level is TlsLevel.DANE_ONLY:
-                return None
+            if demand.level is TlsLevel.DANE_ONLY or demand.otherwise is TlsLevel.VERIFY:
+                return None  # records that nobody can use do not undo a policy of MTA-STS
             return self._tls.plan(demand, name, TlsUse.ENCRYPT)
         return self._tls.plan(demand, name, TlsUse.ENCRYPT, Proof.DANE, records)
 

@@ -185,6 +185,8 @@ async def _bounce(pipeline: Pipeline, entry: Stored, text: str) -> None:
     end = asyncio.get_running_loop().time() + GONE_S
     while delivery.has(entry.id) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - an operator waits
         await asyncio.sleep(_GONE_POLL_S)
+    if await pipeline.spool.fetch(entry.id) is not None:
+        raise SpoolError("its report cannot be made now, the log says why")
 
 
 def _rerouted(entry: Stored, route: str, now: float) -> Stored:

@@ -157,3 +157,16 @@ def test_rescan_keeps_only_those_who_still_wait() -> None:
         assert [each.address for each in entry.envelope.recipients] == ["to@one.example"]
 
     run(scenario)
+
+
+def test_a_bounce_whose_report_cannot_be_made_is_not_done() -> None:
+    async def scenario(stages: Stages) -> None:
+        stages.delivery.has = lambda _: False
+        stages.delivery.give_up = lambda entry, answer: None  # the report fails, the message waits again
+        done, refused = await act(stages, Verb.BOUNCE, 5)
+        assert done == []
+        assert "report" in refused[5]
+        stages.delivery.give_up = lambda entry, answer: stages.spool.remove(entry.id, [])
+        assert await act(stages, Verb.BOUNCE, 6) == ([6], {})
+
+    run(scenario)
