@@ -30,6 +30,12 @@ _EXPIRY_LOOK_S = 60.0
 _EXPIRY_LOOKS = 10
 """Looks in a message's life, so that a short one is kept to as well."""
 _SOONEST_EXPIRY_LOOK_S = 1.0
+_DELAY_WALK_S = 3600.0
+"""Pause between two walks through the queue for senders to be told of a delay: mail that was held, or not inspected,
+when its turn came is found by the next one."""
+_AHEAD_LIMIT = 1000
+"""Messages dated by a clock that was ahead which one look for expired mail passes over: they must not hide what came
+after them, and a look must end."""
 _DELAY_PAGES = 4
 """Pages read at one look for senders to be told of a delay: a long queue is walked through in many looks."""
 
@@ -65,6 +71,9 @@ class Schedule:
         self._next_delay_look = 0.0
         self._told_upto = 0
         """Senders of messages up to this id have been told, or need not be. Ids rise with time."""
+        self._next_delay_walk = 0.0
+        self._walked = True
+        """The last look came to the end of those that have waited long enough."""
 
     async def run(self) -> None:
         """Take up what is due, for as long as the relay lives."""
@@ -90,7 +99,7 @@ class Schedule:
             self._report(
                 "W", f"the clock was put back by {self._looked_at - now:.0f} s: no mail waits for its former time"
             )
-            self._next_expiry_look = self._next_delay_look = 0.0
+            self._next_expiry_look = self._next_delay_look = self._next_delay_walk = 0.0
             delivery.destinations.clock_put_back(latest)
         self._looked_at = now
         delivery.forget_unused()
@@ -158,14 +167,18 @@ class Schedule:
     async def _expire(self, now: float) -> None:
         """Give up what has waited too long, whatever its destination's back-off (F-ROUT-07).
 
-        Ids rise with time, so the first young message ends the search.
+        Ids rise with time, so the first young message ends the search, unless a clock that was ahead has dated it.
         """
         after = 0
+        ahead = 0
         while True:
             page = await self._spool.listing(after, BATCH, State.READY)
             for entry in page:
                 after = entry.id
                 if isinstance(entry, Corrupt):
+                    continue
+                if entry.received_at > now and ahead < _AHEAD_LIMIT:
+                    ahead += 1
                     continue
                 if not expired(entry.received_at, now, self._rules):
                     return
@@ -184,11 +197,16 @@ class Schedule:
 
     async def _tell_of_delays(self, now: float) -> float:
         """Tell senders of messages that have waited long; return the pause before the next look."""
+        if self._walked and now >= self._next_delay_walk:
+            self._next_delay_walk = now + _DELAY_WALK_S
+            self._told_upto = 0
+        self._walked = False
         for _ in range(_DELAY_PAGES):
             page = await self._spool.listing(self._told_upto, BATCH, State.READY)
             for entry in page:
                 if not isinstance(entry, Corrupt):
-                    if entry.received_at + self._rules.delay_report_s > now:
+                    if now >= entry.received_at > now - self._rules.delay_report_s:
+                        self._walked = True
                         return self._expiry_look_s
                     if self._suspects.is_suspect(entry.id):
                         return self._expiry_look_s  # its own work comes first
@@ -196,6 +214,7 @@ class Schedule:
                         return _SOONEST_EXPIRY_LOOK_S  # somebody has it in hand
                 self._told_upto = entry.id
             if len(page) < BATCH:
+                self._walked = True
                 return self._expiry_look_s
         return _SOONEST_EXPIRY_LOOK_S
 

@@ -63,6 +63,11 @@ class Sender(Delivery):
     """Takes mail into work, and sends none of it."""
 
     taken: list[Work]
+    told: list[int]
+
+    async def tell_of_delay(self, entry: Stored) -> bool:
+        self.told.append(entry.id)
+        return True
 
     def submit(self, work: Work) -> None:
         self.taken.append(work)
@@ -90,6 +95,7 @@ class World:
             count=lambda _: None,
         )
         self.delivery.taken = []
+        self.delivery.told = []
         self.delivery.configure(config, OutgoingTls(config))
         self.schedule = Schedule(
             spool,
@@ -222,3 +228,44 @@ def test_of_expired_suspects_none_is_given_up_by_what_was_read_before_an_operato
 
     assert schedule.BATCH > 1
     run(scenario, suspects_up_to=1)
+
+
+def test_senders_of_mail_that_was_held_when_its_turn_came_hear_of_its_delay_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(w: World) -> None:
+        w.schedule.configure(msgspec.structs.replace(RULES, delay_report_s=3600.0))
+        w.delivery.running = False
+        for number in (1, 2):
+            await w.store(number, "one.example")
+        await w.spool.hold(1, "wait", [])
+        start = clock.now()
+        monkeypatch.setattr(clock, "now", lambda: start + 4000)
+        await w.looks(lambda: bool(w.delivery.told))
+        assert set(w.delivery.told) == {2}
+        await w.spool.release(1, clock.now(), [])
+        monkeypatch.setattr(clock, "now", lambda: start + 8000)
+        await w.looks(lambda: 1 in w.delivery.told)
+
+    run(scenario)
+
+
+def test_mail_dated_by_a_clock_that_was_ahead_hides_none_that_came_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(w: World) -> None:
+        w.schedule.configure(msgspec.structs.replace(RULES, delay_report_s=3600.0))
+        w.delivery.running = False
+        given_up: list[int] = []
+        monkeypatch.setattr(w.delivery, "give_up", lambda entry, **_: given_up.append(entry.id))
+        start = clock.now()
+        for number, ahead_s in ((1, 3 * 86400), (2, 0)):
+            at = start + ahead_s
+            monkeypatch.setattr(clock, "now", lambda at=at: at)
+            await w.store(number, "one.example")
+        monkeypatch.setattr(clock, "now", lambda: start + 4000)
+        await w.looks(lambda: bool(w.delivery.told))
+        assert set(w.delivery.told) == {2}
+        monkeypatch.setattr(clock, "now", lambda: start + 86500)
+        await w.looks(lambda: bool(given_up))
+        assert set(given_up) == {2}
+
+    run(scenario)
