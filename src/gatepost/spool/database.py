@@ -37,6 +37,10 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 REFUSALS = (apsw.Error, SpoolError, msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What one change may raise for what it holds (a text that is no UTF-8, an id given twice): it fails alone."""
 
+_FORGET_DESTINATIONS = """DELETE FROM destination WHERE waiting=0 AND paused=0
+AND NOT EXISTS(SELECT 1 FROM queue WHERE queue.destination=destination.id)"""
+"""A relay forgets the back-off of destinations without mail in time; what it left at a stop goes at the next start."""
+
 _SYNC_ERRORS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 
 Positions = Mapping[str, tuple[int, bytes]]
@@ -100,6 +104,8 @@ class Database:
             if self.tally.clean:
                 # Not written again after an unclean stop: a start must not need space on a disk that has none.
                 self._mark(clean=False)
+                with contextlib.suppress(apsw.FullError, apsw.CorruptError):
+                    self._execute(_FORGET_DESTINATIONS)
             # The log of an unclean stop goes home before anything is added to it.
             with contextlib.suppress(apsw.FullError):
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -7,7 +7,7 @@ import pytest
 
 from gatepost.spool import database as database_module
 from gatepost.spool.database import Database
-from gatepost.spool.interface import SpoolError
+from gatepost.spool.interface import Destination, Pending, SpoolError
 from gatepost.spool.writer import ENTERED_LIMIT, SqliteSpool
 from gatepost.testing.faulty_vfs import SimulatedDisk, SimulatedFiles, mounted
 from gatepost.testing.spool_suite import LARGE, SMALL, failure_of, new_message, record
@@ -300,3 +300,26 @@ def test_an_id_in_use_cannot_overwrite_content(directory):
         assert await spool.content(first.stored.content) == LARGE
 
     run(directory, scenario)
+
+
+def test_back_off_of_destinations_without_mail_ends_with_the_next_start(directory):
+    """However many domains failed, nothing of those that nobody writes to any more stays for ever."""
+
+    def resting(domain):
+        return Destination(domain, 0, 0.0, 4e9, 3, "451 nobody there")
+
+    async def first(spool):
+        await spool.accept(new_message(spool, 5, SMALL, [Pending(0, "mail.example", 1.0)]), [])
+        await spool.accept(new_message(spool, 6, SMALL, [Pending(0, "held.example", 1.0)]), [])
+        await spool.hold(6, "why", [])
+        for domain in ("mail.example", "held.example", "empty.example", "paused.example"):
+            await spool.back_off(resting(domain))
+        await spool.pause("paused.example", paused=True)
+
+    async def second(spool):
+        known = await spool.destination_page("", 10)
+        assert [each.domain for each in known] == ["held.example", "mail.example", "paused.example"]
+        assert all(each.failures == 3 for each in known)
+
+    run(directory, first)
+    run(directory, second)
