@@ -167,7 +167,7 @@ def drive(one: Gateway, sink_port: int, mails: int, *, sessions: int = 20, mix: 
         str(one.process.pid),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=BENCH)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     report: Results = json.loads(done.stdout)
     assert report["accepted"] == mails, report
     assert not report["lost"], report

@@ -24,6 +24,8 @@ class DataReader(ContentReader):
 
     def read(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Take what came. Return (content to keep, what follows the end or None when the end has not come)."""
+        if not data:
+            return b"", None
         # Every copy of a piece is felt in the price of a large mail: the usual piece, which has no dot lines and holds
         # the end at its end or not at all, is copied once or never.
         if self._carry is None:

@@ -73,6 +73,7 @@ def test_content_told_plain_needs_no_stuffing(pieces, policy):
     [
         ([b"a\r\nb.\r\n.\r\n"], True),
         ([b".\r\n"], True),
+        ([b"", b".a\r\n.\r\n"], False),
         ([b"..a\r\n.\r\n"], False),
         ([b"a\r\n..\r\n.\r\n"], False),
         ([b"a\r\n", b"..b\r\n.\r\n"], False),
