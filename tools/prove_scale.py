@@ -53,14 +53,15 @@ ANSWER_LIMIT_S = 1.0
 LINEAR_SLACK = 1.5
 """A cost that grows by more than this times its cause is no longer linear, measured on a machine with neighbours."""
 DOMAINS = 10_000
-DEFERRED_FOR_S = 12 * 3600.0
+DEFERRED_FOR_S = 3 * 3600.0
+"""Within the longest pause there is: what is due later counts as left over from a clock that was put back."""
 CONTENT = b"From: <sender@client.example>\r\nSubject: deferred\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n"
 
 Results = dict[str, Any]
 
 
 def fill(directory: str, queued: int) -> None:
-    """Lay down a queue of deferred mails as a relay leaves it: attempted once, due in half a day, domains at rest."""
+    """Lay down a queue of deferred mails as a relay leaves it: attempted once, due in hours, domains at rest."""
     lock = ShardLock(directory)
     files = FileLayer()
     database = Database(directory, files)
