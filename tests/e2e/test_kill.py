@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from prove_kill import VICTIMS, run_rounds
 
-ROUNDS = 5
-SEED = 12
-"""With it everybody is killed in so few rounds: all, master, relay, all, a filter."""
+ROUNDS = 4
+SEED = 148
+"""With it everybody is killed in so few rounds: all, relay, master, a filter."""
 
 
 @pytest.mark.timeout(300)
