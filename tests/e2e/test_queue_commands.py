@@ -105,6 +105,7 @@ def test_queue_grows_while_sending_is_off_and_drains(gateway: LaneGateway) -> No
         gateway.switch("send", on=False)
         for number in range(3):
             queued(gateway, f"unsent {number}", lane.address())
+        assert not sink.connections
         gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) == 3, "all mail")
 

@@ -130,6 +130,8 @@ def test_nul_bytes_and_binary_garbage_pass_unchanged(gateway: Gateway, sink: Sin
 def test_mail_that_hardly_is_one(gateway: Gateway, sink: Sink, content: bytes) -> None:
     queue_id = gateway.send(content)
     wait_for(lambda: gateway.lines("DELIVERED", queue_id), "a degenerate mail to be delivered")
+    assert "status=sent" in gateway.lines("DELIVERED", queue_id)[0]
+    assert f" id {queue_id};".encode() in sink.mails[-1].header
 
 
 # --- the dialogue

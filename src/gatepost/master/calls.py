@@ -5,6 +5,7 @@ their answers together. An act on many messages is a row of calls, each a bounde
 caller sees how far it is and may stop at any time.
 """
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -300,7 +301,7 @@ class Calls:
                 return str(error)
             return answer
 
-        return [await one(relay) for relay in self._relays.all]
+        return await asyncio.gather(*map(one, self._relays.all))
 
 
 def _paused_row(domain: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import msgspec
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply
 from gatepost.notices.text import ascii_text, clean_text
+from gatepost.smtp.parameters import decode_xtext
 
 DIAGNOSTIC_LIMIT: Final = 1000
 """Characters told of a peer's reply: a reply has at most some lines of 512 (RFC 5321 §4.5.3.1.5)."""
@@ -125,14 +126,6 @@ def build_field(name: str, value: str) -> str:
             line = ""
         line += " " + word[: LINE_LIMIT - len(line) - 1]
     return "\r\n".join([*lines, line]) + "\r\n"
-
-
-_XTEXT = re.compile(r"\+([0-9A-F]{2})")
-
-
-def decode_xtext(text: str) -> str:
-    """Return what an xtext (RFC 3461 §4) stands for. It may stand for line ends: clean it before use."""
-    return _XTEXT.sub(lambda found: chr(int(found.group(1), 16)), text)
 
 
 def build_message_fields(

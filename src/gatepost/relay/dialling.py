@@ -21,7 +21,7 @@ from gatepost.relay.slots import Count, SessionSlots
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.tls_policy import TlsDemand, is_dane
 from gatepost.relay.tlsa import usable
-from gatepost.resolver.answers import Answer, Kind, Outcome
+from gatepost.resolver.answers import Kind, Outcome
 from gatepost.resolver.resolver import Resolver
 from gatepost.resolver.unreachable import UnreachableHosts
 from gatepost.smtp.client import ClientSettings, TlsUse
@@ -117,7 +117,7 @@ class Dialler:
 
     async def _dial_host(self, host: MailHost, settings: ClientSettings, owner: Owner) -> ClientConnection | NoSession:
         name = host.hop.host
-        answer = await self._addresses(host)
+        answer = await self._resolver.addresses(host.hop.host, dnssec=is_dane(host.tls.level))
         if not answer.found:
             return NoSession(Obstacle.REFUSED, reply(451, "4.4.3", f"{name} has no address: {answer.reason}"))
         if host.by_mx and any(self._own.holds(ip, host.hop.port) for ip in answer.values):
@@ -135,19 +135,6 @@ class Dialler:
             if failed is None or failed.obstacle is Obstacle.UNREACHED:
                 failed = result  # what a server said tells more than another that was silent
         return failed or _unreached(f"{name} has no address")
-
-    async def _addresses(self, host: MailHost) -> Answer[str]:
-        name = host.hop.host
-        answer = await self._resolver.addresses(name, dnssec=is_dane(host.tls.level))
-        if answer.found or host.by_mx:
-            return answer
-        # A route may name a host that only the system's own table knows (hosts(5)).
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError, TimeoutError):
-            return answer
-        return Answer(Outcome.FOUND, tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
 
     async def _plan_tls(self, host: MailHost, *, authentic: bool) -> TlsPlan | NoSession:
         """Return what a session with a host needs; TLSA records are asked for when its names are validated."""

@@ -165,7 +165,7 @@ def is_orcpt(value: str) -> bool:
 
 
 def decode_xtext(text: str) -> str:
-    """Return what an xtext stands for (`+3D` is `=`); what is no xtext comes back unchanged."""
+    """Return what an xtext stands for (`+3D` is `=`): maybe line ends. What is no xtext comes back unchanged."""
     if not is_xtext(text):
         return text
     return _HEX_PAIR.sub(lambda pair: chr(int(pair[1], 16)), text)
