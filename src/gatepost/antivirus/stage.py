@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 
 from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, Report
-from gatepost.antivirus.unpack import detect_kind, open_container
+from gatepost.antivirus.kinds import Kind, detect_kind
+from gatepost.antivirus.opening import Opening
+from gatepost.antivirus.unpack import is_opened, open_container
 from gatepost.mime.blocks import decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
@@ -103,6 +105,7 @@ class _Inspection:
         self.deadline = deadline
         self.arm = arm
         self.budget = Budget(options, deadline)
+        self.opening = Opening(self.budget, options)
         self.entries: list[_Entry] = []
         self.defects: set[str] = set()
         self.clean_members = 0
@@ -247,18 +250,17 @@ class _Inspection:
                 if cured is not None:
                     evidence = f"{evidence}; it cannot be cured where it is"
                 self.mark(index, _STATUS[report.outcome], report.threat, evidence, delete=report.delete)
-        if self.options.archives:
-            kind = detect_kind(data)
-            if kind:
-                self.open(index, data, kind, name, depth)
+        kind = detect_kind(data)
+        if kind is not None and is_opened(kind, self.opening):
+            self.open(index, data, kind, name, depth)
 
-    def open(self, index: int, data: bytes, kind: str, name: str, depth: int) -> None:
+    def open(self, index: int, data: bytes, kind: Kind, name: str, depth: int) -> None:
         """Examine the members of a container."""
         if depth >= self.budget.depth:
             self.mark(index, ObjectStatus.ERROR, evidence=f"archives nested deeper than {self.budget.depth} levels")
             return
         try:
-            for member in open_container(data, kind, name, self.budget):
+            for member in open_container(data, kind, name, self.opening):
                 if not member.name and member.data is None:  # about the container itself
                     self.mark(index, ObjectStatus.ERROR, evidence=member.trouble)
                     continue

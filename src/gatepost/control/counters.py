@@ -14,6 +14,7 @@ from gatepost.model.record import (
     Delivered,
     Generated,
     Held,
+    Notified,
     Received,
     Record,
     Refused,
@@ -51,6 +52,11 @@ _OBJECT = {
     "protected": "antiviral_checked_objects_protected_objects",
     "filtered": "antiviral_checked_objects_filtered_objects",
     "error": "antiviral_check_checked_objects_error",
+}
+_NOTIFIED = {
+    "sender": "antiviral_notifications_generated_for_sender",
+    "recipient": "antiviral_notifications_generated_for_recipients",
+    "admin": "antiviral_notifications_generated_for_admin",
 }
 _DECODER = msgspec.msgpack.Decoder(dict[str, int])
 _SAVE_EVERY = 256
@@ -110,6 +116,8 @@ class Counters:
                 if record.objects:
                     add("antiviral_checked_messages_total")
                     add("antiviral_checked_objects_total", len(record.objects))
+                    if record.cached:
+                        add("antiviral_checked_objects_through_cache", record.cached)
                     for status in record.objects:
                         if status in _OBJECT:
                             add(_OBJECT[status])
@@ -122,6 +130,8 @@ class Counters:
             case Generated():
                 if record.kind.startswith("dsn"):
                     add("mta_dsn_generated")
+            case Notified():
+                add(_NOTIFIED[record.role], record.summed)
             case Deferred():
                 add("mta_sendings_deferred")
             case Blocked():

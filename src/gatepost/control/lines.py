@@ -17,11 +17,13 @@ from gatepost.model.record import (
     Delivered,
     Generated,
     Held,
+    Notified,
     Operated,
     Received,
     Record,
     Refused,
     Removed,
+    Saved,
     Scanned,
     Split,
 )
@@ -127,6 +129,15 @@ def _generated(r: Generated) -> str:
     return f"GENERATED, kind={r.kind}, rcpt=<{clean(r.recipient)}>, size={r.size}, srcid={format_queue_id(r.source)}"
 
 
+def _notified(r: Notified) -> str:
+    line = f"NOTIFY, notify={r.role}, nrcpt={r.recipients}, size={r.size}, srcid={format_queue_id(r.source)}"
+    return line if r.summed == 1 else f"{line}, messages={r.summed}"
+
+
+def _saved(r: Saved) -> str:
+    return f'SAVED, store={r.store}, item={clean(r.item)}, status="{",".join(r.statuses)}"'
+
+
 def _refused(r: Refused) -> str:
     return (
         f"REFUSED, stage={r.stage}, cause={r.cause}, client=[{r.ip}], code={r.code}, from=<{clean(r.sender)}>, "
@@ -142,6 +153,8 @@ _RENDER: dict[type, Callable[..., tuple[str, str]]] = {
     Deferred: lambda r: ("A", _deferred(r)),
     Blocked: lambda r: ("A", _blocked(r)),
     Generated: lambda r: ("A", _generated(r)),
+    Notified: lambda r: ("A", _notified(r)),
+    Saved: lambda r: ("A", _saved(r)),
     Refused: lambda r: ("A", _refused(r)),
     Held: lambda r: ("E", f'HELD, reason="{clean(r.reason)}"'),
     Operated: lambda r: ("A", f'OPERATED, act={r.act}, detail="{clean(r.detail)}"'),

@@ -92,6 +92,10 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     """Decoded content after disinfection, for status `disinfected` only."""
     delete: bool = False
     """The engine demands removal whatever the action says (spec antivirus.md §8, `DELE-`)."""
+    found: str = ""
+    """Kind by content (`antivirus.kinds.Kind`), "" when it is none of them."""
+    engine: str = ""
+    """Who gave the status: an engine's name, "" when it was the unpacking or nobody had anything to say."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
@@ -105,6 +109,39 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     """For spam checks; 0 for plain facts."""
 
 
+class EngineNote(msgspec.Struct, frozen=True, array_like=True):
+    """What one engine did in one inspection."""
+
+    name: str
+    version: str = ""
+    """Of the engine and its signatures, as it states it."""
+    objects: int = 0
+    """Objects it looked at."""
+    elapsed_ms: float = 0.0
+    status: ObjectStatus = ObjectStatus.CLEAN
+    """The worst it said."""
+    trouble: str = ""
+    """Why it could not look at everything it was given: down, slow, over a limit of its own. "" when it did."""
+
+
+class TextSpot(msgspec.Struct, frozen=True, array_like=True):
+    """A place where text of ours can be added to the end of what people read: replace [start, end) by `before`, the
+    text in the form the fields say, and `after`.
+    """
+
+    start: int
+    end: int
+    html: bool = False
+    charset: str = "us-ascii"
+    """Of the part; text it cannot express is written in character references (HTML) or `?`."""
+    encoding: str = "7bit"
+    """Content-Transfer-Encoding of the part: 7bit, 8bit, quoted-printable or base64."""
+    before: bytes = b""
+    """Decoded bytes that stood in [start, end) in front of the text (base64: the last, incomplete line)."""
+    after: bytes = b""
+    """Decoded bytes that follow the text (HTML: from `</body>` on)."""
+
+
 class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """Everything one inspection found: objects in tree order, and findings about the message."""
 
@@ -116,6 +153,31 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """With `ScanOptions.seven_bit`: replace bytes [start, end) of the content by these, in rising order ..."""
     obstacle: str = ""
     """... or why it cannot be made 7-bit."""
+    engines: tuple[EngineNote, ...] = ()
+    """What each engine did."""
+    cached: int = 0
+    """Objects that were not scanned because the same had been found clean before."""
+    unscanned: str = ""
+    """Why the message must wait and be inspected again: an engine that has to see it cannot now. "" as a rule."""
+    spots: tuple[TextSpot, ...] = ()
+    """With `ScanOptions.text_spots`: where a disclaimer goes, one for each form of the text."""
+    signatures: tuple[str, ...] = ()
+    """Signatures and encryption over the content that an edit would break: `dkim`, `smime`, `pgp`."""
+
+
+class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
+    """One group's filter by name and type, as masks (spec configuration.md §4.10)."""
+
+    names: bool = False
+    """The half by name is active."""
+    types: bool = False
+    """The half by type is active."""
+    include_names: tuple[str, ...] = ()
+    exclude_names: tuple[str, ...] = ()
+    include_types: tuple[str, ...] = ()
+    exclude_types: tuple[str, ...] = ()
+    inside: bool = False
+    """Members of archives are filtered, too."""
 
 
 class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
@@ -130,5 +192,15 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     archive_members: int = 10_000
     deadline_s: float = 60.0
     """For the whole message, enforced inside and, by SIGKILL, outside."""
+    mail_bases: bool = True
+    """Look inside mail databases (mbox, eml) that are attached."""
+    packed: bool = True
+    """Unpack packed executables, as far as engines do."""
+    filters: tuple[ObjectFilterSpec, ...] = ()
+    """One for each group that scans: what all of them filter no engine sees (F-AV-16). () = nothing is filtered."""
+    cache: bool = False
+    """Objects found clean before need not be scanned again."""
+    text_spots: bool = False
+    """Say where a disclaimer can be added."""
     seven_bit: bool = False
     """Scan nothing: say how the content is made 7-bit for a server that takes no other."""

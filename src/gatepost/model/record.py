@@ -6,6 +6,8 @@ consumer that shows it cleans it.
 
 import msgspec
 
+from gatepost.model.finding import EngineNote
+
 
 class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     """A message was accepted: 250 follows this record's commit."""
@@ -41,6 +43,10 @@ class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
     """Status of every object scanned, for the object counters."""
     modified: bool = False
     blocked: bool = False
+    cached: int = 0
+    """Objects that were found clean before and so not scanned."""
+    engines: tuple[EngineNote, ...] = ()
+    """What each engine did, how long it took and what it said."""
 
 
 class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
@@ -107,6 +113,34 @@ class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True):
     size: int
 
 
+class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True):
+    """A notification about a message was written (rows F-NOTI-01 to F-NOTI-03)."""
+
+    id: int
+    """Of the notification."""
+    at: float
+    role: str
+    """`admin`, `sender` or `recipient`."""
+    recipients: int
+    size: int
+    source: int
+    """The message it is about; the first of them when it sums up several."""
+    summed: int = 1
+    """Messages it tells of."""
+
+
+class Saved(msgspec.Struct, frozen=True, tag="saved", array_like=True):
+    """A copy of a message was put into a store (rows F-STOR-01 to F-STOR-04)."""
+
+    id: int
+    at: float
+    store: str
+    """`incoming`, `outgoing`, `quarantine`, `backup` or `spam-quarantine`."""
+    item: str
+    """Its id in the store."""
+    statuses: tuple[str, ...] = ()
+
+
 class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True):
     """An operator, or the end of its life, took a message out of the queue."""
 
@@ -143,7 +177,21 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     recipient: str = ""
 
 
-Record = Received | Scanned | Split | Delivered | Deferred | Blocked | Held | Generated | Removed | Operated | Refused
+Record = (
+    Received
+    | Scanned
+    | Split
+    | Delivered
+    | Deferred
+    | Blocked
+    | Held
+    | Generated
+    | Notified
+    | Saved
+    | Removed
+    | Operated
+    | Refused
+)
 
 ENCODER = msgspec.msgpack.Encoder()
 DECODER: msgspec.msgpack.Decoder[list[Record]] = msgspec.msgpack.Decoder(list[Record])

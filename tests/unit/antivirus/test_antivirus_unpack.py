@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 
 from gatepost.antivirus.budget import MEMBER_BYTES, RATIO_FREE_BYTES, Budget, OverBudget
 from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.kinds import Kind, detect_kind
+from gatepost.antivirus.opening import Member, Opening
 from gatepost.antivirus.stage import inspect
-from gatepost.antivirus.unpack import detect_kind, open_container
-from gatepost.antivirus.zips import Member
+from gatepost.antivirus.unpack import open_container
 from gatepost.model.finding import SEVERITY, ObjectStatus, ScanOptions
 
 ENGINE = BuiltinEngine()
 
 
 def members(data: bytes, name: str = "", **options: object) -> list[Member]:
-    budget = Budget(ScanOptions(**options), math.inf)
-    return list(open_container(data, detect_kind(data), name, budget))
+    chosen = ScanOptions(**options)
+    kind = detect_kind(data)
+    assert kind is not None
+    return list(open_container(data, kind, name, Opening(Budget(chosen, math.inf), chosen)))
 
 
 def status_of(data: bytes, **options: object) -> tuple[ObjectStatus, str]:
@@ -64,7 +67,7 @@ def test_damaged_archives_never_raise(noise: bytes, where: int, change: bytes) -
         kind = detect_kind(broken)
         if kind:
             try:
-                list(open_container(broken, kind, "", Budget(ScanOptions(), math.inf)))
+                list(open_container(broken, kind, "", Opening(Budget(ScanOptions(), math.inf), ScanOptions())))
             except OverBudget:
                 continue
 
@@ -92,7 +95,7 @@ def test_a_self_extractor_and_text_that_is_none() -> None:
     data = b"MZ" + b"\x90" * 510 + av_samples.zip_of(("a", b"alpha"))
     assert detect_kind(data) == "zip"
     assert members(data) == [Member("a", b"alpha")]
-    assert detect_kind(b"a text that mentions PK\x05\x06 and goes on for a while, at some length") == ""
+    assert detect_kind(b"a text that mentions PK\x05\x06 and goes on for a while, at some length") is None
 
 
 def encrypted_zip() -> bytes:
@@ -266,4 +269,4 @@ def test_the_allowance_is_the_smallest_of_its_limits() -> None:
 def test_time_is_looked_at_between_members() -> None:
     budget = Budget(ScanOptions(), time.monotonic() - 1)
     with pytest.raises(OverBudget, match="in time"):
-        list(open_container(av_samples.zip_of(("a", b"x")), "zip", "", budget))
+        list(open_container(av_samples.zip_of(("a", b"x")), Kind.ZIP, "", Opening(budget, ScanOptions())))

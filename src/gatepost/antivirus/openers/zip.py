@@ -2,7 +2,7 @@
 
 Called by `unpack`. Reads the central directory, then looks for local headers in the gaps it leaves (members hidden
 from the directory, archives without one). Decompression is the standard library's, under the message's budget.
-`read_members` never raises but `OverBudget`; it yields members in the order of their data.
+`open_zip` never raises but `OverBudget`; it yields members in the order of their data.
 """
 
 import bz2
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gatepost.antivirus.budget import Budget, Damaged, inflate
+from gatepost.antivirus.opening import Member, Opening
 
 END = b"PK\x05\x06"
 CENTRAL = b"PK\x01\x02"
@@ -41,16 +42,6 @@ LZMA_MEMORY = 128 * 1024 * 1024
 NAME_LIMIT = 255
 HIGHEST_VERSION = 100
 """Of the format, times ten: 6.3 is the newest; more is chance, not a header."""
-
-
-class Member(msgspec.Struct, frozen=True):
-    """One thing inside an archive: its content as far as it could be had, and what is wrong with it."""
-
-    name: str
-    data: bytes | None = None
-    protected: bool = False
-    trouble: str = ""
-    """Why it cannot be called clean even when nothing is found in `data`."""
 
 
 class _Entry(msgspec.Struct):
@@ -83,8 +74,9 @@ def is_appended(data: bytes) -> bool:
     return count > 0 and size <= end and data.startswith(CENTRAL, end - size)
 
 
-def read_members(data: bytes, budget: Budget) -> Iterator[Member]:
+def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield every member. OverBudget ends the archive; whatever else is wrong is a member's `trouble`."""
+    budget = opening.budget
     entries, problem, directory = _read_directory(data, budget)
     covered = 0
     for entry in sorted(entries, key=lambda each: each.header):
