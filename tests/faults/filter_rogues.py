@@ -10,7 +10,7 @@ import time
 import msgspec
 
 from gatepost.antivirus.builtin import BuiltinEngine
-from gatepost.antivirus.engine import CLEAN, Report
+from gatepost.antivirus.engine import CLEAN, Report, ScanObject
 from gatepost.filter.dialogue import Answer, build_frame
 from gatepost.filter.template import FILTER_SOCKET
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
@@ -24,7 +24,8 @@ class Rogue:
     def __init__(self) -> None:
         self._pause = ctypes.PyDLL(None).pause  # PyDLL: keeps the interpreter's lock, so no Python code can run
 
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        data = subject.data
         if b"LOOP" in data:
             while True:
                 time.monotonic()
@@ -57,7 +58,7 @@ class Rogue:
             raise msgspec.ValidationError("bug")
         return CLEAN
 
-    def cure(self, data: bytes) -> bytes | None:
+    def cure(self, subject: ScanObject) -> bytes | None:
         return None
 
     def health(self) -> str:

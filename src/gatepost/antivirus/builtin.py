@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import yara_x
 
-from gatepost.antivirus.engine import CLEAN, Outcome, Report
+from gatepost.antivirus.engine import CLEAN, Outcome, Report, ScanObject
 
 RULE_FILES = ("eicar.yar", "structure.yar")
 NAME_VARIABLE = "object_name"
@@ -38,9 +38,9 @@ class BuiltinEngine:
         self._scanner: yara_x.Scanner | None = None
         self._named = False
 
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
         """Match the rules; the worst outcome of those that match is the answer."""
-        found = self._match(data, name, deadline)
+        found = self._match(subject.data, subject.name, deadline)
         if not found:
             return CLEAN
         if isinstance(found, Report):
@@ -48,9 +48,9 @@ class BuiltinEngine:
         reports = [_report(meta) for meta in found]
         return min(reports, key=lambda report: _RANK[report.outcome])
 
-    def cure(self, data: bytes) -> bytes | None:
+    def cure(self, subject: ScanObject) -> bytes | None:
         """Return the replacement that the matching rule names."""
-        found = self._match(data, "", math.inf)
+        found = self._match(subject.data, "", math.inf)
         if isinstance(found, list):
             for meta in found:
                 if "cure" in meta:

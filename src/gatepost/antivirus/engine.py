@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from gatepost.antivirus.kinds import Kind
+
 
 class Outcome(enum.StrEnum):
     """What an engine says of one object."""
@@ -24,6 +26,22 @@ class Outcome(enum.StrEnum):
     """A password keeps the engine out."""
     ERROR = "error"
     """Corrupt, too large, timed out, engine failure: not scanned."""
+
+
+class ScanObject(msgspec.Struct, frozen=True):
+    """One decoded object as engines see it."""
+
+    data: bytes
+    name: str = ""
+    """File name without path; "" when it has none."""
+    content_type: str = ""
+    """Declared type, lower case; of what an opener has made visible (macro text, a link's command), the opener's."""
+    kind: Kind | None = None
+    """Kind by content."""
+    inside: Kind | None = None
+    """Kind of the container it was found in; None for an element of the mail itself."""
+    secret: bool = False
+    """It, or what holds it, was opened with a password: nobody else can look into the container."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -51,10 +69,10 @@ class Overrun(BaseException):
 class Engine(Protocol):
     """A scanner."""
 
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
-        """Scan one decoded object. `name`: its file name or "". `deadline`: monotonic moment to be back by."""
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        """Scan one decoded object. `deadline`: monotonic moment to be back by."""
 
-    def cure(self, data: bytes) -> bytes | None:
+    def cure(self, subject: ScanObject) -> bytes | None:
         """Return the object without its malware, None when that cannot be done. Called after `INFECTED` only."""
 
     def health(self) -> str:

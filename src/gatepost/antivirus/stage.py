@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gatepost.antivirus.budget import Budget, OverBudget
-from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, Report
+from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, Report, ScanObject
 from gatepost.antivirus.kinds import Kind, detect_kind
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.unpack import is_opened, open_container
@@ -232,15 +232,19 @@ class _Inspection:
 
     # -- one object ------------------------------------------------------------------------------------------------
 
-    def examine(self, index: int, data: bytes, name: str, depth: int = 0) -> None:
+    def examine(
+        self, index: int, data: bytes, name: str, depth: int = 0, content_type: str = "", inside: Kind | None = None
+    ) -> None:
         """Scan one decoded object, cure it where that is possible, and open it if it is a container."""
         entry = self.entries[index]
         entry.size = entry.size or len(data)
-        report, engine = self.scan(data, name)
+        kind = detect_kind(data)
+        subject = ScanObject(data, name, content_type or entry.content_type, kind, inside)
+        report, engine = self.scan(subject)
         if report is not CLEAN:
             cured = None
             if report.outcome is Outcome.INFECTED and self.options.cure and not report.delete and engine is not None:
-                cured = _cure(engine, data)
+                cured = _cure(engine, subject)
             ranged = entry.kind is ObjectKind.BLOCK or (entry.kind is ObjectKind.PART and depth == 0)
             if cured is not None and ranged and entry.status is ObjectStatus.CLEAN:
                 entry.status, entry.threat, entry.evidence = ObjectStatus.DISINFECTED, report.threat, report.evidence
@@ -250,7 +254,6 @@ class _Inspection:
                 if cured is not None:
                     evidence = f"{evidence}; it cannot be cured where it is"
                 self.mark(index, _STATUS[report.outcome], report.threat, evidence, delete=report.delete)
-        kind = detect_kind(data)
         if kind is not None and is_opened(kind, self.opening):
             self.open(index, data, kind, name, depth)
 
@@ -266,7 +269,8 @@ class _Inspection:
                     continue
                 inner = self.add(ObjectKind.MEMBER, index, member.name)
                 if member.data is not None:
-                    self.examine(inner, member.data, member.name.rpartition("/")[2], depth + 1)
+                    own_name = member.name.rpartition("/")[2]
+                    self.examine(inner, member.data, own_name, depth + 1, member.content_type, kind)
                 if member.protected:
                     self.mark(inner, ObjectStatus.PROTECTED, evidence="protected by a password")
                 if member.trouble:
@@ -286,16 +290,16 @@ class _Inspection:
             self.entries.pop()
             self.unlisted += 1
 
-    def scan(self, data: bytes, name: str) -> tuple[Report, Engine | None]:
+    def scan(self, subject: ScanObject) -> tuple[Report, Engine | None]:
         """Return the worst report of all engines, and whose it is."""
         worst, whose = (CLEAN, None) if self.engines else (Report(Outcome.ERROR, evidence="no engine"), None)
         for engine in self.engines:
-            report = self.ask(engine, data, name)
+            report = self.ask(engine, subject)
             if report is not CLEAN and _OUTCOME_RANK[report.outcome] < _OUTCOME_RANK[worst.outcome]:
                 worst, whose = report, engine
         return worst, whose
 
-    def ask(self, engine: Engine, data: bytes, name: str) -> Report:
+    def ask(self, engine: Engine, subject: ScanObject) -> Report:
         """Have one engine scan one object, within the time for one object if there is one."""
         timeout_s = self.options.timeout_s
         until = self.deadline
@@ -303,7 +307,7 @@ class _Inspection:
             until = min(until, time.monotonic() + timeout_s)
             self.arm(max(until - time.monotonic(), 0.001))
         try:
-            return engine.scan(data, name, until)
+            return engine.scan(subject, until)
         except Overrun:
             if time.monotonic() >= self.deadline:
                 raise
@@ -316,9 +320,9 @@ class _Inspection:
                 self.arm(0 if rest == math.inf else max(rest, 0.001))
 
 
-def _cure(engine: Engine, data: bytes) -> bytes | None:
+def _cure(engine: Engine, subject: ScanObject) -> bytes | None:
     try:
-        return engine.cure(data)
+        return engine.cure(subject)
     except Exception:  # noqa: BLE001 - a cure that fails is no cure: the object stays infected
         return None
 

@@ -4,7 +4,7 @@ import av_samples
 import pytest
 
 from gatepost.antivirus.builtin import BuiltinEngine
-from gatepost.antivirus.engine import Outcome
+from gatepost.antivirus.engine import Outcome, ScanObject
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import SEVERITY, Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions
 
@@ -52,12 +52,12 @@ def test_the_same_wrapping_without_a_sample_is_clean(wrapping: str) -> None:
 @pytest.mark.parametrize("before", [b"", b" ", b"\r\n\t ", b"\n" * 64])
 @pytest.mark.parametrize("after", [b"", b"\r\n", b" " * 60, b"\r\n-- \r\nfooter of a list\r\n"])
 def test_white_space_in_front_and_anything_behind(before: bytes, after: bytes) -> None:
-    assert ENGINE.scan(before + av_samples.eicar() + after, "", math.inf).outcome is Outcome.INFECTED
+    assert ENGINE.scan(ScanObject(before + av_samples.eicar() + after), math.inf).outcome is Outcome.INFECTED
 
 
 @pytest.mark.parametrize("before", [b"x", b"> ", b"\n" * 65, b"XXXX-"])
 def test_a_text_that_only_quotes_the_string_is_clean(before: bytes) -> None:
-    assert ENGINE.scan(before + av_samples.eicar(), "", math.inf).outcome is Outcome.CLEAN
+    assert ENGINE.scan(ScanObject(before + av_samples.eicar()), math.inf).outcome is Outcome.CLEAN
 
 
 def test_only_the_curable_sample_has_a_cure() -> None:
@@ -80,8 +80,8 @@ def test_a_sample_in_a_preamble_and_in_an_epilogue_is_found_with_its_range() -> 
 
 def test_with_two_engines_the_worse_answer_counts() -> None:
     class Suspicious(BuiltinEngine):
-        def scan(self, data, name, deadline):  # type: ignore[no-untyped-def]
-            report = super().scan(av_samples.eicar("SUSP-"), name, deadline)
+        def scan(self, subject, deadline):  # type: ignore[no-untyped-def]
+            report = super().scan(ScanObject(av_samples.eicar("SUSP-")), deadline)
             assert report.outcome is Outcome.SUSPICIOUS
             return report
 

@@ -8,7 +8,7 @@ import av_samples
 import pytest
 
 from gatepost.antivirus.builtin import BuiltinEngine
-from gatepost.antivirus.engine import CLEAN, Outcome, Overrun, Report
+from gatepost.antivirus.engine import CLEAN, Outcome, Overrun, Report, ScanObject
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.stage import CLEAN_MEMBERS_LISTED, OBJECTS_LISTED, UNLISTED, inspect
 from gatepost.filter.dialogue import check_analysis
@@ -24,11 +24,12 @@ class Spy:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        data = subject.data
         self.seen.append(data)
         return Report(Outcome.INFECTED, "Bad") if b"BAD" in data else CLEAN
 
-    def cure(self, data: bytes) -> bytes | None:
+    def cure(self, subject: ScanObject) -> bytes | None:
         return None
 
     def health(self) -> str:
@@ -129,7 +130,8 @@ def test_more_objects_than_can_be_listed_still_give_their_status(monkeypatch: py
 
 
 class Failing(Spy):
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        data = subject.data
         if b"Hello" in data:
             raise ValueError("bug")
         return CLEAN
@@ -146,10 +148,11 @@ def test_an_engine_that_raises_makes_the_object_an_error() -> None:
 class Slow(Spy):
     """Never comes back from an object with SLOW in it: only the alarm ends it."""
 
-    def scan(self, data: bytes, name: str, deadline: float) -> Report:
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        data = subject.data
         if b"SLOW" in data:
             raise Overrun
-        return super().scan(data, name, deadline)
+        return super().scan(subject, deadline)
 
 
 @pytest.mark.feature("F-AV-07")
