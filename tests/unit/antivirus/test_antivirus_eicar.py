@@ -61,7 +61,7 @@ def test_a_text_that_only_quotes_the_string_is_clean(before: bytes) -> None:
 
 
 def test_only_the_curable_sample_has_a_cure() -> None:
-    cures = {prefix: ENGINE.cure(av_samples.eicar(prefix)) for prefix in av_samples.OUTCOMES}
+    cures = {prefix: ENGINE.cure(ScanObject(av_samples.eicar(prefix))) for prefix in av_samples.OUTCOMES}
     assert cures.pop(av_samples.CURABLE) == b"CURED"
     assert set(cures.values()) == {None}
 
