@@ -5,6 +5,7 @@ share it. A rule says everything in its `meta`: threat, outcome, evidence, and f
 replaces the object) or `delete`. No rule needs code here.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -28,15 +29,25 @@ Meta = Mapping[str, object]
 class BuiltinEngine:
     """Rules of the package, compiled; the scanner is made at the first scan of a process, never before a fork."""
 
+    name = "builtin"
+
     def __init__(self) -> None:
         compiler = yara_x.Compiler()
         compiler.define_global(NAME_VARIABLE, "")
         folder = files("gatepost.antivirus") / "rules"
+        digest = hashlib.sha256()
         for name in RULE_FILES:
-            compiler.add_source((folder / name).read_text("ascii"), origin=name)
+            source = (folder / name).read_text("ascii")
+            digest.update(source.encode("ascii"))
+            compiler.add_source(source, origin=name)
+        self._version = digest.hexdigest()[:16]
         self._rules = compiler.build()
         self._scanner: yara_x.Scanner | None = None
         self._named = False
+
+    def version(self) -> str:
+        """Return a digest of the rules."""
+        return self._version
 
     def scan(self, subject: ScanObject, deadline: float) -> Report:
         """Match the rules; the worst outcome of those that match is the answer."""

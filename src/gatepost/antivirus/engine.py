@@ -1,11 +1,13 @@
-"""The interface every scanner plugs into, and what it answers.
+"""The interfaces every scanner plugs into, and what it answers.
 
-An engine is one class behind three methods, registered in the entry-point group `gatepost.engines`, made once in the
-template process and used in forked filters. It never raises for what the content holds, starts no thread while it is
-made, and never says clean of something it has not scanned.
+An `Engine` computes: one class, registered in the entry-point group `gatepost.engines`, made once in the template
+process and used in forked filters. A `RemoteEngine` speaks to a scanner elsewhere over connections that the relay opens
+and passes in (`Connector`), for a filter can open none. Neither raises for what the content holds, starts a thread while
+it is made, or says clean of something that was not scanned.
 """
 
 import enum
+import socket
 from typing import Protocol
 
 import msgspec
@@ -54,6 +56,11 @@ class Report(msgspec.Struct, frozen=True):
     """In words for an administrator."""
     delete: bool = False
     """The object must go whatever the action says (antivirus.md §8, `DELE-`)."""
+    trouble: str = ""
+    """Why the engine could not look at the object although it should have: down, slow, over a limit of its own. The
+    outcome is `ERROR` then. An object that is the trouble itself (corrupt, protected) is none of the engine's."""
+    wait: bool = False
+    """With `trouble`: the message is to wait until the engine can look at it, instead of being treated as an error."""
 
 
 CLEAN = Report(Outcome.CLEAN)
@@ -67,7 +74,16 @@ class Overrun(BaseException):
 
 
 class Engine(Protocol):
-    """A scanner."""
+    """A scanner in the filter itself."""
+
+    @property
+    def name(self) -> str:
+        """Return the name it has in records."""
+
+    def version(self) -> str:
+        """Return what stands for everything that can change its answers: its own version and its signatures', or a
+        digest of them. Constant while the filter lives.
+        """
 
     def scan(self, subject: ScanObject, deadline: float) -> Report:
         """Scan one decoded object. `deadline`: monotonic moment to be back by."""
@@ -77,3 +93,53 @@ class Engine(Protocol):
 
     def health(self) -> str:
         """Return "" when the engine can scan, else in one sentence why it cannot."""
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """The relay's answer to a filter that asked for a connection to a remote engine."""
+
+    sock: socket.socket | None
+    """Connected and non-blocking, the receiver's to close; None: there is none to be had."""
+    version: str = ""
+    """Of the engine and its signatures, as the relay knows it; "" when it does not."""
+    reason: str = ""
+    """Why there is none, in words for an administrator."""
+    wait: bool = False
+    """Without a connection: messages are to wait for the engine."""
+
+
+class Connector(Protocol):
+    """Where a remote engine gets its connections from."""
+
+    def connect(self, engine: str) -> Connection:
+        """Ask the relay for a connection to this engine; an earlier one given to this filter is taken for lost.
+
+        Blocks until the relay has answered; the message's and the object's time run on (`Overrun`).
+        """
+
+
+class RemoteEngine(Protocol):
+    """A scanner elsewhere. Per object: `wants`, and if so `begin`, then (local engines scan meanwhile) `finish`."""
+
+    @property
+    def name(self) -> str:
+        """Return the name it has in records and in questions to the relay."""
+
+    def attach(self, connector: Connector) -> None:
+        """Take the way to connections; called once in each filter, before its first object."""
+
+    def version(self, deadline: float) -> str:
+        """Return what `Engine.version` does; may ask for a connection. "" when it cannot be told now: then nothing is
+        taken from what was found clean before, nor added to it.
+        """
+
+    def wants(self, subject: ScanObject) -> bool:
+        """Tell whether it is to see the object."""
+
+    def begin(self, subject: ScanObject, deadline: float) -> None:
+        """Send the object off, as far as that goes without waiting. Trouble is kept for `finish`."""
+
+    def finish(self, deadline: float) -> Report:
+        """Wait for the answer to what `begin` sent. Always called after it; `Overrun` may come out of either, and then
+        the connection is not to be used again.
+        """
