@@ -6,7 +6,6 @@ replaces the object) or `delete`. No rule needs code here.
 """
 
 import hashlib
-import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ from importlib.resources import files
 
 import yara_x
 
-from gatepost import __version__
 from gatepost.antivirus.engine import CLEAN, Outcome, Report, ScanObject
 
 RULE_FILES = ("eicar.yar", "structure.yar")
@@ -73,10 +71,6 @@ class BuiltinEngine:
     def health(self) -> str:
         """Return "": compiled rules can scan."""
         return ""
-
-    def version(self) -> str:
-        """Return the product's version and the digest of the rules."""
-        return self._version
 
     def _match(self, data: bytes, name: str, deadline: float) -> list[Meta] | Report:
         scanner = self._scanner

@@ -94,11 +94,6 @@ class Engine(Protocol):
     def health(self) -> str:
         """Return "" when the engine can scan, else in one sentence why it cannot."""
 
-    def version(self) -> str:
-        """Return its name, version and a digest of everything that can change its answers (row F-AV-21); changes only
-        when they may.
-        """
-
 
 class Connection(msgspec.Struct, frozen=True):
     """The relay's answer to a filter that asked for a connection to a remote engine."""
