@@ -9,11 +9,12 @@ from gatepost.spool.interface import Destination, NewMessage, Stored
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """Make a new message durable, `copies` in its place when there are any."""
+    """Make a new message durable, `copies` in its place when there are any, and `generated` with it."""
 
     new: NewMessage
     records: Sequence[Record]
     copies: Sequence[Stored] = ()
+    generated: Sequence[NewMessage] = ()
 
 
 class Dispose(msgspec.Struct, frozen=True):

@@ -196,11 +196,18 @@ class Spool(Protocol):
     def stage(self, message_id: int, *, in_file: bool = False) -> StagedContent:
         """Open content for a message that is coming in; `in_file`: in a file whatever its size, to spare memory."""
 
-    def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> Awaitable[None]:
+    def accept(
+        self,
+        new: NewMessage,
+        records: Sequence[Record],
+        copies: Sequence[Stored] = (),
+        generated: Sequence[NewMessage] = (),
+    ) -> Awaitable[None]:
         """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow.
 
         With `copies` they stand in its place, sharing its content, in the same commit: its disposition when it was
-        inspected before it was accepted, or itself and a blind copy. One of them may keep its id.
+        inspected before it was accepted, or itself and a blind copy. One of them may keep its id. `generated` are made
+        durable in the same commit.
         """
 
     def dispose(

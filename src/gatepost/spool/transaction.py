@@ -97,6 +97,7 @@ class Transaction:
             kind = type(change)
             if kind is Accept:
                 accepted.append(change.new)  # type: ignore[union-attr]
+                accepted.extend(change.generated)  # type: ignore[union-attr]
                 if change.copies:  # type: ignore[union-attr]
                     others.append(change)
             elif kind is Settle and change.remaining is None:  # type: ignore[union-attr]

@@ -178,9 +178,15 @@ class SqliteSpool:
         threshold = 0 if in_file else self._threshold
         return Staged(message_id, self._database.contents, threshold, self._files)
 
-    def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> asyncio.Future[None]:
+    def accept(
+        self,
+        new: NewMessage,
+        records: Sequence[Record],
+        copies: Sequence[Stored] = (),
+        generated: Sequence[NewMessage] = (),
+    ) -> asyncio.Future[None]:
         """Make a message durable, or `copies` in its place."""
-        change = Accept(new, records, copies)
+        change = Accept(new, records, copies, generated)
         if new.content.size >= self._early_sync_bytes:
             return self._loop.create_task(self._accept_large(change))
         return self._submit(change)

@@ -132,12 +132,18 @@ class MemorySpool:
         if gone is not None and all(each.content.id != gone.content.id for each in self._messages.values()):
             del self._contents[gone.content.id]
 
-    def accept(self, new: NewMessage, records: Sequence[Record], copies: Sequence[Stored] = ()) -> asyncio.Future[None]:
+    def accept(
+        self,
+        new: NewMessage,
+        records: Sequence[Record],
+        copies: Sequence[Stored] = (),
+        generated: Sequence[NewMessage] = (),
+    ) -> asyncio.Future[None]:
         if self.failure is not None:
             return self._changed(records, self.failure)
         if new.stored.id in self._messages:
             return self._changed(records, SpoolError(f"message {new.stored.id} is there already"))
-        self._add([new])
+        self._add([new, *generated])
         for copy in copies:
             self._store(copy)
         if copies and all(copy.id != new.stored.id for copy in copies):

@@ -255,7 +255,9 @@ class SpoolSuite:
 
     def test_generated_mail_comes_with_the_change_or_not_at_all(self) -> None:
         async def scenario(spool: Spool) -> None:
-            await spool.accept(new_message(spool, 5), [])
+            notice = new_message(spool, 8, b"a notice", [Pending(0, "client.example", 2.0)], "notice-admin")
+            await spool.accept(new_message(spool, 5), [], (), [notice])
+            assert await spool.fetch(8) == notice.stored
             dsn = new_message(spool, 9, b"a DSN", [Pending(0, "client.example", 2.0)], "dsn-failed")
             await failure_of(spool.dispose(4, [], [], [dsn]))
             assert await spool.fetch(9) is None
