@@ -97,7 +97,7 @@ def _scanned(r: Scanned) -> str:
     names = clean(", ".join(r.names))
     return (
         f'SCANNED, group=<{clean(r.group)}>, nrcpt={r.recipients}, status="{",".join(r.statuses)}", '
-        f'srcid={format_queue_id(r.source)}, names="{names}"'
+        f'srcid={format_queue_id(r.source)}, names="{names}"' + (f", breaks={','.join(r.breaks)}" if r.breaks else "")
     )
 
 

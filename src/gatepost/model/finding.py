@@ -140,6 +140,9 @@ class TextSpot(msgspec.Struct, frozen=True, array_like=True):
     """Decoded bytes that stood in [start, end) in front of the text (base64: the last, incomplete line)."""
     after: bytes = b""
     """Decoded bytes that follow the text (HTML: from `</body>` on)."""
+    fields: tuple[tuple[int, int, bytes], ...] = ()
+    """Changes of the part's header that go with it, as (start, end, data), where its charset or its encoding cannot
+    hold `ScanOptions.text_characters`: then `before` is the whole text so far, in the new charset."""
 
 
 class Analysis(msgspec.Struct, frozen=True, array_like=True):
@@ -201,6 +204,10 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     cache: bool = False
     """Objects found clean before need not be scanned again."""
     text_spots: bool = False
-    """Say where a disclaimer can be added."""
+    """Say where a disclaimer can be added, and which signatures there are."""
     seven_bit: bool = False
     """Scan nothing: say how the content is made 7-bit for a server that takes no other."""
+    scan: bool = True
+    """False: no engine is asked; only what `text_spots` asks for is looked at."""
+    text_characters: str = ""
+    """Characters beyond ASCII that disclaimers have: spots are such that they can be written there."""

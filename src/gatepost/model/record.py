@@ -47,6 +47,8 @@ class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
     """Objects that were found clean before and so not scanned."""
     engines: tuple[EngineNote, ...] = ()
     """What each engine did, how long it took and what it said."""
+    breaks: tuple[str, ...] = ()
+    """Signatures that no longer hold because of our edits: `dkim`, `smime`, `pgp` (see `Analysis.signatures`)."""
 
 
 class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
