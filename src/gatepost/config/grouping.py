@@ -22,7 +22,7 @@ from gatepost.config.parameter import (
 )
 from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectStatus
-from gatepost.model.verdict import ObjectAction
+from gatepost.model.verdict import ObjectAction, SignedEdits
 
 Texts = tuple[str, ...]
 Statuses = tuple[ObjectStatus, ...]
@@ -44,6 +44,9 @@ BAD_STATUSES = tuple(
 DIRECTIONS = tuple(direction.value for direction in Direction)
 SPAM_STATUSES = ("spam", "probable_spam", "formal", "blacklisted", "trusted", "not_detected", "obscene")
 
+LANGUAGES = ("en", "ru")
+"""Languages that the product's own texts are shipped in."""
+
 NAME_FILTERS = ("include_by_name", "exclude_by_name")
 TYPE_FILTERS = ("include_by_mime", "exclude_by_mime")
 FILTER_MASKS = NAME_FILTERS + TYPE_FILTERS
@@ -63,12 +66,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     admin_notify_address: Annotated[
         Texts,
         listing(
-            "AdminNotifyAddress",
-            Item.ADDRESS,
-            "administrators of the group",
-            required=_REQ,
-            derived="{postmaster}",
-            built=False,
+            "AdminNotifyAddress", Item.ADDRESS, "administrators of the group", required=_REQ, derived="{postmaster}"
         ),
     ] = ()
     notify_from_address: Annotated[
@@ -79,7 +77,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             item=Item.ADDRESS,
             required=_REQ,
             derived="{postmaster}",
-            built=False,
         ),
     ] = ""
     backup_path: Annotated[
@@ -112,18 +109,29 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     notify_admin_template: Annotated[
         str,
         path(
-            "NotifyAdminTemplate", "notification to administrators", required=_REQ, generations="G50 G55", built=False
+            "NotifyAdminTemplate",
+            "notification to administrators; empty = the built-in one",
+            required=_REQ,
+            generations="G50 G55",
         ),
     ] = ""
     notify_recipient_template: Annotated[
         str,
         path(
-            "NotifyRecipientTemplate", "notification to recipients", required=_REQ, generations="G50 G55", built=False
+            "NotifyRecipientTemplate",
+            "notification to recipients; empty = the built-in one",
+            required=_REQ,
+            generations="G50 G55",
         ),
     ] = ""
     notify_sender_template: Annotated[
         str,
-        path("NotifySenderTemplate", "notification to the sender", required=_REQ, generations="G50 G55", built=False),
+        path(
+            "NotifySenderTemplate",
+            "notification to the sender; empty = the built-in one",
+            required=_REQ,
+            generations="G50 G55",
+        ),
     ] = ""
     placeholder_template: Annotated[
         str,
@@ -156,14 +164,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     block_message: Annotated[
         Statuses, statuses("BlockMessage", BAD_STATUSES, "do not deliver a message with such an object")
     ] = ()
-    notify_admin: Annotated[
-        Statuses, statuses("NotifyAdmin", BAD_STATUSES, "notify the administrators", built=False)
-    ] = ()
+    notify_admin: Annotated[Statuses, statuses("NotifyAdmin", BAD_STATUSES, "notify the administrators")] = ()
     notify_recipient: Annotated[
         Statuses,
-        statuses("NotifyRecipient", BAD_STATUSES, "notify the recipients", aliases=("NotifyRecepient",), built=False),
+        statuses("NotifyRecipient", BAD_STATUSES, "notify the recipients", aliases=("NotifyRecepient",)),
     ] = ()
-    notify_sender: Annotated[Statuses, statuses("NotifySender", BAD_STATUSES, "notify the sender", built=False)] = ()
+    notify_sender: Annotated[Statuses, statuses("NotifySender", BAD_STATUSES, "notify the sender")] = ()
     save_in_qb: Annotated[
         Statuses,
         statuses(
@@ -186,24 +192,31 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     attach_original_to_admin: Annotated[
         bool,
-        flag("AttachOriginalToAdmin", "administrators get the unchanged original", generations="G50", built=False),
+        flag("AttachOriginalToAdmin", "administrators get the unchanged original", generations="G50"),
     ] = False
-    add_x_headers: Annotated[
-        bool, flag("AddXHeaders", "add the scan-information field", generations=LATER, built=False)
-    ] = False
-    add_disclaimer: Annotated[bool, flag("AddDisclaimer", "append the disclaimer", generations="G55", built=False)] = (
-        False
-    )
+    add_x_headers: Annotated[bool, flag("AddXHeaders", "add the scan-information field", generations=LATER)] = False
+    add_disclaimer: Annotated[bool, flag("AddDisclaimer", "append the disclaimer", generations="G55")] = False
     disclaimer_template: Annotated[
         str,
         path(
             "DisclaimerTemplate",
-            "text of the disclaimer",
+            "text of the disclaimer; empty = the built-in one",
             generations="G55",
-            built=False,
-            derived="{state}/templates/disclaimer.tmpl",
         ),
     ] = ""
+    edit_signed: Annotated[
+        SignedEdits,
+        choice(
+            "",
+            tuple(SignedEdits),
+            "what is added to DKIM-signed mail: header fields only, everything (the signature breaks), or nothing",
+            generations=OWN,
+        ),
+    ] = SignedEdits.HEADER
+    text_language: Annotated[
+        str,
+        choice("", LANGUAGES, "language of the built-in texts of the group", generations=OWN),
+    ] = LANGUAGES[0]
     check_spam: Annotated[bool, flag("CheckSpam", "anti-spam checks", generations="M55 M56", built=False)] = True
     spam_level: Annotated[
         str, choice("SpamLevel", _SPAM_LEVELS, "detection level", generations="M55 M56", built=False)

@@ -1,10 +1,11 @@
 """Sections about our own processes: the filter pool, and the relays with their share of the queue."""
 
+import enum
 from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import OWN, WIDE_COUNT, count, duration, path, size
+from gatepost.config.parameter import OWN, WIDE_COUNT, choice, count, duration, path, size
 from gatepost.config.units import Unit
 
 
@@ -109,3 +110,36 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = 80
+
+
+class NoticeSenders(enum.StrEnum):
+    """Whom notifications may be sent to as senders."""
+
+    OWN = "own"
+    """Clients in our own networks, and who has signed in: the sender's address of a stranger's mail is as a rule
+    forged, and its owner would get our notice of a mail that is not his (backscatter)."""
+    ALL = "all"
+    """Everybody."""
+
+
+class Notices(msgspec.Struct, frozen=True, kw_only=True):
+    """Notifications: whom, and how many."""
+
+    notify_senders: Annotated[
+        NoticeSenders,
+        choice("", tuple(NoticeSenders), "senders that may be notified: our own people, or everybody", generations=OWN),
+    ] = NoticeSenders.OWN
+    limit: Annotated[
+        int,
+        count(
+            "",
+            0,
+            WIDE_COUNT,
+            "single notifications to one address about one group in an interval; the rest are summed up; 0 = no limit",
+            generations=OWN,
+        ),
+    ] = 10
+    interval: Annotated[
+        float,
+        duration("", 1, 86400, "after so long a summary tells what was not told singly", generations=OWN),
+    ] = 3600.0

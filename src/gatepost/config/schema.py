@@ -26,7 +26,7 @@ from gatepost.config.parameter import (
     listing,
     text,
 )
-from gatepost.config.process import FilterPool, Relay
+from gatepost.config.process import FilterPool, Notices, Relay
 from gatepost.config.services import (
     Agentx,
     Antispam,
@@ -165,6 +165,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     resolve: Resolve
     filter: FilterPool
     relay: Relay
+    notices: Notices
     policy: Policy
     antispam: Antispam
     uds: Uds
@@ -220,6 +221,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("ave", Ave),
     Section("policy", Policy),
     Section("group", Group, array=True),
+    Section("notices", Notices),
     Section("forward", Forward),
     Section("resolve", Resolve),
     Section("antispam", Antispam, built=False),

@@ -16,6 +16,17 @@ class ObjectAction(enum.StrEnum):
     PLACEHOLDER = "placeholder"
 
 
+class SignedEdits(enum.StrEnum):
+    """What is added to a message that is signed (DKIM) by somebody. What is malware goes all the same."""
+
+    HEADER = "header"
+    """Header fields of ours in front: the signature still holds."""
+    EDIT = "edit"
+    """As to any other message: the signature breaks, which the record says."""
+    SKIP = "skip"
+    """Nothing."""
+
+
 class ObjectDecision(msgspec.Struct, frozen=True, array_like=True):
     """What happens to one object, and why."""
 
