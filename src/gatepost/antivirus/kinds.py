@@ -1,13 +1,16 @@
-"""What data is, told by its content alone: `detect_kind`.
+"""What data is, told by its content: `detect_kind`, and how that disagrees with what it is called: `conflicts`.
 
-Called by the stage for every object. Names and declared types are never asked here; where they say something else, that
-is a finding of its own.
+Called by the stage for every object, so the usual text costs a microsecond or two: one look at the first byte says
+which table of marks can apply. Content alone decides, but for text whose beginning says nothing: there a name or a
+declared type makes it the page that a reader's program will take it for.
 """
 
 import enum
 import re
+from collections.abc import Mapping
+from typing import Final
 
-from gatepost.antivirus.openers.zip import is_appended
+from gatepost.antivirus.openers.zip import END_SEARCH, is_appended
 
 
 class Kind(enum.StrEnum):
@@ -45,7 +48,11 @@ class Kind(enum.StrEnum):
     MBOX = "mbox"
     MAIL = "mail"
     OLE = "ole"
-    """Compound file: older Office documents, MSI, Outlook messages."""
+    """Compound file: older Office documents, MSI."""
+    MSG = "msg"
+    """Compound file that holds an Outlook message."""
+    ACTIVE_MIME = "activemime"
+    """Compressed compound file inside Office documents saved as web pages or XML."""
     OOXML = "ooxml"
     ODF = "odf"
     ONENOTE = "onenote"
@@ -63,23 +70,320 @@ class Kind(enum.StrEnum):
     SOUND = "sound"
 
 
-_MAGIC = re.compile(
-    rb"(?P<ZIP>PK(?:\x03\x04|\x05\x06|\x30\x30PK\x03\x04))|(?P<GZIP>\x1f\x8b\x08)|(?P<RAR>Rar!\x1a\x07)"
+_ARCHIVES = re.compile(
+    rb"(?P<ZIP>PK(?:\x03\x04|\x05\x06|\x30\x30PK\x03\x04|\x07\x08PK\x03\x04))|(?P<GZIP>\x1f\x8b\x08)|(?P<RAR>Rar!\x1a\x07)"
     rb"|(?P<SEVEN_ZIP>7z\xbc\xaf\x27\x1c)|(?P<BZIP2>BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90))|(?P<XZ>\xfd7zXZ\x00)"
-    rb"|(?P<CAB>MSCF\x00\x00\x00\x00)|(?P<LHA>..-l(?:h[0-7dx]|z[s45])-)|(?P<ARJ>\x60\xea.[\x00-\x0a][\x1e-\x30][\x01-\x0d])"
-    rb"|(?P<ZSTD>\x28\xb5\x2f\xfd)|(?P<LZ4>\x04\x22\x4d\x18)|(?P<COMPRESS>\x1f[\x9d\xa0])|(?P<ACE>.{7}\*\*ACE\*\*)"
-    rb"|(?P<LZIP>LZIP\x01)|(?P<XAR>xar!\x00\x1c)|(?P<TAR>.{257}ustar)",
+    rb"|(?P<CAB>MSCF\x00\x00\x00\x00)|(?P<ARJ>\x60\xea.[\x00-\x0a][\x1e-\x30][\x01-\x0d])"
+    rb"|(?P<ZSTD>[\x22-\x28]\xb5\x2f\xfd)|(?P<LZ4>\x04\x22\x4d\x18|\x02\x21\x4c\x18)|(?P<COMPRESS>\x1f[\x9d\xa0])"
+    rb"|(?P<LZIP>LZIP[\x00\x01])|(?P<XAR>xar!\x00\x1c)|(?P<AR>!<arch>\n)|(?P<CPIO>07070[127]|\xc7\x71|\x71\xc7)"
+    rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
     re.DOTALL,
 )
-_ISO_MARK = b"CD001"
-_ISO_OFFSET = 32_769
+_OTHERS = re.compile(
+    rb"(?P<PDF>%PDF-)|(?P<OLE>\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1)|(?P<TNEF>\x78\x9f\x3e\x22)|(?P<RTF>\{\\rt)"
+    rb"|(?P<ONENOTE>\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3|\xa1\x2f\xff\x43\xd9\xef\x76\x4c\x9e\xe2\x10\xea\x57\x22\x76\x5f)"
+    rb"|(?P<LNK>L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F)|(?P<ACTIVE_MIME>ActiveMime\0\0)"
+    rb"|(?P<EXECUTABLE>\x7fELF|\xca\xfe\xba\xbe|\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|dex\n03|\0asm)"
+    rb"|(?P<PICTURE>\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*|\0\0[\x01\x02]\0[^\0]\0|BM.{4}\0{4}.{2}\0\0[\x0c-\x7c]\0\0\0"
+    rb"|8BPS|\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|.{4}ftyp(?:heic|heix|mif1|avif))"
+    rb"|(?P<FONT>\0\x01\0\0\0[\x04-\x3f]..|OTTO\0|ttcf\0|wOF[F2])"
+    rb"|(?P<SOUND>RIFF.{4}WAVE|ID3[\x02-\x04]\0|OggS\0|fLaC\0|MThd\0|\xff[\xfb\xf3\xf2][\x10-\xe8])"
+    rb"|(?P<SCRIPT>#!|<\?php|<%@|@echo[ \t]|<job[ >]|<package[ >])"
+    rb"|(?P<UUENCODE>begin(?:-base64)?[ \t]+[0-7]{3,4}[ \t][^\r\n]*\r?\n)|(?P<YENC>=ybegin[ \t])"
+    rb"|(?P<BINHEX>\(This file must be converted with BinHex)"
+    rb"|(?P<MBOX>From [^\r\n]{1,200}\d\d:\d\d[^\r\n]{0,40}\r?\n[!-9;-~]+:)",
+    re.DOTALL,
+)
+_BINARY_START: Final = frozenset(range(0x20)) - frozenset(b"\t\n\r") | frozenset(range(0x7F, 0x100))
+_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGILMOPRZ]`bdfqtwx{")
+_FIRST: Final = bytes(1 if byte in _BINARY_START or byte in _MARK_LETTERS else 0 for byte in range(256))
+"""For each first byte: whether the marks above may stand there; of text that is one letter in three."""
+
+_TAG = re.compile(
+    rb"<(?:(?P<SVG>svg(?=[\s>:/]))|(?P<HTML>!doctype\s+html|(?:html|head|body|script|iframe|style|title|table|div|span|center|font|meta"
+    rb"|link|base|form|img|object|embed|input|frameset|h[1-6]|br|p|a|b|i|u|ul|ol|td|tr|pre|hr)(?=[\s/>]|\Z)))"
+)
+_XML_START = re.compile(
+    rb"(?:<\?xml[\s?]|<!doctype\s|<!entity\s|<[a-z][a-z0-9_.-]{0,40}:[a-z]|<[a-z][a-z0-9_.-]{0,60}\s+xmlns)"
+)
+_BOMS: Final = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+_MAIL_FIELD = re.compile(
+    rb"(?:received|return-path|from|to|cc|subject|date|message-id|mime-version|content-type|reply-to|sender|delivered-to"
+    rb"|dkim-signature|x-[a-z0-9-]{1,60}):[ \t]*",
+    re.IGNORECASE,
+)
+_FIELD_START: Final = frozenset(b"RrFfTtCcSsDdMmXx")
+_MAIL_MORE = re.compile(
+    rb"^(?:received|return-path|from|to|subject|date|message-id|mime-version|content-type|content-transfer-encoding):",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+PDF_SEARCH: Final = 1024
+"""Readers take a file as PDF when its mark stands within so many bytes (PDF 1.7, implementation note 13)."""
+PAGE_SEARCH: Final = 1024
+"""Programs that guess the type of a page look at 512 bytes to 1445; text in front of its first tag hides none here."""
+SVG_SEARCH: Final = 4096
+"""Comments and declarations in front of the root element of an XML file."""
+MAIL_SEARCH: Final = 4096
+"""A header that is one shows its second field within so many bytes."""
+DIRECTORY_SEARCH: Final = 256 * 1024
+"""End of a zip archive in which the directory of an Office document (some thousand members) is looked for."""
+_ISO_OFFSET: Final = 32_769
+_UDF_OFFSETS: Final = (32_769, 34_817, 36_865, 38_913)
+_MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
+_HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
+"""Kinds that unpackers see a zip archive behind, and that no opener of their own looks behind."""
+_ZIP, _OLE = Kind.ZIP, Kind.OLE
+_BY_GROUP: Final = {kind.name: kind for kind in Kind}
 
 
-def detect_kind(data: bytes) -> Kind | None:
-    """Return the kind of `data`, None when it is none of those known."""
-    found = _MAGIC.match(data)
-    if found is not None and found.lastgroup is not None:
-        return Kind[found.lastgroup]
-    if len(data) > _ISO_OFFSET and data.startswith(_ISO_MARK, _ISO_OFFSET):
+def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
+    """Return the kind of `data`, None when it is none of those known.
+
+    `name` and `declared` (type/subtype) are asked of text without a mark at its beginning only: it is HTML or SVG to a
+    reader when it is called so.
+    """
+    if not data:
+        return None
+    if _FIRST[data[0]]:
+        kind = _detect_marked(data)
+        if kind is not None:
+            return kind
+    kind = _detect_inside(data)
+    if kind is None and (name or declared):
+        kind = _detect_called(data, name, declared)
+    return kind
+
+
+def _detect_marked(data: bytes) -> Kind | None:
+    """Kinds with a mark at the first byte."""
+    found = _ARCHIVES.match(data)
+    if found is not None:
+        kind = _BY_GROUP[found.lastgroup or ""]
+        return _detect_zip(data) if kind is _ZIP else kind
+    found = _OTHERS.match(data)
+    if found is not None:
+        kind = _BY_GROUP[found.lastgroup or ""]
+        if kind is _OLE:
+            return _detect_compound(data)
+        return _ZIP if kind in _HEADER_KINDS and is_appended(data) else kind
+    if data.startswith((b"MZ", b"ZM")) and _is_program(data):
+        return _ZIP if is_appended(data) else Kind.EXECUTABLE
+    return None
+
+
+def _detect_inside(data: bytes) -> Kind | None:
+    """Kinds whose mark stands further on, and text forms."""
+    size = len(data)
+    if data[2:5] in (b"-lh", b"-lz", b"-pm") and data[6:7] == b"-":
+        return Kind.LHA
+    if data[1:4] == b"\x2a\x4d\x18" and 0x50 <= data[0] < 0x60:  # a frame to be skipped stands first (RFC 8878 §3.1.2)
+        return Kind.ZSTD
+    if data[7:14] == b"**ACE**":
+        return Kind.ACE
+    if data[257:262] == b"ustar":
+        return Kind.TAR
+    if size > _ISO_OFFSET:
+        kind = _detect_image(data)
+        if kind is not None:
+            return kind
+    start = data.find(b"%", 0, PDF_SEARCH)  # one character first: a search for several costs ten times as much
+    if start >= 0 and data.find(b"%PDF-", start, PDF_SEARCH) >= 0:
+        return Kind.PDF
+    start = data.find(b"<", 0, PAGE_SEARCH)
+    if start >= 0:
+        kind = _detect_page(data, start)
+        if kind is not None:
+            return kind
+    if data.find(b"\0", max(0, size - END_SEARCH)) >= 0 and is_appended(
+        data
+    ):  # the end record has zeros, text has none
+        return _ZIP
+    return _detect_mail(data) if data[0] in _FIELD_START else None
+
+
+def _detect_mail(data: bytes) -> Kind | None:
+    found = _MAIL_FIELD.match(data)
+    if found is None:
+        return None
+    end = (
+        data.find(b"\n\r\n", 0, MAIL_SEARCH)
+        if data.find(b"\r\n", 0, MAIL_SEARCH) >= 0
+        else data.find(b"\n\n", 0, MAIL_SEARCH)
+    )
+    return Kind.MAIL if _MAIL_MORE.search(data, found.end(), end + 1 if end >= 0 else MAIL_SEARCH) else None
+
+
+def _detect_image(data: bytes) -> Kind | None:
+    if data.startswith(b"CD001", _ISO_OFFSET):
         return Kind.ISO
-    return Kind.ZIP if is_appended(data) else None
+    if any(data[offset : offset + 5] in (b"BEA01", b"NSR02", b"NSR03") for offset in _UDF_OFFSETS):
+        return Kind.UDF
+    return None
+
+
+def _detect_page(data: bytes, start: int) -> Kind | None:
+    """HTML, SVG and other XML, in bytes or in 16-bit units, with or without a byte order mark."""
+    head = data
+    for mark, charset in _BOMS:
+        if data.startswith(mark):
+            head = data[:SVG_SEARCH].decode(charset, "ignore").encode("utf-8").removeprefix(b"\xef\xbb\xbf")
+            start = head.find(b"<")
+            break
+    first = start >= 0 and (not start or head[:start].isspace())
+    head = head[: SVG_SEARCH if first else PAGE_SEARCH].lower()
+    xml = _XML_START.match(head, start) if first else None
+    if xml is None:
+        found = _TAG.search(head, start) if start >= 0 else None
+        return _BY_GROUP[found.lastgroup or ""] if found is not None else None
+    found = _TAG.search(head, start)
+    if found is not None and (found.lastgroup == "SVG" or b"<html" in head or xml[0].startswith(b"<!doctype")):
+        return _BY_GROUP[found.lastgroup or ""]
+    return Kind.XML
+
+
+def _detect_zip(data: bytes) -> Kind:
+    """Office documents, which are zip archives with certain members, or the archive."""
+    if data.find(b"mimetypeapplication/vnd.", 26, 256) >= 0:
+        return Kind.ODF
+    if data.find(b"[Content_Types].xml", 26, 256) >= 0:
+        return Kind.OOXML
+    tail = max(0, len(data) - DIRECTORY_SEARCH)
+    if data.find(b"[Content_Types].xml", tail) >= 0:
+        return Kind.OOXML
+    return Kind.ODF if data.find(b"META-INF/manifest.xml", tail) >= 0 else _ZIP
+
+
+def _detect_compound(data: bytes) -> Kind:
+    """An Outlook message by the class of its root storage ([MS-OXMSG] 2.1), else any compound file."""
+    shift = data[0x1E] if len(data) > 0x34 else 0
+    if shift in (9, 12):
+        root = (int.from_bytes(data[0x30:0x34], "little") + 1) << shift
+        if data[root + 0x50 : root + 0x60] == _MSG_CLASS:
+            return Kind.MSG
+    return _OLE
+
+
+def _is_program(data: bytes) -> bool:
+    """Whether what starts with MZ is a program and not a text."""
+    header = int.from_bytes(data[0x3C:0x40], "little")
+    return data[header : header + 2] in (b"PE", b"NE", b"LE", b"LX") or b"\0" in data[:64]
+
+
+def _detect_called(data: bytes, name: str, declared: str) -> Kind | None:
+    extension = _extension(name)
+    if data.find(b"<") < 0 and data.find(b"\0<") < 0:
+        return None
+    if extension in ("svg", "svgz") or declared == "image/svg+xml":
+        return Kind.SVG
+    if extension in _CALLED_HTML or declared in ("text/html", "application/xhtml+xml"):
+        return Kind.HTML
+    return None
+
+
+_CALLED_HTML: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "hta", "mht", "mhtml"})
+
+# -- what it is called -----------------------------------------------------------------------------------------------
+
+_WORDS: Final[Mapping[Kind, str]] = {
+    Kind.EXECUTABLE: "a program",
+    Kind.SCRIPT: "a script",
+    Kind.HTML: "a web page",
+    Kind.LNK: "a Windows shortcut",
+    Kind.OLE: "an Office document or installer of the older form",
+    Kind.OOXML: "an Office document",
+    Kind.ODF: "an OpenDocument file",
+    Kind.MSG: "an Outlook message",
+    Kind.PICTURE: "a picture",
+    Kind.FONT: "a font",
+    Kind.SOUND: "a sound file",
+    Kind.MAIL: "a mail message",
+    Kind.MBOX: "a mail folder",
+    Kind.ONENOTE: "a OneNote notebook",
+}
+_TEXT_KINDS: Final = frozenset(
+    {Kind.HTML, Kind.XML, Kind.SVG, Kind.MAIL, Kind.MBOX, Kind.SCRIPT, Kind.RTF, Kind.UUENCODE, Kind.YENC, Kind.BINHEX}
+)
+_WORD: Final = frozenset({Kind.OLE, Kind.OOXML, Kind.RTF, Kind.HTML, Kind.XML, Kind.MAIL, Kind.ZIP, Kind.ODF})
+_PACKED: Final = frozenset(
+    {
+        Kind.ZIP, Kind.GZIP, Kind.BZIP2, Kind.XZ, Kind.LZMA, Kind.ZSTD, Kind.LZ4, Kind.LZIP, Kind.COMPRESS, Kind.TAR,
+        Kind.SEVEN_ZIP, Kind.RAR, Kind.CAB, Kind.LHA, Kind.ARJ, Kind.ACE, Kind.AR, Kind.CPIO, Kind.XAR,
+        Kind.OOXML, Kind.ODF,
+    }
+)  # fmt: skip
+_PICTURES: Final = frozenset({Kind.PICTURE, Kind.SVG})
+_BY_EXTENSION: Final[Mapping[str, frozenset[Kind]]] = {
+    **dict.fromkeys(("doc", "dot", "xls", "xlt", "ppt", "pps", "pot"), _WORD),
+    **dict.fromkeys(
+        ("docx", "xlsx", "pptx", "docm", "xlsm", "pptm", "xlsb", "dotx", "dotm", "ppsx"),
+        frozenset({Kind.OOXML, Kind.ZIP, Kind.OLE}),
+    ),
+    **dict.fromkeys(("odt", "ods", "odp", "odg"), frozenset({Kind.ODF, Kind.ZIP})),
+    "rtf": _WORD,
+    "pdf": frozenset({Kind.PDF}),
+    "xml": frozenset({Kind.XML, Kind.SVG, Kind.HTML}),
+    "svg": frozenset({Kind.SVG, Kind.XML, Kind.HTML}),
+    **dict.fromkeys(_CALLED_HTML, frozenset({Kind.HTML, Kind.XML, Kind.SVG, Kind.MAIL, Kind.SCRIPT})),
+    **dict.fromkeys(("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "ico"), _PICTURES),
+    **dict.fromkeys(("txt", "csv", "log", "ics", "vcf", "md", "ini"), _TEXT_KINDS),
+    **dict.fromkeys(("eml", "mht", "mhtml"), frozenset({Kind.MAIL, Kind.MBOX, Kind.HTML})),
+    **dict.fromkeys(("zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "tar", "cab", "arj", "lzh", "zst", "ace"), _PACKED),
+    **dict.fromkeys(("mp3", "wav", "ogg", "flac", "mid"), frozenset({Kind.SOUND})),
+    **dict.fromkeys(("ttf", "otf", "woff", "woff2"), frozenset({Kind.FONT})),
+    "msg": frozenset({Kind.MSG, Kind.OLE, Kind.MAIL}),
+    "lnk": frozenset({Kind.LNK}),
+    "one": frozenset({Kind.ONENOTE}),
+}
+"""Kinds that content may have under a name with this ending without being a surprise."""
+_BY_TYPE: Final[Mapping[str, frozenset[Kind]]] = {
+    "application/pdf": _BY_EXTENSION["pdf"],
+    "application/msword": _WORD,
+    "application/vnd.ms-excel": _WORD,
+    "application/vnd.ms-powerpoint": _WORD,
+    "application/rtf": _WORD,
+    "application/zip": _PACKED,
+    "application/x-zip-compressed": _PACKED,
+    "text/html": _TEXT_KINDS,
+    "text/plain": _TEXT_KINDS,
+    "text/csv": _TEXT_KINDS,
+    "text/calendar": _TEXT_KINDS,
+}
+_BY_FAMILY: Final[Mapping[str, frozenset[Kind]]] = {
+    "image": _PICTURES | {Kind.PDF},
+    "audio": frozenset({Kind.SOUND}),
+    "application/vnd.openxmlformats-officedocument": frozenset({Kind.OOXML, Kind.ZIP, Kind.OLE}),
+    "application/vnd.oasis.opendocument": frozenset({Kind.ODF, Kind.ZIP}),
+}
+
+
+def conflicts(kind: Kind | None, name: str, declared: str) -> str:
+    """Return in words how content of a kind disagrees with its file name and declared type, "" when it does not."""
+    if kind is None:
+        return ""
+    said: list[str] = []
+    extension = _extension(name)
+    allowed = _BY_EXTENSION.get(extension)
+    if allowed is not None and kind not in allowed:
+        said.append(f"its name ends in .{extension}")
+    allowed = _BY_TYPE.get(declared)
+    if allowed is None:
+        allowed = _BY_FAMILY.get(declared.partition("/")[0]) or _BY_FAMILY.get(declared.rpartition(".")[0])
+    if allowed is not None and kind not in allowed:
+        said.append(f"its declared type is {declared}")
+    if not said:
+        return ""
+    return f"the content is {_WORDS.get(kind, f'of kind {kind}')}, but {' and '.join(said)}"
+
+
+def _extension(name: str) -> str:
+    """Return what stands behind the last dot, in lower case, as Windows reads it: blanks and dots at the end do not
+    count.
+    """
+    return name.rstrip(" .\t\0").rpartition(".")[2].lower() if "." in name else ""

@@ -32,7 +32,7 @@ ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.ISO: None,
 }
 """Opened with `ScanOptions.archives`; None: nobody here can."""
-DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {}
+DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {Kind.OOXML: open_zip, Kind.ODF: open_zip}
 """Files that carry others (documents, pages, encodings): always opened."""
 MAIL_BASES: Final[Mapping[Kind, Opener | None]] = {}
 """Opened with `ScanOptions.mail_bases`."""
