@@ -1,9 +1,10 @@
 """What relay, template and filter say to each other: length-prefixed MessagePack frames, and the checks on answers.
 
 Called by `filter.pool` (relay side), `filter.worker` (filter side) and `filter.template`. Sans-I/O: bytes in, values
-out. A filter has read hostile bytes, so nothing it says is believed: every frame is decoded against a closed union
-with fixed limits and every range is checked against the content. Whatever does not fit raises `HostileAnswer`, which
-counts as a crash of the filter.
+out. A job is answered; before that its filter may ask, one question at a time, which objects were found clean before
+and for connections to remote engines. A filter has read hostile bytes, so nothing it says is believed: every frame is
+decoded against a closed union with fixed limits and every range is checked against the content. Whatever does not fit
+raises `HostileAnswer`, which counts as a crash of the filter.
 """
 
 import math
@@ -39,6 +40,16 @@ SEVEN_BIT_GROWTH = 4
 """Times its size that content may have when it is 7-bit: quoted-printable makes three, with line ends a little more."""
 WALL_LIMIT = 32
 """Missing walls named in a sandbox report."""
+KEY_SIZE = 32
+"""Bytes of a key of the clean-object cache (SHA-256)."""
+KEY_LIMIT = 1_000
+"""Keys in one question: objects of one mail that are worth remembering; further ones are scanned without asking."""
+QUESTION_LIMIT = 64
+"""Questions of one job: one about keys, the others for connections, each lost one replaced a few times."""
+ENGINE_LIMIT = 64
+"""Engines that report in one answer."""
+VERSION_LIMIT = 256
+"""Characters of a remote engine's version."""
 
 
 class HostileAnswer(Exception):  # noqa: N818 - what the other side did, not a failure of ours
@@ -67,6 +78,42 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
 
     id: str
     analysis: Analysis
+    clean: tuple[int, ...] = ()
+    """Which of the keys asked about turned out clean, as indices into the question, rising: to be remembered."""
+
+
+class KnownQuestion(msgspec.Struct, frozen=True, array_like=True, tag="known?"):
+    """Filter to pool, at most once in a job: which of these objects were found clean before?"""
+
+    id: str
+    number: int
+    """Of the question within the job, from 1 on; the reply repeats it."""
+    keys: tuple[bytes, ...]
+
+
+class ConnectionQuestion(msgspec.Struct, frozen=True, array_like=True, tag="connection?"):
+    """Filter to pool: a connection to this remote engine, please. An earlier one is lost."""
+
+    id: str
+    number: int
+    engine: str
+
+
+class KnownReply(msgspec.Struct, frozen=True, array_like=True, tag="known"):
+    """Pool to filter: one byte for each key, 1 for those found clean before."""
+
+    number: int
+    known: bytes
+
+
+class ConnectionReply(msgspec.Struct, frozen=True, array_like=True, tag="connection"):
+    """Pool to filter: with `reason` "" a descriptor comes with the frame, else there is no connection."""
+
+    number: int
+    version: str = ""
+    reason: str = ""
+    wait: bool = False
+    """With a reason: messages are to wait for the engine."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
@@ -111,17 +158,18 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 _Word = TypeVar("_Word")
 
-FromFilter = Ready | Answer | Failure | Leaving
+ToFilter = Job | KnownReply | ConnectionReply
+FromFilter = Ready | Answer | Failure | Leaving | KnownQuestion | ConnectionQuestion
 FromTemplate = Hello | Started | Refused
 
 _ENCODER = msgspec.msgpack.Encoder()
-_JOBS = msgspec.msgpack.Decoder(Job)
+_TO_FILTER: msgspec.msgpack.Decoder[ToFilter] = msgspec.msgpack.Decoder(ToFilter)
 _FROM_FILTER: msgspec.msgpack.Decoder[FromFilter] = msgspec.msgpack.Decoder(FromFilter)
 _TO_TEMPLATE = msgspec.msgpack.Decoder(StartFilter)
 _FROM_TEMPLATE: msgspec.msgpack.Decoder[FromTemplate] = msgspec.msgpack.Decoder(FromTemplate)
 
 
-def build_frame(message: Job | FromFilter | StartFilter | FromTemplate) -> bytes:
+def build_frame(message: ToFilter | FromFilter | StartFilter | FromTemplate) -> bytes:
     """Return the message as one frame: four bytes of length (big endian), then MessagePack."""
     body = _ENCODER.encode(message)
     return FRAME_HEADER.pack(len(body)) + body
@@ -175,9 +223,9 @@ def answer_limit(size: int, *, seven_bit: bool = False) -> int:
     return ANSWER_OVERHEAD + (size * SEVEN_BIT_GROWTH if seven_bit else size) + CURED_OVERHEAD
 
 
-def parse_job(body: bytes | memoryview) -> Job:
-    """Decode a job; HostileAnswer when it is none."""
-    return _decode(_JOBS, body)
+def parse_to_filter(body: bytes | memoryview) -> ToFilter:
+    """Decode what a pool said to its filter; HostileAnswer when it is nothing a pool says."""
+    return _decode(_TO_FILTER, body)
 
 
 def parse_from_filter(body: bytes | memoryview) -> FromFilter:
@@ -187,6 +235,12 @@ def parse_from_filter(body: bytes | memoryview) -> FromFilter:
         raise HostileAnswer("sandbox report over its limits")
     if isinstance(word, Failure) and len(word.reason) > TEXT_LIMIT:
         raise HostileAnswer("reason over its limit")
+    if isinstance(word, KnownQuestion) and (
+        not 0 < len(word.keys) <= KEY_LIMIT or any(len(key) != KEY_SIZE for key in word.keys)
+    ):
+        raise HostileAnswer("keys over their limits")
+    if isinstance(word, ConnectionQuestion) and len(word.engine) > NAME_LIMIT:
+        raise HostileAnswer("name of an engine over its limit")
     return word
 
 
@@ -228,6 +282,13 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         written += len(data)
     if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD or len(analysis.obstacle) > TEXT_LIMIT:
         raise HostileAnswer("7-bit form over its limits")
+    if len(analysis.unscanned) > TEXT_LIMIT or len(analysis.engines) > ENGINE_LIMIT:
+        raise HostileAnswer("engines over their limits")
+    for note in analysis.engines:
+        if max(len(note.name), len(note.version), len(note.trouble)) > TEXT_LIMIT:
+            raise HostileAnswer("text of an engine over its limit")
+        if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
+            raise HostileAnswer("number of an engine out of range")
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")
@@ -239,7 +300,7 @@ def _check_object(report: ObjectReport, index: int, size: int) -> int:
         raise HostileAnswer(f"object {index} hangs at {report.parent}")
     if len(report.name) > NAME_LIMIT or len(report.content_type) > NAME_LIMIT:
         raise HostileAnswer(f"name of object {index} over its limit")
-    if len(report.threat) > TEXT_LIMIT or len(report.evidence) > TEXT_LIMIT:
+    if max(len(report.threat), len(report.evidence), len(report.found), len(report.engine)) > TEXT_LIMIT:
         raise HostileAnswer(f"text of object {index} over its limit")
     if report.size < 0 or report.siblings < 0 or len(report.fields) > FIELD_LIMIT:
         raise HostileAnswer(f"number of object {index} out of range")

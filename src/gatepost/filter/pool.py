@@ -16,9 +16,11 @@ from pathlib import Path
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
     Answer,
+    ConnectionQuestion,
     FrameReader,
     HostileAnswer,
     Job,
+    KnownQuestion,
     Leaving,
     Ready,
     answer_limit,
@@ -28,6 +30,7 @@ from gatepost.filter.dialogue import (
 )
 from gatepost.filter.link import TemplateLink
 from gatepost.filter.plan import Action, Assign, Cause, Fail, Kill, PoolPlan, PoolStats, Retire, Start
+from gatepost.filter.questions import NO_SERVICES, Questions, Services
 from gatepost.filter.settings import INLINE_LIMIT, FilterSettings
 from gatepost.model.finding import Analysis, ScanOptions
 
@@ -67,7 +70,9 @@ class _Work:
 class _Filter:
     """One filter process as seen from here."""
 
-    __slots__ = ("generation", "number", "outgoing", "pid", "pidfd", "reader", "ready", "sock", "timer", "work")
+    __slots__ = (
+        "generation", "number", "outgoing", "pid", "pidfd", "questions", "reader", "ready", "sock", "timer", "work",
+    )  # fmt: skip
 
     def __init__(self, number: int, sock: socket.socket, pidfd: int, pid: int, generation: int) -> None:
         self.number = number
@@ -80,13 +85,22 @@ class _Filter:
         self.outgoing = memoryview(b"")
         self.work: _Work | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.questions: Questions
 
 
 class FilterPool:
     """Filters of one relay. Make it, `start` it, `inspect` messages, `close` it; all on the given loop."""
 
-    def __init__(self, settings: FilterSettings, template_path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: FilterSettings,
+        template_path: Path,
+        loop: asyncio.AbstractEventLoop,
+        services: Services = NO_SERVICES,
+    ) -> None:
+        """`services` answer what filters ask while they inspect."""
         self._settings = settings
+        self._services = services
         self._loop = loop
         self._plan = PoolPlan(settings)
         self._link = TemplateLink(template_path, loop, self)
@@ -166,6 +180,7 @@ class FilterPool:
         """Take a forked filter; it counts as started when it says that it is ready."""
         self._numbers += 1
         each = _Filter(self._numbers, sock, pidfd, pid, self._generation)
+        each.questions = Questions(each.number, self._services, lambda frame, passed: self._reply(each, frame, passed))
         self._filters[each.number] = each
         self._loop.add_reader(sock, self._read, each)
         each.timer = self._loop.call_later(self._settings.start_s, self._unborn, each, "it did not come up in time")
@@ -207,6 +222,7 @@ class FilterPool:
         if self._filters.pop(each.number, None) is None:
             return
         self._gone.append(each.pid)
+        each.questions.close()
         if each.timer is not None:
             each.timer.cancel()
         if each.outgoing:
@@ -224,6 +240,7 @@ class FilterPool:
             work = _Work(0, "", build_frame(Job("", 0, ScanOptions(), b"")), -1, 0, self._loop.create_future())
         each.work = work
         each.reader.limit = work.limit
+        each.questions.begin()
         try:
             if work.descriptor < 0:
                 sent = each.sock.send(work.frame)
@@ -236,6 +253,23 @@ class FilterPool:
         if sent < len(work.frame):
             each.outgoing = memoryview(work.frame)[sent:]
             self._loop.add_writer(each.sock, self._write, each)
+
+    def _reply(self, each: _Filter, frame: bytes, passed: socket.socket | None) -> None:
+        """Answer a question. A filter that asks reads: whose socket takes no more has not read its job."""
+        if each.number not in self._filters:
+            return
+        try:
+            sent = 0
+            if not each.outgoing:
+                sent = (
+                    each.sock.send(frame) if passed is None else socket.send_fds(each.sock, [frame], [passed.fileno()])
+                )
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            return  # as in `_assign`
+        if sent < len(frame):
+            self._lost(each, "the filter asks and does not read")
 
     def _write(self, each: _Filter) -> None:
         try:
@@ -279,10 +313,15 @@ class FilterPool:
             if work is None or word.id != work.message_id:
                 raise HostileAnswer("an answer to another job")
             check_analysis(word.analysis, work.size)
+            each.questions.settle(word)
             each.work = None
             if not work.future.done():
                 work.future.set_result(word.analysis)
             self._carry_out(self._plan.answered(each.number, now))
+        elif isinstance(word, KnownQuestion | ConnectionQuestion):
+            if work is None or word.id != work.message_id:
+                raise HostileAnswer("a question about another job")
+            each.questions.take(word)
         elif isinstance(word, Leaving):
             self._kill(each.number)  # it has nothing left to do, whatever it may have in mind
             self._carry_out(self._plan.left(each.number, now))

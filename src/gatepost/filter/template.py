@@ -25,6 +25,7 @@ import msgspec
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.stage import inspect
+from gatepost.filter.asker import Asker
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
     Failure,
@@ -38,7 +39,7 @@ from gatepost.filter.dialogue import (
 )
 from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
-from gatepost.filter.worker import REASON_LIMIT, Quota, open_socket, serve, set_alarm
+from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 
@@ -193,8 +194,7 @@ class Template:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a message in hand is finished; the relay's close ends it
         os.dup2(sock.detach(), FILTER_SOCKET)
         settings = self._settings
-        quota = Quota(settings.quota, settings.quota_random, settings.idle_s)
-        own = open_socket(FILTER_SOCKET, quota)
+        asker = Asker(socket.socket(fileno=FILTER_SOCKET), settings.idle_s)
         report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
         engines = self._engines
 
@@ -205,7 +205,7 @@ class Template:
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
             return inspect(content, options, engines, deadline, set_alarm)
 
-        serve(own, inspector, quota, report)
+        serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
 
 
 def _check_single_threaded() -> None:

@@ -1,4 +1,4 @@
-"""The filter itself: takes a job from its socket, has it inspected, answers, until its quota or idle time is reached.
+"""The filter itself: takes a job from its relay, has it inspected, answers, until its quota or idle time is reached.
 
 Runs in the sandboxed child that `filter.template` forked, with one socket to one relay. Promises: one message at a
 time; every job is answered, reported as failed, or ends with the process; the message's deadline is enforced from
@@ -11,8 +11,6 @@ import os
 import random
 import resource
 import signal
-import socket
-import struct
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -20,32 +18,20 @@ from types import FrameType
 import msgspec
 
 from gatepost.antivirus.engine import Overrun
-from gatepost.filter.dialogue import (
-    JOB_FRAME_LIMIT,
-    Answer,
-    Failure,
-    FrameReader,
-    Job,
-    Leaving,
-    Ready,
-    build_frame,
-    parse_job,
-)
+from gatepost.filter.asker import Asker, Gone, Idle
+from gatepost.filter.dialogue import Answer, Failure, Job, Leaving, Ready
 from gatepost.filter.sandbox import SandboxReport
 from gatepost.model.finding import Analysis, ScanOptions
 
 Inspector = Callable[[bytes, ScanOptions, float], Analysis]
 """content, options, deadline (monotonic moment) -> what was found."""
 
-RECEIVE_SIZE = 64 * 1024
-"""One read takes an ordinary job whole."""
 ALARM_INTERVAL_S = 0.05
 """The alarm repeats: the first may strike where Python must swallow exceptions."""
 CPU_SLACK_S = 2
 """CPU seconds beyond the deadline after which the kernel ends the process (RLIMIT_CPU counts whole seconds)."""
 REASON_LIMIT = 500
 """Characters of a failure's reason."""
-_CMSG_SPACE = socket.CMSG_SPACE(4)
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -54,59 +40,34 @@ class Quota(msgspec.Struct, frozen=True):
     messages: int
     random: int
     """A random 0 ... random - 1 is added to `messages`."""
-    idle_s: float
 
 
-def open_socket(descriptor: int, quota: Quota) -> socket.socket:
-    """Return the filter's socket with the idle time as its receive timeout; to be done before the walls are up."""
-    sock = socket.socket(fileno=descriptor)
-    seconds = int(quota.idle_s)
-    timeout = struct.pack("@ll", seconds, int((quota.idle_s - seconds) * 1_000_000))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-    return sock
-
-
-def serve(sock: socket.socket, inspect: Inspector, quota: Quota, walls: SandboxReport) -> None:
+def serve(asker: Asker, inspect: Inspector, quota: Quota, walls: SandboxReport) -> None:
     """Serve one relay until it closes the socket, the quota is used up or the idle time has passed."""
-    signal.signal(signal.SIGALRM, _overrun)
+
+    def overrun(_number: int, _frame: FrameType | None) -> None:
+        if not asker.reading:  # else it strikes again in a moment
+            raise Overrun
+
+    signal.signal(signal.SIGALRM, overrun)
     rest = quota.messages + (random.SystemRandom().randrange(quota.random) if quota.random > 0 else 0)
-    reader = FrameReader(JOB_FRAME_LIMIT)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the relay has gone: so do we
-        sock.sendall(build_frame(Ready(os.getpid(), walls.missing)))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, Gone):  # the relay has gone: so do we
+        asker.say(Ready(os.getpid(), walls.missing))
         while True:
             try:
-                received = _receive(sock, reader)
-            except BlockingIOError:
-                sock.sendall(build_frame(Leaving("idle")))
+                job, descriptor = asker.receive_job()
+            except Idle:
+                asker.say(Leaving("idle"))
                 return
-            if received is None:
-                return
-            job, descriptor = received
             rest -= 1
-            word = _work(job, descriptor, inspect)
-            frame = build_frame(word)
+            word = _work(job, descriptor, inspect, asker)
             if rest <= 0 or isinstance(word, Failure):
-                sock.sendall(frame + build_frame(Leaving("quota")))
+                asker.say(word, Leaving("quota"))
                 return
-            sock.sendall(frame)
+            asker.say(word)
 
 
-def _receive(sock: socket.socket, reader: FrameReader) -> tuple[Job, int] | None:
-    """Return the next job and its descriptor (-1: none); None at the end of the stream."""
-    descriptor = -1
-    while True:
-        chunk, ancillary, _, _ = sock.recvmsg(max(RECEIVE_SIZE, reader.missing), _CMSG_SPACE, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptor = int.from_bytes(data[:4], "little")
-        if not chunk:
-            return None
-        bodies = reader.feed(chunk)
-        if bodies:
-            return parse_job(bodies[0]), descriptor
-
-
-def _work(job: Job, descriptor: int, inspect: Inspector) -> Answer | Failure:
+def _work(job: Job, descriptor: int, inspect: Inspector, asker: Asker) -> Answer | Failure:
     try:
         deadline = time.monotonic() + job.options.deadline_s
         _arm(job.options.deadline_s)
@@ -117,9 +78,11 @@ def _work(job: Job, descriptor: int, inspect: Inspector) -> Answer | Failure:
             analysis = inspect(content, job.options, deadline)
         finally:
             set_alarm(0)
-        return Answer(job.id, analysis)
+        return Answer(job.id, analysis, tuple(sorted(asker.clean)))
     except Overrun:
         return Failure(job.id, f"deadline of {job.options.deadline_s:g} s overrun")
+    except Gone:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it was is told, and the process ends
         return Failure(job.id, f"{type(error).__name__}: {error}"[:REASON_LIMIT])
 
@@ -152,7 +115,3 @@ def _arm(deadline_s: float) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + deadline_s) + CPU_SLACK_S
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-
-
-def _overrun(_number: int, _frame: FrameType | None) -> None:
-    raise Overrun

@@ -26,7 +26,7 @@ from gatepost.filter.dialogue import (
     check_analysis,
     parse_from_filter,
     parse_from_template,
-    parse_job,
+    parse_to_filter,
     parse_to_template,
 )
 from gatepost.model.finding import (
@@ -65,7 +65,7 @@ def test_every_word_survives_the_way() -> None:
         assert parse_from_template(body(word)) == word
     assert parse_to_template(body(StartFilter())) == StartFilter()
     job = Job("id", 3, ScanOptions(cure=True, timeout_s=1.5), b"abc")
-    assert parse_job(body(job)) == job
+    assert parse_to_filter(body(job)) == job
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 10_000])
@@ -98,7 +98,7 @@ def test_a_frame_at_its_limit_and_over(whole: bool) -> None:
 
 @given(st.binary(max_size=200))
 def test_garbage_is_hostile_never_anything_else(garbage: bytes) -> None:
-    for parse in (parse_from_filter, parse_from_template, parse_to_template, parse_job):
+    for parse in (parse_from_filter, parse_from_template, parse_to_template, parse_to_filter):
         with pytest.raises(HostileAnswer):
             parse(garbage)
 
