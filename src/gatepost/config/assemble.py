@@ -58,6 +58,10 @@ def assemble(collected: Collected) -> Config:
             _fill(FIELDS["tls_policy"], collected.tables.get(("tls_policy", i), {}), context)
             for i in collected.items_of("tls_policy")
         ],
+        "engines": [
+            _fill(FIELDS["engine"], collected.tables.get(("engine", i), {}), context)
+            for i in collected.items_of("engine")
+        ],
         "listeners": listeners,
         "routes": routes,
         "relay_rules": _relay_rules(collected, data, zones),

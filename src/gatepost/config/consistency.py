@@ -1,6 +1,7 @@
 """Rules between parameters, checked when each one by itself is right."""
 
 from gatepost.config.collect import Collected
+from gatepost.config.engines import ENGINES_LIMIT, check_engine
 from gatepost.config.items import PROTECTED
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
@@ -71,6 +72,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
     _check_listeners(config, collected)
     _check_relaying(config, collected)
     _check_access(config, collected)
+    _check_engines(config, collected)
 
 
 def _check_listeners(config: Config, collected: Collected) -> None:
@@ -136,3 +138,20 @@ def _check_access(config: Config, collected: Collected) -> None:
     if not access.dns_black_list and any("_dnsbl " in rule for rule in access.connect_rule):
         what = "a rule asks for DNSBL zones, and none is named: no client counts as listed"
         collected.note(Severity.WARNING, "access", "connect_rule", what, mend="Set dns_black_list")
+
+
+def _check_engines(config: Config, collected: Collected) -> None:
+    def note(number: int, name: str, what: str, mend: str) -> None:
+        collected.note(Severity.ERROR, "engine", name, what, mend=mend, item=number)
+
+    seen = set()
+    for number, engine in enumerate(config.engines):
+        wrong = check_engine(engine)
+        if wrong is not None:
+            note(number, *wrong)
+        elif engine.name in seen:
+            note(number, "name", f"{engine.name!r} is given twice", "Rename one of them")
+        seen.add(engine.name)
+    if len(config.engines) > ENGINES_LIMIT:
+        what = f"{len(config.engines)} engines: a gateway may have {ENGINES_LIMIT}"
+        note(ENGINES_LIMIT, "name", what, "Remove some")

@@ -16,7 +16,7 @@ from gatepost.config.consistency import check_consistency
 from gatepost.config.external import explain_os_error, read_text
 from gatepost.config.ini import read_ini
 from gatepost.config.problem import DEFAULT, Document, Entry, Form, Origin, Problem, Severity
-from gatepost.config.schema import Config, normalise_section
+from gatepost.config.schema import SECTIONS, Config, normalise_section
 from gatepost.config.toml import read_toml
 
 DEFAULT_PATH = "/etc/gatepost/gatepost.toml"
@@ -134,7 +134,7 @@ def _parse_overrides(overrides: Iterable[str], document: Document) -> tuple[list
 
 
 def _origins(collected: Collected) -> dict[str, Origin]:
-    arrays = {"group", "listener", "route", "network.zone"}
+    arrays = {section.name for section in SECTIONS if section.array}
     return {
         (f"{section}[{item}].{name}" if section in arrays else f"{section}.{name}"): given.origin
         for (section, item), table in collected.tables.items()

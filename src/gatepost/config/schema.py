@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from gatepost.config.access import Access, Rates
+from gatepost.config.engines import EngineTable
 from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
 from gatepost.config.grouping import Group, Policy
 from gatepost.config.masks import RelayRule
@@ -181,6 +182,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     zones: tuple[Zone, ...]
     relay_rules: tuple[RelayRule, ...]
     """`access.relay_rule` with `@names` resolved; feed them to `RelayTable`."""
+    engines: tuple[EngineTable, ...]
+    """Besides the built-in one, in file order."""
     groups: tuple[Group, ...]
     """In file order, fully resolved; the last is the policy itself."""
 
@@ -219,6 +222,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("locale", Locale, external=False),
     Section("filter", FilterPool),
     Section("ave", Ave),
+    Section("engine", EngineTable, array=True),
     Section("policy", Policy),
     Section("group", Group, array=True),
     Section("notices", Notices),
