@@ -1,0 +1,121 @@
+"""Which rules look at which objects: a `Scope` is a kind of object that dear rules are kept for.
+
+Used where rules are compiled (one set of rules a scope) and by the built-in engine for every object. Rules of scope
+`ANY` see everything; the others only what they are about, so that an ordinary text pays for none of them.
+"""
+
+import enum
+
+from gatepost.antivirus.engine import ScanObject
+from gatepost.antivirus.kinds import Kind
+
+
+class Scope(enum.StrEnum):
+    """What a rule or a pattern is about."""
+
+    ANY = "any"
+    """Every object. Dear: every text body pays for it."""
+    EXECUTABLE = "executable"
+    """Programs of any system."""
+    OFFICE = "office"
+    """Office documents, old and new, RTF and OneNote included, as files."""
+    PDF = "pdf"
+    PAGE = "page"
+    """HTML and SVG."""
+    SCRIPT = "script"
+    """Scripts by content, by name or by declared type, JavaScript out of documents and pages included."""
+    ACTIVE = "active"
+    """What openers have made visible: macro source, fields, relationships, actions, a shortcut's command."""
+
+
+_BY_KIND = {
+    Kind.EXECUTABLE: (Scope.EXECUTABLE,),
+    Kind.OLE: (Scope.OFFICE,),
+    Kind.OOXML: (Scope.OFFICE,),
+    Kind.ODF: (Scope.OFFICE,),
+    Kind.RTF: (Scope.OFFICE,),
+    Kind.ONENOTE: (Scope.OFFICE,),
+    Kind.XML: (Scope.OFFICE, Scope.PAGE, Scope.SCRIPT),
+    Kind.PDF: (Scope.PDF,),
+    Kind.HTML: (Scope.PAGE,),
+    Kind.SVG: (Scope.PAGE,),
+    Kind.SCRIPT: (Scope.SCRIPT,),
+    Kind.LNK: (Scope.ACTIVE,),
+}
+ACTIVE_TYPES = frozenset(
+    {
+        "text/x-vba",
+        "text/x-vba-stomped",
+        "text/x-xlm-macro",
+        "text/x-office-field",
+        "text/x-office-relationship",
+        "text/x-pdf-action",
+        "text/x-lnk-command",
+        "text/x-office-script",
+    }
+)
+"""Types openers give to what they make visible; no mail's own declaration of them means anything."""
+SCRIPT_TYPES = frozenset(
+    {
+        "text/javascript",
+        "application/javascript",
+        "application/x-javascript",
+        "text/vbscript",
+        "application/hta",
+        "application/x-sh",
+        "application/x-powershell",
+    }
+)
+SCRIPT_EXTENSIONS = frozenset(
+    [
+        "js",
+        "jse",
+        "vbs",
+        "vbe",
+        "wsf",
+        "wsh",
+        "wsc",
+        "sct",
+        "hta",
+        "ps1",
+        "psm1",
+        "psd1",
+        "bat",
+        "cmd",
+        "sh",
+        "mjs",
+        "xsl",
+        "url",
+        "iqy",
+        "slk",
+        "reg",
+        "inf",
+    ]
+)
+"""Names Windows hands to an interpreter at a click, and texts it takes commands from."""
+
+
+def extension(name: str) -> str:
+    """Return what follows the last dot of a name, in lower case and without the dots and spaces Windows drops."""
+    return name.rstrip(" .\0").rpartition(".")[2].lower()
+
+
+def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
+    """Return the scopes an object belongs to besides `ANY`."""
+    kind, declared = subject.kind, subject.content_type
+    if kind is None and not subject.name and declared in {"text/plain", ""}:
+        return ()
+    scopes = _BY_KIND.get(kind, ()) if kind is not None else ()
+    if subject.inside is not None and declared in ACTIVE_TYPES:
+        scopes += (Scope.ACTIVE,)
+    if kind is None and declared == "text/html":
+        scopes += (Scope.PAGE,)
+    if Scope.SCRIPT not in scopes and (
+        declared in SCRIPT_TYPES or (subject.name and kind is not Kind.EXECUTABLE and _is_script_name(subject.name))
+    ):
+        scopes += (Scope.SCRIPT,)
+    return scopes
+
+
+def _is_script_name(name: str) -> bool:
+    return extension(name) in SCRIPT_EXTENSIONS
