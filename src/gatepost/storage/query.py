@@ -1,0 +1,90 @@
+"""Which stored messages are meant: a filter as the command line gives it, and the SQL it becomes. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.storage.item import CODES
+
+STATES: Final = ("stored", "releasing", "released")
+"""What has become of an item, by the number in its row."""
+STORED, RELEASING, RELEASED = range(3)
+
+
+class ItemFilter(msgspec.Struct, frozen=True):
+    """Everything given must hold; of several values for one thing one must."""
+
+    codes: tuple[str, ...] = ()
+    """Status codes."""
+    senders: tuple[str, ...] = ()
+    """Address masks; without @ a domain. `<>` is the null sender."""
+    recipients: tuple[str, ...] = ()
+    """Address masks, of any recipient."""
+    groups: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    """Parts of the subject, in any case of letters."""
+    threats: tuple[str, ...] = ()
+    """Parts of a threat's name."""
+    states: tuple[str, ...] = ()
+    text: str = ""
+    """Words, or beginnings of words, of subject, addresses, file and threat names: all of them must occur."""
+    older_than_s: float = 0.0
+    younger_than_s: float = 0.0
+    stores: tuple[str, ...] = ()
+    """Kinds of store, where several share a directory."""
+
+    def check(self) -> None:
+        """ValueError with a sentence when it cannot mean anything."""
+        for code in self.codes:
+            if code not in CODES:
+                raise ValueError(f"no status {code!r}: one of {', '.join(CODES)}")
+        for state in self.states:
+            if state not in STATES:
+                raise ValueError(f"no state {state!r}: one of {', '.join(STATES)}")
+        if self.text and not _words(self.text):
+            raise ValueError(f"there is no word in {self.text!r}")
+
+
+def build_where(chosen: ItemFilter, now: float) -> tuple[str, list[Any]]:
+    """Return the condition on table `item` and its arguments; "1" when everything is meant."""
+    terms: list[str] = []
+    values: list[Any] = []
+
+    def any_of(term: str, arguments: tuple[Any, ...]) -> None:
+        if arguments:
+            terms.append("(" + " OR ".join([term] * len(arguments)) + ")")
+            values.extend(arguments)
+
+    any_of("code = ?", chosen.codes)
+    any_of("sender GLOB ?", tuple(map(address_pattern, chosen.senders)))
+    any_of(
+        "EXISTS(SELECT 1 FROM json_each(recipients) WHERE lower(value) GLOB ?)",
+        tuple(map(address_pattern, chosen.recipients)),
+    )
+    any_of("grp = ?", chosen.groups)
+    any_of("instr(lower(subject), ?)", tuple(subject.lower() for subject in chosen.subjects))
+    any_of("instr(lower(threats), ?)", tuple(threat.lower() for threat in chosen.threats))
+    any_of("state = ?", tuple(STATES.index(state) for state in chosen.states))
+    any_of("store = ?", chosen.stores)
+    if chosen.text:
+        terms.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
+        values.append(" ".join(f'"{word}"*' for word in _words(chosen.text)))
+    if chosen.older_than_s:
+        terms.append("saved_at < ?")
+        values.append(now - chosen.older_than_s)
+    if chosen.younger_than_s:
+        terms.append("saved_at > ?")
+        values.append(now - chosen.younger_than_s)
+    return " AND ".join(terms) or "1", values
+
+
+def address_pattern(mask: str) -> str:
+    """Return an address mask as a pattern of GLOB, for addresses in lower case."""
+    if mask == "<>":
+        return ""
+    literal = mask.lower().replace("[", "[[]")
+    return literal if "@" in literal or literal == "*" else f"*@{literal}"
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.replace('"', " ").split() if any(character.isalnum() for character in word)]
