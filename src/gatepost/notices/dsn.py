@@ -5,22 +5,18 @@ caller's to set. Promises well-formed MIME with CRLF whatever the original holds
 8-bit message is itself 8-bit (`not report.isascii()`), all others pass any peer.
 """
 
-import binascii
 import re
-import uuid
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from gatepost.mime.words import decode_header
 from gatepost.model.address import NULL_SENDER, bracketed
 from gatepost.model.envelope import Envelope, Notify, Recipient, Ret
 from gatepost.notices.facts import MessageFacts, build_values
-from gatepost.notices.grammar import VALUE_LIMIT
+from gatepost.notices.original import HEADER_LIMIT, header_of, message_id_of, subject_of, thread_fields
 from gatepost.notices.outcome import (
     ADDRESS_LIMIT,
-    LINE_LIMIT,
     Outcome,
     ReportKind,
     build_field,
@@ -30,11 +26,9 @@ from gatepost.notices.outcome import (
     format_date,
     resolve_status,
 )
+from gatepost.notices.parts import ContentPart, encode_lines, message_part, pick_boundary, text_part
 from gatepost.notices.template import Item, Template
 from gatepost.notices.text import ascii_text, clean_text
-
-HEADER_LIMIT: Final = 64 * 1024
-"""Bytes returned of a header: more than honest ones have, and no hostile header makes a large report."""
 
 SENDER_NAME: Final = "Mail Delivery System"
 _SUBJECTS: Final = {
@@ -111,10 +105,11 @@ def build_report(
     given up (for delays), `entire` the parameter `DSNEntireMessage`.
     """
     hostname = ascii_text(hostname, ADDRESS_LIMIT)
-    header = _header_of(original.content)
+    header = header_of(original.content)
     utf8 = not original.envelope.sender.isascii()
-    whole = returns_content(kind, original.envelope, entire=entire)
-    returned = _message_part(original, utf8=utf8) if whole else _header_part(original.prefix, header)
+    returned = (
+        message_part(original.prefix + original.content, utf8=utf8) if whole else _header_part(original.prefix, header)
+    )
     text = template.render(_build_values(kind, original, header, outcomes, hostname=hostname, now=now, until=until))
     status = [
         build_message_fields(
@@ -125,9 +120,9 @@ def build_report(
         ),
         *(build_recipient_fields(kind, outcome, until=until, utf8=utf8) for outcome in outcomes),
     ]
-    parts = (_text_part(text), _status_part("\r\n".join(status), utf8=utf8), returned)
+    parts = (text_part(text), _status_part("\r\n".join(status), utf8=utf8), returned)
     eight_bit = not all(body.isascii() for _, body in parts)
-    boundary = _pick_boundary(original.queue_id, now, [body for _, body in parts])
+    boundary = pick_boundary(f"{original.queue_id}/{now}", [body for _, body in parts])
     to = bracketed((clean_text if utf8 else ascii_text)(original.envelope.sender, ADDRESS_LIMIT))
     fields = [
         build_field("Date", format_date(now)),
@@ -135,7 +130,7 @@ def build_report(
         build_field("To", to),
         build_field("Subject", _SUBJECTS[kind]),
         build_field("Message-ID", ascii_text(message_id, ADDRESS_LIMIT)),
-        _thread_fields(header),
+        thread_fields(header),
         build_field("Auto-Submitted", "auto-replied"),
         build_field("MIME-Version", "1.0"),
         f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{boundary}"\r\n',
@@ -150,32 +145,6 @@ def build_report(
     return b"".join(pieces)
 
 
-_HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
-
-
-def _header_of(content: bytes) -> bytes:
-    """Return the header of a message with its last line end, cut a little above HEADER_LIMIT."""
-    found = _HEADER_END.search(content, 0, HEADER_LIMIT + 4)
-    if found is None:
-        return content[: HEADER_LIMIT + 1]
-    return content[: found.start()] + b"\r\n" if found.start() else b""
-
-
-_MESSAGE_ID = re.compile(rb"^message-id:\s{0,9}(<[!-;=?-~]{1,900}>)", re.IGNORECASE | re.MULTILINE)
-_SUBJECT = re.compile(rb"^subject:([^\n]{0,4096}(?:\n[ \t][^\n]{0,998}){0,9})", re.IGNORECASE | re.MULTILINE)
-
-
-def _message_id_of(header: bytes) -> str:
-    found = _MESSAGE_ID.search(header)
-    return found.group(1).decode("ascii") if found else ""
-
-
-def _thread_fields(header: bytes) -> str:
-    """Return the fields that put the report into the original's thread (RFC 3834 §3.1.5)."""
-    reference = _message_id_of(header)
-    return build_field("In-Reply-To", reference) + build_field("References", reference) if reference else ""
-
-
 def _build_values(
     kind: ReportKind,
     original: Original,
@@ -187,14 +156,13 @@ def _build_values(
     until: float,
 ) -> dict[str, str | Sequence[str | Item]]:
     envelope = original.envelope
-    subject = _SUBJECT.search(header)
     values = build_values(
         MessageFacts(
             hostname=hostname,
             now=now,
             queue_id=original.queue_id,
-            message_id=_message_id_of(header),
-            subject=decode_header(subject.group(1)[:VALUE_LIMIT]) if subject else "",
+            message_id=message_id_of(header),
+            subject=subject_of(header),
             size=original.size or len(original.content),
             client_ip=envelope.client.ip,
             helo=envelope.client.helo,
@@ -215,63 +183,24 @@ def _build_values(
     return values
 
 
-_Part = tuple[bytes, bytes]
-"""Content fields of a part, and its body."""
-
-
-def _encode_lines(text: bytes) -> _Part:
-    """Return text with CRLF line ends as it is when every peer takes it so, else as quoted-printable."""
-    if text.isascii() and not _NEEDS_ENCODING.search(text):
-        return b"", text
-    encoded = binascii.b2a_qp(text.replace(b"\r\n", b"\n"), istext=True).replace(b"\n", b"\r\n")
-    return build_field("Content-Transfer-Encoding", "quoted-printable").encode(), encoded
-
-
-_NEEDS_ENCODING = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[^\n]{%d}" % (LINE_LIMIT + 2))
-
-
-def _text_part(text: str) -> _Part:
-    fields, body = _encode_lines(text.encode())
-    return build_field("Content-Type", "text/plain; charset=utf-8").encode() + fields, body
-
-
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-def _header_part(prefix: bytes, header: bytes) -> _Part:
+def _header_part(prefix: bytes, header: bytes) -> ContentPart:
     """Return the header as text/rfc822-headers (RFC 6522 §4), cut on a line where it is too long."""
     text = prefix + header
     if len(text) > HEADER_LIMIT:
         kept = text[:HEADER_LIMIT]
         kept = kept[: kept.rfind(b"\n") + 1] or kept + b"\r\n"
         text = kept + b"X-Gatepost-Note: the rest of this header was left out because of its length\r\n"
-    fields, body = _encode_lines(_LINE_END.sub(b"\r\n", text))
+    fields, body = encode_lines(_LINE_END.sub(b"\r\n", text))
     return build_field("Content-Type", "text/rfc822-headers; charset=utf-8").encode() + fields, body
 
 
-def _status_part(text: str, *, utf8: bool) -> _Part:
+def _status_part(text: str, *, utf8: bool) -> ContentPart:
     """Return the machine-readable part (RFC 3464 §2.1), for UTF-8 as RFC 6533 §4 has it."""
     fields = build_field("Content-Type", "message/global-delivery-status" if utf8 else "message/delivery-status")
     body = text.encode("utf-8" if utf8 else "ascii")
     if not body.isascii():
         fields += build_field("Content-Transfer-Encoding", "8bit")
     return fields.encode(), body
-
-
-def _message_part(original: Original, *, utf8: bool) -> _Part:
-    """Return the whole message as message/rfc822, which must not be encoded (RFC 2046 §5.2.1), or message/global."""
-    body = original.prefix + original.content
-    fields = build_field("Content-Type", "message/global" if utf8 and not body.isascii() else "message/rfc822")
-    if not body.isascii():
-        fields += build_field("Content-Transfer-Encoding", "8bit")
-    return fields.encode(), body
-
-
-def _pick_boundary(queue_id: str, now: float, bodies: Sequence[bytes]) -> str:
-    """Return a boundary that occurs in none of the bodies."""
-    seed = f"{queue_id}/{now}"
-    while True:
-        boundary = f"=_{uuid.uuid5(uuid.NAMESPACE_OID, seed).hex}"
-        if not any(boundary.encode() in body for body in bodies):
-            return boundary
-        seed += "+"

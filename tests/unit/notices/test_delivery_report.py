@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gatepost.model.envelope import Client, Envelope, Notify, Recipient, Ret
 from gatepost.model.reply import reply
-from gatepost.notices.dsn import HEADER_LIMIT, Original, build_report, decide_report
+from gatepost.notices.dsn import Original, build_report, decide_report
+from gatepost.notices.original import HEADER_LIMIT
 from gatepost.notices.outcome import Outcome, ReportKind, parse_outcome, resolve_status
 from gatepost.notices.template import parse_template, shipped_template
 

@@ -1,0 +1,44 @@
+"""Parts of the messages we write: text that passes every peer, whole messages as they are, boundaries. Pure."""
+
+import binascii
+import re
+import uuid
+from collections.abc import Sequence
+
+from gatepost.notices.outcome import LINE_LIMIT, build_field
+
+ContentPart = tuple[bytes, bytes]
+"""Content fields of a part, and its body."""
+
+_NEEDS_ENCODING = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[^\n]{%d}" % (LINE_LIMIT + 2))
+
+
+def encode_lines(text: bytes) -> ContentPart:
+    """Return text with CRLF line ends as it is when every peer takes it so, else as quoted-printable."""
+    if text.isascii() and not _NEEDS_ENCODING.search(text):
+        return b"", text
+    encoded = binascii.b2a_qp(text.replace(b"\r\n", b"\n"), istext=True).replace(b"\n", b"\r\n")
+    return build_field("Content-Transfer-Encoding", "quoted-printable").encode(), encoded
+
+
+def text_part(text: str) -> ContentPart:
+    """Return text for people, with CRLF line ends."""
+    fields, body = encode_lines(text.encode())
+    return build_field("Content-Type", "text/plain; charset=utf-8").encode() + fields, body
+
+
+def message_part(body: bytes, *, utf8: bool = False) -> ContentPart:
+    """Return a whole message as message/rfc822, which must not be encoded (RFC 2046 §5.2.1), or message/global."""
+    fields = build_field("Content-Type", "message/global" if utf8 and not body.isascii() else "message/rfc822")
+    if not body.isascii():
+        fields += build_field("Content-Transfer-Encoding", "8bit")
+    return fields.encode(), body
+
+
+def pick_boundary(seed: str, bodies: Sequence[bytes]) -> str:
+    """Return a boundary that occurs in none of the bodies."""
+    while True:
+        boundary = f"=_{uuid.uuid5(uuid.NAMESPACE_OID, seed).hex}"
+        if not any(boundary.encode() in body for body in bodies):
+            return boundary
+        seed += "+"
