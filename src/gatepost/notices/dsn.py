@@ -107,9 +107,10 @@ def build_report(
     hostname = ascii_text(hostname, ADDRESS_LIMIT)
     header = header_of(original.content)
     utf8 = not original.envelope.sender.isascii()
-    returned = (
-        message_part(original.prefix + original.content, utf8=utf8) if whole else _header_part(original.prefix, header)
-    )
+    if returns_content(kind, original.envelope, entire=entire):
+        returned = message_part(original.prefix + original.content, utf8=utf8)
+    else:
+        returned = _header_part(original.prefix, header)
     text = template.render(_build_values(kind, original, header, outcomes, hostname=hostname, now=now, until=until))
     status = [
         build_message_fields(
