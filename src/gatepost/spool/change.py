@@ -15,6 +15,8 @@ class Accept(msgspec.Struct, frozen=True):
     records: Sequence[Record]
     copies: Sequence[Stored] = ()
     generated: Sequence[NewMessage] = ()
+    release: str = ""
+    """Id of the release it is; each is taken once."""
 
 
 class Dispose(msgspec.Struct, frozen=True):

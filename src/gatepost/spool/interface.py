@@ -176,6 +176,9 @@ class Corrupt(msgspec.Struct, frozen=True):
     what: str
 
 
+RELEASES_KEPT_S = 30 * 86400.0
+"""How long a spool remembers the ids of releases: far longer than any of them stays half done."""
+
 Consumer = Callable[[int, Sequence[Record]], None]
 """Called on the event loop after a commit with (number of the first record, the records)."""
 
@@ -202,12 +205,17 @@ class Spool(Protocol):
         records: Sequence[Record],
         copies: Sequence[Stored] = (),
         generated: Sequence[NewMessage] = (),
+        *,
+        release: str = "",
     ) -> Awaitable[None]:
         """Make a message durable (state WAITING, or READY for mail we wrote). 250 may follow.
 
         With `copies` they stand in its place, sharing its content, in the same commit: its disposition when it was
         inspected before it was accepted, or itself and a blind copy. One of them may keep its id. `generated` are made
         durable in the same commit.
+
+        `release`: the message comes out of a store. Each such id is taken once, and remembered for
+        `RELEASES_KEPT_S`: ReleasedAlready names the message it became.
         """
 
     def dispose(
@@ -299,6 +307,9 @@ class Spool(Protocol):
     def paused(self) -> Awaitable[list[str]]:
         """Return the destinations that `pause` lets wait."""
 
+    def released(self, release: str) -> Awaitable[int | None]:
+        """Return the id of the message that a release became here, None when there was none that is remembered."""
+
     def oldest_waiting(self) -> Awaitable[int | None]:
         """Return the lowest id of all WAITING messages (ids rise with the time they were given out)."""
 
@@ -333,6 +344,15 @@ class SpoolError(Exception):
 
 class UnknownMessage(SpoolError):  # noqa: N818 - named for what is wrong
     """The message is not, or not any more, in the spool."""
+
+
+class ReleasedAlready(SpoolError):  # noqa: N818 - an answer
+    """A release with this id has been accepted before."""
+
+    def __init__(self, text: str, message_id: int = 0) -> None:
+        """`message_id`: what it became."""
+        super().__init__(text)
+        self.message_id = message_id
 
 
 class ContentCorrupt(SpoolError):  # noqa: N818 - named for what is wrong

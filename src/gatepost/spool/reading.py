@@ -42,6 +42,11 @@ class Reader:
         self._contents = contents
         self._files = files
 
+    def released(self, release: str) -> int | None:
+        """Return the message a release became, None when it is not known."""
+        row = self._execute("SELECT message FROM release WHERE id=?", (release,)).fetchone()
+        return row[0] if row is not None else None
+
     def fetch(self, message_id: int) -> Stored | Corrupt | None:
         """Return one message; what cannot be read back is `Corrupt`, with the reason."""
         try:

@@ -14,7 +14,7 @@ from gatepost.model.envelope import Envelope
 from gatepost.model.verdict import Splice
 from gatepost.spool.interface import Pending
 
-VERSION = 2
+VERSION = 3
 """`user_version` of the database file; an older one is brought up to it, a newer one is refused."""
 
 PAGE_BYTES = 4096
@@ -63,6 +63,8 @@ CREATE TABLE queue(
 CREATE INDEX queue_due ON queue(destination, due);
 CREATE TABLE outbox(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
 CREATE TABLE view(name TEXT PRIMARY KEY, number INTEGER NOT NULL, note BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE release(id TEXT PRIMARY KEY, message INTEGER NOT NULL, at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX release_at ON release(at);
 CREATE TABLE tally(only INTEGER PRIMARY KEY CHECK(only = 1), numbers BLOB NOT NULL) STRICT;
 """
 
@@ -70,6 +72,10 @@ UPGRADES = {
     1: """
 ALTER TABLE destination ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX destination_paused ON destination(domain) WHERE paused;
+""",
+    2: """
+CREATE TABLE release(id TEXT PRIMARY KEY, message INTEGER NOT NULL, at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX release_at ON release(at);
 """,
 }
 """What brings a database of a version to the next one."""

@@ -32,10 +32,12 @@ from gatepost.spool.change import (
 )
 from gatepost.spool.content import Staged
 from gatepost.spool.interface import (
+    RELEASES_KEPT_S,
     ContentRef,
     Destination,
     NewMessage,
     Pending,
+    ReleasedAlready,
     SpoolError,
     State,
     Stored,
@@ -98,7 +100,7 @@ class Transaction:
             if kind is Accept:
                 accepted.append(change.new)  # type: ignore[union-attr]
                 accepted.extend(change.generated)  # type: ignore[union-attr]
-                if change.copies:  # type: ignore[union-attr]
+                if change.copies or change.release:  # type: ignore[union-attr]
                     others.append(change)
             elif kind is Settle and change.remaining is None:  # type: ignore[union-attr]
                 settled.append(change.message_id)  # type: ignore[union-attr]
@@ -125,7 +127,10 @@ class Transaction:
             self._dispose(change.message_id, change.copies)
             self._insert(change.generated)
         elif isinstance(change, Accept):
-            self._dispose(change.new.stored.id, change.copies)
+            if change.release:
+                self._note_release(change.release, change.new.stored)
+            if change.copies:
+                self._dispose(change.new.stored.id, change.copies)
         elif isinstance(change, BackOff):
             self._back_off(change.destination)
         elif isinstance(change, Hold):
@@ -148,6 +153,14 @@ class Transaction:
             self._pause(change.domain, paused=change.paused)
         else:
             raise TypeError(f"not a change a spool knows: {type(change).__name__}")
+
+    def _note_release(self, release: str, stored: Stored) -> None:
+        """Take a release's id, once."""
+        found = self._execute("SELECT message FROM release WHERE id=?", (release,)).fetchone()
+        if found is not None:
+            raise ReleasedAlready(f"release {release} has been accepted before", found[0])
+        self._execute("DELETE FROM release WHERE at < ?", (stored.received_at - RELEASES_KEPT_S,))
+        self._execute("INSERT INTO release VALUES(?,?,?)", (release, stored.id, stored.received_at))
 
     def _insert(self, messages: Sequence[NewMessage]) -> None:
         for start in range(0, len(messages), ROWS_AT_ONCE):

@@ -8,7 +8,6 @@ results: that is the group commit, and its size follows the load by itself.
 import asyncio
 import contextlib
 import functools
-import math
 import queue
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from gatepost.model.record import DECODER, Record
+from gatepost.spool.asking import Asking
 from gatepost.spool.change import (
     Accept,
     Advance,
@@ -39,15 +39,11 @@ from gatepost.spool.handover import Group, Query, View, answer, own_error
 from gatepost.spool.interface import (
     Consumer,
     ContentRef,
-    Corrupt,
     Destination,
-    Found,
     NewMessage,
     SpoolBroken,
     SpoolError,
-    State,
     Stored,
-    Wanted,
 )
 from gatepost.spool.reading import Reader
 from gatepost.spool.shard import ShardLock
@@ -72,7 +68,7 @@ REPLAY_ROWS = 500
 """Outbox rows read at a time for a view that has fallen behind."""
 
 
-class SqliteSpool:
+class SqliteSpool(Asking):
     """Implements `Spool` on SQLite. Made by `open`; use on one event loop only."""
 
     def __init__(
@@ -184,9 +180,11 @@ class SqliteSpool:
         records: Sequence[Record],
         copies: Sequence[Stored] = (),
         generated: Sequence[NewMessage] = (),
+        *,
+        release: str = "",
     ) -> asyncio.Future[None]:
         """Make a message durable, or `copies` in its place."""
-        change = Accept(new, records, copies, generated)
+        change = Accept(new, records, copies, generated, release)
         if new.content.size >= self._early_sync_bytes:
             return self._loop.create_task(self._accept_large(change))
         return self._submit(change)
@@ -252,57 +250,7 @@ class SqliteSpool:
         """Forget the strikes of messages."""
         return self._submit(Strike(message_ids, pardon=True))
 
-    # Questions
-
-    def destinations(
-        self, now: float, limit: int = 1000, latest: float = math.inf
-    ) -> asyncio.Future[list[Destination]]:
-        """Return destinations that have something due."""
-        return self._ask(lambda reader: reader.destinations(now, limit, latest))
-
-    def next_due(self) -> asyncio.Future[float | None]:
-        """Return the earliest moment at which something is due."""
-        return self._ask(lambda reader: reader.next_due())
-
-    def due(
-        self, domain: str, now: float, limit: int, skip: frozenset[int] = frozenset(), latest: float = math.inf
-    ) -> asyncio.Future[list[Stored | Corrupt]]:
-        """Return READY messages with something due at `domain`."""
-        return self._ask(lambda reader: reader.due(domain, now, limit, skip, latest))
-
-    def waiting(self, after_id: int, limit: int) -> asyncio.Future[list[Stored | Corrupt]]:
-        """Return WAITING messages in id order."""
-        return self._ask(lambda reader: reader.waiting(after_id, limit))
-
-    def listing(self, after_id: int, limit: int, state: State | None = None) -> asyncio.Future[list[Stored | Corrupt]]:
-        """Return messages of any or one state in id order."""
-        return self._ask(lambda reader: reader.listing(after_id, limit, state))
-
-    def search(
-        self, after_id: int, rows: int, state: State | None = None, wanted: Wanted | None = None
-    ) -> asyncio.Future[Found]:
-        """Look at some messages in id order."""
-        return self._ask(lambda reader: reader.search(after_id, rows, state, wanted))
-
-    def destination_page(self, after: str, limit: int) -> asyncio.Future[list[Destination]]:
-        """Return destinations in order of their names."""
-        return self._ask(lambda reader: reader.destination_page(after, limit))
-
-    def destinations_named(self, domains: Sequence[str]) -> asyncio.Future[list[Destination]]:
-        """Return those of these destinations that are known."""
-        return self._ask(lambda reader: reader.destinations_named(domains))
-
-    def paused(self) -> asyncio.Future[list[str]]:
-        """Return the destinations an operator lets wait."""
-        return self._ask(lambda reader: reader.paused())
-
-    def oldest_waiting(self) -> asyncio.Future[int | None]:
-        """Return the lowest id of all WAITING messages."""
-        return self._ask(lambda reader: reader.oldest_waiting())
-
-    def fetch(self, message_id: int) -> asyncio.Future[Stored | Corrupt | None]:
-        """Return one message, or None."""
-        return self._ask(lambda reader: reader.fetch(message_id))
+    # Content
 
     async def content(self, ref: ContentRef) -> bytes:
         """Return content whole, its checksum compared."""

@@ -54,8 +54,9 @@ CREATE TRIGGER item_went AFTER DELETE ON item BEGIN
 END;
 """
 
-_COLUMNS: Final = ", ".join(
-    "number id store saved_at received_at code size state sender recipients client grp subject threats event".split()
+_COLUMNS: Final = (
+    "number, id, store, saved_at, received_at, code, size, state, sender, recipients, client, grp, subject, "
+    "threats, event"
 )
 _EVENTS: Final = msgspec.json.Decoder(Event)
 _RECIPIENTS: Final = msgspec.json.Decoder(list[str])

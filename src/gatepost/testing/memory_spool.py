@@ -12,6 +12,7 @@ import msgspec
 
 from gatepost.model.record import Record
 from gatepost.spool.interface import (
+    RELEASES_KEPT_S,
     Brief,
     Consumer,
     ContentCorrupt,
@@ -20,6 +21,7 @@ from gatepost.spool.interface import (
     Destination,
     Found,
     NewMessage,
+    ReleasedAlready,
     SpoolError,
     State,
     Stored,
@@ -64,6 +66,7 @@ class MemorySpool:
         self._contents: dict[int, bytes] = {}
         self._back_offs: dict[str, Destination] = {}
         self._paused: set[str] = set()
+        self._releases: dict[str, tuple[int, float]] = {}
         self._records: list[Record] = []
         self._positions: dict[str, tuple[int, bytes]] = {}
         self._views: dict[str, Consumer] = {}
@@ -78,6 +81,7 @@ class MemorySpool:
         spool._contents = self._contents
         spool._back_offs = self._back_offs
         spool._paused = self._paused
+        spool._releases = self._releases
         spool._records = self._records
         spool._positions = self._positions
         return spool
@@ -138,11 +142,22 @@ class MemorySpool:
         records: Sequence[Record],
         copies: Sequence[Stored] = (),
         generated: Sequence[NewMessage] = (),
+        *,
+        release: str = "",
     ) -> asyncio.Future[None]:
         if self.failure is not None:
             return self._changed(records, self.failure)
+        if release in self._releases:
+            became, _ = self._releases[release]
+            return self._changed(records, ReleasedAlready(f"release {release} has been accepted before", became))
         if new.stored.id in self._messages:
             return self._changed(records, SpoolError(f"message {new.stored.id} is there already"))
+        if release:
+            now = new.stored.received_at
+            self._releases = {
+                each: known for each, known in self._releases.items() if known[1] >= now - RELEASES_KEPT_S
+            }
+            self._releases[release] = (new.stored.id, now)
         self._add([new, *generated])
         for copy in copies:
             self._store(copy)
@@ -310,6 +325,9 @@ class MemorySpool:
         chosen = [each for each in self._messages if each > after_id]
         found = [self._messages[each] for each in sorted(chosen) if state in (None, self._messages[each].state)]
         return list(found[:limit])
+
+    async def released(self, release: str) -> int | None:
+        return self._releases.get(release, (None, 0.0))[0]
 
     async def fetch(self, message_id: int) -> Stored | Corrupt | None:
         return self._messages.get(message_id)

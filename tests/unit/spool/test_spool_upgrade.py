@@ -27,6 +27,7 @@ def test_version_1_keeps_its_mail_and_learns_to_pause(tmp_path):
         stored = await write_one(directory)
         connection = apsw.Connection(f"{directory}/spool.db")
         connection.execute("DROP INDEX destination_paused; ALTER TABLE destination DROP COLUMN paused")
+        connection.execute("DROP TABLE release")
         connection.execute("PRAGMA user_version=1")
         connection.close()
         spool = SqliteSpool.open(directory, asyncio.get_running_loop())
@@ -35,6 +36,7 @@ def test_version_1_keeps_its_mail_and_learns_to_pause(tmp_path):
         await spool.pause("one.example", paused=True)
         assert await spool.paused() == ["one.example"]
         assert await spool.destinations(9.0) == []
+        assert await spool.released("A#1") is None  # version 3
         await spool.close()
 
     asyncio.run(whole())

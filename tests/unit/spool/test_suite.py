@@ -4,10 +4,10 @@ import pytest
 
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.memory_spool import MemorySpool
-from gatepost.testing.spool_suite import SpoolSuite
+from gatepost.testing.release_suite import ReleaseSuite
 
 
-class TestSqliteSpool(SpoolSuite):
+class TestSqliteSpool(ReleaseSuite):
     @pytest.fixture(autouse=True)
     def _directory(self, tmp_path):
         self.directory = str(tmp_path / "relay-0")
@@ -16,7 +16,7 @@ class TestSqliteSpool(SpoolSuite):
         return SqliteSpool.open(self.directory, loop)
 
 
-class TestMemorySpool(SpoolSuite):
+class TestMemorySpool(ReleaseSuite):
     @pytest.fixture(autouse=True)
     def _nothing_yet(self):
         self.spool = None
