@@ -33,11 +33,11 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
 
     bases_path: Annotated[
         str,
-        path("BasesPath", "anti-virus database directory", required=Required.INI, built=False, derived="{state}/bases"),
+        path("BasesPath", "anti-virus database directory", required=Required.INI, derived="{state}/bases"),
     ] = ""
     license_path: Annotated[
         str,
-        path("LicensePath", "licence-key directory", required=Required.INI, built=False, derived="{state}/licence"),
+        path("LicensePath", "licence-key directory", required=Required.INI, derived="{state}/licence"),
     ] = ""
     as_bases_path: Annotated[
         str,
@@ -60,12 +60,10 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
             derived="{state}/control",
         ),
     ] = ""
-    incoming_archive_path: Annotated[
-        str, path("IncomingArchivePath", "archive of accepted messages; empty = off", built=False)
-    ] = ""
+    incoming_archive_path: Annotated[str, path("IncomingArchivePath", "archive of accepted messages; empty = off")] = ""
     outgoing_archive_path: Annotated[
         str,
-        path("OutgoingArchivePath", "archive of sent, blocked and generated messages; empty = off", built=False),
+        path("OutgoingArchivePath", "archive of sent, blocked and generated messages; empty = off"),
     ] = ""
 
 
@@ -81,9 +79,7 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
 
     cure: Annotated[bool, flag("Cure", "disinfect infected objects", generations=MIDDLE)] = False
     scan_archives: Annotated[bool, flag("ScanArchives", "look inside archives", generations=MIDDLE)] = True
-    scan_mail_bases: Annotated[
-        bool, flag("ScanMailBases", "look inside mail databases", generations=MIDDLE, built=False)
-    ] = True
+    scan_mail_bases: Annotated[bool, flag("ScanMailBases", "look inside mail databases", generations=MIDDLE)] = True
     scan_packed: Annotated[bool, flag("ScanPacked", "unpack packed executables", built=False)] = True
     scan_timeout: Annotated[
         float,
@@ -99,6 +95,15 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_size: Annotated[
         int, size("MaxUnpackedSize", 1, 4096, "most bytes unpacked from one object; beyond it error", unit=Unit.MB)
     ] = 512 * 1024**2
+    trusted_keys: Annotated[
+        Texts,
+        listing(
+            "TrustedKeys",
+            Item.TEXT,
+            "public keys (base64) whose databases are used besides those signed with the product's key",
+            generations=OWN,
+        ),
+    ] = ()
     use_clean_cache: Annotated[
         bool,
         flag(
@@ -106,7 +111,6 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
             "remember objects already found clean",
             generations=MIDDLE,
             aliases=("UseIChecker",),
-            built=False,
         ),
     ] = True
 
@@ -137,7 +141,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "objects scanned at the same time",
             generations=MIDDLE,
             wide_high=WIDE_COUNT,
-            built=False,
         ),
     ] = 10
     incoming_sessions: Annotated[
@@ -346,7 +349,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "database of objects already found clean",
             generations=MIDDLE,
             aliases=("ICheckerDBFilename",),
-            built=False,
             derived="{state}/cache/clean.db",
         ),
     ] = ""

@@ -87,12 +87,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             required=_REQ,
             generations="G50 G55",
             derived="{state}/backup",
-            built=False,
         ),
     ] = ""
     quarantine_path: Annotated[
         str,
-        path("QuarantinePath", "anti-virus quarantine", required=_REQ, derived="{state}/quarantine", built=False),
+        path("QuarantinePath", "anti-virus quarantine", required=_REQ, derived="{state}/quarantine"),
     ] = ""
     include_by_name: Annotated[
         Texts, listing("IncludeByName", Item.NAME_MASK, "objects with such a file name are filtered")
@@ -106,6 +105,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         Texts,
         listing("ExcludeByMime", Item.MIME_MASK, "exceptions to include_by_mime", aliases=("ExcludeByType",)),
     ] = ()
+    filter_inside_archives: Annotated[
+        bool, flag("FilterInsideArchives", "filter the members of archives by name, too", generations=LATER)
+    ] = False
     notify_admin_template: Annotated[
         str,
         path(
@@ -177,7 +179,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             BAD_STATUSES,
             "save the original: infected to quarantine, others to backup",
             generations="G50 G55",
-            built=False,
         ),
     ] = ()
     save_in_quarantine: Annotated[
@@ -187,9 +188,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             BAD_STATUSES + SPAM_STATUSES,
             "put a copy into quarantine",
             generations="M55 M56",
-            built=False,
         ),
     ] = ()
+    keep_originals: Annotated[
+        bool,
+        flag(
+            "",
+            "put the original of a message that was changed or blocked for what was found into backup, unless a list "
+            "above has saved it",
+            generations=OWN,
+        ),
+    ] = True
     attach_original_to_admin: Annotated[
         bool,
         flag("AttachOriginalToAdmin", "administrators get the unchanged original", generations="G50"),

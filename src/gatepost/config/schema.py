@@ -39,6 +39,7 @@ from gatepost.config.services import (
     UpdaterPath,
     UpdaterReport,
 )
+from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
 
@@ -168,6 +169,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     relay: Relay
     notices: Notices
     policy: Policy
+    stores: Stores
     antispam: Antispam
     uds: Uds
     snmp: Snmp
@@ -226,6 +228,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("policy", Policy),
     Section("group", Group, array=True),
     Section("notices", Notices),
+    Section("stores", Stores),
     Section("forward", Forward),
     Section("resolve", Resolve),
     Section("antispam", Antispam, built=False),
