@@ -98,7 +98,7 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
     trusted_keys: Annotated[
         Texts,
         listing(
-            "TrustedKeys",
+            "",
             Item.TEXT,
             "public keys (base64) whose databases are used besides those signed with the product's key",
             generations=OWN,
