@@ -41,8 +41,8 @@ TYPE_VARIABLE = "object_type"
 PATTERN_NAMESPACE = "patterns"
 SUFFIXES = (".yar", ".hash", ".pattern", ".container", ".good", ".ignore")
 RULE_FOLDER = "yara"
-_LIBRARY = version("yara-x")
-"""Compiled rules belong to one version of the library."""
+LIBRARY = f"{__version__} yara-x {version('yara-x')}"
+"""Compiled rules belong to one version of the product and of the library."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -172,7 +172,7 @@ def count_records(source: Source) -> int:
 
 def digest_sources(sources: Iterable[Source]) -> str:
     """Return a digest of the databases and of the code that reads them."""
-    digest = hashlib.sha256(f"{IMAGE_FORMAT} {__version__} {_LIBRARY}\n".encode())
+    digest = hashlib.sha256(f"{IMAGE_FORMAT} {LIBRARY}\n".encode())
     for source in sources:
         digest.update(f"{source.origin}/{source.path} {hashlib.sha256(source.data).hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -23,6 +23,7 @@ for _name, _place, _help in (
     ("drain", "drain:drain", "Take no more mail, let what is here go, then stop."),
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("template", "template:app", "Check text templates."),
+    ("bases", "bases:app", "Databases of signatures: make, sign, show, verify."),
     ("password", "password:app", "Who may sign in, and with what password."),
     ("demo", "demo:demo", "Start a gateway on an embedded default and show what it does."),
 ):
@@ -33,6 +34,13 @@ for _name, _place, _help in (
 def reload(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Take the configuration file anew; a broken one leaves the running configuration in force and says why."""
     print(Caller(conf_file)("reload"))
+    return 0
+
+
+@app.command
+def reloadbases(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Take the databases of signatures anew; ones that cannot be trusted leave the running ones in force."""
+    print(Caller(conf_file)("reloadbases"))
     return 0
 
 

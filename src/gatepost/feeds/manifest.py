@@ -1,0 +1,167 @@
+"""A set of databases: a directory with `manifest.json`, its signature `manifest.sig`, and the files it names.
+
+`build_set` makes one, `read_set` reads one and believes nothing of it that a trusted key has not signed: the manifest
+names every file with size and SHA-256, so whatever was changed, added to a file or cut from it is refused.
+"""
+
+import datetime as dt
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gatepost.antivirus.compiling import BadSource, SetFacts, Source, count_records
+from gatepost.feeds.keys import SIGNATURE_LIMIT, BadSignatureFile, Keys, sign, verify
+
+MANIFEST_FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
+MANIFEST_LIMIT = 4 * 1024 * 1024
+FILES_LIMIT = 10_000
+SET_LIMIT = 1024**3
+"""Bytes of all files of a set: more would not fit into the memory of the filters' template."""
+_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,7}\Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
+
+
+class BadSet(Exception):  # noqa: N818 - what the set is
+    """A directory that is no usable set. The text names it, and says what is wrong."""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One file of a set."""
+
+    path: str
+    size: int
+    sha256: str
+    records: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What the signer vouches for."""
+
+    format: int
+    name: str
+    """Of the set: of several with one name the highest number is used."""
+    number: int
+    issued: dt.date
+    records: int
+    """Signatures in all files."""
+    files: tuple[FileEntry, ...]
+
+
+class DatabaseSet(msgspec.Struct, frozen=True):
+    """A set that has been read; `signer` "": its signature was not asked for."""
+
+    directory: Path
+    manifest: Manifest
+    digest: str
+    """SHA-256 of the manifest: stands for every byte of the set."""
+    signer: str = ""
+
+    @property
+    def facts(self) -> SetFacts:
+        """Return what is shown of it."""
+        manifest = self.manifest
+        return SetFacts(manifest.name, manifest.number, manifest.issued.isoformat(), manifest.records, self.digest)
+
+
+def build_set(
+    directory: Path, name: str, number: int, issued: dt.date, keys: Sequence[Ed25519PrivateKey]
+) -> DatabaseSet:
+    """Compile every file below `directory`, write manifest and signature. BadSource, BadSet, OSError."""
+    if _NAME.match(name) is None:
+        raise BadSet(f"{name!r} is no name of a set: small letters, digits, - and _")
+    entries = []
+    for path in sorted(_list_files(directory)):
+        data = (directory / path).read_bytes()
+        records = count_records(Source(path, data, name))
+        entries.append(FileEntry(path, len(data), hashlib.sha256(data).hexdigest(), records))
+    if not entries:
+        raise BadSet(f"{directory}: no files to make a set of")
+    total = sum(entry.records for entry in entries)
+    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, total, tuple(entries))
+    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    # The signature first: a reader in between sees a manifest that its signature does not fit, and refuses.
+    _write(directory / SIGNATURE_FILE, sign(raw, keys))
+    _write(directory / MANIFEST_FILE, raw)
+    return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest())
+
+
+def read_set(directory: Path, trusted: Keys | None) -> DatabaseSet:
+    """Read manifest and signature; `trusted` None: the signature is not looked at. BadSet."""
+    raw = _read(directory, MANIFEST_FILE, MANIFEST_LIMIT)
+    signer = ""
+    if trusted is not None:
+        try:
+            signer = verify(raw, _read(directory, SIGNATURE_FILE, SIGNATURE_LIMIT), trusted)
+        except BadSignatureFile as error:
+            raise BadSet(f"{directory}: {error}") from None
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BadSet(f"{directory / MANIFEST_FILE}: {error}") from None
+    if manifest.format != MANIFEST_FORMAT:
+        raise BadSet(f"{directory}: format {manifest.format}; this version reads {MANIFEST_FORMAT}")
+    if not manifest.files or len(manifest.files) > FILES_LIMIT or sum(f.size for f in manifest.files) > SET_LIMIT:
+        raise BadSet(f"{directory}: no files, or more than {FILES_LIMIT} or than {SET_LIMIT} bytes")
+    wrong = next((entry.path for entry in manifest.files if _PATH.match(entry.path) is None), None)
+    if wrong is not None:
+        raise BadSet(f"{directory}: {wrong!r} is no path of a file in a set")
+    return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest(), signer)
+
+
+def read_sources(database: DatabaseSet) -> Iterable[Source]:
+    """Yield the files of a set, each as its manifest says. BadSet."""
+    for entry in database.manifest.files:
+        data = _read(database.directory, entry.path, entry.size)
+        if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BadSet(f"{database.directory / entry.path}: not what the manifest says: it has been changed or cut")
+        yield Source(entry.path, data, database.manifest.name)
+
+
+def check_set(database: DatabaseSet) -> None:
+    """Read every file of a set and compare it with its manifest. BadSet."""
+    for _ in read_sources(database):
+        pass
+
+
+def _read(directory: Path, path: str, limit: int) -> bytes:
+    """Return a regular file's content, at most one byte more than `limit`; no link leads out of the set. BadSet."""
+    place = directory / path
+    try:
+        if not place.resolve().is_relative_to(directory.resolve()):
+            raise BadSet(f"{place}: leads out of the set")
+        with os.fdopen(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadSet(f"{place}: not a file")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadSet(f"{place}: {error.strerror}") from None
+    if len(data) > limit:
+        raise BadSet(f"{place}: longer than {limit} bytes")
+    return data
+
+
+def _list_files(directory: Path) -> Iterable[str]:
+    for place in directory.rglob("*"):
+        path = place.relative_to(directory).as_posix()
+        if not place.is_file() or path in {MANIFEST_FILE, SIGNATURE_FILE}:
+            continue
+        if _PATH.match(path) is None or place.is_symlink():
+            raise BadSource(f"{path}: not a name a file of a set may have")
+        yield path
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)

@@ -1,0 +1,1 @@
+"""The licence: until keys are built, only the day it ends."""
