@@ -2,8 +2,8 @@
 
 An `Engine` computes: one class, registered in the entry-point group `gatepost.engines`, made once in the template
 process and used in forked filters. A `RemoteEngine` speaks to a scanner elsewhere over connections that the relay opens
-and passes in (`Connector`), for a filter can open none. Neither raises for what the content holds, starts a thread while
-it is made, or says clean of something that was not scanned.
+and passes in (`Connector`), for a filter can open none. Neither raises for what the content holds, starts a thread
+while it is made, or says clean of something that was not scanned.
 """
 
 import enum
@@ -140,6 +140,9 @@ class RemoteEngine(Protocol):
         """Send the object off, as far as that goes without waiting. Trouble is kept for `finish`."""
 
     def finish(self, deadline: float) -> Report:
-        """Wait for the answer to what `begin` sent. Always called after it; `Overrun` may come out of either, and then
-        the connection is not to be used again.
+        """Wait for the answer to what `begin` sent."""
+
+    def abandon(self) -> None:
+        """Forget what `begin` sent: nobody waits for it any more. Called instead of `finish`, and after an `Overrun`
+        out of either; the connection is not to be used again.
         """

@@ -22,7 +22,8 @@ from gatepost.model.finding import (
     ObjectStatus,
 )
 from gatepost.model.verdict import ObjectAction, ObjectDecision, Verdict
-from gatepost.policy.group import GroupPolicy, stands_for_message
+from gatepost.policy.group import GroupPolicy
+from gatepost.policy.object_filter import stands_for_message
 
 WHOLE_MESSAGE: Final = -1
 """Index of the decision to replace the whole body by the placeholder; `ObjectReport.parent` uses it likewise."""

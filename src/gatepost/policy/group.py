@@ -13,62 +13,13 @@ from gatepost.config.gateway import Ave
 from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.masks import FirstMatch, MaskSet
 from gatepost.model.envelope import Direction
-from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanOptions
+from gatepost.model.finding import ObjectFilterSpec, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.template import Template, load_template, shipped_template
-
-_TEXT_BODIES = frozenset(("text/plain", "text/html"))
-"""Types of the parts people write their text in; without a file name such a part is no attachment."""
-_DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/octet-stream"}
-"""Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file (text around
-the parts of a multipart is a block too, and declared as text)."""
+from gatepost.policy.object_filter import ObjectFilter, compile_filter
 
 _UNFILTERED = MaskSet(())
 EVERY_DIRECTION = frozenset(Direction)
-
-
-def stands_for_message(report: ObjectReport) -> bool:
-    """Tell whether an object is no element but the message itself: what could not be read to its end, or not at all.
-
-    Its range, if it has one, is all of the message, header included, so it is neither filtered nor edited as an object.
-    """
-    return report.parent < 0 and report.kind is ObjectKind.PART and not report.fields and report.body == report.whole
-
-
-class ObjectFilter(msgspec.Struct, frozen=True):
-    """The filter by name and by type (rows F-AV-14, F-AV-15). Each half works only where it is configured."""
-
-    names: bool = False
-    """The half by name is active."""
-    types: bool = False
-    """The half by MIME type is active."""
-    include_names: MaskSet = _UNFILTERED
-    exclude_names: MaskSet = _UNFILTERED
-    include_types: MaskSet = _UNFILTERED
-    exclude_types: MaskSet = _UNFILTERED
-
-    @property
-    def active(self) -> bool:
-        """Whether it can filter anything."""
-        return self.names or self.types
-
-    def matches(self, report: ObjectReport) -> bool:
-        """Tell whether an object is filtered. The header block never is; members of archives are not looked at.
-
-        An object without a name goes by the empty name, which only masks such as `*` match; the text of a message is
-        no attachment and so has no name to match.
-        """
-        if report.kind in (ObjectKind.HEADER, ObjectKind.MEMBER) or stands_for_message(report):
-            return False
-        name, content_type = report.name, report.content_type or _DEFAULT_TYPES[report.kind]
-        if (
-            self.names
-            and (name or content_type not in _TEXT_BODIES)
-            and self.include_names.matches(name)
-            and not self.exclude_names.matches(name)
-        ):
-            return True
-        return self.types and self.include_types.matches(content_type) and not self.exclude_types.matches(content_type)
 
 
 class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +48,15 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
         TemplateError when its placeholder template is missing or faulty.
         """
+        spec = ObjectFilterSpec(
+            names=group.filters_names,
+            types=group.filters_types,
+            include_names=group.include_by_name,
+            exclude_names=group.exclude_by_name,
+            include_types=group.include_by_mime,
+            exclude_types=group.exclude_by_mime,
+            inside=group.filter_inside_archives,
+        )
         return cls(
             name=group.name,
             senders=MaskSet(group.senders),
@@ -110,15 +70,13 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 archive_depth=ave.max_archive_depth,
                 unpacked_bytes=ave.max_unpacked_size,
                 deadline_s=deadline_s,
+                mail_bases=ave.scan_mail_bases,
+                packed=ave.scan_packed,
+                filters=(spec,) if spec.names or spec.types else (),
+                # What is known to be clean is not opened, and so has no members that could be filtered.
+                cache=ave.use_clean_cache and not (spec.inside and spec.names),
             ),
-            filter=ObjectFilter(
-                names=group.filters_names,
-                types=group.filters_types,
-                include_names=MaskSet(group.include_by_name),
-                exclude_names=MaskSet(group.exclude_by_name),
-                include_types=MaskSet(group.include_by_mime),
-                exclude_types=MaskSet(group.exclude_by_mime),
-            ),
+            filter=compile_filter(spec),
             actions={
                 ObjectStatus.DISINFECTED: group.action_disinfected,
                 ObjectStatus.INFECTED: group.action_infected,
@@ -262,4 +220,15 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
         unpacked_bytes=max(options.unpacked_bytes for options in wanted),
         archive_members=max(options.archive_members for options in wanted),
         deadline_s=max(options.deadline_s for options in wanted),
+        mail_bases=any(options.mail_bases for options in wanted),
+        packed=any(options.packed for options in wanted),
+        filters=_join_filters(wanted),
+        cache=all(options.cache for options in wanted),
     )
+
+
+def _join_filters(wanted: Sequence[ScanOptions]) -> tuple[ObjectFilterSpec, ...]:
+    """Return every group's filter once; () when there is a group without, for then no object is filtered by all."""
+    if not all(options.filters for options in wanted):
+        return ()
+    return tuple(dict.fromkeys(spec for options in wanted for spec in options.filters))

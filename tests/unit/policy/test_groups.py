@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
-from gatepost.model.finding import ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
+from gatepost.model.finding import ObjectFilterSpec, ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.template import TemplateError
 from gatepost.policy.group import GroupPolicy, GroupTable, scan_options
@@ -89,12 +89,29 @@ def test_a_table_needs_a_last_group_for_everybody():
 
 
 def test_values_come_from_the_configuration():
-    ave = Ave(cure=True, scan_archives=False, scan_timeout=7.0, max_archive_depth=3, max_unpacked_size=99)
+    ave = Ave(
+        cure=True,
+        scan_archives=False,
+        scan_mail_bases=False,
+        scan_packed=False,
+        scan_timeout=7.0,
+        max_archive_depth=3,
+        max_unpacked_size=99,
+        use_clean_cache=True,
+    )
     group = GroupPolicy.from_config(
         Group(action_error=ObjectAction.REMOVE, block_message=(ObjectStatus.ERROR,)), ave, DEADLINE_S
     )
     assert group.scan == ScanOptions(
-        cure=True, archives=False, timeout_s=7.0, archive_depth=3, unpacked_bytes=99, deadline_s=DEADLINE_S
+        cure=True,
+        archives=False,
+        mail_bases=False,
+        packed=False,
+        timeout_s=7.0,
+        archive_depth=3,
+        unpacked_bytes=99,
+        deadline_s=DEADLINE_S,
+        cache=True,
     )
     assert group.actions[ObjectStatus.ERROR] is ObjectAction.REMOVE
     assert set(group.actions) == set(ObjectStatus) - {ObjectStatus.CLEAN}
@@ -131,6 +148,21 @@ def test_one_inspection_serves_the_union_of_the_groups():
     )
     unlimited = scan_options([group(timeout_s=5.0), group(timeout_s=0.0)])
     assert unlimited.timeout_s == 0.0
+
+
+def test_an_inspection_filters_what_every_group_filters():
+    exe = Group(include_by_name=("*.exe",), filters_names=True)
+    inside = Group(include_by_name=("*.exe",), filters_names=True, filter_inside_archives=True)
+    spec = ObjectFilterSpec(names=True, include_names=("*.exe",), include_types=("*",))
+
+    def of(*groups):
+        return scan_options([GroupPolicy.from_config(g, Ave(use_clean_cache=True), DEADLINE_S) for g in groups])
+
+    assert of(exe).filters == of(exe, exe).filters == (spec,)
+    assert of(exe, inside).filters == (spec, msgspec.structs.replace(spec, inside=True))
+    assert of(exe, Group()).filters == ()
+    # Members can be filtered only where they are listed, which those of a known object are not.
+    assert [of(exe).cache, of(inside).cache, of(exe, inside).cache] == [True, False, False]
 
 
 def part(name="", content_type="", kind=ObjectKind.PART):

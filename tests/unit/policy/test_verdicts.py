@@ -173,6 +173,19 @@ class TestFilters:
     def test_members_are_not_filtered_by_name(self):
         assert judge([part(name="a.tar"), member(CLEAN, 0, name="b.zip")], self.policy)[0].statuses == (CLEAN,)
 
+    @pytest.mark.parametrize("name", ["b.zip", "dir/B.ZIP", "dir\\b.zip"])
+    def test_unless_the_group_wants_that(self, name):
+        policy = group(
+            {FILTERED: REMOVE},
+            default=PASS,
+            include_by_name=("*.zip",),
+            filters_names=True,
+            filter_inside_archives=True,
+        )
+        verdict, edits = judge([part(name="a.tar"), member(CLEAN, 0, name=name), member(CLEAN, 0, name="c")], policy)
+        assert verdict.statuses == (FILTERED,)
+        assert edits == {0: REMOVE}
+
 
 class TestUnreachable:
     @pytest.mark.parametrize("action", [REMOVE, PLACEHOLDER, CURE])
