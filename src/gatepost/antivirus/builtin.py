@@ -22,8 +22,6 @@ from gatepost.antivirus.compiling import (
     PATTERN_NAMESPACE,
     TYPE_VARIABLE,
     Image,
-    SetFacts,
-    Source,
     compile_knowledge,
 )
 from gatepost.antivirus.disguise import judge_name, judge_type
@@ -32,6 +30,7 @@ from gatepost.antivirus.hashes import HashIndex
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.scope import Scope, resolve_scopes
 from gatepost.antivirus.signatures import ContainerRule, Pattern, outcome_of
+from gatepost.antivirus.sources import SetFacts, Source
 
 SHARED_CHARACTERS = 255
 """Of a name or type, shown to the rules: longer ones only serve to slow them."""
@@ -96,7 +95,7 @@ class BuiltinEngine:
     def __init__(self, image: Image | None = None) -> None:
         if image is None:
             image = compile_knowledge(packaged_sources())
-        self._version = image.digest[:16]
+        self._version = _build_version(image)
         self.sets: tuple[SetFacts, ...] = image.sets
         """What the databases are."""
         self._scopes = {
@@ -110,7 +109,7 @@ class BuiltinEngine:
         self._ignored = re.compile("|".join(map(fnmatch.translate, image.ignored))) if image.ignored else None
 
     def version(self) -> str:
-        """Return a digest of the databases and of the code that reads them."""
+        """Return day and number of records of the databases and a digest of them: `20260131 #12345 0123456789abcdef`."""
         return self._version
 
     def scan(self, subject: ScanObject, deadline: float) -> Report:
@@ -172,6 +171,13 @@ class BuiltinEngine:
         if not found or (self._good is not None and self._good.find(subject.data)[0]):
             return CLEAN
         return min(found, key=lambda report: _RANK[report.outcome])
+
+
+def _build_version(image: Image) -> str:
+    if not image.sets:
+        return image.digest[:16]
+    issued = max(each.issued for each in image.sets).replace("-", "")
+    return f"{issued} #{sum(each.records for each in image.sets)} {image.digest[:16]}"
 
 
 def packaged_sources() -> list[Source]:

@@ -29,6 +29,7 @@ from gatepost.antivirus.signatures import (
     parse_pattern,
     read_lines,
 )
+from gatepost.antivirus.sources import BadSource, SetFacts, Source
 
 IMAGE_FORMAT = 1
 """Rises when the serialised form changes."""
@@ -43,32 +44,6 @@ SUFFIXES = (".yar", ".hash", ".pattern", ".container", ".good", ".ignore")
 RULE_FOLDER = "yara"
 LIBRARY = f"{__version__} yara-x {version('yara-x')}"
 """Compiled rules belong to one version of the product and of the library."""
-
-
-class Source(msgspec.Struct, frozen=True):
-    """One file of a database."""
-
-    path: str
-    """Below the directory of its set, with slashes; what kind of file it is says its name."""
-    data: bytes
-    origin: str = ""
-    """Name of its set."""
-
-
-class BadSource(Exception):  # noqa: N818 - what the file is
-    """A file of a database cannot be used. The text names it and the line, and says why."""
-
-
-class SetFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of one set whose signatures are in use."""
-
-    name: str
-    number: int
-    issued: str
-    """Day, as 2026-01-31."""
-    records: int
-    digest: str
-    """SHA-256 of its manifest."""
 
 
 class Image(msgspec.Struct, frozen=True):

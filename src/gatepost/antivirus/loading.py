@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.compiling import Image
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import ScanOptions
@@ -34,13 +36,16 @@ class EngineMissing(Exception):  # noqa: N818 - what is the matter
     """A named engine is not installed, or says that it cannot scan."""
 
 
-def load_engines(names: Sequence[str]) -> list[Engine]:
-    """Make the engines of these names: entry points of `gatepost.engines`, or `module:attribute`. EngineMissing."""
+def load_engines(names: Sequence[str], image: Image | None = None) -> list[Engine]:
+    """Make the engines of these names: entry points of `gatepost.engines`, or `module:attribute`. EngineMissing.
+
+    `image`: databases of the built-in engine; None = those the package carries.
+    """
     if not names:
         raise EngineMissing("no engine is configured: nothing could be scanned")
     engines: list[Engine] = []
     for name in names:
-        engine = _make(name)
+        engine = BuiltinEngine(image) if name == BuiltinEngine.name else _make(name)
         reason = engine.health()
         if reason:
             raise EngineMissing(f"engine {name}: {reason}")

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import cyclopts
 import msgspec
 
-from gatepost.antivirus.compiling import BadSource
+from gatepost.antivirus.sources import BadSource
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import load
 from gatepost.feeds.bases import BasesError, list_sets
+from gatepost.feeds.building import build_set
 from gatepost.feeds.keys import BadKey, build_public_text, generate_key, key_id, load_private, resolve_keys
-from gatepost.feeds.manifest import MANIFEST_FILE, BadSet, DatabaseSet, build_set, check_set, read_set
+from gatepost.feeds.manifest import MANIFEST_FILE, BadSet, DatabaseSet, check_set, read_set
 
 EXIT_BAD_OPTIONS = 1
 EXIT_UNREADABLE = 2

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.antivirus.compiling import SetFacts
 from gatepost.feeds.keys import Keys
 from gatepost.feeds.manifest import BadSet, DatabaseSet, check_set, read_set
+from gatepost.feeds.pinned import PinnedSet
 
 MENDING = (
     "Put a good copy in its place (`gatepost bases verify` names what is wrong), or move the directory away: one that "
@@ -39,13 +39,6 @@ class BasesError(Exception):
     def __init__(self, trouble: Trouble, text: str) -> None:
         super().__init__(text)
         self.trouble = trouble
-
-
-class PinnedSet(msgspec.Struct, frozen=True):
-    """A verified set as the template is told of it."""
-
-    directory: str
-    facts: SetFacts
 
 
 class Choice(msgspec.Struct, frozen=True):

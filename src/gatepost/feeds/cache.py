@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.antivirus.compiling import IMAGE_FORMAT, LIBRARY, BadSource, Image, Source, compile_knowledge
-from gatepost.feeds.bases import PinnedSet
+from gatepost.antivirus.compiling import IMAGE_FORMAT, LIBRARY, Image, compile_knowledge
+from gatepost.antivirus.sources import BadSource, Source
 from gatepost.feeds.manifest import BadSet, read_set, read_sources
+from gatepost.feeds.pinned import PinnedSet
 
 IMAGES_KEPT = 3
 """Compiled forms kept: the one in use, the one before it, and one that is being tried."""

@@ -1,7 +1,7 @@
 """A set of databases: a directory with `manifest.json`, its signature `manifest.sig`, and the files it names.
 
-`build_set` makes one, `read_set` reads one and believes nothing of it that a trusted key has not signed: the manifest
-names every file with size and SHA-256, so whatever was changed, added to a file or cut from it is refused.
+`feeds.building` makes one, `read_set` reads one and believes nothing of it that a trusted key has not signed: the
+manifest names every file with size and SHA-256, so whatever was changed, added to a file or cut from it is refused.
 """
 
 import datetime as dt
@@ -9,14 +9,13 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gatepost.antivirus.compiling import BadSource, SetFacts, Source, count_records
-from gatepost.feeds.keys import SIGNATURE_LIMIT, BadSignatureFile, Keys, sign, verify
+from gatepost.antivirus.sources import SetFacts, Source
+from gatepost.feeds.keys import SIGNATURE_LIMIT, BadSignatureFile, Keys, verify
 
 MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
@@ -25,8 +24,8 @@ MANIFEST_LIMIT = 4 * 1024 * 1024
 FILES_LIMIT = 10_000
 SET_LIMIT = 1024**3
 """Bytes of all files of a set: more would not fit into the memory of the filters' template."""
-_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,7}\Z")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
+PATH_FORM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,7}\Z")
+NAME_FORM = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
 
 
 class BadSet(Exception):  # noqa: N818 - what the set is
@@ -71,28 +70,6 @@ class DatabaseSet(msgspec.Struct, frozen=True):
         return SetFacts(manifest.name, manifest.number, manifest.issued.isoformat(), manifest.records, self.digest)
 
 
-def build_set(
-    directory: Path, name: str, number: int, issued: dt.date, keys: Sequence[Ed25519PrivateKey]
-) -> DatabaseSet:
-    """Compile every file below `directory`, write manifest and signature. BadSource, BadSet, OSError."""
-    if _NAME.match(name) is None:
-        raise BadSet(f"{name!r} is no name of a set: small letters, digits, - and _")
-    entries = []
-    for path in sorted(_list_files(directory)):
-        data = (directory / path).read_bytes()
-        records = count_records(Source(path, data, name))
-        entries.append(FileEntry(path, len(data), hashlib.sha256(data).hexdigest(), records))
-    if not entries:
-        raise BadSet(f"{directory}: no files to make a set of")
-    total = sum(entry.records for entry in entries)
-    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, total, tuple(entries))
-    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-    # The signature first: a reader in between sees a manifest that its signature does not fit, and refuses.
-    _write(directory / SIGNATURE_FILE, sign(raw, keys))
-    _write(directory / MANIFEST_FILE, raw)
-    return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest())
-
-
 def read_set(directory: Path, trusted: Keys | None) -> DatabaseSet:
     """Read manifest and signature; `trusted` None: the signature is not looked at. BadSet."""
     raw = _read(directory, MANIFEST_FILE, MANIFEST_LIMIT)
@@ -110,7 +87,7 @@ def read_set(directory: Path, trusted: Keys | None) -> DatabaseSet:
         raise BadSet(f"{directory}: format {manifest.format}; this version reads {MANIFEST_FORMAT}")
     if not manifest.files or len(manifest.files) > FILES_LIMIT or sum(f.size for f in manifest.files) > SET_LIMIT:
         raise BadSet(f"{directory}: no files, or more than {FILES_LIMIT} or than {SET_LIMIT} bytes")
-    wrong = next((entry.path for entry in manifest.files if _PATH.match(entry.path) is None), None)
+    wrong = next((entry.path for entry in manifest.files if PATH_FORM.match(entry.path) is None), None)
     if wrong is not None:
         raise BadSet(f"{directory}: {wrong!r} is no path of a file in a set")
     return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest(), signer)
@@ -146,22 +123,3 @@ def _read(directory: Path, path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise BadSet(f"{place}: longer than {limit} bytes")
     return data
-
-
-def _list_files(directory: Path) -> Iterable[str]:
-    for place in directory.rglob("*"):
-        path = place.relative_to(directory).as_posix()
-        if not place.is_file() or path in {MANIFEST_FILE, SIGNATURE_FILE}:
-            continue
-        if _PATH.match(path) is None or place.is_symlink():
-            raise BadSource(f"{path}: not a name a file of a set may have")
-        yield path
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

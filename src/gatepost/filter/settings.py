@@ -6,6 +6,8 @@ sides always speak of the same numbers.
 
 import msgspec
 
+from gatepost.feeds.pinned import PinnedSet
+
 INLINE_LIMIT = 128 * 1024
 """Content up to this size travels inside the job; larger content goes by descriptor (fits a socket buffer)."""
 
@@ -44,5 +46,9 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Group of the filters; used only when the template runs as root."""
     engines: tuple[str, ...] = ("builtin",)
     """Names of the entry-point group `gatepost.engines`, or `module:attribute`."""
+    bases: tuple[PinnedSet, ...] = ()
+    """Databases of the built-in engine, verified by the master; () = those the package carries."""
+    bases_cache: str = ""
+    """Directory of their compiled forms."""
     generation: int = 0
     """Rises with every new template (database update): a pool retires filters of an older one when they are idle."""

@@ -25,6 +25,7 @@ import msgspec
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.stage import inspect
+from gatepost.feeds.cache import BasesNotLoaded, load_image
 from gatepost.filter.asker import Asker
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
@@ -251,8 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     try:
-        engines = load_engines(settings.engines)
-    except EngineMissing as error:
+        image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
+        engines = load_engines(settings.engines, image)
+    except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
     sandbox = Sandbox(Walls(settings.memory_bytes, settings.uid, settings.gid))
