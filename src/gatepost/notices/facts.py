@@ -45,6 +45,14 @@ KNOWN_MACROS: Final[Mapping[str, str]] = MappingProxyType(
         "OBJECT_STATUS": "status of the object",
         "OBJECT_ACTION": "what was done to the object",
         "VIRUS": "names of what was found in the object (several)",
+        "SIGNATURE": "signatures that no longer hold after what was done: dkim, smime, pgp (several)",
+        "SUM_MESSAGES": "number of messages that a summary tells of",
+        "SUM_BLOCKED": "how many of them were blocked",
+        "SUM_FIRST": "moment of the first of them",
+        "SUM_LAST": "moment of the last",
+        "SUM_THREAT": "what was found in them (several), each with SUM_COUNT",
+        "SUM_SENDER": "their senders (several), each with SUM_COUNT",
+        "SUM_COUNT": "number of messages with this SUM_THREAT or SUM_SENDER",
         "AS_STATUS": "spam status",
         "AS_METHOD": "method that decided on it",
         "AS_RATE": "spam rate",
@@ -81,6 +89,8 @@ class MessageFacts(msgspec.Struct, frozen=True, kw_only=True):
     bases_date: str = ""
     statuses: tuple[ObjectStatus, ...] = ()
     action: str = ""
+    broken: tuple[str, ...] = ()
+    """Signatures that no longer hold after the edits."""
 
 
 class ObjectFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +153,7 @@ def build_values(facts: MessageFacts, objects: tuple[ObjectFacts, ...] = ()) -> 
     }
     values: dict[str, Values] = {name: text for name, text in single.items() if text}
     values["RECIPIENT"] = facts.recipients
+    values["SIGNATURE"] = facts.broken
     values["STATUS"] = tuple(status.value for status in SEVERITY if status in facts.statuses)
     values["OBJECT"] = tuple(_object_items(objects))
     return values

@@ -6,6 +6,7 @@ whatever the values hold, that values are never read as template text, and that 
 other control characters than TAB, and can be encoded as UTF-8.
 """
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,10 @@ STEP_LIMIT: Final = 200_000
 CUT_NOTE: Final = "\r\n[The rest of this text was left out because of its length.]\r\n"
 
 
+ENGLISH: Final = "en"
+"""Language of the product's own templates that lie at the top; the others have directories of their own."""
+
+
 class Item(msgspec.Struct, frozen=True):
     """A value of a macro that carries macros of its own, visible inside a FOR over it (`OBJECT`)."""
 
@@ -62,6 +67,31 @@ class Template(msgspec.Struct, frozen=True):
         except _FullError:
             writer.pieces.append(CUT_NOTE)
         return "".join(writer.pieces)
+
+    def definition(self, name: str, values: Mapping[str, Values]) -> str:
+        """Return what the template itself defines `name` as, outside its loops; "" when it does not.
+
+        Texts that are more than a body say so this way: the subject of a notification is its `NOTICE_SUBJECT`.
+        """
+        writer = _Writer(values)
+        with contextlib.suppress(_FullError):
+            writer.write([node for node in self.tree.nodes if isinstance(node, DefNode)])
+        found = writer.frames[0].macros.get(name, "") if name not in values else ""
+        return found if isinstance(found, str) else ""
+
+    def characters(self) -> str:
+        """Return the characters beyond ASCII that stand in the template itself, each once, sorted."""
+        found: set[str] = set()
+        pending: list[Sequence[Node]] = [self.tree.nodes]
+        while pending:
+            for node in pending.pop():
+                if isinstance(node, str):
+                    found.update(node)
+                elif isinstance(node, DefNode):
+                    pending.append(node.value)
+                elif isinstance(node, ForNode):
+                    pending.append(node.body)
+        return "".join(sorted(character for character in found if not character.isascii()))
 
     def unknown_macros(self, known: frozenset[str]) -> tuple[TemplateProblem, ...]:
         """Return a warning for every use of a name that is neither in `known` nor defined by the template."""
@@ -93,9 +123,15 @@ def load_template(path: Path) -> Template:
     return parse_template(raw, str(path))
 
 
-def shipped_template(name: str) -> Template:
+@functools.lru_cache(maxsize=64)
+def shipped_template(name: str, language: str = ENGLISH) -> Template:
     """Return a template of the product itself: `dsn`, `placeholder`, `notify-admin`, `notify-sender`, …"""
-    return load_template(SHIPPED / f"{name}.tmpl")
+    return load_template(shipped_path(name, language))
+
+
+def shipped_path(name: str, language: str = ENGLISH) -> Path:
+    """Return where a template of the product itself lies."""
+    return (SHIPPED if language == ENGLISH else SHIPPED / language) / f"{name}.tmpl"
 
 
 SHIPPED: Final = Path(__file__).parent / "shipped"

@@ -15,6 +15,7 @@ from gatepost.config.masks import FirstMatch, MaskSet
 from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectFilterSpec, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
+from gatepost.notices.group import GroupTexts
 from gatepost.notices.template import Template, load_template, shipped_template
 from gatepost.policy.object_filter import ObjectFilter, compile_filter
 
@@ -39,6 +40,8 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     block_message: frozenset[ObjectStatus]
     """Statuses for which the message is not delivered."""
     placeholder_template: Template
+    texts: GroupTexts = GroupTexts()
+    """Whom it notifies of what, and what it adds to messages."""
 
     @classmethod
     def from_config(
@@ -46,7 +49,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ) -> "GroupPolicy":
         """Compile a resolved group. `deadline_s` is for the inspection of a whole message.
 
-        TemplateError when its placeholder template is missing or faulty.
+        TemplateError when one of its templates is missing or faulty.
         """
         spec = ObjectFilterSpec(
             names=group.filters_names,
@@ -57,6 +60,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
             exclude_types=group.exclude_by_mime,
             inside=group.filter_inside_archives,
         )
+        texts = GroupTexts.from_config(group, load=load)
         return cls(
             name=group.name,
             senders=MaskSet(group.senders),
@@ -75,6 +79,9 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 filters=(spec,) if spec.names or spec.types else (),
                 # What is known to be clean is not opened, and so has no members that could be filtered.
                 cache=ave.use_clean_cache and not (spec.inside and spec.names),
+                scan=group.check,
+                text_spots=texts.needs_spots,
+                text_characters=texts.disclaimer.characters() if texts.disclaimer is not None else "",
             ),
             filter=compile_filter(spec),
             actions={
@@ -89,8 +96,9 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
             placeholder_template=(
                 load(Path(group.placeholder_template))
                 if group.placeholder_template
-                else shipped_template("placeholder")
+                else shipped_template("placeholder", group.text_language)
             ),
+            texts=texts,
         )
 
 
@@ -203,15 +211,16 @@ class _OrderedGroups:
 
 
 def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
-    """Return what one inspection for all these groups must do, None when none of them scans.
+    """Return what one inspection for all these groups must do, None when none of them needs one.
 
     The union: what any group asks for is looked at, under the widest limits. `policy.decide` narrows it again.
     """
-    wanted = [group.scan for group in groups if group.check]
-    if not wanted:
+    asked = [group.scan for group in groups if group.check or group.scan.text_spots]
+    if not asked:
         return None
-    if all(options == wanted[0] for options in wanted):
-        return wanted[0]
+    if all(options == asked[0] for options in asked):
+        return asked[0]
+    wanted = [options for options in asked if options.scan] or asked
     return ScanOptions(
         cure=any(options.cure for options in wanted),
         archives=any(options.archives for options in wanted),
@@ -224,6 +233,9 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
         packed=any(options.packed for options in wanted),
         filters=_join_filters(wanted),
         cache=all(options.cache for options in wanted),
+        scan=any(options.scan for options in asked),
+        text_spots=any(options.text_spots for options in asked),
+        text_characters="".join(sorted({each for options in asked for each in options.text_characters})),
     )
 
 

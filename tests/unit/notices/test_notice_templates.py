@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.config.grouping import LANGUAGES
 from gatepost.notices.facts import KNOWN_MACROS
 from gatepost.notices.grammar import NESTING_LIMIT, SIZE_LIMIT, VALUE_LIMIT
 from gatepost.notices.template import (
@@ -218,9 +219,38 @@ def test_shipped_templates_are_without_fault(path):
     assert template.render({})
 
 
-def test_all_documented_files_ship():
-    names = {path.stem for path in SHIPPED.glob("*.tmpl")}
-    assert names == {"dsn", "placeholder", "notify-admin", "notify-sender", "notify-recipient", "disclaimer"}
+NOTICES = ("notify-admin", "notify-sender", "notify-recipient", "notify-summary")
+
+
+@pytest.mark.parametrize("directory", [SHIPPED, SHIPPED / "ru"], ids=["en", "ru"])
+def test_all_documented_files_ship(directory):
+    names = {path.stem for path in directory.glob("*.tmpl")}
+    assert names == {"dsn", "placeholder", "disclaimer", *NOTICES}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", NOTICES)
+def test_notices_have_a_subject_that_a_body_need_not_repeat(language, name):
+    template = shipped_template(name, language)
+    values = {"MSG_ACTION": "blocked", "SUBJECT": "Prices", "SUM_MESSAGES": "12"}
+    subject = template.definition("NOTICE_SUBJECT", values)
+    assert "Prices" in subject or "12" in subject
+    assert subject not in template.render(values)
+    assert not template.unknown_macros(frozenset(KNOWN_MACROS))
+    assert subject.isascii() == (language == "en")
+
+
+def test_a_definition_is_that_of_the_template_itself():
+    text = '<DEF A = "x"/><DEF B = "%A%y%V%"/><FOR V == "*"><DEF C = "z"/></FOR>'
+    template = parse_template(text.encode())
+    assert template.definition("B", {"V": "v"}) == "xyv"
+    assert template.definition("C", {"V": "v"}) == ""
+    assert template.definition("V", {"V": "v"}) == ""
+
+
+def test_characters_of_a_template_are_those_beyond_ascii_wherever_they_stand():
+    template = parse_template('é<FOR A == "ж"><DEF X = "ü"/>яя</FOR>abc'.encode())
+    assert template.characters() == "éüя"
 
 
 FRAGMENTS = st.sampled_from(
