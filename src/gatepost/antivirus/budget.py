@@ -1,6 +1,6 @@
 """What unpacking may cost: one `Budget` per message, shared by everything that is opened in it.
 
-Used by `unpack`, `zips` and `stage`. Every limit reached raises `OverBudget` with words for the administrator; the
+Used by the stage and by every opener. Every limit reached raises `OverBudget` with words for the administrator; the
 object it happened in gets status `error`, because what was not unpacked was not scanned.
 """
 
@@ -18,6 +18,10 @@ RATIO_FREE_BYTES = 16 * 1024 * 1024
 """Below this a high ratio is harmless and ordinary (blank pictures, empty tables)."""
 INPUT_CHUNK = 256 * 1024
 """Bytes given to a decompressor at once: bounds what it copies when a stream ends early."""
+KEY_ROUNDS = 8 * 1024 * 1024
+"""Rounds of hashing spent on passwords in one message, some three seconds: 16 keys of 7z, 256 of rar, 2,000 of zip."""
+OUTPUT_CHUNK = 1024 * 1024
+"""Bytes taken from a decompressor at once: it may hold as much twice, whatever the member holds."""
 
 
 class OverBudget(Exception):  # noqa: N818 - a limit of ours, not an error of the archive
@@ -38,14 +42,24 @@ class Budget:
         self._bytes_limit = options.unpacked_bytes
         self._bytes_left = options.unpacked_bytes
         self._deadline = deadline
+        self._rounds_left = KEY_ROUNDS
 
     def take_member(self) -> None:
         """Count one archive member."""
         self._members += 1
         if self._members > self._members_limit:
             raise OverBudget(f"more than {self._members_limit} archive members")
+        self.take_time()
+
+    def take_time(self) -> None:
+        """Look at the clock: whoever computes for long does it every few milliseconds."""
         if time.monotonic() >= self._deadline:
             raise OverBudget("unpacking did not end in time")
+
+    def may_derive(self, rounds: int) -> bool:
+        """Count the rounds of making a key from a password, and tell whether that may still be done."""
+        self._rounds_left -= rounds
+        return self._rounds_left >= 0
 
     def allowance(self, packed: int) -> int:
         """Return how many bytes `packed` bytes may become."""
@@ -65,26 +79,67 @@ class Budget:
         return OverBudget(f"unpacks more than {RATIO}-fold and over {RATIO_FREE_BYTES} bytes")
 
 
+class Content:
+    """An object's bytes in the making, within what `packed` bytes may become; `given` of that are spent already."""
+
+    __slots__ = ("_allowed", "_budget", "_out", "_packed")
+
+    def __init__(self, budget: Budget, packed: int, given: int = 0) -> None:
+        self._budget = budget
+        self._packed = packed
+        self._allowed = min(budget.allowance(packed), max(RATIO_FREE_BYTES, RATIO * packed) - given)
+        self._out = io.BytesIO()  # grows in place, and gives its bytes without a copy
+
+    def write(self, block: bytes) -> None:
+        """Add a block. OverBudget: it would be too much."""
+        self.write_at(self._out.tell(), block)
+
+    def write_at(self, offset: int, block: bytes) -> None:
+        """Put a block at `offset`; what was left out before it are zeros. OverBudget: it would be too much."""
+        out = self._out
+        if offset + len(block) > self._allowed:
+            out.close()  # an exception keeps its frames alive, and they this
+            raise self._budget.refuse(self._packed)
+        if offset != out.tell():
+            out.seek(offset)
+        out.write(block)
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was written yet."""
+        return self._out.tell() == 0
+
+    def take(self) -> bytes:
+        """Return the bytes, counted in the budget; the end."""
+        data = self._out.getvalue()
+        self._out.close()
+        self._budget.take_bytes(len(data))
+        return data
+
+
 def inflate(raw: memoryview, wbits: int, budget: Budget) -> tuple[bytes, int, bool]:
     """Inflate one stream: return (bytes, consumed input, whether it ended). OverBudget; Damaged: no deflate data.
 
     Damage in the middle gives what came before it, as a stream that did not end: that much can be scanned.
     """
-    allowed = budget.allowance(len(raw))
+    content = Content(budget, len(raw))
+    position, ended = inflate_into(content, raw, wbits)
+    return content.take(), position, ended
+
+
+def inflate_into(content: Content, raw: memoryview, wbits: int) -> tuple[int, bool]:
+    """Inflate one stream to the end of `content`: return (consumed input, whether it ended). As `inflate`."""
     stream = zlib.decompressobj(wbits)
-    out = io.BytesIO()  # grows in place: a list of pieces would be held twice while it is joined
-    size = position = 0
+    position = 0
+    packed: memoryview | bytes
     while position < len(raw) and not stream.eof:
-        chunk = raw[position : position + INPUT_CHUNK]
+        packed = raw[position : position + INPUT_CHUNK]
+        position += len(packed)
         try:
-            piece = stream.decompress(chunk, allowed - size + 1)
+            while packed and not stream.eof:
+                content.write(stream.decompress(packed, OUTPUT_CHUNK))
+                packed = stream.unconsumed_tail
         except zlib.error:
-            break
-        size += out.write(piece)
-        if size > allowed:
-            raise budget.refuse(len(raw))
-        position += len(chunk) - len(stream.unused_data)
-    if not position:
-        raise Damaged("packed data is damaged from its first byte")
-    budget.take_bytes(size)
-    return out.getvalue(), position, stream.eof
+            if position <= INPUT_CHUNK and content.is_empty():
+                raise Damaged("packed data is damaged from its first byte") from None
+            return position, False
+    return position - len(stream.unused_data), stream.eof

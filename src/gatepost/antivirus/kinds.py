@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gatepost.antivirus.openers.zip import END_SEARCH, is_appended
+from gatepost.antivirus.appended import appended_kind
 
 
 class Kind(enum.StrEnum):
@@ -26,6 +26,8 @@ class Kind(enum.StrEnum):
     LZ4 = "lz4"
     LZIP = "lzip"
     COMPRESS = "compress"
+    SZDD = "szdd"
+    """Microsoft's COMPRESS.EXE: `setup.ex_`."""
     TAR = "tar"
     SEVEN_ZIP = "7z"
     RAR = "rar"
@@ -75,7 +77,7 @@ _ARCHIVES = re.compile(
     rb"|(?P<SEVEN_ZIP>7z\xbc\xaf\x27\x1c)|(?P<BZIP2>BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90))|(?P<XZ>\xfd7zXZ\x00)"
     rb"|(?P<CAB>MSCF\x00\x00\x00\x00)|(?P<ARJ>\x60\xea.[\x00-\x0a][\x1e-\x30][\x01-\x0d])"
     rb"|(?P<ZSTD>[\x22-\x28]\xb5\x2f\xfd)|(?P<LZ4>\x04\x22\x4d\x18|\x02\x21\x4c\x18)|(?P<COMPRESS>\x1f[\x9d\xa0])"
-    rb"|(?P<LZIP>LZIP[\x00\x01])|(?P<XAR>xar!\x00\x1c)|(?P<AR>!<arch>\n)|(?P<CPIO>07070[127]|\xc7\x71|\x71\xc7)"
+    rb"|(?P<LZIP>LZIP[\x00\x01])|(?P<SZDD>SZDD\x88\xf0\x27\x33A)|(?P<XAR>xar!\x00\x1c)|(?P<AR>!<arch>\n)|(?P<CPIO>07070[127]|\xc7\x71|\x71\xc7)"
     rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
     re.DOTALL,
 )
@@ -95,7 +97,7 @@ _OTHERS = re.compile(
     re.DOTALL,
 )
 _BINARY_START: Final = frozenset(range(0x20)) - frozenset(b"\t\n\r") | frozenset(range(0x7F, 0x100))
-_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGILMOPRZ]`bdfqtwx{")
+_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGILMOPRSZ]`bdfqtwx{")
 _FIRST: Final = bytes(1 if byte in _BINARY_START or byte in _MARK_LETTERS else 0 for byte in range(256))
 """For each first byte: whether the marks above may stand there; of text that is one letter in three."""
 
@@ -135,6 +137,8 @@ MAIL_SEARCH: Final = 4096
 DIRECTORY_SEARCH: Final = 256 * 1024
 """End of a zip archive in which the directory of an Office document (some thousand members) is looked for."""
 _ISO_OFFSET: Final = 32_769
+_DISK_MARKS: Final = (b"conectix", b"vhdxfile", b"KDMV\x01\0\0\0", b"QFI\xfb\0\0\0", b"MSWIM\0\0\0")
+"""Of virtual disks, and of Windows' own images."""
 _UDF_OFFSETS: Final = (32_769, 34_817, 36_865, 38_913)
 _MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
 _HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
@@ -172,9 +176,9 @@ def _detect_marked(data: bytes) -> Kind | None:
         kind = _BY_GROUP[found.lastgroup or ""]
         if kind is _OLE:
             return _detect_compound(data)
-        return _ZIP if kind in _HEADER_KINDS and is_appended(data) else kind
+        return _find_appended(data) or kind if kind in _HEADER_KINDS else kind
     if data.startswith((b"MZ", b"ZM")) and _is_program(data):
-        return _ZIP if is_appended(data) else Kind.EXECUTABLE
+        return _find_appended(data) or Kind.EXECUTABLE
     return None
 
 
@@ -187,7 +191,7 @@ def _detect_inside(data: bytes) -> Kind | None:
         return Kind.ZSTD
     if data[7:14] == b"**ACE**":
         return Kind.ACE
-    if data[257:262] == b"ustar":
+    if data[257:262] == b"ustar" or (data[148:154].isdigit() and _is_old_tar(data)):
         return Kind.TAR
     if size > _ISO_OFFSET:
         kind = _detect_image(data)
@@ -201,11 +205,26 @@ def _detect_inside(data: bytes) -> Kind | None:
         kind = _detect_page(data, start)
         if kind is not None:
             return kind
-    if data.find(b"\0", max(0, size - END_SEARCH)) >= 0 and is_appended(
-        data
-    ):  # the end record has zeros, text has none
-        return _ZIP
+    kind = _find_appended(data)
+    if kind is not None:
+        return kind
     return _detect_mail(data) if data[0] in _FIELD_START else None
+
+
+def _find_appended(data: bytes) -> Kind | None:
+    """The archive that archivers find in data that begins with something else."""
+    if data.find(b"\0") < 0:  # every archive has zeros, text has none
+        return None
+    found = appended_kind(data)
+    return Kind(found) if found else None
+
+
+def _is_old_tar(data: bytes) -> bool:
+    """Whether a tar archive from before POSIX begins here: a header is told by its checksum alone."""
+    stated = data[148:156].strip(b" \0")
+    if not stated.isdigit() or len(data) < 512 or b"8" in stated or b"9" in stated:
+        return False
+    return sum(data[:148]) + sum(data[156:512]) + 8 * 0x20 == int(stated, 8)
 
 
 def _detect_mail(data: bytes) -> Kind | None:
@@ -221,10 +240,15 @@ def _detect_mail(data: bytes) -> Kind | None:
 
 
 def _detect_image(data: bytes) -> Kind | None:
+    """File systems and images of disks."""
     if data.startswith(b"CD001", _ISO_OFFSET):
         return Kind.ISO
     if any(data[offset : offset + 5] in (b"BEA01", b"NSR02", b"NSR03") for offset in _UDF_OFFSETS):
         return Kind.UDF
+    if data.startswith(_DISK_MARKS) or data[-512:].startswith((b"conectix", b"koly")):
+        return Kind.DISK_IMAGE
+    if data[510:512] == b"\x55\xaa" and (data[0] in (0xEB, 0xE9) or not set(data[446:510:16]) - {0, 0x80}):
+        return Kind.DISK_IMAGE
     return None
 
 

@@ -8,28 +8,54 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gatepost.antivirus.kinds import Kind
+from gatepost.antivirus.openers import archive
+from gatepost.antivirus.openers.archive import open_cab, opener_of
+from gatepost.antivirus.openers.arj import open_arj
+from gatepost.antivirus.openers.disk import open_disk_image
 from gatepost.antivirus.openers.gzip import open_gzip
+from gatepost.antivirus.openers.iso import open_iso
+from gatepost.antivirus.openers.polyglot import open_others
+from gatepost.antivirus.openers.rar import open_rar
+from gatepost.antivirus.openers.seven_zip import open_seven_zip
+from gatepost.antivirus.openers.stream import (
+    open_bzip2,
+    open_compress,
+    open_lz4,
+    open_lzip,
+    open_lzma,
+    open_szdd,
+    open_xz,
+    open_zstd,
+)
 from gatepost.antivirus.openers.zip import open_zip
 from gatepost.antivirus.opening import Member, Opener, Opening
 
 ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.ZIP: open_zip,
     Kind.GZIP: open_gzip,
-    Kind.RAR: None,
-    Kind.SEVEN_ZIP: None,
-    Kind.BZIP2: None,
-    Kind.XZ: None,
-    Kind.CAB: None,
-    Kind.LHA: None,
-    Kind.ARJ: None,
-    Kind.ZSTD: None,
-    Kind.LZ4: None,
-    Kind.COMPRESS: None,
+    Kind.BZIP2: open_bzip2,
+    Kind.XZ: open_xz,
+    Kind.LZMA: open_lzma,
+    Kind.LZIP: open_lzip,
+    Kind.ZSTD: open_zstd,
+    Kind.LZ4: open_lz4,
+    Kind.COMPRESS: open_compress,
+    Kind.SZDD: open_szdd,
+    Kind.TAR: opener_of(archive.TAR),
+    Kind.CPIO: opener_of(archive.CPIO),
+    Kind.AR: opener_of(archive.AR),
+    Kind.RPM: opener_of(archive.RPM),
+    Kind.XAR: opener_of(archive.XAR),
+    Kind.LHA: opener_of(archive.LHA),
+    Kind.CAB: open_cab,
+    Kind.RAR: open_rar,
+    Kind.SEVEN_ZIP: open_seven_zip,
+    Kind.ISO: open_iso,
+    Kind.ARJ: open_arj,
+    Kind.DISK_IMAGE: open_disk_image,
+    Kind.UDF: None,
     Kind.ACE: None,
-    Kind.LZIP: None,
-    Kind.XAR: None,
-    Kind.TAR: None,
-    Kind.ISO: None,
+    Kind.CHM: None,
 }
 """Opened with `ScanOptions.archives`; None: nobody here can."""
 DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {Kind.OOXML: open_zip, Kind.ODF: open_zip}
@@ -50,4 +76,7 @@ def open_container(data: bytes, kind: Kind, name: str, opening: Opening) -> Iter
     if opener is None:
         yield Member("", trouble=f"archive-not-opened: files of kind {kind} cannot be opened")
         return
-    yield from opener(data, name, opening)
+    members = opener(data, name, opening)
+    if opening.options.archives:
+        members = open_others(data, kind, name, opening, members)
+    yield from members

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 
-from gatepost.antivirus.budget import Damaged, inflate
+from gatepost.antivirus.budget import Content, Damaged, inflate_into
 from gatepost.antivirus.opening import Member, Opening
 
 _NAME = 0x08
@@ -15,25 +15,22 @@ def open_gzip(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield the one member (RFC 1952 §2.2)."""
     budget = opening.budget
     inner = _stored_name(data) or name.removesuffix(".gz").removesuffix(".GZ")
+    content = Content(budget, len(data))
     rest = memoryview(data)
-    pieces: list[bytes] = []
-    ended = True
-    while rest and (not pieces or bytes(rest[:2]) == b"\x1f\x8b"):
+    trouble = ""
+    while not trouble and (len(rest) == len(data) or bytes(rest[:2]) == b"\x1f\x8b"):
         budget.take_member()
         try:
-            piece, consumed, ended = inflate(rest, zlib.MAX_WBITS | 16, budget)
+            consumed, ended = inflate_into(content, rest, zlib.MAX_WBITS | 16)
         except Damaged as error:
-            if not pieces:
+            if len(rest) == len(data):
                 yield Member(inner, trouble=str(error))
                 return
-            ended = False
-            break
-        pieces.append(piece)
+            ended, consumed = False, len(rest)
         if not ended:
-            break
+            trouble = "gzip data is damaged or cut off"
         rest = rest[consumed:]
-    content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    yield Member(inner, content, trouble="" if ended else "gzip data is damaged or cut off")
+    yield Member(inner, content.take(), trouble=trouble)
 
 
 def _stored_name(data: bytes) -> str:

@@ -14,27 +14,30 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gatepost.antivirus.budget import Budget, Damaged, inflate
+from gatepost.antivirus.appended import CENTRAL, END_RECORD, find_end
+from gatepost.antivirus.budget import Budget, Content, Damaged, inflate
+from gatepost.antivirus.libarchive import Broken
+from gatepost.antivirus.openers.locked_zip import LIBRARY_METHODS, Keys, LockedMember, read_alone, unlock
+from gatepost.antivirus.openers.old_zip import OLD_METHODS, unpack_old
+from gatepost.antivirus.openers.stream import decode_stream
 from gatepost.antivirus.opening import Member, Opening
 
-END = b"PK\x05\x06"
-CENTRAL = b"PK\x01\x02"
 LOCAL = b"PK\x03\x04"
 DESCRIPTOR = b"PK\x07\x08"
 END64_LOCATOR = b"PK\x06\x07"
 END64 = b"PK\x06\x06"
-_END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-END_SEARCH = 65_535 + 22
-"""The end record is followed by a comment of at most 65,535 bytes."""
 FLAG_ENCRYPTED = 0x1
 FLAG_DESCRIPTOR = 0x8
 FLAG_UTF8 = 0x800
+FLAG_STRONG = 0x40
 FLAG_MASKED = 0x2000
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
+FAST_METHODS = frozenset({STORED, DEFLATED, BZIP2, LZMA})
+"""Unpacked by the standard library."""
 KNOWN_METHODS = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 18, 19, 93, 94, 95, 96, 97, 98, 99})
 UNKNOWN_32 = 0xFFFFFFFF
 LZMA_MEMORY = 128 * 1024 * 1024
@@ -58,29 +61,19 @@ class _Entry(msgspec.Struct):
     data: int = 0
     """Offset of the packed data; 0 until the local header is read."""
     trouble: str = ""
-
-
-def find_end(data: bytes) -> int:
-    """Return the offset of the end record of a zip archive, -1 when there is none."""
-    return data.rfind(END, max(0, len(data) - END_SEARCH))
-
-
-def is_appended(data: bytes) -> bool:
-    """Whether `data`, which starts with something else, is a zip archive to unpackers (self-extractors)."""
-    end = find_end(data)
-    if end < 0 or len(data) - end < _END.size:
-        return False
-    _, _, _, _, count, size, _, _ = _END.unpack_from(data, end)
-    return count > 0 and size <= end and data.startswith(CENTRAL, end - size)
+    time: int = 0
+    extra: bytes = b""
+    """Of the local header."""
 
 
 def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield every member. OverBudget ends the archive; whatever else is wrong is a member's `trouble`."""
     budget = opening.budget
+    keys = Keys(opening.passwords)
     entries, problem, directory = _read_directory(data, budget)
     covered = 0
     for entry in sorted(entries, key=lambda each: each.header):
-        yield from _read_hidden(data, covered, entry.header, budget)
+        yield from _read_hidden(data, covered, entry.header, budget, keys)
         if entry.header < covered:
             yield Member(entry.name, trouble="zip members overlap")
             continue
@@ -90,8 +83,8 @@ def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
             continue
         covered = entry.data + entry.packed
         if not _is_folder(entry):
-            yield _open(data, entry, budget)
-    yield from _read_hidden(data, covered, directory, budget)
+            yield _open(data, entry, budget, keys)
+    yield from _read_hidden(data, covered, directory, budget, keys)
     if problem:
         yield Member("", trouble=problem)
 
@@ -99,9 +92,9 @@ def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
 def _read_directory(data: bytes, budget: Budget) -> tuple[list[_Entry], str, int]:
     """Return (entries of the central directory, what is wrong with it, where the members end)."""
     end = find_end(data)
-    if end < 0 or len(data) - end < _END.size:
+    if end < 0 or len(data) - end < END_RECORD.size:
         return [], "zip archive is cut off: it has no directory", len(data)
-    _, _, _, _, count, size, offset, _ = _END.unpack_from(data, end)
+    _, _, _, _, count, size, offset, _ = END_RECORD.unpack_from(data, end)
     limit = end
     locator = end - _LOCATOR.size
     if locator >= 0 and data.startswith(END64_LOCATOR, locator):
@@ -159,15 +152,17 @@ def _place(data: bytes, entry: _Entry) -> None:
     if not 0 <= entry.header <= len(data) - _LOCAL.size or not data.startswith(LOCAL, entry.header):
         entry.trouble = "zip member has no header where the directory says"
         return
-    _, _, flags, method, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(data, entry.header)
+    _, _, flags, method, entry.time, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(data, entry.header)
     entry.data = entry.header + _LOCAL.size + name_length + extra_length
+    if extra_length and entry.flags & FLAG_ENCRYPTED:
+        entry.extra = data[entry.data - extra_length : entry.data]
     if entry.data + entry.packed > len(data):
         entry.trouble = "zip member is cut off"
     elif (flags ^ entry.flags) & FLAG_ENCRYPTED or (method != entry.method and not flags & FLAG_MASKED):
         entry.trouble = "zip directory and member header contradict each other"
 
 
-def _read_hidden(data: bytes, start: int, end: int, budget: Budget) -> Iterator[Member]:
+def _read_hidden(data: bytes, start: int, end: int, budget: Budget, keys: Keys) -> Iterator[Member]:
     """Yield members whose local headers stand in [start, end), where the directory knows of none."""
     position = data.find(LOCAL, start, end)
     while position >= 0:
@@ -177,9 +172,9 @@ def _read_hidden(data: bytes, start: int, end: int, budget: Budget) -> Iterator[
             continue
         budget.take_member()
         if not _is_folder(entry):
-            member = _open(data, entry, budget)
+            member = _open(data, entry, budget, keys)
             trouble = member.trouble or "zip member that the directory does not name"
-            yield Member(member.name, member.data, member.protected, trouble)
+            yield msgspec.structs.replace(member, trouble=trouble)
         position = data.find(LOCAL, max(entry.data + entry.packed, position + 1), end)
 
 
@@ -188,7 +183,7 @@ def _read_local(data: bytes, position: int, end: int) -> _Entry | None:
     if position + _LOCAL.size > end:
         return None
     fields = _LOCAL.unpack_from(data, position)
-    _, version, flags, method, _, _, crc, packed, size, name_length, extra_length = fields
+    _, version, flags, method, time, _, crc, packed, size, name_length, extra_length = fields
     start = position + _LOCAL.size + name_length + extra_length
     if (version & 0xFF) > HIGHEST_VERSION or method not in KNOWN_METHODS or not name_length or start > end:
         return None
@@ -202,15 +197,19 @@ def _read_local(data: bytes, position: int, end: int) -> _Entry | None:
     elif start + packed > end:
         packed = end - start
         trouble = "zip member is cut off"
-    return _Entry(name, flags, method, crc, packed, size, position, start, trouble)
+    extra = data[start - extra_length : start]
+    return _Entry(name, flags, method, crc, packed, size, position, start, trouble, time, extra)
 
 
-def _open(data: bytes, entry: _Entry, budget: Budget) -> Member:
+def _open(data: bytes, entry: _Entry, budget: Budget, keys: Keys) -> Member:
     if entry.flags & (FLAG_ENCRYPTED | FLAG_MASKED):
-        return Member(entry.name, protected=True)
+        return _open_locked(data, entry, budget, keys)
     raw = memoryview(data)[entry.data : entry.data + entry.packed]
     try:
-        content, ended = _decompress(raw, entry, budget)
+        if entry.method in FAST_METHODS:
+            content, ended = _decompress(raw, entry, budget)
+        else:
+            return _open_rare(entry, bytes(raw), budget)
     except Damaged as error:
         return Member(entry.name, trouble=str(error))
     trouble = entry.trouble
@@ -219,6 +218,35 @@ def _open(data: bytes, entry: _Entry, budget: Budget) -> Member:
     elif entry.crc >= 0 and zlib.crc32(content) != entry.crc:
         trouble = trouble or "checksum of the unpacked data is wrong"
     return Member(entry.name, content, trouble=trouble)
+
+
+def _open_locked(data: bytes, entry: _Entry, budget: Budget, keys: Keys) -> Member:
+    """Open a member that is encrypted, if one of the passwords fits."""
+    if not entry.flags & (FLAG_STRONG | FLAG_MASKED):
+        content = unlock(_stand_alone(entry, data[entry.data : entry.data + entry.packed]), keys, budget)
+        if content is not None:
+            return Member(entry.name, content, trouble=entry.trouble, secret=True)
+    return Member(entry.name, protected=True, trouble=entry.trouble)
+
+
+def _open_rare(entry: _Entry, raw: bytes, budget: Budget) -> Member:
+    """Open a member packed with a method that is not among the fast ones. Damaged: it cannot be opened at all."""
+    if entry.method in LIBRARY_METHODS:
+        try:
+            content, trouble = read_alone(_stand_alone(entry, raw), None, budget)
+        except Broken as error:
+            raise Damaged(f"packed data is damaged: {error}") from None
+    elif entry.method in OLD_METHODS:
+        content, trouble = unpack_old(entry.method, entry.flags, raw, entry.size, budget)
+    else:
+        raise Damaged(f"compression method {entry.method} is not opened")
+    if not trouble and entry.crc >= 0 and zlib.crc32(content) != entry.crc:
+        trouble = "checksum of the unpacked data is wrong"
+    return Member(entry.name, content, trouble=entry.trouble or trouble)
+
+
+def _stand_alone(entry: _Entry, raw: bytes) -> LockedMember:
+    return LockedMember(entry.method, entry.flags, entry.crc, entry.size, entry.time, entry.extra, raw)
 
 
 def _decompress(raw: memoryview, entry: _Entry, budget: Budget) -> tuple[bytes, bool]:
@@ -234,25 +262,19 @@ def _decompress(raw: memoryview, entry: _Entry, budget: Budget) -> tuple[bytes, 
         content, _, ended = inflate(raw, -zlib.MAX_WBITS, budget)
         return content, ended
     decompressor: bz2.BZ2Decompressor | lzma.LZMADecompressor
-    packed: bytes | memoryview = raw
+    packed: bytes = bytes(raw)
     if entry.method == BZIP2:
         decompressor = bz2.BZ2Decompressor()
-    elif entry.method == LZMA:
+    else:
         # Two bytes of version, two of length, then the five property bytes of the .lzma format, whose header goes on
         # with the size (unknown: the stream's own end mark, or the end of the data).
         decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=LZMA_MEMORY)
         packed = bytes(raw[4:9]) + max(entry.size, 0).to_bytes(8, "little") + bytes(raw[9:])
-    else:
-        raise Damaged(f"compression method {entry.method} is not opened")
-    allowed = budget.allowance(len(raw))
-    try:
-        content = decompressor.decompress(packed, allowed + 1)
-    except (OSError, ValueError, lzma.LZMAError, EOFError) as error:
-        raise Damaged(f"packed data is damaged: {error}") from None
-    if len(content) > allowed:
-        raise budget.refuse(len(raw))
-    budget.take_bytes(len(content))
-    return content, decompressor.eof
+    out = Content(budget, len(raw))
+    _, trouble = decode_stream(decompressor, packed, 0, out, budget)
+    if trouble and out.is_empty():
+        raise Damaged(trouble)
+    return out.take(), not trouble
 
 
 def _is_folder(entry: _Entry) -> bool:

@@ -1,0 +1,104 @@
+"""Archives that libarchive reads: tar, cpio, ar, 7z, rar, cab, ISO images, lha, xar and rpm.
+
+Openers of `unpack.ARCHIVES`. Only the formats a kind stands for are switched on. Every block is taken from the budget
+before it is kept; what was read of a member before the archive broke is still given. Links, folders and devices hold
+nothing to scan and are counted only.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from gatepost.antivirus import appended
+from gatepost.antivirus.appended import find_first
+from gatepost.antivirus.budget import Budget, Content
+from gatepost.antivirus.libarchive import FOLDER, LINK, ArchiveReader, Broken, Entry
+from gatepost.antivirus.opening import Member, Opener, Opening
+
+NAME_LIMIT: Final = 255
+TAR: Final = ("format_tar",)
+CPIO: Final = ("format_cpio",)
+AR: Final = ("format_ar",)
+SEVEN_ZIP: Final = ("format_7zip",)
+RAR: Final = ("format_rar",)
+RAR5: Final = ("format_rar5",)
+CAB: Final = ("format_cab",)
+ISO: Final = ("format_iso9660",)
+LHA: Final = ("format_lha",)
+XAR: Final = ("format_xar",)
+RPM: Final = (
+    "filter_rpm", "filter_gzip", "filter_bzip2", "filter_xz", "filter_lzma", "filter_zstd", "format_cpio",
+)  # fmt: skip
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LOCKED = re.compile(r"encrypt|[Cc]rypto|passphrase")
+"""The library's words for what a password keeps shut."""
+
+
+def opener_of(supports: tuple[str, ...]) -> Opener:
+    """Return the opener for archives of these formats that begin with the first byte."""
+
+    def open_archive(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
+        return read_archive(data, 0, supports, opening)
+
+    return open_archive
+
+
+def open_cab(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
+    """Yield the members of the first cabinet in `data`."""
+    return read_archive(data, find_first(data, appended.CAB), CAB, opening)
+
+
+def read_archive(
+    data: bytes, start: int, supports: tuple[str, ...], opening: Opening, options: str = ""
+) -> Iterator[Member]:
+    """Yield the members of the archive that begins at `start`. OverBudget; all other trouble is a member's.
+
+    `options`: as the library has them, for example "!joliet".
+    """
+    budget = opening.budget
+    packed = len(data) - start
+    given = 0
+    empty = True
+    with ArchiveReader(data, start, supports, options) as reader:
+        while True:
+            try:
+                entry = reader.next_entry()
+            except Broken as error:
+                yield Member("", protected=is_locked(error), trouble=f"archive cannot be read: {error}")
+                return
+            if entry is None:
+                if empty:  # damage that the library took for the end
+                    yield Member("", trouble="archive holds nothing that can be read")
+                return
+            empty = False
+            budget.take_member()
+            if entry.kind in {FOLDER, LINK}:
+                continue
+            member = _read_member(reader, entry, budget, Content(budget, packed, given))
+            given += len(member.data or b"")
+            yield member
+
+
+def _read_member(reader: ArchiveReader, entry: Entry, budget: Budget, content: Content) -> Member:
+    name = clean_name(entry.name)
+    trouble = entry.trouble
+    try:
+        while (block := reader.read_block()) is not None:
+            content.write_at(*block)
+            budget.take_time()
+    except Broken as error:
+        if entry.encrypted or is_locked(error):
+            return Member(name, protected=True)
+        trouble = f"archive member cannot be read: {error}"
+    return Member(name, content.take(), trouble=trouble)
+
+
+def is_locked(error: Broken) -> bool:
+    """Tell whether the library says that a password is missing."""
+    return _LOCKED.search(str(error)) is not None
+
+
+def clean_name(name: str) -> str:
+    """Return a member's name as it may be shown: bounded, the end kept, without control characters."""
+    return _CONTROL.sub("?", name[-NAME_LIMIT:])
