@@ -24,6 +24,7 @@ from gatepost.notices.placeholder import build_placeholder
 from gatepost.policy.decide import WHOLE_MESSAGE, decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
+from gatepost.relay.saving import Save, Saving
 from gatepost.relay.work import Work
 from gatepost.spool import clock
 from gatepost.spool.interface import Pending, Spool, State, Stored
@@ -38,13 +39,18 @@ class Disposition(msgspec.Struct):
     copies: Sequence[Stored]
     """What is to be delivered; none: it is blocked for everybody."""
     records: Sequence[Record]
+    saves: Sequence[Save] = ()
+    """What is to be in the stores before that commit."""
 
 
 class Disposal:
     """The disposal stage of one relay."""
 
-    def __init__(self, *, spool: Spool, ids: QueueIds, delivery: Delivery, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, *, spool: Spool, ids: QueueIds, delivery: Delivery, saving: Saving, clock_ms: Callable[[], int]
+    ) -> None:
         self._spool = spool
+        self._saving = saving
         self._ids = ids
         self._delivery = delivery
         self._clock_ms = clock_ms
@@ -66,9 +72,26 @@ class Disposal:
             if not verdict.blocked and not (analysis and resolve_edits(analysis, verdict)):
                 work.records.append(_scanned(work.stored, group.name, len(indices), verdict, (), analysis, now))
                 work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, (), now)
+                if self._saving.archives or verdict.decisions:
+                    saves = self._plan_saves(work, [(work.stored, plans[0], False)], now)
+                    return asyncio.ensure_future(self._hand_on_saved(work, saves))
                 self._delivery.submit(work)
                 return None
         return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
+
+    def _plan_saves(
+        self, work: Work, copies: Sequence[tuple[Stored, tuple[GroupPolicy, Sequence[int], Verdict], bool]], now: float
+    ) -> list[Save]:
+        """Return what goes into stores; `copies`: each group's copy, plan, and whether objects in it are changed."""
+        saving = self._saving
+        saves = saving.plan_accepted(work, now)
+        for copy, (group, _, verdict), changed in copies:
+            saves += saving.plan_disposed(work, copy, group.name, verdict, now, changed=changed)
+        return saves
+
+    async def _hand_on_saved(self, work: Work, saves: Sequence[Save]) -> None:
+        work.records += await self._saving.save(saves)
+        self._delivery.submit(work)
 
     async def _dispose_durably(
         self,
@@ -78,7 +101,8 @@ class Disposal:
         now: float,
     ) -> None:
         disposition = await self._resolve(work, plans, analysis, now)
-        await self._spool.dispose(work.stored.id, disposition.copies, disposition.records)
+        saved = await self._saving.save(disposition.saves)
+        await self._spool.dispose(work.stored.id, disposition.copies, [*disposition.records, *saved])
         for copy in disposition.copies:
             self._delivery.submit(
                 Work(copy, work.content, work.path, durable=True, suspect=work.suspect, plain=work.plain)
@@ -87,7 +111,13 @@ class Disposal:
     async def judge(self, work: Work, partition: Partition, analysis: Analysis | None) -> Disposition:
         """Return what is to become of a message that is not accepted yet; nothing is carried out."""
         plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
-        return await self._resolve(work, plans, analysis, clock.now())
+        disposition = await self._resolve(work, plans, analysis, clock.now())
+        saves = disposition.saves
+        if not disposition.copies:
+            # Refused, so its sender knows: only what a list asks for is put away.
+            saves = [save for save in saves if save.place.listed]
+        disposition.records = [*disposition.records, *await self._saving.save(saves)]
+        return disposition
 
     async def _resolve(
         self,
@@ -99,13 +129,16 @@ class Disposal:
         original = work.stored
         records: list[Record] = []
         copies: list[Stored] = []
-        for group, indices, verdict in plans:
+        treated = []
+        for plan in plans:
+            group, indices, verdict = plan
             number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
             splices: tuple[Splice, ...] = ()
             decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
             if analysis is not None and decisions:
                 splices = await self._plan(group, verdict, decisions, analysis, work, now)
             copy = _ready_copy(original, number, group.name, indices, splices, now)
+            treated.append((copy, plan, bool(decisions)))
             if len(plans) > 1:
                 domain = domain_of(copy.envelope.recipients[0].address)
                 records.append(Split(number, now, domain, len(indices), original.id))
@@ -115,7 +148,7 @@ class Disposal:
                 records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
             else:
                 copies.append(copy)
-        return Disposition(copies, records)
+        return Disposition(copies, records, self._plan_saves(work, treated, now))
 
     async def _plan(
         self,

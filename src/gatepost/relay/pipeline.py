@@ -23,6 +23,7 @@ from gatepost.relay.inspection import Inspection
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
+from gatepost.relay.saving import Saving
 from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import describe_fault
@@ -63,7 +64,8 @@ class Pipeline:
         spool.consume(LogView.NAME, self._log_view.consume)
         spool.consume(Counters.NAME, self.counters.consume)
         self._suspects = suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
-        self._reports = Reports(spool, ids, clock_ms)
+        self.saving = Saving(log.say)
+        self._reports = Reports(spool, ids, self.saving, clock_ms)
         self.delivery = Delivery(
             spool=spool,
             table=table,
@@ -75,7 +77,7 @@ class Pipeline:
             trouble=self.trouble,
             count=self.counters.add,
         )
-        self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, clock_ms=clock_ms)
+        self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, saving=self.saving, clock_ms=clock_ms)
         self.inspection = Inspection(
             spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say, trouble=self.trouble
         )
@@ -94,6 +96,7 @@ class Pipeline:
             entire=config.options.dsn_entire_message,
             on_relaying=config.options.dsn_on_relaying,
         )
+        self.saving.configure(config)
         self._disposal.configure(config.network.hostname)
         self.inspection.configure(
             GroupTable.from_config(
@@ -124,8 +127,10 @@ class Pipeline:
 
     async def stop(self, grace_s: float) -> None:
         """Let deliveries under way end for `grace_s`, then leave the spool cleanly."""
+        self.saving.stop()
         await self.inspection.stop(grace_s)
         await self.delivery.stop(grace_s)
+        await self.saving.close()
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:

@@ -17,6 +17,7 @@ from gatepost.notices.dsn import Original, build_report, decide_report
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
 from gatepost.relay.retry import Attempt
+from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work, content_chunks
 from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
 
@@ -39,8 +40,9 @@ def outcomes_of(attempts: Sequence[Attempt], host: str, now: float) -> list[Outc
 class Reports:
     """Maker of delivery reports for one relay."""
 
-    def __init__(self, spool: Spool, ids: QueueIds, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, spool: Spool, ids: QueueIds, saving: Saving, clock_ms: Callable[[], int]) -> None:
         self._spool = spool
+        self._saving = saving
         self._ids = ids
         self._clock_ms = clock_ms
 
@@ -108,6 +110,11 @@ class Reports:
             pending=(Pending(0, domain_of(sender), now),),
             kind=f"dsn-{kind.value}",
         )
+        try:
+            await self._saving.save(self._saving.plan_generated(report, text, now))
+        except BaseException:
+            staged.discard()
+            raise
         return NewMessage(report, staged), Generated(number, now, report.kind, stored.id, sender, len(text))
 
     def _write(

@@ -89,7 +89,7 @@ class Store:
         """Store messages; for each None, or why it is not stored (OSError, ValueError). One commit of the index."""
         outcomes: list[Exception | None] = [None] * len(news)
         try:
-            self._prepare()
+            self._use(lambda _: None)  # an index that is missing is made before there is more to enter
         except OSError as error:
             return [error] * len(news)
         done: list[tuple[Item, Container]] = []

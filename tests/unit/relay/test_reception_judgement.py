@@ -15,6 +15,7 @@ from gatepost.model.record import Blocked, Scanned
 from gatepost.policy.group import GroupTable
 from gatepost.relay.disposal import Disposal, Disposition
 from gatepost.relay.inspection import ACTIVE_LIMIT, Inspection
+from gatepost.relay.saving import Saving
 from gatepost.spool.interface import ContentRef, State, Stored
 
 CONFIG = """
@@ -59,7 +60,10 @@ def judged(
         assert config is not None
         told: list[str] = []
         nobody: Any = None
-        disposal = Disposal(spool=nobody, ids=QueueIds(0, 0), delivery=nobody, clock_ms=lambda: 1_790_000_000_000)
+        saving = Saving(lambda *_: None)
+        disposal = Disposal(
+            spool=nobody, ids=QueueIds(0, 0), delivery=nobody, saving=saving, clock_ms=lambda: 1_790_000_000_000
+        )
         disposal.configure("gw.example.org")
         inspection = Inspection(
             spool=nobody,

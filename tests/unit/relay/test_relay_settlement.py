@@ -23,6 +23,7 @@ from gatepost.relay.jobs import Job, describe_server
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
 from gatepost.relay.routing import NextHop, Way
+from gatepost.relay.saving import Saving
 from gatepost.relay.settlement import Settlement
 from gatepost.relay.shares import FIRST_WINDOW
 from gatepost.relay.suspects import Suspects
@@ -144,7 +145,7 @@ def test_repeated_write_does_not_bring_back_what_was_delivered_meanwhile() -> No
 
 
 def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Delivery:
-    reports = Reports(spool, QueueIds(1, 0), lambda: 1_700_000_000_000)
+    reports = Reports(spool, QueueIds(1, 0), Saving(lambda *_: None), lambda: 1_700_000_000_000)
     reports.configure(hostname="gw.example.org", template=shipped_template("dsn"), entire=False, on_relaying=False)
     stage = Delivery(
         spool=spool,
