@@ -21,6 +21,8 @@ class Rogue:
     `GARBAGE`, `LIE`, `OTHER`, `HUGE`: says something unsound. `DIE`: ends. `MEMORY`: eats it all. `HOLD`: waits for ever.
     """
 
+    name = "rogue"
+
     def __init__(self) -> None:
         self._pause = ctypes.PyDLL(None).pause  # PyDLL: keeps the interpreter's lock, so no Python code can run
 
@@ -57,6 +59,9 @@ class Rogue:
         if b"RAISE" in data:
             raise msgspec.ValidationError("bug")
         return CLEAN
+
+    def version(self) -> str:
+        return "1"
 
     def cure(self, subject: ScanObject) -> bytes | None:
         return None

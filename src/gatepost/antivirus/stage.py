@@ -1,75 +1,44 @@
 """The anti-virus stage: one message in, the status of every object in it out.
 
 Called by the filter process for each job. Walks the MIME tree; header block, leaves (decoded), texts around them,
-uuencoded blocks, encoded nested messages, other readings and archive members are objects, and every one goes to every
-engine. Promises: nothing the message holds raises; what was not scanned, or not to the end, is never clean; an object
-without a range of its own (`MEMBER`) also gives its status to what holds it, up to the first that has one, for only
-that one can be edited.
+encoded blocks, encoded nested messages, other readings and members of containers are objects, and every one goes to
+every engine, unless all groups filter it (F-AV-16) or the same was found clean before. Promises: nothing the message
+holds raises; what was not scanned, or not to the end, is never clean.
 """
 
-import math
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import msgspec
 
 from gatepost.antivirus.budget import Budget, OverBudget
-from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, Report, ScanObject
-from gatepost.antivirus.kinds import Kind, detect_kind
+from gatepost.antivirus.clean_keys import CleanMemory, build_circumstances, build_key, find_candidates
+from gatepost.antivirus.cure import BadMember, plan_cure
+from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
+from gatepost.antivirus.kinds import Kind, conflicts, detect_kind
+from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
-from gatepost.antivirus.unpack import is_opened, open_container
-from gatepost.mime.blocks import decode_block, find_uu_blocks
+from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
+from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
+from gatepost.mime.blocks import Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
 from gatepost.mime.structure import parse
-from gatepost.model.finding import (
-    SEVERITY,
-    Analysis,
-    Finding,
-    ObjectKind,
-    ObjectReport,
-    ObjectStatus,
-    ScanOptions,
-    Span,
-)
+from gatepost.model.finding import Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
+from gatepost.policy.object_filter import compile_filter
 
-OBJECTS_LISTED = 25_000
-"""Objects named one by one; further ones are scanned, and tell their status through what holds them."""
-CLEAN_MEMBERS_LISTED = 200
-"""Clean archive members named one by one: enough for a name filter's log, not for a bomb's million."""
-NAME_LIMIT = 255
-EVIDENCE_LIMIT = 500
 UNLISTED = "objects-unlisted"
 """Finding: its weight is the number of clean objects scanned but not listed."""
+TYPE_CONFLICT = "type-conflict"
+"""Finding: name, declared type and content of an object disagree."""
+CONFLICTS_TOLD = 100
+KNOWN_EVIDENCE = "found clean before"
 
-Arm = Callable[[float], None]
-"""Sets the alarm that raises `Overrun` in so many seconds; 0 turns it off."""
-
-_RANK = {status: rank for rank, status in enumerate(SEVERITY)}
-_STATUS = {outcome: ObjectStatus(outcome.value) for outcome in Outcome}
-_OUTCOME_RANK = {outcome: _RANK[status] for outcome, status in _STATUS.items()}
-_NO_SPAN = Span(0, 0)
-_NO_SPANS = PartSpans(_NO_SPAN, _NO_SPAN, (), _NO_SPAN, 1)
-
-
-class _Entry:
-    """An object report in the making."""
-
-    __slots__ = (
-        "content_type", "cured", "delete", "evidence", "kind", "name", "parent", "size", "spans", "status", "threat",
-    )  # fmt: skip
-
-    def __init__(self, kind: ObjectKind, parent: int, name: str, content_type: str, spans: PartSpans) -> None:
-        self.kind = kind
-        self.parent = parent
-        self.name = name
-        self.content_type = content_type
-        self.spans = spans
-        self.status = ObjectStatus.CLEAN
-        self.size = 0
-        self.threat = ""
-        self.evidence = ""
-        self.cured: bytes | None = None
-        self.delete = False
+_CLEAN = ObjectStatus.CLEAN
+_HOPELESS = frozenset((ObjectStatus.ERROR, ObjectStatus.PROTECTED, ObjectStatus.FILTERED))
+"""Statuses that no cure takes away: where one of these is left there is no cured form."""
 
 
 def inspect(
@@ -78,118 +47,148 @@ def inspect(
     engines: Sequence[Engine],
     deadline: float,
     arm: Arm = lambda _seconds: None,
+    *,
+    remote: Sequence[RemoteEngine] = (),
+    memory: CleanMemory | None = None,
 ) -> Analysis:
     """Scan a message. `deadline`: monotonic moment at which what is left is reported as `error`. `arm`: the alarm that
-    interrupts an engine that does not come back; without one the engines' own care must do.
+    interrupts an engine that does not come back; without one the engines' own care must do. `memory`: who remembers
+    what was found clean, used with `ScanOptions.cache`.
     """
     started = time.monotonic()
-    inspection = _Inspection(content, options, engines, deadline, arm)
-    trouble = ""
+    panel = Panel(engines, remote, options, deadline, arm)
+    inspection = _Inspection(content, options, panel, deadline)
+    trouble = unscanned = ""
     try:
-        inspection.run()
+        inspection.run(memory if options.cache else None)
     except Overrun:
         arm(0)
         trouble = f"the inspection did not end within {options.deadline_s:g} s"
     except MemoryError:
         trouble = "the inspection needs more memory than a filter may have"
-    return inspection.result(trouble, (time.monotonic() - started) * 1000)
+    except MustWait as error:
+        unscanned = bounded(str(error), EVIDENCE_LIMIT)
+    panel.close()
+    return inspection.result(trouble, unscanned, (time.monotonic() - started) * 1000)
 
 
 class _Inspection:
-    def __init__(
-        self, content: bytes, options: ScanOptions, engines: Sequence[Engine], deadline: float, arm: Arm
-    ) -> None:
+    def __init__(self, content: bytes, options: ScanOptions, panel: Panel, deadline: float) -> None:
         self.content = content
         self.options = options
-        self.engines = engines
+        self.panel = panel
         self.deadline = deadline
-        self.arm = arm
         self.budget = Budget(options, deadline)
         self.opening = Opening(self.budget, options)
-        self.entries: list[_Entry] = []
+        self.filters = tuple(map(compile_filter, options.filters))
+        self.objects = ObjectList()
         self.defects: set[str] = set()
-        self.clean_members = 0
-        self.unlisted = 0
+        self.conflicts: list[Finding] = []
+        self.secrets = 0
+        """Members that were opened with a password."""
+        self.cured_bytes = 0
+        self.memory: CleanMemory | None = None
+        self.remembered: dict[int, tuple[int, bytes, bool]] = {}
+        """By `id` of the part: place of its key in the question, its decoded content, whether it is known."""
+        self.cached = 0
         self.work: list[tuple[Message, Part, int, bool]] = []
 
-    def run(self) -> None:
+    def run(self, memory: CleanMemory | None) -> None:
         message = parse(self.content)
         root = message.root
-        self.examine(self.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "")
+        if memory is not None:
+            self.ask_memory(message, memory)
+        self.examine(self.objects.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "", curable=False)
         self.work.append((message, root, -1, False))
         while self.work:
             self.visit(*self.work.pop())
         if message.truncated:
             limits = ", ".join(sorted(defect for defect in self.defects if defect.startswith("limit-")))
-            self.mark(self.add_whole(), ObjectStatus.ERROR, evidence=f"the message was not read to its end: {limits}")
+            self.mark_whole(f"the message was not read to its end: {limits}")
 
-    def result(self, trouble: str, elapsed_ms: float) -> Analysis:
+    def mark_whole(self, evidence: str) -> None:
+        self.objects.mark(self.objects.add_whole(len(self.content)), ObjectStatus.ERROR, evidence=evidence)
+
+    def result(self, trouble: str, unscanned: str, elapsed_ms: float) -> Analysis:
         if trouble:
-            self.mark(self.add_whole(), ObjectStatus.ERROR, evidence=trouble)
+            self.mark_whole(trouble)
         findings = [Finding(f"mime-{defect}", "defect of the MIME structure") for defect in sorted(self.defects)]
-        if self.unlisted:
-            evidence = f"{self.unlisted} clean objects inside others are not listed"
-            findings.append(Finding(UNLISTED, evidence, float(self.unlisted)))
-        return Analysis(tuple(_build_report(entry) for entry in self.entries), tuple(findings), elapsed_ms)
+        findings += self.conflicts
+        unlisted = self.objects.unlisted
+        if unlisted:
+            findings.append(
+                Finding(UNLISTED, f"{unlisted} clean objects inside others are not listed", float(unlisted))
+            )
+        return Analysis(
+            self.objects.reports(),
+            tuple(findings),
+            elapsed_ms,
+            engines=self.panel.notes(),
+            cached=self.cached,
+            unscanned=unscanned,
+        )
 
-    # -- the list of objects ---------------------------------------------------------------------------------------
+    # -- what was found clean before -----------------------------------------------------------------------------------
 
-    def add(
-        self, kind: ObjectKind, parent: int, name: str = "", content_type: str = "", spans: PartSpans = _NO_SPANS
-    ) -> int:
-        """Put an object on the list and return its index; with a full list, the index of what holds it."""
-        if len(self.entries) >= OBJECTS_LISTED:
-            self.unlisted += 1
-            return max(parent, 0)
-        self.entries.append(_Entry(kind, parent, name[:NAME_LIMIT], content_type[:NAME_LIMIT], spans))
-        return len(self.entries) - 1
+    def ask_memory(self, message: Message, memory: CleanMemory) -> None:
+        """Ask once for everything in the message that is likely to have been seen before."""
+        candidates = [
+            (owner, part)
+            for owner, part in find_candidates(message)
+            if not self.is_filtered(ObjectKind.PART, part.name, part.content_type)
+        ]
+        versions = self.panel.versions() if candidates else ()
+        if not versions:  # nothing to ask about, or an engine whose answers nobody could vouch for
+            return
+        circumstances = build_circumstances(versions, self.options)
+        bodies = [decode_body(owner.content, part).data for owner, part in candidates]
+        keys = [
+            build_key(circumstances, data, part.name, part.content_type)
+            for data, (_, part) in zip(bodies, candidates, strict=True)
+        ]
+        known = memory.known(keys)
+        self.memory = memory
+        for place, ((_, part), data) in enumerate(zip(candidates, bodies, strict=True)):
+            self.remembered[id(part)] = (place, data, bool(known[place]))
+
+    # -- the tree --------------------------------------------------------------------------------------------------
 
     def add_part(self, message: Message, part: Part, parent: int, *, virtual: bool) -> int:
         """List a part: with its ranges, or as a member when it has none in the received content."""
         if virtual:
-            return self.add(ObjectKind.MEMBER, parent, part.name, part.content_type)
+            return self.objects.add(ObjectKind.MEMBER, parent, part.name, part.content_type)
         spans = part_spans(message.content, part)
         if part.kind is PartKind.PART:
-            return self.add(ObjectKind.PART, parent, part.name, part.content_type, spans)
-        return self.add(ObjectKind.BLOCK, parent, "", "text/plain", PartSpans(spans.whole, _NO_SPAN, (), _NO_SPAN, 1))
+            return self.objects.add(ObjectKind.PART, parent, part.name, part.content_type, spans)
+        spans = PartSpans(spans.whole, NO_SPAN, (), NO_SPAN, 1)
+        return self.objects.add(ObjectKind.BLOCK, parent, "", "text/plain", spans)
 
-    def add_whole(self) -> int:
-        """List the message itself, as the object of what concerns all of it."""
-        whole = Span(0, len(self.content))
-        self.entries.append(_Entry(ObjectKind.PART, -1, "", "", PartSpans(whole, whole, (), _NO_SPAN, 1)))
-        return len(self.entries) - 1
+    def is_filtered(self, kind: ObjectKind, name: str, content_type: str) -> bool:
+        """Tell whether every group filters an object of this name and type."""
+        filters = self.filters
+        return bool(filters) and all(each.matches_object(kind, name, content_type) for each in filters)
 
-    def mark(
-        self, index: int, status: ObjectStatus, threat: str = "", evidence: str = "", *, delete: bool = False
-    ) -> None:
-        """Give an object a status if it is worse than what it has, and pass it on to what holds a member."""
-        while True:
-            entry = self.entries[index]
-            if _RANK[status] < _RANK[entry.status]:
-                entry.status, entry.threat, entry.evidence, entry.cured = (
-                    status,
-                    threat,
-                    evidence[:EVIDENCE_LIMIT],
-                    None,
-                )
-            entry.delete = entry.delete or delete
-            if entry.kind is not ObjectKind.MEMBER or entry.parent < 0:
-                return
-            evidence = f"in {entry.name or entry.content_type or 'an unnamed object'}: {evidence}"
-            index = entry.parent
-
-    # -- the tree --------------------------------------------------------------------------------------------------
+    def drop_filtered(self, index: int, before: int) -> bool:
+        """Note it if the object is filtered: then nothing looks at it. `before`: length of the list without it."""
+        entry = self.objects[index]
+        if not self.filters or not self.is_filtered(entry.kind, entry.name, entry.content_type):
+            return False
+        self.objects.mark_filtered(index, last=index >= before)
+        return True
 
     def visit(self, message: Message, part: Part, parent: int, virtual: bool) -> None:
         """Scan one part; what it contains goes on the work list, in tree order behind it."""
         if part.defects:
             self.defects.update(part.defects)
         index = parent
+        before = len(self.objects)
         following: list[tuple[Message, Part, int, bool]] = []
         if part.nested is not None:
             index = self.add_part(message, part, parent, virtual=virtual)
+            if self.drop_filtered(index, before):
+                return
             root = part.nested.root
-            self.examine(index, part.nested.content[root.start : root.body], "")
+            self.examine(index, part.nested.content[root.start : root.body], "", curable=False)
             following.append((part.nested, root, index, True))
         elif part.children and part.content_type.startswith("multipart/"):
             around = (part.preamble, *part.children, part.epilogue)
@@ -198,151 +197,200 @@ class _Inspection:
                 index = self.add_part(message, part, parent, virtual=virtual)
         elif part.children:
             index = self.add_part(message, part, parent, virtual=virtual)
-            for root in part.children:
-                self.examine(index, message.content[root.start : root.body], "")
+            filtered = self.drop_filtered(index, before)
+            for root in part.children:  # parts in a filtered message are judged on their own
+                if not filtered:
+                    self.examine(index, message.content[root.start : root.body], "", curable=False)
                 following.append((message, root, index, virtual))
         else:
             index = self.add_part(message, part, parent, virtual=virtual)
-            self.visit_leaf(message, part, index, virtual=virtual)
+            self.visit_leaf(message, part, index, before, virtual=virtual)
         following += [(message, other, index, True) for other in part.alternatives]
         self.work += reversed(following)
 
-    def visit_leaf(self, message: Message, part: Part, index: int, *, virtual: bool) -> None:
-        data = decode_body(message.content, part).data
-        self.examine(index, data, part.name)
-        if part.content_type == "message/partial":
-            self.mark(index, ObjectStatus.PROTECTED, evidence="a fragment of a message: the rest is not here")
-        blocks = find_uu_blocks(data, 0, len(data))
-        if not blocks:
+    def visit_leaf(self, message: Message, part: Part, index: int, before: int, *, virtual: bool) -> None:
+        remembered = self.remembered.pop(id(part), None) if self.remembered else None
+        data = decode_body(message.content, part).data if remembered is None else remembered[1]
+        if remembered is not None and remembered[2]:
+            self.cached += 1
+            if index >= before:
+                entry = self.objects[index]
+                entry.size, entry.evidence = len(data), KNOWN_EVIDENCE
             return
-        # In an unencoded body a block's lines are a range of the received content, else they are inside the object.
-        shift = part.body
-        ranged = not virtual and data == message.content[shift : part.end]
-        for block in blocks:
-            if ranged:
-                span = Span(shift + block.start, shift + block.end)
-                spans = PartSpans(span, _NO_SPAN, (), _NO_SPAN, 1)
-                inner = self.add(ObjectKind.BLOCK, index, block.name, "", spans)
-            else:
-                inner = self.add(ObjectKind.MEMBER, index, block.name)
-            content, damaged = decode_block(data, block)
-            self.examine(inner, content, block.name)
-            if damaged:
-                self.defects.add("block-damaged")
+        vouched = (len(self.defects), len(self.conflicts), self.secrets)
+        filtered = self.drop_filtered(index, before)
+        if filtered:
+            self.objects[index].size = len(data)
+        else:
+            self.examine(index, data, part.name)
+            if part.content_type == "message/partial":
+                evidence = "a fragment of a message: the rest is not here"
+                self.objects.mark(index, ObjectStatus.PROTECTED, evidence=evidence)
+        blocks = find_uu_blocks(data, 0, len(data))
+        if blocks:
+            # In an unencoded body a block's lines are a range of the received content, else they are in the object.
+            ranged = not virtual and data == message.content[part.body : part.end]
+            if ranged or not filtered:
+                for block in blocks:
+                    self.visit_block(data, block, index, part.body if ranged else None)
+        if remembered is not None and self.memory is not None:
+            new = self.objects.entries[index:]
+            sound = vouched == (len(self.defects), len(self.conflicts), self.secrets) and not self.objects.full
+            if sound and all(entry.status is _CLEAN for entry in new):
+                self.memory.learn(remembered[0])
+
+    def visit_block(self, data: bytes, block: Block, holder: int, shift: int | None) -> None:
+        """Scan an encoded block of a text. `shift`: where the text begins in the received content, None: not there."""
+        before = len(self.objects)
+        if shift is None:
+            index = self.objects.add(ObjectKind.MEMBER, holder, block.name)
+        else:
+            spans = PartSpans(Span(shift + block.start, shift + block.end), NO_SPAN, (), NO_SPAN, 1)
+            index = self.objects.add(ObjectKind.BLOCK, holder, block.name, "", spans)
+        if self.drop_filtered(index, before):
+            return
+        content, damaged = decode_block(data, block)
+        self.examine(index, content, block.name)
+        if damaged:
+            self.defects.add("block-damaged")
 
     # -- one object ------------------------------------------------------------------------------------------------
 
     def examine(
-        self, index: int, data: bytes, name: str, depth: int = 0, content_type: str = "", inside: Kind | None = None
-    ) -> None:
-        """Scan one decoded object, cure it where that is possible, and open it if it is a container."""
-        entry = self.entries[index]
+        self,
+        index: int,
+        data: bytes,
+        name: str,
+        depth: int = 0,
+        content_type: str = "",
+        inside: Kind | None = None,
+        *,
+        secret: bool = False,
+        curable: bool = True,
+    ) -> bytes | None:
+        """Scan one decoded object and open it if it is a container. Return its cured form if it needs one and there is
+        one; an element of the mail that can be edited has it in its report then. `curable`: False for what is only a
+        part of the object, its header.
+        """
+        entry = self.objects[index]
         entry.size = entry.size or len(data)
         kind = detect_kind(data)
-        subject = ScanObject(data, name, content_type or entry.content_type, kind, inside)
-        report, engine = self.scan(subject)
+        content_type = content_type or entry.content_type
+        if kind is not None:
+            entry.found = entry.found or kind
+            self.note_conflict(kind, name, content_type)
+        first = len(self.objects)
+        subject = ScanObject(data, name, content_type, kind, inside, secret)
+        report, whose, engine = self.panel.ask(subject)
         if report is not CLEAN:
-            cured = None
-            if report.outcome is Outcome.INFECTED and self.options.cure and not report.delete and engine is not None:
-                cured = _cure(engine, subject)
-            ranged = entry.kind is ObjectKind.BLOCK or (entry.kind is ObjectKind.PART and depth == 0)
-            if cured is not None and ranged and entry.status is ObjectStatus.CLEAN:
-                entry.status, entry.threat, entry.evidence = ObjectStatus.DISINFECTED, report.threat, report.evidence
-                entry.cured = cured
-            else:
-                evidence = report.evidence
-                if cured is not None:
-                    evidence = f"{evidence}; it cannot be cured where it is"
-                self.mark(index, _STATUS[report.outcome], report.threat, evidence, delete=report.delete)
+            status = STATUS[report.outcome]
+            self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
+        bad: list[BadMember] = []
         if kind is not None and is_opened(kind, self.opening):
-            self.open(index, data, kind, name, depth)
+            bad = self.open(index, subject, kind, depth)
+        if entry.status not in CURABLE or not self.options.cure or not curable:
+            return None
+        curer = engine if report.outcome is Outcome.INFECTED else None
+        cured = self.cure(index, first, subject, bad, curer, itself=report is not CLEAN)
+        if cured is None or depth > 0:
+            return None if cured is None else cured[0]
+        if not entry.ranged:
+            entry.evidence = bounded(f"{entry.evidence}; it cannot be cured where it is", EVIDENCE_LIMIT)
+        elif self.is_sound(subject, cured[0]):
+            self.cured_bytes += len(cured[0])
+            self.objects.mark_cured(index, *cured)
+        return None
 
-    def open(self, index: int, data: bytes, kind: Kind, name: str, depth: int) -> None:
-        """Examine the members of a container."""
+    def note_conflict(self, kind: Kind, name: str, content_type: str) -> None:
+        words = conflicts(kind, name, content_type)
+        if words and len(self.conflicts) < CONFLICTS_TOLD:
+            what = f"{name or content_type or 'an object without a name'}: {words}"
+            self.conflicts.append(Finding(TYPE_CONFLICT, bounded(what, EVIDENCE_LIMIT)))
+
+    def open(self, index: int, container: ScanObject, kind: Kind, depth: int) -> list[BadMember]:
+        """Examine the members of a container; return those that are bad."""
+        objects = self.objects
+        bad: list[BadMember] = []
         if depth >= self.budget.depth:
-            self.mark(index, ObjectStatus.ERROR, evidence=f"archives nested deeper than {self.budget.depth} levels")
-            return
+            evidence = f"archives nested deeper than {self.budget.depth} levels"
+            objects.mark(index, ObjectStatus.ERROR, evidence=evidence)
+            return bad
         try:
-            for member in open_container(data, kind, name, self.opening):
+            for member in open_container(container.data, kind, container.name, self.opening):
                 if not member.name and member.data is None:  # about the container itself
-                    self.mark(index, ObjectStatus.ERROR, evidence=member.trouble)
+                    status = ObjectStatus.PROTECTED if member.protected and not member.trouble else ObjectStatus.ERROR
+                    objects.mark(index, status, evidence=member.trouble or "protected by a password")
                     continue
-                inner = self.add(ObjectKind.MEMBER, index, member.name)
+                before = len(objects)
+                inner = objects.add(ObjectKind.MEMBER, index, member.name)
+                self.secrets += member.secret
+                if self.drop_filtered(inner, before):
+                    continue
                 if member.data is not None:
                     own_name = member.name.rpartition("/")[2]
-                    self.examine(inner, member.data, own_name, depth + 1, member.content_type, kind)
+                    secret = member.secret or container.secret
+                    cured = self.examine(
+                        inner, member.data, own_name, depth + 1, member.content_type, kind, secret=secret
+                    )
+                    if objects[inner].status in CURABLE and self.options.cure:
+                        bad.append(BadMember(member.name, hashlib.sha256(member.data).digest(), cured))
                 if member.protected:
-                    self.mark(inner, ObjectStatus.PROTECTED, evidence="protected by a password")
+                    objects.mark(inner, ObjectStatus.PROTECTED, evidence="protected by a password")
                 if member.trouble:
-                    self.mark(inner, ObjectStatus.ERROR, evidence=member.trouble)
-                self.settle_member(inner)
+                    objects.mark(inner, ObjectStatus.ERROR, evidence=member.trouble)
+                objects.settle_member(inner)
         except OverBudget as error:
-            self.mark(index, ObjectStatus.ERROR, evidence=str(error))
+            objects.mark(index, ObjectStatus.ERROR, evidence=str(error))
         except MemoryError:
-            self.mark(index, ObjectStatus.ERROR, evidence="unpacking needs more memory than a filter may have")
+            objects.mark(index, ObjectStatus.ERROR, evidence="unpacking needs more memory than a filter may have")
+        return bad
 
-    def settle_member(self, index: int) -> None:
-        """Keep a member on the list unless it is one clean one too many."""
-        if index != len(self.entries) - 1 or self.entries[index].status is not ObjectStatus.CLEAN:
-            return
-        self.clean_members += 1
-        if self.clean_members > CLEAN_MEMBERS_LISTED:
-            self.entries.pop()
-            self.unlisted += 1
+    # -- cure ------------------------------------------------------------------------------------------------------
 
-    def scan(self, subject: ScanObject) -> tuple[Report, Engine | None]:
-        """Return the worst report of all engines, and whose it is."""
-        worst, whose = (CLEAN, None) if self.engines else (Report(Outcome.ERROR, evidence="no engine"), None)
-        for engine in self.engines:
-            report = self.ask(engine, subject)
-            if report is not CLEAN and _OUTCOME_RANK[report.outcome] < _OUTCOME_RANK[worst.outcome]:
-                worst, whose = report, engine
-        return worst, whose
+    def cure(
+        self,
+        index: int,
+        first: int,
+        subject: ScanObject,
+        bad: Sequence[BadMember],
+        engine: Engine | None,
+        *,
+        itself: bool,
+    ) -> tuple[bytes, str] | None:
+        """Return the cured form of an object and in words what was taken out, None when there is none.
 
-    def ask(self, engine: Engine, subject: ScanObject) -> Report:
-        """Have one engine scan one object, within the time for one object if there is one."""
-        timeout_s = self.options.timeout_s
-        until = self.deadline
-        if timeout_s > 0:
-            until = min(until, time.monotonic() + timeout_s)
-            self.arm(max(until - time.monotonic(), 0.001))
-        try:
-            return engine.scan(subject, until)
-        except Overrun:
-            if time.monotonic() >= self.deadline:
-                raise
-            return Report(Outcome.ERROR, evidence=f"the scan did not end within {timeout_s:g} s")
-        except Exception as error:  # noqa: BLE001 - an engine's bug must not make the object look scanned
-            return Report(Outcome.ERROR, evidence=f"the engine failed: {type(error).__name__}: {error}")
-        finally:
-            if timeout_s > 0:
-                rest = self.deadline - time.monotonic()
-                self.arm(0 if rest == math.inf else max(rest, 0.001))
+        `first`: index of its first member. `engine`: which found it infected and may cure it. `itself`: something was
+        found in its own bytes. An archive loses what is infected; what is only suspicious stays suspicious, but for a
+        document's active content, which can be taken out without loss.
+        """
+        entry, members = self.objects[index], self.objects.entries[first:]
+        if entry.delete or self.objects.full or any(each.status in _HOPELESS for each in members):
+            return None
+        data = None if engine is None else _ask_for_cure(engine, subject)
+        if data is not None:
+            return data, ""
+        if entry.status is ObjectStatus.SUSPICIOUS and subject.kind in ARCHIVES:
+            return None
+        planned = plan_cure(subject, bad, Budget(self.options, self.deadline), itself=itself)
+        return None if planned is None else (planned.data, ", ".join(planned.removed))
+
+    def is_sound(self, subject: ScanObject, cured: bytes) -> bool:
+        """Tell whether a cured form may take an object's place: scanned as it was, nothing is found in it."""
+        if self.cured_bytes + len(cured) > len(self.content) + CURED_OVERHEAD:
+            return False
+        probe = _Inspection(self.content, _without_cure(self.options), self.panel, self.deadline)
+        probe.opening.passwords = self.opening.passwords
+        index = probe.objects.add(ObjectKind.PART, -1, subject.name, subject.content_type)
+        probe.examine(index, cured, subject.name)
+        return all(entry.status is _CLEAN for entry in probe.objects.entries)
 
 
-def _cure(engine: Engine, subject: ScanObject) -> bytes | None:
+def _ask_for_cure(engine: Engine, subject: ScanObject) -> bytes | None:
     try:
         return engine.cure(subject)
     except Exception:  # noqa: BLE001 - a cure that fails is no cure: the object stays infected
         return None
 
 
-def _build_report(entry: _Entry) -> ObjectReport:
-    spans = entry.spans
-    return ObjectReport(
-        parent=entry.parent,
-        kind=entry.kind,
-        status=entry.status,
-        name=entry.name,
-        content_type=entry.content_type,
-        size=entry.size,
-        threat=entry.threat,
-        evidence=entry.evidence,
-        whole=spans.whole,
-        body=spans.body,
-        fields=spans.fields,
-        delimiter=spans.delimiter,
-        siblings=spans.siblings,
-        cured=entry.cured,
-        delete=entry.delete,
-    )
+def _without_cure(options: ScanOptions) -> ScanOptions:
+    return msgspec.structs.replace(options, cure=False, cache=False, filters=())

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
 
 FRAME_HEADER = struct.Struct(">I")
@@ -34,8 +35,6 @@ NAME_LIMIT = 1_024
 """Characters of a file name or content type."""
 TEXT_LIMIT = 2_048
 """Characters of a threat name or an evidence sentence."""
-CURED_OVERHEAD = 64 * 1024
-"""Bytes by which cured content may exceed the content it came from."""
 SEVEN_BIT_GROWTH = 4
 """Times its size that content may have when it is 7-bit: quoted-printable makes three, with line ends a little more."""
 WALL_LIMIT = 32
@@ -272,6 +271,10 @@ def check_analysis(analysis: Analysis, size: int) -> None:
     cured = 0
     for index, report in enumerate(analysis.objects):
         cured += _check_object(report, index, size)
+        if report.status is ObjectStatus.DISINFECTED and report.cured is None:
+            holder = analysis.objects[report.parent] if report.parent >= 0 else report
+            if report.kind is not ObjectKind.MEMBER or holder is report or holder.status is not report.status:
+                raise HostileAnswer(f"object {index}: disinfected and no cured content")
     if cured > size + CURED_OVERHEAD:
         raise HostileAnswer(f"{cured} bytes of cured content out of {size}")
     at = written = 0
@@ -319,8 +322,10 @@ def _check_object(report: ObjectReport, index: int, size: int) -> int:
         if not last <= field.start <= field.end <= whole.end:
             raise HostileAnswer(f"fields of object {index} out of order")
         last = field.end
-    if (report.cured is not None) != (report.status is ObjectStatus.DISINFECTED):
+    if report.cured is not None and report.status is not ObjectStatus.DISINFECTED:
         raise HostileAnswer(f"object {index}: cured content and status disagree")
+    if report.uncured not in CURABLE:
+        raise HostileAnswer(f"object {index}: cured of being {report.uncured}")
     if report.delete and report.status is not ObjectStatus.INFECTED:
         raise HostileAnswer(f"object {index}: removal demanded without an infection")
     return 0 if report.cured is None else len(report.cured)

@@ -89,13 +89,16 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     siblings: int = 1
     """Number of children of the enclosing multipart (an only child is emptied instead of cut)."""
     cured: bytes | None = None
-    """Decoded content after disinfection, for status `disinfected` only."""
+    """Decoded content after disinfection, for status `disinfected` only; a member has none of its own: its place is
+    in the cured form of what holds it."""
     delete: bool = False
     """The engine demands removal whatever the action says (spec antivirus.md §8, `DELE-`)."""
     found: str = ""
     """Kind by content (`antivirus.kinds.Kind`), "" when it is none of them."""
     engine: str = ""
     """Who gave the status: an engine's name, "" when it was the unpacking or nobody had anything to say."""
+    uncured: ObjectStatus = ObjectStatus.INFECTED
+    """With status `disinfected`: what it is for a group that does not cure."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):

@@ -101,7 +101,7 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
                 or (member and found[report.parent] is ObjectStatus.DISINFECTED)  # rebuilt around its cured member
             )
         ):
-            found[index] = ObjectStatus.INFECTED
+            found[index] = report.uncured
     return found
 
 

@@ -1,0 +1,181 @@
+"""The objects of one message in the making: their tree order, their statuses, what holds what.
+
+Filled by `antivirus.stage`; becomes `Analysis.objects`. Promises: a list of bounded length, texts of bounded length
+that can be sent, and an object without a range of its own (`MEMBER`) gives its status to what holds it, up to the first
+that has one, for only that one can be edited.
+"""
+
+from gatepost.antivirus.kinds import Kind
+from gatepost.mime.report import PartSpans
+from gatepost.model.finding import SEVERITY, ObjectKind, ObjectReport, ObjectStatus, Span
+
+OBJECTS_LISTED = 25_000
+"""Objects named one by one; further ones are scanned, and tell their status through what holds them."""
+CLEAN_MEMBERS_LISTED = 200
+"""Clean archive members named one by one: enough for a name filter's log, not for a bomb's million."""
+NAME_LIMIT = 255
+EVIDENCE_LIMIT = 500
+CURED_OVERHEAD = 64 * 1024
+"""Bytes by which cured content may exceed the message it came from."""
+
+NO_SPAN = Span(0, 0)
+NO_SPANS = PartSpans(NO_SPAN, NO_SPAN, (), NO_SPAN, 1)
+
+RANK = {status: rank for rank, status in enumerate(SEVERITY)}
+"""0 is the worst."""
+CURABLE = frozenset((ObjectStatus.INFECTED, ObjectStatus.SUSPICIOUS))
+"""Statuses that a cure can take away."""
+
+_CLEAN, _FILTERED, _DISINFECTED = ObjectStatus.CLEAN, ObjectStatus.FILTERED, ObjectStatus.DISINFECTED
+_MEMBER = ObjectKind.MEMBER
+
+
+class Entry:
+    """An object report in the making."""
+
+    __slots__ = (
+        "content_type", "cured", "delete", "engine", "evidence", "found", "kind", "name", "parent", "size", "spans",
+        "status", "threat", "uncured",
+    )  # fmt: skip
+
+    def __init__(self, kind: ObjectKind, parent: int, name: str, content_type: str, spans: PartSpans) -> None:
+        self.kind = kind
+        self.parent = parent
+        self.name = name
+        self.content_type = content_type
+        self.spans = spans
+        self.status = _CLEAN
+        self.size = 0
+        self.threat = ""
+        self.evidence = ""
+        self.cured: bytes | None = None
+        self.uncured = ObjectStatus.INFECTED
+        self.delete = False
+        self.found: Kind | None = None
+        self.engine = ""
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it has bytes of its own in the received content that could be replaced."""
+        return self.kind is ObjectKind.PART or self.kind is ObjectKind.BLOCK
+
+
+class ObjectList:
+    """All objects of one message, each known by its index."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.unlisted = 0
+        """Objects that were scanned and are not on the list."""
+        self._clean_members = 0
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Entry:
+        return self.entries[index]
+
+    @property
+    def full(self) -> bool:
+        """Whether further objects only tell their status through what holds them."""
+        return len(self.entries) >= OBJECTS_LISTED
+
+    def add(
+        self, kind: ObjectKind, parent: int, name: str = "", content_type: str = "", spans: PartSpans = NO_SPANS
+    ) -> int:
+        """Put an object on the list and return its index; with a full list, the index of what holds it."""
+        if len(self.entries) >= OBJECTS_LISTED:
+            self.unlisted += 1
+            return max(parent, 0)
+        self.entries.append(Entry(kind, parent, bounded(name, NAME_LIMIT), content_type[:NAME_LIMIT], spans))
+        return len(self.entries) - 1
+
+    def add_whole(self, size: int) -> int:
+        """List the message of so many bytes itself, as the object of what concerns all of it."""
+        whole = Span(0, size)
+        self.entries.append(Entry(ObjectKind.PART, -1, "", "", PartSpans(whole, whole, (), NO_SPAN, 1)))
+        return len(self.entries) - 1
+
+    def mark(
+        self,
+        index: int,
+        status: ObjectStatus,
+        threat: str = "",
+        evidence: str = "",
+        *,
+        engine: str = "",
+        delete: bool = False,
+    ) -> None:
+        """Give an object a status if it is worse than what it has, and pass it on to what holds a member."""
+        threat, evidence = bounded(threat, NAME_LIMIT), bounded(evidence, EVIDENCE_LIMIT)
+        while True:
+            entry = self.entries[index]
+            if RANK[status] < RANK[entry.status]:
+                entry.status, entry.threat, entry.engine = status, threat, engine
+                entry.evidence, entry.cured = evidence[:EVIDENCE_LIMIT], None
+            entry.delete = entry.delete or delete
+            if entry.kind is not _MEMBER or entry.parent < 0:
+                return
+            evidence = f"in {entry.name or entry.content_type or 'an unnamed object'}: {evidence}"
+            index = entry.parent
+
+    def mark_filtered(self, index: int, *, last: bool = True) -> None:
+        """Note that an object is filtered; `last`: it was just listed. What holds it is not filtered for that."""
+        if last:
+            self.entries[index].status = _FILTERED
+            self.entries[index].evidence = "filtered by name or type, not scanned"
+        else:
+            self.mark(index, _FILTERED, evidence="it holds what is filtered by name, not scanned")
+
+    def mark_cured(self, index: int, cured: bytes, removed: str) -> None:
+        """Note that an object, the last on the list but for its members, has a cured form, and so they have."""
+        for entry in self.entries[index:]:
+            if entry.status in CURABLE:
+                entry.uncured, entry.status = entry.status, _DISINFECTED
+        entry = self.entries[index]
+        entry.cured = cured
+        if removed:
+            entry.evidence = bounded(f"{entry.evidence}; removed: {removed}", EVIDENCE_LIMIT)
+
+    def settle_member(self, index: int) -> None:
+        """Keep the member just listed unless it is one clean one too many."""
+        if index != len(self.entries) - 1 or self.entries[index].status is not _CLEAN:
+            return
+        self._clean_members += 1
+        if self._clean_members > CLEAN_MEMBERS_LISTED:
+            self.entries.pop()
+            self.unlisted += 1
+
+    def reports(self) -> tuple[ObjectReport, ...]:
+        """Return the finished reports."""
+        return tuple(map(_build_report, self.entries))
+
+
+def bounded(text: str, limit: int) -> str:
+    """Return the text as it can be sent and stored: of bounded length, without lone surrogates."""
+    text = text[:limit]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _build_report(entry: Entry) -> ObjectReport:
+    spans = entry.spans
+    return ObjectReport(
+        parent=entry.parent,
+        kind=entry.kind,
+        status=entry.status,
+        name=entry.name,
+        content_type=entry.content_type,
+        size=entry.size,
+        threat=entry.threat,
+        evidence=entry.evidence,
+        whole=spans.whole,
+        body=spans.body,
+        fields=spans.fields,
+        delimiter=spans.delimiter,
+        siblings=spans.siblings,
+        cured=entry.cured if entry.status is _DISINFECTED else None,
+        delete=entry.delete and entry.status is ObjectStatus.INFECTED,
+        found=entry.found.value if entry.found is not None else "",
+        engine=entry.engine,
+        uncured=entry.uncured,
+    )
