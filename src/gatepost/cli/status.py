@@ -34,6 +34,9 @@ def _show(answer: dict[str, Any]) -> None:
         if relay.get("shedding"):
             facts = ", ".join(f"{name} {value}" for name, value in relay["shedding"].items())
             console.print(f"relay {relay['index']} sheds load: {facts}", style="bold")
+    stores = {place: why for relay in answer["relays"] for place, why in relay.get("stores", {}).items()}
+    for place, why in stores.items():
+        console.print(f"store {place} cannot be written, its mail waits: {printable(why)}", style="bold")
     queue = answer["queue"]
     console.print(
         f"queue: {queue['waiting']} await inspection, {queue['ready']} await delivery, {queue['held']} held, "

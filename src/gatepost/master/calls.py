@@ -23,6 +23,7 @@ from gatepost.master.children import Child
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import MODULES, Relay, Relays
+from gatepost.master.releasing import release_items
 from gatepost.relay.queue_pages import Page, merge_pages
 
 STEP_IDS = 200
@@ -39,6 +40,7 @@ _RELAY_STATUS = (
     "shedding",
     "commits",
     "paused_messages",
+    "stores",
 )
 _TROUBLED = 20
 
@@ -94,6 +96,8 @@ class Calls:
                 )
             case "act":
                 return await self._act(arguments)
+            case "release":
+                return await release_items(self._relays, arguments, self._say)
             case "pause":
                 return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
             case "reload":

@@ -33,6 +33,7 @@ from gatepost.relay.listener import Listeners
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
+from gatepost.relay.releasing import Releases
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
@@ -186,8 +187,16 @@ class Relay:
         await self._pause()
         self._listeners = Listeners(self._intake)
         await self._open_listeners(setup, descriptors[1:])
+        self._releases = Releases(
+            index=self._index,
+            config=lambda: self._config,
+            pipelines=self._pipelines,
+            ids=self._ids,
+            report=self._log.say,
+        )
         self._questions = Questions(
             pipelines=self._pipelines,
+            releases=self._releases,
             intake=self._intake,
             pool=self._pool,
             resolver=self._resolver,
@@ -195,6 +204,7 @@ class Relay:
         )
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
+        self._tasks.spawn(self._releases.recover())
         self._tasks.spawn(self._purge())
         self._up.set()
         self._channel.send(Up())

@@ -17,6 +17,7 @@ from gatepost.relay.pipeline import Pipeline
 from gatepost.relay.queue_acts import act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
 from gatepost.relay.queue_view import list_rows, search, show, summarise
+from gatepost.relay.releasing import ReleaseOrder, Releases
 from gatepost.relay.verbs import Verb
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
@@ -41,6 +42,7 @@ class Questions:
         self,
         *,
         pipelines: Callable[[], list[Pipeline]],
+        releases: Releases,
         intake: Intake,
         pool: FilterPool,
         resolver: Resolver,
@@ -48,6 +50,7 @@ class Questions:
     ) -> None:
         """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
         self._pipelines = pipelines
+        self._releases = releases
         self._intake = intake
         self._pool = pool
         self._resolver = resolver
@@ -60,6 +63,7 @@ class Questions:
             "act": self._act,
             "summary": self._summary,
             "export": self._export,
+            "release": self._release,
         }
 
     async def answer(self, ask: Ask) -> Answer:
@@ -92,6 +96,9 @@ class Questions:
         if len(ids) > IDS_LIMIT:
             raise ValueError(f"more than {IDS_LIMIT} messages at once")
         return await act_on(self._pipelines(), Verb(arguments["verb"]), ids, str(arguments.get("text", "")))
+
+    async def _release(self, arguments: Arguments) -> Any:
+        return await self._releases.release(msgspec.convert(arguments, ReleaseOrder))
 
     async def _summary(self, _: Arguments) -> Any:
         return await summarise(self._pipelines())
@@ -135,6 +142,7 @@ class Questions:
             "shedding": intake.shedding,
             "commits": _commits(pipelines),
             "troubled": _worst(troubled),
+            "stores": {directory: why for p in pipelines for directory, why in p.saving.troubles().items()},
             "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
             "filters": msgspec.to_builtins(self._pool.stats()),
             "filter_pids": self._pool.pids(),

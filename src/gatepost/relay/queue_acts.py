@@ -157,7 +157,7 @@ def _refusal(pipeline: Pipeline, verb: Verb, entry: Stored) -> str:
         case Verb.RESCAN if state is State.WAITING:
             return "it awaits inspection already"
         case Verb.RESCAN if entry.kind:
-            return "it is a report of the gateway's own, which is not inspected"
+            return "it is a report of the gateway's own, or was released without checks: it is not inspected"
     return ""
 
 

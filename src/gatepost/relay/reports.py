@@ -21,6 +21,9 @@ from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work, content_chunks
 from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
 
+RELEASED = "released"
+"""Kind of a message that came out of a store and is not inspected again: its sender may hear of it, as of any other."""
+
 THREAD_SIZE = 1024 * 1024
 """Bytes of content above which a report is written in a thread: it is gone through several times."""
 _ADDRESS = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -67,7 +70,7 @@ class Reports:
             kind,
             peer_reports=peer_reports,
             dsn_on_relaying=self._on_relaying,
-            generated=bool(stored.kind),
+            generated=stored.kind not in ("", RELEASED),
         )
 
     async def make(

@@ -7,6 +7,7 @@ nobody tries that store, and the log has said so once.
 """
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +123,15 @@ class Saving:
         own = msgspec.structs.replace(stored, source=stored.id)
         return [self._save(place, Work(own, content), own, stored.kind, None, now)]
 
+    def plan_released(self, stored: Stored, content: Callable[[], Iterable[bytes]], now: float) -> list[Save]:
+        """Return what a message out of a store, which goes to delivery at once, puts into the outgoing archive."""
+        if not self._outgoing:
+            return []
+        place = Place(StoreKind.OUTGOING, self._outgoing)
+        save = self._save(place, Work(stored, b""), stored, stored.kind, None, now)
+        save.content = lambda: itertools.chain((stored.prefix,), content())
+        return [save]
+
     def _save(self, place: Place, work: Work, copy: Stored, group: str, verdict: Verdict | None, now: float) -> Save:
         size = copy.content.size
         content, path = work.content, work.path
@@ -143,6 +153,7 @@ class Saving:
             reason=verdict.reason if verdict is not None else "",
             blocked=blocked,
             kind=copy.kind,
+            prefix=b"" if place.store is StoreKind.OUTGOING else work.stored.prefix,
         )
         return Save(place, copy.id, item, lambda: content_chunks(content, path, size, copy.prefix, copy.splices))
 

@@ -58,6 +58,11 @@ def shard_directory(queue_path: str, relay: int) -> str:
     return f"{queue_path}/{PREFIX}{relay}"
 
 
+def shard_number(directory: str) -> int:
+    """Return the number of the relay a shard's directory belongs to."""
+    return int(directory.rpartition(PREFIX)[2])
+
+
 def list_shards(queue_path: str) -> list[int]:
     """Return the numbers of the shards that exist below the queue path, rising."""
     numbers = []

@@ -93,6 +93,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     author: str = ""
     """The From field as it is shown."""
     message_id: str = ""
+    prefix: bytes = b""
+    """Header fields of ours that stand in front of the content when it is delivered, and are not part of it."""
 
 
 OBJECTS_LIMIT: Final = 200
