@@ -56,7 +56,6 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
             "ControlPath",
             "directory polled for control files",
             required=Required.INI,
-            built=False,
             derived="{state}/control",
         ),
     ] = ""

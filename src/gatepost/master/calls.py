@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gatepost import __version__
 from gatepost.config.schema import Config
 from gatepost.control import channel
 from gatepost.control.socket import ControlError, Request
+from gatepost.feeds.pinned import PinnedSet
 from gatepost.master.children import Child
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -58,19 +59,25 @@ class Calls:
         pauses: Pauses,
         config: Callable[[], Config],
         template: Callable[[], Child | None],
+        bases: Callable[[], Sequence[PinnedSet]],
         reload: Callable[[], str],
+        reload_bases: Callable[[], Awaitable[str]],
         stop: Callable[[], None],
         say: Callable[[str, str], None],
         file: Path,
         exports: Path,
     ) -> None:
-        """`config` and `template` are those in force now; `file` is the configuration's; `say(level, text)` logs."""
+        """`config`, `template` and `bases` are those in force now; `file` is the configuration's; `say(level, text)`
+        logs.
+        """
         self._relays = relays
         self._ports = ports
         self._pauses = pauses
         self._config = config
         self._template = template
+        self._bases = bases
         self._reload = reload
+        self._reload_bases = reload_bases
         self._stop = stop
         self._say = say
         self._file = file
@@ -102,6 +109,8 @@ class Calls:
                 return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
             case "reload":
                 return self._reload()
+            case "reloadbases":
+                return await self._reload_bases()
             case "switch":
                 return await self._switch(str(arguments.get("module")), on=bool(arguments.get("on")))
             case "stop":
@@ -289,6 +298,10 @@ class Calls:
                 "state": template.state if template else "stopped",
                 "restarts": template.restarts if template else 0,
             },
+            "databases": [
+                {"name": facts.name, "number": facts.number, "issued": facts.issued, "records": facts.records}
+                for facts in (each.facts for each in self._bases())
+            ],
             "queue": dict(queue),
             "paused": list(self._pauses.domains),
             "troubled": sorted(troubled.values(), key=lambda row: (-row["waiting"], row["domain"]))[:_TROUBLED],

@@ -18,6 +18,8 @@ class Paths:
         self.filters = run / "filters.sock"
         self.exports = run / "exports"
         """Messages a relay has written out for `gatepost queue export`, until that has taken them."""
+        self.bases_cache = Path(state) / "bases-cache"
+        """Compiled databases."""
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

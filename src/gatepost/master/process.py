@@ -8,7 +8,6 @@ import fcntl
 import os
 import pwd
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,13 @@ from gatepost.config.schema import Config
 from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.socket import ControlError, serve
+from gatepost.feeds.bases import BasesError, Trouble
+from gatepost.feeds.keys import BadKey
+from gatepost.feeds.pinned import PinnedSet
+from gatepost.filter.settings import FilterSettings
+from gatepost.licence.term import LicenceError
+from gatepost.master import control_files
+from gatepost.master.bases import Opened, open_bases
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.paths import Paths
@@ -29,6 +35,7 @@ from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import Relays
 from gatepost.master.settings import compile_texts, settle_automatic
+from gatepost.master.templates import NotReplaced, Templates
 from gatepost.notices.grammar import TemplateError
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.filters import filter_settings
@@ -40,6 +47,9 @@ KEPT_SNAPSHOTS = 32
 """Configurations kept for relays that have been told of them and are not there yet: reloads may come in quick rows."""
 
 
+BASES_STAY = "databases not reloaded, those in force stay"
+
+
 class ExitCode:
     """Documented return codes of the daemon (specification management.md §5.1)."""
 
@@ -47,7 +57,10 @@ class ExitCode:
     SYSTEM = 30
     PID_FILE_EXISTS = 41
     IDENTITY = 44
+    BASES = 50
+    BASES_DATE = 51
     BIND = 55
+    LICENCE = 64
     NOT_LOADABLE = 65
     CONFIGURATION = 66
     LOG = 67
@@ -70,8 +83,9 @@ class Master:
         self._user = user
         self._generation = 0
         self._ports = Ports()
-        self._template: Child | None = None
+        self._pinned: tuple[PinnedSet, ...] = ()
         self._retired: list[Child] = []
+        self._swap: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._lock_fd = -1
 
@@ -82,6 +96,7 @@ class Master:
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         self._bind(config)
         self._drop_root()
+        self._pinned = self._open_bases(config).choice.sets
         table_fd = create_table()
         self._relays = Relays(
             paths=self._paths,
@@ -93,15 +108,18 @@ class Master:
         )
         self._stage(config)
         self._install(config)
-        self._start_template()
+        self._templates = Templates(self._paths, self._say)
+        self._templates.start(self._filter_settings(self._pinned))
         self._retired += self._relays.resize()
         calls = Calls(
             relays=self._relays,
             ports=self._ports,
             pauses=self._pauses,
             config=lambda: self._config,
-            template=lambda: self._template,
+            template=lambda: self._templates.current,
+            bases=lambda: self._pinned,
             reload=self.reload,
+            reload_bases=self.reload_bases,
             stop=self._stopping.set,
             say=self._say,
             file=self._file,
@@ -112,9 +130,13 @@ class Master:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
-        serving = asyncio.create_task(self._announce(started))
+        tasks = [
+            asyncio.create_task(self._announce(started)),
+            asyncio.create_task(control_files.watch(lambda: self._config.path.control_path, calls.handle, self._say)),
+        ]
         await self._stopping.wait()
-        serving.cancel()
+        for task in (*tasks, *([self._swap] if self._swap is not None else [])):
+            task.cancel()
         self._say("I", "stopping")
         server.close()
         self._paths.control.unlink(missing_ok=True)
@@ -162,6 +184,7 @@ class Master:
         try:
             self._paths.run.mkdir(0o700, parents=True, exist_ok=True)
             Path(config.path.queue_path).mkdir(0o700, parents=True, exist_ok=True)
+            Path(config.path.control_path).mkdir(0o700, parents=True, exist_ok=True)
             self._lock_fd = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError(ExitCode.SYSTEM, f"cannot use the state directory: {error}") from error
@@ -218,20 +241,27 @@ class Master:
         self._config = config
         self._relays.install(config, self._generation)
 
-    def _start_template(self) -> None:
-        settings = filter_settings(self._config, self._generation, self._config.filter.server_max_filters)
+    def _open_bases(self, config: Config) -> Opened:
+        """Choose the databases to start with; what cannot be used is told. StartError when nothing is left."""
+        try:
+            opened = open_bases(config)
+        except BasesError as error:
+            code = ExitCode.BASES_DATE if error.trouble is Trouble.OUT_OF_TERM else ExitCode.BASES
+            raise StartError(code, f"databases cannot be loaded: {error}") from error
+        except BadKey as error:
+            raise StartError(ExitCode.CONFIGURATION, f"[ave] trusted_keys: {error}") from error
+        except LicenceError as error:
+            raise StartError(ExitCode.LICENCE, f"licence: {error}") from error
+        for trouble in opened.choice.troubles:
+            self._say("E", trouble)
+        if opened.seeded:
+            self._say("I", opened.seeded)
+        self._say("I", f"databases: {opened.summary}")
+        return opened
 
-        def start() -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "gatepost.filter.template", "--socket", str(self._paths.filters)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603
-            assert process.stdin is not None
-            # Standard input stays open as the lifeline: its end tells the template that the master is gone.
-            process.stdin.write(msgspec.json.encode(settings) + b"\n")
-            process.stdin.flush()
-            return process
-
-        self._template = Child("filter template", start, ended=lambda _, __: None, say=self._say)
-        self._template.start()
+    def _filter_settings(self, bases: tuple[PinnedSet, ...]) -> FilterSettings:
+        settings = filter_settings(self._config, 0, self._config.filter.server_max_filters)
+        return msgspec.structs.replace(settings, bases=bases, bases_cache=str(self._paths.bases_cache))
 
     # --- reload
 
@@ -259,17 +289,53 @@ class Master:
         self._install(config)
         for problem in self._warnings:
             self._say("W", str(problem))
-        old = self._template
-        self._start_template()
-        if old is not None:
-            old.dismiss()
-            old.signal(signal.SIGTERM)
-            self._retired.append(old)
+        self._swap = asyncio.create_task(self._replace_template(self._bases_for_reload()))
         self._relays.send_setup()
         self._retired += self._relays.resize()
         self._retired = [child for child in self._retired if child.pid]
         self._say("I", f"configuration reloaded from {self._file}")
         return "reloaded"
+
+    def _bases_for_reload(self) -> tuple[PinnedSet, ...]:
+        """Return the databases to go on with: new ones if nothing is wrong with any, else those in force."""
+        try:
+            opened = open_bases(self._config)
+            if not opened.choice.troubles:
+                return opened.choice.sets
+            troubles = opened.choice.troubles
+        except (BasesError, BadKey, LicenceError) as error:
+            troubles = tuple(str(error).splitlines())
+        for trouble in (*troubles, BASES_STAY):
+            self._say("E", trouble)
+        return self._pinned
+
+    async def _replace_template(self, bases: tuple[PinnedSet, ...]) -> None:
+        try:
+            await self._take_bases(bases)
+        except NotReplaced as error:
+            self._say("E", str(error))
+
+    async def _take_bases(self, bases: tuple[PinnedSet, ...]) -> None:
+        """Have a new template with these databases take over. NotReplaced: those in force stay."""
+        await self._templates.replace(self._filter_settings(bases))
+        self._pinned = bases
+
+    async def reload_bases(self) -> str:
+        """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay."""
+        try:
+            opened = await asyncio.to_thread(open_bases, self._config)
+            trouble = "\n".join(opened.choice.troubles)
+            if not trouble and opened.choice.sets != self._pinned:
+                await self._take_bases(opened.choice.sets)
+        except (BasesError, BadKey, LicenceError, NotReplaced) as error:
+            trouble = str(error)
+        if trouble:
+            for line in trouble.splitlines():
+                self._say("E", line)
+            self._say("E", BASES_STAY)
+            raise ControlError(f"{BASES_STAY}:\n{trouble}")
+        self._say("I", f"databases reloaded: {opened.summary}")
+        return f"databases in force: {opened.summary}"
 
     def _refuse_moves(self, config: Config) -> None:
         """Refuse what only a restart can change: the directories this gateway has locked."""
@@ -283,9 +349,7 @@ class Master:
     # --- the end
 
     async def _stop(self) -> None:
-        rest = [child for child in (self._template, *self._retired) if child is not None]
-        for child in rest:
-            child.dismiss()
+        rest = [*self._templates.dismiss(), *self._retired]
         relays = self._relays.dismiss()
         self._ports.close()
         await stop_all(relays, STOP_TIMEOUT_S)

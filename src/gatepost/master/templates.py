@@ -1,0 +1,135 @@
+"""The filters' template as the master keeps it: one in force, perhaps a new one starting, old ones finishing.
+
+Used by `master.process`. A new template (other databases, other sizes) is started beside the one in force and takes its
+place when it says that it is ready; one that cannot start leaves the former where it is. Nothing waits meanwhile: the
+socket is taken over by a rename, filters with a message in hand finish it.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from gatepost.filter.settings import FilterSettings
+from gatepost.master.children import Child
+from gatepost.master.paths import Paths
+
+READY_TIMEOUT_S = 120.0
+"""Time a new template has to load its databases: compiling a great set anew takes a minute."""
+_WORD_LIMIT = 64
+"""Bytes read of what a template says."""
+
+
+class NotReplaced(Exception):  # noqa: N818 - what happened
+    """The new template did not come up; the former is in force. The text says why."""
+
+
+class Templates:
+    """The template in force and those around it."""
+
+    def __init__(self, paths: Paths, say: Callable[[str, str], None]) -> None:
+        """`say(level, text)` logs."""
+        self._paths = paths
+        self._say = say
+        self._generation = 0
+        self._candidate: Child | None = None
+        self._coming: asyncio.Future[None] | None = None
+        self._retired: list[Child] = []
+        self.current: Child | None = None
+        """The one in force, or the first on its way."""
+
+    def start(self, settings: FilterSettings) -> None:
+        """Start the first template; it is started again whenever it ends."""
+        self.current = self._make(settings, None)
+        self.current.start()
+
+    async def replace(self, settings: FilterSettings) -> None:
+        """Put a new template in the place of the one in force. NotReplaced."""
+        self._give_up("a newer one takes its place")
+        coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        candidate = self._make(settings, coming)
+        self._candidate, self._coming = candidate, coming
+        candidate.start()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await coming
+        except TimeoutError:
+            self._drop(candidate)
+            raise NotReplaced(f"the new filter template was not ready within {READY_TIMEOUT_S:g} s") from None
+        except (NotReplaced, asyncio.CancelledError):
+            self._drop(candidate)
+            raise
+
+    def dismiss(self) -> list[Child]:
+        """Start none again; return all that may still run."""
+        self._give_up("the gateway stops")
+        rest = [child for child in (self.current, *self._retired) if child is not None]
+        for child in rest:
+            child.dismiss()
+        return rest
+
+    def _make(self, settings: FilterSettings, coming: "asyncio.Future[None] | None") -> Child:
+        """`coming` is told whether it came up; None for the first, which is tried for ever."""
+        self._generation += 1
+        line = msgspec.json.encode(msgspec.structs.replace(settings, generation=self._generation)) + b"\n"
+
+        def start() -> "subprocess.Popen[bytes]":
+            word, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            command = [sys.executable, "-m", "gatepost.filter.template", "--socket", str(self._paths.filters)]
+            try:
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=theirs)  # noqa: S603
+            except OSError:
+                os.close(word)
+                raise
+            finally:
+                os.close(theirs)
+            asyncio.get_running_loop().add_reader(word, self._hear, word, child)
+            assert process.stdin is not None
+            # Standard input stays open as the lifeline: its end tells the template that the master is gone.
+            process.stdin.write(line)
+            process.stdin.flush()
+            return process
+
+        def ended(_: Child, status: int) -> None:
+            if coming is not None and not coming.done():
+                child.dismiss()
+                coming.set_exception(NotReplaced(f"the new filter template ended with status {status}: see the log"))
+
+        child = Child("filter template", start, ended=ended, say=self._say)
+        return child
+
+    def _hear(self, word: int, child: Child) -> None:
+        """Take what a template says: that it is ready, or, by its end, nothing."""
+        asyncio.get_running_loop().remove_reader(word)
+        said = os.read(word, _WORD_LIMIT)
+        os.close(word)
+        if said and child is self._candidate:
+            assert self._coming is not None
+            old, self.current = self.current, child
+            coming, self._candidate, self._coming = self._coming, None, None
+            if old is not None:
+                self._retire(old)
+            if not coming.done():
+                coming.set_result(None)
+
+    def _give_up(self, why: str) -> None:
+        """End a template that is still coming."""
+        if self._coming is not None and not self._coming.done():
+            self._coming.set_exception(NotReplaced(f"the new filter template was given up: {why}"))
+        if self._candidate is not None:
+            self._drop(self._candidate)
+
+    def _drop(self, candidate: Child) -> None:
+        """Retire a template that has not come into force."""
+        if candidate is self._candidate:
+            self._candidate = self._coming = None
+            self._retire(candidate)
+
+    def _retire(self, child: Child) -> None:
+        child.dismiss()
+        child.signal(signal.SIGTERM)
+        self._retired = [each for each in self._retired if each.pid] + [child]
