@@ -12,12 +12,20 @@ from typing import Final
 from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.cure.archive import repack
 from gatepost.antivirus.cure.cured import BadMember, Cured
+from gatepost.antivirus.cure.html import cure_html
+from gatepost.antivirus.cure.odf import TYPE_MARK, cure_odf
+from gatepost.antivirus.cure.office import cure_office
+from gatepost.antivirus.cure.ooxml import cure_ooxml
+from gatepost.antivirus.cure.pdf import cure_pdf
+from gatepost.antivirus.cure.svg import cure_svg
 from gatepost.antivirus.engine import ScanObject
 from gatepost.antivirus.kinds import Kind
 
 Cure = Callable[[ScanObject, Sequence[BadMember], Budget], Cured | None]
 
 _ARCHIVES: Final = frozenset({Kind.ZIP, Kind.TAR, Kind.GZIP, Kind.BZIP2, Kind.XZ})
+_TYPE_SEARCH: Final = 512
+"""OpenDocument files say what they are in their first member, which is not packed."""
 
 
 def plan_cure(
@@ -43,4 +51,18 @@ def plan_cure(
     return cured
 
 
-_DOCUMENTS: Final[Mapping[Kind, Cure]] = {}
+def _cure_zip(subject: ScanObject, bad: Sequence[BadMember], budget: Budget) -> Cured | None:
+    """Cure a document that is a zip archive, whichever it is."""
+    if TYPE_MARK in subject.data[:_TYPE_SEARCH]:
+        return cure_odf(subject.data, bad, budget)
+    return cure_ooxml(subject.data, subject.name, bad, budget)
+
+
+_DOCUMENTS: Final[Mapping[Kind, Cure]] = {
+    Kind.OOXML: _cure_zip,
+    Kind.ODF: _cure_zip,
+    Kind.OLE: lambda subject, bad, _budget: cure_office(subject.data, bad),
+    Kind.PDF: lambda subject, bad, _budget: cure_pdf(subject.data, bad),
+    Kind.HTML: lambda subject, _bad, _budget: cure_html(subject.data),
+    Kind.SVG: lambda subject, _bad, _budget: cure_svg(subject.data),
+}

@@ -1,0 +1,112 @@
+"""A zip package of parts under cure: what is in it, what is replaced, what goes. Used by `ooxml` and `odf`."""
+
+import hashlib
+from typing import Final
+
+from lxml.etree import _Element
+
+from gatepost.antivirus.budget import Budget
+from gatepost.antivirus.cure.compound import Node, is_compound, read_compound, write_compound
+from gatepost.antivirus.cure.cured import Uncurable
+from gatepost.antivirus.cure.office import disarm_office
+from gatepost.antivirus.cure.packages import Bad, is_program
+from gatepost.antivirus.cure.xml import build_xml, parse_xml
+from gatepost.antivirus.cure.zips import ZipPart, read_zip, replace_content, unpack_part, write_zip
+
+_ROOT: Final = 5
+
+
+class Package:
+    """Parts by their name in lower case, without a slash in front."""
+
+    def __init__(self, data: bytes, bad: Bad, budget: Budget) -> None:
+        archive = read_zip(data)
+        self._comment = archive.comment
+        self._parts: dict[str, ZipPart] = {}
+        self._contents: dict[str, bytes] = {}
+        self._changed: set[str] = set()
+        self.bad = bad
+        self.budget = budget
+        self.removed: list[str] = []
+        for part in archive.parts:
+            key = part.name.replace("\\", "/").lstrip("/").lower()
+            budget.take_member()
+            if key in self._parts:
+                raise Uncurable("two parts of one name")
+            content = unpack_part(part, budget)
+            if content is None:
+                raise Uncurable("a part that cannot be read")
+            self._parts[key] = part
+            self._contents[key] = content
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._parts
+
+    def names(self) -> list[str]:
+        return list(self._parts)
+
+    def name(self, key: str) -> str:
+        """Return the name of a part as it stands in the package."""
+        return self._parts[key].name
+
+    def content(self, key: str) -> bytes:
+        return self._contents[key]
+
+    def put(self, key: str, content: bytes) -> None:
+        """Replace a part."""
+        self._contents[key] = content
+        self._changed.add(key)
+
+    def xml(self, key: str) -> _Element:
+        return parse_xml(self._contents[key])
+
+    def put_xml(self, key: str, root: _Element) -> None:
+        self.put(key, build_xml(root))
+
+    def drop(self, key: str) -> None:
+        del self._parts[key], self._contents[key]
+
+    def disarm_embedded(self) -> None:
+        """Disarm embedded compound files, and put an empty one in the place of embedded programs and of what is known
+        to be bad. Uncurable: a bad part that is no embedded file.
+        """
+        for key, content in list(self._contents.items()):
+            found = self.bad.get(hashlib.sha256(content).digest()) if self.bad else None
+            if found is not None and found.cured is not None:
+                self.put(key, found.cured)
+                self.removed.append(f"content of {self.name(key)} cured")
+            elif is_compound(content):
+                self._disarm_compound(key, content, known=found is not None)
+            elif found is not None or (_is_embedded(key) and is_program(content, [key.encode()])):
+                if not _is_embedded(key):
+                    raise Uncurable("a part of the document itself is bad")
+                self.put(key, _EMPTY)
+                self.removed.append(f"embedded file {self.name(key)}")
+
+    def _disarm_compound(self, key: str, content: bytes, *, known: bool) -> None:
+        tree = read_compound(content)
+        removed = disarm_office(tree, self.bad)
+        if removed:
+            self.put(key, write_compound(tree))
+        elif known:
+            self.put(key, _EMPTY)
+            removed = [f"embedded file {self.name(key)}"]
+        self.removed += removed
+
+    def build(self) -> bytes:
+        """Return the package; parts not changed as they were."""
+        return write_zip(
+            [
+                replace_content(part, self._contents[key]) if key in self._changed else part
+                for key, part in self._parts.items()
+            ],
+            self._comment,
+        )
+
+
+_EMPTY: Final = write_compound(Node("Root Entry", _ROOT))
+"""Stands in for embedded files: programs find it sound and nothing in it."""
+
+
+def _is_embedded(key: str) -> bool:
+    return "/embeddings/" in key or "/activex/" in key or key.startswith(("object ", "obj"))
