@@ -16,10 +16,10 @@ SLOW = """
 import time
 from gatepost.antivirus.builtin import BuiltinEngine
 scan = BuiltinEngine.scan
-def slow(self, data, name, deadline):
-    if b"TAKES-A-SECOND" in data:
+def slow(self, subject, deadline):
+    if b"TAKES-A-SECOND" in subject.data:
         time.sleep(1.0)
-    return scan(self, data, name, deadline)
+    return scan(self, subject, deadline)
 BuiltinEngine.scan = slow
 """
 GROUPS = """

@@ -14,18 +14,18 @@ ROGUE = """
 import struct, time
 from gatepost.antivirus.builtin import BuiltinEngine
 scan = BuiltinEngine.scan
-def rogue(self, data, name, deadline):
-    while b"LOOP-FOR-EVER" in data:
+def rogue(self, subject, deadline):
+    while b"LOOP-FOR-EVER" in subject.data:
         try:
             while True:
                 time.monotonic()
         except BaseException:
             pass
-    if b"TALK-GARBAGE" in data:
+    if b"TALK-GARBAGE" in subject.data:
         os.write(sys.modules["__main__"].FILTER_SOCKET, struct.pack(">I", 5) + bytes([0xC1]) * 5)
-    if b"END-AT-ONCE" in data:
+    if b"END-AT-ONCE" in subject.data:
         os._exit(3)
-    return scan(self, data, name, deadline)
+    return scan(self, subject, deadline)
 BuiltinEngine.scan = rogue
 """
 DEADLINE = {'filter_deadline = "60 s"': 'filter_deadline = "1 s"'}

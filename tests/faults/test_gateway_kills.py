@@ -117,13 +117,13 @@ def test_filter_killed_in_mid_scan_is_replaced_and_the_mail_delivered_once(tmp_p
     code = """
     from gatepost.antivirus.builtin import BuiltinEngine
     scan = BuiltinEngine.scan
-    def slow(self, data, name, deadline):
-        if b"TAKE-YOUR-TIME" in data:
+    def slow(self, subject, deadline):
+        if b"TAKE-YOUR-TIME" in subject.data:
             import time
             end = time.monotonic() + 3
             while time.monotonic() < end:
                 pass
-        return scan(self, data, name, deadline)
+        return scan(self, subject, deadline)
     BuiltinEngine.scan = slow
     """
     env = injected(tmp_path, "gatepost.filter.template", code)
