@@ -72,6 +72,8 @@ class Remote:
         self._cut_short = False
         """The kernel took no more of it."""
         self._deadline = 0.0
+        self._patience = 0.0
+        """When the engine's own time for the object is over."""
         self._retried = False
         self._report: Report | None = None
         self._under_way = False
@@ -105,7 +107,8 @@ class Remote:
             self._report = Report(Outcome.ERROR, evidence=f"{self.name} is given no object of more than {limit}")
             return
         self._subject = subject
-        self._deadline = min(deadline, time.monotonic() + self._settings.timeout)
+        self._patience = time.monotonic() + self._settings.timeout
+        self._deadline = min(deadline, self._patience)
         self._retried = False
         try:
             self._send_off()
@@ -122,6 +125,11 @@ class Remote:
                 self._again(error)
         report, self._report, self._subject = self._report, None, None
         return report
+
+    def abandon(self) -> None:
+        """Forget what `begin` sent, and the connection it went over."""
+        self._drop()
+        self._report = self._subject = None
 
     # --- one object
 
@@ -162,7 +170,12 @@ class Remote:
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
             self._drop()
-            self._report = _trouble(f"{self.name}: no answer within {self._settings.timeout:g} s", wait=self._wait)
+            # When it was the mail that had no more time, waiting would end in the same way.
+            waited = self._deadline >= self._patience
+            reason = (
+                f"no answer within {self._settings.timeout:g} s" if waited else "no answer in the time for the mail"
+            )
+            self._report = _trouble(f"{self.name}: {reason}", wait=self._wait and waited)
             return
         poller = select.poll()
         poller.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))

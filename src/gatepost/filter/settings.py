@@ -6,6 +6,7 @@ sides always speak of the same numbers.
 
 import msgspec
 
+from gatepost.config.engines import EngineTable
 from gatepost.feeds.pinned import PinnedSet
 
 INLINE_LIMIT = 128 * 1024
@@ -46,6 +47,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Group of the filters; used only when the template runs as root."""
     engines: tuple[str, ...] = ("builtin",)
     """Names of the entry-point group `gatepost.engines`, or `module:attribute`."""
+    remotes: tuple[EngineTable, ...] = ()
+    """Engines elsewhere (`[[engine]]`)."""
     bases: tuple[PinnedSet, ...] = ()
     """Databases of the built-in engine, verified by the master; () = those the package carries."""
     bases_cache: str = ""

@@ -24,6 +24,7 @@ import msgspec
 
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
+from gatepost.antivirus.remotes import make_remotes
 from gatepost.antivirus.stage import inspect
 from gatepost.feeds.cache import BasesNotLoaded, load_image
 from gatepost.filter.asker import Asker
@@ -61,6 +62,7 @@ class Template:
         self._sandbox = sandbox
         self._path = path
         self._engines = tuple(engines)
+        self._remotes = make_remotes(settings.remotes)
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
         self._children: set[int] = set()
@@ -197,14 +199,16 @@ class Template:
         settings = self._settings
         asker = Asker(socket.socket(fileno=FILTER_SOCKET), settings.idle_s)
         report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
-        engines = self._engines
+        engines, remotes = self._engines, self._remotes
+        for each in remotes:
+            each.attach(asker)
 
         def inspector(content: bytes, options: ScanOptions, deadline: float) -> Analysis:
             if options.seven_bit:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
-            return inspect(content, options, engines, deadline, set_alarm)
+            return inspect(content, options, engines, deadline, set_alarm, remote=remotes)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
 

@@ -19,5 +19,6 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         quota_random=filters.filter_rand_messages,
         idle_s=filters.filter_max_idle,
         memory_bytes=filters.filter_memory_limit,
+        remotes=config.engines,
         generation=generation,
     )
