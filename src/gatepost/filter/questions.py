@@ -25,6 +25,7 @@ from gatepost.filter.dialogue import (
     KnownReply,
     build_frame,
 )
+from gatepost.model.finding import EngineNote
 
 _REASON_LIMIT = 500
 """Characters of the reason why there is no connection."""
@@ -47,6 +48,11 @@ class EngineConnections(Protocol):
         """Return a connected, non-blocking socket, or why there is none. `holder`: the filter that gets it; what it had
         to the same engine before is lost. The socket is closed here once it has been passed on. Cancelled when the
         filter does not wait for it any more.
+        """
+
+    def rest(self, holder: int, notes: Iterable[EngineNote]) -> None:
+        """Note that the filter has no message in hand and may do without its connections, and what engines did in the
+        last one.
         """
 
     def release(self, holder: int) -> None:
@@ -109,6 +115,8 @@ class Questions:
             if not last < index < len(self._keys) or self._known[index]:
                 raise HostileAnswer("a clean object nobody asked about")
             last = index
+        if self._connected and self._services.connections is not None:
+            self._services.connections.rest(self._holder, analysis.engines)
         if answer.clean and self._services.clean is not None:
             self._services.clean.add(self._keys[index] for index in answer.clean)
 

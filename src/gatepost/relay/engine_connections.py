@@ -1,6 +1,6 @@
 """Connections to remote engines for the filters of one relay: opened here, lent out, taken back, bounded.
 
-Used by `filter.pool` (`connect`, `rest`, `release`), `relay.inspection` (`note`) and `relay.process` (life, status).
+Used by `filter.questions` (`connect`, `rest`, `release`) and `relay.process` (life, status).
 A filter may keep what it was lent for later messages. When all that is allowed is lent, one that rests is cut off (its
 filter asks anew when it needs it), else the next filter waits its turn. Promises: never more than this relay's share of
 an engine's `connections`; an engine that is known to be in trouble is refused at once; it is found working again by
@@ -123,32 +123,33 @@ class EngineConnections:
                 self._next(engine)
         return self._refuse(engine) if sock is None else Connection(sock, engine.health.version)
 
-    def rest(self, holder: int) -> None:
-        """Note that the filter has no message in hand: what it was lent may be cut off."""
+    def rest(self, holder: int, notes: Iterable[EngineNote]) -> None:
+        """Note that the filter has no message in hand: what it was lent may be cut off. Learn from what it says of the
+        engines in the last one.
+        """
         for engine in self._engines.values():
             lease = engine.leases.get(holder)
             if lease is not None:
                 lease.resting = True
                 engine.leases.move_to_end(holder)
                 self._next(engine)
+        for each in notes:
+            found = self._engines.get(each.name)
+            if found is not None:
+                self._note(found, each)
 
     def release(self, holder: int) -> None:
         """Note that the filter has gone, and its connections with it."""
         for engine in self._engines.values():
             self._end_lease(engine, holder)
 
-    def note(self, notes: Iterable[EngineNote]) -> None:
-        """Learn from what a filter says of the engines in an inspection."""
-        for each in notes:
-            engine = self._engines.get(each.name)
-            if engine is None:
-                continue
-            if not each.trouble:
-                if each.objects:
-                    self._tell(engine, engine.health.scanned(clock.now()))
-            elif engine.health.usable:
-                self._tell(engine, engine.health.troubled(self._loop.time(), clock.now(), each.trouble))
-                engine.wake.set()
+    def _note(self, engine: _Engine, note: EngineNote) -> None:
+        if not note.trouble:
+            if note.objects:
+                self._tell(engine, engine.health.scanned(clock.now()))
+        elif engine.health.usable:
+            self._tell(engine, engine.health.troubled(self._loop.time(), clock.now(), note.trouble))
+            engine.wake.set()
 
     def states(self) -> list[dict[str, Any]]:
         """Return the engines for the status."""
