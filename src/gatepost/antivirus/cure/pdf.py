@@ -8,6 +8,7 @@ over a changed file, so signed fields lose it, and the words say so.
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Final
 
@@ -50,15 +51,15 @@ def cure_pdf(data: bytes, bad: Sequence[BadMember] = ()) -> Cured | None:
     `bad`: streams of the document known to be bad are emptied.
     """
     try:
-        with pikepdf.open(io.BytesIO(data)) as document:
+        with warnings.catch_warnings(action="ignore"), pikepdf.open(io.BytesIO(data)) as document:
             removed = _Disarm(document, {each.digest for each in bad}).run()
             if not removed:
                 return None
             out = io.BytesIO()
             document.save(out, deterministic_id=True)
         return build_cured(out.getvalue(), removed)
-    except (pikepdf.PdfError, pikepdf.PasswordError, Uncurable, ValueError, RuntimeError, RecursionError):
-        return None  # RuntimeError: what the library behind says of files it gives up
+    except (pikepdf.PdfError, pikepdf.PasswordError, Uncurable, LookupError, ValueError, TypeError, RuntimeError):
+        return None  # the library's own, and what it says of names that are no text and of files it gives up
 
 
 class _Disarm:
