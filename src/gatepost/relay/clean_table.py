@@ -20,7 +20,7 @@ _HEADER: Final = struct.Struct(">8sII32s")
 _EMPTY: Final = bytes(KEY_SIZE)
 
 
-class Damaged(ValueError):
+class Damaged(ValueError):  # noqa: N818 - what the file is
     """The stored form is not one, or not whole."""
 
 

@@ -3,6 +3,9 @@
 Called by `relay.intake` for fresh mail and, for what a restart or a full memory left in the spool, by its own backlog
 reader. A message is inspected once, with the union of its groups' checks, however many copies it becomes.
 
+A message that an engine has to see and cannot now is left in the spool and rests, together with all such: they are
+tried again after pauses that grow while none succeeds, and at the end of the queue's life it goes on as not scanned.
+
 Promises: never more than `ACTIVE_LIMIT` messages and `MEMORY_LIMIT` bytes in hand; beyond that mail waits in the spool
 only and is read back in order of acceptance. Mail that was
 unsettled at an unclean stop goes through `relay.suspects`.
@@ -10,6 +13,7 @@ unsettled at an unclean stop goes through `relay.suspects`.
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +24,11 @@ from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.disposal import Disposal, Disposition, Partition
+from gatepost.relay.resting import Resting
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.relay.work import Work, read_content
+from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
 
 ACTIVE_LIMIT = 400
@@ -68,22 +74,24 @@ class Inspection:
         """Put ahead of the queue by an operator."""
         self._acted_on: set[int] = set()
         """Messages an operator has acted on since the page in hand was read: its view of them is stale."""
+        self._resting = Resting(self._wake_resting)
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._wake.set()
         self.running = True
         """False: scanning is switched off, mail waits in the spool."""
 
-    def configure(self, groups: GroupTable) -> None:
-        """Take a (new) policy into use for messages taken up from now on."""
+    def configure(self, groups: GroupTable, lifetime_s: float = math.inf) -> None:
+        """Take a (new) policy into use for messages taken up from now on. `lifetime_s`: how long mail may wait."""
         self._groups = groups
+        self._lifetime_s = lifetime_s
 
     def backlog(self) -> tuple[int, int]:
         """Return (messages, bytes) in hand awaiting inspection."""
         return len(self._active), self._bytes
 
     def waiting(self) -> tuple[int, int]:
-        """Return (messages, bytes) of the whole working queue: in hand, and left in the spool."""
+        """Return (messages, bytes) of the whole working queue: in hand, resting, and left in the spool."""
         return len(self._active) + self._left, self._bytes + self._left_bytes
 
     def has(self, message_id: int) -> bool:
@@ -125,6 +133,9 @@ class Inspection:
                     analysis = await self._pool.inspect(
                         queue_id, content if content is not None else Path(path or ""), stored.content.size, options
                     )
+                if analysis is not None and analysis.unscanned:
+                    self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
+                    return None
                 return await self._disposal.judge(work, partition, analysis)
         except FilterFailed as error:
             self._report("E", f"{queue_id}: inspection failed twice: {error}")
@@ -145,17 +156,20 @@ class Inspection:
 
     def look_again(self, after: int = 0) -> None:
         """Read what waits in the spool behind this id anew: an operator has put something back."""
+        self._resting.clear()
         self._read_again(after)
 
     def forget(self, message_id: int) -> None:
         """Do not take up what has been read of this message: an operator acts on it."""
         self._acted_on.add(message_id)
+        self._resting.discard(message_id)
         if self._first:
             self._first = deque(entry for entry in self._first if entry.id != message_id)
 
     def take_first(self, entry: Stored) -> None:
         """Take this WAITING message up before all others (F-QUE-03); a restart of the relay forgets that."""
         self._first.append(entry)
+        self._resting.discard(entry.id)
         self._read_again(entry.id - 1)
 
     async def stop(self, grace_s: float) -> None:
@@ -206,6 +220,7 @@ class Inspection:
                 entry
                 for entry in read
                 if entry.id not in self._active
+                and entry.id not in self._resting
                 and not self._suspects.knows(entry.id)
                 and not self._disposal.is_in_work(entry.id)
             ]
@@ -224,7 +239,7 @@ class Inspection:
                 self._oldest_left = self._unread + 1
         if self._unread is None:
             self._backlog = False
-            self._left = self._left_bytes = self._oldest_left = 0
+            self._left, self._left_bytes, self._oldest_left = self._resting.measure()
 
     async def _wait_for_filter(self) -> None:
         """Wait a while for a filter after the start. A suspect that only waits for one is not at work: a stop in that
@@ -338,6 +353,14 @@ class Inspection:
         except Exception as error:  # noqa: BLE001 - as in `_take`
             self._set_aside(work, error)
             return
+        if analysis.unscanned:
+            if clock.now() < stored.received_at + self._lifetime_s:
+                self._rest(work, analysis.unscanned)
+                return
+            self._report("E", f"{queue_id}: not scanned until the end of its life: {analysis.unscanned}")
+            analysis = error_analysis(f"not scanned: {analysis.unscanned}")
+        else:
+            self._resting.succeeded(stored.id)
         try:
             self._dispose(work, partition, analysis)
         except Exception as error:  # noqa: BLE001 - as in `_take`
@@ -374,6 +397,17 @@ class Inspection:
         self._done(work, remains=True)
         self._leave(work.stored)
         self._look_again(work.stored.id)
+
+    def _rest(self, work: Work, why: str) -> None:
+        """Let go of a message that an engine must see and cannot now; it waits in the spool."""
+        stored = work.stored
+        if self._resting.add(stored.id, stored.content.size):
+            self._report("W", f"{format_queue_id(stored.id)}: waits for inspection: {why}")
+        self._done(work, remains=True)
+        self._leave(stored)
+
+    def _wake_resting(self, oldest: int) -> None:
+        self._read_again(oldest - 1)
 
     async def _hold(self, message_id: int, reason: str) -> None:
         """Have a message held; when not even that can be stored it is met again."""

@@ -1,0 +1,65 @@
+"""Messages that wait in the spool because an engine that must see them cannot now.
+
+Used by `relay.inspection`. They rest together, for what keeps one waiting mostly keeps all: one timer for all of them,
+with pauses that double as long as nothing can be inspected, so that a queue of any length costs a try now and then.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+FIRST_PAUSE_S: Final = 1.0
+MOST_PAUSE_S: Final = 60.0
+"""Longest pause: how late mail may be after the engine has come back."""
+
+
+class Resting:
+    """The resting messages of one spool, by id."""
+
+    def __init__(self, wake: Callable[[int], None]) -> None:
+        """`wake(oldest id)` is called when all of them are to be tried again; they rest no longer then."""
+        self._wake = wake
+        self._sizes: dict[int, int] = {}
+        self._told: set[int] = set()
+        """Those that have rested before and were not inspected since."""
+        self._pause_s = FIRST_PAUSE_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __contains__(self, message_id: int) -> bool:
+        return message_id in self._sizes
+
+    def add(self, message_id: int, size: int) -> bool:
+        """Let a message of `size` bytes rest. True when that is new, not only a try that failed again."""
+        self._sizes[message_id] = size
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._end)
+            self._pause_s = min(self._pause_s * 2, MOST_PAUSE_S)
+        new = message_id not in self._told
+        self._told.add(message_id)
+        return new
+
+    def succeeded(self, message_id: int) -> None:
+        """Note that a message was inspected. If it had rested, the engine is back: the others are tried soon."""
+        if message_id in self._told:
+            self._told.discard(message_id)
+            self._pause_s = FIRST_PAUSE_S
+
+    def discard(self, message_id: int) -> None:
+        """Forget a message: somebody else sees to it."""
+        self._sizes.pop(message_id, None)
+        self._told.discard(message_id)
+
+    def clear(self) -> None:
+        """Forget all of them: they are about to be read anew."""
+        self._sizes.clear()
+
+    def measure(self) -> tuple[int, int, int]:
+        """Return how many rest, their bytes, and the oldest id (0: none)."""
+        return len(self._sizes), sum(self._sizes.values()), min(self._sizes, default=0)
+
+    def _end(self) -> None:
+        self._timer = None
+        if self._sizes:
+            oldest = min(self._sizes)
+            self._sizes.clear()
+            self._wake(oldest)
