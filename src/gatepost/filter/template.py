@@ -208,7 +208,7 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
-            return inspect(content, options, engines, deadline, set_alarm, remote=remotes)
+            return inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
 
