@@ -94,6 +94,15 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_size: Annotated[
         int, size("MaxUnpackedSize", 1, 4096, "most bytes unpacked from one object; beyond it error", unit=Unit.MB)
     ] = 512 * 1024**2
+    archive_passwords: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.TEXT,
+            "passwords tried on encrypted archives and documents, after those that the mail itself names",
+            generations=OWN,
+        ),
+    ] = ()
     trusted_keys: Annotated[
         Texts,
         listing(
