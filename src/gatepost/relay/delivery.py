@@ -95,7 +95,7 @@ class Delivery:
             spool, trouble=trouble, changed=self.wake.set, woken=self._dialler.forget_unreachable
         )
         self._settlement = Settlement(
-            spool, settled=self._leave, reported=self._submit_reports, report=report, trouble=trouble
+            spool, settled=self._leave, reported=self.submit_own, report=report, trouble=trouble
         )
         self._conclusions = Conclusions(
             settlement=self._settlement,
@@ -345,7 +345,8 @@ class Delivery:
         """No session could be had."""
         self._conclusions.unreached(label, jobs, cause)
 
-    def _submit_reports(self, generated: Sequence[NewMessage]) -> None:
+    def submit_own(self, generated: Sequence[NewMessage]) -> None:
+        """Take mail that we wrote ourselves, and that is durable: reports, notifications."""
         for new in generated:
             self.submit(Work(new.stored, None, durable=True))
 
@@ -415,7 +416,7 @@ class Delivery:
         finally:
             self._leave(work)
         if report is not None:
-            self._submit_reports([report])
+            self.submit_own([report])
         return True
 
     # --- the end

@@ -9,25 +9,23 @@ settled with the attempt; everything else is durable before the first byte goes 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
-from gatepost.mime.edit import Action, Edit, plan_edits, replace_message
 from gatepost.model.address import domain_of
 from gatepost.model.finding import Analysis
-from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.ids import QueueIds
 from gatepost.model.record import Blocked, Record, Scanned, Split
-from gatepost.model.verdict import ObjectAction, ObjectDecision, Splice, Verdict
-from gatepost.notices.facts import MessageFacts, gather_object_facts
-from gatepost.notices.placeholder import build_placeholder
-from gatepost.policy.decide import WHOLE_MESSAGE, decide, resolve_edits
+from gatepost.model.verdict import Verdict
+from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
+from gatepost.relay.editing import Edited, Editing, Subject
+from gatepost.relay.notifying import Notifying
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.work import Work
 from gatepost.spool import clock
-from gatepost.spool.interface import Pending, Spool, State, Stored
+from gatepost.spool.interface import NewMessage, Pending, Spool, State, Stored
 
 Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
 """Groups of one message with the indices of their recipients."""
@@ -41,23 +39,31 @@ class Disposition(msgspec.Struct):
     records: Sequence[Record]
     saves: Sequence[Save] = ()
     """What is to be in the stores before that commit."""
+    generated: Sequence[NewMessage] = ()
+    """Notifications, made durable with it."""
 
 
 class Disposal:
     """The disposal stage of one relay."""
 
     def __init__(
-        self, *, spool: Spool, ids: QueueIds, delivery: Delivery, saving: Saving, clock_ms: Callable[[], int]
+        self,
+        *,
+        spool: Spool,
+        ids: QueueIds,
+        delivery: Delivery,
+        saving: Saving,
+        editing: Editing,
+        notifying: Notifying,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._spool = spool
         self._saving = saving
+        self._editing = editing
+        self._notifying = notifying
         self._ids = ids
         self._delivery = delivery
         self._clock_ms = clock_ms
-
-    def configure(self, hostname: str) -> None:
-        """Take a (new) host name into use, for the texts."""
-        self._hostname = hostname
 
     def is_in_work(self, message_id: int) -> bool:
         """Tell whether delivery has this message in work."""
@@ -69,9 +75,12 @@ class Disposal:
         plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
         if len(plans) == 1:
             group, indices, verdict = plans[0]
-            if not verdict.blocked and not (analysis and resolve_edits(analysis, verdict)):
-                work.records.append(_scanned(work.stored, group.name, len(indices), verdict, (), analysis, now))
-                work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, (), now)
+            plain = not verdict.blocked and not (analysis and resolve_edits(analysis, verdict))
+            plain = plain and not self._notifying.wants(group, verdict)
+            prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
+            if prefix is not None:
+                work.records.append(_scanned(work.stored, group.name, len(indices), verdict, analysis, now))
+                work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
                 if self._saving.archives or verdict.decisions:
                     saves = self._plan_saves(work, [(work.stored, plans[0], False)], now)
                     return asyncio.ensure_future(self._hand_on_saved(work, saves))
@@ -102,7 +111,9 @@ class Disposal:
     ) -> None:
         disposition = await self._resolve(work, plans, analysis, now)
         saved = await self._saving.save(disposition.saves)
-        await self._spool.dispose(work.stored.id, disposition.copies, [*disposition.records, *saved])
+        records = [*disposition.records, *saved]
+        await self._spool.dispose(work.stored.id, disposition.copies, records, disposition.generated)
+        self._notifying.submit(disposition.generated)
         for copy in disposition.copies:
             self._delivery.submit(
                 Work(copy, work.content, work.path, durable=True, suspect=work.suspect, plain=work.plain)
@@ -114,8 +125,8 @@ class Disposal:
         disposition = await self._resolve(work, plans, analysis, clock.now())
         saves = disposition.saves
         if not disposition.copies:
-            # Refused, so its sender knows: only what a list asks for is put away.
-            saves = [save for save in saves if save.place.listed]
+            # Refused, so its sender knows: only what a list asks for is put away, and what we write ourselves.
+            saves = [save for save in saves if save.place.listed or save.item.kind]
         disposition.records = [*disposition.records, *await self._saving.save(saves)]
         return disposition
 
@@ -129,68 +140,35 @@ class Disposal:
         original = work.stored
         records: list[Record] = []
         copies: list[Stored] = []
+        generated: list[NewMessage] = []
         treated = []
         for plan in plans:
             group, indices, verdict = plan
             number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
-            splices: tuple[Splice, ...] = ()
+            addresses = tuple(original.envelope.recipients[index].address for index in indices)
+            subject = Subject(original, number, group, addresses, verdict)
             decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
-            if analysis is not None and decisions:
-                splices = await self._plan(group, verdict, decisions, analysis, work, now)
-            copy = _ready_copy(original, number, group.name, indices, splices, now)
+            edited = Edited(original.prefix)
+            if not verdict.blocked:
+                edited = await self._editing.edit(work, subject, decisions, analysis, now)
+            copy = _ready_copy(original, number, group.name, indices, edited, now)
             treated.append((copy, plan, bool(decisions)))
             if len(plans) > 1:
-                domain = domain_of(copy.envelope.recipients[0].address)
-                records.append(Split(number, now, domain, len(indices), original.id))
-            records.append(_scanned(copy, group.name, len(indices), verdict, splices, analysis, now))
+                records.append(Split(number, now, domain_of(addresses[0]), len(indices), original.id))
+            edits = edited if decisions or edited.breaks else None
+            records.append(_scanned(copy, group.name, len(indices), verdict, analysis, now, edits))
+            if analysis is not None and self._notifying.wants(group, verdict):
+                notes = await self._notifying.make(work, subject, analysis, edited.breaks, now)
+                generated += [new for new, _ in notes]
+                records += [record for _, record in notes]
             if verdict.blocked:
-                addresses = tuple(r.address for r in copy.envelope.recipients)
                 records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
             else:
                 copies.append(copy)
-        return Disposition(copies, records, self._plan_saves(work, treated, now))
-
-    async def _plan(
-        self,
-        group: GroupPolicy,
-        verdict: Verdict,
-        decisions: Sequence[ObjectDecision],
-        analysis: Analysis,
-        work: Work,
-        now: float,
-    ) -> tuple[Splice, ...]:
-        """Return the splices that carry out a verdict's decisions on objects."""
-        stored = work.stored
-        message = MessageFacts(
-            hostname=self._hostname,
-            now=now,
-            queue_id=format_queue_id(stored.id),
-            size=stored.content.size,
-            client_ip=stored.envelope.client.ip,
-            sender=stored.envelope.sender,
-            recipients=tuple(r.address for r in stored.envelope.recipients),
-            group=group.name,
-            statuses=verdict.statuses,
-        )
-        content = work.content
-        if content is None:
-            content = await asyncio.to_thread(Path(work.path or "").read_bytes)
-        facts_of = dict(zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True))
-        edits = []
-        for decision in decisions:
-            if decision.index == WHOLE_MESSAGE:
-                return replace_message(
-                    content, build_placeholder(group.placeholder_template, facts_of[decision], message)
-                )
-            report = analysis.objects[decision.index]
-            if decision.action is ObjectAction.CURE:
-                edits.append(Edit(report, Action.CURE, report.cured or b""))
-            elif decision.action is ObjectAction.REMOVE:
-                edits.append(Edit(report, Action.REMOVE))
-            else:
-                text = build_placeholder(group.placeholder_template, facts_of[decision], message)
-                edits.append(Edit(report, Action.REPLACE, text))
-        return plan_edits(content, edits)
+        saves = self._plan_saves(work, treated, now)
+        for new in generated:
+            saves += self._saving.plan_generated(new.stored, new.content.read(), now)
+        return Disposition(copies, records, saves, generated)
 
 
 def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
@@ -205,20 +183,31 @@ def _scanned(
     group: str,
     recipients: int,
     verdict: Verdict,
-    splices: Sequence[Splice],
     analysis: Analysis | None,
     now: float,
+    edited: Edited | None = None,
 ) -> Scanned:
+    """`edited`: None when no object was changed and no signature broken."""
     statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
     names = tuple(dict.fromkeys(d.threat or d.name for d in verdict.decisions if d.threat or d.name))
     objects = tuple(o.status.value for o in analysis.objects) if analysis is not None else ()
     return Scanned(
-        copy.id, now, group, recipients, statuses, copy.source, names, objects, bool(splices), verdict.blocked
+        copy.id,
+        now,
+        group,
+        recipients,
+        statuses,
+        copy.source,
+        names,
+        objects,
+        bool(edited is not None and edited.splices),
+        verdict.blocked,
+        breaks=edited.breaks if edited is not None else (),
     )
 
 
 def _ready_copy(
-    original: Stored, number: int, group: str, indices: Sequence[int], splices: tuple[Splice, ...], now: float
+    original: Stored, number: int, group: str, indices: Sequence[int], edited: Edited, now: float
 ) -> Stored:
     """Return the message as it waits for delivery to one group's recipients."""
     everyone = original.envelope.recipients
@@ -233,8 +222,8 @@ def _ready_copy(
         original.received_at,
         envelope,
         original.content,
-        original.prefix,
+        edited.prefix,
         group,
-        splices,
+        edited.splices,
         tuple(Pending(i, domain_of(r.address), now) for i, r in enumerate(recipients)),
     )

@@ -5,6 +5,7 @@ call it.
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -321,8 +322,19 @@ class Intake:
         return self._judge(new.stored, content, path, deadline_s)
 
     def turn_away(self, disposition: Disposition) -> None:
-        """Record the verdict on a message that is refused for all its recipients."""
+        """Record the verdict on a message that is refused for all its recipients, and let its notifications go."""
         self.spool.enter(disposition.records)
+        for notice in disposition.generated:
+            future = asyncio.ensure_future(self.spool.accept(notice, ()))
+            future.add_done_callback(functools.partial(self._notice_accepted, notice))
+
+    def _notice_accepted(self, notice: NewMessage, done: "asyncio.Future[None]") -> None:
+        if done.cancelled() or (error := done.exception()) is not None:
+            notice.content.discard()
+            if not done.cancelled() and error is not None:
+                self.trouble(error)
+        else:
+            self._send(Work(notice.stored, None, durable=True))
 
     def complete(self, new: NewMessage, disposition: Disposition | None) -> Disposition | None:
         """Return what becomes of an accepted message, blind copy included; None: it is to be inspected, no more."""
@@ -333,13 +345,15 @@ class Intake:
         record = Generated(blind.id, stored.received_at, BCC, stored.id, self._bcc[0], stored.content.size)
         if disposition is None:
             return Disposition([stored, blind], [record])
-        return Disposition([*disposition.copies, blind], [*disposition.records, record])
+        records = [*disposition.records, record]
+        return Disposition([*disposition.copies, blind], records, generated=disposition.generated)
 
     def accept(self, new: NewMessage, record: Received, disposition: Disposition | None) -> "asyncio.Future[None]":
         """Make a message durable, and what `complete` gave for it, in one commit; then 250 may follow."""
         if disposition is None:
             return asyncio.ensure_future(self.spool.accept(new, (record,)))
-        return asyncio.ensure_future(self.spool.accept(new, (record, *disposition.records), disposition.copies))
+        records = (record, *disposition.records)
+        return asyncio.ensure_future(self.spool.accept(new, records, disposition.copies, disposition.generated))
 
     def take_on(self, new: NewMessage, disposition: Disposition | None) -> None:
         """Hand an accepted message on: to inspection what is to be inspected, the rest to delivery."""
@@ -352,6 +366,8 @@ class Intake:
                 self._submit(Work(copy, content, path, plain=new.plain))
             else:
                 self._send(Work(copy, content, path, durable=True, plain=new.plain))
+        for notice in disposition.generated:
+            self._send(Work(notice.stored, None, durable=True))
 
     def _content_of(self, new: NewMessage) -> tuple[bytes | None, str | None]:
         ref = new.stored.content

@@ -14,12 +14,15 @@ from gatepost.control.counters import Counters
 from gatepost.control.log import Log, LogView
 from gatepost.filter.pool import FilterPool
 from gatepost.model.ids import QueueIds
+from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.notices.template import load_template, shipped_template
 from gatepost.policy.group import GroupTable
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
+from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import Inspection
+from gatepost.relay.notifying import Notifying
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
@@ -77,18 +80,32 @@ class Pipeline:
             trouble=self.trouble,
             count=self.counters.add,
         )
-        self._disposal = Disposal(spool=spool, ids=ids, delivery=self.delivery, saving=self.saving, clock_ms=clock_ms)
+        self._editing = Editing()
+        self._notifying = Notifying(spool, ids, self.saving, clock_ms, self.delivery.submit_own, log.say)
+        self._disposal = Disposal(
+            spool=spool,
+            ids=ids,
+            delivery=self.delivery,
+            saving=self.saving,
+            editing=self._editing,
+            notifying=self._notifying,
+            clock_ms=clock_ms,
+        )
         self.inspection = Inspection(
             spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say, trouble=self.trouble
         )
         self._schedule = Schedule(spool, self.delivery, suspects, report=log.say, trouble=self.trouble)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def configure(self, config: Config) -> None:
-        """Take a (new) configuration into use. TemplateError when a text template is missing or faulty, ValueError
-        when a certificate or a file of authorities cannot be used; then nothing has changed.
+    def configure(self, config: Config, bases: Bases = NO_BASES) -> None:
+        """Take a (new) configuration into use, and what texts tell of the databases. TemplateError when a template is
+        missing or faulty, ValueError when a certificate or a file of authorities cannot be used; then nothing has
+        changed.
         """
         tls = OutgoingTls(config)
+        groups = GroupTable.from_config(
+            config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
+        )
         template = Path(config.options.dsn_template) if config.options.dsn_template else None
         self._reports.configure(
             hostname=config.network.hostname,
@@ -97,12 +114,10 @@ class Pipeline:
             on_relaying=config.options.dsn_on_relaying,
         )
         self.saving.configure(config)
-        self._disposal.configure(config.network.hostname)
-        self.inspection.configure(
-            GroupTable.from_config(
-                config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
-            )
-        )
+        wording = Wording.from_config(config, bases)
+        self._editing.configure(wording)
+        self._notifying.configure(config.notices, wording, groups.groups)
+        self.inspection.configure(groups)
         self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
 
@@ -120,7 +135,7 @@ class Pipeline:
         self._log_view.replayed()
         if self.spool.unclean:
             self._log.say("W", f"{self.spool.directory}: last stop was not clean, unsettled mail is taken up again")
-        for stage in (self.inspection.run(), self._schedule.run(), self._save_counters()):
+        for stage in (self.inspection.run(), self._schedule.run(), self._notifying.run(), self._save_counters()):
             task = asyncio.create_task(stage)
             task.add_done_callback(self._stage_ended)
             self._tasks.append(task)
@@ -130,6 +145,7 @@ class Pipeline:
         self.saving.stop()
         await self.inspection.stop(grace_s)
         await self.delivery.stop(grace_s)
+        await self._notifying.flush()
         await self.saving.close()
         for task in self._tasks:
             task.cancel()

@@ -14,7 +14,9 @@ from gatepost.model.ids import QueueIds
 from gatepost.model.record import Blocked, Scanned
 from gatepost.policy.group import GroupTable
 from gatepost.relay.disposal import Disposal, Disposition
+from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import ACTIVE_LIMIT, Inspection
+from gatepost.relay.notifying import Notifying
 from gatepost.relay.saving import Saving
 from gatepost.spool.interface import ContentRef, State, Stored
 
@@ -61,10 +63,18 @@ def judged(
         told: list[str] = []
         nobody: Any = None
         saving = Saving(lambda *_: None)
+        ids = QueueIds(0, 0)
+        editing = Editing()
+        editing.configure(Wording(hostname="gw.example.org"))
         disposal = Disposal(
-            spool=nobody, ids=QueueIds(0, 0), delivery=nobody, saving=saving, clock_ms=lambda: 1_790_000_000_000
+            spool=nobody,
+            ids=ids,
+            delivery=nobody,
+            saving=saving,
+            editing=editing,
+            notifying=Notifying(nobody, ids, saving, lambda: 1_790_000_000_000, nobody, nobody),
+            clock_ms=lambda: 1_790_000_000_000,
         )
-        disposal.configure("gw.example.org")
         inspection = Inspection(
             spool=nobody,
             pool=Pool(answer),  # type: ignore[arg-type]

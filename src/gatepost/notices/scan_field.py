@@ -1,0 +1,63 @@
+"""The scan-information field (row F-AV-22): what it says, and how fields of that name from elsewhere are renamed. Pure.
+
+Called by `relay.editing` for groups with AddXHeaders. Only a field of ours may look like ours, so whatever a message
+brings under that name goes on under another; its bytes stay as they were otherwise.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+import gatepost
+from gatepost.model.finding import SEVERITY, ObjectStatus
+from gatepost.model.verdict import Splice
+from gatepost.notices.facts import PRODUCT
+
+NAME: Final = "X-Anti-Virus"
+RENAMING: Final = b"X-Foreign-"
+"""Put in front of the name of a field that is not ours."""
+NOT_CHECKED: Final = "not_checked"
+
+_HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_FOREIGN = re.compile(rb"^" + NAME.encode() + rb"[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+class Bases(msgspec.Struct, frozen=True):
+    """The databases in use, as texts name them."""
+
+    issued: str = ""
+    """Day of the newest, as 2026-01-31; "" when there are none."""
+    records: int = 0
+    """Records of all of them."""
+
+
+NO_BASES: Final = Bases()
+
+
+def build_scan_field(bases: Bases, statuses: Sequence[ObjectStatus], now: float) -> bytes:
+    """Return the field with its CRLF; `statuses` are those of the verdict, () when nothing was scanned."""
+    status = next((each.value for each in SEVERITY if each in statuses), NOT_CHECKED)
+    issued = bases.issued.replace("-", "") or "00000000"
+    day = dt.datetime.fromtimestamp(now, dt.UTC).astimezone().strftime("%Y%m%d")
+    product = f"{PRODUCT} {gatepost.__version__}"
+    return f"{NAME}: {product}, bases: {issued} #{bases.records}, check: {day} {status}\r\n".encode("ascii")
+
+
+def has_foreign_field(content: bytes) -> bool:
+    """Tell whether the header of a message has a field of that name."""
+    return _FOREIGN.search(content, 0, _header_end(content)) is not None
+
+
+def rename_foreign_fields(content: bytes) -> list[Splice]:
+    """Return what renames every field of that name in the header of a message."""
+    return [
+        Splice(found.start(), found.start(), RENAMING) for found in _FOREIGN.finditer(content, 0, _header_end(content))
+    ]
+
+
+def _header_end(content: bytes) -> int:
+    found = _HEADER_END.search(content)
+    return found.start() + 1 if found is not None else len(content)

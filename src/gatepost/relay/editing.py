@@ -1,0 +1,229 @@
+"""Editing: what a verdict and a group's settings change in a message, as splices and fields in front of it.
+
+Called by `relay.disposal`, once for each group of a message. What is malware goes whatever is signed; what is only
+added (scan field, disclaimer) keeps signatures whole unless the group says otherwise. Ranges were checked when the
+filter's answer came (`filter.dialogue`); what does not fit together all the same loses the additions, never the edits.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.mime.edit import Action, Edit, SpliceError, check_splices, merge, plan_edits, replace_message
+from gatepost.mime.signatures import DKIM
+from gatepost.model.finding import Analysis
+from gatepost.model.ids import format_queue_id
+from gatepost.model.verdict import ObjectAction, ObjectDecision, SignedEdits, Splice, Verdict
+from gatepost.notices.disclaimer import write_disclaimer
+from gatepost.notices.facts import MessageFacts, ObjectFacts, build_values, gather_object_facts
+from gatepost.notices.original import header_of, message_id_of, subject_of
+from gatepost.notices.placeholder import build_placeholder
+from gatepost.notices.scan_field import NO_BASES, Bases, build_scan_field, has_foreign_field, rename_foreign_fields
+from gatepost.policy.decide import WHOLE_MESSAGE
+from gatepost.policy.group import GroupPolicy
+from gatepost.relay.work import Work
+from gatepost.spool.interface import Stored
+
+
+class Wording(msgspec.Struct, frozen=True, kw_only=True):
+    """What all texts of one configuration have in common."""
+
+    hostname: str = ""
+    date_format: str = ""
+    time_format: str = ""
+    bases: Bases = NO_BASES
+
+    @classmethod
+    def from_config(cls, config: Config, bases: Bases) -> "Wording":
+        """Take it from a configuration, and from the databases in use."""
+        locale = config.locale
+        return cls(
+            hostname=config.network.hostname,
+            date_format=locale.date_format,
+            time_format=locale.time_format,
+            bases=bases,
+        )
+
+
+class Edited(msgspec.Struct, frozen=True):
+    """One group's copy of a message after all edits."""
+
+    prefix: bytes
+    splices: tuple[Splice, ...] = ()
+    breaks: tuple[str, ...] = ()
+    """Signatures that no longer hold (`Analysis.signatures`)."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """Who and what a text is about: one group's share of a message."""
+
+    stored: Stored
+    """The message as it came."""
+    number: int
+    """Id of the copy; the message's own when there is one group."""
+    group: GroupPolicy
+    recipients: tuple[str, ...]
+    verdict: Verdict
+
+
+def describe(wording: Wording, subject: Subject, content: bytes, now: float, broken: tuple[str, ...]) -> MessageFacts:
+    """Return the facts of a message for its texts."""
+    stored, group, verdict = subject.stored, subject.group, subject.verdict
+    header = header_of(content)
+    client = stored.envelope.client
+    return MessageFacts(
+        hostname=wording.hostname,
+        now=now,
+        date_format=wording.date_format,
+        time_format=wording.time_format,
+        queue_id=format_queue_id(subject.number),
+        source_id=format_queue_id(stored.id) if stored.id != subject.number else "",
+        message_id=message_id_of(header),
+        subject=subject_of(header),
+        size=stored.content.size,
+        client_ip=client.ip,
+        helo=client.helo,
+        sender=stored.envelope.sender,
+        recipients=subject.recipients,
+        group=group.name,
+        admin=", ".join(group.texts.admins),
+        bases_date=wording.bases.issued,
+        statuses=verdict.statuses,
+        action="blocked" if verdict.blocked else "delivered",
+        broken=broken,
+    )
+
+
+async def load_content(work: Work) -> bytes:
+    """Return the content of a message in work, from memory or from its file."""
+    if work.content is not None:
+        return work.content
+    return await asyncio.to_thread(Path(work.path or "").read_bytes)
+
+
+class Editing:
+    """The edits of one relay."""
+
+    def configure(self, wording: Wording) -> None:
+        """Take (new) words into use."""
+        self.wording = wording
+
+    def in_front(
+        self, work: Work, group: GroupPolicy, verdict: Verdict, analysis: Analysis | None, now: float
+    ) -> bytes | None:
+        """Return the fields to go in front of a message without edits of its objects, None when more is to be done."""
+        texts, prefix = group.texts, work.stored.prefix
+        if not texts.adds:
+            return prefix
+        field, text = _additions(group, analysis)
+        if text and analysis is not None and analysis.spots:
+            return None
+        if not field:
+            return prefix
+        if work.content is None or has_foreign_field(work.content):
+            return None
+        return prefix + build_scan_field(self.wording.bases, verdict.statuses, now)
+
+    async def edit(
+        self, work: Work, subject: Subject, decisions: Sequence[ObjectDecision], analysis: Analysis | None, now: float
+    ) -> Edited:
+        """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
+        group, prefix = subject.group, work.stored.prefix
+        field, text = _additions(group, analysis)
+        if not decisions and not field and not text:
+            return Edited(prefix)
+        content = await load_content(work)
+        signatures = analysis.signatures if analysis is not None else ()
+        broken = signatures if decisions else ()
+        splices: tuple[Splice, ...] = ()
+        if analysis is not None and decisions:
+            facts = describe(self.wording, subject, content, now, broken)
+            splices = _carry_out(content, analysis, decisions, subject, facts)
+        if field:
+            prefix += build_scan_field(self.wording.bases, subject.verdict.statuses, now)
+            splices = merge([*splices, *rename_foreign_fields(content)])
+        if text and analysis is not None and analysis.spots and not _replaces_message(decisions):
+            before = splices
+            facts = describe(self.wording, subject, content, now, broken)
+            splices = self._add_disclaimer(splices, group, analysis, facts, len(content))
+            if splices != before:
+                broken = signatures
+        return Edited(prefix, splices, broken)
+
+    @staticmethod
+    def _add_disclaimer(
+        splices: tuple[Splice, ...], group: GroupPolicy, analysis: Analysis, facts: MessageFacts, size: int
+    ) -> tuple[Splice, ...]:
+        assert group.texts.disclaimer is not None
+        text = build_disclaimer_text(group, facts)
+        for spot in analysis.spots if text else ():
+            splices = _fit(splices, write_disclaimer(spot, text), size)
+        return splices
+
+
+def _additions(group: GroupPolicy, analysis: Analysis | None) -> tuple[bool, bool]:
+    """Return whether the scan field and whether the disclaimer may be added to this message."""
+    texts = group.texts
+    field, text = texts.add_header, texts.disclaimer is not None
+    signatures = analysis.signatures if analysis is not None else ()
+    if signatures and texts.edit_signed is SignedEdits.SKIP:
+        return False, False
+    if DKIM in signatures and texts.edit_signed is SignedEdits.HEADER:
+        text = False
+    return field, text
+
+
+def _replaces_message(decisions: Sequence[ObjectDecision]) -> bool:
+    return any(decision.index == WHOLE_MESSAGE for decision in decisions)
+
+
+def build_disclaimer_text(group: GroupPolicy, facts: MessageFacts) -> str:
+    """Return the disclaimer of a group for one message, with CRLF line ends; "" when there is nothing to add."""
+    if group.texts.disclaimer is None:
+        return ""
+    text = group.texts.disclaimer.render(build_values(facts))
+    if not text.strip():
+        return ""
+    return text if text.endswith("\r\n") else text + "\r\n"
+
+
+def _carry_out(
+    content: bytes,
+    analysis: Analysis,
+    decisions: Sequence[ObjectDecision],
+    subject: Subject,
+    facts: MessageFacts,
+) -> tuple[Splice, ...]:
+    """Return the splices that carry out a verdict's decisions on objects."""
+    verdict, template = subject.verdict, subject.group.placeholder_template
+    facts_of: dict[ObjectDecision, ObjectFacts] = dict(
+        zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True)
+    )
+    edits = []
+    for decision in decisions:
+        if decision.index == WHOLE_MESSAGE:
+            return replace_message(content, build_placeholder(template, facts_of[decision], facts))
+        report = analysis.objects[decision.index]
+        if decision.action is ObjectAction.CURE:
+            edits.append(Edit(report, Action.CURE, report.cured or b""))
+        elif decision.action is ObjectAction.REMOVE:
+            edits.append(Edit(report, Action.REMOVE))
+        else:
+            edits.append(Edit(report, Action.REPLACE, build_placeholder(template, facts_of[decision], facts)))
+    return plan_edits(content, edits)
+
+
+def _fit(splices: tuple[Splice, ...], added: Sequence[Splice], size: int) -> tuple[Splice, ...]:
+    """Return the splices with others added, all of them or none: what touches edited bytes is left out."""
+    for new in added:
+        if any(old.start < new.end and new.start <= old.end for old in splices if old.end > old.start):
+            return splices
+    joined = merge([*splices, *added])
+    try:
+        check_splices(joined, size)
+    except SpliceError:
+        return splices
+    return joined
