@@ -34,6 +34,7 @@ from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
 from gatepost.relay.releasing import Releases
+from gatepost.relay.retention import Retention
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
@@ -205,6 +206,8 @@ class Relay:
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._adopt())
         self._tasks.spawn(self._releases.recover())
+        if self._index == 0:
+            self._tasks.spawn(Retention(lambda: self._config, self._log.say).run())
         self._tasks.spawn(self._purge())
         self._up.set()
         self._channel.send(Up())

@@ -1,0 +1,248 @@
+"""What the commands on stores do: list, show, export, release, delete, reindex, prune.
+
+Called by `cli.store_apps` and, for the documented options of the archive, `cli.archive`. Codes: 0 done, 1 bad options,
+2 directory unreadable, 3 system error, 4 not done.
+"""
+
+import contextlib
+import getpass
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatepost.cli.choice import Progress, confirm
+from gatepost.cli.gateway import (
+    EXIT_BAD_OPTIONS,
+    EXIT_NOT_DONE,
+    EXIT_SYSTEM,
+    Caller,
+    complain,
+    print_json,
+)
+from gatepost.cli.store_choice import EVERYTHING, Failed, Stores
+from gatepost.cli.store_view import list_line, print_raw, row_json, summary, summary_json
+from gatepost.master.releasing import ITEMS_LIMIT
+from gatepost.spool import clock
+from gatepost.storage.container import Damaged
+from gatepost.storage.query import ItemFilter
+from gatepost.storage.retention import plan_sweep
+from gatepost.storage.store import DELETE_AT_ONCE, Store
+
+LIMIT = 1000
+"""Messages listed when not told otherwise."""
+DRY_RUN_LIMIT = 1_000_000
+"""Messages looked at to say what a prune would delete."""
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Do a command's work; what goes wrong becomes a sentence and a code."""
+    try:
+        return work()
+    except Failed as failed:
+        return failed.say()
+    except Damaged as error:
+        return complain(f"damaged: {error}", EXIT_SYSTEM)
+    except ValueError as error:
+        return complain(str(error), EXIT_BAD_OPTIONS)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        return complain(str(error), EXIT_SYSTEM)
+
+
+def list_items(stores: Stores, chosen: ItemFilter, limit: int, *, json: bool) -> int:
+    """List items, the newest first, and the documented total line: number and bytes."""
+    if json:
+        separator = "["
+        for _, row in stores.rows(chosen, limit):
+            print(separator, row_json(row), sep="\n", end="")
+            separator = ","
+        print("[]" if separator == "[" else "\n]")
+        return 0
+    shown = 0
+    for _, row in stores.rows(chosen, limit):
+        print(list_line(row))
+        shown += 1
+    totals = stores.totals(chosen)
+    what = "stored messages" if chosen == EVERYTHING else "stored messages match"
+    rest = f"; the newest {shown} are shown, --limit 0 shows all" if totals.items > shown else ""
+    print(f"{totals.items} {what}, {totals.bytes} bytes{rest}")
+    return 0
+
+
+def show_item(stores: Stores, item: str, *, raw: bool, json: bool) -> int:
+    """Show everything known of an item, or the message itself."""
+    store, item_id = find(stores, item)
+    if raw:
+        print_raw(store.content(item_id))
+        return 0
+    container = store.container(item_id)
+    if json:
+        print_json(summary_json(container))
+    else:
+        for line in summary(container):
+            print(line)
+    return 0
+
+
+def find(stores: Stores, item: str) -> tuple[Store, str]:
+    """Return the store that holds an item; `Failed` with the documented code when none does."""
+    try:
+        return stores.find(item)
+    except OSError as error:
+        raise Failed(str(error), EXIT_NOT_DONE) from error
+
+
+def pick(stores: Stores, items: Sequence[str], chosen: ItemFilter, *, everything: bool) -> Iterator[tuple[Store, str]]:
+    """Yield what is meant: the items named, those a filter chooses, or all. ValueError unless one way was used."""
+    if sum((bool(items), chosen != EVERYTHING, everything)) != 1:
+        raise ValueError("say which messages: ids, a filter (--sender, --status …), or --all")
+    if items:
+        return iter([find(stores, item) for item in items])
+    return ((store, row.id) for store, row in stores.rows(chosen))
+
+
+def agree(verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: bool) -> int | None:
+    """Return the code to end with before anything is done, None to go on."""
+    if dry_run:
+        print(f"{len(picked)} message(s) to {verb}")
+        return 0 if picked else EXIT_NOT_DONE
+    if not picked:
+        return complain("no message matches", EXIT_NOT_DONE)
+    if not yes and not confirm(f"{verb} {len(picked)} message(s)?"):
+        return complain("nothing done", EXIT_NOT_DONE)
+    return None
+
+
+def delete_items(picked: list[tuple[Store, str]]) -> int:
+    """Delete items for good."""
+    refused = 0
+    progress = Progress()
+    done = 0
+    for store, ids in _by_store(picked):
+        for start in range(0, len(ids), DELETE_AT_ONCE):
+            part = ids[start : start + DELETE_AT_ONCE]
+            failures = store.delete(part)
+            for item_id, why in failures.items():
+                refused += 1
+                complain(f"{item_id}: {why}", 0)
+            done += len(part) - len(failures)
+            progress.show(f"{done} deleted …")
+    progress.clear()
+    print(f"{done} message(s) deleted")
+    return EXIT_NOT_DONE if refused else 0
+
+
+def release_items(
+    picked: list[tuple[Store, str]],
+    caller: Caller,
+    *,
+    to: Sequence[str],
+    checked: bool,
+    again: bool,
+    json: bool = False,
+) -> int:
+    """Have the running gateway release items."""
+    code = 0
+    outcomes: dict[str, Any] = {}
+    for store, ids in _by_store(picked):
+        for start in range(0, len(ids), ITEMS_LIMIT):
+            part = ids[start : start + ITEMS_LIMIT]
+            answer = caller(
+                "release",
+                directory=store.layout.directory,
+                items=part,
+                who=_who(),
+                recipients=list(to),
+                checked=checked,
+                again=again,
+            )
+            outcomes |= answer
+            for item_id in part:
+                outcome = answer[item_id]
+                if outcome.get("refused") or outcome.get("before"):
+                    code = EXIT_NOT_DONE
+                if not json:
+                    _tell(item_id, outcome)
+    if json:
+        print_json(outcomes)
+    return code
+
+
+def _tell(item_id: str, outcome: dict[str, Any]) -> None:
+    if outcome.get("refused"):
+        complain(f"{item_id}: not released: {outcome['refused']}", 0)
+    elif outcome.get("before"):
+        told = f"released before by {outcome['who']} as {outcome['queue_id']}"
+        complain(f"{item_id}: {told}; --again releases it once more", 0)
+    else:
+        print(f"{item_id}: released as {outcome['queue_id']}")
+
+
+def _who() -> str:
+    """Return who is at work: behind sudo the person, not root."""
+    try:
+        user = getpass.getuser()
+    except OSError:
+        user = f"uid {os.getuid()}"
+    behind = os.environ.get("SUDO_USER", "")
+    return f"{behind} (as {user})" if behind and behind != user else user
+
+
+def _by_store(picked: Iterable[tuple[Store, str]]) -> list[tuple[Store, list[str]]]:
+    by_store: dict[str, tuple[Store, list[str]]] = {}
+    for store, item_id in picked:
+        by_store.setdefault(store.layout.directory, (store, []))[1].append(item_id)
+    return list(by_store.values())
+
+
+def export_items(picked: list[tuple[Store, str]], output: Path) -> int:
+    """Write messages as files that only the caller can read: `output` is a directory, or the file of a single one."""
+    single = len(picked) == 1 and not output.is_dir()
+    for store, item_id in picked:
+        target = output if single else output / f"{item_id}.eml"
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return complain(f"{target} exists: nothing is overwritten", EXIT_NOT_DONE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(store.content(item_id))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                target.unlink()
+            raise
+        print(f"{target}: {target.stat().st_size} bytes")
+    return 0
+
+
+def reindex(stores: Stores) -> int:
+    """Make the indexes anew from the files."""
+    for store in stores.each():
+        print(f"{store.layout.directory}: {store.reindex()} message(s)")
+    return 0
+
+
+def prune(stores: Stores, *, dry_run: bool) -> int:
+    """End what is past its time, as the gateway does by itself, at once."""
+    for place in stores.places:
+        store = Store(place.directory)
+        if not store.layout.exists:
+            continue
+        number = size = 0
+        while True:
+            step = plan_sweep(store, place, clock.now(), DRY_RUN_LIMIT if dry_run else DELETE_AT_ONCE)
+            number += len(step)
+            size += sum(each for _, each in step)
+            if dry_run or not step:
+                break
+            store.delete([item_id for item_id, _ in step])
+        verb = "to be deleted" if dry_run else "deleted"
+        print(f"{place.kind.value} {place.directory}: {number} message(s), {size} bytes {verb}")
+    return 0
+
+
+def caller_of(conf_file: Path) -> Caller:
+    """Return the running gateway of a configuration."""
+    return Caller(conf_file, queue_codes=True)

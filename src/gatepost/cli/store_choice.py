@@ -1,0 +1,156 @@
+"""Which stores and which stored messages a command means.
+
+Used by `gatepost quarantine`, `backup` and `archive`. Stores are read and cleared in place, beside a running gateway or
+without one; whoever may not use the directory is told so.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import msgspec
+
+from gatepost.cli.choice import parse_age
+from gatepost.cli.gateway import EXIT_BAD_OPTIONS, EXIT_SYSTEM, EXIT_UNREADABLE, complain
+from gatepost.config.load import load
+from gatepost.spool import clock
+from gatepost.storage.index import Row, Totals
+from gatepost.storage.item import StoreKind, parse_item_id
+from gatepost.storage.places import StorePlace, store_places
+from gatepost.storage.query import ItemFilter
+from gatepost.storage.store import Store, StoreError, UnknownStore
+
+PAGE = 500
+Words = list[str] | None
+
+
+def _option(name: str, text: str) -> Any:
+    return cyclopts.Parameter(name=[f"--{name}"], negative="", help=text, consume_multiple=False)
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class ChosenItems:
+    """A filter as options; each may be given several times, one of its values must match."""
+
+    status: Annotated[Words, _option("status", "RCV, SNT, CLN, CRD, SSP, PRT, ERR, FLT, INF, SPM, PSP, FRM or BLK")] = (
+        None
+    )
+    sender: Annotated[Words, _option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
+    recipient: Annotated[Words, _option("recipient", "mask of a recipient")] = None
+    subject: Annotated[Words, _option("subject", "part of the subject")] = None
+    threat: Annotated[Words, _option("threat", "part of a threat's name")] = None
+    group: Annotated[Words, _option("group", "group whose copy it is")] = None
+    state: Annotated[Words, _option("state", "stored, releasing or released")] = None
+    text: Annotated[str, _option("text", "words of subject, addresses, file and threat names")] = ""
+    older: Annotated[str, _option("older", "stored for longer than 90s, 15m, 4h, 2d …")] = ""
+    younger: Annotated[str, _option("younger", "stored for less than that")] = ""
+
+    def build(self) -> ItemFilter:
+        """Return the filter; ValueError with a sentence."""
+        chosen = ItemFilter(
+            codes=tuple(status.upper() for status in self.status or ()),
+            senders=tuple(self.sender or ()),
+            recipients=tuple(self.recipient or ()),
+            groups=tuple(self.group or ()),
+            subjects=tuple(self.subject or ()),
+            threats=tuple(self.threat or ()),
+            states=tuple(state.lower() for state in self.state or ()),
+            text=self.text,
+            older_than_s=parse_age(self.older),
+            younger_than_s=parse_age(self.younger),
+        )
+        chosen.check()
+        return chosen
+
+
+EVERYTHING = ItemFilter()
+
+
+class Failed(Exception):  # noqa: N818 - ends a command
+    """A command cannot go on: what to say, and the code to end with."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+    def say(self) -> int:
+        """Say it; return the code."""
+        return complain(str(self), self.code)
+
+
+class Stores:
+    """The stores one command works on."""
+
+    def __init__(self, kinds: Sequence[StoreKind], conf_file: Path, path: Path | None) -> None:
+        """Those of these kinds that the configuration names, or the one in the directory `path`. `Failed`."""
+        if path is not None:
+            self.places = [StorePlace(kind, str(path.absolute())) for kind in kinds[:1]]
+            self._kinds: tuple[str, ...] = ()
+        else:
+            loaded = load(conf_file)
+            if loaded.config is None:
+                raise Failed("\n".join(str(problem) for problem in loaded.errors), EXIT_BAD_OPTIONS)
+            self.places = [place for place in store_places(loaded.config) if place.kind in kinds]
+            self._kinds = tuple(kind.value for kind in kinds)
+        directories = dict.fromkeys(place.directory for place in self.places)
+        self._stores = [Store(directory, self._report) for directory in directories]
+        if path is not None and not self._stores[0].layout.exists:
+            readable = os.access(path, os.R_OK | os.X_OK)
+            why = "there is no store" if readable else "it cannot be read"
+            raise Failed(f"{path}: {why}", EXIT_UNREADABLE)
+
+    @staticmethod
+    def _report(_level: str, text: str) -> None:
+        complain(text, 0)
+
+    def _narrow(self, chosen: ItemFilter) -> ItemFilter:
+        """Return the filter for a directory that other kinds may share."""
+        return msgspec.structs.replace(chosen, stores=self._kinds)
+
+    def each(self) -> Iterator[Store]:
+        """Yield the stores there are; one that has never been used is passed over. `Failed` when one is unreadable."""
+        for store in self._stores:
+            try:
+                if os.path.lexists(store.layout.directory):
+                    store.totals(EVERYTHING, 0.0)
+                    yield store
+            except UnknownStore as error:
+                if not os.access(store.layout.directory, os.R_OK | os.X_OK):
+                    raise Failed(f"{store.layout.directory}: it cannot be read", EXIT_UNREADABLE) from error
+            except PermissionError as error:
+                text = f"{store.layout.directory}: {error.strerror}: run this as the gateway's user or root"
+                raise Failed(text, EXIT_UNREADABLE) from error
+            except OSError as error:
+                raise Failed(str(error), EXIT_SYSTEM) from error
+
+    def rows(self, chosen: ItemFilter, limit: int = 0) -> Iterator[tuple[Store, Row]]:
+        """Yield the items meant with their stores, the newest first in each; 0 = no limit."""
+        found = 0
+        for store in self.each():
+            before = 0
+            while not limit or found < limit:
+                size = PAGE if not limit else min(PAGE, limit - found)
+                page = store.page(self._narrow(chosen), clock.now(), before, size)
+                for row in page:
+                    yield store, row
+                found += len(page)
+                if len(page) < size:
+                    break
+                before = page[-1].number
+
+    def totals(self, chosen: ItemFilter) -> Totals:
+        """Return number and bytes of the items meant."""
+        all_totals = [store.totals(self._narrow(chosen), clock.now()) for store in self.each()]
+        return Totals(sum(each.items for each in all_totals), sum(each.bytes for each in all_totals))
+
+    def find(self, text: str) -> tuple[Store, str]:
+        """Return the store that holds an item, and its id in the usual spelling. ValueError, `Failed`, StoreError."""
+        item_id = parse_item_id(text)
+        for store in self.each():
+            if Path(store.layout.path_of(item_id)).exists():
+                return store, item_id
+        raise StoreError(f"{item_id}: no such message")
