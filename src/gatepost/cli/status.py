@@ -37,6 +37,7 @@ def _show(answer: dict[str, Any]) -> None:
     stores = {place: why for relay in answer["relays"] for place, why in relay.get("stores", {}).items()}
     for place, why in stores.items():
         console.print(f"store {place} cannot be written, its mail waits: {printable(why)}", style="bold")
+    _show_engines(console, answer["relays"])
     queue = answer["queue"]
     console.print(
         f"queue: {queue['waiting']} await inspection, {queue['ready']} await delivery, {queue['held']} held, "
@@ -64,6 +65,23 @@ def _show_processes(console: Console, answer: dict[str, Any]) -> None:
         )
     template = answer["filter_template"]
     table.add_row("filter template", str(template["pid"]), template["state"], str(template["restarts"]), "", "", "")
+    console.print(table)
+
+
+def _show_engines(console: Console, relays: list[dict[str, Any]]) -> None:
+    """Show the engines besides the built-in one; relays see each with their own eyes."""
+    rows = [(relay["index"], engine) for relay in relays for engine in relay.get("engines", ())]
+    if not rows:
+        return
+    table = Table("engine", "relay", "state", "since", "sessions", "version or trouble")
+    for index, engine in rows:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(engine["since"])) if engine["since"] else ""
+        sessions = f"{engine['connections']}/{engine['allowed']}"
+        if engine["waiting"]:
+            sessions += f", {engine['waiting']} wait"
+        told = engine["reason"] or engine["version"]
+        style = None if engine["state"] == "up" else "bold"
+        table.add_row(engine["name"], str(index), engine["state"], since, sessions, printable(told), style=style)
     console.print(table)
 
 

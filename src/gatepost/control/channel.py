@@ -38,6 +38,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Modules that are switched off."""
     paused: tuple[str, ...] = ()
     """Destinations that wait for an operator."""
+    command_socket: str = ""
+    """Where the helper of external commands listens."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):

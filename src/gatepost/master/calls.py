@@ -33,6 +33,7 @@ STEP_S = 0.5
 """How long one call looks for messages before it says how far it has got."""
 SHOWN_REFUSALS = 20
 _RELAY_STATUS = (
+    "engines",
     "filters",
     "filter_pids",
     "filter_walls_missing",

@@ -32,15 +32,15 @@ class Commands:
             shutil.rmtree(stale, ignore_errors=True)
         self.current: Child | None = None
 
-    def configure(self, config: Config) -> Child | None:
-        """Have the helper this configuration needs; return the process of one that is dismissed.
+    def configure(self, config: Config) -> list[Child]:
+        """Have the helper this configuration needs; return the process of one that is dismissed for it.
 
         Scans under way in that end as trouble, and are done again by the new one.
         """
         engines = tuple(engine for engine in config.engines if engine.kind is EngineKind.COMMAND)
         wanted = self._settings.engines if self._settings is not None else ()
         if engines == wanted:
-            return None
+            return []
         dismissed = self.dismiss()
         if engines:
             self._count += 1
@@ -49,13 +49,14 @@ class Commands:
             self.current.start()
         return dismissed
 
-    def dismiss(self) -> Child | None:
+    def dismiss(self) -> list[Child]:
         """End the helper; return its process."""
         child, self.current, self._settings = self.current, None, None
-        if child is not None:
-            child.dismiss()
-            child.signal(signal.SIGTERM)
-        return child
+        if child is None:
+            return []
+        child.dismiss()
+        child.signal(signal.SIGTERM)
+        return [child]
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "gatepost.master.command_helper", "--socket", str(self._socket)]

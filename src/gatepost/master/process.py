@@ -30,6 +30,7 @@ from gatepost.master import control_files
 from gatepost.master.bases import Opened, open_bases
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
+from gatepost.master.commands import Commands
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -108,6 +109,8 @@ class Master:
         )
         self._stage(config)
         self._install(config)
+        self._commands = Commands(self._paths.commands, self._paths.scratch, self._say)
+        self._commands.configure(config)
         self._templates = Templates(self._paths, self._say)
         self._templates.start(self._filter_settings(self._pinned))
         self._retired += self._relays.resize()
@@ -289,6 +292,7 @@ class Master:
         self._install(config)
         for problem in self._warnings:
             self._say("W", str(problem))
+        self._retired += self._commands.configure(config)
         self._swap = asyncio.create_task(self._replace_template(self._bases_for_reload()))
         self._relays.send_setup()
         self._retired += self._relays.resize()
@@ -353,6 +357,7 @@ class Master:
         relays = self._relays.dismiss()
         self._ports.close()
         await stop_all(relays, STOP_TIMEOUT_S)
+        rest += self._commands.dismiss()
         for child in rest:
             child.signal(signal.SIGTERM)
         await stop_all(rest, 2.0)

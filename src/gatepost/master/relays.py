@@ -135,6 +135,7 @@ class Relays:
             first,
             tuple(module for module, on in self.switches.items() if not on),
             self._pauses.domains,
+            str(self._paths.commands),
         )
         if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
             self._say("E", f"relay {relay.index} does not take its configuration: restart it")

@@ -9,6 +9,7 @@ itself; the log tells changes of state only.
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections import OrderedDict, deque
@@ -281,4 +282,6 @@ def _allowed(engine: _Engine) -> int:
 
 
 def _describe(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # below 0: of the resolver
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

@@ -23,10 +23,12 @@ from gatepost.config.schema import Config
 from gatepost.control.channel import Answer, Ask, Channel, Failed, Message, Pauses, Setup, Stop, Switch, Up
 from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
+from gatepost.filter.questions import Services as FilterServices
 from gatepost.filter.settings import FilterSettings
 from gatepost.model.ids import QueueIds
 from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.filters import filter_settings
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
@@ -129,6 +131,9 @@ class Relay:
         self._log.say("F", f"relay restarts from disk: {why}")
         os._exit(EXIT_BROKEN)
 
+    def _say_of_engines(self, level: str, text: str) -> None:
+        self._log.say(level, f"relay {self._index}: {text}")
+
     def _fault(self, error: BaseException) -> None:
         self._broken(f"internal error: {describe_fault(error)}")
 
@@ -158,7 +163,14 @@ class Relay:
         self._table = SessionTable(descriptors[0], setup.index, alone=alone)
         self._rates = RateTable(descriptors[0], alone=alone)
         self._resolver = Resolver(config)
-        self._pool = FilterPool(_pool_settings(config, setup), Path(setup.filter_socket), self._loop)
+        self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket)
+        self._engines.configure(config.engines, config.relay.relays)
+        self._pool = FilterPool(
+            _pool_settings(config, setup),
+            Path(setup.filter_socket),
+            self._loop,
+            FilterServices(connections=self._engines),
+        )
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
         self._pipeline.configure(config)
@@ -201,6 +213,7 @@ class Relay:
             intake=self._intake,
             pool=self._pool,
             resolver=self._resolver,
+            engines=self._engines,
             adopted=lambda: sorted(self._adopted),
         )
         self._tasks.spawn(self._intake.watch())
@@ -224,6 +237,7 @@ class Relay:
             raise
         self._config = config
         self._resolver.configure(config)
+        self._engines.configure(config.engines, config.relay.relays)
         self._drained.clear()
         self._pool.configure(_pool_settings(config, setup))
         self._intake.configure(config, config.path.queue_path)
@@ -347,6 +361,7 @@ class Relay:
             for pipeline in self._pipelines():
                 await pipeline.stop(DELIVERY_GRACE_S)
             await self._pool.close()
+            self._engines.close()
         self._channel.close()
         self._stopped.set_result(None)
 

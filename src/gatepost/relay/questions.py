@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.control.channel import MESSAGE_LIMIT, Answer, Ask
 from gatepost.filter.pool import FilterPool
+from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
 from gatepost.relay.pipeline import Pipeline
@@ -46,6 +47,7 @@ class Questions:
         intake: Intake,
         pool: FilterPool,
         resolver: Resolver,
+        engines: EngineConnections,
         adopted: Callable[[], list[int]],
     ) -> None:
         """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
@@ -54,6 +56,7 @@ class Questions:
         self._intake = intake
         self._pool = pool
         self._resolver = resolver
+        self._engines = engines
         self._adopted = adopted
         self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "status": self._status,
@@ -145,6 +148,7 @@ class Questions:
             "stores": {directory: why for p in pipelines for directory, why in p.saving.troubles().items()},
             "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
             "filters": msgspec.to_builtins(self._pool.stats()),
+            "engines": self._engines.states(),
             "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": self._adopted(),
