@@ -117,6 +117,8 @@ _ACTIVE_STYLE: Final = re.compile(
     r"expression|behaviou?r|-moz-binding|javascript|vbscript|@import|@charset|</|<!--|data:(?!image/(?:png|gif|jpe?g))",
     re.IGNORECASE,
 )
+_CONDITION: Final = re.compile(r"<!--\s*\[\s*if\b", re.IGNORECASE)
+_COMMENTED: Final = re.compile(r"<(?:script|iframe|object|embed|applet)", re.IGNORECASE)
 _STYLE_NOISE: Final = re.compile(r"/\*.*?\*/|\\|[\x00-\x20]", re.DOTALL)
 _UTF7: Final = re.compile(rb"\+(?:ADw|AD4|ACI|AHM)", re.IGNORECASE)
 _SHIFTED: Final = re.compile(rb"\x1b[$(]|~\{|charset\s*=\s*[\"']?\s*(?:utf-7|hz|iso-2022)", re.IGNORECASE)
@@ -172,7 +174,7 @@ def _disarm(page: str) -> tuple[str, list[str]]:
         raise Uncurable("a page that costs too much to read")
     doctype = re.match(r"\s*(<!doctype[^>]{0,200}>)", page, re.IGNORECASE)
     tree = LexborHTMLParser(page)
-    removed: list[str] = []
+    removed = ["script in a comment"] if _has_commented(page) else []
     _clean(tree, removed)
     written = _write(tree)
     again = LexborHTMLParser(written)
@@ -191,6 +193,17 @@ def _is_dear(page: str) -> bool:
         unclosed = max(unclosed - 1, 0) if found[1] else unclosed + 1
         most = max(most, unclosed)
     return tags > TAGS or most * tags > _REPEATS
+
+
+def _has_commented(page: str) -> bool:
+    """Tell whether a comment is there for one browser only, and runs in it. It is gone once the tree is written."""
+    position = 0
+    while (found := _CONDITION.search(page, position)) is not None:
+        end = page.find("-->", found.end())
+        position = len(page) if end < 0 else end
+        if _COMMENTED.search(page, found.end(), position):
+            return True
+    return False
 
 
 def _write(tree: LexborHTMLParser) -> str:
