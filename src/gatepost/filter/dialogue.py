@@ -15,6 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
+from gatepost.mime.disclaimer import SPOT_LIMIT
+from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
 
 FRAME_HEADER = struct.Struct(">I")
@@ -35,6 +37,8 @@ NAME_LIMIT = 1_024
 """Characters of a file name or content type."""
 TEXT_LIMIT = 2_048
 """Characters of a threat name or an evidence sentence."""
+SPOT_FIELD_LIMIT = 4
+"""Changes of the header that go with one place for text."""
 SEVEN_BIT_GROWTH = 4
 """Times its size that content may have when it is 7-bit: quoted-printable makes three, with line ends a little more."""
 WALL_LIMIT = 32
@@ -292,9 +296,28 @@ def check_analysis(analysis: Analysis, size: int) -> None:
             raise HostileAnswer("text of an engine over its limit")
         if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
             raise HostileAnswer("number of an engine out of range")
+    _check_spots(analysis, size)
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")
+
+
+def _check_spots(analysis: Analysis, size: int) -> None:
+    """Check where text is to be added, and the signatures."""
+    if len(analysis.spots) > SPOT_LIMIT or not set(analysis.signatures) <= set(SIGNATURES):
+        raise HostileAnswer("places for text or signatures over their limits")
+    at = written = 0
+    for spot in analysis.spots:
+        for start, end, data in (*spot.fields, (spot.start, spot.end, b"")):
+            if not at <= start <= end <= size:
+                raise HostileAnswer("places for text out of order")
+            at = end
+            written += len(data)
+        if len(spot.fields) > SPOT_FIELD_LIMIT or len(spot.charset) > NAME_LIMIT:
+            raise HostileAnswer("place for text over its limits")
+        written += len(spot.before) + len(spot.after)
+    if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD:
+        raise HostileAnswer(f"{written} bytes around places for text out of {size}")
 
 
 def _check_object(report: ObjectReport, index: int, size: int) -> int:

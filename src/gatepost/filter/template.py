@@ -42,6 +42,7 @@ from gatepost.filter.dialogue import (
 from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
+from gatepost.mime.disclaimer import annotate
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 
@@ -208,7 +209,10 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
-            return inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
+            found = Analysis(())
+            if options.scan:
+                found = inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
+            return annotate(found, content, options)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
 

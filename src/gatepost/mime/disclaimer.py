@@ -12,12 +12,15 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+import msgspec
+
 from gatepost.mime.decode import decode_body
 from gatepost.mime.edit import CRLF
 from gatepost.mime.part import Defect, Encoding, Field, Message, Part
 from gatepost.mime.report import part_spans
-from gatepost.mime.signatures import declared_signature, has_armour, is_text
-from gatepost.model.finding import TextSpot
+from gatepost.mime.signatures import declared_signature, find_signatures, has_armour, is_text
+from gatepost.mime.structure import parse
+from gatepost.model.finding import Analysis, ObjectStatus, ScanOptions, TextSpot
 
 SPOT_LIMIT: Final = 16
 """Forms of one text. Real mail has two or three."""
@@ -41,6 +44,17 @@ class _Place(NamedTuple):
     at: int
     gap: bytes
     """What parts it from the text before."""
+
+
+def annotate(analysis: Analysis, content: bytes, options: ScanOptions) -> Analysis:
+    """Return an analysis with what those who edit the message need to know: signatures, when anything may be edited,
+    and the spots that the options ask for.
+    """
+    if not options.text_spots and all(report.status is ObjectStatus.CLEAN for report in analysis.objects):
+        return analysis
+    message = parse(content)
+    spots = find_spots(message, options.text_characters) if options.text_spots else ()
+    return msgspec.structs.replace(analysis, spots=spots, signatures=find_signatures(message))
 
 
 def find_spots(message: Message, characters: str = "") -> tuple[TextSpot, ...]:
