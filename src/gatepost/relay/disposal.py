@@ -80,9 +80,12 @@ class Disposal:
             prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
             if prefix is not None:
                 work.records.append(_scanned(work.stored, group.name, len(indices), verdict, analysis, now))
-                work.stored = _ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
+                copy = _ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
+                saves = None
                 if self._saving.archives or verdict.decisions:
-                    saves = self._plan_saves(work, [(work.stored, plans[0], False)], now)
+                    saves = self._plan_saves(work, [(copy, plans[0], False)], now)
+                work.stored = copy
+                if saves:
                     return asyncio.ensure_future(self._hand_on_saved(work, saves))
                 self._delivery.submit(work)
                 return None
