@@ -9,7 +9,8 @@ import time
 
 import msgspec
 
-from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.builtin import BuiltinEngine, _ScopeScanner
+from gatepost.antivirus.compiling import NAME_VARIABLE, TYPE_VARIABLE
 from gatepost.antivirus.engine import CLEAN, Report, ScanObject
 from gatepost.filter.dialogue import Answer, build_frame
 from gatepost.filter.template import FILTER_SOCKET
@@ -78,11 +79,12 @@ class Looping(BuiltinEngine):
 
         super().__init__()
         compiler = yara_x.Compiler()
-        compiler.define_global("object_name", "")
+        compiler.define_global(NAME_VARIABLE, "")
+        compiler.define_global(TYPE_VARIABLE, "")
         compiler.add_source(
             'rule loop { strings: $a = "LOOPRULE" condition: $a at 0 and for all i in (0..1000000000000) : (i >= 0) }'
         )
-        self._rules = compiler.build()
+        self._any = _ScopeScanner(compiler.build(), ())
 
 
 class Threaded(Rogue):

@@ -16,7 +16,8 @@ from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.clean_keys import CleanMemory, build_circumstances, build_key, find_candidates
 from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
-from gatepost.antivirus.kinds import Kind, conflicts, detect_kind
+from gatepost.antivirus.keyring import Keyring
+from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
@@ -96,6 +97,7 @@ class _Inspection:
     def run(self, memory: CleanMemory | None) -> None:
         message = parse(self.content)
         root = message.root
+        self.opening.passwords = Keyring(message, self.options.passwords)
         if memory is not None:
             self.ask_memory(message, memory)
         self.examine(self.objects.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "", curable=False)
@@ -274,8 +276,8 @@ class _Inspection:
         """
         entry = self.objects[index]
         entry.size = entry.size or len(data)
-        kind = detect_kind(data)
         content_type = content_type or entry.content_type
+        kind = detect_kind(data, name, content_type)
         if kind is not None:
             entry.found = entry.found or kind
             self.note_conflict(kind, name, content_type)
@@ -286,7 +288,8 @@ class _Inspection:
             status = STATUS[report.outcome]
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
         bad: list[BadMember] = []
-        if kind is not None and is_opened(kind, self.opening):
+        if kind is not None and is_opened(kind, self.opening) and (depth > 0 or kind not in ENCODED_BLOCKS):
+            # An encoded block in an element of the mail is an object of its own already (`visit_leaf`).
             bad = self.open(index, subject, kind, depth)
         if entry.status not in CURABLE or not self.options.cure or not curable:
             return None

@@ -204,6 +204,8 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """Unpack packed executables, as far as engines do."""
     filters: tuple[ObjectFilterSpec, ...] = ()
     """One for each group that scans: what all of them filter no engine sees (F-AV-16). () = nothing is filtered."""
+    passwords: tuple[str, ...] = ()
+    """Tried on what is protected, behind those that the message itself names."""
     cache: bool = False
     """Objects found clean before need not be scanned again."""
     text_spots: bool = False

@@ -76,6 +76,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 deadline_s=deadline_s,
                 mail_bases=ave.scan_mail_bases,
                 packed=ave.scan_packed,
+                passwords=ave.archive_passwords,
                 filters=(spec,) if spec.names or spec.types else (),
                 # What is known to be clean is not opened, and so has no members that could be filtered.
                 cache=ave.use_clean_cache and not (spec.inside and spec.names),
@@ -231,6 +232,7 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
         deadline_s=max(options.deadline_s for options in wanted),
         mail_bases=any(options.mail_bases for options in wanted),
         packed=any(options.packed for options in wanted),
+        passwords=tuple(dict.fromkeys(password for options in wanted for password in options.passwords)),
         filters=_join_filters(wanted),
         cache=all(options.cache for options in wanted),
         scan=any(options.scan for options in asked),
