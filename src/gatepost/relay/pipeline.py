@@ -117,7 +117,7 @@ class Pipeline:
         wording = Wording.from_config(config, bases)
         self._editing.configure(wording)
         self._notifying.configure(config.notices, wording, groups.groups)
-        self.inspection.configure(groups)
+        self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
         self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
 

@@ -28,6 +28,7 @@ from gatepost.filter.settings import FilterSettings
 from gatepost.model.ids import QueueIds
 from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.clean_cache import CleanCache
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.filters import filter_settings
 from gatepost.relay.intake import Intake
@@ -165,11 +166,13 @@ class Relay:
         self._resolver = Resolver(config)
         self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket)
         self._engines.configure(config.engines, config.relay.relays)
+        self._clean = CleanCache(setup.index, self._log.say)
+        await self._clean.configure(config)
         self._pool = FilterPool(
             _pool_settings(config, setup),
             Path(setup.filter_socket),
             self._loop,
-            FilterServices(connections=self._engines),
+            FilterServices(self._clean, self._engines),
         )
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
@@ -217,6 +220,7 @@ class Relay:
             adopted=lambda: sorted(self._adopted),
         )
         self._tasks.spawn(self._intake.watch())
+        self._tasks.spawn(self._clean.run())
         self._tasks.spawn(self._adopt())
         self._tasks.spawn(self._releases.recover())
         if self._index == 0:
@@ -238,6 +242,7 @@ class Relay:
         self._config = config
         self._resolver.configure(config)
         self._engines.configure(config.engines, config.relay.relays)
+        await self._clean.configure(config)
         self._drained.clear()
         self._pool.configure(_pool_settings(config, setup))
         self._intake.configure(config, config.path.queue_path)
@@ -361,6 +366,7 @@ class Relay:
             for pipeline in self._pipelines():
                 await pipeline.stop(DELIVERY_GRACE_S)
             await self._pool.close()
+            await self._clean.close()
             self._engines.close()
         self._channel.close()
         self._stopped.set_result(None)
