@@ -94,7 +94,8 @@ class Saving:
         if not self._incoming:
             return []
         place = Place(StoreKind.INCOMING, self._incoming)
-        return [self._save(place, work, work.stored, "", None, now)]
+        received = msgspec.structs.replace(work.stored, prefix=b"", splices=())
+        return [self._save(place, work, received, "", None, now)]
 
     def plan_disposed(
         self, work: Work, copy: Stored, group: str, verdict: Verdict, now: float, *, changed: bool
