@@ -100,7 +100,7 @@ class _Inspection:
         self.opening.passwords = Keyring(message, self.options.passwords)
         if memory is not None:
             self.ask_memory(message, memory)
-        self.examine(self.objects.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "", curable=False)
+        self.examine(self.objects.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "", header=True)
         self.work.append((message, root, -1, False))
         while self.work:
             self.visit(*self.work.pop())
@@ -190,7 +190,7 @@ class _Inspection:
             if self.drop_filtered(index, before):
                 return
             root = part.nested.root
-            self.examine(index, part.nested.content[root.start : root.body], "", curable=False)
+            self.examine(index, part.nested.content[root.start : root.body], "", header=True)
             following.append((part.nested, root, index, True))
         elif part.children and part.content_type.startswith("multipart/"):
             around = (part.preamble, *part.children, part.epilogue)
@@ -202,7 +202,7 @@ class _Inspection:
             filtered = self.drop_filtered(index, before)
             for root in part.children:  # parts in a filtered message are judged on their own
                 if not filtered:
-                    self.examine(index, message.content[root.start : root.body], "", curable=False)
+                    self.examine(index, message.content[root.start : root.body], "", header=True)
                 following.append((message, root, index, virtual))
         else:
             index = self.add_part(message, part, parent, virtual=virtual)
@@ -268,17 +268,17 @@ class _Inspection:
         inside: Kind | None = None,
         *,
         secret: bool = False,
-        curable: bool = True,
+        header: bool = False,
     ) -> bytes | None:
         """Scan one decoded object and open it if it is a container. Return its cured form if it needs one and there is
-        one; an element of the mail that can be edited has it in its report then. `curable`: False for what is only a
-        part of the object, its header.
+        one; an element of the mail that can be edited has it in its report then. `header`: it is only the object's
+        header block, which is neither opened nor cured.
         """
         entry = self.objects[index]
         entry.size = entry.size or len(data)
         content_type = content_type or entry.content_type
         kind = detect_kind(data, name, content_type)
-        if kind is not None:
+        if kind is not None and not header:
             entry.found = entry.found or kind
             self.note_conflict(kind, name, content_type)
         first = len(self.objects)
@@ -288,10 +288,9 @@ class _Inspection:
             status = STATUS[report.outcome]
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
         bad: list[BadMember] = []
-        if kind is not None and is_opened(kind, self.opening) and (depth > 0 or kind not in ENCODED_BLOCKS):
-            # An encoded block in an element of the mail is an object of its own already (`visit_leaf`).
+        if kind is not None and not header and self.is_container(kind, depth):
             bad = self.open(index, subject, kind, depth)
-        if entry.status not in CURABLE or not self.options.cure or not curable:
+        if entry.status not in CURABLE or not self.options.cure or header:
             return None
         curer = engine if report.outcome is Outcome.INFECTED else None
         cured = self.cure(index, first, subject, bad, curer, itself=report is not CLEAN)
@@ -303,6 +302,10 @@ class _Inspection:
             self.cured_bytes += len(cured[0])
             self.objects.mark_cured(index, *cured)
         return None
+
+    def is_container(self, kind: Kind, depth: int) -> bool:
+        """Tell whether an object is to be opened. An encoded block in an element of the mail has been (`visit_leaf`)."""
+        return is_opened(kind, self.opening) and (depth > 0 or kind not in ENCODED_BLOCKS)
 
     def note_conflict(self, kind: Kind, name: str, content_type: str) -> None:
         words = conflicts(kind, name, content_type)
