@@ -29,7 +29,9 @@ REWRITE_LIMIT: Final = 1024 * 1024
 TAIL: Final = 4096
 """Bytes at the end of an HTML text that its closing tags are looked for in."""
 
-_HARMLESS: Final = frozenset({Defect.MBOX_FROM, Defect.PARAMETER_MALFORMED, Defect.BOUNDARY_UNTERMINATED})
+_HARMLESS: Final = frozenset(
+    {Defect.MBOX_FROM, Defect.PARAMETER_MALFORMED, Defect.BOUNDARY_UNTERMINATED, Defect.LOOKS_ENCODED}
+)
 """Defects in spite of which every reader finds the same text."""
 _NO_TEXT: Final = frozenset({"multipart/report", "multipart/digest", "multipart/form-data", "multipart/parallel"})
 _CLOSING = re.compile(rb"</body\s*+>\s*+(?:</html\s*+>\s*+)?+\Z|</html\s*+>\s*+\Z", re.IGNORECASE)
@@ -86,7 +88,8 @@ def _is_sealed(message: Message, parts: list[Part]) -> bool:
 
 def _text_of(part: Part) -> list[Part]:
     """Return the forms of the first text in a part, [] when it has none, or one that may be read in two ways."""
-    if part.alternatives or any(defect not in _HARMLESS for defect in part.defects):
+    doubtful = part.alternatives and Defect.LOOKS_ENCODED not in part.defects
+    if doubtful or any(defect not in _HARMLESS for defect in part.defects):
         return []
     if not part.content_type.startswith("multipart/"):
         return [part] if is_text(part) else []
