@@ -18,6 +18,7 @@ from importlib.resources.abc import Traversable
 import yara_x
 
 from gatepost.antivirus.compiling import (
+    INSIDE_VARIABLE,
     NAME_VARIABLE,
     PATTERN_NAMESPACE,
     TYPE_VARIABLE,
@@ -56,10 +57,11 @@ class _ScopeScanner:
         scanner = self._scanner
         if scanner is None:
             scanner = self._scanner = yara_x.Scanner(self._rules)
-        named = bool(subject.name)
+        named = bool(subject.name or subject.inside)
         if named or self._named:
             scanner.set_global(NAME_VARIABLE, subject.name[:SHARED_CHARACTERS])
             scanner.set_global(TYPE_VARIABLE, subject.content_type[:SHARED_CHARACTERS])
+            scanner.set_global(INSIDE_VARIABLE, subject.inside.value if subject.inside is not None else "")
             self._named = named
         if deadline != math.inf:
             scanner.set_timeout(max(1, math.ceil(deadline - time.monotonic())))
@@ -109,7 +111,7 @@ class BuiltinEngine:
         self._ignored = re.compile("|".join(map(fnmatch.translate, image.ignored))) if image.ignored else None
 
     def version(self) -> str:
-        """Return day and number of records of the databases and a digest of them: `20260131 #12345 0123456789abcdef`."""
+        """Return day, records and digest of the databases: `20260131 #12345 0123456789abcdef`."""
         return self._version
 
     def scan(self, subject: ScanObject, deadline: float) -> Report:

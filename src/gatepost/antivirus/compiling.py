@@ -38,7 +38,8 @@ GROUP_SIZE = 100
 rules of a hundred patterns 5 us for 2 KB."""
 NAME_VARIABLE = "object_name"
 TYPE_VARIABLE = "object_type"
-"""What rules call name and declared type of the object under scan."""
+INSIDE_VARIABLE = "object_inside"
+"""What rules call name and declared type of the object under scan, and the kind of what it was found in."""
 PATTERN_NAMESPACE = "patterns"
 SUFFIXES = (".yar", ".hash", ".pattern", ".container", ".good", ".ignore")
 RULE_FOLDER = "yara"
@@ -74,42 +75,38 @@ class _Collected:
         self.containers: list[ContainerRule] = []
         self.ignored: list[str] = []
 
-    def take(self, source: Source) -> int:
-        """Add a file; return the number of its records."""
+    def take(self, source: Source) -> None:
+        """Add a file. BadSignature, BadSource."""
         path = PurePosixPath(source.path)
-        if path.suffix == ".yar":
-            return self._take_rules(source, path)
-        text = _decode(source)
-        before = self._count()
         match path.suffix:
+            case ".yar":
+                self._take_rules(source, path)
             case ".hash":
-                self.hashes.extend(read_lines(text, parse_hash))
+                self.hashes.extend(read_lines(_decode(source), parse_hash))
             case ".good":
-                self.good.extend(read_lines(text, parse_good))
+                self.good.extend(read_lines(_decode(source), parse_good))
             case ".pattern":
-                for pattern in read_lines(text, parse_pattern):
+                for pattern in read_lines(_decode(source), parse_pattern):
                     self.patterns.setdefault(pattern.scope, []).append(pattern)
             case ".container":
-                self.containers.extend(read_lines(text, parse_container))
+                self.containers.extend(read_lines(_decode(source), parse_container))
             case ".ignore":
-                self.ignored.extend(read_lines(text, parse_ignored))
+                self.ignored.extend(read_lines(_decode(source), parse_ignored))
             case _:
                 raise BadSource(f"{source.path}: no kind of file a database has: {', '.join(SUFFIXES)}")
-        return self._count() - before
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """Return the number of lines taken: rules are not among them."""
         patterns = sum(map(len, self.patterns.values()))
         return len(self.hashes) + len(self.good) + len(self.containers) + len(self.ignored) + patterns
 
-    def _take_rules(self, source: Source, path: PurePosixPath) -> int:
+    def _take_rules(self, source: Source, path: PurePosixPath) -> None:
         try:
             scope = Scope(path.parts[1] if len(path.parts) > 2 and path.parts[0] == RULE_FOLDER else "")
         except ValueError:
-            raise BadSource(
-                f"{source.path}: rules lie in {RULE_FOLDER}/SCOPE/, SCOPE one of {', '.join(Scope)}"
-            ) from None
+            scopes = ", ".join(Scope)
+            raise BadSource(f"{source.path}: rules lie in {RULE_FOLDER}/SCOPE/, SCOPE one of {scopes}") from None
         self.rules.setdefault(scope, []).append(source)
-        return sum(1 for _ in _compile([source], ()))
 
 
 def compile_knowledge(sources: Sequence[Source], sets: tuple[SetFacts, ...] = ()) -> Image:
@@ -139,7 +136,10 @@ def compile_knowledge(sources: Sequence[Source], sets: tuple[SetFacts, ...] = ()
 def count_records(source: Source) -> int:
     """Return the number of signatures in a file, having compiled it. BadSource."""
     collected = _Collected()
-    count = _take(collected, source)
+    _take(collected, source)
+    count = collected.count()
+    for rules in collected.rules.values():
+        count += sum(1 for _ in _compile(rules, ()))
     for patterns in collected.patterns.values():
         _compile((), patterns)
     return count
@@ -153,9 +153,9 @@ def digest_sources(sources: Iterable[Source]) -> str:
     return digest.hexdigest()
 
 
-def _take(collected: _Collected, source: Source) -> int:
+def _take(collected: _Collected, source: Source) -> None:
     try:
-        return collected.take(source)
+        collected.take(source)
     except BadSignature as error:
         raise BadSource(f"{source.path}:{error.line}: {error}") from None
 
@@ -165,6 +165,7 @@ def _compile(rules: Iterable[Source], patterns: Sequence[Pattern]) -> yara_x.Rul
     compiler.enable_includes(False)
     compiler.define_global(NAME_VARIABLE, "")
     compiler.define_global(TYPE_VARIABLE, "")
+    compiler.define_global(INSIDE_VARIABLE, "")
     for source in rules:
         compiler.new_namespace(f"{source.origin}/{source.path}")
         _add(compiler, _decode(source), source.path)

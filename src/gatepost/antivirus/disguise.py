@@ -10,78 +10,17 @@ from gatepost.antivirus.engine import Outcome, Report, ScanObject
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.scope import extension
 
-RUNNABLE = frozenset(
-    [
-        "exe",
-        "scr",
-        "com",
-        "pif",
-        "cpl",
-        "bat",
-        "cmd",
-        "js",
-        "jse",
-        "vbs",
-        "vbe",
-        "wsf",
-        "wsh",
-        "hta",
-        "lnk",
-        "ps1",
-        "jar",
-        "msi",
-        "msp",
-        "iso",
-        "img",
-        "vhd",
-        "vhdx",
-        "one",
-        "url",
-        "scf",
-        "dll",
-        "reg",
-        "application",
-        "gadget",
-        "msc",
-        "chm",
-    ]
-)
+RUNNABLE = frozenset({
+    "exe", "scr", "com", "pif", "cpl", "bat", "cmd", "js", "jse", "vbs", "vbe", "wsf", "wsh", "hta", "lnk",
+    "ps1", "jar", "msi", "msp", "iso", "img", "vhd", "vhdx", "one", "url", "scf", "dll", "reg", "application",
+    "gadget", "msc", "chm",
+})  # fmt: skip
 """Extensions that make Windows run something, or open something that runs."""
-DECOYS = frozenset(
-    [
-        "pdf",
-        "doc",
-        "docx",
-        "dot",
-        "xls",
-        "xlsx",
-        "ppt",
-        "pptx",
-        "rtf",
-        "odt",
-        "ods",
-        "odp",
-        "txt",
-        "csv",
-        "jpg",
-        "jpeg",
-        "png",
-        "gif",
-        "bmp",
-        "tif",
-        "tiff",
-        "webp",
-        "mp3",
-        "mp4",
-        "avi",
-        "mov",
-        "wav",
-        "html",
-        "htm",
-        "eml",
-        "msg",
-    ]
-)
+DECOYS = frozenset({
+    "pdf", "doc", "docx", "dot", "xls", "xlsx", "ppt", "pptx", "rtf", "odt", "ods", "odp", "txt", "csv", "jpg",
+    "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "mp3", "mp4", "avi", "mov", "wav", "html", "htm", "eml",
+    "msg",
+})  # fmt: skip
 """Extensions people take for harmless documents, pictures and sounds."""
 _DECOY_TYPES = ("image/", "audio/", "video/", "text/", "application/pdf", "application/msword", "application/vnd.")
 _OVERRIDES = re.compile("[\u202d\u202e]")

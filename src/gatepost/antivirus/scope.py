@@ -35,12 +35,10 @@ _BY_KIND = {
     Kind.ODF: (Scope.OFFICE,),
     Kind.RTF: (Scope.OFFICE,),
     Kind.ONENOTE: (Scope.OFFICE,),
-    Kind.XML: (Scope.OFFICE, Scope.PAGE, Scope.SCRIPT),
     Kind.PDF: (Scope.PDF,),
     Kind.HTML: (Scope.PAGE,),
     Kind.SVG: (Scope.PAGE,),
     Kind.SCRIPT: (Scope.SCRIPT,),
-    Kind.LNK: (Scope.ACTIVE,),
 }
 ACTIVE_TYPES = frozenset(
     {
@@ -51,7 +49,7 @@ ACTIVE_TYPES = frozenset(
         "text/x-office-relationship",
         "text/x-pdf-action",
         "text/x-lnk-command",
-        "text/x-office-script",
+        "text/x-rtf-object",
     }
 )
 """Types openers give to what they make visible; no mail's own declaration of them means anything."""
@@ -66,32 +64,10 @@ SCRIPT_TYPES = frozenset(
         "application/x-powershell",
     }
 )
-SCRIPT_EXTENSIONS = frozenset(
-    [
-        "js",
-        "jse",
-        "vbs",
-        "vbe",
-        "wsf",
-        "wsh",
-        "wsc",
-        "sct",
-        "hta",
-        "ps1",
-        "psm1",
-        "psd1",
-        "bat",
-        "cmd",
-        "sh",
-        "mjs",
-        "xsl",
-        "url",
-        "iqy",
-        "slk",
-        "reg",
-        "inf",
-    ]
-)
+SCRIPT_EXTENSIONS = frozenset({
+    "js", "jse", "vbs", "vbe", "wsf", "wsh", "wsc", "sct", "hta", "ps1", "psm1", "psd1", "bat", "cmd", "sh",
+    "mjs", "xsl", "url", "iqy", "slk", "reg", "inf", "csv", "mht", "mhtml",
+})  # fmt: skip
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 
 
