@@ -304,7 +304,7 @@ class _Inspection:
         return None
 
     def is_container(self, kind: Kind, depth: int) -> bool:
-        """Tell whether an object is to be opened. An encoded block in an element of the mail has been (`visit_leaf`)."""
+        """Tell whether to open an object. An encoded block in an element of the mail has been (`visit_leaf`)."""
         return is_opened(kind, self.opening) and (depth > 0 or kind not in ENCODED_BLOCKS)
 
     def note_conflict(self, kind: Kind, name: str, content_type: str) -> None:
