@@ -17,7 +17,7 @@ from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds
 from gatepost.model.record import Blocked, Record, Scanned, Split
 from gatepost.model.verdict import Verdict
-from gatepost.policy.decide import decide, resolve_edits
+from gatepost.policy.decide import decide, resolve_edits, resolve_statuses
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
@@ -79,7 +79,7 @@ class Disposal:
             plain = plain and not self._notifying.wants(group, verdict)
             prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
             if prefix is not None:
-                work.records.append(_scanned(work.stored, group.name, len(indices), verdict, analysis, now))
+                work.records.append(_scanned(work.stored, group, len(indices), verdict, analysis, now))
                 copy = _ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
                 saves = None
                 if self._saving.archives or verdict.decisions:
@@ -159,7 +159,7 @@ class Disposal:
             if len(plans) > 1:
                 records.append(Split(number, now, domain_of(addresses[0]), len(indices), original.id))
             edits = edited if decisions or edited.breaks else None
-            records.append(_scanned(copy, group.name, len(indices), verdict, analysis, now, edits))
+            records.append(_scanned(copy, group, len(indices), verdict, analysis, now, edits))
             if analysis is not None and self._notifying.wants(group, verdict):
                 notes = await self._notifying.make(work, subject, analysis, edited.breaks, now)
                 generated += [new for new, _ in notes]
@@ -183,7 +183,7 @@ def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
 
 def _scanned(
     copy: Stored,
-    group: str,
+    group: GroupPolicy,
     recipients: int,
     verdict: Verdict,
     analysis: Analysis | None,
@@ -193,18 +193,20 @@ def _scanned(
     """`edited`: None when no object was changed and no signature broken."""
     statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
     names = tuple(dict.fromkeys(d.threat or d.name for d in verdict.decisions if d.threat or d.name))
-    objects = tuple(o.status.value for o in analysis.objects) if analysis is not None else ()
+    checked = analysis if group.check else None
     return Scanned(
         copy.id,
         now,
-        group,
+        group.name,
         recipients,
         statuses,
         copy.source,
         names,
-        objects,
+        tuple(status.value for status in resolve_statuses(checked, group)) if checked is not None else (),
         bool(edited is not None and edited.splices),
         verdict.blocked,
+        cached=checked.cached if checked is not None else 0,
+        engines=checked.engines if checked is not None else (),
         breaks=edited.breaks if edited is not None else (),
     )
 
