@@ -53,6 +53,14 @@ def check_consistency(config: Config, collected: Collected) -> None:
             f"({format_size(limits.maximal_incoming_message_size)})",
             mend="Raise it",
         )
+    if config.relay.relays > limits.antiviral_sessions:
+        collected.note(
+            Severity.ERROR,
+            "limits",
+            "antiviral_sessions",
+            f"{limits.antiviral_sessions} cannot be shared by {config.relay.relays} relays",
+            mend="Raise it, or lower relays",
+        )
     if pool.server_max_filters:
         for name, value in (
             ("server_start_filters", pool.server_start_filters),

@@ -146,7 +146,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "AntiviralSessions",
             10,
             1024,
-            "objects scanned at the same time",
+            "objects scanned at the same time, over all relays; so many filters at most",
             generations=MIDDLE,
             wide_high=WIDE_COUNT,
         ),

@@ -82,6 +82,8 @@ class PoolStats(msgspec.Struct):
     """Jobs given to a second filter."""
     failed: int = 0
     """Jobs that took two filters with them."""
+    most_busy: int = 0
+    """Filters that had a job at the same time, at most."""
 
 
 class _Task(msgspec.Struct, weakref=False):
@@ -239,6 +241,7 @@ class PoolPlan:
     def _assign(self, worker: int, task: _Task, now: float) -> Action:
         task.due = now + task.deadline_s + self._settings.grace_s
         self._busy[worker] = task
+        self.stats.most_busy = max(self.stats.most_busy, len(self._busy))
         return Assign(task.job, worker)
 
     def _free(self, worker: int, now: float) -> list[Action]:

@@ -30,6 +30,7 @@ def settle_automatic(config: Config) -> Config:
     cores = os.cpu_count() or 1
     relays = config.relay.relays or max(1, cores // 2)
     filters = max(config.filter.server_max_filters or max(2, cores), relays)  # every relay needs one
+    filters = min(filters, config.limits.antiviral_sessions)  # each has one message, of which it scans one object
     return msgspec.structs.replace(
         config,
         relay=msgspec.structs.replace(config.relay, relays=relays),

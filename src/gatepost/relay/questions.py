@@ -129,6 +129,9 @@ class Questions:
         counters.update(self._resolver.counters)
         counters["mta_outgoing_connections_current"] = sum(p.delivery.slots.open for p in pipelines)
         counters["mta_outgoing_connections_maximum"] = sum(p.delivery.slots.most_open for p in pipelines)
+        filters = self._pool.stats()
+        counters["antiviral_checking_sessions_current"] = filters.busy
+        counters["antiviral_checking_sessions_maximum"] = filters.most_busy
         intake = self._intake
         counters["mta_incoming_connections_total"] = intake.connections
         counters["mta_incoming_connections_current"] = len(intake.sessions)
@@ -147,7 +150,7 @@ class Questions:
             "troubled": _worst(troubled),
             "stores": {directory: why for p in pipelines for directory, why in p.saving.troubles().items()},
             "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
-            "filters": msgspec.to_builtins(self._pool.stats()),
+            "filters": msgspec.to_builtins(filters),
             "engines": self._engines.states(),
             "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
