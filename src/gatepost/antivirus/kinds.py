@@ -191,7 +191,7 @@ def _detect_inside(data: bytes) -> Kind | None:
         return Kind.ZSTD
     if data[7:14] == b"**ACE**":
         return Kind.ACE
-    if data[257:262] == b"ustar" or (data[148:154].isdigit() and _is_old_tar(data)):
+    if data[257:262] == b"ustar" or (data[153:154].isdigit() and _is_old_tar(data)):
         return Kind.TAR
     if size > _ISO_OFFSET:
         kind = _detect_image(data)

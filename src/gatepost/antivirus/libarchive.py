@@ -102,7 +102,9 @@ def load_library() -> _Functions:
 class ArchiveReader:
     """One walk through one archive. Use as a context manager; the data must not change meanwhile."""
 
-    def __init__(self, data: bytes, start: int, supports: tuple[str, ...], options: str = "") -> None:
+    def __init__(
+        self, data: bytes, start: int, supports: tuple[str, ...], options: str = "", password: bytes = b""
+    ) -> None:
         """`start`: where in `data` the archive begins. `supports`: formats and filters, as in "format_tar"."""
         self._library = library = load_library()
         self._data = data  # the library reads in place
@@ -113,11 +115,15 @@ class ArchiveReader:
             library.supporting(what)(self._handle)
         if options:
             library.set_options(self._handle, options.encode("ascii"))
+        if password:
+            library.add_passphrase(self._handle, password)
         address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
         self._header = ctypes.c_void_p()
         self._buffer = ctypes.c_void_p()
         self._size = ctypes.c_size_t()
         self._offset = ctypes.c_int64()
+        self.warning = ""
+        """What was wrong with the blocks of this entry although they could be read: a checksum."""
         self._opened = library.open_memory(self._handle, address + start, len(data) - start)
 
     def __enter__(self) -> Self:
@@ -132,6 +138,7 @@ class ArchiveReader:
         if self._opened < WARN:
             raise Broken(self._words())
         library = self._library
+        self.warning = ""
         result = library.next_header(self._handle, ctypes.byref(self._header))
         if result == EOF:
             return None
@@ -155,14 +162,12 @@ class ArchiveReader:
         )
         if result == EOF:
             return None
-        if result < WARN:
-            raise Broken(self._words())
+        if result != OK:
+            if result < WARN:
+                raise Broken(self._words())
+            self.warning = self._words()
         size = self._size.value
         return self._offset.value, ctypes.string_at(self._buffer.value or 0, size) if size else b""
-
-    def add_password(self, password: bytes) -> None:
-        """Give a password for entries that want one."""
-        self._library.add_passphrase(self._handle, password)
 
     def _words(self) -> str:
         words = self._library.error(self._handle)

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from gatepost.antivirus.budget import Budget
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.compiling import Image
 from gatepost.antivirus.engine import Engine
+from gatepost.antivirus.openers.samples import PASSWORD, build_samples
+from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.stage import inspect
+from gatepost.antivirus.unpack import open_container
 from gatepost.model.finding import ScanOptions
 
 ENGINE_GROUP = "gatepost.engines"
@@ -71,5 +75,10 @@ def warm_up(engines: Sequence[Engine]) -> None:
         try:
             import_module(f"encodings.{module.name}")
         except ImportError:  # codecs of other operating systems
+            continue
+    options = ScanOptions()
+    opening = Opening(Budget(options, math.inf), options, (PASSWORD,))
+    for kind, archive in build_samples():
+        for _ in open_container(archive, kind, "", opening):
             continue
     inspect(_SAMPLE, ScanOptions(cure=True), engines, math.inf)

@@ -29,7 +29,7 @@ _LABELS: Final = (
     r"|パスワード|암호|비밀번호"
 )
 _LABEL = re.compile(
-    rf"(?<![^\W\d_])(?:{_LABELS})(?![a-z\u0430-\u044f])(?P<rest>[^\n]{{0,200}})(?:\n\s{{0,20}}(?P<next>[^\n]{{1,100}}))?",
+    rf"(?<![^\W\d_])(?:{_LABELS})(?![a-z\u0430-\u044f])(?P<rest>[^\n]{{0,200}})(?=(?:\n\s{{0,20}}(?P<next>[^\n]{{1,100}}))?)",
     re.IGNORECASE,
 )
 _MARK = re.compile("[:=\uff1a]")

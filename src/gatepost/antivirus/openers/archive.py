@@ -65,7 +65,10 @@ def read_archive(
             try:
                 entry = reader.next_entry()
             except Broken as error:
-                yield Member("", protected=is_locked(error), trouble=f"archive cannot be read: {error}")
+                if is_locked(error):
+                    yield Member("", protected=True)
+                else:
+                    yield Member("", trouble=f"archive cannot be read: {error}")
                 return
             if entry is None:
                 if empty:  # damage that the library took for the end
@@ -87,6 +90,7 @@ def _read_member(reader: ArchiveReader, entry: Entry, budget: Budget, content: C
         while (block := reader.read_block()) is not None:
             content.write_at(*block)
             budget.take_time()
+        trouble = trouble or reader.warning
     except Broken as error:
         if entry.encrypted or is_locked(error):
             return Member(name, protected=True)

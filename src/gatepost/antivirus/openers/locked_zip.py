@@ -88,25 +88,25 @@ def spellings(password: str) -> list[bytes]:
     return found
 
 
-def read_alone(member: LockedMember, password: bytes | None, budget: Budget) -> tuple[bytes, str]:
+def read_alone(member: LockedMember, password: bytes, budget: Budget) -> tuple[bytes, str]:
     """Read a member as the only one of an archive: (content, what is wrong with it). OverBudget.
 
-    Broken: nothing of it can be read; with a password: it does not fit.
+    `password`: b"" for a member that is not encrypted. Broken: nothing of it can be read; with a password: that one
+    does not fit.
     """
     content = Content(budget, len(member.raw))
     trouble = ""
     # no "streamable" reading: it would believe the local header alone
-    with ArchiveReader(_pack_alone(member), 0, ("format_zip_seekable",)) as reader:
-        if password is not None:
-            reader.add_password(password)
+    with ArchiveReader(_pack_alone(member), 0, ("format_zip_seekable",), password=password) as reader:
         if reader.next_entry() is None:
             raise Broken("archive holds nothing")
         try:
             while (block := reader.read_block()) is not None:
                 content.write_at(*block)
                 budget.take_time()
+            trouble = reader.warning
         except Broken as error:
-            if password is not None or content.is_empty():
+            if password or content.is_empty():
                 raise
             trouble = f"zip member cannot be read: {error}"
     return content.take(), trouble
@@ -122,8 +122,10 @@ def unlock(member: LockedMember, keys: Keys, budget: Budget) -> bytes | None:
         if not fits(password):
             continue
         try:
-            data, _ = read_alone(member, password, budget)
+            data, trouble = read_alone(member, password, budget)
         except Broken:
+            continue
+        if trouble:
             continue
         keys.note(password)
         return data

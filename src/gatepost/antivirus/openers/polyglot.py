@@ -48,7 +48,7 @@ def open_others(data: bytes, kind: Kind, name: str, opening: Opening, members: I
         if any(data.startswith(each, other.start) for each in given):
             continue  # a member that is stored as it is
         for member in _open_other(data, other, name, opening):
-            if member.data is not None or (member.protected and member.name):
+            if member.data is not None or member.protected:
                 yield Member(
                     member.name, member.data, member.protected, secret=member.secret, content_type=member.content_type
                 )

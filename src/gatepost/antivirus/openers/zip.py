@@ -233,7 +233,7 @@ def _open_rare(entry: _Entry, raw: bytes, budget: Budget) -> Member:
     """Open a member packed with a method that is not among the fast ones. Damaged: it cannot be opened at all."""
     if entry.method in LIBRARY_METHODS:
         try:
-            content, trouble = read_alone(_stand_alone(entry, raw), None, budget)
+            content, trouble = read_alone(_stand_alone(entry, raw), b"", budget)
         except Broken as error:
             raise Damaged(f"packed data is damaged: {error}") from None
     elif entry.method in OLD_METHODS:
