@@ -134,6 +134,8 @@ SVG_SEARCH: Final = 4096
 """Comments and declarations in front of the root element of an XML file."""
 MAIL_SEARCH: Final = 4096
 """A header that is one shows its second field within so many bytes."""
+SHORTEST_BODY: Final = 8
+"""An empty line and a word behind the header."""
 DIRECTORY_SEARCH: Final = 256 * 1024
 """End of a zip archive in which the directory of an Office document (some thousand members) is looked for."""
 _ISO_OFFSET: Final = 32_769
@@ -144,6 +146,8 @@ _MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
 _HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
 """Kinds that unpackers see a zip archive behind, and that no opener of their own looks behind."""
 _ZIP, _OLE = Kind.ZIP, Kind.OLE
+ENCODED_BLOCKS: Final = frozenset({Kind.UUENCODE, Kind.YENC, Kind.BINHEX})
+"""Encodings older than MIME: where a text of the mail holds them, the walk through the mail finds them itself."""
 _BY_GROUP: Final = {kind.name: kind for kind in Kind}
 
 
@@ -231,12 +235,10 @@ def _detect_mail(data: bytes) -> Kind | None:
     found = _MAIL_FIELD.match(data)
     if found is None:
         return None
-    end = (
-        data.find(b"\n\r\n", 0, MAIL_SEARCH)
-        if data.find(b"\r\n", 0, MAIL_SEARCH) >= 0
-        else data.find(b"\n\n", 0, MAIL_SEARCH)
-    )
-    return Kind.MAIL if _MAIL_MORE.search(data, found.end(), end + 1 if end >= 0 else MAIL_SEARCH) else None
+    ends = [end for mark in (b"\n\r\n", b"\n\n") if (end := data.find(mark)) >= 0]
+    if not ends or len(data) - min(ends) < SHORTEST_BODY:  # a header alone is no message
+        return None
+    return Kind.MAIL if _MAIL_MORE.search(data, found.end(), min(MAIL_SEARCH, min(ends) + 1)) else None
 
 
 def _detect_image(data: bytes) -> Kind | None:

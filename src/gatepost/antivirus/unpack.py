@@ -7,15 +7,26 @@ not looked into must not pass as clean.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from gatepost.antivirus.budget import OverBudget
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.openers import archive
+from gatepost.antivirus.openers.activemime import open_active_mime
 from gatepost.antivirus.openers.archive import open_cab, opener_of
 from gatepost.antivirus.openers.arj import open_arj
 from gatepost.antivirus.openers.disk import open_disk_image
+from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.gzip import open_gzip
+from gatepost.antivirus.openers.html import open_page
 from gatepost.antivirus.openers.iso import open_iso
+from gatepost.antivirus.openers.lnk import open_lnk
+from gatepost.antivirus.openers.mailbase import open_mail, open_mbox
+from gatepost.antivirus.openers.msg import open_msg
+from gatepost.antivirus.openers.ole import open_ole
+from gatepost.antivirus.openers.onenote import open_onenote
+from gatepost.antivirus.openers.ooxml import open_office
 from gatepost.antivirus.openers.polyglot import open_others
 from gatepost.antivirus.openers.rar import open_rar
+from gatepost.antivirus.openers.rtf import open_rtf
 from gatepost.antivirus.openers.seven_zip import open_seven_zip
 from gatepost.antivirus.openers.stream import (
     open_bzip2,
@@ -27,6 +38,8 @@ from gatepost.antivirus.openers.stream import (
     open_xz,
     open_zstd,
 )
+from gatepost.antivirus.openers.tnef import open_tnef
+from gatepost.antivirus.openers.xml import open_xml
 from gatepost.antivirus.openers.zip import open_zip
 from gatepost.antivirus.opening import Member, Opener, Opening
 
@@ -58,9 +71,24 @@ ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.CHM: None,
 }
 """Opened with `ScanOptions.archives`; None: nobody here can."""
-DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {Kind.OOXML: open_zip, Kind.ODF: open_zip}
+DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {
+    Kind.OOXML: open_office,
+    Kind.ODF: open_office,
+    Kind.OLE: open_ole,
+    Kind.RTF: open_rtf,
+    Kind.HTML: open_page,
+    Kind.SVG: open_page,
+    Kind.XML: open_xml,
+    Kind.LNK: open_lnk,
+    Kind.ONENOTE: open_onenote,
+    Kind.TNEF: open_tnef,
+    Kind.ACTIVE_MIME: open_active_mime,
+    Kind.UUENCODE: open_encoded,
+    Kind.YENC: open_encoded,
+    Kind.BINHEX: open_encoded,
+}
 """Files that carry others (documents, pages, encodings): always opened."""
-MAIL_BASES: Final[Mapping[Kind, Opener | None]] = {}
+MAIL_BASES: Final[Mapping[Kind, Opener | None]] = {Kind.MBOX: open_mbox, Kind.MAIL: open_mail, Kind.MSG: open_msg}
 """Opened with `ScanOptions.mail_bases`."""
 
 
@@ -79,4 +107,9 @@ def open_container(data: bytes, kind: Kind, name: str, opening: Opening) -> Iter
     members = opener(data, name, opening)
     if opening.options.archives:
         members = open_others(data, kind, name, opening, members)
-    yield from members
+    try:
+        yield from members
+    except (OverBudget, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of an opener must not make the rest look scanned
+        yield Member("", trouble=f"opening it failed: {type(error).__name__}: {error}")

@@ -15,11 +15,13 @@ MAX_BLOCKS = 1000
 
 _BEGIN = re.compile(
     rb"^(?:begin[ \t]++[0-7]{3,4}[ \t]++(?P<uu>[^\r\n]*+)|begin-base64[ \t]++[0-7]{3,4}[ \t]++(?P<base64>[^\r\n]*+)"
-    rb"|=ybegin[ \t][^\r\n]*?(?:name=(?P<yenc>[^\r\n]*+))?)\r*+\n",
+    rb"|=ybegin[ \t][^\r\n]*?(?:name=(?P<yenc>[^\r\n]*+))?"
+    rb"|\(This file must be converted with (?P<binhex>BinHex)[^\r\n]*+)\r*+\n",
     re.MULTILINE,
 )
 _UU_END = re.compile(rb"^end[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
 _BASE64_END = re.compile(rb"^====[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
+_BINHEX_END = re.compile(rb":[^:]{3,}:")
 _YENC_END = re.compile(rb"^=yend\b[^\n]*+(?:\n|\Z)", re.MULTILINE)
 _UU_LINE = re.compile(rb"[ -`][ -`]*+[ \t\r]*+(?:\n|\Z)")
 UU_BEGIN_LINE = re.compile(rb"\s*+begin(?:-base64)?[ \t][^\n]*+\n")
@@ -32,6 +34,8 @@ _BINHEX_TABLE = bytes.maketrans(_BINHEX_ALPHABET, _BASE64_ALPHABET)
 _NOT_BINHEX = bytes(set(range(256)) - set(_BINHEX_ALPHABET))
 _BINHEX_RUN = re.compile(rb"(.?)\x90(.)", re.DOTALL)
 _RUN_BYTE = 0x90
+BINHEX_NAME_SEARCH = 200
+"""Encoded bytes that hold the longest name (63 bytes), with the line ends between."""
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
@@ -48,11 +52,11 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
 
 
 def find_uu_blocks(content: bytes, start: int, end: int) -> list[Block]:
-    """Return the uuencoded (also `begin-base64`) and yEnc blocks in [start, end) of `content`, in order.
+    """Return the uuencoded (also `begin-base64`), yEnc and BinHex blocks in [start, end) of `content`, in order.
 
     A block without its end line reaches to `end`. Text that only looks like a begin line is no block.
     """
-    if content.find(b"begin", start, end) < 0:
+    if content.find(b"begin", start, end) < 0 and content.find(b"converted with BinHex", start, end) < 0:
         return []
     blocks: list[Block] = []
     position = start
@@ -65,11 +69,17 @@ def find_uu_blocks(content: bytes, start: int, end: int) -> list[Block]:
             stop, decoder = _UU_END, decode_uu
         elif kind == "base64":
             stop, decoder = _BASE64_END, _decode_uu_base64
+        elif kind == "binhex":
+            stop, decoder = _BINHEX_END, decode_binhex
         else:
             stop, decoder = _YENC_END, decode_yenc
         last = stop.search(content, position, end) if len(blocks) < MAX_BLOCKS - 1 else None
         data_end = last.start() if last else end
-        name = begin[kind].decode("utf-8", "replace").strip().rpartition("/")[2] if kind else ""
+        raw_name = begin[kind] if kind else b""
+        if kind == "binhex":
+            data_end = last.end() if last else end
+            raw_name = _binhex_name(content[position : position + BINHEX_NAME_SEARCH])
+        name = raw_name.decode("utf-8", "replace").strip().rpartition("/")[2]
         blocks.append(Block(begin.start(), last.end() if last else end, name, begin.end(), data_end, decoder))
         position = blocks[-1].end
     return blocks
@@ -122,14 +132,7 @@ def decode_yenc(raw: bytes) -> tuple[bytes, bool]:
 
 def decode_binhex(raw: bytes) -> tuple[bytes, bool]:
     """Decode BinHex 4.0 (RFC 1741) and return the data fork, or the whole stream when its header makes no sense."""
-    opened = raw.find(b":")
-    closed = raw.find(b":", opened + 1)
-    text = raw[opened + 1 : closed if closed > 0 else len(raw)].translate(_BINHEX_TABLE, _NOT_BINHEX)
-    if len(text) % 4 == 1:
-        text = text[:-1]
-    stream = binascii.a2b_base64(text + b"==")
-    if b"\x90" in stream:
-        stream = _BINHEX_RUN.sub(_expand_run, stream)
+    stream = _binhex_stream(raw)
     name_length = stream[0] if stream else 0
     # 1 length, name, version, type 4, creator 4, flags 2, data length 4, resource length 4, checksum 2
     data = name_length + 22
@@ -137,6 +140,23 @@ def decode_binhex(raw: bytes) -> tuple[bytes, bool]:
     if len(stream) < data or data + length > len(stream):
         return stream, True
     return stream[data : data + length], False
+
+
+def _binhex_stream(raw: bytes) -> bytes:
+    """Return what stands between the colons, decoded and with its runs expanded."""
+    opened = raw.find(b":")
+    closed = raw.find(b":", opened + 1)
+    text = raw[opened + 1 : closed if closed > 0 else len(raw)].translate(_BINHEX_TABLE, _NOT_BINHEX)
+    if len(text) % 4 == 1:
+        text = text[:-1]
+    stream = binascii.a2b_base64(text + b"==")
+    return _BINHEX_RUN.sub(_expand_run, stream) if b"\x90" in stream else stream
+
+
+def _binhex_name(raw: bytes) -> bytes:
+    """Return the file name from the beginning of a BinHex text (RFC 1741 §4.3)."""
+    stream = _binhex_stream(raw)
+    return stream[1 : 1 + stream[0]] if stream else b""
 
 
 def _expand_run(run: re.Match[bytes]) -> bytes:

@@ -1,0 +1,51 @@
+"""Mail inside mail: mbox folders and messages attached as files, every part of them a member (F-AV-04).
+
+Called by `unpack` when mail bases are scanned. Messages are read by the parser that reads the mail itself, so all its
+readings of doubtful messages are members, too.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from gatepost.antivirus.openers.taking import take
+from gatepost.antivirus.opening import Member, Opening
+from gatepost.mime.blocks import decode_block, find_uu_blocks
+from gatepost.mime.decode import decode_body
+from gatepost.mime.structure import parse
+
+_FROM_LINE = re.compile(rb"^From [^\n]{0,1000}\n", re.MULTILINE)
+_HEADER_TYPE: Final = "text/rfc822-headers"
+
+
+def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
+    """Yield header and every leaf of one message. OverBudget."""
+    message = parse(data)
+    yield take(opening, "header", data[message.root.start : message.root.body], _HEADER_TYPE)
+    for place, part in message.leaves():
+        content = decode_body(place.content, part).data
+        if not content.strip():
+            continue
+        label = part.name or part.content_type.replace("/", "-")
+        protected = part.content_type == "message/partial"
+        member = take(opening, label, content, part.content_type)
+        yield Member(member.name, content, protected, content_type=part.content_type) if protected else member
+        for block in find_uu_blocks(content, 0, len(content)):
+            decoded, damaged = decode_block(content, block)
+            yield take(opening, block.name or "block", decoded, "", "an encoded block is damaged" if damaged else "")
+    if message.truncated:
+        yield Member(
+            "", trouble=f"{name or 'attached message'} was not read to its end: {', '.join(message.defects())}"
+        )
+
+
+def open_mbox(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
+    """Yield the messages, each as a member. OverBudget.
+
+    A line that starts with `From ` separates messages wherever it stands: writers should have escaped it, but who has
+    not makes one message two, and both are looked at.
+    """
+    starts = [(found.start(), found.end()) for found in _FROM_LINE.finditer(data)]
+    ends = [start for start, _ in starts[1:]] + [len(data)]
+    for count, ((_, start), end) in enumerate(zip(starts, ends, strict=True), 1):
+        yield take(opening, f"message {count}", data[start:end], "message/rfc822")

@@ -1,0 +1,63 @@
+"""Outlook messages ([MS-OXMSG]): the body in all its forms, the attachments, messages inside messages.
+
+Called by `unpack` when mail bases are scanned. A message attached to a message is a storage in the same file, so one
+walk over all streams finds everything, however deep.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gatepost.antivirus.budget import Damaged
+from gatepost.antivirus.openers.compound import CompoundFile, Stream
+from gatepost.antivirus.openers.taking import take
+from gatepost.antivirus.openers.tnef import decode_text, read_body
+from gatepost.antivirus.opening import Member, Opening
+
+_PREFIX: Final = "__substg1.0_"
+_ATTACHMENT: Final = "__attach_version1.0_"
+_DATA: Final = 0x3701
+_NAMES: Final = (0x3707, 0x3704, 0x3001)
+_HEADERS: Final = 0x007D
+_BODIES: Final = frozenset({0x1000, 0x1009, 0x1013})
+
+
+def open_msg(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
+    """Yield bodies, transport headers and attachments. OverBudget."""
+    try:
+        compound = CompoundFile(data)
+    except Damaged as error:
+        yield Member("", trouble=str(error))
+        return
+    names: dict[tuple[str, ...], str] = {}
+    for wanted in reversed(_NAMES):
+        for stream in compound.streams:
+            number, kind = _property(stream)
+            if number == wanted and stream.path[-2:-1] and stream.path[-2].startswith(_ATTACHMENT):
+                names[stream.path[:-1]] = decode_text(compound.read(stream), kind)
+    for stream in compound.streams:
+        number, kind = _property(stream)
+        if number in _BODIES:
+            yield from read_body(number, kind, compound.read(stream), opening)
+        elif number == _DATA:
+            name = names.get(stream.path[:-1]) or "attachment"
+            yield take(opening, name, compound.read(stream))
+        elif number == _HEADERS:
+            text = decode_text(compound.read(stream), kind)
+            yield take(opening, "headers", text.encode("utf-8", "replace"), "text/plain")
+        elif number < 0 and stream.size and "nameid" not in stream.path[0].lower() and not _is_table(stream):
+            yield take(opening, stream.name, compound.read(stream))
+
+
+def _property(stream: Stream) -> tuple[int, int]:
+    """Return (number, type) of the property a stream holds, (-1, 0) when it holds none."""
+    name = stream.name.lower()
+    if not name.startswith(_PREFIX):
+        return -1, 0
+    try:
+        return int(name[len(_PREFIX) :][:4], 16), int(name[len(_PREFIX) :][4:8], 16)
+    except ValueError:
+        return -1, 0
+
+
+def _is_table(stream: Stream) -> bool:
+    return stream.name.lower().startswith("__properties_version")
