@@ -1,8 +1,8 @@
 """Workbook streams of older Excel files (MS-XLS) made harmless in place: `disarm_workbook`.
 
 Called by `office`. No record changes its length, so every offset in the file stays true: the mark of a VBA project
-becomes a record that is ignored, macro sheets become worksheets whose formulas are constant texts, names that run by
-themselves lose that, and DDE links lead nowhere.
+becomes a record that is ignored, macro sheets become worksheets whose formulas are constant texts, and names that run
+by themselves lose that. Workbooks with DDE links are not cured.
 """
 
 import struct
@@ -11,7 +11,7 @@ from typing import Final
 from gatepost.antivirus.cure.cured import Uncurable
 
 _HEADER: Final = struct.Struct("<2H")
-_BOF, _EOF, _FILE_PASS, _FORMULA, _NAME, _EXTERN_NAME = 0x0809, 0x000A, 0x002F, 0x0006, 0x0018, 0x0023
+_BOF, _EOF, _FILE_PASS, _FORMULA, _NAME = 0x0809, 0x000A, 0x002F, 0x0006, 0x0018
 _BOUND_SHEET, _OB_PROJ, _SUP_BOOK, _ARRAY, _SHARED_FORMULA, _EXCEL9_FILE = (
     0x0085,
     0x00D3,
@@ -34,7 +34,6 @@ _NAME_MACRO: Final = 0x0FCE
 _AUTO: Final = {1: "Auto_Open", 2: "Auto_Close", 0x0A: "Auto_Activate", 0x0B: "Auto_Deactivate"}
 _FIRST_LETTER: Final = 0xC0
 """Built-in names become single letters from here on, which no other name uses."""
-_ADVISE: Final = 0x0002
 _OWN_BOOK, _ADD_INS = 0x0401, 0x3A01
 
 
@@ -52,7 +51,6 @@ class _Workbook:
         self._streams: list[int] = []
         """Kinds of the substreams around the current record."""
         self._letter = _FIRST_LETTER
-        self._dde = False
         self._version = 0
 
     def walk(self) -> None:
@@ -94,9 +92,7 @@ class _Workbook:
         elif kind in _FORMULAS and self._streams[-1] == _MACRO_SHEET:
             self._formula(start + _FORMULAS[kind], start + length)
         elif kind == _SUP_BOOK:
-            self._dde = self._link(start, length)
-        elif kind == _EXTERN_NAME and self._dde and length >= 2:
-            out[start] &= ~_ADVISE
+            self._refuse_dde(start, length)
 
     def _need_biff8(self) -> None:
         if self._version != _BIFF8:
@@ -138,26 +134,18 @@ class _Workbook:
             return
         struct.pack_into("<H", out, start, flags & ~_NAME_MACRO)
 
-    def _link(self, start: int, length: int) -> bool:
-        """Tell whether a SUPBOOK record is a DDE link, and lead it nowhere."""
+    def _refuse_dde(self, start: int, length: int) -> None:
+        """Raise Uncurable for a SUPBOOK record that is a DDE link: cells refer to it in ways that are not taken out."""
         out = self.out
         if length < 6:
-            return False
+            return
         _, characters = _HEADER.unpack_from(out, start)
-        if characters in (_OWN_BOOK, _ADD_INS) or self._version != _BIFF8:
-            return False
+        if characters in (_OWN_BOOK, _ADD_INS):
+            return
         width = 1 + (out[start + 4] & 1)
-        first = start + 5
-        end = min(first + characters * width, start + length)
-        units = range(first, end - width + 1, width)
-        marks = [int.from_bytes(out[at : at + width], "little") for at in units]
-        if 3 not in marks or marks[0] < 3:
-            return False
-        for at, mark in zip(units, marks, strict=True):
-            if mark != 3:
-                out[at : at + width] = b"x\0"[:width]
-        self.removed.append("DDE link")
-        return True
+        path = out[start + 5 : start + min(length, 5 + characters * width)][::width]
+        if 3 in path and path[0] > 2:
+            raise Uncurable("a DDE link in a binary workbook")
 
 
 def _text_tokens(length: int) -> bytes:

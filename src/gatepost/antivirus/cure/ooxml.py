@@ -19,10 +19,10 @@ from gatepost.antivirus.cure.cured import BadMember, Cured, Uncurable, build_cur
 from gatepost.antivirus.cure.package import Package
 from gatepost.antivirus.cure.packages import Bad, index_bad
 from gatepost.antivirus.cure.spreadsheet import (
-    disarm_binary_link,
-    disarm_link,
+    disarm_links,
     disarm_macro_sheet,
     disarm_names,
+    drop_calculation_chain,
 )
 from gatepost.antivirus.cure.xml import drop, local_name
 
@@ -63,6 +63,8 @@ _PLAIN_TYPES: Final = {
 _MACRO_NAME: Final = re.compile(r"\.(?:doc|dot|xls|xlt|xla|ppt|pot|pps|ppa)m$", re.IGNORECASE)
 """Names that go with main parts with macros: Office opens no file whose name and main part disagree, and opens one
 that may have macros and has none without a word."""
+_HEAD: Final = 4096
+"""Of a part, in which its root element stands."""
 _SHEET_TYPE: Final = re.compile(r"^application/vnd\.ms-excel\.(?:intl)?macrosheet(\+xml)?$", re.IGNORECASE)
 _VBA_TYPE: Final = "application/vnd.ms-office.vbaproject"
 _OBJECT_TYPE: Final = _OFFICE + "oleObject"
@@ -94,8 +96,11 @@ def _cure(data: bytes, name: str, bad: Bad, budget: Budget, depth: int) -> Cured
             package.drop(key)
             package.removed.append("VBA macros")
     for key in package.names():
-        _edit_part(package, key, sheets)
+        if key != TYPES_PART and not key.endswith(".rels"):
+            _edit_part(package, key, sheets)
+    disarm_links(package)
     if package.removed:
+        drop_calculation_chain(package)
         _drop_signatures(package)
     _edit_types(package, sheets, keep_macro_type=_MACRO_NAME.search(name) is not None)
     return build_cured(package.build(), package.removed)
@@ -163,21 +168,15 @@ def _drop_with_relations(package: Package, key: str) -> None:
 def _edit_part(package: Package, key: str, sheets: set[str]) -> None:
     """Make one part harmless, by what it is."""
     content = package.content(key)
-    if key in sheets or key.startswith("xl/macrosheets/"):
-        if not key.endswith(".rels"):
-            package.put(key, disarm_macro_sheet(content))
-            package.removed.append("macro sheet")
-            sheets.add(key)
+    if key in sheets or b"macrosheet" in content[:_HEAD]:
+        package.put(key, disarm_macro_sheet(content))
+        package.removed.append("macro sheet")
+        sheets.add(key)
     elif key.startswith("word/") and key.endswith(".xml") and b"instr" in content:
         root = package.xml(key)
         if _blank_fields(root):
             package.put_xml(key, root)
             package.removed.append("field that starts or fetches something")
-    elif key.startswith("xl/externallinks/") and not key.endswith(".rels"):
-        changed = disarm_binary_link(content) if key.endswith(".bin") else disarm_link(content)
-        if changed is not None:
-            package.put(key, changed)
-            package.removed.append("DDE link")
     elif key.startswith("xl/") and b"definedName" in content:
         changed = disarm_names(content)
         if changed is not None:

@@ -11,7 +11,7 @@ from gatepost.antivirus.cure.cured import Uncurable
 from gatepost.antivirus.cure.office import disarm_office
 from gatepost.antivirus.cure.packages import Bad, is_program
 from gatepost.antivirus.cure.xml import build_xml, parse_xml
-from gatepost.antivirus.cure.zips import ZipPart, read_zip, replace_content, unpack_part, write_zip
+from gatepost.antivirus.cure.zips import ZipPart, build_part, read_zip, replace_content, unpack_part, write_zip
 
 _ROOT: Final = 5
 
@@ -56,6 +56,13 @@ class Package:
         """Replace a part."""
         self._contents[key] = content
         self._changed.add(key)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a part. Uncurable: there is one of that name."""
+        if name.lower() in self._parts:
+            raise Uncurable("a part where none should be")
+        self._parts[name.lower()] = build_part(name, content)
+        self._contents[name.lower()] = content
 
     def xml(self, key: str) -> _Element:
         return parse_xml(self._contents[key])

@@ -1,21 +1,34 @@
 """Parts of newer Excel files made harmless: macro sheets, DDE links, names that run by themselves.
 
-Called by `ooxml`. Functions take a part and return it changed; those that may find nothing return None then.
+Called by `ooxml`, on parts and on the package that holds them.
 """
 
-import struct
+import posixpath
 from typing import Final
 
 from lxml import etree
 
 from gatepost.antivirus.cure.cured import Uncurable
+from gatepost.antivirus.cure.package import Package
 from gatepost.antivirus.cure.xml import build_xml, drop, local_name, parse_xml
 
 _MAIN: Final = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_OFFICE_RELATIONS: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _EMPTY_BINARY_SHEET: Final = b"\x81\x01\0\x91\x01\0\x92\x01\0\x82\x01\0"
 """BrtBeginSheet, BrtBeginSheetData, BrtEndSheetData, BrtEndSheet (MS-XLSB §2.1.7.62), without content."""
-_BEGIN_LINK: Final = 360
-_DDE_LINK: Final = 1
+_BEGIN_LINK: Final = b"\xe8\x02"
+"""BrtBeginSupBook; its length follows, then its kind."""
+_DDE_LINK: Final = b"\x01\0"
+_LINKS: Final = "xl/externallinks/"
+_WORKBOOK: Final = "xl/workbook.xml"
+_WORKBOOK_RELATIONS: Final = "xl/_rels/workbook.xml.rels"
+_CALCULATION: Final = "xl/calcchain.xml"
+_NOWHERE: Final = (
+    b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+    b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" '
+    b'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/externalLinkPath" '
+    b'Target="removed" TargetMode="External"/></Relationships>'
+)
 
 
 def disarm_macro_sheet(data: bytes) -> bytes:
@@ -33,53 +46,68 @@ def disarm_macro_sheet(data: bytes) -> bytes:
     return build_xml(sheet)
 
 
-def disarm_link(data: bytes) -> bytes | None:
-    """Lead a DDE link of an external link part nowhere."""
-    if b"ddeLink" not in data:
-        return None
-    root = parse_xml(data)
-    found = False
-    for node in root.iter("{*}ddeLink"):
-        found = True
-        node.set("ddeService", "removed")
-        node.set("ddeTopic", "removed")
-    for node in root.iter("{*}ddeItem"):
-        node.set("advise", "0")
-    return build_xml(root) if found else None
+def disarm_links(package: Package) -> None:
+    """Make DDE links references to a workbook that does not exist, and what was asked of them constant values."""
+    keys = [key for key in package.names() if key.startswith(_LINKS) and not key.endswith(".rels")]
+    linked = {key for key in keys if b"ddeLink" in package.content(key)}
+    if any(key.endswith(".bin") and _is_binary_dde(package.content(key)) for key in keys):
+        raise Uncurable("a DDE link in a binary workbook")
+    if not linked:
+        return
+    marks = [f"[{number}]!" for number, key in enumerate(_order_links(package), 1) if key in linked]
+    for key in sorted(linked):
+        root = package.xml(key)
+        for node in list(root):
+            drop(node)
+        book = etree.SubElement(root, f"{{{_MAIN}}}externalBook", nsmap={"r": _OFFICE_RELATIONS})
+        book.set(f"{{{_OFFICE_RELATIONS}}}id", "rId1")
+        etree.SubElement(etree.SubElement(book, f"{{{_MAIN}}}sheetNames"), f"{{{_MAIN}}}sheetName").set("val", "Sheet1")
+        package.put_xml(key, root)
+        folder, _, file = package.name(key).rpartition("/")
+        package.add(f"{folder}/_rels/{file}.rels", _NOWHERE)
+        package.removed.append("DDE link")
+    for key in package.names():
+        if key.startswith("xl/") and key.endswith(".xml") and key not in linked:
+            _drop_formulas(package, key, marks)
 
 
-def disarm_binary_link(data: bytes) -> bytes | None:
-    """The same for a binary part (MS-XLSB §2.4.48): the letters of service and topic are overwritten in place."""
-    position = 0
-    while position < len(data):
-        kind, position = _number(data, position, 2)
-        length, position = _number(data, position, 4)
-        if kind == _BEGIN_LINK and data[position : position + 2] == struct.pack("<H", _DDE_LINK):
-            out = bytearray(data)
-            at = position + 2
-            for _ in range(2):
-                count = int.from_bytes(data[at : at + 4], "little")
-                if at + 4 + 2 * count > min(position + length, len(data)):
-                    raise Uncurable("a link that is cut off")
-                out[at + 4 : at + 4 + 2 * count] = b"x\0" * count
-                at += 4 + 2 * count
-            return None if bytes(out) == data else bytes(out)
-        position += length
-    return None
+def _order_links(package: Package) -> list[str]:
+    """Return the parts of external links in the order in which formulas number them."""
+    targets = {
+        str(each.get("Id")): posixpath.normpath(posixpath.join("/xl", str(each.get("Target")))).lstrip("/").lower()
+        for each in package.xml(_WORKBOOK_RELATIONS).iter("{*}Relationship")
+    }
+    references = package.xml(_WORKBOOK).iter("{*}externalReference")
+    return [targets.get(next((str(value) for value in each.attrib.values()), ""), "") for each in references]
 
 
-def _number(data: bytes, position: int, limit: int) -> tuple[int, int]:
-    """Return (number of seven bits to a byte, where it ends)."""
-    value = 0
-    for index in range(limit):
-        if position + index >= len(data):
-            raise Uncurable("a binary part that is cut off")
-        byte = data[position + index]
-        if kind_bits := byte & 0x7F:
-            value |= kind_bits << (7 * index)
-        if byte < 0x80:
-            return value, position + index + 1
-    return value, position + limit
+def _drop_formulas(package: Package, key: str, marks: list[str]) -> None:
+    content = package.content(key)
+    if not any(mark.encode() in content for mark in marks):
+        return
+    root = package.xml(key)
+    for node in list(root.iter("{*}f", "{*}definedName")):
+        if any(mark in (node.text or "") for mark in marks):
+            drop(node)
+    package.put_xml(key, root)
+
+
+def drop_calculation_chain(package: Package) -> None:
+    """Take out the list of cells to calculate: it may name some that hold no formula now, and is made anew."""
+    if _CALCULATION not in package:
+        return
+    package.drop(_CALCULATION)
+    root = package.xml(_WORKBOOK_RELATIONS)
+    for relation in list(root.iter("{*}Relationship")):
+        if relation.get("Type", "").endswith("/calcChain"):
+            drop(relation)
+    package.put_xml(_WORKBOOK_RELATIONS, root)
+
+
+def _is_binary_dde(data: bytes) -> bool:
+    """Tell whether a binary part starts with a DDE link (MS-XLSB §2.4.48)."""
+    start = 4 if data[2:3] >= b"\x80" else 3
+    return data.startswith(_BEGIN_LINK) and data[start : start + 2] == _DDE_LINK
 
 
 def disarm_names(data: bytes) -> bytes | None:
