@@ -13,7 +13,7 @@ from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 
 DKIM = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=k; h=from; bh=AAAA; b=BBBB\r\n"
-SCAN_FIELD = re.compile(rb"^X-Anti-Virus: Gatepost \S+, bases: \d{8} #\d+, check: \d{8} (\w+)\r\n", re.MULTILINE)
+SCAN_FIELD = re.compile(rb"^X-Anti-Virus: Gatepost \S+, bases: 20\d{6} #[1-9]\d*, check: \d{8} (\w+)\r\n", re.MULTILINE)
 SIGNED = (
     b'From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b; micalg="sha-256";\r\n'
     b' protocol="application/pkcs7-signature"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsigned text\r\n--b\r\n'

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from gatepost.notices.scan_field import NO_BASES, Bases
+
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of one message: a datagram of a local socket."""
 FDS_LIMIT = 250
@@ -40,6 +42,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Destinations that wait for an operator."""
     command_socket: str = ""
     """Where the helper of external commands listens."""
+    bases: Bases = NO_BASES
+    """Of the databases in force, for texts."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):
@@ -54,6 +58,12 @@ class Pauses(msgspec.Struct, frozen=True, tag="pauses"):
     """master → relay: exactly these destinations wait for an operator."""
 
     domains: tuple[str, ...]
+
+
+class BasesInForce(msgspec.Struct, frozen=True, tag="bases"):
+    """master → relay: what texts say of the databases from now on."""
+
+    bases: Bases
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -86,7 +96,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     error: str = ""
 
 
-Message = Setup | Switch | Pauses | Ask | Stop | Up | Failed | Answer
+Message = Setup | Switch | Pauses | BasesInForce | Ask | Stop | Up | Failed | Answer
 
 _DECODER = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()

@@ -3,6 +3,7 @@
 Called by `master.process` at the start and for each reload; the filters' template is told the result.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,9 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.feeds.bases import BasesError, Choice, Trouble, choose_sets, seed
 from gatepost.feeds.keys import resolve_keys
+from gatepost.feeds.pinned import PinnedSet
 from gatepost.licence.term import read_expiry
+from gatepost.notices.scan_field import Bases
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -42,3 +45,8 @@ def open_bases(config: Config) -> Opened:
     except OSError as error:
         raise BasesError(Trouble.UNUSABLE, f"{bases} cannot be made: {error}") from error
     return Opened(choose_sets(bases, trusted, expiry), seeded)
+
+
+def describe_bases(sets: Sequence[PinnedSet]) -> Bases:
+    """Return what texts say of these databases: the day of the newest, and how many records they have in all."""
+    return Bases(max((each.facts.issued for each in sets), default=""), sum(each.facts.records for each in sets))

@@ -27,7 +27,7 @@ from gatepost.feeds.pinned import PinnedSet
 from gatepost.filter.settings import FilterSettings
 from gatepost.licence.term import LicenceError
 from gatepost.master import control_files
-from gatepost.master.bases import Opened, open_bases
+from gatepost.master.bases import Opened, describe_bases, open_bases
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
@@ -107,6 +107,7 @@ class Master:
             table=SessionTable(table_fd, 0),
             say=self._say,
         )
+        self._relays.use_bases(describe_bases(self._pinned))
         self._stage(config)
         self._install(config)
         self._commands = Commands(self._paths.commands, self._paths.scratch, self._say)
@@ -323,6 +324,7 @@ class Master:
         """Have a new template with these databases take over. NotReplaced: those in force stay."""
         await self._templates.replace(self._filter_settings(bases))
         self._pinned = bases
+        self._relays.use_bases(describe_bases(bases))
 
     async def reload_bases(self) -> str:
         """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay."""

@@ -18,6 +18,7 @@ from gatepost.master.children import Child
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import Pauses
 from gatepost.master.ports import Ports
+from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.relay.admission import SessionTable
 
 ANSWER_TIMEOUT_S = 10.0
@@ -63,6 +64,7 @@ class Relays:
         self.all: list[Relay] = []
         self.switches = dict.fromkeys(MODULES, True)
         """Modules and whether they are on; they hold until the gateway stops."""
+        self.bases = NO_BASES
 
     def install(self, config: Config, generation: int) -> None:
         """Take a (new) configuration into force for what is sent from now on."""
@@ -136,9 +138,15 @@ class Relays:
             tuple(module for module, on in self.switches.items() if not on),
             self._pauses.domains,
             str(self._paths.commands),
+            self.bases,
         )
         if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
             self._say("E", f"relay {relay.index} does not take its configuration: restart it")
+
+    def use_bases(self, bases: Bases) -> None:
+        """Tell all relays, those to come too, what their texts are to say of the databases."""
+        self.bases = bases
+        self.tell(channel.BasesInForce(bases))
 
     def tell(self, message: channel.Message) -> None:
         """Send a message to every relay that is there; one that comes later finds it in its setup."""

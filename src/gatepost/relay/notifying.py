@@ -72,6 +72,10 @@ class Notifying:
         self._wording = wording
         self._texts = {group.name: group.texts for group in groups}
 
+    def use_wording(self, wording: Wording) -> None:
+        """Take new words into use, nothing else."""
+        self._wording = wording
+
     @staticmethod
     def wants(group: GroupPolicy, verdict: Verdict) -> bool:
         """Tell whether anybody may be to hear of a message; next to nothing for clean mail."""

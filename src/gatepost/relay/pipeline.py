@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from gatepost.config.schema import Config
 from gatepost.control.counters import Counters
 from gatepost.control.log import Log, LogView
@@ -120,6 +122,12 @@ class Pipeline:
         self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
         self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
+
+    def use_bases(self, bases: Bases) -> None:
+        """Have texts tell of these databases from now on."""
+        wording = msgspec.structs.replace(self._editing.wording, bases=bases)
+        self._editing.configure(wording)
+        self._notifying.use_wording(wording)
 
     def switch(self, module: str, *, on: bool) -> None:
         """Switch a module on or off: `send`, `scan`."""

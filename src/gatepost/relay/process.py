@@ -20,12 +20,25 @@ import msgspec
 import uvloop
 
 from gatepost.config.schema import Config
-from gatepost.control.channel import Answer, Ask, Channel, Failed, Message, Pauses, Setup, Stop, Switch, Up
+from gatepost.control.channel import (
+    Answer,
+    Ask,
+    BasesInForce,
+    Channel,
+    Failed,
+    Message,
+    Pauses,
+    Setup,
+    Stop,
+    Switch,
+    Up,
+)
 from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services as FilterServices
 from gatepost.filter.settings import FilterSettings
 from gatepost.model.ids import QueueIds
+from gatepost.notices.scan_field import NO_BASES
 from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.clean_cache import CleanCache
@@ -79,6 +92,7 @@ class Relay:
         self._log: Log
         self._switched_off: set[str] = set()
         self._paused: frozenset[str] = frozenset()
+        self._bases = NO_BASES
         self._drained: set[int] = set()
         """Shards of former relays with nothing left in them."""
         self._up = asyncio.Event()
@@ -99,6 +113,10 @@ class Relay:
                 self._tasks.spawn(self._set_up(message, list(descriptors)))
             case Switch():
                 self._switch(message.module, on=message.on)
+            case BasesInForce():
+                self._bases = message.bases
+                for pipeline in self._pipelines():
+                    pipeline.use_bases(message.bases)
             case Pauses():
                 self._paused = frozenset(message.domains)
                 self._tasks.spawn(self._pause())
@@ -154,6 +172,7 @@ class Relay:
     async def _begin(self, setup: Setup, descriptors: list[int]) -> None:
         config = _read_snapshot(setup.config)
         self._config = config
+        self._bases = setup.bases
         self._index = setup.index
         self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
         if test_clock := clock.follow_test_clock(os.environ):
@@ -176,7 +195,7 @@ class Relay:
         )
         self._pool.start()
         self._pipeline = self._make_pipeline(spool)
-        self._pipeline.configure(config)
+        self._pipeline.configure(config, self._bases)
         self._intake = Intake(
             loop=self._loop,
             spool=spool,
@@ -234,7 +253,7 @@ class Relay:
         try:
             config = _read_snapshot(setup.config)
             for pipeline in self._pipelines():
-                pipeline.configure(config)
+                pipeline.configure(config, self._bases)
         except BaseException:
             for descriptor in descriptors[1:]:
                 os.close(descriptor)
@@ -328,7 +347,7 @@ class Relay:
                 return
             self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
             pipeline = self._make_pipeline(spool)
-            pipeline.configure(self._config)
+            pipeline.configure(self._config, self._bases)
             for module in self._switched_off - {"recv"}:
                 pipeline.switch(module, on=False)
             self._adopted[number] = pipeline
