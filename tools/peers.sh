@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns. Exim excludes Postfix, so its package is only unpacked, below build/peers.
+# server, nsd, unbound and ldns; LibreOffice and poppler, which open cured files. Exim excludes Postfix, so its package is only unpacked, below build/peers.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
@@ -18,6 +18,10 @@ command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 command -v nsd >/dev/null 2>&1 || missing="$missing nsd"
 command -v unbound >/dev/null 2>&1 || missing="$missing unbound"
 command -v ldns-signzone >/dev/null 2>&1 || missing="$missing ldnsutils"
+command -v soffice >/dev/null 2>&1 ||
+    missing="$missing libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui"
+command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
+command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
 
 exim_runs() {
     # The package's user is looked up by name whatever is configured.

@@ -84,7 +84,9 @@ def add_script_link(document: Pdf) -> None:
 
 
 def add_submit(document: Pdf) -> None:
-    annotate(document, Subtype=Name.Widget, A=Dictionary(S=Name.SubmitForm, F=String("http://the worm")))
+    action = Dictionary(S=Name.SubmitForm, F=String("http://the worm"))
+    annotate(document, Subtype=Name.Widget, FT=Name.Btn, T=String("go"), A=action)
+    document.Root.AcroForm = Dictionary(Fields=Array([document.pages[0].Annots[0]]))
 
 
 def add_rich_media(document: Pdf) -> None:
@@ -116,7 +118,17 @@ def test_what_acts_goes_and_pages_stay(add: Callable[[Pdf], None], packed: bool)
     assert cured.removed
     left = active_bytes(cured.data)
     assert b"the worm" not in left
-    for mark in (b"/JavaScript", b"/JS", b"/Launch", b"/EmbeddedFile", b"/XFA", b"/AA", b"/SubmitForm"):
+    for mark in (
+        b"/FileAttachment",
+        b"/RichMedia",
+        b"/JavaScript",
+        b"/JS",
+        b"/Launch",
+        b"/EmbeddedFile",
+        b"/XFA",
+        b"/AA",
+        b"/SubmitForm",
+    ):
         assert mark not in left
     assert b"(Dear Anna)" in left
     assert b"(see you)" in left

@@ -126,12 +126,25 @@ class _Disarm:
         if "/JS" in item or (self._kind(item) in _ACTION_WORDS and "/P" not in item):  # with a parent: structure
             self._empty_action(item)
         self._delete(item, "/EF", "embedded file")
-        words = _PROGRAM_ANNOTATIONS.get(self._text(item.get("/Subtype")))
-        if words is not None and ("/Rect" in item or "/RichMediaContent" in item):
-            for key in ("/RichMediaContent", "/RichMediaSettings", "/FS", "/MK", "/Movie", "/3DD"):
-                self._delete(item, key, words)
+        if "/Annots" in item:
+            self._drop_annotations(item)
         if isinstance(item, pikepdf.Stream) and (self._bad or self._text(item.get("/Type")) == "/EmbeddedFile"):
             self._empty_stream(item)
+
+    def _drop_annotations(self, page: pikepdf.Object) -> None:
+        """Take annotations that carry files or programs off a page."""
+        annotations = page.get("/Annots")
+        if not isinstance(annotations, pikepdf.Array):
+            return
+        kept = []
+        for each in annotations.as_list():
+            kind = self._text(each.get("/Subtype")) if isinstance(each, pikepdf.Dictionary) else ""
+            if kind in _PROGRAM_ANNOTATIONS:
+                self._removed.append(_PROGRAM_ANNOTATIONS[kind])
+            else:
+                kept.append(each)
+        if len(kept) < len(annotations):
+            page["/Annots"] = pikepdf.Array(kept)
 
     def _is_kept(self, action: pikepdf.Object, key: str) -> bool:
         """Tell whether an action may stay; if not, say so in the words."""
