@@ -89,10 +89,13 @@ class Remote:
         self._connector = connector
 
     def version(self, deadline: float) -> str:
-        """Return name, version as the engine states it, and a digest of the settings; "" when it states none now."""
-        if time.monotonic() >= deadline or not self._connected():
+        """Return name, version as the engine states it, a digest of the settings and a number that changes every so
+        often (signatures of the engine's administrator do not show in its version); "" when it states none now.
+        """
+        remember_s = self._settings.remember
+        if not remember_s or time.monotonic() >= deadline or not self._connected() or not self._version:
             return ""
-        return f"{self.name} {self._version} {self._digest}" if self._version else ""
+        return f"{self.name} {self._version} {self._digest} {int(time.time() // remember_s)}"
 
     def wants(self, subject: ScanObject) -> bool:
         """Tell whether it is to see the object: by the setting `members`, and there must be something to see."""

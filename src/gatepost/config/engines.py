@@ -92,6 +92,17 @@ class EngineTable(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = False
+    remember: Annotated[
+        float,
+        duration(
+            "",
+            0,
+            86400,
+            "longest that an object it found clean counts as known clean (its own signatures may change unseen); "
+            "0 = not at all; what commands find clean is never remembered",
+            generations=OWN,
+        ),
+    ] = 3600.0
     on_failure: Annotated[
         OnFailure,
         choice("", tuple(OnFailure), "what becomes of mail it cannot look at", generations=OWN),

@@ -165,6 +165,8 @@ def test_the_version_has_all_that_can_change_an_answer() -> None:
     first = engine(Peer(clamd)).version(deadline)
     assert first.startswith("one v1 ")
     assert engine(Peer(clamd)).version(deadline) == first
+    assert first.split()[-1] != engine(Peer(clamd), remember=7000.0).version(deadline).split()[-1]
+    assert engine(Peer(clamd), remember=0.0).version(deadline) == ""
     assert engine(Peer(clamd), members=True).version(deadline) != first
     assert engine(Peer(clamd), max_size=5).version(deadline) != first
     assert engine(Peer(Connection(None, reason="down"))).version(deadline) == ""
