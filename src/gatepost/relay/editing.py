@@ -118,7 +118,7 @@ class Editing:
         texts, prefix = group.texts, work.stored.prefix
         if not texts.adds:
             return prefix
-        field, text = _additions(group, analysis)
+        field, text = resolve_additions(group, analysis)
         if text and analysis is not None and analysis.spots:
             return None
         if not field:
@@ -132,7 +132,7 @@ class Editing:
     ) -> Edited:
         """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
         group, prefix = subject.group, work.stored.prefix
-        field, text = _additions(group, analysis)
+        field, text = resolve_additions(group, analysis)
         if not decisions and not field and not text:
             return Edited(prefix)
         content = await load_content(work)
@@ -164,7 +164,7 @@ class Editing:
         return splices
 
 
-def _additions(group: GroupPolicy, analysis: Analysis | None) -> tuple[bool, bool]:
+def resolve_additions(group: GroupPolicy, analysis: Analysis | None) -> tuple[bool, bool]:
     """Return whether the scan field and whether the disclaimer may be added to this message."""
     texts = group.texts
     field, text = texts.add_header, texts.disclaimer is not None

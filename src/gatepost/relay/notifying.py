@@ -99,7 +99,7 @@ class Notifying:
         if work.stored.kind or not self.wants(group, verdict):
             return []
         content = await load_content(work)
-        roles = self._addresses(subject, header_of(content))
+        roles = plan_roles(subject, header_of(content), everybody=self._everybody)
         told = _tell(subject, now)
         made = []
         facts = describe(self._wording, subject, content, now, broken)
@@ -113,25 +113,6 @@ class Notifying:
             text = build_notice(letter, group.texts, facts, objects, header_of(content), attached)
             made.append(self._stage(number, letter, text, work.stored.id, 1))
         return made
-
-    def _addresses(self, subject: Subject, header: bytes) -> dict[Role, Sequence[str]]:
-        """Return who is to hear of it."""
-        texts, stored = subject.group.texts, subject.stored
-        envelope = stored.envelope
-        ours = envelope.direction is not Direction.INBOUND or bool(envelope.client.user)
-        bounce = envelope.sender == NULL_SENDER
-        if bounce and ours and is_marked(header):
-            return {}  # one of ours, forwarded back through us
-        statuses = frozenset(subject.verdict.statuses)
-        found: dict[Role, Sequence[str]] = {}
-        if texts.wants(Role.ADMIN, statuses) and texts.admins:
-            found[Role.ADMIN] = texts.admins
-        if texts.wants(Role.RECIPIENT, statuses) and not is_marked(header):
-            found[Role.RECIPIENT] = tuple(dict.fromkeys(subject.recipients))
-        may_tell = not bounce and (ours or self._everybody) and not is_automatic(header)
-        if texts.wants(Role.SENDER, statuses) and may_tell:
-            found[Role.SENDER] = (envelope.sender,)
-        return found
 
     def _letter(self, role: Role, to: Sequence[str], now: float) -> tuple[int, Letter]:
         hostname = self._wording.hostname
@@ -212,6 +193,26 @@ class Notifying:
         await self._spool.accept(new, (record, *saved))
         if not self._ending:
             self._submit((new,))
+
+
+def plan_roles(subject: Subject, header: bytes, *, everybody: bool) -> dict[Role, Sequence[str]]:
+    """Return who is to hear of a message, by role; `everybody`: senders who are not ours, too."""
+    texts, envelope = subject.group.texts, subject.stored.envelope
+    ours = envelope.direction is not Direction.INBOUND or bool(envelope.client.user)
+    bounce = envelope.sender == NULL_SENDER
+    marked = is_marked(header)
+    if bounce and ours and marked:
+        return {}  # one of ours, forwarded back through us
+    statuses = frozenset(subject.verdict.statuses)
+    found: dict[Role, Sequence[str]] = {}
+    if texts.wants(Role.ADMIN, statuses) and texts.admins:
+        found[Role.ADMIN] = texts.admins
+    if texts.wants(Role.RECIPIENT, statuses) and not marked:
+        found[Role.RECIPIENT] = tuple(dict.fromkeys(subject.recipients))
+    may_tell = not bounce and (ours or everybody) and not marked and not is_automatic(header)
+    if texts.wants(Role.SENDER, statuses) and may_tell:
+        found[Role.SENDER] = (envelope.sender,)
+    return found
 
 
 def _tell(subject: Subject, now: float) -> Told:
