@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; LibreOffice and poppler, which open cured files. Exim excludes Postfix, so its package is only unpacked, below build/peers.
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; LibreOffice and poppler, which open cured files. Exim excludes Postfix, so its package is only unpacked, below build/peers.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
@@ -17,6 +17,9 @@ command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 [ -x /usr/lib/dovecot/lmtp ] || missing="$missing dovecot-lmtpd"
 command -v nsd >/dev/null 2>&1 || missing="$missing nsd"
 command -v unbound >/dev/null 2>&1 || missing="$missing unbound"
+[ -x /usr/sbin/clamd ] || missing="$missing clamav-daemon"
+command -v c-icap >/dev/null 2>&1 || missing="$missing c-icap"
+find /usr/lib -path '*c_icap/virus_scan.so' 2>/dev/null | grep -q . || missing="$missing libc-icap-mod-virus-scan"
 command -v ldns-signzone >/dev/null 2>&1 || missing="$missing ldnsutils"
 command -v soffice >/dev/null 2>&1 ||
     missing="$missing libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui"
