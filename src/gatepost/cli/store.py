@@ -26,6 +26,7 @@ from gatepost.master.releasing import ITEMS_LIMIT
 from gatepost.spool import clock
 from gatepost.storage.container import Damaged
 from gatepost.storage.query import ItemFilter
+from gatepost.storage.release import check_recipients
 from gatepost.storage.retention import plan_sweep
 from gatepost.storage.store import DELETE_AT_ONCE, Store
 
@@ -143,7 +144,8 @@ def release_items(
     again: bool,
     json: bool = False,
 ) -> int:
-    """Have the running gateway release items."""
+    """Have the running gateway release items. ValueError for recipients that are none."""
+    check_recipients(to)
     code = 0
     outcomes: dict[str, Any] = {}
     for store, ids in _by_store(picked):

@@ -9,7 +9,6 @@ to the shard that began it. When that shard has no relay any more, the relay tha
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -42,13 +41,11 @@ from gatepost.storage.release import (
     ReleasedBefore,
     abandon_release,
     begin_release,
+    check_recipients,
     end_release,
     take_over_release,
 )
 from gatepost.storage.store import Store, UnknownItem
-
-RECIPIENTS_LIMIT: Final = 1000
-"""Recipients an operator may name for one release."""
 
 
 class ReleaseOrder(msgspec.Struct, frozen=True):
@@ -67,12 +64,7 @@ class ReleaseOrder(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """ValueError with a sentence when it cannot be carried out."""
-        if len(self.recipients) > RECIPIENTS_LIMIT:
-            raise ValueError(f"more than {RECIPIENTS_LIMIT} recipients")
-        for recipient in self.recipients:
-            local, at, domain = recipient.rpartition("@")
-            if not (local and at and domain) or any(c.isspace() or not c.isprintable() or c in "<>" for c in recipient):
-                raise ValueError(f"{recipient!r} is no address")
+        check_recipients(self.recipients)
         for item in self.items:
             parse_item_id(item)
 

@@ -87,4 +87,8 @@ def address_pattern(mask: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text.replace('"', " ").split() if any(character.isalnum() for character in word)]
+    return [
+        word
+        for word in text.replace('"', " ").replace("\0", " ").split()
+        if any(character.isalnum() for character in word)
+    ]

@@ -8,8 +8,24 @@ A process may be killed between any two: step 2 may be repeated, and tells what 
 knows the answer is in step 1. Called by `relay.releasing`.
 """
 
+from collections.abc import Sequence
+from typing import Final
+
 from gatepost.storage.container import Container, Event
 from gatepost.storage.store import Store
+
+RECIPIENTS_LIMIT: Final = 1000
+"""Recipients an operator may name for one release."""
+
+
+def check_recipients(recipients: Sequence[str]) -> None:
+    """ValueError with a sentence when these cannot be the recipients of a release."""
+    if len(recipients) > RECIPIENTS_LIMIT:
+        raise ValueError(f"more than {RECIPIENTS_LIMIT} recipients")
+    for recipient in recipients:
+        local, at, domain = recipient.rpartition("@")
+        if not (local and at and domain) or any(c.isspace() or not c.isprintable() or c in "<>" for c in recipient):
+            raise ValueError(f"{recipient!r} is no address")
 
 
 class Elsewhere(Exception):  # noqa: N818 - not an error, an answer
