@@ -103,9 +103,11 @@ class Templates:
         return child
 
     def _hear(self, word: int, child: Child) -> None:
-        """Take what a template says: that it is ready, or, by its end, nothing."""
-        asyncio.get_running_loop().remove_reader(word)
+        """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces."""
         said = os.read(word, _WORD_LIMIT)
+        if said and b"\n" not in said:
+            return
+        asyncio.get_running_loop().remove_reader(word)
         os.close(word)
         if said and child is self._candidate:
             assert self._coming is not None
