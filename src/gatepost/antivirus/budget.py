@@ -98,11 +98,18 @@ class Content:
         """Put a block at `offset`; what was left out before it are zeros. OverBudget: it would be too much."""
         out = self._out
         if offset + len(block) > self._allowed:
+            refusal = self._budget.refuse(self._packed)
+            self._budget.take_bytes(out.tell())  # what it cost to find out counts as well
             out.close()  # an exception keeps its frames alive, and they this
-            raise self._budget.refuse(self._packed)
+            raise refusal
         if offset != out.tell():
             out.seek(offset)
         out.write(block)
+
+    def extend(self, size: int) -> None:
+        """Fill up with zeros to `size` bytes, if there are fewer. OverBudget."""
+        if size > self._out.tell():
+            self.write_at(size - 1, b"\0")
 
     def is_empty(self) -> bool:
         """Tell whether nothing was written yet."""

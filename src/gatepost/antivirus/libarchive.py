@@ -43,6 +43,8 @@ class Entry(msgspec.Struct, frozen=True):
     kind: int
     """REGULAR, FOLDER, LINK or another file type of stat(2); 0 when the archive states none."""
     encrypted: bool
+    sparse_size: int = 0
+    """Bytes of a file with holes, the last of which is no block; 0 for others."""
     trouble: str = ""
     """What the library did not like about the header, and could pass over."""
 
@@ -83,6 +85,8 @@ class _Functions:
         self.add_passphrase = bind("read_add_passphrase", number, pointer, text)
         self.set_options = bind("read_set_options", number, pointer, text)
         self.file_type = bind("entry_filetype", number, pointer)
+        self.size = bind("entry_size", ctypes.c_int64, pointer)
+        self.holes = bind("entry_sparse_count", number, pointer)
         self.path = bind("entry_pathname", text, pointer)
         self.path_utf8 = bind("entry_pathname_utf8", text, pointer)
         self.is_encrypted = bind("entry_is_encrypted", number, pointer)
@@ -150,6 +154,7 @@ class ArchiveReader:
             name=_decode(library.path_utf8(header) or library.path(header) or b""),
             kind=library.file_type(header) & _TYPE_MASK,
             encrypted=library.is_encrypted(header) > 0,
+            sparse_size=library.size(header) if library.holes(header) > 0 else 0,
             trouble=trouble,
         )
 

@@ -90,6 +90,8 @@ def _read_member(reader: ArchiveReader, entry: Entry, budget: Budget, content: C
         while (block := reader.read_block()) is not None:
             content.write_at(*block)
             budget.take_time()
+        if entry.sparse_size > 0:
+            content.extend(entry.sparse_size)
         trouble = trouble or reader.warning
     except Broken as error:
         if entry.encrypted or is_locked(error):
