@@ -12,14 +12,19 @@ import msgspec
 from gatepost.antivirus.builtin import BuiltinEngine, _ScopeScanner
 from gatepost.antivirus.compiling import NAME_VARIABLE, TYPE_VARIABLE
 from gatepost.antivirus.engine import CLEAN, Report, ScanObject
-from gatepost.filter.dialogue import Answer, build_frame
+from gatepost.filter.dialogue import Answer, ConnectionQuestion, FromFilter, KnownQuestion, build_frame
 from gatepost.filter.template import FILTER_SOCKET
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
 
 
+def say(*words: FromFilter) -> None:
+    os.write(FILTER_SOCKET, b"".join(map(build_frame, words)))
+
+
 class Rogue:
     """`LOOP`: Python loop for ever. `SWALLOW`: loop that catches everything. `NATIVE`: never returns to Python.
-    `GARBAGE`, `LIE`, `OTHER`, `HUGE`: says something unsound. `DIE`: ends. `MEMORY`: eats it all. `HOLD`: waits for ever.
+    `GARBAGE`, `LIE`, `OTHER`, `HUGE`: says something unsound. `DIE`: ends. `MEMORY`: eats it all.
+    `TWICE`, `PESTER`, `STRANGER`: asks out of turn, without end, for another message. `CLAIM`: knows what nobody told it.
     """
 
     name = "rogue"
@@ -54,6 +59,14 @@ class Rogue:
             os.write(FILTER_SOCKET, build_frame(Answer("lie", Analysis((report,)))))
         if b"OTHER" in data:
             os.write(FILTER_SOCKET, build_frame(Answer("another message", Analysis(()))))
+        if b"TWICE" in data:
+            say(KnownQuestion("lie", 1, (bytes(32),)), KnownQuestion("lie", 2, (bytes(32),)))
+        if b"PESTER" in data:
+            say(*(ConnectionQuestion("lie", number, "e") for number in range(1, 1000)))
+        if b"STRANGER" in data:
+            say(KnownQuestion("another message", 1, (bytes(32),)))
+        if b"CLAIM" in data:
+            say(Answer("lie", Analysis(()), (0,)))
         if b"MEMORY" in data:
             held = [bytearray(1 << 26) for _ in range(1000)]
             held.clear()

@@ -110,7 +110,7 @@ def ended(pid_or_fd: int, *, is_fd: bool = False) -> bool:
     return result
 
 
-@pytest.mark.parametrize("word", ["DIE", "GARBAGE", "HUGE", "LIE", "OTHER"])
+@pytest.mark.parametrize("word", ["DIE", "GARBAGE", "HUGE", "LIE", "OTHER", "TWICE", "PESTER", "STRANGER", "CLAIM"])
 def test_a_filter_that_dies_or_speaks_nonsense_is_replaced_and_the_second_time_told(word: str, templates) -> None:
     chosen = settings()
 

@@ -13,11 +13,15 @@ from gatepost.filter.dialogue import (
     TEXT_LIMIT,
     WALL_LIMIT,
     Answer,
+    ConnectionQuestion,
+    ConnectionReply,
     Failure,
     FrameReader,
     Hello,
     HostileAnswer,
     Job,
+    KnownQuestion,
+    KnownReply,
     Leaving,
     Ready,
     Refused,
@@ -59,13 +63,15 @@ def body(message: object) -> bytes:
 
 def test_every_word_survives_the_way() -> None:
     answer = Answer("id", Analysis((PART, MEMBER), (Finding("f", "e", 1.5),), 2.5))
-    for word in (Ready(1, ("w",)), answer, Failure("id", "why"), Leaving("quota")):
+    asking = (KnownQuestion("id", 1, (bytes(32),)), ConnectionQuestion("id", 2, "clam"))
+    for word in (Ready(1, ("w",)), answer, Failure("id", "why"), Leaving("quota"), *asking):
         assert parse_from_filter(body(word)) == word
     for word in (Hello(3, 4), Refused("full")):
         assert parse_from_template(body(word)) == word
     assert parse_to_template(body(StartFilter())) == StartFilter()
     job = Job("id", 3, ScanOptions(cure=True, timeout_s=1.5), b"abc")
-    assert parse_to_filter(body(job)) == job
+    for told in (job, KnownReply(1, b"\1"), ConnectionReply(2, "v", "down", True)):
+        assert parse_to_filter(body(told)) == told
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 10_000])

@@ -39,6 +39,7 @@ def test_never_more_filters_than_allowed_and_jobs_wait_in_order() -> None:
     assert pool.answered(101, now=1) == [Assign(2, 101)]
     assert pool.answered(100, now=1) == [Assign(3, 100)]
     assert pool.answered(100, now=1) == [Assign(4, 100)]
+    assert (pool.snapshot().busy, pool.snapshot().most_busy) == (2, 2)
 
 
 @pytest.mark.parametrize("waiting", [1, 3])

@@ -1,0 +1,68 @@
+"""Mail that waits for an engine rests together and is tried again after growing pauses."""
+
+import asyncio
+
+import pytest
+
+from gatepost.relay.resting import FIRST_PAUSE_S, MOST_PAUSE_S, Resting
+
+
+class Timers:
+    """Stands in for the event loop: keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        self.set: list[tuple[float, object]] = []
+
+    def call_later(self, pause_s: float, callback: object) -> object:
+        self.set.append((pause_s, callback))
+        return object()
+
+    def fire(self) -> float:
+        pause_s, callback = self.set.pop()
+        callback()  # type: ignore[operator]
+        return pause_s
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    timers = Timers()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: timers)
+    return timers
+
+
+def test_all_wake_together_from_the_oldest_on(timers: Timers) -> None:
+    woken: list[int] = []
+    resting = Resting(woken.append)
+    assert [resting.add(number, 10) for number in (5, 3, 9)] == [True] * 3
+    assert resting.measure() == (3, 30, 3)
+    assert 3 in resting
+    assert len(timers.set) == 1
+    timers.fire()
+    assert woken == [3]
+    assert resting.measure() == (0, 0, 0)
+    assert 3 not in resting
+
+
+def test_pauses_double_up_to_a_bound_until_one_that_rested_is_inspected(timers: Timers) -> None:
+    resting = Resting(lambda _oldest: None)
+    pauses = []
+    for attempt in range(9):
+        assert resting.add(1, 10) is (attempt == 0)
+        pauses.append(timers.fire())
+    assert pauses[:3] == [FIRST_PAUSE_S, FIRST_PAUSE_S * 2, FIRST_PAUSE_S * 4]
+    assert pauses[-1] == MOST_PAUSE_S
+    resting.succeeded(2)
+    resting.add(1, 10)
+    assert timers.fire() == MOST_PAUSE_S
+    resting.succeeded(1)
+    assert resting.add(1, 10)
+    assert timers.fire() == FIRST_PAUSE_S
+
+
+def test_what_an_operator_takes_does_not_wake(timers: Timers) -> None:
+    woken: list[int] = []
+    resting = Resting(woken.append)
+    resting.add(1, 10)
+    resting.discard(1)
+    timers.fire()
+    assert woken == []
