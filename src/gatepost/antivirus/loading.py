@@ -15,6 +15,7 @@ from gatepost.antivirus.budget import Budget
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.compiling import Image
 from gatepost.antivirus.engine import Engine
+from gatepost.antivirus.openers.document_samples import build_documents
 from gatepost.antivirus.openers.samples import PASSWORD, build_samples
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.stage import inspect
@@ -78,7 +79,7 @@ def warm_up(engines: Sequence[Engine]) -> None:
             continue
     options = ScanOptions()
     opening = Opening(Budget(options, math.inf), options, (PASSWORD,))
-    for kind, archive in build_samples():
+    for kind, archive in (*build_samples(), *build_documents()):
         for _ in open_container(archive, kind, "", opening):
             continue
     inspect(_SAMPLE, ScanOptions(cure=True), engines, math.inf)

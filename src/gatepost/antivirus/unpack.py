@@ -24,6 +24,7 @@ from gatepost.antivirus.openers.msg import open_msg
 from gatepost.antivirus.openers.ole import open_ole
 from gatepost.antivirus.openers.onenote import open_onenote
 from gatepost.antivirus.openers.ooxml import open_office
+from gatepost.antivirus.openers.pdf import open_pdf
 from gatepost.antivirus.openers.polyglot import open_others
 from gatepost.antivirus.openers.rar import open_rar
 from gatepost.antivirus.openers.rtf import open_rtf
@@ -76,6 +77,7 @@ DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {
     Kind.ODF: open_office,
     Kind.OLE: open_ole,
     Kind.RTF: open_rtf,
+    Kind.PDF: open_pdf,
     Kind.HTML: open_page,
     Kind.SVG: open_page,
     Kind.XML: open_xml,

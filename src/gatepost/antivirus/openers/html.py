@@ -1,8 +1,8 @@
 """Web pages and SVG pictures: scripts, and files hidden in addresses and scripts.
 
 Called by `unpack` for every HTML body, so the ordinary one is passed over after a look for a handful of marks. Pages
-are read by those marks and not as a tree: the trees of hostile pages cost time that grows faster than the page, and what
-a browser would drop is looked at here, too. Every search goes forwards only; nothing is raised but `OverBudget`.
+are read by those marks and not as a tree: the trees of hostile pages cost time that grows faster than the page, and
+what a browser would drop is looked at here, too. Every search goes forwards only; nothing is raised but `OverBudget`.
 """
 
 import html

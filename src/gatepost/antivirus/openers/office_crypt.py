@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import msoffcrypto  # type: ignore[import-untyped]
+import msoffcrypto.format.doc97  # type: ignore[import-untyped]
+import msoffcrypto.format.ooxml  # type: ignore[import-untyped]
+import msoffcrypto.format.ppt97  # type: ignore[import-untyped]
+import msoffcrypto.format.xls97  # type: ignore[import-untyped]  # the library would load these at first use
 
 from gatepost.antivirus.openers.taking import pay
 from gatepost.antivirus.opening import Member, Opening
