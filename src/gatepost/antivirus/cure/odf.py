@@ -57,6 +57,7 @@ def _cure(package: Package) -> Cured:
     for key in package.names():
         if key.rpartition("/")[2] in _CONTENTS:
             _edit_content(package, key)
+    package.check_known()
     for key in _SIGNATURES:
         if package.removed and key in package:
             package.drop(key)

@@ -78,10 +78,10 @@ def _disarm_word(storage: Node) -> list[str]:
     for pair in _COMMANDS:
         struct.pack_into("<L", out, _FIB_TABLES_AT + 8 * pair + 4, 0)
     removed: list[str] = []
-    for pattern, blank, word in ((_DDE_TEXT, b" ", b"QUOTE "), (_DDE_WIDE, b" \0", b"Q\0U\0O\0T\0E\0 \0")):
+    for pattern, blank in ((_DDE_TEXT, b" "), (_DDE_WIDE, b" \0")):
         for found in pattern.finditer(bytes(out)):
             start, end = found.span(1)
-            out[start:end] = (word + blank * (end - start))[: end - start]
+            out[start:end] = (blank * (end - start))[: end - start]
             removed.append("DDE field")
     document.data = bytes(out)
     table = storage.child("1Table" if flags & _SECOND_TABLE else "0Table")

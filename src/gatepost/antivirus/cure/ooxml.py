@@ -88,17 +88,18 @@ def _cure(data: bytes, name: str, bad: Bad, budget: Budget, depth: int) -> Cured
     package = Package(data, bad, budget)
     if TYPES_PART not in package:
         raise Uncurable("no Office package")
-    _cure_nested(package, depth)
-    package.disarm_embedded()
     sheets = _edit_relations(package)
     for key in package.names():
         if _VBA_PART.search(key):
             package.drop(key)
             package.removed.append("VBA macros")
+    _cure_nested(package, depth)
+    package.disarm_embedded()
     for key in package.names():
         if key != TYPES_PART and not key.endswith(".rels"):
             _edit_part(package, key, sheets)
     disarm_links(package)
+    package.check_known()
     if package.removed:
         drop_calculation_chain(package)
         _drop_signatures(package)
@@ -107,7 +108,7 @@ def _cure(data: bytes, name: str, bad: Bad, budget: Budget, depth: int) -> Cured
 
 
 def _cure_nested(package: Package, depth: int) -> None:
-    """Cure Office packages that are embedded, those first that are known to be bad only through what runs in them."""
+    """Cure Office packages that are embedded."""
     for key in package.names():
         content = package.content(key)
         if "/embeddings/" not in key or not content.startswith(b"PK") or depth >= _NESTED:
@@ -194,7 +195,7 @@ def _blank_fields(root: _Element) -> bool:
         if kind == "fldSimple":
             attribute = next((each for each in node.attrib if etree.QName(each).localname == "instr"), None)
             if attribute is not None and _FIELD.search(str(node.get(attribute))):
-                node.set(attribute, " QUOTE ")
+                node.set(attribute, " ")
                 changed = True
         elif kind == "fldChar":
             state = next((str(node.get(each)) for each in node.attrib if str(each).endswith("fldCharType")), "")
@@ -211,7 +212,6 @@ def _blank_fields(root: _Element) -> bool:
         if field and _FIELD.search("".join(each.text or "" for each in field)):
             for each in field:
                 each.text = ""
-            field[0].text = " QUOTE "
             changed = True
     return changed
 

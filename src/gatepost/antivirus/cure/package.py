@@ -7,7 +7,7 @@ from lxml.etree import _Element
 
 from gatepost.antivirus.budget import Budget
 from gatepost.antivirus.cure.compound import Node, is_compound, read_compound, write_compound
-from gatepost.antivirus.cure.cured import Uncurable
+from gatepost.antivirus.cure.cured import BadMember, Uncurable
 from gatepost.antivirus.cure.office import disarm_office
 from gatepost.antivirus.cure.packages import Bad, is_program
 from gatepost.antivirus.cure.xml import build_xml, parse_xml
@@ -38,6 +38,12 @@ class Package:
                 raise Uncurable("a part that cannot be read")
             self._parts[key] = part
             self._contents[key] = content
+        self._known = self._find_known() if bad else {}
+
+    def _find_known(self) -> dict[str, BadMember]:
+        """Return the parts known to be bad."""
+        digests = {key: hashlib.sha256(content).digest() for key, content in self._contents.items()}
+        return {key: self.bad[digest] for key, digest in digests.items() if digest in self.bad}
 
     def __contains__(self, key: str) -> bool:
         return key in self._parts
@@ -74,19 +80,17 @@ class Package:
         del self._parts[key], self._contents[key]
 
     def disarm_embedded(self) -> None:
-        """Disarm embedded compound files, and put an empty one in the place of embedded programs and of what is known
-        to be bad. Uncurable: a bad part that is no embedded file.
+        """Disarm embedded compound files, and put an empty one in the place of embedded programs and of embedded files
+        known to be bad.
         """
         for key, content in list(self._contents.items()):
-            found = self.bad.get(hashlib.sha256(content).digest()) if self.bad else None
+            found = self._known.get(key)
             if found is not None and found.cured is not None:
                 self.put(key, found.cured)
                 self.removed.append(f"content of {self.name(key)} cured")
             elif is_compound(content):
                 self._disarm_compound(key, content, known=found is not None)
-            elif found is not None or (_is_embedded(key) and is_program(content, [key.encode()])):
-                if not _is_embedded(key):
-                    raise Uncurable("a part of the document itself is bad")
+            elif _is_embedded(key) and (found is not None or is_program(content, [key.encode()])):
                 self.put(key, _EMPTY)
                 self.removed.append(f"embedded file {self.name(key)}")
 
@@ -99,6 +103,11 @@ class Package:
             self.put(key, _EMPTY)
             removed = [f"embedded file {self.name(key)}"]
         self.removed += removed
+
+    def check_known(self) -> None:
+        """Raise Uncurable when a part known to be bad is as it was: nothing is known of it that could be taken out."""
+        if any(key in self._parts and key not in self._changed for key in self._known):
+            raise Uncurable("a part of the document itself is bad")
 
     def build(self) -> bytes:
         """Return the package; parts not changed as they were."""
