@@ -2,7 +2,10 @@
 
 import pytest
 
-from gatepost.cli.template import app
+from gatepost.cli.template import _sample_values, app
+from gatepost.config.grouping import LANGUAGES
+from gatepost.notices.facts import KNOWN_MACROS
+from gatepost.notices.template import SHIPPED, Item
 
 
 def run(*files):
@@ -54,3 +57,55 @@ def test_codes_of_unreadable_files_and_wrong_options(write, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "usage" in captured.err
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        app(list(map(str, arguments)))
+    return ended.value.code
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_shipped_template_can_be_shown_and_previewed(language, tmp_path, capsys):
+    for shipped in SHIPPED.glob("*.tmpl"):
+        assert call("show", shipped.stem, "--language", language) == 0
+        own = tmp_path / "own.tmpl"
+        own.write_text(capsys.readouterr().out)
+        assert run(own) == 0
+        assert capsys.readouterr().out == ""
+        assert call("preview", own) == 0
+        shown = capsys.readouterr().out
+        assert "gw.example.org" in shown
+        assert "%" not in shown
+
+
+def test_a_preview_shows_the_subject_and_what_is_different_for_blocked_mail(tmp_path, capsys):
+    own = tmp_path / "own.tmpl"
+    own.write_text('<DEF NOTICE_SUBJECT = "It was %MSG_ACTION%"/>\n<FOR OBJECT == "*">\n%OBJECT_NAME%\n</FOR>\n')
+    assert call("preview", own, "--blocked") == 0
+    assert capsys.readouterr().out == "Subject: It was blocked\n\nprices.exe\nlocked.zip\n"
+    assert call("preview", own) == 0
+    assert capsys.readouterr().out.startswith("Subject: It was delivered\n")
+
+
+def test_the_sample_of_a_preview_has_every_macro():
+    assert set(KNOWN_MACROS) - {"SRC_ID"} <= names_in(_sample_values(blocked=True)) | {"HELO"}
+
+
+def names_in(values):
+    found = set(values)
+    for several in values.values():
+        for value in () if isinstance(several, str) else several:
+            if isinstance(value, Item):
+                found |= names_in(value.macros)
+    return found
+
+
+def test_what_cannot_be_shown_or_previewed(tmp_path, capsys):
+    assert call("show", "nothing") == 1
+    assert "there are: disclaimer, dsn, notify-admin" in capsys.readouterr().err
+    assert call("show", "dsn", "--language", "xx") == 1
+    own = tmp_path / "own.tmpl"
+    own.write_text("%")
+    assert call("preview", own) == 3
+    assert call("preview", tmp_path / "none.tmpl") == 2
