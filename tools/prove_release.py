@@ -21,7 +21,7 @@ from tests.support.releases import STEPS, ReleaseTrial  # noqa: E402
 
 from result_pages import made_at, write_section  # noqa: E402
 
-ROUNDS_OF_A_GATEWAY = 12
+ROUNDS_OF_A_GATEWAY = len(STEPS)
 """Then a new one: the more often a relay ends the longer it is kept from starting."""
 
 

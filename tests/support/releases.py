@@ -81,7 +81,7 @@ class ReleaseTrial:
         """Put a mail into quarantine and release it, while the relay that does it is killed at `step`."""
         subject = f"release {next(self._numbers)} {step}"
         queue_id = self._gateway.send(with_attachment(EICAR, subject=subject))
-        line = wait_for(lambda: self._gateway.lines("SAVED, store=quarantine", queue_id), "its record")[0]
+        line = wait_for(lambda: self._gateway.lines("SAVED, store=quarantine", queue_id), "its record", 60)[0]
         found = re.search(r"item=([0-9A-Z-]+)", line)
         assert found is not None
         item = self._items[subject] = found[1]
