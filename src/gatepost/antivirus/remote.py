@@ -145,7 +145,7 @@ class Remote:
         if not self._connected():
             refused = self._refused
             reason = refused.reason if refused is not None else "no connection"
-            self._report = _trouble(f"{self.name}: {reason}", wait=self._wait or (refused is not None and refused.wait))
+            self._report = self._trouble(reason, wait=self._wait or (refused is not None and refused.wait))
             return
         self._under_way = True
         self._cut_short = False
@@ -164,7 +164,7 @@ class Remote:
                 self._drop()
             else:
                 return
-        self._report = _trouble(f"{self.name}: {str(error)[:REASON_LIMIT]}", wait=self._wait)
+        self._report = self._trouble(str(error)[:REASON_LIMIT], wait=self._wait)
 
     def _step(self) -> None:
         """Wait for the socket and do what it lets us do."""
@@ -178,7 +178,7 @@ class Remote:
             reason = (
                 f"no answer within {self._settings.timeout:g} s" if waited else "no answer in the time for the mail"
             )
-            self._report = _trouble(f"{self.name}: {reason}", wait=self._wait and waited)
+            self._report = self._trouble(reason, wait=self._wait and waited)
             return
         poller = select.poll()
         poller.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
@@ -239,6 +239,9 @@ class Remote:
                     break
                 sent -= len(outgoing.popleft())
 
+    def _trouble(self, reason: str, *, wait: bool) -> Report:
+        return Report(Outcome.ERROR, evidence=f"{self.name}: {reason}", trouble=reason, wait=wait)
+
     # --- the connection
 
     def _connected(self) -> bool:
@@ -281,7 +284,3 @@ def _is_quiet(sock: socket.socket) -> bool:
     except OSError:
         return False
     return False
-
-
-def _trouble(reason: str, *, wait: bool) -> Report:
-    return Report(Outcome.ERROR, evidence=reason, trouble=reason, wait=wait)
