@@ -1,12 +1,18 @@
 """The clean-object cache in a running gateway: counted, kept over a restart, switched off, of no use to new databases."""
 
+import datetime as dt
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, plain, with_attachment, zipped
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
+
+from gatepost.feeds.building import build_set
+from gatepost.feeds.keys import build_public_text, generate_key, load_private
 
 COUNTER = "antiviral_checked_objects_through_cache"
 FILE = zipped(b"the same figures every day")
@@ -58,3 +64,36 @@ def test_what_is_infected_is_found_every_time_and_texts_ask_nothing(running: tup
         assert scanned(gateway, with_attachment(zipped(EICAR, "x.com"), "bad.zip", f"bad {number}")) == 0
         assert gateway.counter("antiviral_infected_objects") > before
         assert scanned(gateway, plain("same text")) == 0
+
+
+@pytest.mark.feature("F-AV-21")
+def test_new_databases_see_it_again(tmp_path: Path) -> None:
+    key, bases, file = tmp_path / "key.pem", tmp_path / "bases", b"known to nobody, until it is"
+    configured = {
+        "[path]": f'[path]\nbases_path = "{bases}"',
+        "[ave]": f'[ave]\ntrusted_keys = ["{build_public_text(generate_key(key))}"]',
+    }
+
+    def put(number: int, known: bytes) -> None:
+        building = tmp_path / f"building-{number}"
+        building.mkdir()
+        (building / "known.hash").write_text(f"{hashlib.sha256(known).hexdigest()}:{len(known)}:Test.Known\n")
+        build_set(building, "own", number, dt.date(2026, 1, 31), [load_private(key)])
+        building.rename(bases / f"own-{number}")
+
+    bases.mkdir()
+    put(1, b"something else")
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, replace=configured) as gateway:
+        mail = with_attachment(file, "thing.dat")
+        assert [scanned(gateway, mail), scanned(gateway, mail)] == [0, 1]
+        put(2, file)
+        assert gateway.command("reloadbases").returncode == 0
+
+        def found() -> bool:
+            scanned(gateway, mail)
+            return gateway.counter("antiviral_infected_objects") > 0
+
+        wait_for(found, "the new databases to be asked")  # a filter of the former may still have been at work
+        cached = gateway.counter(COUNTER)
+        scanned(gateway, mail)
+        assert gateway.counter(COUNTER) == cached

@@ -87,7 +87,6 @@ def test_other_options_do_not_know_it(change: dict[str, object]) -> None:
     assert ARCHIVE in spy.seen
 
 
-@pytest.mark.feature("F-AV-21")
 def test_other_signatures_another_name_type_or_engine_do_not_know_it() -> None:
     memory = Memory()
     scan(MAIL, Spy(), memory)

@@ -10,7 +10,7 @@ from tests.support.certificates import shared_authority
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.config.transport import TlsLevel
-from gatepost.master.settings import compile_texts
+from gatepost.master.settings import compile_texts, settle_automatic
 from gatepost.relay.outgoing_tls import OutgoingTls, Proof
 from gatepost.relay.tls import TlsSetupError
 from gatepost.relay.tls_policy import TlsDemand
@@ -68,3 +68,18 @@ def test_a_certificate_damaged_later_fails_no_session(tmp_path):
     plan = tls.plan(demand, "mx.a.example", TlsUse.ENCRYPT, Proof.AUTHORITY)
     assert plan.context is not None
     assert plan.context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("relays", "most", "sessions", "filters"), [(1, 64, 10, 10), (3, 64, 10, 10), (3, 4, 10, 4), (12, 4, 20, 12)]
+)
+def test_there_are_never_more_filters_than_objects_may_be_scanned_at_once(relays, most, sessions, filters):
+    config = config_of(
+        f"[relay]\nrelays = {relays}\n[filter]\nserver_max_filters = {most}\n[limits]\nantiviral_sessions = {sessions}"
+    )
+    assert settle_automatic(config).filter.server_max_filters == filters
+
+
+def test_relays_that_would_have_no_filter_are_an_error():
+    loaded = load_text('[network]\nhostname = "gw.example.org"\n[relay]\nrelays = 11', "x.toml")
+    assert any(problem.name == "antiviral_sessions" for problem in loaded.problems)
