@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         settings = (
             f'\n[[engine]]\nname = "local"\nkind = "clamd"\naddress = "{clamd.socket}"\ntimeout = "2s"\nremember = "0s"\n'
             f'\n[[engine]]\nname = "tcp"\nkind = "clamd"\naddress = "127.0.0.1:{clamd.port}"\nmax_size = "1 MiB"\n'
-            'timeout = "2s"\non_failure = "error"\n'
+            'timeout = "2s"\nremember = "0s"\n'
         )
         with Gateway(directory / "gw", sink.port, settings=settings) as gateway:
             yield Place(clamd, gateway, sink)

@@ -68,11 +68,14 @@ class _Engine:
 class EngineConnections:
     """All remote engines of one relay."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, say: Say, commands: str) -> None:
-        """`say(level, text)` logs; `commands`: socket of the helper that runs commands."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, say: Say, commands: str, recovered: Callable[[], None]) -> None:
+        """`say(level, text)` logs; `commands`: socket of the helper that runs commands; `recovered()` is told when an
+        engine is back: mail may have waited for it.
+        """
         self._loop = loop
         self._say = say
         self._commands = commands
+        self._recovered = recovered
         self._engines: dict[str, _Engine] = {}
 
     def configure(self, engines: Sequence[EngineTable], relays: int) -> None:
@@ -263,6 +266,8 @@ class EngineConnections:
             level = "I" if change.state is State.UP else "W"
             text = f": {change.text}" if change.text else ""
             self._say(level, f"engine {engine.settings.name} is {change.state.value}{text}")
+            if change.state is State.UP and engine.health.reason:
+                self._recovered()
 
     def _forget(self, engine: _Engine) -> None:
         if engine.task is not None:

@@ -153,6 +153,10 @@ class Relay:
     def _say_of_engines(self, level: str, text: str) -> None:
         self._log.say(level, f"relay {self._index}: {text}")
 
+    def _on_engine_back(self) -> None:
+        for pipeline in self._pipelines():
+            pipeline.inspection.look_again()
+
     def _fault(self, error: BaseException) -> None:
         self._broken(f"internal error: {describe_fault(error)}")
 
@@ -183,7 +187,7 @@ class Relay:
         self._table = SessionTable(descriptors[0], setup.index, alone=alone)
         self._rates = RateTable(descriptors[0], alone=alone)
         self._resolver = Resolver(config)
-        self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket)
+        self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket, self._on_engine_back)
         self._engines.configure(config.engines, config.relay.relays)
         self._clean = CleanCache(setup.index, self._log.say)
         await self._clean.configure(config)

@@ -66,10 +66,10 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def connections(
-    *engines: EngineTable, relays: int = 1
+    *engines: EngineTable, relays: int = 1, recovered: Callable[[], None] = lambda: None
 ) -> AsyncIterator[tuple[EngineConnections, list[tuple[str, str]]]]:
     said: list[tuple[str, str]] = []
-    made = EngineConnections(asyncio.get_running_loop(), lambda level, text: said.append((level, text)), "")
+    made = EngineConnections(asyncio.get_running_loop(), lambda level, text: said.append((level, text)), "", recovered)
     made.configure(engines, relays)
     try:
         yield made, said
@@ -115,7 +115,9 @@ def test_an_engine_that_is_down_is_refused_at_once_and_found_again(tmp_path: Pat
     async def work() -> None:
         daemon = Daemon(tmp_path / "c")
         table = clamd(daemon.path)
-        async with connections(table, clamd(daemon.path, "error", on_failure=OnFailure.ERROR)) as (made, said):
+        back: list[str] = []
+        strict = clamd(daemon.path, "error", on_failure=OnFailure.ERROR)
+        async with connections(table, strict, recovered=lambda: back.append("back")) as (made, said):
             for _ in range(20):
                 got = await made.connect("clam", 1)
                 assert got.sock is None
@@ -123,8 +125,10 @@ def test_an_engine_that_is_down_is_refused_at_once_and_found_again(tmp_path: Pat
                 assert got.reason.endswith("No such file or directory")
                 assert got.wait
             assert not (await made.connect("error", 1)).wait
+            assert not back
             await daemon.start()
             await until(lambda: made.states()[0]["state"] == "up")
+            assert back
             use(await made.connect("clam", 1)).close()
             told = [text for _, text in said if "engine clam " in text]
             assert told == ["engine clam is down: No such file or directory", "engine clam is up: ClamAV 1/1"]
