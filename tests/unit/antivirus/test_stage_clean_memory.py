@@ -105,6 +105,7 @@ def test_other_signatures_another_name_type_or_engine_do_not_know_it() -> None:
         ARCHIVE[:-30],  # damaged
         b"MZ" + bytes(200) + b"PE",  # an executable that says it is a text
     ],
+    ids=["infected", "infected-inside", "damaged", "disguised"],
 )
 def test_what_is_not_plainly_clean_is_not_remembered(data: bytes) -> None:
     memory = Memory()

@@ -192,6 +192,7 @@ class TestCure:
             [("evil.com", b"BAD")],  # nothing would be left
             [("evil.com", b"BAD"), ("broken.zip", av_samples.zip_of(("x", b"y" * 100))[:-40])],
         ],
+        ids=["nothing-left", "damaged-as-well"],
     )
     def test_where_not_all_can_be_mended_nothing_is(self, members: list[tuple[str, bytes]]) -> None:
         part = scan(av_samples.attached(av_samples.zip_of(*members), name="a.zip"), Spy(), cure=True).objects[2]
