@@ -63,7 +63,7 @@ def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     if b"data:" in compact:
         yield from _open_data(text, stem, opening)
     if (
-        (scripted and b"script:" in compact)
+        (scripted and (b"script:" in compact or b"srcdoc" in lower))
         or _has_references(lower)
         or (b"data:" in compact and b"data:" not in lower)
     ):

@@ -33,10 +33,11 @@ def open_office(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     for member in open_zip(data, name, opening):
         yield member
         if member.data:
-            yield from _look_into(member.name, member.data, opening)
+            yield from look_into(member.name, member.data, opening)
 
 
-def _look_into(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
+def look_into(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
+    """Yield texts of what one part does. OverBudget."""
     if is_xml(data):
         text = to_utf8(data)
         yield from _read_part(name, text, opening)

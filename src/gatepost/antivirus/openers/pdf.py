@@ -121,7 +121,8 @@ def _find_addresses(text: bytes) -> list[str]:
 
 def _open_damaged(data: bytes, opening: Opening) -> Iterator[Member]:
     """Yield all streams, unpacked where that is possible, and scripts that stand in the open."""
-    scripts = [found[1].decode("latin-1") for found in _RAW_SCRIPT.finditer(data)]
+    plain = _ESCAPED.sub(lambda found: _unescape(found[0]), data) if b"#" in data else data
+    scripts = [found[1].decode("latin-1") for found in _RAW_SCRIPT.finditer(plain)]
     if scripts:
         yield take_text(opening, "scripts", "\n".join(scripts), JAVASCRIPT)
     position = 0

@@ -16,7 +16,7 @@ from gatepost.antivirus.openers.taking import take, take_text
 from gatepost.antivirus.opening import Member, Opening
 
 OBJECT: Final = "text/x-rtf-object"
-_DATA = re.compile(rb"\\(?:objdata|datastore|datafield)(?![a-zA-Z])")
+_DATA = re.compile(rb"\\(?:objdata|datastore|datafield)(?![a-zA-Z])(?P<number>-?[0-9]{1,10})?")
 _INSTRUCTION = re.compile(rb"\\(?:fldinst|ddeauto|ddeexec)(?![a-zA-Z])|(?P<template>\\\*\\template(?![a-zA-Z]))")
 _TOKEN = re.compile(
     rb"(?P<hex>[0-9a-fA-F\s]+)|(?P<open>\{(?P<star>[\s]*\\\*)?)|(?P<close>\})|\\bin(?P<bin>-?\d{1,10})? ?|\\'.{0,2}"
@@ -50,6 +50,8 @@ def open_rtf(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield Member("", trouble=f"more than {OBJECTS_LIMIT} objects in one RTF document")
             return
         readings, end = _read_object(data, found.end())
+        if found["number"]:  # of the control word, or the beginning of the hex
+            readings += _read_object(data, found.start("number"))[0]
         if not readings:
             yield Member(f"object-{count}", trouble="an object of the RTF document is too much in pieces to be read")
         for raw in readings:
