@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.gateway import Gateway, run_here
-from tests.support.mails import EICAR, with_attachment
+from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 
@@ -201,6 +201,19 @@ def told_by(mail: Mail) -> int:
         if line.strip().startswith("Messages:"):
             return int(line.split()[1].rstrip(","))
     return 1
+
+
+@pytest.mark.feature("F-GRP-06")
+def test_as_shipped_only_clean_mail_is_delivered_and_people_are_told(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, notices=True) as gateway:
+        blocked = gateway.send(infected("never"), "a@example.org")
+        clean = gateway.send(plain("clean"), "a@example.org")
+        wait_for(lambda: len(sink.mails) == 3, "the clean mail and two notifications")
+        assert gateway.lines("BLOCKED", blocked)
+        assert gateway.lines("DELIVERED", clean)
+        told = [mail for mail in sink.mails if mail.sender == ""]
+        assert sorted(mail.recipients[0] for mail in told) == ["a@example.org", "postmaster@example.org"]
+        assert not [mail for mail in sink.mails if EICAR in mail.content or b"filename" in mail.content]
 
 
 @pytest.mark.feature("F-NOTI-09")

@@ -19,6 +19,10 @@ from tests.support.waiting import wait_for
 
 GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
 
+_NOTICES = tuple(
+    f'{name} = ["infected", "suspicious", "protected", "error", "filtered"]\n'
+    for name in ("notify_admin", "notify_recipient")
+)
 _PAGE = 200
 _START_LOOK_S = 0.05
 """Between looks at a gateway that starts: each look is work for those who are starting."""
@@ -57,8 +61,11 @@ class Gateway:
         settings: str = "",
         replace: dict[str, str] | None = None,
         env: dict[str, str] | None = None,
+        notices: bool = False,
     ) -> None:
-        """`settings` is appended to the shipped default configuration; `replace` changes texts in it first."""
+        """`settings` is appended to the shipped default configuration; `replace` changes texts in it first. Only with
+        `notices` it notifies people as shipped: other tests count what arrives.
+        """
         self.state = state
         self.port = free_port()
         self.config = state / "gatepost.toml"
@@ -74,7 +81,9 @@ class Gateway:
             protected_domains=("example.org",),
             log_filename=str(self.log_file),
         )
+        silence = {} if notices else dict.fromkeys(_NOTICES, "")
         changes = {
+            **silence,
             "relays = 0": f"relays = {relays}",
             "maximal_incoming_sessions_per_ip = 50": "maximal_incoming_sessions_per_ip = 400",
             'minimal_queue_free_space_size = "500 MiB"': 'minimal_queue_free_space_size = "0 MiB"',

@@ -85,7 +85,7 @@ async def _inspect(
 ) -> Analysis:
     loop = asyncio.get_running_loop()
     commands = str(Paths(config.relay.state_path).commands)
-    connections = EngineConnections(loop, lambda *_: None, commands)
+    connections = EngineConnections(loop, lambda *_: None, commands, lambda: None)
     connections.configure(config.engines, 1)
     pool = FilterPool(settings, socket, loop, Services(connections=connections))
     pool.start()
