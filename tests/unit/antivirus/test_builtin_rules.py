@@ -72,7 +72,12 @@ ACTIVE: list[tuple[str, str, str]] = [
     (LNK, "target: C:\\Program Files\\Editor\\editor.exe\narguments: letter.txt", ""),
     (LNK, "target: \\\\203.0.113.5\\share\\a.exe", "Heuristic.Shortcut.Remote"),
     (PDF, "Launch cmd.exe", "Heuristic.Pdf.Launch"),
+    (FIELD, "=cmd|'/c calc.exe'!A1", "Heuristic.Office.DdeCommand"),
+    (FIELD, "=Excel|'a.xls'!A1", "Heuristic.Office.Dde"),
     (PDF, "URI https://example.org/", ""),
+    (PDF, "OpenAction << /JS (app.alert\\('test'\\);) /S /JavaScript >>", "Heuristic.Pdf.OpenScript"),
+    (PDF, "OpenAction << /JS (this.print\\(true\\);) /S /JavaScript >>", ""),
+    (PDF, "AA << /JS (AFNumber_Format\\(2\\)) /S /JavaScript >>", ""),
 ]
 
 

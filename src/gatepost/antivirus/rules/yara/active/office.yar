@@ -11,8 +11,9 @@ rule office_dde {
         evidence = "a field or link that asks another program for data (DDE) when the document is opened"
     strings:
         $dde = /(^|[^a-z])dde(auto)?\s/i
+        $formula = /(^|\n)[=+@-][^\n|]{1,100}\|[^\n]{1,400}![^\n]/
     condition:
-        object_type == "text/x-office-field" and $dde
+        object_type == "text/x-office-field" and any of them
 }
 
 rule office_dde_command {
@@ -22,8 +23,9 @@ rule office_dde_command {
         evidence = "a field or link that starts a command interpreter (DDE)"
     strings:
         $command = /(^|[^a-z])dde(auto)?[^\n]{0,400}\b(cmd(\.exe)?|powershell|mshta|wscript|cscript|rundll32|regsvr32|certutil|msiexec|bitsadmin)\b/i
+        $formula = /(^|\n)[=+@-][^\n|]{0,80}\b(cmd(\.exe)?|powershell|mshta|wscript|cscript|rundll32|regsvr32|certutil|msiexec|bitsadmin)'?\|[^\n]{1,400}!/i
     condition:
-        object_type == "text/x-office-field" and $command
+        object_type == "text/x-office-field" and any of them
 }
 
 rule office_remote_field {

@@ -11,6 +11,19 @@ rule pdf_launch {
         object_type == "text/x-pdf-action" and $launch
 }
 
+rule pdf_script_on_open {
+    meta:
+        threat = "Heuristic.Pdf.OpenScript"
+        outcome = "suspicious"
+        evidence = "a PDF document with a script that runs as soon as the document is opened"
+    strings:
+        $open = /(^|\n)OpenAction\b/
+        $script = /\/S\s*\/JavaScript\b/
+        $print = /\/JS\s*\(?\s*(this\.)?print\s*\\?\(/
+    condition:
+        object_type == "text/x-pdf-action" and $open and $script and not $print
+}
+
 rule pdf_remote_file {
     meta:
         threat = "Heuristic.Pdf.RemoteFile"
@@ -18,7 +31,17 @@ rule pdf_remote_file {
         evidence = "a PDF document with an action that opens a file on another host's share"
     strings:
         $share = /(gotor|gotoe|launch|submitform|importdata)\b[^\n]{0,80}(\\\\|file:\/\/)[^\\\/\s]/ nocase
-        $program = /\buri\b[^\n]{0,800}\.(exe|scr|js|vbs|hta|msi|iso|lnk)(\s|$|")/ nocase
     condition:
         object_type == "text/x-pdf-action" and any of them
+}
+
+rule pdf_program_address {
+    meta:
+        threat = "Heuristic.Pdf.ProgramAddress"
+        outcome = "suspicious"
+        evidence = "a PDF document with a link to a program, script or disk image"
+    strings:
+        $program = /\.(exe|scr|pif|js|jse|vbs|vbe|wsf|hta|msi|iso|img|lnk|ps1|bat|cmd)([?#\s]|$)/ nocase
+    condition:
+        object_type == "text/x-pdf-action" and object_name == "addresses of programs" and $program
 }
