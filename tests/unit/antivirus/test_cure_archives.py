@@ -7,6 +7,7 @@ import io
 import lzma
 import math
 import random
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -133,6 +134,32 @@ def test_a_zip_with_data_around_it_is_not_cured() -> None:
     assert repack(data, Kind.ZIP, [bad()], budget()) is not None
     assert repack(b"MZ stub" + data, Kind.ZIP, [bad()], budget()) is None
     assert repack(data + b"more", Kind.ZIP, [bad()], budget()) is None
+
+
+def test_zip_archives_with_more_than_one_reading_are_not_cured() -> None:
+    data = zip_of(("a", GOOD), ("w", BAD))
+    directory = data.index(b"PK\x01\x02")
+    stub = b"MZ stub "
+    # A self-extractor whose offsets count from its own start.
+    shifted = bytearray(stub + data)
+    for place in (
+        directory + len(stub) + 42,
+        shifted.index(b"PK\x01\x02", directory + len(stub) + 4) + 42,
+        len(shifted) - 6,
+    ):
+        value = int.from_bytes(shifted[place : place + 4], "little") + len(stub)
+        shifted[place : place + 4] = value.to_bytes(4, "little")
+    with zipfile.ZipFile(io.BytesIO(shifted)) as archive:
+        assert archive.read("w") == BAD
+    assert repack(bytes(shifted), Kind.ZIP, [bad()], budget()) is None
+    # Two entries that share one member's bytes.
+    end = len(data) - 22
+    first = data[directory : data.index(b"PK\x01\x02", directory + 4)]
+    size = end - directory + len(first)
+    shared = data[:end] + first + data[end : end + 8] + struct.pack("<2HLL", 3, 3, size, directory) + b"\0\0"
+    with zipfile.ZipFile(io.BytesIO(shared)) as archive:
+        assert archive.namelist() == ["a", "w", "a"]
+    assert repack(shared, Kind.ZIP, [bad()], budget()) is None
 
 
 def encrypted_zip(*members: tuple[str, bytes]) -> bytes:

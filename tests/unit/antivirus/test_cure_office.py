@@ -162,6 +162,14 @@ def test_a_word_file_loses_its_macros_and_what_refers_to_them() -> None:
     assert left["1Table"] == table.replace(b"\x13\x2e", b"\x13\x23")
 
 
+def test_a_presentation_says_no_more_that_it_has_macros() -> None:
+    cured = cure_office(samples.corpus("sample_with_vba.ppt"))
+    assert cured is not None
+    stream = streams(cured.data)["PowerPoint Document"]
+    atom = stream.index(struct.pack("<2HL", 2, 0x0400, 12))
+    assert struct.unpack_from("<3L", stream, atom + 8) == (0, 0, 2)
+
+
 @pytest.mark.parametrize(("magic", "flags"), [(0xA5EC, 0x0100), (0xA5DC, 0)])
 def test_encrypted_and_very_old_word_files_are_not_cured(magic: int, flags: int) -> None:
     fib = bytearray(2000)

@@ -97,6 +97,8 @@ def read_zip(data: bytes) -> ZipFile:
     places.sort()
     if any(before[1] > after[0] for before, after in itertools.pairwise(places)):
         raise Uncurable("zip members overlap")
+    if places and places[0][0]:
+        raise Uncurable("zip archive behind other data")
     return ZipFile(tuple(parts), data[end + _END.size :])
 
 
