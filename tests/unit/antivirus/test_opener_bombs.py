@@ -1,7 +1,6 @@
 """Archives made to exhaust: each ends as `error`, in bounded time and memory, in a process of its own."""
 
 import bz2
-import functools
 import io
 import json
 import lzma
@@ -10,11 +9,11 @@ import struct
 import sys
 import tarfile
 import time
-import zipfile
 import zlib
 from collections.abc import Callable
 
 import av_samples
+import py7zr
 import pytest
 from backports import zstd
 
@@ -126,8 +125,6 @@ def many_empty(count: int) -> bytes:
 
 
 def seven_zip_of_zeros(size: int) -> bytes:
-    import py7zr  # noqa: PLC0415 - slow to import, and only used here
-
     out = io.BytesIO()
     with py7zr.SevenZipFile(out, "w", filters=[{"id": py7zr.FILTER_LZMA2, "preset": 0}]) as archive:
         archive.writef(io.BytesIO(bytes(size)), "zeros")
