@@ -55,7 +55,7 @@ def test_a_message_to_several_groups_is_explained_without_a_gateway(config: Path
     assert sales["why"] == "sender matches *@*, recipient matches *@sales.example.org"
     assert sales["disposition"] == "delivered with changes"
     assert "bill.zip: infected, placeholder" in sales["actions"]
-    assert sales["notifications"] == {"recipient": ["a@sales.example.org"]}
+    assert sales["notifications"] == {"admin": ["postmaster@example.org"], "recipient": ["a@sales.example.org"]}
     assert sales["additions"] == ["scan field"]
     assert any(store.startswith("quarantine ") for store in sales["stores"])
     assert (unchecked["statuses"], unchecked["disposition"]) == (["not_checked"], "delivered as received")
