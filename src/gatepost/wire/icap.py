@@ -234,6 +234,8 @@ class IcapReader:
             raise IcapError(f"not a response: {_readable(first)!r}")
         self._status, self._reason = int(match[1]), _readable(match[2] or b"")
         if self._status == CONTINUE:
+            if self._pending:
+                raise IcapError("it says what it wants more of, and goes on without it")
             self._done = Continue()
             return False
         self._fields = _parse_fields(rest)

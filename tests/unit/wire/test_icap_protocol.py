@@ -179,6 +179,7 @@ def test_headers_of_the_request_may_come_back_first() -> None:
         b"ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\nX: y\r\n\r\n",
         b"ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n" + b"1" * (CHUNK_LINE_LIMIT + 2),
         b"ICAP/1.0 200 OK\r\n" + b"A: b\r\n" * (FIELDS_LIMIT + 1) + b"\r\n",
+        b"ICAP/1.0 100 Continue\r\n\r\nICAP/1.0 204 No Content\r\n\r\n",
         b"x" * (HEAD_LIMIT + 4),
         b"x" * (HEAD_LIMIT + 1) + b"\r\n\r\n",
     ],
