@@ -41,7 +41,7 @@ ALARMS = {ObjectStatus.INFECTED, ObjectStatus.SUSPICIOUS, ObjectStatus.DISINFECT
 SIGNATURES = 10_000
 HEAD = """# What the built-in engine finds
 
-Made by `tools/detection_table.py` on {day} with the shipped databases (number {number}, {records} records); do not edit.
+Made by `tools/detection_table.py` on {day}, shipped databases number {number} ({records} records); do not edit.
 
 Harmless samples only: test files, documents with harmless macros and links. A macro, link or embedded object is not
 malware; it is *suspicious* when it starts by itself and reaches out of its document ([databases](manual/databases.md)
