@@ -20,7 +20,7 @@ _HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 _MESSAGE_ID = re.compile(rb"^message-id:\s{0,9}(<[!-;=?-~]{1,900}>)", re.IGNORECASE | re.MULTILINE)
 _SUBJECT = re.compile(rb"^subject:([^\n]{0,4096}(?:\n[ \t][^\n]{0,998}){0,9})", re.IGNORECASE | re.MULTILINE)
 _AUTOMATIC = re.compile(
-    rb"^(?:auto-submitted:[ \t]{0,9}(?!no\b)|precedence:[ \t]{0,9}(?:bulk|list|junk)\b|list-id:)",
+    rb"^(?:auto-submitted:[ \t]*+(?!no\b)|precedence:[ \t]*+(?:bulk|list|junk)\b|list-id:)",
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKED = re.compile(rb"^" + MARK.encode() + rb":", re.IGNORECASE | re.MULTILINE)
