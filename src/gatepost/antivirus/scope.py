@@ -5,6 +5,8 @@ Used where rules are compiled (one set of rules a scope) and by the built-in eng
 """
 
 import enum
+from collections.abc import Mapping
+from typing import Final
 
 from gatepost.antivirus.engine import ScanObject
 from gatepost.antivirus.kinds import Kind
@@ -28,7 +30,7 @@ class Scope(enum.StrEnum):
     """What openers have made visible: macro source, fields, relationships, actions, a shortcut's command."""
 
 
-_BY_KIND = {
+_BY_KIND: Final[Mapping[Kind, tuple[Scope, ...]]] = {
     Kind.EXECUTABLE: (Scope.EXECUTABLE,),
     Kind.OLE: (Scope.OFFICE,),
     Kind.OOXML: (Scope.OFFICE,),
