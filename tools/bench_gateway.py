@@ -38,6 +38,9 @@ def main() -> None:
         protected_domains=("dest.example",),
     )
     changes = [("maximal_incoming_sessions_per_ip = 50", f"maximal_incoming_sessions_per_ip = {SESSIONS_PER_ADDRESS}")]
+    listed = '["infected", "suspicious", "protected", "error", "filtered"]'
+    # Notifications would be counted among what arrives.
+    changes += [(f"{name} = {listed}\n", "") for name in ("notify_admin", "notify_recipient")]
     if arguments.no_inspection:
         changes.append(("[policy]\ncheck = true", "[policy]\ncheck = false"))
     if arguments.tls:
