@@ -28,6 +28,7 @@ CPU_LIMIT_S = 10
 MEMORY_LIMIT = 2 * MEMBER_BYTES + 64 * 1024 * 1024
 """One object of the largest size with what makes it, beside the archive."""
 OPTIONS = ScanOptions(deadline_s=60)
+ENGINE = BuiltinEngine()
 
 
 def in_a_row(pack: Callable[[bytes], bytes], step: int, size: int = GIB) -> bytes:
@@ -153,7 +154,6 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_little_and_is_an_error(name: str) -> None:
     content = av_samples.attached(BOMBS[name]())
-    engine = BuiltinEngine()
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -162,7 +162,7 @@ def test_a_bomb_costs_little_and_is_an_error(name: str) -> None:
             file.write("5")
         base = _status("VmHWM")
         started = time.process_time()
-        analysis = inspect(content, OPTIONS, [engine], time.monotonic() + OPTIONS.deadline_s)
+        analysis = inspect(content, OPTIONS, [ENGINE], time.monotonic() + OPTIONS.deadline_s)
         took = time.process_time() - started
         worst = min((each.status for each in analysis.objects), key=SEVERITY.index)
         evidence = next(each.evidence for each in analysis.objects if each.status is worst)
