@@ -36,6 +36,7 @@ _HARMLESS: Final = frozenset(
 _NO_TEXT: Final = frozenset({"multipart/report", "multipart/digest", "multipart/form-data", "multipart/parallel"})
 _CLOSING = re.compile(rb"</body\s*+>\s*+(?:</html\s*+>\s*+)?+\Z|</html\s*+>\s*+\Z", re.IGNORECASE)
 _SOFT_BREAKS = re.compile(rb"(?:=[ \t]*+(?:\r?\n|\Z))++\Z")
+_CLEAN: Final = ObjectStatus.CLEAN
 _PROBE = "\r\n<>&;=-_~Az09"
 """Characters that must be themselves in a charset that text can be added in."""
 
@@ -52,8 +53,12 @@ def annotate(analysis: Analysis, content: bytes, options: ScanOptions) -> Analys
     """Return an analysis with what those who edit the message need to know: signatures, when anything may be edited,
     and the spots that the options ask for.
     """
-    if not options.text_spots and all(report.status is ObjectStatus.CLEAN for report in analysis.objects):
-        return analysis
+    if not options.text_spots:
+        for report in analysis.objects:
+            if report.status is not _CLEAN:
+                break
+        else:
+            return analysis
     message = parse(content)
     spots = find_spots(message, options.text_characters) if options.text_spots else ()
     return msgspec.structs.replace(analysis, spots=spots, signatures=find_signatures(message))

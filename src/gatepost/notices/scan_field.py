@@ -4,8 +4,8 @@ Called by `relay.editing` for groups with AddXHeaders. Only a field of ours may 
 brings under that name goes on under another; its bytes stay as they were otherwise.
 """
 
-import datetime as dt
 import re
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,7 +21,7 @@ RENAMING: Final = b"X-Foreign-"
 """Put in front of the name of a field that is not ours."""
 NOT_CHECKED: Final = "not_checked"
 
-_HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_LOWER_NAME: Final = NAME.lower().encode()
 _FOREIGN = re.compile(rb"^" + NAME.encode() + rb"[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -41,23 +41,29 @@ def build_scan_field(bases: Bases, statuses: Sequence[ObjectStatus], now: float)
     """Return the field with its CRLF; `statuses` are those of the verdict, () when nothing was scanned."""
     status = next((each.value for each in SEVERITY if each in statuses), NOT_CHECKED)
     issued = bases.issued.replace("-", "") or "00000000"
-    day = dt.datetime.fromtimestamp(now, dt.UTC).astimezone().strftime("%Y%m%d")
+    day = time.strftime("%Y%m%d", time.localtime(now))
     product = f"{PRODUCT} {gatepost.__version__}"
     return f"{NAME}: {product}, bases: {issued} #{bases.records}, check: {day} {status}\r\n".encode("ascii")
 
 
 def has_foreign_field(content: bytes) -> bool:
     """Tell whether the header of a message has a field of that name."""
-    return _FOREIGN.search(content, 0, _header_end(content)) is not None
+    end = _header_end(content)
+    return _LOWER_NAME in content[:end].lower() and _FOREIGN.search(content, 0, end) is not None
 
 
 def rename_foreign_fields(content: bytes) -> list[Splice]:
     """Return what renames every field of that name in the header of a message."""
-    return [
-        Splice(found.start(), found.start(), RENAMING) for found in _FOREIGN.finditer(content, 0, _header_end(content))
-    ]
+    end = _header_end(content)
+    if _LOWER_NAME not in content[:end].lower():
+        return []
+    return [Splice(found.start(), found.start(), RENAMING) for found in _FOREIGN.finditer(content, 0, end)]
 
 
 def _header_end(content: bytes) -> int:
-    found = _HEADER_END.search(content)
-    return found.start() + 1 if found is not None else len(content)
+    """Return where the header ends: at its first empty line, whatever the line ends."""
+    if content.startswith((b"\r\n", b"\n")):
+        return 0
+    end = content.find(b"\n\r\n")
+    bare = content.find(b"\n\n", 0, end if end >= 0 else len(content))
+    return (bare if bare >= 0 else end if end >= 0 else len(content) - 1) + 1
