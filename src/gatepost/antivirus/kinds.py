@@ -146,6 +146,10 @@ _MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
 _HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
 """Kinds that unpackers see a zip archive behind, and that no opener of their own looks behind."""
 _ZIP, _OLE = Kind.ZIP, Kind.OLE
+OLE_STREAM: Final = "application/x-ole-stream"
+"""Declared type of the streams of a compound file. Office keeps themes as zip archives in the middle of some: unlike
+a file, a stream is not looked through for archives behind its beginning.
+"""
 ENCODED_BLOCKS: Final = frozenset({Kind.UUENCODE, Kind.YENC, Kind.BINHEX})
 """Encodings older than MIME: where a text of the mail holds them, the walk through the mail finds them itself."""
 _BY_GROUP: Final = {kind.name: kind for kind in Kind}
@@ -163,7 +167,7 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
         kind = _detect_marked(data)
         if kind is not None:
             return kind
-    kind = _detect_inside(data)
+    kind = _detect_inside(data, is_file=declared != OLE_STREAM)
     if kind is None and (name or declared):
         kind = _detect_called(data, name, declared)
     return kind
@@ -186,7 +190,7 @@ def _detect_marked(data: bytes) -> Kind | None:
     return None
 
 
-def _detect_inside(data: bytes) -> Kind | None:
+def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
     """Kinds whose mark stands further on, and text forms."""
     size = len(data)
     if data[2:5] in (b"-lh", b"-lz", b"-pm") and data[6:7] == b"-":
@@ -209,7 +213,7 @@ def _detect_inside(data: bytes) -> Kind | None:
         kind = _detect_page(data, start)
         if kind is not None:
             return kind
-    kind = _find_appended(data)
+    kind = _find_appended(data) if is_file else None
     if kind is not None:
         return kind
     return _detect_mail(data) if data[0] in _FIELD_START else None

@@ -19,7 +19,7 @@ _BEGIN = re.compile(
     rb"|\(This file must be converted with (?P<binhex>BinHex)[^\r\n]*+)\r*+\n",
     re.MULTILINE,
 )
-_UU_END = re.compile(rb"^end[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
+_UU_END = re.compile(rb"^(?:end[ \t\r]*+(?:\n|\Z)|en?+\Z)", re.MULTILINE)
 _BASE64_END = re.compile(rb"^====[ \t\r]*+(?:\n|\Z)", re.MULTILINE)
 _BINHEX_END = re.compile(rb":[^:]{3,}:")
 _YENC_END = re.compile(rb"^=yend\b[^\n]*+(?:\n|\Z)", re.MULTILINE)

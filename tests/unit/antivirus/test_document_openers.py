@@ -480,7 +480,6 @@ def test_notebooks() -> None:
     assert troubles(opened(samples.notebook(PROGRAM)[:-40])) == ["the embedded file is cut off"]
 
 
-@pytest.mark.feature("F-AV-02")
 def test_winmail_dat() -> None:
     members = opened(samples.tnef(PROGRAM))
     assert [(member.name, member.data) for member in members] == [
@@ -519,7 +518,6 @@ def test_mail_folders_give_messages() -> None:
     assert [(member.data or b"").startswith(b"From: a") for member in members] == [True, True]
 
 
-@pytest.mark.feature("F-AV-04")
 @pytest.mark.parametrize("data", [MAIL, b"From a Thu Jan  1 00:00:00 1970\r\n" + MAIL])
 def test_mail_bases_are_opened_by_option(data: bytes) -> None:
     kind = detect_kind(data)

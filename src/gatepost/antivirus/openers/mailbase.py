@@ -45,7 +45,7 @@ def open_mbox(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     A line that starts with `From ` separates messages wherever it stands: writers should have escaped it, but who has
     not makes one message two, and both are looked at.
     """
-    starts = [(found.start(), found.end()) for found in _FROM_LINE.finditer(data)]
+    starts = [(found.start(), found.end()) for found in _FROM_LINE.finditer(data)] or [(0, 0)]
     ends = [start for start, _ in starts[1:]] + [len(data)]
     for count, ((_, start), end) in enumerate(zip(starts, ends, strict=True), 1):
         yield take(opening, f"message {count}", data[start:end], "message/rfc822")

@@ -8,17 +8,23 @@ secret.
 import io
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Final
 
 import msoffcrypto  # type: ignore[import-untyped]
-import msoffcrypto.format.doc97  # type: ignore[import-untyped]
-import msoffcrypto.format.ooxml  # type: ignore[import-untyped]
-import msoffcrypto.format.ppt97  # type: ignore[import-untyped]
-import msoffcrypto.format.xls97  # type: ignore[import-untyped]  # the library would load these at first use
 
 from gatepost.antivirus.openers.taking import pay
 from gatepost.antivirus.opening import Member, Opening
 
+_PARTS: Final = tuple(
+    import_module(name)
+    for name in (
+        "xml.dom.expatbuilder",
+        "cryptography.hazmat.backends.openssl.backend",
+        *(f"msoffcrypto.format.{form}" for form in ("doc97", "ooxml", "ppt97", "xls97")),
+    )
+)
+"""Modules that the library would load at first use: behind the filter's walls it cannot."""
 STANDARD: Final = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 """What Excel and PowerPoint try by themselves."""
 SPINS_LIMIT: Final = 1_500_000

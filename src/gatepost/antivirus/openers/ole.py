@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.budget import Damaged, inflate
+from gatepost.antivirus.kinds import OLE_STREAM
 from gatepost.antivirus.openers.biff import read_workbook
 from gatepost.antivirus.openers.compound import CompoundFile
 from gatepost.antivirus.openers.fields import OFFICE_FIELD, XLM, is_telling
@@ -69,15 +70,15 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                 yield take_text(opening, "macro-sheets", "\n".join(sheets.macros), XLM)
             if sheets.links:
                 yield take_text(opening, "links", "\n".join(sheets.links), OFFICE_FIELD)
-            yield take(opening, stream.name, content)
+            yield take(opening, stream.name, content, OLE_STREAM)
         elif label == "worddocument":
             encrypted = encrypted or bool(int.from_bytes(content[0x0A:0x0C], "little") & _ENCRYPTED_WORD)
             yield from _open_fields(content, opening)
-            yield take(opening, stream.name, content)
+            yield take(opening, stream.name, content, OLE_STREAM)
         elif label == "powerpoint document":
             yield from _open_slides(content, opening)
         else:
-            yield take(opening, stream.name, content)
+            yield take(opening, stream.name, content, OLE_STREAM)
     if encrypted:
         yield from open_encrypted(data, name, b"", opening)
 
@@ -104,7 +105,7 @@ def _open_fields(content: bytes, opening: Opening) -> Iterator[Member]:
 
 def _open_slides(content: bytes, opening: Opening) -> Iterator[Member]:
     """Yield the embedded compound files of a presentation, and the stream itself."""
-    yield take(opening, "PowerPoint Document", content)
+    yield take(opening, "PowerPoint Document", content, OLE_STREAM)
     mark = _EMBEDDING.to_bytes(2, "little")
     position = content.find(mark)
     count = 0
