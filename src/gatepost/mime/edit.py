@@ -19,7 +19,14 @@ CRLF = b"\r\n"
 EMPTY_TYPE = "text/plain; charset=us-ascii"
 BASE64_LINE = 57
 """Bytes to a line of 76 characters (RFC 2045 §6.8)."""
-_CONTENT_FIELD = re.compile(rb"^content-[!-9;-~]*[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
+_SEPARATOR = re.compile(rb"(?:\A|(?<=\n))\r?\n")
+_KEPT_FIELD = (
+    rb"(?!content-)[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r?\n[ \t]++[^\x00-\x20][^\r\n]*+)*+(?:\r?\n|\Z)"  # RFC 5322 §2.2
+)
+_NO_KEPT_FIELDS = re.compile(rb"^(?:(?!%b)[^\n]++(?:\n|\Z)|\n)++" % _KEPT_FIELD, re.IGNORECASE | re.MULTILINE)
+"""Lines of a header that are no fields, or Content-* fields."""
+HEADER_LIMIT = 1024 * 1024
+"""Bytes of a header that are looked at in content nobody could read: as many as the MIME tree reads of one."""
 MAX_LINE = 998
 """Characters of a line without its CRLF (RFC 5322 §2.1.1)."""
 
@@ -160,14 +167,16 @@ def _rewrite(report: ObjectReport, fields: bytes, body: bytes) -> list[Splice]:
 def replace_message(content: bytes, text: bytes) -> tuple[Splice, ...]:
     """Put `text` (UTF-8) in the place of a whole body that nobody could read; header fields not Content-* stay.
 
-    Looks only for the end of the header and the names of fields, so it is safe on what a filter died of.
+    Looks only for the end of the header and for fields, so it is safe on what a filter died of. Readers differ about
+    where a damaged header ends: of its lines only those stay that are fields to everybody.
     """
-    end = content.find(CRLF + CRLF)
-    header_end = len(content) if end < 0 else end + len(CRLF)
-    splices = [Splice(*found.span(), b"") for found in _CONTENT_FIELD.finditer(content, 0, header_end)]
+    separator = _SEPARATOR.search(content, 0, HEADER_LIMIT)
+    header_end = separator.start() if separator else min(len(content), HEADER_LIMIT)
+    splices = [Splice(*found.span(), b"") for found in _NO_KEPT_FIELDS.finditer(content, 0, header_end)]
     encoding, body = encode_body(text)
     fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding + CRLF
-    before = b"" if not header_end or content[:header_end].endswith(CRLF) else CRLF
+    kept = content[splices[-1].end if splices else 0 : header_end]
+    before = CRLF if kept and not kept.endswith(b"\n") else b""
     return merge([*splices, Splice(header_end, len(content), before + fields + CRLF + body)])
 
 
