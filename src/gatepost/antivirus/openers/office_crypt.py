@@ -16,15 +16,21 @@ import msoffcrypto  # type: ignore[import-untyped]
 from gatepost.antivirus.openers.taking import pay
 from gatepost.antivirus.opening import Member, Opening
 
-_PARTS: Final = tuple(
-    import_module(name)
-    for name in (
-        "xml.dom.expatbuilder",
-        "cryptography.hazmat.backends.openssl.backend",
-        *(f"msoffcrypto.format.{form}" for form in ("doc97", "ooxml", "ppt97", "xls97")),
-    )
-)
+_FORMATS: Final = tuple(import_module(f"msoffcrypto.format.{form}") for form in ("doc97", "xls97", "ppt97", "ooxml"))
+_PARTS: Final = tuple(map(import_module, ("xml.dom.expatbuilder", "cryptography.hazmat.backends.openssl.backend")))
 """Modules that the library would load at first use: behind the filter's walls it cannot."""
+
+
+class _NoFiles:
+    """Stands in for `tempfile` in the library, which puts its work into a file there: a filter can write none."""
+
+    TemporaryFile = io.BytesIO
+
+
+for _format in _FORMATS:
+    if hasattr(_format, "tempfile"):
+        _format.tempfile = _NoFiles  # type: ignore[attr-defined]
+
 STANDARD: Final = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 """What Excel and PowerPoint try by themselves."""
 SPINS_LIMIT: Final = 1_500_000
