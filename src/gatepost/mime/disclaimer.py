@@ -108,7 +108,7 @@ def _text_of(part: Part) -> list[Part]:
 
 def _find_spot(content: bytes, part: Part, characters: str) -> TextSpot | None:
     charset = part.charset or "us-ascii"
-    if not _holds(charset, _PROBE, exactly=True):
+    if not _is_separated(content, part) or not _holds(charset, _PROBE, exactly=True):
         return None
     html = part.content_type == "text/html"
     identity = part.encoding is Encoding.IDENTITY
@@ -135,6 +135,12 @@ def _holds(charset: str, characters: str, *, exactly: bool = False) -> bool:
         return not exactly or raw == characters.encode("ascii")
     except (LookupError, ValueError):
         return False
+
+
+def _is_separated(content: bytes, part: Part) -> bool:
+    """Tell whether an empty line ends the header; text behind a header that breaks off would be one of its fields."""
+    separator = part_spans(content, part).fields[-1]
+    return content[separator.start : separator.end] in (b"\n", CRLF)
 
 
 def _is_ascii(content: bytes, part: Part) -> bool:

@@ -247,6 +247,20 @@ def test_a_text_cannot_end_the_part_it_stands_in():
         assert not splice.data.startswith(b"--C")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Subject: a",
+        b"Subject: a\r\n",
+        b"Content-Type: text/html\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n--b--\r\n",
+    ],
+)
+def test_a_header_that_breaks_off_has_no_text_behind_it(content):
+    assert add(content) == add(content, RUSSIAN) == content
+
+
 def test_soft_breaks_at_the_end_join_nothing():
     content = b"Content-Transfer-Encoding: quoted-printable\r\n\r\nends softly=\r\n=\r\n"
     assert text_of(add(content)).startswith("ends softly\n")
