@@ -68,14 +68,14 @@ def vba_compress(text: bytes) -> bytes:
 
 
 def vba_streams(
-    source: bytes, compiled: bytes = b"", stream: str = "Module1", offset: int | None = None
+    source: bytes, compiled: bytes = b"", stream: str = "Module1", offset: int | None = None, page: int = 1252
 ) -> dict[str, bytes]:
     """The streams of a storage `VBA` with one module."""
 
     def record(number: int, value: bytes) -> bytes:
         return struct.pack("<HL", number, len(value)) + value
 
-    directory = record(0x01, struct.pack("<L", 1)) + record(0x03, struct.pack("<H", 1252))
+    directory = record(0x01, struct.pack("<L", 1)) + record(0x03, struct.pack("<H", page))
     directory += struct.pack("<HLLH", 0x09, 4, 1, 1)
     directory += record(0x19, b"Module1") + record(0x1A, stream.encode()) + record(0x32, stream.encode("utf-16-le"))
     directory += record(0x31, struct.pack("<L", len(compiled) if offset is None else offset)) + struct.pack(

@@ -80,6 +80,13 @@ def test_a_module_the_directory_misplaces_or_does_not_name_is_found() -> None:
     assert "AutoClose" in text
 
 
+@pytest.mark.parametrize("page", [0, 874, 10_000, 65_001, 65_535])
+def test_source_in_every_code_page(page: int) -> None:
+    streams = samples.vba_streams(b'Attribute VB_Name = "x"\r\nSub AutoOpen()\r\n', page=page)
+    text = texts(opened(samples.compound({("VBA", name): data for name, data in streams.items()})), "text/x-vba")
+    assert "AutoOpen" in text
+
+
 def test_a_packaged_program_comes_out_under_its_name() -> None:
     stream = samples.package(PROGRAM)
     members = opened(samples.compound({("ObjectPool", "_1", "\x01Ole10Native"): stream}))

@@ -5,6 +5,7 @@ found by the mark every compressed module starts with. Source is what people and
 compiled form when it fits its version, so a module whose source lacks texts of its compiled form is shown as that, too.
 """
 
+import codecs
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -115,7 +116,7 @@ def read_modules(directory: bytes) -> tuple[list[Module], str]:
 
 def _find_codec(page: int) -> str:
     try:
-        b"".decode(f"cp{page}")
+        codecs.lookup(f"cp{page}")
     except LookupError:
         return {10000: "mac_roman", 65001: "utf-8"}.get(page, "latin-1")
     return f"cp{page}"
