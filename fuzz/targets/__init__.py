@@ -11,5 +11,22 @@ A target module has
 
 from typing import Final
 
-NAMES: Final = ("server", "client", "addresses", "parameters", "replies", "proxy", "dns")
+NAMES: Final = (
+    "server",
+    "client",
+    "addresses",
+    "parameters",
+    "replies",
+    "proxy",
+    "dns",
+    "pdf",
+    "office",
+    "rtf",
+    "pages",
+    "tnef",
+    "mailfiles",
+    "zips",
+    "archives",
+    "locked",
+)
 """All targets, the one with most to say first."""
