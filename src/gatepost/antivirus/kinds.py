@@ -239,6 +239,8 @@ def _detect_mail(data: bytes) -> Kind | None:
     found = _MAIL_FIELD.match(data)
     if found is None:
         return None
+    if _MAIL_MORE.search(data, found.end(), MAIL_SEARCH) is None:
+        return None
     ends = [end for mark in (b"\n\r\n", b"\n\n") if (end := data.find(mark)) >= 0]
     if not ends or len(data) - min(ends) < SHORTEST_BODY:  # a header alone is no message
         return None
