@@ -53,9 +53,9 @@ def _load() -> ctypes.CDLL:
     spec = find_spec("archive_r")
     if spec is not None and spec.origin:
         for path in sorted((Path(spec.origin).parent / _FOLDER_OF_WHEEL).glob("libarchive-*.so*")):
-            return ctypes.CDLL(str(path))
+            return ctypes.CDLL(str(path), use_errno=True)
     try:
-        return ctypes.CDLL(_SYSTEM_LIBRARY)
+        return ctypes.CDLL(_SYSTEM_LIBRARY, use_errno=True)
     except OSError as error:
         raise LibraryMissing(f"libarchive is not installed: {error}") from None
 
@@ -143,6 +143,8 @@ class ArchiveReader:
             raise Broken(self._words())
         library = self._library
         self.warning = ""
+        # Where a name cannot be converted the library ends the process if `errno` is ENOMEM, whoever left it there.
+        ctypes.set_errno(0)
         result = library.next_header(self._handle, ctypes.byref(self._header))
         if result == EOF:
             return None
@@ -150,6 +152,7 @@ class ArchiveReader:
             raise Broken(self._words())
         trouble = self._words() if result != OK else ""
         header = self._header
+        ctypes.set_errno(0)
         return Entry(
             name=_decode(library.path_utf8(header) or library.path(header) or b""),
             kind=library.file_type(header) & _TYPE_MASK,
