@@ -49,6 +49,7 @@ def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     lower = text.lower()
     compact = lower.translate(None, _BLANKS)
     scripted = b"script" in compact
+    carrying = b"data:" in compact
     stem = name or "page"
     if scripted:
         found = False
@@ -60,12 +61,12 @@ def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield from _open_script(script, f"{stem} script {count}", _language(inside), opening)
         if found:
             yield from _open_blobs_outside(text, stem, opening)
-    if b"data:" in compact:
+    if carrying:
         yield from _open_data(text, stem, opening)
     if (
         (scripted and (b"script:" in compact or b"srcdoc" in lower))
         or _has_references(lower)
-        or (b"data:" in compact and b"data:" not in lower)
+        or (carrying and b"data:" not in lower)
     ):
         yield from _open_values(text, stem, opening)
     yield from _open_handlers(text, lower, stem, opening)

@@ -32,7 +32,9 @@ def to_utf8(data: bytes) -> bytes:
         if data.startswith(mark):
             data = data.decode(charset, "replace").encode("utf-8", "replace")
             break
-    return data.replace(b"<![CDATA[", b"").replace(b"]]>", b"") if b"<![CDATA[" in data else data
+    if b"[" not in data or b"<![CDATA[" not in data:  # one character first: it costs a tenth
+        return data
+    return data.replace(b"<![CDATA[", b"").replace(b"]]>", b"")
 
 
 def is_xml(data: bytes) -> bool:
