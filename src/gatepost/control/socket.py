@@ -63,7 +63,7 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
 async def _respond(handler: Handler, line: bytes) -> Response:
     try:
         return Response(result=await handler(msgspec.json.decode(line, type=Request)))
-    except (ControlError, msgspec.MsgspecError) as error:
+    except (ControlError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Response(error=str(error))
 
 

@@ -39,7 +39,7 @@ def load_image(cache: Path, sets: Sequence[PinnedSet]) -> Image:
     if raw is not None:
         try:
             image = msgspec.msgpack.decode(raw, type=Image)
-        except msgspec.DecodeError:
+        except ValueError:  # DecodeError is one, text that is no UTF-8 another
             image = None
         if image is not None and image.format == IMAGE_FORMAT and image.digest == key:
             return image
@@ -84,7 +84,7 @@ def _read_index(cache: Path) -> dict[str, str]:
     raw = _read_own(cache / INDEX_FILE, INDEX_LIMIT)
     try:
         return msgspec.json.decode(raw, type=dict[str, str]) if raw is not None else {}
-    except msgspec.DecodeError:
+    except ValueError:  # DecodeError is one, text that is no UTF-8 another
         return {}
 
 

@@ -81,7 +81,7 @@ def read_set(directory: Path, trusted: Keys | None) -> DatabaseSet:
             raise BadSet(f"{directory}: {error}") from None
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # DecodeError is one, text that is no UTF-8 another
         raise BadSet(f"{directory / MANIFEST_FILE}: {error}") from None
     if manifest.format != MANIFEST_FORMAT:
         raise BadSet(f"{directory}: format {manifest.format}; this version reads {MANIFEST_FORMAT}")

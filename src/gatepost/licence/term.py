@@ -30,5 +30,5 @@ def read_expiry(directory: Path) -> dt.date | None:
             return msgspec.json.decode(file.read(SIZE_LIMIT), type=_Term).expires
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LicenceError(f"{path}: {error}") from error

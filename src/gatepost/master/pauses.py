@@ -31,7 +31,7 @@ class Pauses:
             self._domains = set(_DECODER.decode(file.read_bytes()))
         except FileNotFoundError:
             self._domains = set()
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError) as error:
             raise PauseError(f"{file} cannot be read: {error}. It lists the destinations that wait") from error
 
     @property

@@ -109,7 +109,7 @@ class Database:
             # The log of an unclean stop goes home before anything is added to it.
             with contextlib.suppress(apsw.FullError):
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except (apsw.Error, OSError, msgspec.DecodeError) as error:
+        except (apsw.Error, OSError, ValueError) as error:
             close_connection(self._connection)
             raise SpoolError(f"cannot read the spool in {directory}: {error}") from error
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
-import msgspec
 
 from gatepost.spool.content import content_path
 from gatepost.spool.files import FileLayer
@@ -54,7 +53,7 @@ class Reader:
             if row is None:
                 return None
             return self._decode(row)
-        except (apsw.CorruptError, msgspec.DecodeError, ValueError) as error:
+        except (apsw.CorruptError, ValueError) as error:
             return Corrupt(message_id, f"its row cannot be read: {error}")
 
     def _decode(self, row: Any) -> Stored | Corrupt:
@@ -233,7 +232,7 @@ def _is_wanted(row: Any, wanted: Wanted) -> bool:
     message_id, state, size, reason, raw_head = row
     try:
         head = BRIEF_HEADS.decode(raw_head)
-    except msgspec.DecodeError:
+    except ValueError:  # DecodeError is one, text that is no UTF-8 another
         return False
     recipients = tuple([each.address for each in head.envelope.recipients])
     return wanted(Brief(message_id, State(state), size, head.received_at, head.envelope.sender, recipients, reason))

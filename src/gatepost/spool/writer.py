@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import msgspec
-
 from gatepost.model.record import DECODER, Record
 from gatepost.spool.asking import Asking
 from gatepost.spool.change import (
@@ -302,7 +300,7 @@ class SqliteSpool(Asking):
             for first, count, raw_records in rows:
                 try:
                     records = DECODER.decode(raw_records)
-                except msgspec.DecodeError as error:
+                except ValueError as error:  # DecodeError is one, text that is no UTF-8 another
                     self._report(f"records {first} to {first + count - 1} cannot be read", error)
                 else:
                     start = max(after + 1, first)

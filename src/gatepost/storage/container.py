@@ -116,7 +116,7 @@ def read_container(descriptor: int) -> Container:
     header = os.pread(descriptor, header_size, found.end())
     try:
         item = _ITEMS.decode(header)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # MsgspecError is one, text that is no UTF-8 another
         raise Damaged(f"its header cannot be read: {error}") from error
     start = found.end() + header_size + 1
     file_size = os.fstat(descriptor).st_size
@@ -130,7 +130,7 @@ def _read_events(descriptor: int, start: int) -> tuple[Event, ...]:
     for line in os.pread(descriptor, EVENTS_LIMIT, start).split(b"\n")[:-1]:
         try:
             events.append(_EVENTS.decode(line))
-        except msgspec.MsgspecError:
+        except ValueError:
             continue  # torn by a power cut: what it told of is told again by its repetition
     return tuple(events)
 

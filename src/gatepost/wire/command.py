@@ -80,7 +80,7 @@ class OutcomeReader:
         pending.clear()
         try:
             outcome = _DECODER.decode(body)
-        except (msgspec.DecodeError, ValueError) as error:
+        except ValueError as error:  # DecodeError is one, text that is no UTF-8 another
             raise CommandError("not an outcome") from error
         if len(outcome.output) > OUTPUT_LIMIT or len(outcome.trouble) > OUTPUT_LIMIT:
             raise CommandError("an outcome over its limit")
