@@ -111,6 +111,8 @@ class ObjectList:
         while True:
             entry = self.entries[index]
             if RANK[status] < RANK[entry.status]:
+                if entry.status is _DISINFECTED:
+                    self._undo_cure(index)
                 entry.status, entry.threat, entry.engine = status, threat, engine
                 entry.evidence, entry.cured = evidence[:EVIDENCE_LIMIT], None
             entry.delete = entry.delete or delete
@@ -136,6 +138,15 @@ class ObjectList:
         entry.cured = cured
         if removed:
             entry.evidence = bounded(f"{entry.evidence}; removed: {removed}", EVIDENCE_LIMIT)
+
+    def _undo_cure(self, index: int) -> None:
+        """Note that an object's cured form does not help: what else it holds, another reading of it, is bad."""
+        within = {index}
+        for place, entry in enumerate(self.entries[index + 1 :], index + 1):
+            if entry.kind is _MEMBER and entry.parent in within:
+                within.add(place)
+                if entry.status is _DISINFECTED:
+                    entry.status = entry.uncured
 
     def settle_member(self, index: int) -> None:
         """Keep the member just listed unless it is one clean one too many."""
