@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bench_antivirus import antivirus
 from bench_more import other_conditions, own_arguments
 from result_pages import made_at, write_section
 
@@ -47,10 +48,16 @@ def main() -> int:
         "--more", action="store_true", help="also with TLS, with checks, at half load, with 200 sessions"
     )
     parser.add_argument("--only-more", action="store_true", help="that alone, with the rows of the last comparison")
+    parser.add_argument("--antivirus", action="store_true", help="engines, stores, memory; nothing else")
     arguments = parser.parse_args()
     if not (BENCH / "peers.py").is_file():
         print(f"bench: no load driver at {BENCH}; set GATEPOST_BENCH to its directory", file=sys.stderr)
         return 1
+    if arguments.antivirus:
+        section = antivirus(BENCH, reps=arguments.reps, messages=arguments.n, sessions=arguments.c)
+        print(section)
+        write_section("anti-virus", section, PAGE)
+        return 0
     peers = [] if arguments.own_only else _installed()
     raw = ROOT / "build" / "bench.jsonl"
     status = 0 if arguments.only_more else _compare(arguments, peers, raw)

@@ -6,13 +6,21 @@ Ends with SIGTERM, as the gateway itself does.
 --no-inspection   scanning switched off
 --tls CERT KEY    STARTTLS is required of clients, and used towards the next hop
 --checks DNS      clients are strangers: two block lists, the client's name, the sender's domain, asked of this server
+--deliver         what is infected is delivered with a text in its place, so that the driver sees all mail again
+--bases DIR KEY   these databases, signed by this key
+--clamd SOCKET    the only engine is this clamd
+--stores          incoming and outgoing archive on, infected mail into quarantine
 """
 
 import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from gatepost.antivirus.engine import CLEAN, Report, ScanObject
 from gatepost.config.default import build_default_config
 
 SESSIONS_PER_ADDRESS = 1000
@@ -22,12 +30,50 @@ mailfrom_rule = ["allow from has_mx to *", "deny from no_ip to *"]
 """
 
 
+class NoEngine:
+    """Stands where the built-in engine does: a gateway has at least one engine of its own."""
+
+    name = "none"
+
+    def version(self) -> str:
+        return "1"
+
+    def scan(self, subject: ScanObject, deadline: float) -> Report:
+        del subject, deadline
+        return CLEAN
+
+    def cure(self, subject: ScanObject) -> bytes | None:
+        del subject
+        return None
+
+    def health(self) -> str:
+        return ""
+
+
+def run_without_builtin(config: Path) -> None:
+    """Run the gateway with `NoEngine` in place of the built-in engine, which no configuration can do."""
+    from gatepost.master import process  # noqa: PLC0415 - only here
+
+    made = vars(process)["filter_settings"]
+
+    def without(*arguments: Any) -> Any:
+        return msgspec.structs.replace(made(*arguments), engines=("bench_gateway:NoEngine",))
+
+    vars(process)["filter_settings"] = without
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)  # where the filters' template finds it
+    sys.exit(process.main(config, (), ""))
+
+
 def main() -> None:
     """Write the configuration and become the gateway."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--no-inspection", action="store_true")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--checks", metavar="DNS")
+    parser.add_argument("--deliver", action="store_true")
+    parser.add_argument("--bases", nargs=2, metavar=("DIR", "KEY"))
+    parser.add_argument("--clamd", metavar="SOCKET")
+    parser.add_argument("--stores", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
     text = build_default_config(
@@ -56,12 +102,26 @@ def main() -> None:
             ("\n[network]\n", '\n[network]\ntrusted_networks = ["192.0.2.0/24"]\n'),
             ("\n[access]\n", f'\n[resolve]\nname_servers = ["{arguments.checks}"]\n\n[access]\n{CHECKS}'),
         ]
+    if arguments.deliver:
+        changes.append((f"block_message = {listed}\n", "block_message = []\n"))
+    if arguments.bases:
+        directory, key = arguments.bases
+        changes.append(("[path]\n", f'[path]\nbases_path = "{directory}"\n'))
+        changes.append(("[ave]\n", f'[ave]\ntrusted_keys = ["{key}"]\n'))
+    if arguments.stores:
+        archives = f'incoming_archive_path = "{state}/in"\noutgoing_archive_path = "{state}/out"\n'
+        changes.append(("[path]\n", f"[path]\n{archives}"))
+        changes.append(("\n[policy]\n", '\n[policy]\nsave_in_quarantine = ["infected"]\n'))
+    if arguments.clamd:
+        text += f'\n[[engine]]\nname = "clamd"\nkind = "clamd"\naddress = "{arguments.clamd}"\n'
     for old, new in changes:
         if old not in text:
             raise SystemExit(f"the shipped configuration has no {old!r}")
         text = text.replace(old, new)
     config = state / "gatepost.toml"
     config.write_text(text)
+    if arguments.clamd:
+        run_without_builtin(config)
     os.execv(sys.executable, [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(config)])  # noqa: S606
 
 

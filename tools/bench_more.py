@@ -11,18 +11,17 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench_common import START_S, free_ports, median, processes_below, pss_of, wait_for_greeting
 from result_pages import made_at
 
 TOOLS = Path(__file__).resolve().parent
@@ -31,7 +30,6 @@ POSTFIX = "postfix"
 LOADS: dict[str, dict[str, int]] = {"1/session": {"per": 1, "pipe": 0}, "50/session+pipelining": {"per": 50, "pipe": 1}}
 BUSY_SESSIONS = 200
 SAMPLE_S = 0.25
-START_S = 20.0
 
 
 def other_conditions(bench: Path, raw: Path, *, reps: int, messages: int, sessions: int, with_postfix: bool) -> str:
@@ -70,7 +68,7 @@ def _variants(bench: Path, reps: int, messages: int, sessions: int) -> list[str]
     lines = ["| load | gateway, no inspection | msg/s | CPU ms/msg | data→250 p50/p99 ms | lost/dup/refused |"]
     lines.append("|---|---|---|---|---|---|")
     for (load, variant), measured in rows.items():
-        m = {name: _median(measured, name) for name in ("msg_s", "cpu_ms_msg", "acc_lat_p50", "acc_lat_p99")}
+        m = {name: median(measured, name) for name in ("msg_s", "cpu_ms_msg", "acc_lat_p50", "acc_lat_p99")}
         total = "/".join(str(sum(int(row[name] or 0) for row in measured)) for name in ("lost", "dup", "refused"))
         lines.append(
             f"| {load} | {variant} | {m['msg_s']:.0f} | {m['cpu_ms_msg']:.2f} "
@@ -82,7 +80,7 @@ def _variants(bench: Path, reps: int, messages: int, sessions: int) -> list[str]
 @contextlib.contextmanager
 def _gateway(variant: str, certificate: tuple[str, str]) -> Iterator[tuple[int, int, int]]:
     """Run a gateway; give (port to send to, port it delivers to, its process)."""
-    enter, leave, front, sink = _free_ports(4)
+    enter, leave, front, sink = free_ports(4)
     command = [sys.executable, str(TOOLS / "bench_gateway.py"), "--no-inspection"]
     neighbour = None
     if variant == "TLS on both sides":
@@ -97,7 +95,7 @@ def _gateway(variant: str, certificate: tuple[str, str]) -> Iterator[tuple[int, 
         environment = {**os.environ, "BENCH_IN": str(enter), "BENCH_SINK": str(leave), "BENCH_DIR": state}
         gateway = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         try:
-            _wait_for_greeting(enter)
+            wait_for_greeting(enter)
             yield front, sink, gateway.pid
         finally:
             for process in (gateway, neighbour):
@@ -119,26 +117,6 @@ def _make_certificate(folder: Path) -> tuple[str, str]:
 
     issued = Authority(folder).issue("bench.localdomain", "127.0.0.1")
     return str(issued.chain), str(issued.key)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _wait_for_greeting(port: int) -> None:
-    end = time.monotonic() + START_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as sock:
-            sock.settimeout(5)
-            if sock.recv(200).startswith(b"220"):
-                return
-        if time.monotonic() > end:
-            raise SystemExit(f"no greeting on port {port}")
-        time.sleep(0.1)
 
 
 # --- latency at half of Postfix's load
@@ -163,7 +141,7 @@ def _latency(bench: Path, systems: Sequence[str], rates: dict[str, float], reps:
         rows = _run_peers(bench, systems, "--reps", str(reps), "--rate", f"{rate:.0f}", "--loads", load, "--n", "2000")
         for system, measured in rows.items():
             names = ("acc_lat_p50", "acc_lat_p99", "lat_p50", "lat_p99")
-            m = {name: _median(measured, name) for name in names}
+            m = {name: median(measured, name) for name in names}
             lines.append(
                 f"| {load} | {system} | {rate:.0f} | {m['acc_lat_p50']:.0f} / {m['acc_lat_p99']:.0f} "
                 f"| {m['lat_p50']:.0f} / {m['lat_p99']:.0f} |"
@@ -186,28 +164,18 @@ def _memory(bench: Path, systems: Sequence[str], messages: int) -> list[str]:
 
         arguments = ("--reps", "1", "--c", str(BUSY_SESSIONS), "--loads", load, "--n", str(max(messages, 3000)))
         rows = _run_peers(bench, [system], *arguments, look=look)
-        rss = _median(rows[system], "peak_rss_mb")
+        rss = median(rows[system], "peak_rss_mb")
         lines.append(f"| {BUSY_SESSIONS} | {system} | {most_pss / 1e6:.0f} | {rss:.0f} |")
     return lines
 
 
 def _pss_below(process: int) -> int:
     """Return the proportional share of memory, in bytes, of all below a process of the load driver but the driver's."""
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children[parent].append(int(entry.name))
     total = 0
-    below = list(children[process])
-    while below:
-        pid = below.pop()
-        below += children[pid]
-        with contextlib.suppress(OSError, ValueError, IndexError):
+    for pid in processes_below(process):
+        with contextlib.suppress(OSError):
             if b"peers.py" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += 1024 * int(rollup.partition("\nPss:")[2].split()[0])
+                total += pss_of(pid)
     return total
 
 
@@ -254,8 +222,3 @@ def _run_peers(
             rows[row["peer"]].append(row)
     shutil.rmtree(folder)
     return rows
-
-
-def _median(rows: Sequence[dict[str, Any]], name: str) -> float:
-    values = [row[name] for row in rows if row[name] is not None]
-    return statistics.median(values) if values else float("nan")

@@ -1,0 +1,65 @@
+"""What the parts of `make bench` share: ports, waiting, memory, medians."""
+
+import contextlib
+import socket
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+START_S = 20.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def wait_for_greeting(port: int) -> None:
+    """Wait until a mail server greets there."""
+    end = time.monotonic() + START_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as sock:
+            sock.settimeout(5)
+            if sock.recv(200).startswith(b"220"):
+                return
+        if time.monotonic() > end:
+            raise SystemExit(f"no greeting on port {port}")
+        time.sleep(0.1)
+
+
+def median(rows: Sequence[dict[str, Any]], name: str) -> float:
+    """Return the median of one column, NaN when it is empty."""
+    values = [row[name] for row in rows if row[name] is not None]
+    return statistics.median(values) if values else float("nan")
+
+
+def processes_below(process: int) -> list[int]:
+    """Return all processes a process has started, directly or not."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children[parent].append(int(entry.name))
+    found = []
+    below = list(children[process])
+    while below:
+        pid = below.pop()
+        below += children[pid]
+        found.append(pid)
+    return found
+
+
+def pss_of(pid: int) -> int:
+    """Return a process's proportional share of memory in bytes, 0 when it has ended."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return 1024 * int(rollup.partition("\nPss:")[2].split()[0])
+    return 0
