@@ -1,7 +1,7 @@
 """Encodings older than MIME: uuencode, yEnc and BinHex, as transfer encoding and as blocks inside text.
 
-Called by `decode` and by the filter (`find_uu_blocks` on every text body). Nothing raises; damaged lines are decoded
-as far as they go.
+Called by `decode`, by the filter (`find_uu_blocks` on every text body), and by `edit` for what is written back. Nothing
+raises; damaged lines are decoded as far as they go.
 """
 
 import binascii
@@ -34,6 +34,9 @@ _BINHEX_TABLE = bytes.maketrans(_BINHEX_ALPHABET, _BASE64_ALPHABET)
 _NOT_BINHEX = bytes(set(range(256)) - set(_BINHEX_ALPHABET))
 _BINHEX_RUN = re.compile(rb"(.?)\x90(.)", re.DOTALL)
 _RUN_BYTE = 0x90
+_UU_BYTES = 45
+"""Bytes of a uuencoded line, as all encoders make them."""
+_NAMELESS = "file"
 BINHEX_NAME_SEARCH = 200
 """Encoded bytes that hold the longest name (63 bytes), with the line ends between."""
 
@@ -88,6 +91,20 @@ def find_uu_blocks(content: bytes, start: int, end: int) -> list[Block]:
 def decode_block(content: bytes, block: Block) -> tuple[bytes, bool]:
     """Return (decoded bytes, whether damaged) of a block found in `content`."""
     return block.decoder(content[block.data_start : block.data_end])
+
+
+def encode_block(data: bytes, name: str) -> bytes:
+    """Return `data` as a uuencoded block of whole lines, which every reader of encoded blocks knows. `name`: its file
+    name; what cannot stand in a begin line becomes `?`.
+    """
+    safe = "".join(each if " " <= each <= "~" else "?" for each in name) or _NAMELESS
+    lines = [
+        binascii.b2a_uu(data[start : start + _UU_BYTES], backtick=True)[:-1]
+        for start in range(0, len(data) or 1, _UU_BYTES)
+    ]
+    if data:
+        lines.append(b"`")
+    return b"\r\n".join((b"begin 644 " + safe.encode("ascii"), *lines, b"end", b""))
 
 
 def decode_uu(raw: bytes) -> tuple[bytes, bool]:

@@ -18,11 +18,11 @@ _LINE_GROUPS = re.compile(rb"^((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2,3}+(?==)
 _PADS = re.compile(rb"=++")
 _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_ODD = re.compile(rb"=(?:[ \t]|\r(?!\n))")
+_CR = 13
 _QP_CR = re.compile(rb"=\r(?!\n)")
 
 LINES_SLICE = 256 * 1024
 """Bytes of a body that are split into lines at a time."""
-_STRICT = msgspec.json.Decoder(bytes)
 
 MAX_BASE64_STREAMS = 10_000
 """Padded base64 texts in a row that are decoded each for itself; the rest is read as one text without its padding, so
@@ -45,11 +45,12 @@ def decode_body(content: bytes, part: Part) -> Decoded:
 
 def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> Decoded:
     """Return bytes [start, end) of `content` decoded."""
+    if encoding is Encoding.BASE64:
+        data = _decode_even_lines(content, start, end)
+        return decode_base64(content[start:end]) if data is None else Decoded(data)
     raw = content[start:end]
     if encoding is Encoding.IDENTITY:
         return Decoded(raw)
-    if encoding is Encoding.BASE64:
-        return decode_base64(raw)
     if encoding is Encoding.QUOTED_PRINTABLE:
         return Decoded(decode_quoted_printable(raw))
     if encoding is Encoding.BASE64_LINES:
@@ -71,14 +72,45 @@ def decode_base64(raw: bytes) -> Decoded:
     """Decode base64 as tolerantly as any client: other characters are passed over, missing padding is supplied, and
     what follows the padding is decoded as a further text (clients disagree whether they stop there).
     """
-    clean = raw.translate(None, b"\r\n")
-    if b"\\" not in clean:
-        # msgspec's decoder takes well-formed base64 only and needs half the time of binascii (of 0.9 ms per 300 KB).
-        try:
-            return Decoded(_STRICT.decode(b'"%b"' % clean))
-        except msgspec.MsgspecError:
-            pass
-    return _decode_base64_odd(raw)
+    data = _decode_strictly(raw.translate(None, b"\r\n"))
+    return _decode_base64_odd(raw) if data is None else Decoded(data)
+
+
+def join_even_lines(content: bytes, start: int, end: int) -> bytearray | None:
+    """Return the text of [start, end) without its line ends if all lines but the last have the same length and end, as
+    all encoders make them; None if not, or if there is one line only. What is returned may still hold line ends where
+    the last line is not the shortest. A third of the time of `bytes.translate`: 70 us for 300 KB.
+    """
+    line_end = content.find(b"\n", start, end)
+    if line_end < 0:
+        return None
+    width = line_end - start
+    text = bytearray(memoryview(content)[start:end])
+    column = text[width :: width + 1]
+    if column.count(b"\n") != len(column):
+        return None
+    del text[width :: width + 1]
+    if width and content[line_end - 1] == _CR:
+        column = text[width - 1 :: width]
+        if column.count(b"\r") != len(column):
+            return None
+        del text[width - 1 :: width]
+    return text
+
+
+def _decode_even_lines(content: bytes, start: int, end: int) -> bytes | None:
+    text = join_even_lines(content, start, end)
+    return None if text is None else _decode_strictly(text)
+
+
+def _decode_strictly(text: bytes | bytearray) -> bytes | None:
+    """Decode base64 of alphabet and padding alone, None when it is anything else. msgspec needs a third of the time of
+    binascii: 0.6 ms for 300 KB.
+    """
+    try:
+        return msgspec.convert(text.decode("ascii"), bytes)
+    except (UnicodeDecodeError, msgspec.ValidationError):
+        return None
 
 
 def _decode_base64_odd(raw: bytes) -> Decoded:

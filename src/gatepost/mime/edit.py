@@ -12,6 +12,7 @@ from email.utils import encode_rfc2231
 
 import msgspec
 
+from gatepost.mime.blocks import encode_block
 from gatepost.model.finding import ObjectKind, ObjectReport
 from gatepost.model.verdict import Splice
 
@@ -43,7 +44,7 @@ class Action(enum.StrEnum):
     REPLACE = "replace"
     """Put a new body under new Content-* fields."""
     CURE = "cure"
-    """Put new content under its own fields, re-encoded."""
+    """Put new content under its own fields, re-encoded; in place of a block as a uuencoded one."""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -78,7 +79,8 @@ def plan_edits(content: bytes, edits: Sequence[Edit]) -> tuple[Splice, ...]:
             last = edit.report.delimiter.start in emptied
             splices += _empty_part(edit.report) if last and _is_child(edit.report) else remove_part(edit.report)
         elif edit.report.kind is ObjectKind.BLOCK:
-            splices += replace_block(edit.report, edit.body)
+            cured = edit.action is Action.CURE  # a file like the one that was there, not its bytes in the text
+            splices += replace_block(edit.report, encode_block(edit.body, edit.report.name) if cured else edit.body)
         elif edit.action is Action.CURE:
             splices += replace_body(content, edit.report, edit.body)
         else:

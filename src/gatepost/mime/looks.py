@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from gatepost.mime.decode import join_even_lines
 from gatepost.mime.part import Encoding
 
 _TWO_BASE64_LINES = re.compile(rb"\s*+(?:[A-Za-z0-9+/]{4,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)){2}")
@@ -40,13 +41,12 @@ def doubtful_base64(content: bytes, start: int, end: int) -> tuple[Encoding, ...
 
 
 def _has_even_lines(content: bytes, start: int, end: int) -> bool:
-    """Whether all lines but the last have the length of the first, a multiple of four: the form all encoders give.
-    Looks at one byte a line, so that a large attachment costs microseconds.
+    """Whether all lines but the last have the length of the first, a multiple of four: the form all encoders give. A
+    large attachment costs microseconds.
     """
     line_end = content.find(b"\n", start, end)
-    if line_end < 0:
+    width = line_end - start - (content[line_end - 1] == 13)
+    if line_end < 0 or width % 4:
         return False
-    length = line_end + 1 - start
-    ends = content[line_end:end:length]
-    text = length - 1 - (content[line_end - 1] == 13)
-    return text % 4 == 0 and ends.count(b"\n") == len(ends) == content.count(b"\n", start, end)
+    text = join_even_lines(content, start, end)
+    return text is not None and text.find(b"\n") < 0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatepost.mime.blocks import decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.edit import (
     Action,
@@ -133,6 +134,21 @@ def test_block_in_text():
     block = ObjectReport(-1, ObjectKind.BLOCK, ObjectStatus.INFECTED, whole=Span(start, end))
     assert edited(content, Edit(block, Action.REPLACE, b"gone")) == b"\r\nhello\r\ngone\r\nbye\r\n"
     assert edited(content, Edit(block, Action.REMOVE)) == b"\r\nhello\r\nbye\r\n"
+
+
+@pytest.mark.parametrize("name", ["x.zip", "", "\u0444\n.zip", "two words.zip"])
+@pytest.mark.parametrize("cured", [b"", b"CURED", bytes(range(256)) * 9], ids=["empty", "text", "binary"])
+def test_a_cured_block_is_a_file_again(name, cured):
+    content = b"\r\nhello\r\n=ybegin line=128 size=3 name=x.zip\r\nabc\r\n=yend size=3\r\nbye\r\n"
+    start, end = content.index(b"=ybegin"), content.index(b"bye")
+    block = ObjectReport(-1, ObjectKind.BLOCK, ObjectStatus.DISINFECTED, name, whole=Span(start, end), cured=cured)
+    delivered = edited(content, Edit(block, Action.CURE, cured))
+    assert delivered.startswith(b"\r\nhello\r\nbegin 644 ")
+    assert delivered.endswith(b"\r\nend\r\nbye\r\n")
+    assert delivered.isascii()
+    [found] = find_uu_blocks(delivered, 0, len(delivered))
+    assert decode_block(delivered, found) == (cured, False)
+    assert found.name == ("".join(each if each.isascii() and each.isprintable() else "?" for each in name) or "file")
 
 
 @pytest.mark.parametrize(
