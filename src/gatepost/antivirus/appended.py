@@ -5,12 +5,13 @@ end. Marks alone occur in every unpacking program, so what follows one must be a
 """
 
 import ctypes
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
+
+from gatepost.antivirus.zip_ends import CENTRAL, END, find_directories, find_end
 
 ZIP: Final = "zip"
 RAR: Final = "rar"
@@ -20,12 +21,6 @@ READINGS: Final = 8
 """Archives of one kind that one object is taken for: more are no polyglot but a file system."""
 MARKS_LOOKED_AT: Final = 1000
 """Marks of one kind that are looked at: each costs microseconds."""
-
-END: Final = b"PK\x05\x06"
-CENTRAL: Final = b"PK\x01\x02"
-END_SEARCH: Final = 65_535 + 22
-"""The end record of a zip archive is followed by a comment of at most 65,535 bytes."""
-END_RECORD: Final = struct.Struct("<4s4H2LH")
 
 RAR_MARK: Final = b"Rar!\x1a\x07"
 SEVEN_ZIP_MARK: Final = b"7z\xbc\xaf\x27\x1c"
@@ -48,18 +43,12 @@ _memmem.restype = ctypes.c_void_p
 _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
 
-def find_end(data: bytes) -> int:
-    """Return the offset of the end record of a zip archive, -1 when there is none."""
-    return data.rfind(END, max(0, len(data) - END_SEARCH))
-
-
 def is_appended(data: bytes) -> bool:
     """Whether `data`, which starts with something else, is a zip archive to unpackers (self-extractors)."""
-    end = find_end(data)
-    if end < 0 or len(data) - end < END_RECORD.size:
+    anywhere = find_end(data) < 0
+    if anywhere and (_find(data, END, 0, len(data)) < 0 or _find(data, CENTRAL, 0, len(data)) < 0):
         return False
-    _, _, _, _, count, size, _, _ = END_RECORD.unpack_from(data, end)
-    return count > 0 and size <= end and data.startswith(CENTRAL, end - size)
+    return bool(find_directories(data, anywhere=anywhere))
 
 
 def appended_kind(data: bytes) -> str:

@@ -115,6 +115,7 @@ _BOMS: Final = (
     (b"<\0", "utf-16-le"),
     (b"\0<", "utf-16-be"),
 )
+_MAIL_INSIDE = re.compile(rb"^(?:mime-version|content-type|content-transfer-encoding)[ \t]*+:", re.MULTILINE)
 _MAIL_FIELD = re.compile(
     rb"(?:received|return-path|from|to|cc|subject|date|message-id|mime-version|content-type|reply-to|sender|delivered-to"
     rb"|dkim-signature|x-[a-z0-9-]{1,60}):[ \t]*",
@@ -171,6 +172,36 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
     if kind is None and (name or declared):
         kind = _detect_called(data, name, declared)
     return kind
+
+
+def other_kinds(data: bytes, kind: Kind, name: str, declared: str) -> tuple[Kind, ...]:
+    """Return what else programs take an object of a known kind for, by its name, its declared type, or marks further
+    on: each is opened as well. Archives inside what is opened are `openers.polyglot`'s business.
+    """
+    if kind in _PAGES:
+        mail = _is_called_mail(name, declared) or _holds_header(data) or _detect_mail(data) is not None
+        return (Kind.MAIL,) if mail else ()
+    page = _called_page(data, name, declared)
+    if kind in _MAILS or not _is_called_mail(name, declared):
+        return () if page is None else (page,)
+    return (Kind.MAIL,) if page is None else (page, Kind.MAIL)
+
+
+def find_behind(data: bytes, kind: Kind) -> Kind | None:
+    """Return the kind of archive in data whose own kind is not opened, and hides it."""
+    return None if kind in _HEADER_KINDS else _find_appended(data)  # for those `detect_kind` has looked
+
+
+def _is_called_mail(name: str, declared: str) -> bool:
+    return declared in _CALLED_MAIL_TYPES or _extension(name) in _CALLED_MAIL
+
+
+def _holds_header(data: bytes) -> bool:
+    """Whether fields of MIME stand at the beginning: Office opens a page saved as mail under any name."""
+    head = b"\n" + data[:MAIL_SEARCH].lower()
+    if b"\nmime-version" not in head and b"\ncontent-t" not in head:
+        return False
+    return _MAIL_INSIDE.search(head) is not None
 
 
 def _detect_marked(data: bytes) -> Kind | None:
@@ -309,17 +340,27 @@ def _is_program(data: bytes) -> bool:
 
 
 def _detect_called(data: bytes, name: str, declared: str) -> Kind | None:
+    """Text whose beginning says nothing. What is a file may be mail saved by Office, whatever stands in front of it."""
+    if data.find(b":") >= 0 and (_is_called_mail(name, declared) or (name and _holds_header(data))):
+        return Kind.MAIL
+    return _called_page(data, name, declared)
+
+
+def _called_page(data: bytes, name: str, declared: str) -> Kind | None:
     extension = _extension(name)
-    if data.find(b"<") < 0 and data.find(b"\0<") < 0:
+    is_picture = extension in ("svg", "svgz") or declared == "image/svg+xml"
+    if not is_picture and extension not in _CALLED_HTML and declared not in ("text/html", "application/xhtml+xml"):
         return None
-    if extension in ("svg", "svgz") or declared == "image/svg+xml":
-        return Kind.SVG
-    if extension in _CALLED_HTML or declared in ("text/html", "application/xhtml+xml"):
-        return Kind.HTML
-    return None
+    if data.find(b"<") < 0:  # in 16-bit units, too
+        return None
+    return Kind.SVG if is_picture else Kind.HTML
 
 
 _CALLED_HTML: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "hta", "mht", "mhtml"})
+_CALLED_MAIL: Final = frozenset({"eml", "mht", "mhtml"})
+_CALLED_MAIL_TYPES: Final = frozenset({"message/rfc822", "message/global", "application/x-mimearchive"})
+_PAGES: Final = frozenset({Kind.HTML, Kind.SVG, Kind.XML})
+_MAILS: Final = frozenset({Kind.MAIL, Kind.MBOX, Kind.MSG})
 
 # -- what it is called -----------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ _BY_KIND: Final[Mapping[Kind, tuple[Scope, ...]]] = {
     Kind.SVG: (Scope.PAGE,),
     Kind.SCRIPT: (Scope.SCRIPT,),
 }
+_PAGES: Final = frozenset({Kind.HTML, Kind.SVG})
+_PAGE_NAMES: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "svg"})
 ACTIVE_TYPES = frozenset(
     {
         "text/x-vba",
@@ -86,8 +88,8 @@ def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
     scopes = _BY_KIND.get(kind, ()) if kind is not None else ()
     if subject.inside is not None and declared in ACTIVE_TYPES:
         scopes += (Scope.ACTIVE,)
-    if kind is None and declared == "text/html":
-        scopes += (Scope.PAGE,)
+    if kind not in _PAGES and (declared == "text/html" or (subject.name and extension(subject.name) in _PAGE_NAMES)):
+        scopes += (Scope.PAGE,)  # a browser asks the name, whatever stands in front of the page
     if Scope.SCRIPT not in scopes and (
         declared in SCRIPT_TYPES or (subject.name and kind is not Kind.EXECUTABLE and _is_script_name(subject.name))
     ):

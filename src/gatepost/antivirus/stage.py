@@ -17,7 +17,7 @@ from gatepost.antivirus.clean_keys import CleanMemory, build_circumstances, buil
 from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
-from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind
+from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind, find_behind, other_kinds
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
@@ -288,8 +288,9 @@ class _Inspection:
             status = STATUS[report.outcome]
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
         bad: list[BadMember] = []
-        if kind is not None and not header and self.is_container(kind, depth):
-            bad = self.open(index, subject, kind, depth)
+        if kind is not None and not header:
+            for each in self.readings(subject, kind, depth):
+                bad += self.open(index, subject, each, depth)
         if entry.status not in CURABLE or not self.options.cure or header:
             return None
         curer = engine if report.outcome is Outcome.INFECTED else None
@@ -302,6 +303,18 @@ class _Inspection:
             self.cured_bytes += len(cured[0])
             self.objects.mark_cured(index, *cured)
         return None
+
+    def readings(self, subject: ScanObject, kind: Kind, depth: int) -> list[Kind]:
+        """Return as what an object is opened: as what it is, as what else programs take it for; as the archive behind
+        its beginning where that alone would not have it opened.
+        """
+        kinds = (kind, *other_kinds(subject.data, kind, subject.name, subject.content_type))
+        chosen = [each for each in kinds if self.is_container(each, depth)]
+        if not chosen and self.options.archives:
+            behind = find_behind(subject.data, kind)
+            if behind is not None:
+                chosen.append(behind)
+        return chosen
 
     def is_container(self, kind: Kind, depth: int) -> bool:
         """Tell whether to open an object. An encoded block in an element of the mail has been (`visit_leaf`)."""

@@ -7,18 +7,7 @@ found inside counts: an archive that cannot be read is no trouble of the object.
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.antivirus.appended import (
-    CAB,
-    END_RECORD,
-    RAR,
-    SEVEN_ZIP,
-    ZIP,
-    Found,
-    find_archives,
-    find_end,
-    find_first,
-    is_appended,
-)
+from gatepost.antivirus.appended import CAB, RAR, SEVEN_ZIP, ZIP, Found, find_archives, find_first, is_appended
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.openers.archive import CAB as CAB_FORMAT
 from gatepost.antivirus.openers.archive import read_archive
@@ -26,6 +15,7 @@ from gatepost.antivirus.openers.rar import open_rar_at
 from gatepost.antivirus.openers.seven_zip import open_seven_zip_at
 from gatepost.antivirus.openers.zip import open_zip
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.antivirus.zip_ends import END_RECORD, find_directories, find_end
 
 _ZIPS: Final = frozenset({Kind.ZIP, Kind.OOXML, Kind.ODF})
 _STARTED: Final = frozenset({RAR, SEVEN_ZIP, CAB})
@@ -64,9 +54,8 @@ def _find_others(data: bytes, kind: Kind) -> list[Found]:
     first = Found(kind.value, find_first(data, kind.value)) if kind.value in _STARTED else None
     others = [found for found in find_archives(data, 1, size) if found != first]
     if is_appended(data):
-        end = find_end(data)
-        *_, length, offset, _ = END_RECORD.unpack_from(data, end)
-        others.append(Found(ZIP, max(0, end - length - offset)))
+        directories = find_directories(data, anywhere=find_end(data) < 0)
+        others.append(Found(ZIP, max(0, min(directory.shift for directory in directories))))
     return others
 
 

@@ -14,20 +14,16 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gatepost.antivirus.appended import CENTRAL, END_RECORD, find_end
 from gatepost.antivirus.budget import Budget, Content, Damaged, inflate
 from gatepost.antivirus.libarchive import Broken
 from gatepost.antivirus.openers.locked_zip import LIBRARY_METHODS, Keys, LockedMember, read_alone, unlock
 from gatepost.antivirus.openers.old_zip import OLD_METHODS, unpack_old
 from gatepost.antivirus.openers.stream import decode_stream
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.antivirus.zip_ends import CENTRAL, Directory, find_directories, find_end
 
 LOCAL = b"PK\x03\x04"
 DESCRIPTOR = b"PK\x07\x08"
-END64_LOCATOR = b"PK\x06\x07"
-END64 = b"PK\x06\x06"
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 FLAG_ENCRYPTED = 0x1
@@ -43,6 +39,10 @@ UNKNOWN_32 = 0xFFFFFFFF
 LZMA_MEMORY = 128 * 1024 * 1024
 """Dictionary a member may ask for; archivers use 64 MiB at most by default."""
 NAME_LIMIT = 255
+DIRECTORIES = 8
+"""Directories of one archive that are read: a second one is a forgery already."""
+EMPTY = b"PK\x05\x06"
+CONTRADICTION = "zip directory and member header contradict each other"
 HIGHEST_VERSION = 100
 """Of the format, times ten: 6.3 is the newest; more is chance, not a header."""
 
@@ -70,51 +70,60 @@ def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield every member. OverBudget ends the archive; whatever else is wrong is a member's `trouble`."""
     budget = opening.budget
     keys = Keys(opening.passwords)
-    entries, problem, directory = _read_directory(data, budget)
+    entries, problem, directory = _read_directories(data, budget)
     covered = 0
     for entry in sorted(entries, key=lambda each: each.header):
         yield from _read_hidden(data, covered, entry.header, budget, keys)
         if entry.header < covered:
             yield Member(entry.name, trouble="zip members overlap")
             continue
-        _place(data, entry)
+        other = _place(data, entry)
+        if not entry.trouble:
+            covered = entry.data + entry.packed
+        if other is not None:
+            yield _open(data, other, budget, keys)
         if entry.trouble:
             yield Member(entry.name, trouble=entry.trouble)
-            continue
-        covered = entry.data + entry.packed
-        if not _is_folder(entry):
+        elif other is not None or not _is_folder(entry):
             yield _open(data, entry, budget, keys)
-    yield from _read_hidden(data, covered, directory, budget, keys)
+    yield from _read_hidden(data, covered, directory if directory > covered else len(data), budget, keys)
     if problem:
         yield Member("", trouble=problem)
 
 
-def _read_directory(data: bytes, budget: Budget) -> tuple[list[_Entry], str, int]:
-    """Return (entries of the central directory, what is wrong with it, where the members end)."""
-    end = find_end(data)
-    if end < 0 or len(data) - end < END_RECORD.size:
-        return [], "zip archive is cut off: it has no directory", len(data)
-    _, _, _, _, count, size, offset, _ = END_RECORD.unpack_from(data, end)
-    limit = end
-    locator = end - _LOCATOR.size
-    if locator >= 0 and data.startswith(END64_LOCATOR, locator):
-        limit = data.rfind(END64, 0, locator)
-        if limit < 0 or locator - limit < _END64.size:
-            return [], "zip archive has a damaged directory", len(data)
-        *_, count, size, offset = _END64.unpack_from(data, limit)
-    start = limit - size
-    if start < 0 or (count and not data.startswith(CENTRAL, start)):
-        return [], "zip archive has a damaged directory", len(data)
-    shift = start - offset  # other data in front of the archive
+def _read_directories(data: bytes, budget: Budget) -> tuple[list[_Entry], str, int]:
+    """Return (entries of all central directories, what is wrong with them, where the members end)."""
+    anywhere = find_end(data) < 0
+    directories = find_directories(data, anywhere=anywhere)
+    if not directories:
+        return [], "" if _is_empty(data) else "zip archive is cut off, or its directory is damaged", len(data)
     entries: list[_Entry] = []
-    position = start
-    while position + _CENTRAL.size <= limit and data.startswith(CENTRAL, position):
+    problem = ""
+    for directory in directories[:DIRECTORIES]:
+        found, wrong = _read_directory(data, directory, budget)
+        entries += found
+        problem = problem or wrong
+    if len(directories) > 1:
+        problem = "zip archive has more than one directory"
+    return entries, problem, max(directory.start for directory in directories)
+
+
+def _is_empty(data: bytes) -> bool:
+    """Whether this is an archive without members: nothing but the record at its end."""
+    return data.startswith(EMPTY) and find_end(data) == 0
+
+
+def _read_directory(data: bytes, directory: Directory, budget: Budget) -> tuple[list[_Entry], str]:
+    """Return (entries of one central directory, what is wrong with it)."""
+    entries: list[_Entry] = []
+    position = directory.start
+    while position + _CENTRAL.size <= directory.limit and data.startswith(CENTRAL, position):
         budget.take_member()
-        entry, position = _read_central(data, position, shift)
+        entry, position = _read_central(data, position, directory.shift)
         entries.append(entry)
-    if position == limit and (len(entries) - count) % 65_536 == 0:  # the count has 16 bits and may wrap
-        return entries, "", start
-    return entries, f"zip directory announces {count} members and holds {len(entries)}", start
+    if position == directory.limit and (len(entries) - directory.count) % 65_536 == 0:  # 16 bits: it may wrap
+        return entries, ""
+    return entries, f"zip directory announces {directory.count} members and holds {len(entries)}"
 
 
 def _read_central(data: bytes, position: int, shift: int) -> tuple[_Entry, int]:
@@ -147,19 +156,32 @@ def _read_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int,
     return size, packed, offset
 
 
-def _place(data: bytes, entry: _Entry) -> None:
-    """Find the packed data behind the local header, and compare that header with the directory."""
+def _place(data: bytes, entry: _Entry) -> _Entry | None:
+    """Find the packed data behind the local header. Return the member as that header states it, where the directory
+    contradicts it: unpackers differ in which they believe.
+    """
     if not 0 <= entry.header <= len(data) - _LOCAL.size or not data.startswith(LOCAL, entry.header):
         entry.trouble = "zip member has no header where the directory says"
-        return
-    _, _, flags, method, entry.time, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(data, entry.header)
+        return None
+    fields = _LOCAL.unpack_from(data, entry.header)
+    _, _, flags, method, entry.time, _, crc, packed, size, name_length, extra_length = fields
     entry.data = entry.header + _LOCAL.size + name_length + extra_length
-    if extra_length and entry.flags & FLAG_ENCRYPTED:
-        entry.extra = data[entry.data - extra_length : entry.data]
+    extra = data[entry.data - extra_length : entry.data] if extra_length else b""
+    if extra and entry.flags & FLAG_ENCRYPTED:
+        entry.extra = extra
     if entry.data + entry.packed > len(data):
         entry.trouble = "zip member is cut off"
-    elif (flags ^ entry.flags) & FLAG_ENCRYPTED or (method != entry.method and not flags & FLAG_MASKED):
-        entry.trouble = "zip directory and member header contradict each other"
+        return None
+    told = packed not in (0, UNKNOWN_32) and not flags & FLAG_DESCRIPTOR
+    if not (flags ^ entry.flags) & FLAG_ENCRYPTED and (
+        (method == entry.method and (not told or packed == entry.packed)) or flags & FLAG_MASKED
+    ):
+        return None
+    other = _Entry(entry.name, flags, method, entry.crc, entry.packed, entry.size, entry.header, entry.data)
+    other.trouble, other.time, other.extra = CONTRADICTION, entry.time, extra
+    if told:
+        other.crc, other.packed, other.size = crc, min(packed, len(data) - entry.data), size
+    return other
 
 
 def _read_hidden(data: bytes, start: int, end: int, budget: Budget, keys: Keys) -> Iterator[Member]:

@@ -1,0 +1,187 @@
+"""What a sender of malware tries: each attack once passed as clean, or is next to one that did."""
+
+import base64
+import io
+import math
+import struct
+import zipfile
+
+import av_samples
+import pytest
+
+from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.stage import inspect
+from gatepost.filter.dialogue import check_analysis
+from gatepost.model.finding import SEVERITY, Analysis, ObjectStatus, ScanOptions
+
+ENGINE = BuiltinEngine()
+ZIP = av_samples.zip_of(("x.com", av_samples.eicar()))
+INFECTED, CLEAN = ObjectStatus.INFECTED, ObjectStatus.CLEAN
+
+
+def scan(content: bytes, **options: object) -> Analysis:
+    analysis = inspect(content, ScanOptions(**options), [ENGINE], math.inf)  # type: ignore[arg-type]
+    check_analysis(analysis, len(content))
+    return analysis
+
+
+def worst(analysis: Analysis) -> ObjectStatus:
+    return min((report.status for report in analysis.objects), key=SEVERITY.index)
+
+
+def status_of(data: bytes, name: str = "x.bin", content_type: str = "application/octet-stream") -> ObjectStatus:
+    """The status of a file, attached and inside an archive."""
+    attached = worst(scan(av_samples.attached(data, content_type, name=name)))
+    assert worst(scan(av_samples.attached(av_samples.zip_of((name, data))))) is attached
+    return attached
+
+
+# -- archives behind other data --------------------------------------------------------------------------------------
+
+BEGINNINGS = {
+    "shell": b"#!/bin/sh\nexit\n",
+    "batch": b"@echo off\r\n",
+    "php": b"<?php x(); ?>\n",
+    "uuencode": b"begin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n\r\n",
+    "yenc": b"=ybegin line=128 size=3 name=a\r\n\x8b\x8c\x8d\r\n=yend size=3\r\n",
+    "binhex": b"(This file must be converted with BinHex 4.0)\r\n:abc:\r\n",
+    "picture": b"GIF89a" + bytes(20),
+    "page": b"<html><body>hello</body></html>\r\n",
+    "document": b"%PDF-1.4\n%%EOF\n",
+    "text": b"hello world\r\n",
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_an_archive_is_found_behind_any_beginning(beginning: str) -> None:
+    assert status_of(BEGINNINGS[beginning] + ZIP) is INFECTED
+
+
+def test_an_archive_behind_a_mail_folder_is_found_when_folders_are_not_opened() -> None:
+    folder = b"From a Mon Jan 1 10:10:10 2020\r\nFrom: a\r\n\r\nhello\r\n"
+    content = av_samples.attached(folder + ZIP)
+    assert worst(scan(content, mail_bases=False)) is INFECTED
+    assert worst(scan(content, archives=False)) is not INFECTED
+
+
+# -- zip archives whose end record lies ------------------------------------------------------------------------------
+
+
+def end_record(count: int, size: int, offset: int, comment: bytes = b"") -> bytes:
+    return struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, size, offset, len(comment)) + comment
+
+
+def zip64_end(size: int, offset: int) -> bytes:
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
+    return record + locator + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+def take_apart(data: bytes) -> tuple[bytes, bytes]:
+    """The members and the directory of a zip archive."""
+    directory, end = data.find(b"PK\1\2"), data.rfind(b"PK\5\6")
+    return data[:directory], data[directory:end]
+
+
+def moved(directory: bytes, offset: int) -> bytes:
+    """The directory of one member, which stands elsewhere."""
+    return directory[:42] + struct.pack("<L", offset) + directory[46:]
+
+
+LIES = {
+    "the end record announces no members": lambda front, members, directory: (
+        front + members + directory + end_record(0, len(directory), len(front + members))
+    ),
+    "only its offset is right": lambda front, members, directory: (
+        front + members + directory + bytes(40) + end_record(1, len(directory), len(front + members))
+    ),
+    "the directory stands first": lambda front, members, directory: (
+        front + moved(directory, len(front + directory)) + members + end_record(1, len(directory), len(front))
+    ),
+    "a second mark stands in its comment": lambda front, members, directory: (
+        front + members + directory + end_record(1, len(directory), len(front + members), b"PK\5\6xx")
+    ),
+    "a second end record stands in its comment": lambda front, members, directory: (
+        front + members + directory + end_record(1, len(directory), len(front + members), end_record(0, 0, 0))
+    ),
+    "64 bits": lambda front, members, directory: (
+        front + members + directory + zip64_end(len(directory), len(front + members))
+    ),
+    "more junk behind it than a comment can hold": lambda front, members, directory: (
+        front + members + directory + end_record(1, len(directory), len(front + members)) + bytes(70_000)
+    ),
+}
+
+
+@pytest.mark.parametrize("front", [b"", b"GIF89a" + bytes(20), b"%PDF-1.4\n%%EOF\n", b"hello\r\n"])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_zip_archive_is_found_whatever_its_end_record_says(lie: str, front: bytes) -> None:
+    members, directory = take_apart(ZIP)
+    assert status_of(LIES[lie](front, members, moved(directory, len(front)))) is INFECTED
+
+
+def test_a_member_is_opened_as_directory_and_as_header_say() -> None:
+    members, directory = take_apart(ZIP)
+    stored = members[:8] + b"\0\0" + members[10:]  # the header says: not compressed
+    empty = directory[:20] + bytes(8) + directory[28:]  # the directory says: no bytes
+    end = end_record(1, len(directory), len(members))
+    assert status_of(stored + directory + end) is INFECTED
+    assert status_of(members + empty + end) is INFECTED
+    assert status_of(b"%PDF-1.4\n%%EOF\n" + stored + directory + end) is INFECTED
+
+
+def test_two_directories_are_no_sound_archive() -> None:
+    members, directory = take_apart(av_samples.zip_of(("a", b"harmless")))
+    whole = members + directory + directory + end_record(1, len(directory), len(members))
+    assert status_of(whole) is ObjectStatus.ERROR
+
+
+def test_archives_that_hold_archives_as_they_are_have_one_directory() -> None:
+    inner = av_samples.zip_of(("a", b"harmless"))
+    outer = av_samples.zip_of(("a.zip", inner), ("b.zip", inner), method=zipfile.ZIP_STORED)
+    assert status_of(outer) is CLEAN
+    out = io.BytesIO(b"MZ" + bytes(100))
+    out.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("a.zip", inner)
+        archive.comment = b"a comment"
+    assert status_of(out.getvalue(), "setup.exe") is CLEAN
+
+
+# -- what a name makes of a file -------------------------------------------------------------------------------------
+
+
+def saved_page(front: bytes = b"From: <Saved by a browser>\r\n") -> bytes:
+    """A page saved as mail, with a file; tags stand in its first bytes."""
+    return front + av_samples.attached(ZIP).replace(b"Hello.", b"<html><p>Hello.")
+
+
+@pytest.mark.parametrize(
+    "front", [b"", b"From: <Saved>\r\n", b"X: y\r\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"no field at all\r\n"]
+)
+@pytest.mark.parametrize("name", ["page.mht", "a.eml", "report.doc", "x.bin"])
+def test_a_page_saved_as_mail_is_opened_under_any_name(name: str, front: bytes) -> None:
+    assert status_of(saved_page(front), name) is INFECTED
+
+
+def test_mail_without_tags_is_told_by_its_name() -> None:
+    mail = b"Unknown: field\r\n" + av_samples.attached(ZIP)
+    assert status_of(mail, "a.eml") is INFECTED
+    assert worst(scan(av_samples.attached(av_samples.attached(mail), "message/rfc822", name=""))) is INFECTED
+
+
+SMUGGLING = b"<html><script>var a='%b';</script></html>" % base64.b64encode(ZIP)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [b"GIF89a", b"BM", b"#!", b"%PDF-1.4\n", b"{\\rtf1 ", b"begin 644 x\n", b"\xff\xd8\xff", b"ID3\x03\0", b"!<arch>\n",
+     b"From: a@example.org\r\nSubject: " + b"x" * 1100 + b"\r\nContent-Transfer-Encoding: base64\r\n\r\nhello there\r\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["invoice.html", "invoice.HTM ", "picture.svg"])
+def test_a_page_is_a_page_by_its_name_whatever_it_starts_with(name: str, front: bytes) -> None:
+    assert worst(scan(av_samples.attached(front + SMUGGLING, "application/octet-stream", name=name))) is INFECTED
+
+
+def test_the_same_bytes_are_no_page_under_the_name_of_a_picture() -> None:
+    assert status_of(b"GIF89a" + b"<html><p>hello</html>", "a.gif", "image/gif") is CLEAN
