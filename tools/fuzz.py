@@ -1,9 +1,10 @@
-"""`make fuzz [NAME=server] [ARGS="--cpu-minutes 5"]`: coverage-guided fuzzing of what reads bytes from the network.
+"""`make fuzz [NAME=server] [ARGS="--cpu-minutes 5"]`: coverage-guided fuzzing of what reads bytes from strangers.
 
-Targets are the modules of fuzz/targets. Each runs in a process of its own, in rounds, until it has had its share; what
-was found is kept in build/fuzz/NAME and used by the next call. A crash ends the run with exit code 1; the input lies in
-build/fuzz/NAME.crash-*. Executions, CPU time, crashes and commits add up in fuzz/figures.json and are shown in
-docs/reliability.md. `--keep` boils what was found down to the small corpus in fuzz/corpus, which the tests replay.
+Targets are the modules of fuzz/targets. They take turns, a round each in a process of its own, until each has had its
+share; what was found is kept in build/fuzz/NAME and used by the next call. A crash ends the turns of its target, and
+the run with exit code 1; the input lies in build/fuzz/NAME.crash-*. Executions, CPU time, crashes and commits add up in
+fuzz/figures.json and are shown in docs/reliability.md. `--keep` boils what was found down to the small corpus in
+fuzz/corpus, which the tests replay.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,8 +35,12 @@ HERE = "--here"
 """First argument of the process that fuzzes; the rest are the target and libFuzzer's own arguments."""
 ROUND_S = 180
 """Seconds between two notes of the figures: so much is lost when a run is broken off."""
-INPUT_TIMEOUT_S = 10
-"""One input may take so long; the longest takes milliseconds, on a busy machine tens of them."""
+SHORTEST_ROUND_S = 20
+"""A process needs some seconds before its first input."""
+INPUT_CPU_S = 4
+"""CPU time one input may take, instrumented as it is; the longest takes some hundred milliseconds."""
+INPUT_TIMEOUT_S = 120
+"""The same by the clock, for what does not come back: a busy machine gives a thirtieth of its time."""
 MEMORY_MB = 1024
 
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -85,7 +91,15 @@ def fuzz_here(name: str, arguments: list[str]) -> None:
     # Without the tracing of comparisons, which costs twice the time: the dictionary knows the words.
     with HookManager(set(packages), set(), enable_loader_override=True, trace_dataflow=False):
         target = importlib.import_module(f"targets.{name}")
-    atheris.Setup([sys.argv[0], *arguments], target.execute)
+
+    def execute(data: bytes) -> None:
+        before = time.process_time()
+        target.execute(data)
+        used = time.process_time() - before
+        if used > INPUT_CPU_S:
+            raise TimeoutError(f"{len(data)} bytes took {used:.1f} s of CPU")
+
+    atheris.Setup([sys.argv[0], *arguments], execute)
     atheris.Fuzz()
 
 
@@ -123,52 +137,76 @@ def run_round(name: str, executions: int, seconds: int) -> tuple[int, float, int
     return int(executed[1]) if executed else 0, cpu_s, int(covered[-1]) if covered else 0, process.returncode != 0
 
 
-def fuzz(name: str, executions: int, cpu_s: float) -> bool:
-    """Give a target its share, a round at a time; False when an input broke a promise."""
-    done, spent = 0, 0.0
-    while done < executions and spent < cpu_s:
-        left = executions - done
-        seconds = max(1, round(min(ROUND_S, cpu_s - spent)))
-        began = time.monotonic()
-        executed, used, edges, broken = run_round(name, left, seconds)
-        done += executed
-        spent += used
-        figures = load_figures()
-        one = figures.setdefault(name, Figures())
-        one.executions += executed
-        one.cpu_s = round(one.cpu_s + used, 1)
-        one.edges = edges or one.edges
-        one.crashes += broken
-        one.last = made_at()
-        save_figures(figures)
-        rate = executed / used if used else 0
-        print(
-            f"{name}: {executed} executions in {used:.0f} s of CPU ({rate:.0f}/s, {time.monotonic() - began:.0f} s), "
-            f"{edges} edges; in all {one.executions} in {one.cpu_s / 60:.1f} minutes",
-            flush=True,
-        )
-        if broken:
-            return False
-        if not executed:
-            break
-    return True
+class Share:
+    """What one target is still to get in this call."""
+
+    def __init__(self, name: str, executions: int, cpu_s: float) -> None:
+        self.name = name
+        self.executions = executions
+        self.cpu_s = cpu_s
+        self.broken = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self.broken and self.executions > 0 and self.cpu_s > 0
+
+
+def take_turn(share: Share) -> None:
+    """Give a target one round, and note what came of it."""
+    name = share.name
+    began = time.monotonic()
+    seconds = max(SHORTEST_ROUND_S, round(min(ROUND_S, share.cpu_s)))
+    executed, used, edges, share.broken = run_round(name, share.executions, seconds)
+    share.executions = share.executions - executed if executed else 0
+    share.cpu_s -= used
+    figures = load_figures()
+    one = figures.setdefault(name, Figures())
+    one.executions += executed
+    one.cpu_s = round(one.cpu_s + used, 1)
+    one.edges = edges or one.edges
+    one.crashes += share.broken
+    one.last = made_at()
+    save_figures(figures)
+    rate = executed / used if used else 0
+    print(
+        f"{name}: {executed} executions in {used:.0f} s of CPU ({rate:.0f}/s, {time.monotonic() - began:.0f} s), "
+        f"{edges} edges; in all {one.executions} in {one.cpu_s / 60:.1f} minutes",
+        flush=True,
+    )
+
+
+def fuzz(names: Sequence[str], executions: int, cpu_s: float, *, in_all: bool) -> list[str]:
+    """Give each target its share, in turns; return those an input of which broke a promise. `in_all`: what earlier
+    calls gave counts.
+    """
+    figures = load_figures() if in_all else {}
+    shares = [Share(name, executions, cpu_s - figures.get(name, Figures()).cpu_s) for name in names]
+    while any(share.is_open for share in shares):
+        for share in shares:
+            if share.is_open:
+                take_turn(share)
+    return [share.name for share in shares if share.broken]
 
 
 def main() -> int:
     if sys.argv[1:2] == [HERE]:
         fuzz_here(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", choices=NAMES, help="all targets in turn when not named")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"all when none is named: {', '.join(NAMES)}")
     parser.add_argument("--executions", type=int, default=10**9, help="of each target, in this call")
     parser.add_argument("--cpu-minutes", type=float, default=1.0, help="of each target, in this call")
+    parser.add_argument("--in-all", action="store_true", help="CPU minutes of earlier calls count")
     parser.add_argument("--keep", action="store_true", help="only renew fuzz/corpus from what was found")
     arguments = parser.parse_args()
-    names = (arguments.name,) if arguments.name else NAMES
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"no target {', '.join(sorted(unknown))}")
+    names = arguments.names or NAMES
     if arguments.keep:
         for name in names:
             print(f"{name}: {keep(name, WORK / name, CORPUS / name)}", flush=True)
         return 0
-    broken = [name for name in names if not fuzz(name, arguments.executions, arguments.cpu_minutes * 60)]
+    broken = fuzz(names, arguments.executions, arguments.cpu_minutes * 60, in_all=arguments.in_all)
     print(f"fuzz: FAILED: {', '.join(broken)}" if broken else "fuzz: passed")
     return 1 if broken else 0
 

@@ -18,12 +18,18 @@ def open_bytes(data: bytes, wanted: Sequence[Kind] = ()) -> list[Member]:
     kind = detect_kind(data)
     if kind is None or kind not in (wanted or ARCHIVES):
         return []
+    return open_as(data, kind)
+
+
+def open_as(data: bytes, kind: Kind) -> list[Member]:
+    """Open a container as what it is said to be, and check the members."""
     opening = Opening(Budget(OPTIONS, math.inf), OPTIONS, (PASSWORD,))
     found: list[Member] = []
     try:
         for member in open_container(data, kind, "x", opening):
-            assert len(member.name) <= 255
+            assert len(member.name) <= 300
             assert member.data is not None or member.protected or member.trouble
+            assert "opening it failed" not in member.trouble, member.trouble
             found.append(member)
     except OverBudget:
         return found

@@ -185,7 +185,10 @@ def _place(data: bytes, entry: _Entry) -> _Entry | None:
 
 
 def _read_hidden(data: bytes, start: int, end: int, budget: Budget, keys: Keys) -> Iterator[Member]:
-    """Yield members whose local headers stand in [start, end), where the directory knows of none."""
+    """Yield members whose local headers stand in [start, end), where the directory knows of none. It says where that
+    ends, which may be outside the archive.
+    """
+    end = max(0, min(end, len(data)))
     position = data.find(LOCAL, start, end)
     while position >= 0:
         entry = _read_local(data, position, end)
