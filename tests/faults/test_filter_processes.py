@@ -5,14 +5,13 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import uvloop
+from tests.faults.support_template import Template, run
 
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.filter.settings import INLINE_LIMIT, FilterSettings
@@ -22,33 +21,6 @@ ROGUES = ("filter_rogues:Rogue",)
 QUICK = ScanOptions(deadline_s=0.3)
 """A deadline that a misbehaving filter reaches soon."""
 PATIENT = ScanOptions(deadline_s=30)
-
-
-class Template:
-    """A template process under test."""
-
-    def __init__(self, path: Path, settings: FilterSettings) -> None:
-        self.path = path
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gatepost.filter.template", "--socket", str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(msgspec.json.encode(settings) + b"\n")
-        self.process.stdin.flush()
-        self.ready = self.process.stdout.readline() == b"ready\n"
-
-    def end(self) -> None:
-        """Take the master's line away."""
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-        self.process.wait(20)
 
 
 @pytest.fixture
@@ -66,18 +38,6 @@ def templates(tmp_path: Path) -> Iterator[Callable[[FilterSettings], Template]]:
 
 def settings(**changes: object) -> FilterSettings:
     return FilterSettings(**{"maximum": 2, "minimum": 0, "grace_s": 0.3, "wait_s": 20.0, "engines": ROGUES, **changes})
-
-
-def run(template: Template, chosen: FilterSettings, scenario: Callable[[FilterPool], Awaitable[None]]) -> None:
-    async def main() -> None:
-        pool = FilterPool(chosen, template.path, asyncio.get_running_loop())
-        pool.start()
-        try:
-            await asyncio.wait_for(scenario(pool), 90)
-        finally:
-            await pool.close()
-
-    uvloop.run(main())
 
 
 def mail(text: str) -> bytes:

@@ -1,16 +1,16 @@
 """The walls a filter puts around itself before it reads the first hostile byte.
 
 Called by `filter.template`: a `Sandbox` is made once in the template, `enter` called in each forked child. Order:
-descriptors, resource limits, user, parent-death signal, no_new_privs, Landlock, seccomp; threads only afterwards. A
-wall the kernel does not have is named in the returned report, never passed over in silence.
+descriptors, resource limits, user, capabilities, parent-death signal, no_new_privs, Landlock, seccomp; threads only
+afterwards. A wall the kernel does not have is named in the returned report, never passed over in silence.
 """
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import signal
-from collections.abc import Callable
 
 import landlock
 import msgspec
@@ -27,11 +27,15 @@ HIGHEST_DESCRIPTOR = 1 << 20
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+CAPABILITY_VERSION = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3 of capset(2): two blocks of three 32-bit sets."""
 CLONE_THREAD = 0x10000
 
 ALLOWED_CALLS = {
     "reading and writing what is open": (
-        "read readv pread64 preadv recvfrom recvmsg write writev sendto sendmsg close shutdown lseek fstat fcntl dup"
+        "read readv pread64 preadv recvfrom recvmsg write writev sendto sendmsg close shutdown lseek fstat dup"
     ),
     "waiting": "poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 pipe2",
     "memory": "brk mmap munmap mremap mprotect madvise memfd_create ftruncate",
@@ -53,6 +57,12 @@ ALLOWED_CALLS = {
 """What computing on bytes already in hand needs. Everything else answers EPERM: files, sockets, processes, signals,
 modes and owners, tracing, mounts, keys, modules, bpf, io_uring."""
 
+DESCRIPTOR_COMMANDS = (
+    *(fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
+    *(fcntl.F_ADD_SEALS, fcntl.F_GET_SEALS),
+)
+"""What `fcntl` may do. Not F_SETOWN, F_SETSIG: with these a descriptor sends any signal to any process of the user."""
+
 
 class Walls(msgspec.Struct, frozen=True):
     """What `enter` is to build."""
@@ -73,7 +83,7 @@ class Sandbox:
 
     def __init__(self, walls: Walls) -> None:
         self.walls = walls
-        self.prctl = _load_prctl()
+        self.libc = ctypes.CDLL(None, use_errno=True)
         self.landlock_version = landlock.landlock_abi_version()
         self.calls = None if pyseccomp is None else _build_filter()
 
@@ -91,12 +101,13 @@ def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
         os.setgroups([])
         os.setresgid(walls.gid, walls.gid, walls.gid)
         os.setresuid(walls.uid, walls.uid, walls.uid)
-    prctl = sandbox.prctl
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+    libc = sandbox.libc
+    _drop_capabilities(libc)
+    _prctl(libc, PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         raise OSError(errno.ESRCH, "the template has gone")
-    prctl(PR_SET_DUMPABLE, 0)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(libc, PR_SET_DUMPABLE, 0)
+    _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
     missing = [reason for reason in (_enter_landlock(sandbox), _enter_seccomp(sandbox)) if reason]
     return SandboxReport(tuple(missing))
 
@@ -123,15 +134,22 @@ def _limit_resources(walls: Walls) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def _load_prctl() -> Callable[[int, int], None]:
-    libc = ctypes.CDLL(None, use_errno=True)
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up what a service manager may have given the gateway (CAP_NET_BIND_SERVICE as a rule)."""
+    _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        raise _last_error("capset")
 
-    def call(option: int, value: int) -> None:
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
-    return call
+def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise _last_error(f"prctl({option})")
+
+
+def _last_error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def _enter_landlock(sandbox: Sandbox) -> str:
@@ -139,7 +157,9 @@ def _enter_landlock(sandbox: Sandbox) -> str:
     try:
         if sandbox.landlock_version < 1:
             return "landlock: not in this kernel"
-        landlock.Ruleset().apply()
+        rules = landlock.Ruleset()
+        rules.apply()
+        os.close(rules._fd)  # the library leaves it open
     except (landlock.LandlockError, OSError) as error:
         return f"landlock: {error or type(error).__name__}"
     return ""
@@ -164,6 +184,8 @@ def _build_filter() -> "pyseccomp.SyscallFilter":
             continue
     threads = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD)
     calls.add_rule(pyseccomp.ALLOW, "clone", threads)
+    for command in DESCRIPTOR_COMMANDS:
+        calls.add_rule(pyseccomp.ALLOW, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
     calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: make libc fall back to clone
     itself = pyseccomp.Arg(0, pyseccomp.EQ, 0)
     calls.add_rule(pyseccomp.ALLOW, "prlimit64", itself)
