@@ -22,7 +22,7 @@ from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, 
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
-from gatepost.mime.blocks import Block, decode_block, find_uu_blocks
+from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
@@ -235,6 +235,8 @@ class _Inspection:
             if ranged or not filtered:
                 for block in blocks:
                     self.visit_block(data, block, index, part.body if ranged else None)
+                if len(blocks) >= MAX_BLOCKS:
+                    self.objects.mark(index, ObjectStatus.ERROR, evidence=TOO_MANY)
         if remembered is not None and self.memory is not None:
             new = self.objects.entries[index:]
             sound = vouched == (len(self.defects), len(self.conflicts), self.secrets) and not self.objects.full

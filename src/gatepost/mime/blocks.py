@@ -11,7 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 MAX_BLOCKS = 1000
-"""Encoded blocks taken out of one text; the last one then reaches to the end of the text, so nothing goes unscanned."""
+"""Encoded blocks taken out of one text; the last one then reaches to the end of the text. Decoding ends where a block
+does, so whoever gets as many has not seen everything."""
+TOO_MANY = f"more than {MAX_BLOCKS - 1} encoded blocks in one text"
 
 _BEGIN = re.compile(
     rb"^(?:begin[ \t]++[0-7]{3,4}[ \t]++(?P<uu>[^\r\n]*+)|begin-base64[ \t]++[0-7]{3,4}[ \t]++(?P<base64>[^\r\n]*+)"

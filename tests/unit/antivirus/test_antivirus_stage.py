@@ -13,6 +13,7 @@ from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.objects import CLEAN_MEMBERS_LISTED, OBJECTS_LISTED
 from gatepost.antivirus.stage import UNLISTED, inspect
 from gatepost.filter.dialogue import check_analysis
+from gatepost.mime.blocks import MAX_BLOCKS
 from gatepost.model.finding import SEVERITY, Analysis, ObjectKind, ObjectStatus, ScanOptions
 
 SHARED = Path(os.environ.get("GATEPOST_SHARED", Path(__file__).parents[4] / "shared"))
@@ -117,6 +118,14 @@ def test_a_message_that_is_not_read_to_its_end_is_an_error() -> None:
     assert worst(analysis) is ObjectStatus.ERROR
     assert "limit-depth" in analysis.objects[-1].evidence
     assert any(finding.name == "mime-limit-depth" for finding in analysis.findings)
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "base64"])
+@pytest.mark.parametrize("kind", ["text/plain", "message/rfc822"])
+def test_more_encoded_blocks_in_a_text_than_are_decoded_are_an_error(encoding: str, kind: str) -> None:
+    text = av_samples.uuencode(b"harmless") * MAX_BLOCKS + av_samples.uuencode(av_samples.eicar())
+    content = av_samples.attached(b"\r\n" * (kind != "text/plain") + text, kind, encoding, "")
+    assert worst(scan(content)) is ObjectStatus.ERROR
 
 
 def test_many_clean_members_are_counted_not_listed() -> None:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.opening import Member, Opening
-from gatepost.mime.blocks import decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.structure import parse
 
@@ -30,9 +30,7 @@ def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         protected = part.content_type == "message/partial"
         member = take(opening, label, content, part.content_type)
         yield Member(member.name, content, protected, content_type=part.content_type) if protected else member
-        for block in find_uu_blocks(content, 0, len(content)):
-            decoded, damaged = decode_block(content, block)
-            yield take(opening, block.name or "block", decoded, "", "an encoded block is damaged" if damaged else "")
+        yield from open_encoded(content, "", opening)
     if message.truncated:
         yield Member(
             "", trouble=f"{name or 'attached message'} was not read to its end: {', '.join(message.defects())}"
