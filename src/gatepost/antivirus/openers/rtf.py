@@ -42,6 +42,7 @@ def open_rtf(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield objects as members, instructions as texts. OverBudget."""
     end = 0
     count = 0
+    updated = b"\\objupdate" in data
     for found in _DATA.finditer(data):
         if found.start() < end:
             continue
@@ -55,7 +56,7 @@ def open_rtf(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         if not readings:
             yield Member(f"object-{count}", trouble="an object of the RTF document is too much in pieces to be read")
         for raw in readings:
-            yield from _open_object(raw, count, opening, updated=b"\\objupdate" in data)
+            yield from _open_object(raw, count, opening, updated=updated)
     for count, found in enumerate(_INSTRUCTION.finditer(data), 1):
         if count > OBJECTS_LIMIT:
             yield Member("", trouble=f"more than {OBJECTS_LIMIT} fields in one RTF document")
