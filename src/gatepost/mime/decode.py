@@ -18,8 +18,8 @@ _LINE_GROUPS = re.compile(rb"^((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2,3}+(?==)
 _PADS = re.compile(rb"=++")
 _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_ODD = re.compile(rb"=(?:[ \t]|\r(?!\n))")
-_CR = 13
 _QP_CR = re.compile(rb"=\r(?!\n)")
+_CR = 13
 
 LINES_SLICE = 256 * 1024
 """Bytes of a body that are split into lines at a time."""

@@ -45,8 +45,7 @@ def _has_even_lines(content: bytes, start: int, end: int) -> bool:
     large attachment costs microseconds.
     """
     line_end = content.find(b"\n", start, end)
-    width = line_end - start - (content[line_end - 1] == 13)
-    if line_end < 0 or width % 4:
+    if line_end < 0 or (line_end - start - (content[line_end - 1] == 13)) % 4:
         return False
     text = join_even_lines(content, start, end)
     return text is not None and text.find(b"\n") < 0
