@@ -201,7 +201,7 @@ def _holds_header(data: bytes) -> bool:
     head = b"\n" + data[:MAIL_SEARCH].lower()
     if b"\nmime-version" not in head and b"\ncontent-t" not in head:
         return False
-    return _MAIL_INSIDE.search(head) is not None
+    return _MAIL_INSIDE.search(head) is not None and _end_of_header(data) >= 0
 
 
 def _detect_marked(data: bytes) -> Kind | None:
@@ -272,10 +272,16 @@ def _detect_mail(data: bytes) -> Kind | None:
         return None
     if _MAIL_MORE.search(data, found.end(), MAIL_SEARCH) is None:
         return None
-    ends = [end for mark in (b"\n\r\n", b"\n\n") if (end := data.find(mark)) >= 0]
-    if not ends or len(data) - min(ends) < SHORTEST_BODY:  # a header alone is no message
+    end = _end_of_header(data)
+    if end < 0:
         return None
-    return Kind.MAIL if _MAIL_MORE.search(data, found.end(), min(MAIL_SEARCH, min(ends) + 1)) else None
+    return Kind.MAIL if _MAIL_MORE.search(data, found.end(), min(MAIL_SEARCH, end + 1)) else None
+
+
+def _end_of_header(data: bytes) -> int:
+    """Return where the first empty line is, -1 when nothing follows it: a header alone is no message."""
+    ends = [end for mark in (b"\n\r\n", b"\n\n") if (end := data.find(mark)) >= 0]
+    return min(ends) if ends and len(data) - min(ends) >= SHORTEST_BODY else -1
 
 
 def _detect_image(data: bytes) -> Kind | None:
