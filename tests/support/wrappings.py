@@ -595,7 +595,7 @@ class Way:
 
 
 MAILS = {
-    "body": Way(lambda data: message(data, b"Content-Type: text/plain"), binary=False),
+    "body": Way(lambda data: message(data + b"\r\n", b"Content-Type: text/plain"), binary=False),
     "7bit": Way(lambda data: mixed(TEXT, part(data, encoding="7bit")), binary=False),
     "binary": Way(lambda data: mixed(TEXT, part(data, encoding="binary"))),
     "base64": Way(lambda data: mixed(TEXT, part(data))),

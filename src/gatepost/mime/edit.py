@@ -79,8 +79,7 @@ def plan_edits(content: bytes, edits: Sequence[Edit]) -> tuple[Splice, ...]:
             last = edit.report.delimiter.start in emptied
             splices += _empty_part(edit.report) if last and _is_child(edit.report) else remove_part(edit.report)
         elif edit.report.kind is ObjectKind.BLOCK:
-            cured = edit.action is Action.CURE  # a file like the one that was there, not its bytes in the text
-            splices += replace_block(edit.report, encode_block(edit.body, edit.report.name) if cured else edit.body)
+            splices += replace_block(edit.report, _cured_block(edit) if edit.action is Action.CURE else edit.body)
         elif edit.action is Action.CURE:
             splices += replace_body(content, edit.report, edit.body)
         else:
@@ -88,6 +87,13 @@ def plan_edits(content: bytes, edits: Sequence[Edit]) -> tuple[Splice, ...]:
     planned = merge(splices)
     check_splices(planned, len(content))
     return planned
+
+
+def _cured_block(edit: Edit) -> bytes:
+    """Return what stands in a text in place of a block that was cured: a file again, unless it is itself a text (what
+    surrounds the parts of a multipart), which says so.
+    """
+    return edit.body if edit.report.content_type else encode_block(edit.body, edit.report.name)
 
 
 def _extent(edit: Edit) -> tuple[int, int]:

@@ -117,6 +117,23 @@ def test_cure_keeps_the_fields():
     assert b"Content-ID: <i>\r\n" in out
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\rContent-Type: a/b\r\n",
+        b"Content-Type: a/b;\r x=\ry\r\n",
+        b"\x0bContent-Transfer-Encoding: quoted-printable\r\n",
+        b"Content-Type: a/b;\n x=y\n\rContent-Transfer-Encoding: x-uuencode\n",
+    ],
+)
+def test_cure_under_odd_fields(header):
+    content = b"Subject: s\r\n" + header + b"\r\nevil\r\n"
+    out = edited(content, Edit(child(content), Action.CURE, b"\0clean"))
+    message = parse(out)
+    assert message.defects() == ()
+    assert leaves(out) == [b"\0clean"]
+
+
 def test_outermost_edit_wins():
     content = (
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
@@ -134,6 +151,15 @@ def test_block_in_text():
     block = ObjectReport(-1, ObjectKind.BLOCK, ObjectStatus.INFECTED, whole=Span(start, end))
     assert edited(content, Edit(block, Action.REPLACE, b"gone")) == b"\r\nhello\r\ngone\r\nbye\r\n"
     assert edited(content, Edit(block, Action.REMOVE)) == b"\r\nhello\r\nbye\r\n"
+
+
+def test_a_cured_text_around_parts_stays_text():
+    content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\nbad\r\n--b\r\n\r\ntext\r\n--b--\r\n"
+    start = content.index(b"bad")
+    block = ObjectReport(
+        -1, ObjectKind.BLOCK, ObjectStatus.DISINFECTED, content_type="text/plain", whole=Span(start, start + 5)
+    )
+    assert edited(content, Edit(block, Action.CURE, b"good")) == content.replace(b"bad", b"good")  # and its line end
 
 
 @pytest.mark.parametrize("name", ["x.zip", "", "\u0444\n.zip", "two words.zip"])
