@@ -7,7 +7,7 @@ from gatepost.filter.dialogue import check_analysis
 from gatepost.mime.decode import decode_body
 from gatepost.mime.disclaimer import annotate
 from gatepost.mime.edit import Action, Edit, apply_splices, check_splices, merge, plan_edits, replace_message
-from gatepost.mime.part import Encoding, Part, PartKind
+from gatepost.mime.part import Encoding, Message, Part, PartKind
 from gatepost.mime.report import part_spans
 from gatepost.mime.structure import parse
 from gatepost.mime.transfer import is_seven_bit, plan_message
@@ -91,11 +91,14 @@ def _add_text(text: str, content: bytes) -> None:
     splices = merge([each for spot in analysis.spots for each in write_disclaimer(spot, text)])
     added = _apply(content, splices)
     before, after = parse(content), parse(added)
-    shape = [(part.kind, part.content_type, part.name) for part in before.walk()]
-    assert [(part.kind, part.content_type, part.name) for part in after.walk()] == shape
+    assert _shape(after) == _shape(before)
     assert set(after.defects()) <= set(before.defects())
     bodies = [decode_body(holder.content, part).data for holder, part in after.leaves()]
     assert sum(b"CHECKED" in body for body in bodies) >= len(analysis.spots)
+
+
+def _shape(message: Message) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.content_type, each.name) for each in message.walk() if each.kind is not PartKind.READING]
 
 
 def _make_seven_bit(content: bytes) -> None:

@@ -21,11 +21,10 @@ EMPTY_TYPE = "text/plain; charset=us-ascii"
 BASE64_LINE = 57
 """Bytes to a line of 76 characters (RFC 2045 §6.8)."""
 _SEPARATOR = re.compile(rb"(?:\A|(?<=\n))\r?\n")
-_KEPT_FIELD = (
-    rb"(?!content-)[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r?\n[ \t]++[^\x00-\x20][^\r\n]*+)*+(?:\r?\n|\Z)"  # RFC 5322 §2.2
-)
+_KEPT_FIELD = rb"(?!content-)[a-z0-9][!-9;-~]*+[ \t]*+:[^\r\n]*+(?:\r?\n[ \t]++[^\x00-\x20][^\r\n]*+)*+(?:\r?\n|\Z)"
 _NO_KEPT_FIELDS = re.compile(rb"^(?:(?!%b)[^\n]++(?:\n|\Z)|\n)++" % _KEPT_FIELD, re.IGNORECASE | re.MULTILINE)
 """Lines of a header that are no fields, or Content-* fields."""
+_AROUND_FIELD = bytes(range(0x21)) + b"\x7f"
 HEADER_LIMIT = 1024 * 1024
 """Bytes of a header that are looked at in content nobody could read: as many as the MIME tree reads of one."""
 MAX_LINE = 998
@@ -159,9 +158,10 @@ def replace_body(content: bytes, report: ObjectReport, decoded: bytes) -> list[S
     encoding, encoded = encode_body(decoded) if exact else _encode_base64(decoded)
     kept: list[bytes] = []
     for span in report.fields[:-1]:
-        field = content[span.start : span.end]
+        # Without what is odd around its name, and without the bare CR that some readers end a line at.
+        field = content[span.start : span.end].replace(b"\r", b"").strip(_AROUND_FIELD)
         if not field.lower().startswith((b"content-transfer-encoding", b"content-md5", b"content-length")):
-            kept.append(CRLF.join(field.splitlines()) + CRLF)
+            kept.append(field.replace(b"\n", CRLF) + CRLF)
     return _rewrite(report, b"".join(kept) + b"Content-Transfer-Encoding: " + encoding + CRLF, encoded)
 
 

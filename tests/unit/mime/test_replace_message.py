@@ -39,6 +39,7 @@ def test_body_is_replaced_and_header_kept(content: bytes) -> None:
         b"From: a\r\nEVIL\r\nbegin 644 a\r\nEVIL\r\nend\r\n\r\n",
         b"From: a\n\nEVIL\r\n\r\nEVIL",
         b"From: a\r\n \r\n EVIL\r\n\r\n",
+        b"From: a\r\n--x: EVIL\r\n\r\nEVIL\r\n",
         b"From: a\r\r\n\rEVIL\r\n\r\nEVIL",
         b"From: a\rContent-Type: text/html\r\rEVIL\r\n\r\nEVIL",
         b"X: " + b"x" * 1024 * 1024 + b"\r\nEVIL: a\r\nEVIL\r\n\r\nEVIL",
