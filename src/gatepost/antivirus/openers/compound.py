@@ -21,6 +21,9 @@ _STORAGE, _STREAM, _ROOT = 1, 2, 5
 ORPHAN: Final = "(unlinked)"
 ENTRIES_LIMIT: Final = 50_000
 """Directory entries: installers have some thousands."""
+OVERLAP: Final = 4
+"""Times the file's own size that its streams may have together. They share nothing in a sound file; where they do, a
+small file is read as a large one. Streams of a file that was cut off still claim what they had."""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -131,6 +134,8 @@ class CompoundFile:
         for number, (fields, raw_name) in enumerate(entries):
             if number not in seen and fields[1] == _STREAM:
                 self._add((ORPHAN, _decode_name(raw_name)), fields)
+        if sum(stream.size for stream in self.streams) > OVERLAP * len(self._data):
+            raise Damaged("compound file whose streams share their bytes")
 
     def _add(self, path: tuple[str, ...], fields: tuple[int, ...]) -> None:
         start, size = fields[5], fields[6]
