@@ -18,7 +18,7 @@ from gatepost.model.finding import ScanOptions
 
 ASKED_LIMIT = 1_000
 """Objects of one message that are asked about: further ones are scanned as ever."""
-FORM = 1
+FORM = 2
 """Rises when keys are made otherwise, or openers see more than before within one version of the product."""
 
 
@@ -51,7 +51,7 @@ def _digest(*values: object) -> bytes:
 
 
 def build_key(circumstances: bytes, data: bytes, name: str, content_type: str) -> bytes:
-    """Return the key of one decoded object."""
+    """Return the key of one decoded object. `name`: all the names it goes by."""
     words = msgspec.msgpack.encode((name.encode("utf-8", "replace"), content_type.encode("utf-8", "replace")))
     return hashlib.sha256(circumstances + hashlib.sha256(data).digest() + words).digest()
 

@@ -34,14 +34,15 @@ class Entry:
     """An object report in the making."""
 
     __slots__ = (
-        "content_type", "cured", "delete", "engine", "evidence", "found", "kind", "name", "parent", "size", "spans",
-        "status", "threat", "uncured",
+        "content_type", "cured", "delete", "engine", "evidence", "found", "kind", "name", "other_names", "parent",
+        "size", "spans", "status", "threat", "uncured",
     )  # fmt: skip
 
     def __init__(self, kind: ObjectKind, parent: int, name: str, content_type: str, spans: PartSpans) -> None:
         self.kind = kind
         self.parent = parent
         self.name = name
+        self.other_names: tuple[str, ...] = ()
         self.content_type = content_type
         self.spans = spans
         self.status = _CLEAN
@@ -189,4 +190,5 @@ def _build_report(entry: Entry) -> ObjectReport:
         found=entry.found.value if entry.found is not None else "",
         engine=entry.engine,
         uncured=entry.uncured,
+        other_names=entry.other_names,
     )

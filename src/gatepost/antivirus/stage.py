@@ -18,16 +18,17 @@ from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
 from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind, find_behind, other_kinds
-from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
+from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NAME_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
+from gatepost.antivirus.scope import extension
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
 from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
 from gatepost.mime.structure import parse
-from gatepost.model.finding import Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
+from gatepost.model.finding import OTHER_NAMES_LIMIT, Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
 from gatepost.policy.object_filter import compile_filter
 
 UNLISTED = "objects-unlisted"
@@ -137,7 +138,7 @@ class _Inspection:
         candidates = [
             (owner, part)
             for owner, part in find_candidates(message)
-            if not self.is_filtered(ObjectKind.PART, part.name, part.content_type)
+            if not self.is_filtered(ObjectKind.PART, part.names or ("",), part.content_type)
         ]
         versions = self.panel.versions() if candidates else ()
         if not versions:  # nothing to ask about, or an engine whose answers nobody could vouch for
@@ -145,7 +146,7 @@ class _Inspection:
         circumstances = build_circumstances(versions, self.options)
         bodies = [decode_body(owner.content, part).data for owner, part in candidates]
         keys = [
-            build_key(circumstances, data, part.name, part.content_type)
+            build_key(circumstances, data, "/".join(part.names), part.content_type)
             for data, (_, part) in zip(bodies, candidates, strict=True)
         ]
         known = memory.known(keys)
@@ -161,19 +162,26 @@ class _Inspection:
             return self.objects.add(ObjectKind.MEMBER, parent, part.name, part.content_type)
         spans = part_spans(message.content, part)
         if part.kind is PartKind.PART:
-            return self.objects.add(ObjectKind.PART, parent, part.name, part.content_type, spans)
+            before = len(self.objects)
+            index = self.objects.add(ObjectKind.PART, parent, part.name, part.content_type, spans)
+            if len(part.names) > 1 and index == before:
+                others = part.names[1 : OTHER_NAMES_LIMIT + 1]
+                self.objects[index].other_names = tuple(bounded(name, NAME_LIMIT) for name in others)
+            return index
         spans = PartSpans(spans.whole, NO_SPAN, (), NO_SPAN, 1)
         return self.objects.add(ObjectKind.BLOCK, parent, "", "text/plain", spans)
 
-    def is_filtered(self, kind: ObjectKind, name: str, content_type: str) -> bool:
-        """Tell whether every group filters an object of this name and type."""
+    def is_filtered(self, kind: ObjectKind, names: Sequence[str], content_type: str) -> bool:
+        """Tell whether every group filters an object of this type by each of its names."""
         filters = self.filters
-        return bool(filters) and all(each.matches_object(kind, name, content_type) for each in filters)
+        return bool(filters) and all(
+            each.matches_object(kind, name, content_type) for each in filters for name in names
+        )
 
     def drop_filtered(self, index: int, before: int) -> bool:
         """Note it if the object is filtered: then nothing looks at it. `before`: length of the list without it."""
         entry = self.objects[index]
-        if not self.filters or not self.is_filtered(entry.kind, entry.name, entry.content_type):
+        if not self.filters or not self.is_filtered(entry.kind, (entry.name, *entry.other_names), entry.content_type):
             return False
         self.objects.mark_filtered(index, last=index >= before)
         return True
@@ -225,6 +233,8 @@ class _Inspection:
             self.objects[index].size = len(data)
         else:
             self.examine(index, data, part.name)
+            for name in _find_other_kinds_of_names(part):
+                self.examine(index, data, name)
             if part.content_type == "message/partial":
                 evidence = "a fragment of a message: the rest is not here"
                 self.objects.mark(index, ObjectStatus.PROTECTED, evidence=evidence)
@@ -404,6 +414,15 @@ class _Inspection:
         index = probe.objects.add(ObjectKind.PART, -1, subject.name, subject.content_type)
         probe.examine(index, cured, subject.name)
         return all(entry.status is _CLEAN for entry in probe.objects.entries)
+
+
+def _find_other_kinds_of_names(part: Part) -> list[str]:
+    """Return the names of a part that make another kind of file of it than its first does, one for each kind."""
+    if len(part.names) < 2:
+        return []
+    by_extension = {extension(name): name for name in reversed(part.names[: OTHER_NAMES_LIMIT + 1])}
+    del by_extension[extension(part.name)]
+    return list(by_extension.values())
 
 
 def _ask_for_cure(engine: Engine, subject: ScanObject) -> bytes | None:

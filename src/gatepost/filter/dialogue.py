@@ -17,7 +17,15 @@ import msgspec
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
-from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions, Span
+from gatepost.model.finding import (
+    OTHER_NAMES_LIMIT,
+    Analysis,
+    ObjectKind,
+    ObjectReport,
+    ObjectStatus,
+    ScanOptions,
+    Span,
+)
 
 FRAME_HEADER = struct.Struct(">I")
 HEADER_SIZE = FRAME_HEADER.size
@@ -324,7 +332,9 @@ def _check_object(report: ObjectReport, index: int, size: int) -> int:
     """Check one object; return the bytes of its cured content."""
     if not -1 <= report.parent < index:
         raise HostileAnswer(f"object {index} hangs at {report.parent}")
-    if len(report.name) > NAME_LIMIT or len(report.content_type) > NAME_LIMIT:
+    if len(report.other_names) > OTHER_NAMES_LIMIT or (
+        max(map(len, (report.name, report.content_type, *report.other_names))) > NAME_LIMIT
+    ):
         raise HostileAnswer(f"name of object {index} over its limit")
     if max(len(report.threat), len(report.evidence), len(report.found), len(report.engine)) > TEXT_LIMIT:
         raise HostileAnswer(f"text of object {index} over its limit")

@@ -198,7 +198,7 @@ def _read_content_type(raw: bytes) -> ContentType:
         token.decode("ascii", "replace"),
         {name: values[0] for name, values in texts.items()},
         _boundaries(raws["boundary"]) if "boundary" in raws else (),
-        _base_names(texts.get("name", ())),
+        _base_names((*texts.get("name", ()), *texts.get("filename", ()))),
         tuple(dict.fromkeys(defects)),
     )
 
@@ -215,7 +215,11 @@ def parse_disposition(raw: bytes) -> tuple[str, tuple[str, ...], tuple[str, ...]
         token, rest = b"", value
     defects: list[str] = []
     texts = parse_parameters(rest, defects)[0] if rest else {}
-    return token.decode("ascii", "replace"), _base_names(texts.get("filename", ())), tuple(dict.fromkeys(defects))
+    return (
+        token.decode("ascii", "replace"),
+        _base_names((*texts.get("filename", ()), *texts.get("name", ()))),
+        tuple(dict.fromkeys(defects)),
+    )
 
 
 def parse_encoding(raw: bytes) -> tuple[Encoding, tuple[Encoding, ...], tuple[str, ...]]:

@@ -32,6 +32,7 @@ from gatepost.mime.part import (
 )
 
 _VISIBLE = re.compile(rb"[^\s\x00]")
+_FRAGMENT = "message/partial"
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 MAX_BOUNDARIES = 4
@@ -179,7 +180,7 @@ class _Parser:
         for other in doubt.types:
             if is_container(other.type):
                 self.add_reading(message, part, depth, other, part.encoding)
-            elif container:
+            elif container or other.type == _FRAGMENT != part.content_type:
                 self.add_leaf_reading(part, part.body, part.encoding, other.type)
         if Defect.SEPARATOR_MISSING in part.defects:
             self.reread(message, part, depth)

@@ -53,6 +53,10 @@ class ObjectKind(enum.StrEnum):
     """Something inside another object (archive member, part of an encoded nested message): no range."""
 
 
+OTHER_NAMES_LIMIT = 4
+"""Names of one object beside its first: a header has four places for one."""
+
+
 class Span(msgspec.Struct, frozen=True, array_like=True):
     """Half-open byte range [start, end) of the received content."""
 
@@ -99,6 +103,8 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     """Who gave the status: an engine's name, "" when it was the unpacking or nobody had anything to say."""
     uncured: ObjectStatus = ObjectStatus.INFECTED
     """With status `disinfected`: what it is for a group that does not cure."""
+    other_names: tuple[str, ...] = ()
+    """PART: further file names its header gives it, at most `OTHER_NAMES_LIMIT`: programs differ in which they take."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):

@@ -86,11 +86,15 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
     objects = analysis.objects
     found = [report.status for report in objects]
     filters = group.filter.active
+    # Who lets filtered objects through must not do so for one of several names.
+    stops = (
+        group.actions[ObjectStatus.FILTERED] is not ObjectAction.PASS or ObjectStatus.FILTERED in group.block_message
+    )
     if not filters and ObjectStatus.DISINFECTED not in found:
         return found
     for index, report in enumerate(objects):
         member = report.kind is ObjectKind.MEMBER and 0 <= report.parent < index
-        if filters and group.filter.matches(report):
+        if filters and group.filter.matches(report, doubtful=stops):
             found[index] = ObjectStatus.FILTERED
         elif filters and member and found[report.parent] is ObjectStatus.FILTERED:
             found[index] = ObjectStatus.FILTERED  # what is not to be scanned is not opened either

@@ -4,6 +4,7 @@ Asked twice: by the anti-virus stage before anything is scanned, for what every 
 `policy.decide`, group by group. Pure.
 """
 
+import re
 from functools import lru_cache
 
 import msgspec
@@ -16,6 +17,8 @@ _TEXT_BODIES = frozenset(("text/plain", "text/html"))
 _DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/octet-stream"}
 """Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file (text around
 the parts of a multipart is a block too, and declared as text)."""
+_NOT_STORED = re.compile(r"(?::{1,2}\$DATA|[. ])+\Z", re.IGNORECASE)
+"""What Windows drops from the end of a file name."""
 _NO_MASKS = MaskSet(())
 _HEADER, _MEMBER = ObjectKind.HEADER, ObjectKind.MEMBER
 
@@ -47,9 +50,20 @@ class ObjectFilter(msgspec.Struct, frozen=True):
         """Whether it can filter anything."""
         return self.names or self.types
 
-    def matches(self, report: ObjectReport) -> bool:
-        """Tell whether an object is filtered; what stands for the message never is."""
-        return self.matches_object(report.kind, report.name, report.content_type) and not stands_for_message(report)
+    def matches(self, report: ObjectReport, *, doubtful: bool = True) -> bool:
+        """Tell whether an object is filtered; what stands for the message never is.
+
+        Of an object with several names, of which the filter takes only some, `doubtful` decides: programs differ in
+        which name they take, so it is stopped as the one, and not exempted for the other.
+        """
+        kind, declared = report.kind, report.content_type
+        if self.matches_object(kind, report.name, declared):
+            if report.other_names and not doubtful:
+                others = report.other_names
+                return all(self.matches_object(kind, name, declared) for name in others)
+        elif not doubtful or not any(self.matches_object(kind, name, declared) for name in report.other_names):
+            return False
+        return not stands_for_message(report)
 
     def matches_object(self, kind: ObjectKind, name: str, content_type: str) -> bool:
         """Tell whether an object of this file name and declared type is filtered. The header block never is.
@@ -67,7 +81,11 @@ class ObjectFilter(msgspec.Struct, frozen=True):
         return self.types and self.include_types.matches(content_type) and not self.exclude_types.matches(content_type)
 
     def _matches_name(self, name: str) -> bool:
-        return self.include_names.matches(name) and not self.exclude_names.matches(name)
+        """Match the name as it stands, and as Windows stores it."""
+        stored = _NOT_STORED.sub("", name)
+        if not self.include_names.matches(name) and (stored == name or not self.include_names.matches(stored)):
+            return False
+        return not self.exclude_names.matches(name) or (stored != name and not self.exclude_names.matches(stored))
 
 
 @lru_cache(maxsize=64)

@@ -11,8 +11,13 @@ import pytest
 
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.stage import inspect
+from gatepost.config.gateway import Ave
+from gatepost.config.grouping import Group
 from gatepost.filter.dialogue import check_analysis
 from gatepost.model.finding import SEVERITY, Analysis, ObjectStatus, ScanOptions
+from gatepost.model.verdict import ObjectAction
+from gatepost.policy.decide import decide
+from gatepost.policy.group import GroupPolicy
 
 ENGINE = BuiltinEngine()
 ZIP = av_samples.zip_of(("x.com", av_samples.eicar()))
@@ -185,3 +190,76 @@ def test_a_page_is_a_page_by_its_name_whatever_it_starts_with(name: str, front: 
 
 def test_the_same_bytes_are_no_page_under_the_name_of_a_picture() -> None:
     assert status_of(b"GIF89a" + b"<html><p>hello</html>", "a.gif", "image/gif") is CLEAN
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def named(content_type: str, disposition: str, data: bytes = b"harmless") -> bytes:
+    return av_samples.message(
+        f"--b1\r\nContent-Type: {content_type}\r\nContent-Disposition: {disposition}\r\n".encode()
+        + b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + base64.b64encode(data)
+        + b"\r\n--b1--\r\n",
+        b"MIME-Version: 1.0",
+        b"Content-Type: multipart/mixed; boundary=b1",
+    )
+
+
+STREAM = "application/octet-stream"
+TWO_NAMES = [
+    (f'{STREAM}; name="a.exe"', 'attachment; filename="a.txt"'),
+    (f'{STREAM}; name="a.txt"', 'attachment; filename="a.exe"'),
+    (f'{STREAM}; filename="a.exe"', 'attachment; filename="a.txt"'),
+    (STREAM, "attachment; filename=\"a.exe\"; filename*=utf-8''a.txt"),
+    (STREAM, 'attachment; filename="a.txt"; filename="a.exe"'),
+    (STREAM, 'attachment; filename="a.txt"\r\nContent-Disposition: attachment; filename="a.exe"'),
+    ('text/plain; name="a.txt"\r\nContent-Type: application/octet-stream; name="a.exe"', "attachment"),
+]
+
+
+def group_with(action: ObjectAction, *include: str, exclude: tuple[str, ...] = ()) -> GroupPolicy:
+    actions = {f"action_{status}": ObjectAction.REMOVE for status in ObjectStatus if status is not CLEAN}
+    actions["action_filtered"] = action
+    names = {"include_by_name": include, "exclude_by_name": exclude, "filters_names": True}
+    return GroupPolicy.from_config(Group(**actions, **names), Ave(), 60.0)  # type: ignore[arg-type]
+
+
+def judge(content: bytes, group: GroupPolicy) -> tuple[ObjectStatus, ...]:
+    return decide(scan(content, filters=group.scan.filters), group).statuses
+
+
+@pytest.mark.parametrize(("content_type", "disposition"), TWO_NAMES)
+def test_a_filter_stops_an_object_by_any_of_its_names(content_type: str, disposition: str) -> None:
+    stopping = group_with(ObjectAction.REMOVE, "*.exe")
+    assert judge(named(content_type, disposition), stopping) == (ObjectStatus.FILTERED,)
+
+
+@pytest.mark.parametrize(("content_type", "disposition"), TWO_NAMES)
+def test_a_filter_exempts_an_object_by_all_of_its_names_only(content_type: str, disposition: str) -> None:
+    exempting = group_with(ObjectAction.PASS, "*.txt")
+    assert judge(named(content_type, disposition, av_samples.eicar()), exempting) == (INFECTED,)
+    both = 'attachment; filename="a.txt"; filename="b.txt"'
+    assert judge(named(STREAM, both, av_samples.eicar()), exempting) == (ObjectStatus.FILTERED,)
+
+
+@pytest.mark.parametrize("name", ["a.exe", "A.EXE.", "a.exe . ", "a.exe::$DATA", "a.exe:$data"])
+def test_a_filter_knows_names_as_windows_stores_them(name: str) -> None:
+    stopping = group_with(ObjectAction.REMOVE, "*.exe")
+    assert ObjectStatus.FILTERED in judge(named(STREAM, f'attachment; filename="{name}"'), stopping)
+    excepting = group_with(ObjectAction.REMOVE, "*", exclude=("*.exe",))
+    assert ObjectStatus.FILTERED not in judge(named(STREAM, 'attachment; filename="a.exe"'), excepting)
+
+
+def test_every_name_is_shown_to_the_engines() -> None:
+    program = b"MZ" + bytes(58) + struct.pack("<L", 64) + b"PE\0\0" + bytes(300)
+    content = named(f'{STREAM}; name="invoice.pdf.exe"', 'attachment; filename="a.bin"', program)
+    assert worst(scan(content)) is ObjectStatus.SUSPICIOUS
+    assert worst(scan(named(f'{STREAM}; name="a.bin"', 'attachment; filename="a.bin"', program))) is CLEAN
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_fragment_is_one_whichever_declaration_counts(first: int) -> None:
+    declared = [b"Content-Type: text/plain", b"Content-Type: message/partial; id=x; number=1; total=2"]
+    content = av_samples.message(b"first half", declared[first], declared[1 - first])
+    assert worst(scan(content)) is ObjectStatus.PROTECTED
