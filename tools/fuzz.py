@@ -37,6 +37,8 @@ ROUND_S = 180
 """Seconds between two notes of the figures: so much is lost when a run is broken off."""
 SHORTEST_ROUND_S = 20
 """A process needs some seconds before its first input."""
+BUSY = 4
+"""Seconds by the clock for one of CPU that a target is still to have: the machine may be another's, too."""
 INPUT_CPU_S = 4
 """CPU time one input may take, instrumented as it is; the longest takes some hundred milliseconds."""
 INPUT_TIMEOUT_S = 120
@@ -155,7 +157,7 @@ def take_turn(share: Share) -> None:
     """Give a target one round, and note what came of it."""
     name = share.name
     began = time.monotonic()
-    seconds = max(SHORTEST_ROUND_S, round(min(ROUND_S, share.cpu_s)))
+    seconds = min(ROUND_S, max(SHORTEST_ROUND_S, round(BUSY * share.cpu_s)))
     executed, used, edges, share.broken = run_round(name, share.executions, seconds)
     share.executions = share.executions - executed if executed else 0
     share.cpu_s -= used
