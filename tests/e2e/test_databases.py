@@ -112,6 +112,14 @@ def test_databases_are_taken_anew_while_sessions_stay_open_and_no_mail_goes_unsc
             assert status_of(gateway, with_attachment(SECOND, subject="still")) == "infected"
             assert gateway.status()["databases"][0]["number"] == 2
 
+            # A reload takes the rest anew, and says that not all is new.
+            current = template(gateway)
+            half = gateway.command("reload")
+            assert half.returncode != 0
+            assert "not all of it is in force" in half.stderr
+            assert str(third / "known.hash") in half.stderr
+            assert template(gateway) != current  # it answers when filters work with the new configuration
+
             # By signal: the configuration is taken anew, the touched set is still refused.
             current = template(gateway)
             assert gateway.process is not None

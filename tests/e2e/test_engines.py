@@ -184,6 +184,8 @@ def test_mail_waits_for_an_engine_that_gives_no_answer(place: Place, mode: str) 
     queue_id = place.gateway.send(plain(subject))
     wait_for(lambda: place.gateway.lines("waits for inspection: patient", queue_id), "the mail to wait", 40)
     assert not place.gateway.lines("SCANNED", queue_id)
+    reasons = {row["queue_id"]: row["reason"] for row in place.gateway.queue()}
+    assert reasons[queue_id].startswith("waits for inspection: patient")
     place.patient.mode = "good"
     wait_for(lambda: delivered(place, subject), "the mail to go on", 60)
 

@@ -185,7 +185,8 @@ def test_hold_show_and_release(gateway: LaneGateway) -> None:
         wait_for(lambda: len(sink.mails) == 1, "the released mail")
     wait_for(lambda: gateway.lines("OPERATED, act=release", queue_id), "its line in the log")
     gone = gateway.command("queue", "show", queue_id)
-    assert (gone.returncode, gone.stderr) == (4, f"{queue_id}: no such message in the queue\n")
+    told = f"{queue_id}: no such message in the queue; the log tells what became of it\n"
+    assert (gone.returncode, gone.stderr) == (4, told)
 
 
 @pytest.mark.feature("F-QUE-02")

@@ -65,6 +65,7 @@ def check_waiting(gateway: Gateway, sink: Sink, disk: Path, why: str) -> None:
     wait_for(lambda: len(sink.mails) == before + 1, "mail that is not to be stored")
     assert {row["queue_id"] for row in gateway.queue()} == set(waiting)
     assert not any(gateway.lines("BLOCKED", queue_id) for queue_id in waiting)
+    wait_for(lambda: all(why in row["reason"].lower() for row in gateway.queue()), "the queue to say why", 40)
 
 
 def test_a_full_disk_makes_mail_wait_until_there_is_room(gateway: Gateway, sink: Sink, disk: Path) -> None:

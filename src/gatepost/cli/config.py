@@ -17,7 +17,9 @@ from gatepost.config.default import build_default_config
 from gatepost.config.dump import build_conversion, build_effective
 from gatepost.config.load import DEFAULT_PATH, Loaded, load
 from gatepost.config.parameter import Field, Kind, Required
+from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_fields, is_built
+from gatepost.master.settings import find_fault
 
 EXIT_BAD_OPTIONS = 1
 
@@ -33,8 +35,8 @@ Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Answ
 
 @app.command
 def check(*, conf_file: ConfFile = DEFAULT_PATH, overrides: Overrides = None, as_json: Json = False) -> int:
-    """Check the configuration: every error and warning, with file, line and how to mend it."""
-    loaded = load(conf_file, overrides or ())
+    """Check the configuration and the files it names: every error and warning, with file, line and how to mend it."""
+    loaded = _try_files(load(conf_file, overrides or ()))
     if as_json:
         answer = {"ok": not loaded.exit_code, "exit_code": loaded.exit_code, "problems": loaded.problems}
         print(_json(answer))
@@ -43,6 +45,17 @@ def check(*, conf_file: ConfFile = DEFAULT_PATH, overrides: Overrides = None, as
     if not loaded.exit_code:
         print("Config OK !")
     return loaded.exit_code
+
+
+def _try_files(loaded: Loaded) -> Loaded:
+    """Return it with what a start or a reload would find wrong with templates, certificates and keys."""
+    if loaded.config is None:
+        return loaded
+    fault = find_fault(loaded.config)
+    if not fault:
+        return loaded
+    problem = Problem(Severity.ERROR, loaded.file, 0, "", "", fault)
+    return msgspec.structs.replace(loaded, config=None, problems=(*loaded.problems, problem))
 
 
 @app.command

@@ -136,7 +136,7 @@ def _show_summary(answer: dict[str, Any]) -> None:
             state = "paused" if row["paused"] else _moment(row["rests_until"])
             table.add_row(row["domain"], str(row["waiting"]), state, printable(row["reason"]))
         console.print(table, markup=False)
-    for title, counts in (("why mail waits for delivery", answer["reasons"]), ("why mail is held", answer["held"])):
+    for title, counts in (("why mail waits", answer["reasons"]), ("why mail is held", answer["held"])):
         if counts:
             table = Table(title, "messages")
             for reason, count in counts.items():
@@ -153,7 +153,7 @@ def show(queue_id: str, *, json: AsJson = False, conf_file: ConfigFile = DEFAULT
         return complain(str(error), EXIT_BAD_OPTIONS)
     answer = Caller(conf_file, queue_codes=True)("show", id=message_id)
     if answer is None:
-        return complain(f"{queue_id}: no such message in the queue", EXIT_NOT_DONE)
+        return complain(f"{queue_id}: no such message in the queue; the log tells what became of it", EXIT_NOT_DONE)
     (print_json if json else _show_message)(answer)
     return 0
 

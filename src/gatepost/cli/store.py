@@ -69,7 +69,8 @@ def list_items(stores: Stores, chosen: ItemFilter, limit: int, *, json: bool) ->
     what = "stored messages" if chosen == EVERYTHING else "stored messages match"
     rest = f"; the newest {shown} are shown, --limit 0 shows all" if totals.items > shown else ""
     print(f"{totals.items} {what}, {totals.bytes} bytes{rest}")
-    return 0
+    why = "" if totals.items else stores.explain_empty()
+    return complain(why, 0) if why else 0
 
 
 def show_item(stores: Stores, item: str, *, raw: bool, json: bool) -> int:
@@ -112,7 +113,7 @@ def agree(verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: boo
     if not picked:
         return complain("no message matches", EXIT_NOT_DONE)
     if not yes and not confirm(f"{verb} {len(picked)} message(s)?"):
-        return complain("nothing done", EXIT_NOT_DONE)
+        return complain("nothing done; --yes does not ask", EXIT_NOT_DONE)
     return None
 
 
@@ -169,6 +170,8 @@ def release_items(
                     _tell(item_id, outcome)
     if json:
         print_json(outcomes)
+    elif checked and any(not (each.get("refused") or each.get("before")) for each in outcomes.values()):
+        complain("it is checked again and may be stopped again: the log tells; --no-check releases without", 0)
     return code
 
 

@@ -142,6 +142,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
     @add
     def show(
         item: str,
+        /,
         *,
         raw: Raw = False,
         json: AsJson = False,

@@ -16,9 +16,12 @@ import msgspec
 from gatepost.cli.choice import parse_age
 from gatepost.cli.gateway import EXIT_BAD_OPTIONS, EXIT_SYSTEM, EXIT_UNREADABLE, complain
 from gatepost.config.load import load
+from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.spool import clock
+from gatepost.storage.container import Damaged
 from gatepost.storage.index import Row, Totals
 from gatepost.storage.item import StoreKind, parse_item_id
+from gatepost.storage.layout import Layout
 from gatepost.storage.places import StorePlace, store_places
 from gatepost.storage.query import ItemFilter
 from gatepost.storage.store import Store, StoreError, UnknownStore
@@ -89,12 +92,15 @@ class Stores:
         """Those of these kinds that the configuration names, or the one in the directory `path`. `Failed`."""
         if path is not None:
             self.places = [StorePlace(kind, str(path.absolute())) for kind in kinds[:1]]
+            self._elsewhere: list[StorePlace] = []
             self._kinds: tuple[str, ...] = ()
         else:
             loaded = load(conf_file)
             if loaded.config is None:
                 raise Failed("\n".join(str(problem) for problem in loaded.errors), EXIT_BAD_OPTIONS)
-            self.places = [place for place in store_places(loaded.config) if place.kind in kinds]
+            places = store_places(loaded.config)
+            self.places = [place for place in places if place.kind in kinds]
+            self._elsewhere = [place for place in places if place.kind not in kinds]
             self._kinds = tuple(kind.value for kind in kinds)
         directories = dict.fromkeys(place.directory for place in self.places)
         self._stores = [Store(directory, self._report) for directory in directories]
@@ -148,9 +154,90 @@ class Stores:
         return Totals(sum(each.items for each in all_totals), sum(each.bytes for each in all_totals))
 
     def find(self, text: str) -> tuple[Store, str]:
-        """Return the store that holds an item, and its id in the usual spelling. ValueError, `Failed`, StoreError."""
+        """Return the store that holds an item, and its id in the usual spelling; a queue id means the one item of that
+        message, or of that copy. ValueError, `Failed`, StoreError.
+        """
+        queue_id = _queue_id(text)
+        if queue_id:
+            return self._find_message(queue_id)
         item_id = parse_item_id(text)
         for store in self.each():
             if Path(store.layout.path_of(item_id)).exists():
                 return store, item_id
-        raise StoreError(f"{item_id}: no such message")
+        kinds = [place.kind for place in self._elsewhere if Path(Layout(place.directory).path_of(item_id)).exists()]
+        raise StoreError(f"{item_id}: no such message here" + _elsewhere(kinds, item_id))
+
+    def _find_message(self, queue_id: str) -> tuple[Store, str]:
+        found = [(store, row) for store in self.each() for row in _items_of(store, queue_id, self._kinds)]
+        if len(found) == 1:
+            return found[0][0], found[0][1].id
+        if found:
+            told = "; ".join(
+                f"{row.id} ({row.store}, for {', '.join(row.recipients)})" for _, row in found[:_TOLD_ITEMS]
+            )
+            raise ValueError(f"{queue_id}: {len(found)} stored messages, name one: {told}")
+        kinds = [
+            place.kind
+            for place in self._elsewhere
+            if Layout(place.directory).exists and _items_of(Store(place.directory), queue_id, (place.kind.value,))
+        ]
+        raise StoreError(f"{queue_id}: no such message here" + _elsewhere(kinds, queue_id))
+
+    def explain_empty(self) -> str:
+        """Return why there is nothing in stores that hold nothing, as far as that can be told; "" = no idea."""
+        if not self.places:
+            return f"nothing is kept here: {' and '.join(_PARAMETERS[StoreKind(kind)] for kind in self._kinds)} not set"
+        others = {
+            place.kind: Store(place.directory).totals(ItemFilter(stores=(place.kind.value,)), 0.0).items
+            for place in self._elsewhere
+            if Layout(place.directory).exists
+        }
+        return ", ".join(f"{count} in {_command(kind, 'list')}" for kind, count in others.items() if count)
+
+
+_TOLD_ITEMS = 20
+"""Items named where one was asked for."""
+_COMMANDS = {
+    StoreKind.INCOMING: ("archive", " --incoming"),
+    StoreKind.OUTGOING: ("archive", " --outgoing"),
+    StoreKind.QUARANTINE: ("quarantine", ""),
+    StoreKind.BACKUP: ("backup", ""),
+    StoreKind.SPAM_QUARANTINE: ("quarantine", " --spam"),
+}
+_PARAMETERS = {
+    StoreKind.INCOMING: "path.incoming_archive_path",
+    StoreKind.OUTGOING: "path.outgoing_archive_path",
+    StoreKind.QUARANTINE: "policy.quarantine_path",
+    StoreKind.BACKUP: "policy.backup_path",
+    StoreKind.SPAM_QUARANTINE: "policy.spam_quarantine_path",
+}
+
+
+def _command(kind: StoreKind, words: str) -> str:
+    name, options = _COMMANDS[kind]
+    return f"`gatepost {name} {words}{options}`"
+
+
+def _elsewhere(kinds: Sequence[StoreKind], item: str) -> str:
+    return f"; try {' or '.join(_command(kind, f'show {item}') for kind in dict.fromkeys(kinds))}" if kinds else ""
+
+
+def _queue_id(text: str) -> str:
+    """Return a queue id in its usual spelling, "" for a text that is none."""
+    try:
+        return format_queue_id(parse_queue_id(text.strip()))
+    except ValueError:
+        return ""
+
+
+def _items_of(store: Store, queue_id: str, kinds: tuple[str, ...]) -> list[Row]:
+    """Return the items of a message or copy. Its id may stand in the subject of others: the files are asked."""
+    rows = store.page(ItemFilter(text=queue_id, stores=kinds), 0.0, 0, PAGE)
+    return [row for row in rows if row.id.startswith(queue_id) or _is_copy(store, row, queue_id)]
+
+
+def _is_copy(store: Store, row: Row, queue_id: str) -> bool:
+    try:
+        return store.container(row.id).item.queue_id == queue_id
+    except (OSError, Damaged):
+        return False

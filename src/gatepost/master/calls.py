@@ -61,7 +61,7 @@ class Calls:
         config: Callable[[], Config],
         template: Callable[[], Child | None],
         bases: Callable[[], Sequence[PinnedSet]],
-        reload: Callable[[], str],
+        reload: Callable[[], Awaitable[str]],
         reload_bases: Callable[[], Awaitable[str]],
         stop: Callable[[], None],
         say: Callable[[str, str], None],
@@ -109,7 +109,7 @@ class Calls:
             case "pause":
                 return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
             case "reload":
-                return self._reload()
+                return await self._reload()
             case "reloadbases":
                 return await self._reload_bases()
             case "switch":

@@ -22,7 +22,6 @@ from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.socket import ControlError, serve
 from gatepost.feeds.bases import BasesError, Trouble
-from gatepost.feeds.keys import BadKey
 from gatepost.feeds.pinned import PinnedSet
 from gatepost.filter.settings import FilterSettings
 from gatepost.licence.term import LicenceError
@@ -35,12 +34,10 @@ from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import Relays
-from gatepost.master.settings import compile_texts, settle_automatic
+from gatepost.master.settings import find_fault, settle_automatic
 from gatepost.master.templates import NotReplaced, Templates
-from gatepost.notices.grammar import TemplateError
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.filters import filter_settings
-from gatepost.relay.tls import TlsSetupError
 
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
@@ -49,6 +46,13 @@ KEPT_SNAPSHOTS = 32
 
 
 BASES_STAY = "databases not reloaded, those in force stay"
+SWAP_PATIENCE_S = 20.0
+"""A command waits this long for a new filter template, less than callers wait for an answer; the template may take
+longer (`templates.READY_TIMEOUT_S`).
+"""
+STILL_LOADING = (
+    "the new filter template is still loading, filters work with the former one: the log tells when it is done"
+)
 
 
 class ExitCode:
@@ -86,7 +90,7 @@ class Master:
         self._ports = Ports()
         self._pinned: tuple[PinnedSet, ...] = ()
         self._retired: list[Child] = []
-        self._swap: asyncio.Task[None] | None = None
+        self._swap: asyncio.Task[str] | None = None
         self._stopping = asyncio.Event()
         self._lock_fd = -1
 
@@ -170,12 +174,9 @@ class Master:
                 ExitCode.CONFIGURATION,
                 f"[network] {len(loaded.config.listeners)} listeners: a gateway may have {LISTENERS_LIMIT}",
             )
-        try:
-            compile_texts(loaded.config)
-        except TemplateError as error:
-            raise StartError(ExitCode.CONFIGURATION, f"text template: {error}") from error
-        except TlsSetupError as error:
-            raise StartError(ExitCode.CONFIGURATION, str(error)) from error
+        fault = find_fault(loaded.config)
+        if fault:
+            raise StartError(ExitCode.CONFIGURATION, fault)
         return settle_automatic(loaded.config)
 
     def _prepare(self, config: Config) -> None:
@@ -252,8 +253,6 @@ class Master:
         except BasesError as error:
             code = ExitCode.BASES_DATE if error.trouble is Trouble.OUT_OF_TERM else ExitCode.BASES
             raise StartError(code, f"databases cannot be loaded: {error}") from error
-        except BadKey as error:
-            raise StartError(ExitCode.CONFIGURATION, f"[ave] trusted_keys: {error}") from error
         except LicenceError as error:
             raise StartError(ExitCode.LICENCE, f"licence: {error}") from error
         for trouble in opened.choice.troubles:
@@ -271,10 +270,22 @@ class Master:
 
     def _on_hup(self) -> None:
         with contextlib.suppress(ControlError):
-            self.reload()
+            self._take_file()
 
-    def reload(self) -> str:
-        """Take the configuration file anew (F-CONF-11). ControlError: the running one stays in force."""
+    async def reload(self) -> str:
+        """Take the configuration file anew (F-CONF-11); answers when filters work with it. ControlError says what does
+        not: either all of the running one stays in force, or something of it.
+        """
+        swap, bases_trouble = self._take_file()
+        trouble = "\n".join(filter(None, (bases_trouble, await self._outcome(swap))))
+        if trouble:
+            raise ControlError(f"configuration reloaded, but not all of it is in force:\n{trouble}")
+        return "reloaded"
+
+    def _take_file(self) -> tuple["asyncio.Task[str]", str]:
+        """Take the configuration file anew; return the swap of filters under way, and what is wrong with databases.
+        ControlError: the running configuration stays in force.
+        """
         try:
             config = self._read()
             self._refuse_moves(config)
@@ -294,52 +305,72 @@ class Master:
         for problem in self._warnings:
             self._say("W", str(problem))
         self._retired += self._commands.configure(config)
-        self._swap = asyncio.create_task(self._replace_template(self._bases_for_reload()))
+        bases, trouble = self._bases_for_reload()
+        swap = self._begin_swap(bases)
         self._relays.send_setup()
         self._retired += self._relays.resize()
         self._retired = [child for child in self._retired if child.pid]
         self._say("I", f"configuration reloaded from {self._file}")
-        return "reloaded"
+        return swap, trouble
 
-    def _bases_for_reload(self) -> tuple[PinnedSet, ...]:
-        """Return the databases to go on with: new ones if nothing is wrong with any, else those in force."""
+    def _bases_for_reload(self) -> tuple[tuple[PinnedSet, ...], str]:
+        """Return the databases to go on with: new ones if nothing is wrong with any, else those in force, and why."""
         try:
             opened = open_bases(self._config)
             if not opened.choice.troubles:
-                return opened.choice.sets
-            troubles = opened.choice.troubles
-        except (BasesError, BadKey, LicenceError) as error:
-            troubles = tuple(str(error).splitlines())
-        for trouble in (*troubles, BASES_STAY):
-            self._say("E", trouble)
-        return self._pinned
+                return opened.choice.sets, ""
+            trouble = "\n".join(opened.choice.troubles)
+        except (BasesError, LicenceError) as error:
+            trouble = str(error)
+        return self._pinned, self._keep_bases(trouble)
 
-    async def _replace_template(self, bases: tuple[PinnedSet, ...]) -> None:
+    def _keep_bases(self, trouble: str) -> str:
+        """Log that the databases in force stay, and why; return that as a text."""
+        for line in (*trouble.splitlines(), BASES_STAY):
+            self._say("E", line)
+        return f"{BASES_STAY}:\n{trouble}"
+
+    def _begin_swap(self, bases: tuple[PinnedSet, ...]) -> "asyncio.Task[str]":
+        """Have a new template with these databases take over, whether somebody waits for it or not. The task returns
+        why it did not, "" when it did.
+        """
+        self._swap = asyncio.create_task(self._replace_template(bases))
+        return self._swap
+
+    async def _replace_template(self, bases: tuple[PinnedSet, ...]) -> str:
         try:
-            await self._take_bases(bases)
+            await self._templates.replace(self._filter_settings(bases))
         except NotReplaced as error:
             self._say("E", str(error))
-
-    async def _take_bases(self, bases: tuple[PinnedSet, ...]) -> None:
-        """Have a new template with these databases take over. NotReplaced: those in force stay."""
-        await self._templates.replace(self._filter_settings(bases))
+            return str(error)
         self._pinned = bases
         self._relays.use_bases(describe_bases(bases))
+        return ""
+
+    async def _outcome(self, swap: "asyncio.Task[str]") -> str:
+        """Return what came of a swap. ControlError: it takes longer than a caller waits, and goes on."""
+        done, _ = await asyncio.wait((swap,), timeout=SWAP_PATIENCE_S)
+        if done:
+            return swap.result()
+
+        def tell(late: "asyncio.Task[str]") -> None:
+            if not late.cancelled() and not late.result():
+                self._say("I", "the new filter template is in force")
+
+        swap.add_done_callback(tell)
+        raise ControlError(STILL_LOADING)
 
     async def reload_bases(self) -> str:
-        """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay."""
+        """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay, or still do."""
         try:
             opened = await asyncio.to_thread(open_bases, self._config)
-            trouble = "\n".join(opened.choice.troubles)
-            if not trouble and opened.choice.sets != self._pinned:
-                await self._take_bases(opened.choice.sets)
-        except (BasesError, BadKey, LicenceError, NotReplaced) as error:
-            trouble = str(error)
+        except (BasesError, LicenceError) as error:
+            raise ControlError(self._keep_bases(str(error))) from error
+        trouble = "\n".join(opened.choice.troubles)
+        if not trouble and opened.choice.sets != self._pinned:
+            trouble = await self._outcome(self._begin_swap(opened.choice.sets))
         if trouble:
-            for line in trouble.splitlines():
-                self._say("E", line)
-            self._say("E", BASES_STAY)
-            raise ControlError(f"{BASES_STAY}:\n{trouble}")
+            raise ControlError(self._keep_bases(trouble))
         self._say("I", f"databases reloaded: {opened.summary}")
         return f"databases in force: {opened.summary}"
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.feeds.keys import BadKey, resolve_keys
+from gatepost.notices.grammar import TemplateError
 from gatepost.notices.template import load_template
 from gatepost.policy.group import GroupTable
 from gatepost.relay.outgoing_tls import OutgoingTls
-from gatepost.relay.tls import build_server_context
+from gatepost.relay.tls import TlsSetupError, build_server_context
 
 
 def compile_texts(config: Config) -> None:
@@ -23,6 +25,22 @@ def compile_texts(config: Config) -> None:
     GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
     build_server_context(config)
     OutgoingTls(config)
+
+
+def find_fault(config: Config) -> str:
+    """Return what keeps a configuration from being used though it is well-formed: a text, certificate or key; "" for
+    nothing. Reads the files it names, changes nothing.
+    """
+    try:
+        compile_texts(config)
+        resolve_keys(config.ave.trusted_keys)
+    except TemplateError as error:
+        return f"text template: {error}"
+    except TlsSetupError as error:
+        return str(error)
+    except BadKey as error:
+        return f"[ave] trusted_keys: {error}"
+    return ""
 
 
 def settle_automatic(config: Config) -> Config:

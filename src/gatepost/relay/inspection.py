@@ -14,7 +14,7 @@ unsettled at an unclean stop goes through `relay.suspects`.
 import asyncio
 import contextlib
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +97,14 @@ class Inspection:
     def has(self, message_id: int) -> bool:
         """Tell whether the message is being inspected."""
         return message_id in self._active
+
+    def reason(self, message_id: int) -> str:
+        """Return what keeps a message, "" when nothing is known to."""
+        return self._resting.reason(message_id)
+
+    def reasons(self) -> Counter[str]:
+        """Return how many messages each reason keeps."""
+        return self._resting.reasons()
 
     def submit(self, work: Work) -> None:
         """Take an accepted message, or leave it in the spool when there is too much in hand."""
@@ -394,6 +402,7 @@ class Inspection:
         """Let go of a message that still waits in the spool as it was; it is taken up again in a while."""
         if self.running:
             self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
+        self._resting.note(work.stored.id, why)
         self._done(work, remains=True)
         self._leave(work.stored)
         self._look_again(work.stored.id)
@@ -401,7 +410,7 @@ class Inspection:
     def _rest(self, work: Work, why: str) -> None:
         """Let go of a message that an engine must see and cannot now; it waits in the spool."""
         stored = work.stored
-        if self._resting.add(stored.id, stored.content.size):
+        if self._resting.add(stored.id, stored.content.size, f"waits for inspection: {why}"):
             self._report("W", f"{format_queue_id(stored.id)}: waits for inspection: {why}")
         self._done(work, remains=True)
         self._leave(stored)
@@ -422,6 +431,8 @@ class Inspection:
 
     def _done(self, work: Work, *, remains: bool = False) -> None:
         self._bytes -= self._active.pop(work.stored.id, 0)
+        if not remains:
+            self._resting.discard(work.stored.id)
         self._freed.set()
         if work.suspect and not self._disposal.is_in_work(work.stored.id):
             self._suspects.done(work.stored.id, remains=remains)

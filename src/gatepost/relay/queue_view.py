@@ -85,7 +85,7 @@ async def _second_step(pipeline: Pipeline, choice: Choice, ids: Sequence[int]) -
             if isinstance(entry, Corrupt) or not choice.wants_state(state_name(entry, pipeline)):
                 continue
             if choice.needs_message:
-                reason = _reason(entry, await _destinations(pipeline, [entry]))
+                reason = _reason(entry, pipeline, await _destinations(pipeline, [entry]))
                 hops = (pipeline.delivery.next_hop_of(entry, pending) for pending in entry.pending)
                 if not choice.wants_message(entry, hops, reason):
                     continue
@@ -126,7 +126,7 @@ def _row(entry: Stored | Corrupt, pipeline: Pipeline, known: Mapping[str, Destin
         "recipient_count": len(recipients),
         "next_attempt": _next_attempt(entry, known),
         "attempts": max((pending.attempts for pending in entry.pending), default=0),
-        "reason": _reason(entry, known),
+        "reason": _reason(entry, pipeline, known),
     }
 
 
@@ -222,10 +222,12 @@ def _next_attempt(entry: Stored, known: Mapping[str, Destination]) -> float | No
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _reason(entry: Stored, known: Mapping[str, Destination]) -> str:
+def _reason(entry: Stored, pipeline: Pipeline, known: Mapping[str, Destination]) -> str:
     """Return why a message waits, "" when it merely has not been tried."""
     if entry.reason:
         return entry.reason
+    if entry.state is State.WAITING:
+        return pipeline.inspection.reason(entry.id)
     destinations = [known[p.domain] for p in entry.pending if p.domain in known]
     if any(destination.paused for destination in destinations):
         return "destination paused by an operator"
@@ -254,6 +256,7 @@ async def summarise(pipelines: Sequence[Pipeline]) -> dict[str, Any]:
                 facts[destination.domain] = destination
             if destination.waiting:
                 reasons[_destination_reason(destination)] += destination.waiting
+        reasons.update(pipeline.inspection.reasons())
         held.update(await _held_reasons(pipeline))
     top = [(domain, count) for domain, count in destinations.most_common(TOP_DESTINATIONS) if count]
     paused = [domain for domain, fact in facts.items() if fact.paused and not destinations[domain]]

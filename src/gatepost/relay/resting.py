@@ -1,10 +1,12 @@
-"""Messages that wait in the spool because an engine that must see them cannot now.
+"""Messages that wait in the spool because an engine that must see them cannot now, and why others were put back.
 
 Used by `relay.inspection`. They rest together, for what keeps one waiting mostly keeps all: one timer for all of them,
 with pauses that double as long as nothing can be inspected, so that a queue of any length costs a try now and then.
+What keeps a message is known here until it has gone on, so that operators can be told.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -22,13 +24,16 @@ class Resting:
         self._sizes: dict[int, int] = {}
         self._told: set[int] = set()
         """Those that have rested before and were not inspected since."""
+        self._reasons: dict[int, str] = {}
+        """What keeps messages that have not gone on since."""
+        self._last = ""
         self._pause_s = FIRST_PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
 
     def __contains__(self, message_id: int) -> bool:
         return message_id in self._sizes
 
-    def add(self, message_id: int, size: int) -> bool:
+    def add(self, message_id: int, size: int, why: str) -> bool:
         """Let a message of `size` bytes rest. True when that is new, not only a try that failed again."""
         self._sizes[message_id] = size
         if self._timer is None:
@@ -36,7 +41,22 @@ class Resting:
             self._pause_s = min(self._pause_s * 2, MOST_PAUSE_S)
         new = message_id not in self._told
         self._told.add(message_id)
+        self.note(message_id, why)
         return new
+
+    def note(self, message_id: int, why: str) -> None:
+        """Note what keeps a message."""
+        if why != self._last:  # one string for all that wait for the same
+            self._last = why
+        self._reasons[message_id] = self._last
+
+    def reason(self, message_id: int) -> str:
+        """Return what keeps a message, "" when nothing is known to."""
+        return self._reasons.get(message_id, "")
+
+    def reasons(self) -> Counter[str]:
+        """Return how many messages each reason keeps."""
+        return Counter(self._reasons.values())
 
     def succeeded(self, message_id: int) -> None:
         """Note that a message was inspected. If it had rested, the engine is back: the others are tried soon."""
@@ -45,9 +65,10 @@ class Resting:
             self._pause_s = FIRST_PAUSE_S
 
     def discard(self, message_id: int) -> None:
-        """Forget a message: somebody else sees to it."""
+        """Forget a message: it has gone on, or somebody else sees to it."""
         self._sizes.pop(message_id, None)
         self._told.discard(message_id)
+        self._reasons.pop(message_id, None)
 
     def clear(self) -> None:
         """Forget all of them: they are about to be read anew."""

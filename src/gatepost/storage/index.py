@@ -16,7 +16,8 @@ from gatepost.storage.container import Container, Event
 from gatepost.storage.item import Item
 from gatepost.storage.query import RELEASED, RELEASING, STATES, STORED, ItemFilter, build_where
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""An index of another version is made anew."""
 BUSY_MS: Final = 20_000
 """Patience with another process that writes: a batch of a relay takes some ten milliseconds."""
 SHOWN_RECIPIENTS: Final = 20
@@ -177,9 +178,10 @@ class Index:
         marks = ",".join("?" * len(row))
         self._execute(f"INSERT INTO item VALUES({marks})", row)
         addresses = " ".join([item.envelope.sender, item.author, *recipients])
+        subject = f"{item.subject} {item.message_id} {item.queue_id} {item.source}"
         self._execute(
             "INSERT INTO words(rowid, subject, addresses, names, threats) VALUES(last_insert_rowid(), ?, ?, ?, ?)",
-            tuple(map(_storable, (f"{item.subject} {item.message_id}", addresses, names, threats))),
+            tuple(map(_storable, (subject, addresses, names, threats))),
         )
 
     def remove(self, item_id: str) -> bool:

@@ -112,7 +112,7 @@ def parse_item_id(text: str) -> str:
     """Return an item's id in its usual spelling; ValueError says what is wrong with it."""
     queue_id, dash, tag = text.strip().upper().partition("-")
     if not dash or len(tag) != _TAG_LENGTH or any(character not in ALPHABET for character in tag):
-        raise ValueError(f"an item's id looks like 0ABCDEFGHJKMN-0A1B2C, not {text[:40]!r}")
+        raise ValueError(f"an item's id looks like 0ABCDEFGHJKMN-0A1B2C, not {text[:40]!r}; its queue id will do, too")
     return f"{format_queue_id(parse_queue_id(queue_id))}-{tag}"
 
 

@@ -1,6 +1,7 @@
 """`gatepost config …`: what it prints and with which code it ends; the dump and the conversion load to the same."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -148,9 +149,17 @@ def test_show_of_empty_optional_sections_gives_the_tabled_defaults(write_ini, ca
 
 
 @pytest.mark.feature("F-CONF-08")
-def test_check_of_a_good_file(write_ini):
+def test_check_of_a_good_file(write_ini, tmp_path):
+    path = write_ini()
+    command = [sys.executable, "-m", "gatepost.cli.config", "check", "-c", str(path)]
+    missing = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert missing.returncode == 66  # a start would be refused as well: the text of reports is not there
+    assert "/srv/gw/dsn.tmpl:1:1: cannot be read" in missing.stdout
+    for name in set(re.findall(r"/srv/gw/(\w+\.tmpl)", path.read_text())):
+        (tmp_path / name).write_text("%SUBJECT%\n")
+    path.write_text(re.sub(r"/srv/gw/(\w+\.tmpl)", rf"{tmp_path}/\1", path.read_text()))
     result = subprocess.run(
-        [sys.executable, "-m", "gatepost.cli.config", "check", "-c", str(write_ini())],
+        command,
         capture_output=True,
         text=True,
         check=False,

@@ -33,7 +33,7 @@ def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
 def test_all_wake_together_from_the_oldest_on(timers: Timers) -> None:
     woken: list[int] = []
     resting = Resting(woken.append)
-    assert [resting.add(number, 10) for number in (5, 3, 9)] == [True] * 3
+    assert [resting.add(number, 10, "down") for number in (5, 3, 9)] == [True] * 3
     assert resting.measure() == (3, 30, 3)
     assert 3 in resting
     assert len(timers.set) == 1
@@ -47,22 +47,36 @@ def test_pauses_double_up_to_a_bound_until_one_that_rested_is_inspected(timers: 
     resting = Resting(lambda _oldest: None)
     pauses = []
     for attempt in range(9):
-        assert resting.add(1, 10) is (attempt == 0)
+        assert resting.add(1, 10, "down") is (attempt == 0)
         pauses.append(timers.fire())
     assert pauses[:3] == [FIRST_PAUSE_S, FIRST_PAUSE_S * 2, FIRST_PAUSE_S * 4]
     assert pauses[-1] == MOST_PAUSE_S
     resting.succeeded(2)
-    resting.add(1, 10)
+    resting.add(1, 10, "down")
     assert timers.fire() == MOST_PAUSE_S
     resting.succeeded(1)
-    assert resting.add(1, 10)
+    assert resting.add(1, 10, "down")
     assert timers.fire() == FIRST_PAUSE_S
 
 
 def test_what_an_operator_takes_does_not_wake(timers: Timers) -> None:
     woken: list[int] = []
     resting = Resting(woken.append)
-    resting.add(1, 10)
+    resting.add(1, 10, "down")
     resting.discard(1)
     timers.fire()
     assert woken == []
+
+
+def test_operators_are_told_what_keeps_a_message(timers: Timers) -> None:
+    resting = Resting(lambda _: None)
+    resting.add(1, 10, "clam is down")
+    resting.add(2, 10, "clam is down")
+    resting.note(3, "disk full")
+    assert resting.reasons() == {"clam is down": 2, "disk full": 1}
+    timers.fire()
+    resting.succeeded(1)
+    assert resting.reason(1) == "clam is down"  # not until it has gone on: a store may keep it now
+    resting.note(1, "disk full")
+    resting.discard(2)
+    assert [resting.reason(number) for number in (1, 2, 3, 4)] == ["disk full", "", "disk full", ""]
