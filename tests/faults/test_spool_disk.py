@@ -29,7 +29,7 @@ def on_disk(tmp_path, disk, scenario, **options):
     async def whole():
         with mounted(disk) as vfs:
             spool = SqliteSpool.open(
-                ShardLock(str(tmp_path)),
+                str(tmp_path),
                 asyncio.get_running_loop(),
                 files=SimulatedFiles(disk),
                 vfs=vfs,
@@ -200,7 +200,7 @@ def test_read_only_disk_is_named_at_the_start(tmp_path):
 
     async def opening():
         with mounted(disk) as vfs, pytest.raises(SpoolError, match="cannot open the spool"):
-            SqliteSpool.open(ShardLock(str(tmp_path)), asyncio.get_running_loop(), files=SimulatedFiles(disk), vfs=vfs)
+            SqliteSpool.open(str(tmp_path), asyncio.get_running_loop(), files=SimulatedFiles(disk), vfs=vfs)
 
     asyncio.run(opening())
 

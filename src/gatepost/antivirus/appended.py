@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from gatepost.antivirus.zip_ends import CENTRAL, END, find_directories, find_end
+from gatepost.antivirus.zip_ends import find_directories, find_end
+from gatepost.antivirus.zip_records import CENTRAL_MARK, END_MARK
 
 ZIP: Final = "zip"
 RAR: Final = "rar"
@@ -46,7 +47,7 @@ _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_
 def is_appended(data: bytes) -> bool:
     """Whether `data`, which starts with something else, is a zip archive to unpackers (self-extractors)."""
     anywhere = find_end(data) < 0
-    if anywhere and (_find(data, END, 0, len(data)) < 0 or _find(data, CENTRAL, 0, len(data)) < 0):
+    if anywhere and (_find(data, END_MARK, 0, len(data)) < 0 or _find(data, CENTRAL_MARK, 0, len(data)) < 0):
         return False
     return bool(find_directories(data, anywhere=anywhere))
 

@@ -11,14 +11,13 @@ from typing import Final
 
 import msgspec
 
-END: Final = b"PK\x05\x06"
-CENTRAL: Final = b"PK\x01\x02"
+from gatepost.antivirus.zip_records import CENTRAL_MARK, END, END_MARK
+
 END64_LOCATOR: Final = b"PK\x06\x07"
 END64: Final = b"PK\x06\x06"
-END_SEARCH: Final = 65_535 + 22
+END_SEARCH: Final = 65_535 + END.size
 """The end record is followed by a comment of at most 65,535 bytes. Only without a record in there it is searched for in
 front of it: some unpackers pass over any amount of junk."""
-END_RECORD: Final = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 
@@ -37,7 +36,7 @@ class Directory(msgspec.Struct, frozen=True):
 
 def find_end(data: bytes) -> int:
     """Return the offset of the last end record, -1 when there is none."""
-    return data.rfind(END, max(0, len(data) - END_SEARCH))
+    return data.rfind(END_MARK, max(0, len(data) - END_SEARCH))
 
 
 def find_directories(data: bytes, *, anywhere: bool = False) -> list[Directory]:
@@ -45,23 +44,23 @@ def find_directories(data: bytes, *, anywhere: bool = False) -> list[Directory]:
 
     `anywhere`: an end record may be followed by more than a comment can be long.
     """
-    last = data.rfind(END) if anywhere else find_end(data)
+    last = data.rfind(END_MARK) if anywhere else find_end(data)
     found: dict[int, Directory] = {}
     end = last
     window = max(0, len(data) - END_SEARCH)
     while end >= 0:
-        if len(data) - end >= END_RECORD.size:
-            comment = END_RECORD.unpack_from(data, end)[-1]
-            if end == last or end + END_RECORD.size + comment == len(data):
+        if len(data) - end >= END.size:
+            comment = END.unpack_from(data, end)[-1]
+            if end == last or end + END.size + comment == len(data):
                 for directory in _directories_of(data, end):
                     found.setdefault(directory.start, directory)
-        end = data.rfind(END, window, end)
+        end = data.rfind(END_MARK, window, end)
     return list(found.values())
 
 
 def _directories_of(data: bytes, end: int) -> Iterator[Directory]:
     """Yield the places one end record names that a directory stands at, those of its 64-bit form first."""
-    *_, count, size, offset, _ = END_RECORD.unpack_from(data, end)
+    *_, count, size, offset, _ = END.unpack_from(data, end)
     locator = end - _LOCATOR.size
     if locator >= 0 and data.startswith(END64_LOCATOR, locator):
         stated = _LOCATOR.unpack_from(data, locator)[2]
@@ -74,7 +73,7 @@ def _directories_of(data: bytes, end: int) -> Iterator[Directory]:
 
 def _places(data: bytes, limit: int, count: int, size: int, offset: int) -> Iterator[Directory]:
     start = limit - size
-    if 0 <= start < limit and data.startswith(CENTRAL, start):
+    if 0 <= start < limit and data.startswith(CENTRAL_MARK, start):
         yield Directory(start, limit, count, start - offset)
-    if offset < limit and offset != start and data.startswith(CENTRAL, offset):
+    if offset < limit and offset != start and data.startswith(CENTRAL_MARK, offset):
         yield Directory(offset, limit, count, 0)

@@ -246,8 +246,3 @@ def prune(stores: Stores, *, dry_run: bool) -> int:
         verb = "to be deleted" if dry_run else "deleted"
         print(f"{place.kind.value} {place.directory}: {number} message(s), {size} bytes {verb}")
     return 0
-
-
-def caller_of(conf_file: Path) -> Caller:
-    """Return the running gateway of a configuration."""
-    return Caller(conf_file, queue_codes=True)

@@ -7,7 +7,7 @@ or replaced, the result is a well-formed message.
 import binascii
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from email.utils import encode_rfc2231
 
 import msgspec
@@ -247,24 +247,15 @@ def merge(splices: Iterable[Splice]) -> tuple[Splice, ...]:
     return tuple(merged)
 
 
-def apply_splices(content: bytes, splices: Sequence[Splice], prefix: bytes = b"") -> list[bytes | memoryview]:
-    """Return prefix + edited content as chunks in order; untouched ranges are views into `content`, not copies.
-
-    `SpliceError` when the splices do not fit the content.
-    """
-    chunks: list[bytes | memoryview] = [prefix] if prefix else []
-    if not splices:
-        chunks.append(content)
-        return chunks
+def apply_splices(content: bytes, splices: Sequence[Splice]) -> Iterator[bytes]:
+    """Yield the edited content in pieces, untouched ranges as they are. `SpliceError`: the splices do not fit it."""
     check_splices(splices, len(content))
-    view = memoryview(content)
     position = 0
     for splice in splices:
         if splice.start > position:
-            chunks.append(view[position : splice.start])
+            yield content[position : splice.start]
         if splice.data:
-            chunks.append(splice.data)
+            yield splice.data
         position = splice.end
     if position < len(content):
-        chunks.append(view[position:])
-    return chunks
+        yield content[position:]

@@ -7,10 +7,11 @@ the relay only puts it in. Nothing is stored: it is done again, which is rare, a
 from typing import Final
 
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
+from gatepost.mime.edit import apply_splices
 from gatepost.model.finding import ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.model.verdict import Splice
-from gatepost.relay.work import SevenBitForm, Work, content_chunks
+from gatepost.relay.work import SevenBitForm, Work
 from gatepost.spool.interface import Spool, SpoolError
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
@@ -31,7 +32,7 @@ async def make_seven_bit(work: Work, spool: Spool, pool: FilterPool, deadline_s:
     try:
         content = work.content if work.content is not None else await spool.content(stored.content)
         if stored.splices:
-            content = b"".join(content_chunks(content, None, len(content), b"", stored.splices))
+            content = b"".join(apply_splices(content, stored.splices))
         options = ScanOptions(deadline_s=deadline_s, seven_bit=True)
         analysis = await pool.inspect(format_queue_id(stored.id), content, len(content), options)
     except FilterFailed as error:

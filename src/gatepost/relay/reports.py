@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 
+from gatepost.mime.edit import apply_splices
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Body, Client, Envelope, Notify, Recipient
 from gatepost.model.ids import QueueIds, format_queue_id
@@ -18,7 +19,7 @@ from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
 from gatepost.relay.retry import Attempt
 from gatepost.relay.saving import Saving
-from gatepost.relay.work import Work, content_chunks
+from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool, State, Stored
 
 RELEASED = "released"
@@ -133,7 +134,7 @@ class Reports:
     ) -> bytes:
         if splices:
             # What goes back is what was sent on: never an attachment that was taken out.
-            content = b"".join(content_chunks(content, None, stored.content.size, b"", splices))
+            content = b"".join(apply_splices(content, splices))
         original = Original(
             queue_id=format_queue_id(stored.id),
             envelope=stored.envelope,

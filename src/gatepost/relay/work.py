@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from gatepost.mime.edit import apply_splices, check_splices
 from gatepost.model.record import Record
 from gatepost.model.verdict import Splice
 from gatepost.spool.interface import ContentCorrupt, ContentRef, Pending, Spool, SpoolError, Stored
@@ -129,28 +130,32 @@ def content_chunks(
 ) -> Iterator[bytes]:
     """Yield what is to be sent: prefix, then the content with its splices applied, from memory or from its file.
 
-    Untouched ranges are passed on as they were received.
+    Untouched ranges are passed on as they were received. `SpliceError`: the splices do not fit; OSError: the file.
     """
-    if content is not None and not splices:
+    if content is None:
+        yield prefix
+        yield from _file_chunks(path or "", size, splices)
+    elif splices:
+        yield prefix
+        yield from apply_splices(content, splices)
+    else:
         yield prefix + content
-        return
-    yield prefix
+
+
+def _file_chunks(path: str, size: int, splices: Sequence[Splice]) -> Iterator[bytes]:
+    check_splices(splices, size)
     at = 0
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if content is None and path is not None else -1
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for splice in (*splices, Splice(size, size, b"")):
-            if content is not None:
-                yield content[at : splice.start]
-            else:
-                while at < splice.start:
-                    piece = os.pread(fd, min(CHUNK, splice.start - at), at)
-                    if not piece:
-                        raise OSError(f"content file {path} ends at {at}, {size} bytes were accepted")
-                    yield piece
-                    at += len(piece)
+            while at < splice.start:
+                piece = os.pread(fd, min(CHUNK, splice.start - at), at)
+                if not piece:
+                    raise OSError(f"content file {path} ends at {at}, {size} bytes were accepted")
+                yield piece
+                at += len(piece)
             if splice.data:
                 yield splice.data
             at = splice.end
     finally:
-        if fd >= 0:
-            os.close(fd)
+        os.close(fd)

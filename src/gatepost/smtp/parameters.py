@@ -26,7 +26,6 @@ _ORCPT = re.compile(r"[A-Za-z0-9-]+;(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 _UTF8_ORCPT = re.compile(rf"[uU][tT][fF]-8;(?:[^\x00- +=\\\x7f{UNFIT}]|\\x\{{[0-9A-F]{{2,6}}\}})+")
 """Address type `utf-8` with characters that are not ASCII, RFC 6533 §3; the ASCII form looks like any other."""
 _HEX_PAIR = re.compile(r"\+([0-9A-F]{2})")
-_NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
 
 
 class MailParameters(msgspec.Struct, frozen=True, gc=False):
@@ -169,10 +168,3 @@ def decode_xtext(text: str) -> str:
     if not is_xtext(text):
         return text
     return _HEX_PAIR.sub(lambda pair: chr(int(pair[1], 16)), text)
-
-
-def encode_xtext(text: str) -> str:
-    """Return the xtext form of ASCII `text`; ValueError when it holds anything else."""
-    if not text.isascii():
-        raise ValueError(f"xtext carries ASCII only: {text[:40]!r}")
-    return _NOT_XCHAR.sub(lambda character: f"+{ord(character[0]):02X}", text)

@@ -7,7 +7,6 @@ spool on it until it is empty (ADR 0001). Nothing is copied, so nothing can be h
 import contextlib
 import fcntl
 import os
-from collections.abc import Container
 from pathlib import Path
 
 from gatepost.spool.files import FileLayer
@@ -72,16 +71,3 @@ def list_shards(queue_path: str) -> list[int]:
             if name.startswith(PREFIX) and number.isdecimal() and str(int(number)) == number:
                 numbers.append(int(number))
     return sorted(numbers)
-
-
-def adopt(queue_path: str, owned: Container[int]) -> list[ShardLock]:
-    """Lock every shard that neither belongs to a configured relay (`owned`) nor is held by anybody.
-
-    Pass each lock to `SqliteSpool.open`; when that spool is empty, close it: the lock goes with it.
-    """
-    locks = []
-    for number in list_shards(queue_path):
-        if number not in owned:
-            with contextlib.suppress(ShardBusy):
-                locks.append(ShardLock(shard_directory(queue_path, number)))
-    return locks

@@ -112,7 +112,7 @@ class SqliteSpool(Asking):
     @classmethod
     def open(
         cls,
-        shard: str | ShardLock,
+        directory: str,
         loop: asyncio.AbstractEventLoop,
         *,
         threshold: int = DEFAULT_THRESHOLD,
@@ -121,11 +121,11 @@ class SqliteSpool(Asking):
         checkpoint_bytes: int = CHECKPOINT_BYTES,
         early_sync_bytes: int = EARLY_SYNC_BYTES,
     ) -> Self:
-        """Lock (unless `shard` is the lock already) and open a shard. Blocks for the recovery of the log.
+        """Lock and open a shard. Blocks for the recovery of the log.
 
         `threshold`: bytes of content beyond which it becomes a file. `ShardBusy` or SpoolError when it cannot be had.
         """
-        lock = shard if isinstance(shard, ShardLock) else ShardLock(shard)
+        lock = ShardLock(directory)
         files = files or FileLayer()
         try:
             database = Database(lock.directory, files, vfs, checkpoint_bytes=checkpoint_bytes)

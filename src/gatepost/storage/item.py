@@ -13,11 +13,10 @@ import msgspec
 
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import SEVERITY
-from gatepost.model.ids import ALPHABET, TEXT_LENGTH, format_queue_id, parse_queue_id
+from gatepost.model.ids import ALPHABET, format_queue_id, parse_queue_id
 
 _TAG_LENGTH: Final = 6
 """Thirty bits tell the copies of one message apart: of a hundred groups two meet once in 200,000 messages."""
-ID_LENGTH: Final = TEXT_LENGTH + 1 + _TAG_LENGTH
 
 
 class StoreKind(enum.StrEnum):

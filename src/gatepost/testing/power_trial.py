@@ -18,7 +18,6 @@ from gatepost.model.record import Held, Record
 from gatepost.model.verdict import Splice
 from gatepost.spool.content import parse_content_name
 from gatepost.spool.interface import Destination, NewMessage, Pending, SpoolError, State, Stored
-from gatepost.spool.shard import ShardLock
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.faulty_vfs import SimulatedDisk, SimulatedFiles, mounted
 
@@ -91,7 +90,7 @@ class PowerTrial:
 
     async def _open(self, directory: str, vfs: str) -> SqliteSpool:
         return SqliteSpool.open(
-            ShardLock(directory),
+            directory,
             asyncio.get_running_loop(),
             threshold=THRESHOLD,
             files=SimulatedFiles(self._disk),

@@ -73,7 +73,7 @@ def test_a_file_with_more_sectors_than_the_header_can_name() -> None:
     assert read_compound(data).children[0].data in (b"x" * 16_000_000, b"y")
 
 
-@pytest.mark.parametrize("damage", ["circle", "short", "siblings", "deep"])
+@pytest.mark.parametrize("damage", ["circle", "short", "siblings", "table", "deep"])
 def test_damaged_files_are_refused(damage: str) -> None:
     data = bytearray(samples.compound(Node("a", 2, b"x" * 5000), Node("b", 2, b"y" * 5000)))
     if damage == "circle":  # the sector table leads back to the first sector
@@ -84,6 +84,8 @@ def test_damaged_files_are_refused(damage: str) -> None:
     elif damage == "siblings":
         place = data.index(b"b\0") // 128 * 128
         data[place + 68 : place + 72] = struct.pack("<L", 1)
+    elif damage == "table":  # its second sector is outside the file
+        data[0x50:0x54] = struct.pack("<L", len(data))
     else:
         node = Node("x", 1)
         for _ in range(40):

@@ -184,13 +184,13 @@ def test_bad_splices_are_refused(splices):
     with pytest.raises(SpliceError):
         check_splices(splices, 3)
     with pytest.raises(SpliceError):
-        apply_splices(b"abc", splices)
+        list(apply_splices(b"abc", splices))
 
 
-def test_apply_merge_and_prefix():
+def test_apply_and_merge():
     splices = merge([Splice(3, 4, b"X"), Splice(1, 1, b"a"), Splice(1, 3, b"b")])
     assert splices == (Splice(1, 4, b"abX"),)
-    assert b"".join(apply_splices(b"01234", splices, b"P")) == b"P0abX4"
+    assert b"".join(apply_splices(b"01234", splices)) == b"0abX4"
 
 
 def test_8bit():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.spool.files import FileLayer
-from gatepost.spool.shard import ShardBusy, ShardLock, adopt, list_shards, shard_directory
+from gatepost.spool.shard import ShardBusy, ShardLock, list_shards, shard_directory
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.spool_suite import LARGE, SMALL, new_message, record
 
@@ -40,7 +40,7 @@ def test_only_shards_are_listed_in_number_order(tmp_path):
     assert list_shards(str(tmp_path)) == [2, 10]
 
 
-def test_shards_without_a_relay_are_adopted_with_their_mail(tmp_path):
+def test_a_shard_that_nobody_holds_opens_with_its_mail(tmp_path):
     queue = str(tmp_path)
 
     async def leave(relay, message_id, data):
@@ -53,10 +53,10 @@ def test_shards_without_a_relay_are_adopted_with_their_mail(tmp_path):
         for relay, message_id, data in ((0, 10, SMALL), (1, 11, LARGE), (2, 12, SMALL)):
             await leave(relay, message_id, data)
         busy = ShardLock(shard_directory(queue, 2))
-        locks = adopt(queue, {0})
-        assert [lock.directory for lock in locks] == [shard_directory(queue, 1)]
-        assert adopt(queue, {0}) == []
-        spool = SqliteSpool.open(locks[0], asyncio.get_running_loop())
+        assert list_shards(queue) == [0, 1, 2]
+        with pytest.raises(ShardBusy):
+            SqliteSpool.open(shard_directory(queue, 2), asyncio.get_running_loop())
+        spool = SqliteSpool.open(shard_directory(queue, 1), asyncio.get_running_loop())
         await spool.start()
         [found] = await spool.waiting(0, 10)
         assert await spool.content(found.content) == LARGE

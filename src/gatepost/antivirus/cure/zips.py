@@ -15,25 +15,25 @@ import msgspec
 
 from gatepost.antivirus.budget import Budget
 from gatepost.antivirus.cure.cured import Uncurable
+from gatepost.antivirus.zip_ends import find_end
+from gatepost.antivirus.zip_records import (
+    CENTRAL,
+    CENTRAL_MARK,
+    DEFLATED,
+    DESCRIPTOR_MARK,
+    END,
+    END_MARK,
+    FLAG_DESCRIPTOR,
+    FLAG_ENCRYPTED,
+    FLAG_UTF8,
+    LOCAL,
+    LOCAL_MARK,
+    STORED,
+    UNKNOWN_32,
+    ZIP64_EXTRA,
+)
 
-_END: Final = struct.Struct("<4s4H2LH")
-_CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
-_LOCAL: Final = struct.Struct("<4s5H3L2H")
 _DESCRIPTOR: Final = struct.Struct("<4s3L")
-_END_MARK: Final = b"PK\x05\x06"
-_CENTRAL_MARK: Final = b"PK\x01\x02"
-_LOCAL_MARK: Final = b"PK\x03\x04"
-_DESCRIPTOR_MARK: Final = b"PK\x07\x08"
-_END_SEARCH: Final = 65_535 + _END.size
-"""The end record is followed by a comment of at most 65,535 bytes."""
-_ZIP64: Final = 0x0001
-"""Extra field of sizes over 4 GiB: such are not cured, and smaller ones need none."""
-_UNKNOWN: Final = 0xFFFF_FFFF
-FLAG_ENCRYPTED: Final = 0x1
-FLAG_DESCRIPTOR: Final = 0x8
-FLAG_UTF8: Final = 0x800
-STORED: Final = 0
-DEFLATED: Final = 8
 _NOTE_VERSION: Final = 20
 _DOS_EPOCH: Final = 0x21
 """1980-01-01, the first day a zip file can say: for members of ours, so that a cure gives the same bytes every time."""
@@ -79,11 +79,11 @@ class ZipFile(msgspec.Struct, frozen=True):
 
 def read_zip(data: bytes) -> ZipFile:
     """Take an archive apart. Uncurable when anything in it is unusual."""
-    end = data.rfind(_END_MARK, max(0, len(data) - _END_SEARCH))
-    if end < 0 or len(data) - end < _END.size:
+    end = find_end(data)
+    if end < 0 or len(data) - end < END.size:
         raise Uncurable("zip archive without an end")
-    _, disk, start_disk, here, count, size, offset, comment_length = _END.unpack_from(data, end)
-    if disk or start_disk or here != count or offset + size != end or end + _END.size + comment_length != len(data):
+    _, disk, start_disk, here, count, size, offset, comment_length = END.unpack_from(data, end)
+    if disk or start_disk or here != count or offset + size != end or end + END.size + comment_length != len(data):
         raise Uncurable("zip archive of several pieces, or with other data around it")
     parts: list[ZipPart] = []
     places: list[tuple[int, int]] = []
@@ -91,7 +91,7 @@ def read_zip(data: bytes) -> ZipFile:
     for _ in range(count):
         part, header, position = _read_part(data, position, end)
         parts.append(part)
-        places.append((header, header + _LOCAL.size + len(part.raw_name) + len(part.raw)))
+        places.append((header, header + LOCAL.size + len(part.raw_name) + len(part.raw)))
     if position != end:
         raise Uncurable("zip directory of another length than stated")
     places.sort()
@@ -99,27 +99,27 @@ def read_zip(data: bytes) -> ZipFile:
         raise Uncurable("zip members overlap")
     if places and places[0][0]:
         raise Uncurable("zip archive behind other data")
-    return ZipFile(tuple(parts), data[end + _END.size :])
+    return ZipFile(tuple(parts), data[end + END.size :])
 
 
 def _read_part(data: bytes, position: int, end: int) -> tuple[ZipPart, int, int]:
     """Return (member, offset of its local header, where the next directory entry starts)."""
-    if position + _CENTRAL.size > end or not data.startswith(_CENTRAL_MARK, position):
+    if position + CENTRAL.size > end or not data.startswith(CENTRAL_MARK, position):
         raise Uncurable("zip directory cut off")
-    fields = _CENTRAL.unpack_from(data, position)
+    fields = CENTRAL.unpack_from(data, position)
     _, made_by, needs, flags, method, time, date, crc, packed, size, name_length, extra_length = fields[:12]
     comment_length, disk, internal, external, header = fields[12:]
-    names = position + _CENTRAL.size
+    names = position + CENTRAL.size
     following = names + name_length + extra_length + comment_length
-    if disk or following > end or _UNKNOWN in (packed, size, header):
+    if disk or following > end or UNKNOWN_32 in (packed, size, header):
         raise Uncurable("zip entry over 4 GiB or on another disk")
     raw_name = data[names : names + name_length]
     extra = data[names + name_length :][:extra_length]
-    if header + _LOCAL.size > len(data) or not data.startswith(_LOCAL_MARK, header):
+    if header + LOCAL.size > len(data) or not data.startswith(LOCAL_MARK, header):
         raise Uncurable("zip entry without a local header")
-    _, _, local_flags, local_method, _, _, _, _, _, local_name, local_extra = _LOCAL.unpack_from(data, header)
-    start = header + _LOCAL.size + local_name + local_extra
-    kept = header + _LOCAL.size
+    _, _, local_flags, local_method, _, _, _, _, _, local_name, local_extra = LOCAL.unpack_from(data, header)
+    start = header + LOCAL.size + local_name + local_extra
+    kept = header + LOCAL.size
     agree = local_method == method and not (local_flags ^ flags) & FLAG_ENCRYPTED
     if not agree or data[kept : kept + local_name] != raw_name:
         raise Uncurable("zip headers disagree")
@@ -150,7 +150,7 @@ def _without_zip64(extra: bytes) -> bytes:
     position = 0
     while position + 4 <= len(extra):
         tag, length = struct.unpack_from("<2H", extra, position)
-        if tag != _ZIP64:
+        if tag != ZIP64_EXTRA:
             kept += extra[position : position + 4 + length]
         position += 4 + length
     return bytes(kept)
@@ -214,16 +214,16 @@ def write_zip(parts: Iterable[ZipPart], comment: bytes = b"") -> bytes:
         sizes = (0, 0, 0) if late else (part.crc, len(part.raw), part.size)
         common = (part.flags, part.method, part.time, part.date)
         lengths = (len(part.raw_name), len(part.local_extra))
-        out += _LOCAL.pack(_LOCAL_MARK, part.needs, *common, *sizes, *lengths)
+        out += LOCAL.pack(LOCAL_MARK, part.needs, *common, *sizes, *lengths)
         out += part.raw_name + part.local_extra + part.raw
         stated = (part.crc, len(part.raw), part.size)
         if late:  # kept: the check byte of an encrypted member depends on this flag
-            out += _DESCRIPTOR.pack(_DESCRIPTOR_MARK, *stated)
-        directory += _CENTRAL.pack(
-            _CENTRAL_MARK, part.made_by, part.needs, *common, *stated, len(part.raw_name), len(part.extra),
+            out += _DESCRIPTOR.pack(DESCRIPTOR_MARK, *stated)
+        directory += CENTRAL.pack(
+            CENTRAL_MARK, part.made_by, part.needs, *common, *stated, len(part.raw_name), len(part.extra),
             len(part.comment), 0, part.internal, part.external, header,
         )  # fmt: skip
         directory += part.raw_name + part.extra + part.comment
         count += 1
-    end = _END.pack(_END_MARK, 0, 0, count, count, len(directory), len(out), len(comment))
+    end = END.pack(END_MARK, 0, 0, count, count, len(directory), len(out), len(comment))
     return bytes(out + directory + end + comment)

@@ -21,7 +21,8 @@ FOLDERS: Final = 2000
 """Folders looked into in one file system."""
 _FREE, _DELETED = 0x00, 0xE5
 _VOLUME_LABEL, _FOLDER, _LONG_NAME = 0x08, 0x10, 0x0F
-_FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65_525
+_FAT12_CLUSTERS: Final = 4085
+"""Smaller file systems have entries of 12 bits in their table."""
 _PARTITION_TABLE: Final = 446
 _EXTENDED: Final = frozenset({0x05, 0x0F})
 

@@ -17,6 +17,16 @@ import msgspec
 
 from gatepost.antivirus.budget import Budget, Content
 from gatepost.antivirus.libarchive import ArchiveReader, Broken
+from gatepost.antivirus.zip_records import (
+    CENTRAL,
+    CENTRAL_MARK,
+    END,
+    END_MARK,
+    FLAG_DESCRIPTOR,
+    FLAG_ENCRYPTED,
+    LOCAL,
+    LOCAL_MARK,
+)
 
 AES_METHOD: Final = 99
 AES_EXTRA: Final = 0x9901
@@ -28,11 +38,6 @@ CODE_PAGES: Final = ("utf-8", "cp1252", "cp437", "cp1251", "cp866")
 USELESS_MEMBERS: Final = 3
 """Members that no password fits, after which the rest of the archive is not tried."""
 
-_LOCAL = struct.Struct("<4s5H3L2H")
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
-_END = struct.Struct("<4s4H2LH")
-_FLAG_ENCRYPTED = 0x1
-_FLAG_DESCRIPTOR = 0x8
 _ZIPCRYPTO_HEADER = 12
 
 
@@ -183,21 +188,19 @@ def _fits_zipcrypto(member: LockedMember, password: bytes) -> bool:
         first = table[(first ^ plain) & 0xFF] ^ first >> 8
         second = ((second + (first & 0xFF)) * 134_775_813 + 1) & 0xFFFFFFFF
         third = table[(third ^ second >> 24) & 0xFF] ^ third >> 8
-    check = member.time >> 8 if member.flags & _FLAG_DESCRIPTOR else member.crc >> 24
+    check = member.time >> 8 if member.flags & FLAG_DESCRIPTOR else member.crc >> 24
     return len(member.raw) >= _ZIPCRYPTO_HEADER and plain == check
 
 
 def _pack_alone(member: LockedMember) -> bytes:
     """Return a zip archive of this one member, under a name of ours."""
-    name, flags = b"x", member.flags & (_FLAG_ENCRYPTED | _FLAG_DESCRIPTOR)
+    name, flags = b"x", member.flags & (FLAG_ENCRYPTED | FLAG_DESCRIPTOR)
     version = 63  # of the format, times ten
     aes = _find_extra(member.extra, AES_EXTRA)
     extra = struct.pack("<2H", AES_EXTRA, len(aes)) + aes if aes else b""
     sizes = (member.crc & 0xFFFFFFFF, len(member.raw), member.size & 0xFFFFFFFF, len(name), len(extra))
-    local = _LOCAL.pack(b"PK\x03\x04", version, flags, member.method, member.time, 0, *sizes) + name + extra
-    central = _CENTRAL.pack(
-        b"PK\x01\x02", version, version, flags, member.method, member.time, 0, *sizes, 0, 0, 0, 0, 0
-    )
+    local = LOCAL.pack(LOCAL_MARK, version, flags, member.method, member.time, 0, *sizes) + name + extra
+    central = CENTRAL.pack(CENTRAL_MARK, version, version, flags, member.method, member.time, 0, *sizes, 0, 0, 0, 0, 0)
     central += name + extra
-    end = _END.pack(b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local) + len(member.raw), 0)
+    end = END.pack(END_MARK, 0, 0, 1, 1, len(central), len(local) + len(member.raw), 0)
     return b"".join((local, member.raw, central, end))

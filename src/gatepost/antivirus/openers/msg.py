@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.budget import Damaged
-from gatepost.antivirus.openers.compound import CompoundFile, Stream
+from gatepost.antivirus.compound import CompoundFile, Stream
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.openers.tnef import decode_text, read_body
 from gatepost.antivirus.opening import Member, Opening

@@ -13,8 +13,10 @@ from typing import Final
 
 import msoffcrypto  # type: ignore[import-untyped]
 
+from gatepost.antivirus.compound import MAGIC
 from gatepost.antivirus.openers.taking import pay
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.antivirus.zip_records import LOCAL_MARK
 
 _FORMATS: Final = tuple(import_module(f"msoffcrypto.format.{form}") for form in ("doc97", "xls97", "ppt97", "ooxml"))
 _PARTS: Final = tuple(map(import_module, ("xml.dom.expatbuilder", "cryptography.hazmat.backends.openssl.backend")))
@@ -69,4 +71,4 @@ def _decrypt(data: bytes, password: str) -> bytes:
     except Exception:  # noqa: BLE001 - whatever a library says of hostile bytes: this password does not open it
         return b""
     opened = out.getvalue()
-    return opened if opened.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) else b""
+    return opened if opened.startswith((LOCAL_MARK, MAGIC)) else b""

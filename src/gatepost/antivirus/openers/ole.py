@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.budget import Damaged, inflate
+from gatepost.antivirus.compound import CompoundFile
 from gatepost.antivirus.kinds import OLE_STREAM
 from gatepost.antivirus.openers.biff import read_workbook
-from gatepost.antivirus.openers.compound import CompoundFile
 from gatepost.antivirus.openers.fields import OFFICE_FIELD, XLM, is_telling
 from gatepost.antivirus.openers.office_crypt import open_encrypted
 from gatepost.antivirus.openers.package import parse_package

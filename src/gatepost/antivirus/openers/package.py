@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
+from gatepost.antivirus.compound import MAGIC
+
 NAME_SEARCH: Final = 1024
 """Longest name inside a package: Windows allows 260 characters."""
-_COMPOUND: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -85,5 +86,5 @@ def parse_embedded(raw: bytes) -> Embedded | None:
     size = int.from_bytes(raw[position : position + 4], "little")
     data = raw[position + 4 :]
     # The length is a statement of the file: what follows it is looked at, too, when it starts in the middle of a file.
-    data = data[:size] if 0 < size <= len(data) and not data.startswith(_COMPOUND) else data
+    data = data[:size] if 0 < size <= len(data) and not data.startswith(MAGIC) else data
     return Embedded(*(texts[0], data, texts[1], texts[2]), linked=form == 1)

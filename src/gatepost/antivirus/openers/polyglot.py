@@ -15,7 +15,8 @@ from gatepost.antivirus.openers.rar import open_rar_at
 from gatepost.antivirus.openers.seven_zip import open_seven_zip_at
 from gatepost.antivirus.openers.zip import open_zip
 from gatepost.antivirus.opening import Member, Opening
-from gatepost.antivirus.zip_ends import END_RECORD, find_directories, find_end
+from gatepost.antivirus.zip_ends import find_directories, find_end
+from gatepost.antivirus.zip_records import END
 
 _ZIPS: Final = frozenset({Kind.ZIP, Kind.OOXML, Kind.ODF})
 _STARTED: Final = frozenset({RAR, SEVEN_ZIP, CAB})
@@ -50,7 +51,7 @@ def _find_others(data: bytes, kind: Kind) -> list[Found]:
         if not data.startswith(b"PK"):
             return list(find_archives(data, 0, size))
         end = find_end(data)
-        return list(find_archives(data, end + END_RECORD.size, size)) if end >= 0 else []
+        return list(find_archives(data, end + END.size, size)) if end >= 0 else []
     first = Found(kind.value, find_first(data, kind.value)) if kind.value in _STARTED else None
     others = [found for found in find_archives(data, 1, size) if found != first]
     if is_appended(data):

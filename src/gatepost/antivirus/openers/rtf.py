@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from gatepost.antivirus.compound import MAGIC
 from gatepost.antivirus.openers.fields import OFFICE_FIELD, RELATIONSHIP, is_telling
 from gatepost.antivirus.openers.package import parse_embedded, parse_package
 from gatepost.antivirus.openers.taking import take, take_text
@@ -29,7 +30,6 @@ _FIELD_TOKEN = re.compile(
     re.DOTALL,
 )
 _NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
-_COMPOUND: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 OBJECTS_LIMIT: Final = 1000
 """Objects and instructions of one document."""
 INSTRUCTION_BYTES: Final = 16 * 1024
@@ -121,7 +121,7 @@ def _open_object(raw: bytes, number: int, opening: Opening, *, updated: bool) ->
     if embedded is None:
         if raw.strip(b"\0"):
             yield take(opening, f"object-{number}", raw)
-            compound = raw.find(_COMPOUND)
+            compound = raw.find(MAGIC)
             if compound > 0:
                 yield take(opening, f"object-{number} compound file", raw[compound:])
         return

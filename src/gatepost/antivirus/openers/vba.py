@@ -25,7 +25,6 @@ _VERSION: Final = 0x09
 _LITERAL = re.compile(rb"\xb9\x00([\x04-\xff]\x00)")
 """The instruction that puts a text on the stack, in the compiled form of VBA 6 and 7, and the text's length."""
 LITERALS_LIMIT: Final = 500
-LONGEST_LITERAL: Final = 255
 
 
 class Module(msgspec.Struct):

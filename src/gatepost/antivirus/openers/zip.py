@@ -20,28 +20,35 @@ from gatepost.antivirus.openers.locked_zip import LIBRARY_METHODS, Keys, LockedM
 from gatepost.antivirus.openers.old_zip import OLD_METHODS, unpack_old
 from gatepost.antivirus.openers.stream import decode_stream
 from gatepost.antivirus.opening import Member, Opening
-from gatepost.antivirus.zip_ends import CENTRAL, Directory, find_directories, find_end
+from gatepost.antivirus.zip_ends import Directory, find_directories, find_end
+from gatepost.antivirus.zip_records import (
+    BZIP2,
+    CENTRAL,
+    CENTRAL_MARK,
+    DEFLATED,
+    DESCRIPTOR_MARK,
+    END_MARK,
+    FLAG_DESCRIPTOR,
+    FLAG_ENCRYPTED,
+    FLAG_MASKED,
+    FLAG_STRONG,
+    FLAG_UTF8,
+    LOCAL,
+    LOCAL_MARK,
+    LZMA,
+    STORED,
+    UNKNOWN_32,
+    ZIP64_EXTRA,
+)
 
-LOCAL = b"PK\x03\x04"
-DESCRIPTOR = b"PK\x07\x08"
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-FLAG_ENCRYPTED = 0x1
-FLAG_DESCRIPTOR = 0x8
-FLAG_UTF8 = 0x800
-FLAG_STRONG = 0x40
-FLAG_MASKED = 0x2000
-STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
 FAST_METHODS = frozenset({STORED, DEFLATED, BZIP2, LZMA})
 """Unpacked by the standard library."""
 KNOWN_METHODS = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 14, 18, 19, 93, 94, 95, 96, 97, 98, 99})
-UNKNOWN_32 = 0xFFFFFFFF
 LZMA_MEMORY = 128 * 1024 * 1024
 """Dictionary a member may ask for; archivers use 64 MiB at most by default."""
 NAME_LIMIT = 255
 DIRECTORIES = 8
 """Directories of one archive that are read: a second one is a forgery already."""
-EMPTY = b"PK\x05\x06"
 CONTRADICTION = "zip directory and member header contradict each other"
 HIGHEST_VERSION = 100
 """Of the format, times ten: 6.3 is the newest; more is chance, not a header."""
@@ -110,14 +117,14 @@ def _read_directories(data: bytes, budget: Budget) -> tuple[list[_Entry], str, i
 
 def _is_empty(data: bytes) -> bool:
     """Whether this is an archive without members: nothing but the record at its end."""
-    return data.startswith(EMPTY) and find_end(data) == 0
+    return data.startswith(END_MARK) and find_end(data) == 0
 
 
 def _read_directory(data: bytes, directory: Directory, budget: Budget) -> tuple[list[_Entry], str]:
     """Return (entries of one central directory, what is wrong with it)."""
     entries: list[_Entry] = []
     position = directory.start
-    while position + _CENTRAL.size <= directory.limit and data.startswith(CENTRAL, position):
+    while position + CENTRAL.size <= directory.limit and data.startswith(CENTRAL_MARK, position):
         budget.take_member()
         entry, position = _read_central(data, position, directory.shift)
         entries.append(entry)
@@ -127,9 +134,9 @@ def _read_directory(data: bytes, directory: Directory, budget: Budget) -> tuple[
 
 
 def _read_central(data: bytes, position: int, shift: int) -> tuple[_Entry, int]:
-    fields = _CENTRAL.unpack_from(data, position)
+    fields = CENTRAL.unpack_from(data, position)
     _, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, *_, offset = fields
-    name_at = position + _CENTRAL.size
+    name_at = position + CENTRAL.size
     extra_at = name_at + name_length
     if UNKNOWN_32 in (packed, size, offset):
         size, packed, offset = _read_zip64(data[extra_at : extra_at + extra_length], size, packed, offset)
@@ -144,7 +151,7 @@ def _read_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int,
     while position + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, position)
         position += 4
-        if kind == 1:
+        if kind == ZIP64_EXTRA:
             field = extra[position : position + length]
             numbers = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
             return (
@@ -160,12 +167,12 @@ def _place(data: bytes, entry: _Entry) -> _Entry | None:
     """Find the packed data behind the local header. Return the member as that header states it, where the directory
     contradicts it: unpackers differ in which they believe.
     """
-    if not 0 <= entry.header <= len(data) - _LOCAL.size or not data.startswith(LOCAL, entry.header):
+    if not 0 <= entry.header <= len(data) - LOCAL.size or not data.startswith(LOCAL_MARK, entry.header):
         entry.trouble = "zip member has no header where the directory says"
         return None
-    fields = _LOCAL.unpack_from(data, entry.header)
+    fields = LOCAL.unpack_from(data, entry.header)
     _, _, flags, method, entry.time, _, crc, packed, size, name_length, extra_length = fields
-    entry.data = entry.header + _LOCAL.size + name_length + extra_length
+    entry.data = entry.header + LOCAL.size + name_length + extra_length
     extra = data[entry.data - extra_length : entry.data] if extra_length else b""
     if extra and entry.flags & FLAG_ENCRYPTED:
         entry.extra = extra
@@ -189,33 +196,33 @@ def _read_hidden(data: bytes, start: int, end: int, budget: Budget, keys: Keys) 
     ends, which may be outside the archive.
     """
     end = max(0, min(end, len(data)))
-    position = data.find(LOCAL, start, end)
+    position = data.find(LOCAL_MARK, start, end)
     while position >= 0:
         entry = _read_local(data, position, end)
         if entry is None:
-            position = data.find(LOCAL, position + 1, end)
+            position = data.find(LOCAL_MARK, position + 1, end)
             continue
         budget.take_member()
         if not _is_folder(entry):
             member = _open(data, entry, budget, keys)
             trouble = member.trouble or "zip member that the directory does not name"
             yield msgspec.structs.replace(member, trouble=trouble)
-        position = data.find(LOCAL, max(entry.data + entry.packed, position + 1), end)
+        position = data.find(LOCAL_MARK, max(entry.data + entry.packed, position + 1), end)
 
 
 def _read_local(data: bytes, position: int, end: int) -> _Entry | None:
     """Read a local header found by search; None when it is only bytes that look like one."""
-    if position + _LOCAL.size > end:
+    if position + LOCAL.size > end:
         return None
-    fields = _LOCAL.unpack_from(data, position)
+    fields = LOCAL.unpack_from(data, position)
     _, version, flags, method, time, _, crc, packed, size, name_length, extra_length = fields
-    start = position + _LOCAL.size + name_length + extra_length
+    start = position + LOCAL.size + name_length + extra_length
     if (version & 0xFF) > HIGHEST_VERSION or method not in KNOWN_METHODS or not name_length or start > end:
         return None
-    name = _decode_name(data[position + _LOCAL.size :][:name_length], flags)
+    name = _decode_name(data[position + LOCAL.size :][:name_length], flags)
     trouble = ""
     if flags & FLAG_DESCRIPTOR and not packed:
-        stop = data.find(DESCRIPTOR, start, end)
+        stop = data.find(DESCRIPTOR_MARK, start, end)
         packed = (end if stop < 0 else stop) - start
         crc = -1
         size = -1
