@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+import msgspec
 import yara_x
 
 from gatepost.antivirus.compiling import (
@@ -38,6 +39,7 @@ SHARED_CHARACTERS = 255
 EVIDENCE_LIMIT = 300
 """Characters of a foreign rule's description that are repeated."""
 
+_SCRIPT = Scope.SCRIPT
 _RANK = {Outcome.INFECTED: 0, Outcome.SUSPICIOUS: 1, Outcome.ERROR: 2, Outcome.PROTECTED: 3, Outcome.CLEAN: 4}
 
 Meta = Mapping[str, object]
@@ -122,7 +124,7 @@ class BuiltinEngine:
         for scope in resolve_scopes(subject):
             scanner = self._scopes.get(scope)
             if scanner is not None:
-                self._match(scanner, subject, deadline, found)
+                self._match(scanner, _narrow(subject) if scope is _SCRIPT else subject, deadline, found)
         if self._hashes is not None:
             threat, algorithm = self._hashes.find(subject.data)
             if threat:
@@ -173,6 +175,18 @@ class BuiltinEngine:
         if not found or (self._good is not None and self._good.find(subject.data)[0]):
             return CLEAN
         return min(found, key=lambda report: _RANK[report.outcome])
+
+
+def _narrow(subject: ScanObject) -> ScanObject:
+    """Return a script in 16-bit units, which Windows runs as well, in the bytes that rules are written for."""
+    data = subject.data
+    if data.startswith(b"\xff\xfe") or data[1:16:2] == bytes(8):
+        charset = "utf-16-le"
+    elif data.startswith(b"\xfe\xff") or data[:16:2] == bytes(8):
+        charset = "utf-16-be"
+    else:
+        return subject
+    return msgspec.structs.replace(subject, data=data.decode(charset, "replace").encode("utf-8", "replace"))
 
 
 def _build_version(image: Image) -> str:

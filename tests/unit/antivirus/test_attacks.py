@@ -263,3 +263,32 @@ def test_a_fragment_is_one_whichever_declaration_counts(first: int) -> None:
     declared = [b"Content-Type: text/plain", b"Content-Type: message/partial; id=x; number=1; total=2"]
     content = av_samples.message(b"first half", declared[first], declared[1 - first])
     assert worst(scan(content)) is ObjectStatus.PROTECTED
+
+
+# -- pages and scripts -----------------------------------------------------------------------------------------------
+
+TEXT = base64.b64encode(ZIP).decode()
+PIECES = [TEXT[start : start + 30] for start in range(0, len(TEXT), 30)]
+SMUGGLERS = {
+    "one text": f"<script>var a='{TEXT}';</script>",
+    "pieces": "<script>var a=" + "+".join(f"'{piece}'" for piece in PIECES) + "</script>",
+    "statements": "<script>var a='';" + "".join(f"a+='{piece}';" for piece in PIECES) + "</script>",
+    "members": '<script>w.a="";' + "\n".join(f'w.a += "{piece}";' for piece in PIECES) + "</script>",
+    "handler": f"<body onload=\"var a='{TEXT}'\">",
+    "references": f'<img src=x onerror="a=&#39;{TEXT}&#39;">',
+    "16-bit escapes": "<script>a='" + "".join(f"\\u{byte:04x}" for byte in ZIP) + "'</script>",
+    "braces": "<script>a='" + "".join(f"\\u{{{byte:x}}}" for byte in ZIP) + "'</script>",
+}
+
+
+@pytest.mark.parametrize("way", SMUGGLERS)
+def test_a_file_is_found_however_a_page_spells_it(way: str) -> None:
+    page = f"<html><p>Hello</p>{SMUGGLERS[way]}</html>".encode()
+    assert status_of(page, "page.html", "text/html") is INFECTED
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_script_is_one_in_any_units(charset: str) -> None:
+    script = "var x = new ActiveXObject('WScript.Shell');\r\nx.Run('powershell -enc AAAA');\r\n"
+    assert status_of(script.encode(charset), "invoice.js") in {ObjectStatus.SUSPICIOUS, INFECTED}
+    assert status_of("var x = 1;\r\n".encode(charset), "library.js") is CLEAN

@@ -194,7 +194,7 @@ def _read_value(plain: bytes, raw: bytes) -> tuple[bytes, str]:
 
 
 def _open_handlers(text: bytes, lower: bytes, stem: str, opening: Opening) -> Iterator[Member]:
-    """Yield all event handlers as one script."""
+    """Yield all event handlers as one script, and the files in them."""
     lines: list[str] = []
     for found in _HANDLER.finditer(lower):
         if lower[found.start() - 1 : found.start()] in _BEFORE_HANDLER and len(lines) < OBJECTS_LIMIT:
@@ -203,7 +203,10 @@ def _open_handlers(text: bytes, lower: bytes, stem: str, opening: Opening) -> It
             if code:
                 lines.append(f"{found[1].decode('ascii')}: {html.unescape(code.decode('utf-8', 'replace'))}")
     if lines:
-        yield take_text(opening, f"{stem} event handlers", "\n".join(lines), JAVASCRIPT)
+        script = "\n".join(lines)
+        yield take_text(opening, f"{stem} event handlers", script, JAVASCRIPT)
+        for count, blob in enumerate(find_blobs(script.encode("utf-8", "replace")), 1):
+            yield take(opening, f"{stem} event handlers blob {count}", blob)
 
 
 _BEFORE_HANDLER: Final = frozenset({b" ", b"\t", b"\r", b"\n", b"\f", b"/", b'"', b"'"})

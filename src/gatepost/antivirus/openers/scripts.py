@@ -11,7 +11,8 @@ from typing import Final
 
 from gatepost.antivirus.kinds import Kind, detect_kind
 
-_JOIN = re.compile(rb"[\"'`]\s{0,200}[+,]\s{0,200}[\"'`]")
+_JOIN = re.compile(rb"[\"'`]\s{0,200}(?:[+,]|;\s{0,200}[A-Za-z_$][\w$.]{0,60}\s{0,20}\+=)\s{0,200}[\"'`]")
+"""Between two pieces of one text: `'a' + 'b'`, `['a', 'b']`, `x = 'a'; x += 'b'`."""
 _BASE64 = re.compile(
     rb"[\"'`>](?:data:[\w.+/;=-]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s\\-]{62,}+={0,2}+)\s{0,50}[\"'`<]"
 )
@@ -20,8 +21,8 @@ _HEX = re.compile(rb"[\"'`]((?:[0-9a-fA-F]{2}){32,}+)[\"'`]")
 _NUMBERS = re.compile(
     rb"[\[(,]\s{0,50}((?:(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3})\s{0,50},\s{0,50}){31,}(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3}))"
 )
-_ESCAPES = re.compile(rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}){32,}+")
-_ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})")
+_ESCAPES = re.compile(rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,4}\}){32,}+")
+_ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,4})\}")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 BLOBS_LIMIT: Final = 500
@@ -54,10 +55,11 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     for found in _NUMBERS.finditer(text):
         yield bytes(int(number, 0) & 0xFF for number in _plain_numbers(found[1]))
     for found in _ESCAPES.finditer(text):
-        yield b"".join(
-            bytes((int(each[1], 16),)) if each[1] else int(each[2], 16).to_bytes(2, "little")
-            for each in _ESCAPE.finditer(found[0])
-        )
+        values = [(each[1] is None, int(each[1] or each[2] or each[3], 16)) for each in _ESCAPE.finditer(found[0])]
+        if all(value < 256 for _, value in values):  # characters that stand for bytes
+            yield bytes(value for _, value in values)
+        if any(wide for wide, _ in values):  # 16-bit units
+            yield b"".join(value.to_bytes(2 if wide else 1, "little") for wide, value in values)
 
 
 def _plain_numbers(raw: bytes) -> Iterator[str]:
