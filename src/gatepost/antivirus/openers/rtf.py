@@ -34,6 +34,8 @@ OBJECTS_LIMIT: Final = 1000
 """Objects and instructions of one document."""
 INSTRUCTION_BYTES: Final = 16 * 1024
 """Of one field: the names and commands in it are short, the group may be the rest of the file."""
+INSTRUCTIONS_BYTES: Final = 1024 * 1024
+"""Of all fields: read again and again where they lie in each other without an end, a thousand take seconds."""
 OBJECT_TOKENS: Final = 2_000_000
 """Pieces of one object's hex: about a second of reading; a document without tricks has a handful."""
 
@@ -57,11 +59,13 @@ def open_rtf(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield Member(f"object-{count}", trouble="an object of the RTF document is too much in pieces to be read")
         for raw in readings:
             yield from _open_object(raw, count, opening, updated=updated)
+    left = INSTRUCTIONS_BYTES
     for count, found in enumerate(_INSTRUCTION.finditer(data), 1):
-        if count > OBJECTS_LIMIT:
-            yield Member("", trouble=f"more than {OBJECTS_LIMIT} fields in one RTF document")
+        if count > OBJECTS_LIMIT or left <= 0:
+            yield Member("", trouble=f"more than {OBJECTS_LIMIT} fields in one RTF document, or endless ones")
             return
-        text = _read_text(data, found.end())
+        text, end = _read_text(data, found.end())
+        left -= end - found.end()
         if found["template"]:
             yield take_text(opening, f"{name} template", f"attachedTemplate {text}", RELATIONSHIP)
         elif is_telling(text):
@@ -135,8 +139,8 @@ def _open_object(raw: bytes, number: int, opening: Opening, *, updated: bool) ->
         yield take(opening, f"object-{number} {embedded.class_name}", embedded.data)
 
 
-def _read_text(data: bytes, start: int) -> str:
-    """Return the text from here to the end of the group, without what is only form."""
+def _read_text(data: bytes, start: int) -> tuple[str, int]:
+    """Return (text from here to the end of the group, without what is only form; where that was)."""
     pieces: list[str] = []
     depth = 0
     position = start
@@ -161,4 +165,4 @@ def _read_text(data: bytes, start: int) -> str:
             depth -= 1
             if depth < 0:
                 break
-    return "".join(pieces).strip()
+    return "".join(pieces).strip(), position
