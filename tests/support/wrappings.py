@@ -415,13 +415,13 @@ def lnk(data: bytes) -> bytes:
 
 
 def eml(data: bytes) -> bytes:
-    return attached(data, "x.bin")
+    return mixed(TEXT, part(data, "x.bin"), boundary="e1")
 
 
 def mbox(data: bytes) -> bytes:
     first = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: one\r\n\r\nhello\r\n\r\n"
     line = b"From a@example.org Mon Jan  2 15:04:05 2006\r\n"
-    return line + first + line + attached(data, "x.bin") + b"\r\n"
+    return line + first + line + eml(data) + b"\r\n"
 
 
 # -- messages -------------------------------------------------------------------------------------------------------------

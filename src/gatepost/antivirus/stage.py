@@ -232,9 +232,9 @@ class _Inspection:
         if filtered:
             self.objects[index].size = len(data)
         else:
-            self.examine(index, data, part.name)
+            self.examine(index, data, part.name, walked=True)
             for name in _find_other_kinds_of_names(part):
-                self.examine(index, data, name)
+                self.examine(index, data, name, walked=True)
             if part.content_type == "message/partial":
                 evidence = "a fragment of a message: the rest is not here"
                 self.objects.mark(index, ObjectStatus.PROTECTED, evidence=evidence)
@@ -281,10 +281,11 @@ class _Inspection:
         *,
         secret: bool = False,
         header: bool = False,
+        walked: bool = False,
     ) -> bytes | None:
         """Scan one decoded object and open it if it is a container. Return its cured form if it needs one and there is
         one; an element of the mail that can be edited has it in its report then. `header`: it is only the object's
-        header block, which is neither opened nor cured.
+        header block, which is neither opened nor cured. `walked`: the caller visits the encoded blocks in it.
         """
         entry = self.objects[index]
         entry.size = entry.size or len(data)
@@ -301,7 +302,7 @@ class _Inspection:
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
         bad: list[BadMember] = []
         if kind is not None and not header:
-            for each in self.readings(subject, kind, depth):
+            for each in self.readings(subject, kind, walked=walked):
                 bad += self.open(index, subject, each, depth)
         if entry.status not in CURABLE or not self.options.cure or header:
             return None
@@ -316,21 +317,17 @@ class _Inspection:
             self.objects.mark_cured(index, *cured)
         return None
 
-    def readings(self, subject: ScanObject, kind: Kind, depth: int) -> list[Kind]:
+    def readings(self, subject: ScanObject, kind: Kind, *, walked: bool) -> list[Kind]:
         """Return as what an object is opened: as what it is, as what else programs take it for; as the archive behind
         its beginning where that alone would not have it opened.
         """
         kinds = (kind, *other_kinds(subject.data, kind, subject.name, subject.content_type))
-        chosen = [each for each in kinds if self.is_container(each, depth)]
+        chosen = [each for each in kinds if is_opened(each, self.opening) and not (walked and each in ENCODED_BLOCKS)]
         if not chosen and self.options.archives:
             behind = find_behind(subject.data, kind)
             if behind is not None:
                 chosen.append(behind)
         return chosen
-
-    def is_container(self, kind: Kind, depth: int) -> bool:
-        """Tell whether to open an object. An encoded block in an element of the mail has been (`visit_leaf`)."""
-        return is_opened(kind, self.opening) and (depth > 0 or kind not in ENCODED_BLOCKS)
 
     def note_conflict(self, kind: Kind, name: str, content_type: str) -> None:
         words = conflicts(kind, name, content_type)

@@ -209,6 +209,13 @@ def test_the_same_place_without_a_sample_is_clean(way: str) -> None:
     assert worst(scan(MAILS[way].make(HARMLESS)).objects) is ObjectStatus.CLEAN
 
 
+@pytest.mark.parametrize("way", [way for way in MAILS if "-in-" in way])
+def test_in_an_encoded_block_of_an_encoded_block(way: str) -> None:
+    for file in ENCODINGS:
+        for prefix in FAMILY:
+            prove(MAILS[way].make(file.pack(sample(prefix))), prefix, cure=True, cured=False)
+
+
 # -- files --------------------------------------------------------------------------------------------------------------
 
 
