@@ -1,7 +1,6 @@
 """Databases in a running gateway: seeded, refused, out of term, taken anew while sessions stay open."""
 
 import datetime as dt
-import hashlib
 import json
 import signal
 import subprocess
@@ -9,43 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.databases import DAY, Databases
 from tests.support.gateway import GATEPOST, Gateway, run_here
 from tests.support.mails import plain, with_attachment
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
-from gatepost.feeds.building import build_set
-from gatepost.feeds.keys import build_public_text, generate_key, load_private
-
 FIRST = b"the first thing nobody wants to have"
 SECOND = b"the second thing nobody wants to have"
-DAY = dt.date(2026, 1, 31)
 CODE_BASES = 50
 CODE_BASES_DATE = 51
-
-
-class Databases:
-    """A directory of sets and the key that signs them."""
-
-    def __init__(self, place: Path) -> None:
-        self.bases = place / "bases"
-        self.key = place / "key.pem"
-        public = build_public_text(generate_key(self.key))
-        self.configured = {
-            "[path]": f'[path]\nbases_path = "{self.bases}"',
-            "[ave]": f'[ave]\ntrusted_keys = ["{public}"]',
-        }
-
-    def put(self, number: int, *known: bytes, issued: dt.date = DAY) -> Path:
-        """Put a set of that number there that knows these objects."""
-        building = self.bases.parent / f"building-{number}"
-        building.mkdir()
-        lines = [f"{hashlib.sha256(each).hexdigest()}:{len(each)}:Test.Known.{i}\n" for i, each in enumerate(known)]
-        (building / "known.hash").write_text("".join(lines))
-        build_set(building, "own", number, issued, [load_private(self.key)])
-        self.bases.mkdir(exist_ok=True)
-        return building.rename(self.bases / f"own-{number}")
 
 
 @pytest.fixture(scope="module")
