@@ -15,6 +15,7 @@ CLEAN_MEMBERS_LISTED = 200
 """Clean archive members named one by one: enough for a name filter's log, not for a bomb's million."""
 NAME_LIMIT = 255
 EVIDENCE_LIMIT = 500
+_EVIDENCE_SIDE = EVIDENCE_LIMIT // 2 - 2
 CURED_OVERHEAD = 64 * 1024
 """Bytes by which cured content may exceed the message it came from."""
 
@@ -120,6 +121,8 @@ class ObjectList:
             if entry.kind is not _MEMBER or entry.parent < 0:
                 return
             evidence = f"in {entry.name or entry.content_type or 'an unnamed object'}: {evidence}"
+            if len(evidence) > EVIDENCE_LIMIT:  # what it is in, at first, and what it is
+                evidence = f"{evidence[:_EVIDENCE_SIDE]} … {evidence[-_EVIDENCE_SIDE:]}"
             index = entry.parent
 
     def mark_filtered(self, index: int, *, last: bool = True) -> None:
