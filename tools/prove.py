@@ -5,7 +5,13 @@ import sys
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
-PROOFS = {"kill": "prove_kill.py", "power": "prove_power.py", "release": "prove_release.py", "scale": "prove_scale.py"}
+PROOFS = {
+    "bombs": "prove_bombs.py",
+    "kill": "prove_kill.py",
+    "power": "prove_power.py",
+    "release": "prove_release.py",
+    "scale": "prove_scale.py",
+}
 
 
 def main(arguments: list[str]) -> int:
