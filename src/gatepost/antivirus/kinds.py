@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gatepost.antivirus.appended import appended_kind
+from gatepost.antivirus.zip_ends import find_directories
 
 
 class Kind(enum.StrEnum):
@@ -139,6 +140,8 @@ SHORTEST_BODY: Final = 8
 """An empty line and a word behind the header."""
 DIRECTORY_SEARCH: Final = 256 * 1024
 """End of a zip archive in which the directory of an Office document (some thousand members) is looked for."""
+_FIRST_NAME: Final = 30
+"""Of the first member of a zip archive."""
 _ISO_OFFSET: Final = 32_769
 _DISK_MARKS: Final = (b"conectix", b"vhdxfile", b"KDMV\x01\0\0\0", b"QFI\xfb\0\0\0", b"MSWIM\0\0\0")
 """Of virtual disks, and of Windows' own images."""
@@ -319,11 +322,14 @@ def _detect_page(data: bytes, start: int) -> Kind | None:
 
 def _detect_zip(data: bytes) -> Kind:
     """Office documents, which are zip archives with certain members, or the archive."""
-    if data.find(b"mimetypeapplication/vnd.", 26, 256) >= 0:
+    if data.startswith(b"mimetype", _FIRST_NAME) and data.find(b"application/vnd.", _FIRST_NAME, 256) >= 0:
         return Kind.ODF
-    if data.find(b"[Content_Types].xml", 26, 256) >= 0:
+    if data.startswith(b"[Content_Types].xml", _FIRST_NAME):
         return Kind.OOXML
     tail = max(0, len(data) - DIRECTORY_SEARCH)
+    directories = find_directories(data)
+    if len(directories) == 1 and directories[0].shift == 0:  # an archive with a document stored in it is none itself
+        tail = max(tail, directories[0].start)
     if data.find(b"[Content_Types].xml", tail) >= 0:
         return Kind.OOXML
     return Kind.ODF if data.find(b"META-INF/manifest.xml", tail) >= 0 else _ZIP

@@ -119,6 +119,16 @@ def zipped(parts: Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
+def stored(parts: Iterable[tuple[str, bytes]], comment: bytes = b"") -> bytes:
+    """A zip archive that packs nothing."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.comment = comment
+        for name, data in parts:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
 def word(*parts: tuple[str, bytes]) -> bytes:
     return zipped((("[Content_Types].xml", b"<Types/>"), ("word/document.xml", b"<w:document/>"), *parts))
 
