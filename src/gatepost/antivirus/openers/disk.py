@@ -92,9 +92,11 @@ def _unwrap(data: bytes, opening: Opening) -> bytes | None:
 
 
 def _find_partitions(image: bytes) -> list[int]:
-    """Return where file systems begin: at 0 without a partition table."""
+    """Return where file systems begin: at 0 without a partition table; [] when nowhere."""
     if _read_boot_sector(image, 0) is not None:
         return [0]
+    if len(image) < SECTOR:
+        return []
     starts: list[int] = []
     for at in range(_PARTITION_TABLE, _PARTITION_TABLE + 64, 16):
         kind, first = image[at + 4], int.from_bytes(image[at + 8 : at + 12], "little")
