@@ -1,8 +1,9 @@
 """Where the directory of a zip archive stands: every place at which some unpacker would take it up.
 
-Called by `appended` and `kinds` (is this a zip archive, and which?) and by the zip opener. The record at the end names the directory
-twice, by its size and by its offset, and a comment may hold a second record: unpackers differ in which they believe, so
-all of them are looked at. Pure; costs one search of the data's end, or of all of it when there is no record.
+Called by `appended` and `kinds` (is this a zip archive, and which?) and by the zip opener. The record at the end names
+the directory twice, by its size and by its offset, and a comment may hold a second record: unpackers differ in which
+they believe, so all of them are looked at. Pure; costs one search of the data's end, or of all of it when there is no
+record.
 """
 
 import struct
