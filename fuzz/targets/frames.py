@@ -62,7 +62,8 @@ def execute(data: bytes) -> None:
     body = stream[4:]
     with contextlib.suppress(HostileAnswer):
         word = _PARSERS[data[1] % len(_PARSERS)](body)
-        assert _PARSERS[data[1] % len(_PARSERS)](build_frame(word)[4:]) == word  # type: ignore[arg-type]
+        frame = build_frame(word)  # type: ignore[arg-type]
+        assert build_frame(_PARSERS[data[1] % len(_PARSERS)](frame[4:])) == frame  # type: ignore[arg-type]
         if isinstance(word, Answer):
             check_analysis(word.analysis, len(_CONTENT))
             _carry_out(word.analysis)
