@@ -47,8 +47,8 @@ def _look_at(text: str) -> None:
 
 def _check_escapes(data: bytes) -> None:
     """Escape text so that it stands for itself; it must come out as it went in."""
-    text = data.decode("utf-8", "ignore").lstrip("\ufeff").replace("\r", "\n")
-    text = "".join(each for each in text if each >= " " or each in "\t\n").replace("\x7f", "")
+    text = data.decode("utf-8", "ignore").replace("\r", "\n")
+    text = "".join(each for each in text if (each >= " " and each != "\x7f") or each in "\t\n").lstrip("\ufeff")
     escaped = "".join("\\" + each if each in '<>%"#\\' else each for each in text)
     if len(escaped.encode()) <= SIZE_LIMIT:
         assert parse_template(escaped.encode()).render(_VALUES) == text.replace("\n", "\r\n")
