@@ -245,7 +245,8 @@ def test_one_or_all_are_deleted(tmp_path: Path) -> None:
 def test_mail_is_sent_again_with_or_without_checks(gateway: Gateway, sink: Sink) -> None:
     good = gateway.send(plain("once more"))
     arrived(sink, "once more")
-    bad = gateway.send(with_attachment(EICAR, subject="armed"))
+    content = with_attachment(EICAR, subject="armed")
+    bad = gateway.send(content)
     blocked(gateway, bad)
     archive = f"--archive-path={gateway.state / 'arch_in'}"
     sent = gateway.command("archive", archive, f"--send-id={stored(gateway, 'arch_in', good)}")
@@ -259,7 +260,7 @@ def test_mail_is_sent_again_with_or_without_checks(gateway: Gateway, sink: Sink)
     blocked(gateway, queue_id[1])
     assert gateway.command("archive", archive, f"--send-id-without-check={item}").returncode == 0
     [armed] = arrived(sink, "armed")
-    assert b"object" in armed or b"base64" in armed
+    assert armed.endswith(content)
 
 
 def test_all_of_a_store_is_sent(gateway: Gateway, sink: Sink, tmp_path: Path) -> None:
