@@ -23,7 +23,7 @@ from gatepost.antivirus.openers.mailbase import open_mail, open_mbox
 from gatepost.antivirus.openers.msg import open_msg
 from gatepost.antivirus.openers.ole import open_ole
 from gatepost.antivirus.openers.onenote import open_onenote
-from gatepost.antivirus.openers.ooxml import open_office
+from gatepost.antivirus.openers.ooxml import open_office, open_packed
 from gatepost.antivirus.openers.pdf import open_pdf
 from gatepost.antivirus.openers.polyglot import open_others
 from gatepost.antivirus.openers.rar import open_rar
@@ -41,11 +41,10 @@ from gatepost.antivirus.openers.stream import (
 )
 from gatepost.antivirus.openers.tnef import open_tnef
 from gatepost.antivirus.openers.xml import open_xml
-from gatepost.antivirus.openers.zip import open_zip
 from gatepost.antivirus.opening import Member, Opener, Opening
 
 ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
-    Kind.ZIP: open_zip,
+    Kind.ZIP: open_packed,
     Kind.GZIP: open_gzip,
     Kind.BZIP2: open_bzip2,
     Kind.XZ: open_xz,

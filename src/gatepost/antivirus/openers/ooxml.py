@@ -19,6 +19,7 @@ from gatepost.antivirus.opening import Member, Opening
 _HARMLESS_LINKS: Final = ("http://", "https://", "mailto:", "tel:", "#")
 """Targets of hyperlinks that are a reader's daily bread; others are shown, as are all references of other types."""
 _HEAD: Final = 2000
+_PART = re.compile(r"(?:word|xl|ppt|visio)/|(?:.*/)?_rels/", re.IGNORECASE)
 _MACRO_SHEET = re.compile(rb"<(?:[\w.-]{1,40}:)?macrosheet[\s>]")
 FORMULAS_LIMIT: Final = 5_000
 CELLS_LIMIT: Final = 200_000
@@ -36,13 +37,22 @@ def open_office(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield from look_into(member.name, member.data, opening)
 
 
+def open_packed(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
+    """Yield the members of a zip archive, and what those do that Office would take for parts of a document: it finds
+    them whatever the case of their names ([ECMA-376] part 2, 7.3), and wherever in the directory. OverBudget.
+    """
+    for member in open_zip(data, name, opening):
+        yield member
+        if member.data and _PART.match(member.name):
+            yield from look_into(member.name, member.data, opening)
+
+
 def look_into(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
     """Yield texts of what one part does. OverBudget."""
     if is_xml(data):
         text = to_utf8(data)
         yield from _read_part(name, text, opening)
-    elif name.endswith(".bin"):
-        lower = name.lower()
+    elif (lower := name.lower()).endswith(".bin"):
         if "macrosheet" in lower:
             yield take_text(opening, f"{name} macros", "\n".join(_read_binary_sheet(name, data)), XLM)
         elif "externallink" in lower:
