@@ -10,6 +10,7 @@ import av_samples
 import pytest
 
 from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.openers.scripts import BLOBS_LIMIT
 from gatepost.antivirus.stage import inspect
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
@@ -323,3 +324,23 @@ def test_a_document_is_one_whatever_its_directory_looks_like(comments: int, *, u
     names = ("[content_types].xml", "WORD/_RELS/SETTINGS.XML.RELS")
     types, relations = names if upper else ("[Content_Types].xml", "word/_rels/settings.xml.rels")
     assert status_of(document(types, relations, comments), "letter.docx") is ObjectStatus.SUSPICIOUS
+
+
+# -- limits: what is beyond one is not seen, so it is not clean ------------------------------------------------------
+
+HIDDEN = base64.b64encode(ZIP).decode()
+FILLER = base64.b64encode(b"A" * 60).decode()
+FILLED = {
+    "blobs": (
+        f"<script>'{FILLER}'" + f";'{FILLER}'" * BLOBS_LIMIT + f";x='{HIDDEN}'</script>",
+        ObjectStatus.ERROR,
+    ),
+    "handlers": ("<p onclick='a()'>" * 3000 + f"<p onclick=\"x='{HIDDEN}'\">", INFECTED),
+    "text of handlers": (f"<p onclick='{'a' * 2000}'>" * 600 + f"<p onclick=\"x='{HIDDEN}'\">", ObjectStatus.ERROR),
+}
+
+
+@pytest.mark.parametrize("what", FILLED)
+def test_what_hides_behind_a_limit_is_not_clean(what: str) -> None:
+    text, status = FILLED[what]
+    assert worst(scan(av_samples.attached(f"<html>{text}</html>".encode(), "text/html", name="a.html"))) is status

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.kinds import Kind, detect_kind
-from gatepost.antivirus.openers.scripts import decode_base64, find_blobs
-from gatepost.antivirus.openers.taking import take, take_text
+from gatepost.antivirus.openers.scripts import BLOBS_LIMIT, decode_base64, find_blobs
+from gatepost.antivirus.openers.taking import TEXT_LIMIT, take, take_text
 from gatepost.antivirus.openers.xmltext import to_utf8
 from gatepost.antivirus.opening import Member, Opening
 
@@ -119,7 +119,14 @@ def _open_script(script: bytes, name: str, content_type: str, opening: Opening) 
     if not script.strip():
         return
     yield take(opening, name, script, content_type)
+    yield from _open_blobs(script, name, opening)
+
+
+def _open_blobs(script: bytes, name: str, opening: Opening) -> Iterator[Member]:
     for count, blob in enumerate(find_blobs(script), 1):
+        if count > BLOBS_LIMIT:
+            yield Member("", trouble=f"more than {BLOBS_LIMIT} files in one script")
+            return
         yield take(opening, f"{name} blob {count}", blob)
 
 
@@ -131,8 +138,11 @@ def _open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Me
             continue
         content = decode_base64(found[0])
         kind = detect_kind(content)
-        if kind is not None and kind not in _UNTOLD and shown < OBJECTS_LIMIT:
+        if kind is not None and kind not in _UNTOLD:
             shown += 1
+            if shown > OBJECTS_LIMIT:
+                yield Member("", trouble=f"more than {OBJECTS_LIMIT} files in the text of one page")
+                return
             yield take(opening, f"{stem} hidden {shown}", content)
 
 
@@ -197,7 +207,7 @@ def _open_handlers(text: bytes, lower: bytes, stem: str, opening: Opening) -> It
     """Yield all event handlers as one script, and the files in them."""
     lines: list[str] = []
     for found in _HANDLER.finditer(lower):
-        if lower[found.start() - 1 : found.start()] in _BEFORE_HANDLER and len(lines) < OBJECTS_LIMIT:
+        if lower[found.start() - 1 : found.start()] in _BEFORE_HANDLER:
             value = _VALUE.match(text, found.end())
             code = (value[1] or value[2] or value[3] or b"") if value is not None else b""
             if code:
@@ -205,8 +215,9 @@ def _open_handlers(text: bytes, lower: bytes, stem: str, opening: Opening) -> It
     if lines:
         script = "\n".join(lines)
         yield take_text(opening, f"{stem} event handlers", script, JAVASCRIPT)
-        for count, blob in enumerate(find_blobs(script.encode("utf-8", "replace")), 1):
-            yield take(opening, f"{stem} event handlers blob {count}", blob)
+        if len(script) > TEXT_LIMIT:
+            yield Member("", trouble="more event handlers in one page than are looked at")
+        yield from _open_blobs(script[:TEXT_LIMIT].encode("utf-8", "replace"), f"{stem} event handlers", opening)
 
 
 _BEFORE_HANDLER: Final = frozenset({b" ", b"\t", b"\r", b"\n", b"\f", b"/", b'"', b"'"})

@@ -25,20 +25,16 @@ _ESCAPES = re.compile(rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}|\\u
 _ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,4})\}")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-BLOBS_LIMIT: Final = 500
-"""Blobs of one script. Pages of shops carry some dozens of small pictures."""
+BLOBS_LIMIT: Final = 5_000
+"""Blobs of one script that are shown: about 20 µs each. Libraries carry some dozens."""
 _UNTOLD: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND})
 
 
 def find_blobs(script: bytes) -> Iterator[bytes]:
     """Yield what the texts in a script decode to; pictures, fonts and sounds are left out."""
     joined = _JOIN.sub(b"", script)
-    count = 0
     for content in _decoded(joined):
         if content and detect_kind(content) not in _UNTOLD:
-            count += 1
-            if count > BLOBS_LIMIT:
-                return
             yield content
 
 
