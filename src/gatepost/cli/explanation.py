@@ -154,6 +154,20 @@ def _explain_group(
     content: bytes,
 ) -> ExplainedGroup:
     recipients = tuple(envelope.recipients[index].address for index in indices)
+    if analysis is not None and analysis.unscanned:
+        return ExplainedGroup(
+            name=group.name,
+            recipients=recipients,
+            why=_why(settings, envelope, recipients),
+            statuses=(),
+            reason="there is none before every engine has seen the message",
+            actions=(),
+            additions=(),
+            breaks=(),
+            notifications={},
+            stores=(),
+            disposition="waits in the queue for its inspection",
+        )
     checked = analysis is not None and group.check
     verdict = decide(analysis, group) if analysis is not None and checked else Verdict(group.name, ())
     decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
@@ -250,7 +264,7 @@ def _group_lines(group: ExplainedGroup) -> Iterator[str]:
     yield ""
     yield f"Group {group.name}: {', '.join(f'<{each}>' for each in group.recipients)}"
     yield f"  Why: {group.why}"
-    yield f"  Verdict: {', '.join(group.statuses)} ({group.reason})"
+    yield f"  Verdict: {', '.join(group.statuses) or 'none'} ({group.reason})"
     for action in group.actions:
         yield f"  Action: {action}"
     if group.additions:

@@ -104,3 +104,20 @@ def test_values_of_a_group_and_where_they_come_from(config: Path) -> None:
     unknown = run_here("policy", "show", "nobody", "-c", str(config))
     assert unknown.returncode == 1
     assert "there are: sales, unchecked, policy" in unknown.stderr
+
+
+def test_a_message_that_an_engine_could_not_see_has_no_verdict(config: Path, tmp_path: Path) -> None:
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(plain("any").replace(b"\r\n", b"\n"))
+    engine = f'[[engine]]\nname = "away"\nkind = "clamd"\naddress = "{tmp_path}/nobody"\n'
+    config.write_text(config.read_text() + engine)
+    arguments = ["policy", "explain", str(mail), "--from", "s@example.net", "--to", "c@example.org", "-c", str(config)]
+    machine = run_here(*arguments, "--json")
+    assert machine.returncode == 0, machine.stderr
+    answer = json.loads(machine.stdout)
+    assert answer["waits"].startswith("away: ")
+    (policy,) = answer["groups"]
+    assert (policy["statuses"], policy["disposition"]) == ([], "waits in the queue for its inspection")
+    told = run_here(*arguments).stdout
+    assert "Verdict: none" in told
+    assert "delivered" not in told
