@@ -102,13 +102,13 @@ def _load(table: CleanTable, path: Path) -> str:
     return ""
 
 
-def _write(path: Path, stored: bytes) -> None:
+def _write(path: Path, stored: Callable[[], bytes]) -> None:
     """Write under another name and take the name over: a file is there whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(stored)
+        file.write(stored())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -6,7 +6,7 @@ last one falls out. So the memory is the same from the first moment on (32 bytes
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 KEY_SIZE: Final = 32
@@ -44,10 +44,12 @@ class CleanTable:
                 end = start + _ROW_SIZE
                 data[start:end] = key + data[start : end - KEY_SIZE]
 
-    def store(self) -> bytes:
-        """Return the stored form: mark, measures and digest, then the keys."""
+    def store(self) -> Callable[[], bytes]:
+        """Return what makes the stored form of the table as it is now (mark, measures and digest, then the keys): on
+        any thread, for the digest takes tens of milliseconds.
+        """
         data = bytes(self._data)
-        return _HEADER.pack(_MARK, self._rows, WAYS, hashlib.sha256(data).digest()) + data
+        return lambda: _HEADER.pack(_MARK, self._rows, WAYS, hashlib.sha256(data).digest()) + data
 
     def load(self, stored: bytes) -> None:
         """Take over what `store` returned. Damaged; then nothing has changed."""

@@ -405,6 +405,8 @@ class Dialogue:
         error = None if done.cancelled() else done.exception()
         if done.cancelled() or error is not None:
             new.content.discard()
+            if disposition is not None:
+                disposition.discard()
             answer = NOT_STORED if isinstance(error, SpoolError) else _TEMPORARY_SYSTEM
             self._refuse("data", "free-space", answer, stored.envelope.sender)
             if error is not None:

@@ -25,7 +25,7 @@ from gatepost.relay.notifying import Notifying
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.work import Work
 from gatepost.spool import clock
-from gatepost.spool.interface import NewMessage, Pending, Spool, State, Stored
+from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolBroken, SpoolError, State, Stored
 
 Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
 """Groups of one message with the indices of their recipients."""
@@ -39,8 +39,17 @@ class Disposition(msgspec.Struct):
     records: Sequence[Record]
     saves: Sequence[Save] = ()
     """What is to be in the stores before that commit."""
-    generated: Sequence[NewMessage] = ()
+    generated: list[NewMessage] = msgspec.field(default_factory=list)
     """Notifications, made durable with it."""
+
+    def discard(self) -> None:
+        """Nothing comes of it: leave nothing of the notifications behind."""
+        for new in self.generated:
+            new.content.discard()
+
+
+_Notice = tuple[Subject, Analysis, tuple[str, ...]]
+"""One group's share of a message of which something may be told; last the signatures that no longer hold."""
 
 
 class Disposal:
@@ -112,10 +121,15 @@ class Disposal:
         analysis: Analysis | None,
         now: float,
     ) -> None:
-        disposition = await self._resolve(work, plans, analysis, now)
-        saved = await self._saving.save(disposition.saves)
-        records = [*disposition.records, *saved]
-        await self._spool.dispose(work.stored.id, disposition.copies, records, disposition.generated)
+        disposition, notices = await self._resolve(work, plans, analysis, now)
+        await self._complete(work, disposition, notices, now)
+        try:
+            await self._spool.dispose(work.stored.id, disposition.copies, disposition.records, disposition.generated)
+        except SpoolBroken:
+            raise  # the disk says at the next start what was committed
+        except SpoolError:
+            disposition.discard()
+            raise
         self._notifying.submit(disposition.generated)
         for copy in disposition.copies:
             self._delivery.submit(
@@ -125,13 +139,30 @@ class Disposal:
     async def judge(self, work: Work, partition: Partition, analysis: Analysis | None) -> Disposition:
         """Return what is to become of a message that is not accepted yet; nothing is carried out."""
         plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
-        disposition = await self._resolve(work, plans, analysis, clock.now())
-        saves = disposition.saves
+        now = clock.now()
+        disposition, notices = await self._resolve(work, plans, analysis, now)
         if not disposition.copies:
-            # Refused, so its sender knows: only what a list asks for is put away, and what we write ourselves.
-            saves = [save for save in saves if save.place.listed or save.item.kind]
-        disposition.records = [*disposition.records, *await self._saving.save(saves)]
+            # Refused, so its sender knows: only what a list asks for is put away.
+            disposition.saves = [save for save in disposition.saves if save.place.listed]
+        await self._complete(work, disposition, notices, now)
         return disposition
+
+    async def _complete(self, work: Work, disposition: Disposition, notices: Sequence[_Notice], now: float) -> None:
+        """Have everything stored that is to be, then write the notifications: a message whose store cannot be written
+        comes again and again, and nobody is to be told of it each time.
+        """
+        records = [*disposition.records, *await self._saving.save(disposition.saves)]
+        try:
+            saves: list[Save] = []
+            for subject, analysis, breaks in notices:
+                for new, record in await self._notifying.make(work, subject, analysis, breaks, now):
+                    disposition.generated.append(new)
+                    records.append(record)
+                    saves += self._saving.plan_generated(new.stored, new.content.read(), now)
+            disposition.records = [*records, *await self._saving.save(saves)]
+        except BaseException:
+            disposition.discard()
+            raise
 
     async def _resolve(
         self,
@@ -139,11 +170,12 @@ class Disposal:
         plans: Sequence[tuple[GroupPolicy, Sequence[int], Verdict]],
         analysis: Analysis | None,
         now: float,
-    ) -> Disposition:
+    ) -> tuple[Disposition, list[_Notice]]:
+        """Return what becomes of a message, and what may be told of it."""
         original = work.stored
         records: list[Record] = []
         copies: list[Stored] = []
-        generated: list[NewMessage] = []
+        notices: list[_Notice] = []
         treated = []
         for plan in plans:
             group, indices, verdict = plan
@@ -161,17 +193,12 @@ class Disposal:
             edits = edited if decisions or edited.breaks else None
             records.append(_scanned(copy, group, len(indices), verdict, analysis, now, edits))
             if analysis is not None and self._notifying.wants(group, verdict):
-                notes = await self._notifying.make(work, subject, analysis, edited.breaks, now)
-                generated += [new for new, _ in notes]
-                records += [record for _, record in notes]
+                notices.append((subject, analysis, edited.breaks))
             if verdict.blocked:
                 records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
             else:
                 copies.append(copy)
-        saves = self._plan_saves(work, treated, now)
-        for new in generated:
-            saves += self._saving.plan_generated(new.stored, new.content.read(), now)
-        return Disposition(copies, records, saves, generated)
+        return Disposition(copies, records, self._plan_saves(work, treated, now)), notices
 
 
 def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:

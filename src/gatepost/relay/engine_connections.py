@@ -183,10 +183,10 @@ class EngineConnections:
             try:
                 await turn  # whoever wakes us has counted us
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if not turn.cancelled():
                     engine.opening -= 1
                     self._next(engine)
-                else:
+                elif turn in engine.waiting:
                     engine.waiting.remove(turn)
                 raise
             return
@@ -197,8 +197,15 @@ class EngineConnections:
         while engine.waiting:
             if len(engine.leases) + engine.opening >= _allowed(engine) and not self._cut_off_one(engine):
                 return
+            self._call_next(engine)
+
+    @staticmethod
+    def _call_next(engine: _Engine) -> None:
+        """Give the first in turn the place it waits for; one who does not wait any more only has to learn of it."""
+        turn = engine.waiting.popleft()
+        if not turn.done():
             engine.opening += 1
-            engine.waiting.popleft().set_result(None)
+            turn.set_result(None)
 
     def _cut_off_one(self, engine: _Engine) -> bool:
         holder = next((holder for holder, lease in engine.leases.items() if lease.resting), None)
@@ -252,8 +259,7 @@ class EngineConnections:
         self._tell(engine, engine.health.failed(self._loop.time(), clock.now(), reason))
         engine.wake.set()
         while engine.waiting:  # they are refused
-            engine.opening += 1
-            engine.waiting.popleft().set_result(None)
+            self._call_next(engine)
 
     def _refuse(self, engine: _Engine) -> Connection:
         health = engine.health
@@ -275,8 +281,7 @@ class EngineConnections:
         engine.health.failed(self._loop.time(), clock.now(), "it is not configured any more")
         engine.first.set()
         while engine.waiting:
-            engine.opening += 1
-            engine.waiting.popleft().set_result(None)
+            self._call_next(engine)
         for lease in engine.leases.values():
             lease.end()
         engine.leases.clear()

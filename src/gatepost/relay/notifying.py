@@ -101,17 +101,22 @@ class Notifying:
         content = await load_content(work)
         roles = plan_roles(subject, header_of(content), everybody=self._everybody)
         told = _tell(subject, now)
-        made = []
+        made: list[tuple[NewMessage, Notified]] = []
         facts = describe(self._wording, subject, content, now, broken)
         objects = gather_object_facts(analysis, verdict)
-        for role, addresses in roles.items():
-            to = [each for each in addresses if self._limiter.admit(Key(role, each, group.name), told, now)]
-            if not to:
-                continue
-            number, letter = self._letter(role, to, now)
-            attached = content if role is Role.ADMIN and group.texts.attach_original else None
-            text = build_notice(letter, group.texts, facts, objects, header_of(content), attached)
-            made.append(self._stage(number, letter, text, work.stored.id, 1))
+        try:
+            for role, addresses in roles.items():
+                to = [each for each in addresses if self._limiter.admit(Key(role, each, group.name), told, now)]
+                if not to:
+                    continue
+                number, letter = self._letter(role, to, now)
+                attached = content if role is Role.ADMIN and group.texts.attach_original else None
+                text = build_notice(letter, group.texts, facts, objects, header_of(content), attached)
+                made.append(self._stage(number, letter, text, work.stored.id, 1))
+        except BaseException:
+            for new, _ in made:
+                new.content.discard()
+            raise
         return made
 
     def _letter(self, role: Role, to: Sequence[str], now: float) -> tuple[int, Letter]:
@@ -123,7 +128,11 @@ class Notifying:
     def _stage(self, number: int, letter: Letter, text: bytes, source: int, summed: int) -> tuple[NewMessage, Notified]:
         """Return a notification as a message to be made durable, and its record."""
         staged = self._spool.stage(number)
-        staged.write(text)
+        try:
+            staged.write(text)
+        except OSError:
+            staged.discard()
+            raise
         envelope = Envelope(
             NULL_SENDER,
             tuple(Recipient(each, (Notify.NEVER,)) for each in letter.to),
@@ -189,7 +198,11 @@ class Notifying:
         number, letter = self._letter(key.role, (key.address,), now)
         text = build_summary(letter, texts, summary, facts)
         new, record = self._stage(number, letter, text, first.id, summary.messages)
-        saved = await self._saving.save(self._saving.plan_generated(new.stored, text, now))
+        try:
+            saved = await self._saving.save(self._saving.plan_generated(new.stored, text, now))
+        except BaseException:
+            new.content.discard()
+            raise
         await self._spool.accept(new, (record, *saved))
         if not self._ending:
             self._submit((new,))

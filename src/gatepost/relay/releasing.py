@@ -198,6 +198,8 @@ class Releases:
                 await saving.save(saving.plan_released(stored, lambda: store.content(item.id), now))
             note = Operated(number, now, "release", _describe(item, claim, store.layout.directory))
             await spool.accept(NewMessage(stored, staged), (note,), release=claim.release)
+        except SpoolBroken:
+            raise  # it may have been accepted, and needs its content then
         except BaseException:
             staged.discard()
             raise

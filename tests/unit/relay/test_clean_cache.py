@@ -46,7 +46,7 @@ def test_the_table_never_grows() -> None:
     known = table.known([key(number) for number in range(10_000)])
     assert sum(known) == 8 * WAYS
     assert sum(known[:5000]) == 0  # they are the newest
-    assert len(table.store()) < 8 * WAYS * KEY_SIZE + 100
+    assert len(table.store()()) < 8 * WAYS * KEY_SIZE + 100
 
 
 def test_bytes_that_only_look_like_a_key_are_none() -> None:
@@ -62,13 +62,13 @@ def test_bytes_that_only_look_like_a_key_are_none() -> None:
 def test_the_stored_form_is_taken_whole_or_not_at_all() -> None:
     table = CleanTable(10)
     table.add([key(1)])
-    stored = table.store()
+    stored = table.store()()
     fresh = CleanTable(10)
     fresh.load(stored)
     assert fresh.known([key(1)]) == b"\1"
     flipped = bytearray(stored)
     flipped[-1] ^= 1
-    for broken in (b"", stored[:-1], stored + b"x", b"x" + stored[1:], bytes(flipped), CleanTable(11).store()):
+    for broken in (b"", stored[:-1], stored + b"x", b"x" + stored[1:], bytes(flipped), CleanTable(11).store()()):
         with pytest.raises(Damaged):
             fresh.load(broken)
         assert fresh.known([key(1)]) == b"\1"

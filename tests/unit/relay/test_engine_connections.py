@@ -195,6 +195,27 @@ def test_never_more_than_allowed(tmp_path: Path) -> None:
     run(work())
 
 
+def test_one_who_stops_waiting_in_the_same_moment_is_passed_over(tmp_path: Path) -> None:
+    async def work() -> None:
+        daemon = Daemon(tmp_path / "c")
+        await daemon.start()
+        async with connections(clamd(daemon.path, connections=1)) as (made, _):
+            use(await made.connect("clam", 1)).close()
+            gone, next_one = (asyncio.ensure_future(made.connect("clam", holder)) for holder in (2, 3))
+            await until(lambda: made.states()[0]["waiting"] == 2)
+            gone.cancel()
+            made.release(1)  # before the cancelled one could take itself out of the line
+            use(await next_one).close()
+            with pytest.raises(asyncio.CancelledError):
+                await gone
+            assert made.states()[0]["waiting"] == 0
+            made.release(3)
+            use(await made.connect("clam", 4)).close()
+        await daemon.stop()
+
+    run(work())
+
+
 def test_those_who_wait_are_refused_when_the_engine_breaks_down(tmp_path: Path) -> None:
     async def work() -> None:
         daemon = Daemon(tmp_path / "c")
