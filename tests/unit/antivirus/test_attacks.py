@@ -344,3 +344,12 @@ FILLED = {
 def test_what_hides_behind_a_limit_is_not_clean(what: str) -> None:
     text, status = FILLED[what]
     assert worst(scan(av_samples.attached(f"<html>{text}</html>".encode(), "text/html", name="a.html"))) is status
+
+
+@pytest.mark.parametrize(("before", "status"), [(2_100, INFECTED), (60_000, ObjectStatus.ERROR)])
+def test_a_command_behind_many_fields_is_not_clean(before: int, status: ObjectStatus) -> None:
+    field = '<w:fldSimple w:instr=" %s "/>'
+    command = field % "DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe &quot;/k calc.exe&quot;"
+    text = '<w:document xmlns:w="x">' + field % "INCLUDEPICTURE picture" * before + command + "</w:document>"
+    data = av_samples.zip_of(("[Content_Types].xml", b"<Types/>"), ("word/document.xml", text.encode()))
+    assert worst(scan(av_samples.attached(data, name="letter.docx"))) is status

@@ -215,8 +215,6 @@ def _open_handlers(text: bytes, lower: bytes, stem: str, opening: Opening) -> It
     if lines:
         script = "\n".join(lines)
         yield take_text(opening, f"{stem} event handlers", script, JAVASCRIPT)
-        if len(script) > TEXT_LIMIT:
-            yield Member("", trouble="more event handlers in one page than are looked at")
         yield from _open_blobs(script[:TEXT_LIMIT].encode("utf-8", "replace"), f"{stem} event handlers", opening)
 
 

@@ -98,8 +98,11 @@ def _open_fields(content: bytes, opening: Opening) -> Iterator[Member]:
     for pattern, charset in ((_FIELD_8, "latin-1"), (_FIELD_16, "utf-16-le")):
         for found in pattern.finditer(content):
             text = found[1].decode(charset, "replace").strip()
-            if is_telling(text) and shown < FIELDS_LIMIT:
+            if is_telling(text):
                 shown += 1
+                if shown > FIELDS_LIMIT:
+                    yield Member("", trouble=f"more than {FIELDS_LIMIT} fields in one document")
+                    return
                 yield take_text(opening, f"field-{shown}", text, OFFICE_FIELD)
 
 
@@ -109,7 +112,10 @@ def _open_slides(content: bytes, opening: Opening) -> Iterator[Member]:
     mark = _EMBEDDING.to_bytes(2, "little")
     position = content.find(mark)
     count = 0
-    while position >= 2 and count < OBJECTS_LIMIT:
+    while position >= 2:
+        if count >= OBJECTS_LIMIT:
+            yield Member("", trouble=f"more than {OBJECTS_LIMIT} objects in one presentation")
+            return
         version = int.from_bytes(content[position - 2 : position], "little")
         length = int.from_bytes(content[position + 2 : position + 6], "little")
         if version in (0x0000, 0x0010) and 0 < length <= len(content) - position - 6:

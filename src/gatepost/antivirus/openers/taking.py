@@ -12,7 +12,7 @@ from gatepost.antivirus.opening import Member, Opening
 
 NAME_LIMIT: Final = 255
 TEXT_LIMIT: Final = 1024 * 1024
-"""Characters of one text made of what a document does (fields, actions): rules need the first lines."""
+"""Characters of one text made of what a document does (fields, actions): what is beyond is no longer looked at."""
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -26,7 +26,8 @@ def take_text(opening: Opening, name: str, text: str, content_type: str) -> Memb
     """Return a text as a member: what a document would do, in words that rules can look at. Its name is none of a file,
     so that no filter by name takes it for one. OverBudget.
     """
-    return take(opening, name, text[:TEXT_LIMIT].encode("utf-8", "replace"), content_type)
+    trouble = f"more than {TEXT_LIMIT} characters of it" if len(text) > TEXT_LIMIT else ""
+    return take(opening, name, text[:TEXT_LIMIT].encode("utf-8", "replace"), content_type, trouble)
 
 
 def pay(budget: Budget, size: int) -> None:

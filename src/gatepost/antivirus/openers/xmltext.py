@@ -20,8 +20,6 @@ _INSTRUCTION = re.compile(
     rb"|fldChar\b[^<]*?fldCharType\s{0,20}=\s{0,20}[\"'](?P<mark>begin|end)[\"'])"
 )
 """What stands between a tag's name and what is looked for holds no `<`, so no search goes twice over the same bytes."""
-FIELDS_LIMIT: Final = 2000
-"""Fields of one part that are shown."""
 TAG_LIMIT: Final = 16 * 1024
 """Longest tag that is read for its attributes."""
 
@@ -88,4 +86,4 @@ def find_fields(data: bytes) -> list[str]:
         else:
             fields.append(unescape(found["double"] or found["single"] or b"").strip())
     fields.append("".join(runs).strip())
-    return [field for field in fields if is_telling(field)][:FIELDS_LIMIT]
+    return [field for field in fields if is_telling(field)]
