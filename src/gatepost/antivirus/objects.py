@@ -6,6 +6,7 @@ that has one, for only that one can be edited.
 """
 
 from gatepost.antivirus.kinds import Kind
+from gatepost.mime.part import Part
 from gatepost.mime.report import PartSpans
 from gatepost.model.finding import SEVERITY, ObjectKind, ObjectReport, ObjectStatus, Span
 
@@ -14,6 +15,10 @@ OBJECTS_LISTED = 25_000
 CLEAN_MEMBERS_LISTED = 200
 """Clean archive members named one by one: enough for a name filter's log, not for a bomb's million."""
 NAME_LIMIT = 255
+NAME_TAIL = 60
+"""Characters from the end of a longer name that are kept."""
+OTHER_NAMES_TOLD = 1024 * 1024
+"""Characters in all the names of the objects that have several."""
 EVIDENCE_LIMIT = 500
 _EVIDENCE_SIDE = EVIDENCE_LIMIT // 2 - 2
 CURED_OVERHEAD = 64 * 1024
@@ -35,15 +40,14 @@ class Entry:
     """An object report in the making."""
 
     __slots__ = (
-        "content_type", "cured", "delete", "engine", "evidence", "found", "kind", "name", "other_names", "parent",
-        "size", "spans", "status", "threat", "uncured",
+        "content_type", "cured", "delete", "engine", "evidence", "found", "in_mail", "kind", "name", "other_names",
+        "other_types", "parent", "size", "spans", "status", "threat", "uncured",
     )  # fmt: skip
 
     def __init__(self, kind: ObjectKind, parent: int, name: str, content_type: str, spans: PartSpans) -> None:
         self.kind = kind
         self.parent = parent
         self.name = name
-        self.other_names: tuple[str, ...] = ()
         self.content_type = content_type
         self.spans = spans
         self.status = _CLEAN
@@ -55,6 +59,9 @@ class Entry:
         self.delete = False
         self.found: Kind | None = None
         self.engine = ""
+        self.other_names: tuple[str, ...] = ()
+        self.other_types: tuple[str, ...] = ()
+        self.in_mail = False
 
     @property
     def ranged(self) -> bool:
@@ -70,6 +77,7 @@ class ObjectList:
         self.unlisted = 0
         """Objects that were scanned and are not on the list."""
         self._clean_members = 0
+        self._names_left = OTHER_NAMES_TOLD
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -89,8 +97,21 @@ class ObjectList:
         if len(self.entries) >= OBJECTS_LISTED:
             self.unlisted += 1
             return max(parent, 0)
-        self.entries.append(Entry(kind, parent, bounded(name, NAME_LIMIT), content_type[:NAME_LIMIT], spans))
+        self.entries.append(Entry(kind, parent, bounded_name(name), content_type[:NAME_LIMIT], spans))
         return len(self.entries) - 1
+
+    def describe_part(self, index: int, part: Part, *, in_mail: bool) -> None:
+        """Note what an object just listed is called besides. `in_mail`: it is a part though it has no range."""
+        entry = self.entries[index]
+        entry.in_mail = in_mail
+        entry.other_types = tuple(each[:NAME_LIMIT] for each in part.other_types)
+        if len(part.names) > 1:
+            self._names_left -= sum(map(len, part.names))
+            if self._names_left < 0:
+                self.mark(index, ObjectStatus.ERROR, evidence="more file names in this message than can be told")
+                return
+            entry.other_names = tuple(map(bounded_name, part.names[1:]))
+            entry.evidence = bounded(f"some readers call it {', '.join(entry.other_names)}", EVIDENCE_LIMIT)
 
     def add_whole(self, size: int) -> int:
         """List the message of so many bytes itself, as the object of what concerns all of it."""
@@ -172,6 +193,13 @@ def bounded(text: str, limit: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def bounded_name(name: str) -> str:
+    """Return a file name of bounded length that still ends as it did: filters and people go by its ending."""
+    if len(name) > NAME_LIMIT:
+        name = f"{name[: NAME_LIMIT - NAME_TAIL - 1]}…{name[-NAME_TAIL:]}"
+    return bounded(name, NAME_LIMIT)
+
+
 def _build_report(entry: Entry) -> ObjectReport:
     spans = entry.spans
     return ObjectReport(
@@ -194,4 +222,6 @@ def _build_report(entry: Entry) -> ObjectReport:
         engine=entry.engine,
         uncured=entry.uncured,
         other_names=entry.other_names,
+        other_types=entry.other_types,
+        in_mail=entry.in_mail,
     )

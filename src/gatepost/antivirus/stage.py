@@ -18,7 +18,7 @@ from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
 from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind, find_behind, other_kinds
-from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NAME_LIMIT, NO_SPAN, ObjectList, bounded
+from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
 from gatepost.antivirus.scope import extension
@@ -28,7 +28,7 @@ from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
 from gatepost.mime.structure import parse
-from gatepost.model.finding import OTHER_NAMES_LIMIT, Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
+from gatepost.model.finding import Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
 from gatepost.policy.object_filter import compile_filter
 
 UNLISTED = "objects-unlisted"
@@ -138,7 +138,7 @@ class _Inspection:
         candidates = [
             (owner, part)
             for owner, part in find_candidates(message)
-            if not self.is_filtered(ObjectKind.PART, part.names or ("",), part.content_type)
+            if not self.is_filtered(ObjectKind.PART, part.names or ("",), (part.content_type, *part.other_types))
         ]
         versions = self.panel.versions() if candidates else ()
         if not versions:  # nothing to ask about, or an engine whose answers nobody could vouch for
@@ -158,30 +158,36 @@ class _Inspection:
 
     def add_part(self, message: Message, part: Part, parent: int, *, virtual: bool) -> int:
         """List a part: with its ranges, or as a member when it has none in the received content."""
+        before = len(self.objects)
         if virtual:
-            return self.objects.add(ObjectKind.MEMBER, parent, part.name, part.content_type)
+            index = self.objects.add(ObjectKind.MEMBER, parent, part.name, part.content_type)
+            if index >= before:
+                self.objects.describe_part(index, part, in_mail=True)
+            return index
         spans = part_spans(message.content, part)
         if part.kind is PartKind.PART:
-            before = len(self.objects)
             index = self.objects.add(ObjectKind.PART, parent, part.name, part.content_type, spans)
-            if len(part.names) > 1 and index == before:
-                others = part.names[1 : OTHER_NAMES_LIMIT + 1]
-                self.objects[index].other_names = tuple(bounded(name, NAME_LIMIT) for name in others)
+            if index >= before and (len(part.names) > 1 or part.other_types):
+                self.objects.describe_part(index, part, in_mail=False)
             return index
         spans = PartSpans(spans.whole, NO_SPAN, (), NO_SPAN, 1)
         return self.objects.add(ObjectKind.BLOCK, parent, "", "text/plain", spans)
 
-    def is_filtered(self, kind: ObjectKind, names: Sequence[str], content_type: str) -> bool:
-        """Tell whether every group filters an object of this type by each of its names."""
+    def is_filtered(self, kind: ObjectKind, names: Sequence[str], types: Sequence[str]) -> bool:
+        """Tell whether every group filters an object by each of its names and types."""
         filters = self.filters
         return bool(filters) and all(
-            each.matches_object(kind, name, content_type) for each in filters for name in names
+            each.matches_object(kind, name, declared) for each in filters for name in names for declared in types
         )
 
     def drop_filtered(self, index: int, before: int) -> bool:
         """Note it if the object is filtered: then nothing looks at it. `before`: length of the list without it."""
+        if not self.filters:
+            return False
         entry = self.objects[index]
-        if not self.filters or not self.is_filtered(entry.kind, (entry.name, *entry.other_names), entry.content_type):
+        kind = ObjectKind.PART if entry.in_mail else entry.kind
+        names, types = (entry.name, *entry.other_names), (entry.content_type, *entry.other_types)
+        if not self.is_filtered(kind, names, types):
             return False
         self.objects.mark_filtered(index, last=index >= before)
         return True
@@ -417,7 +423,7 @@ def _find_other_kinds_of_names(part: Part) -> list[str]:
     """Return the names of a part that make another kind of file of it than its first does, one for each kind."""
     if len(part.names) < 2:
         return []
-    by_extension = {extension(name): name for name in reversed(part.names[: OTHER_NAMES_LIMIT + 1])}
+    by_extension = {extension(name): name for name in reversed(part.names)}
     del by_extension[extension(part.name)]
     return list(by_extension.values())
 

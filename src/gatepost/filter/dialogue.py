@@ -18,7 +18,7 @@ from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import (
-    OTHER_NAMES_LIMIT,
+    OTHERS_LIMIT,
     Analysis,
     ObjectKind,
     ObjectReport,
@@ -332,9 +332,10 @@ def _check_object(report: ObjectReport, index: int, size: int) -> int:
     """Check one object; return the bytes of its cured content."""
     if not -1 <= report.parent < index:
         raise HostileAnswer(f"object {index} hangs at {report.parent}")
-    if len(report.other_names) > OTHER_NAMES_LIMIT or (
-        max(map(len, (report.name, report.content_type, *report.other_names))) > NAME_LIMIT
-    ):
+    for others in (report.other_names, report.other_types):
+        if len(others) > OTHERS_LIMIT:
+            raise HostileAnswer(f"object {index} has {len(others)} more names or types")
+    if max(map(len, (report.name, report.content_type, *report.other_names, *report.other_types))) > NAME_LIMIT:
         raise HostileAnswer(f"name of object {index} over its limit")
     if max(len(report.threat), len(report.evidence), len(report.found), len(report.engine)) > TEXT_LIMIT:
         raise HostileAnswer(f"text of object {index} over its limit")

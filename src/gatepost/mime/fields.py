@@ -6,13 +6,12 @@ is linear in its input.
 
 import functools
 import re
-from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from gatepost.mime.filenames import FILE_NAMES, Piece, join_pieces, list_names
 from gatepost.mime.part import Defect, Encoding, Field, MimeLimits
-from gatepost.mime.words import decode_header, decode_text
+from gatepost.mime.words import decode_header
 
 # A name may not start with "--", or a delimiter line with a colon would become a field.
 _NAME = re.compile(rb"(?!--)([!-9;-\xff]++)[ \t]*+")
@@ -198,7 +197,7 @@ def _read_content_type(raw: bytes) -> ContentType:
         token.decode("ascii", "replace"),
         {name: values[0] for name, values in texts.items()},
         _boundaries(raws["boundary"]) if "boundary" in raws else (),
-        _base_names((*texts.get("name", ()), *texts.get("filename", ()))),
+        read_names(rest, texts, "name", "filename"),
         tuple(dict.fromkeys(defects)),
     )
 
@@ -215,11 +214,8 @@ def parse_disposition(raw: bytes) -> tuple[str, tuple[str, ...], tuple[str, ...]
         token, rest = b"", value
     defects: list[str] = []
     texts = parse_parameters(rest, defects)[0] if rest else {}
-    return (
-        token.decode("ascii", "replace"),
-        _base_names((*texts.get("filename", ()), *texts.get("name", ()))),
-        tuple(dict.fromkeys(defects)),
-    )
+    names = read_names(rest, texts, "filename", "name") if texts else ()
+    return token.decode("ascii", "replace"), names, tuple(dict.fromkeys(defects))
 
 
 def parse_encoding(raw: bytes) -> tuple[Encoding, tuple[Encoding, ...], tuple[str, ...]]:
@@ -267,36 +263,44 @@ def strip_comments(raw: bytes) -> bytes:
 def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str]], dict[str, list[bytes]]]:
     """Read `; name=value` pairs (RFC 2045 §5.1) with continuations and charsets (RFC 2231) and, tolerated, encoded
     words (RFC 2047): (decoded values by lower-case name, best first; the same not decoded). Adds to `defects`.
+
+    Values of `name` and `filename` that only some readers see follow the others.
     """
     plain: dict[str, list[bytes]] = {}
-    extended: dict[str, dict[int, tuple[bool, bytes]]] = {}
+    odd: dict[str, list[bytes]] = {}
+    extended: dict[str, list[Piece]] = {}
+    last = ""
     for match in _PARAMETER.finditer(raw):
         raw_name, quoted, close, junk, token = match.groups()
         if raw_name is None:
+            if last and match[0].strip():  # `filename=a;.exe`: to some the semicolon is part of the name
+                end = raw.find(b";", match.end())
+                odd.setdefault(last, []).append(plain[last][-1] + raw[match.start() : end if end >= 0 else len(raw)])
+                last = ""
             continue
-        if quoted is None:
-            value = token.strip()
-        else:
-            value = _QUOTED_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted
-            if not close or junk.strip():
-                defects.append(Defect.PARAMETER_MALFORMED)
-        if raw_name[:1] == b"(":
-            raw_name = raw_name.rpartition(b")")[2]
+        value = token.strip() if quoted is None else quoted
+        if quoted is not None and b"\\" in quoted:
+            value = _QUOTED_PAIR.sub(rb"\1", quoted)
+        if b"(" in raw_name or b")" in raw_name:
+            raw_name = strip_comments(raw_name).rpartition(b")")[2]
         name = raw_name.decode("latin-1").lower()
+        if quoted is not None and (not close or junk.strip()):
+            defects.append(Defect.PARAMETER_MALFORMED)
+            if name in FILE_NAMES:
+                odd.setdefault(name, []).append(value + junk.strip())
+        elif quoted is None and name in FILE_NAMES and len(words := value.split(None, 1)) > 1:
+            odd.setdefault(name, []).append(words[0])  # a token ends at white space (RFC 2045 §5.1)
         if "*" not in name:
             plain.setdefault(name, []).append(value)
+            last = name if name in FILE_NAMES else ""
             continue
+        last = ""
         section = _SECTION.fullmatch(name)
         if section is None:
             defects.append(Defect.PARAMETER_MALFORMED)
             continue
         base, number, star = section.groups()
-        pieces = extended.setdefault(base, {})
-        index = int(number or 0)
-        if index in pieces:
-            defects.append(Defect.DUPLICATE_PARAMETER)
-        else:
-            pieces[index] = (star is not None, value)
+        extended.setdefault(base, []).append((int(number or 0), star is not None, value))
     texts: dict[str, list[str]] = {}
     for name, values in plain.items():
         if len(values) > 1:
@@ -304,23 +308,12 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
         texts[name] = [decode_header(value) for value in values]
     for name, pieces in extended.items():
         # The extended form wins, the plain one is for older readers (RFC 6266 §4.3).
-        text = _join_pieces(pieces)
-        texts.setdefault(name, []).insert(0, text)
-        plain.setdefault(name, []).insert(0, text.encode("utf-8", "surrogateescape"))
+        found = join_pieces(pieces, defects)
+        texts[name] = [found[0], *texts.get(name, ()), *found[1:]]
+        plain.setdefault(name, []).insert(0, found[0].encode("utf-8", "surrogateescape"))
+    for name, values in odd.items():
+        texts[name] += [decode_header(value) for value in values]
     return texts, plain
-
-
-def _join_pieces(pieces: dict[int, tuple[bool, bytes]]) -> str:
-    charset = b""
-    out: list[bytes] = []
-    for order, index in enumerate(sorted(pieces)):
-        encoded, value = pieces[index]
-        if encoded:
-            if order == 0 and value.count(b"'") >= 2:
-                charset, _, value = value.split(b"'", 2)
-            value = unquote_to_bytes(value)
-        out.append(value)
-    return decode_text(b"".join(out), charset.decode("latin-1"))
 
 
 def _boundaries(values: list[bytes]) -> tuple[bytes, ...]:
@@ -329,12 +322,15 @@ def _boundaries(values: list[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(filter(None, candidates)))
 
 
-def _base_names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, map(base_name, names))))
-
-
-def base_name(name: str) -> str:
-    """Return a file name without path and without NUL and line ends."""
-    if "/" in name or "\\" in name:
-        name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return name.replace("\0", "").replace("\r", "").replace("\n", "").strip()
+def read_names(raw: bytes, texts: dict[str, list[str]], first: str, second: str) -> tuple[str, ...]:
+    """Return the file names that parameters give, best first. `raw`: the parameters as they came; `first`, `second`:
+    the parameter for it, and the one that some readers take as well.
+    """
+    if first not in texts and second not in texts and b"(" not in raw:
+        return ()
+    found = texts.get(first, []) + texts.get(second, [])
+    stripped = strip_comments(raw)
+    if stripped != raw:
+        bare = parse_parameters(stripped, [])[0]
+        found += bare.get(first, []) + bare.get(second, [])
+    return list_names(found)

@@ -11,6 +11,8 @@ _LONG_BASE64_LINE = re.compile(rb"\s*+[A-Za-z0-9+/]{40,}+={0,2}+[ \t]*+\r?+(?:\n
 _FIELD = re.compile(
     rb"(?:received|from|to|subject|date|message-id|mime-version|content-[a-z-]+|return-path):", re.IGNORECASE
 )
+_PAD_IN_GROUP = re.compile(rb"[A-Za-z0-9+/]{2}=[A-Za-z0-9+/]")
+_ODD_ESCAPE = re.compile(rb"=(?![0-9A-F]{2}|[ \t]*+\r?(?:\n|\Z))")
 _UNEVEN_LINE = re.compile(rb"^(?:[A-Za-z0-9+/=]{4})*+(?![\s]|\Z)", re.MULTILINE)
 
 
@@ -29,7 +31,8 @@ def looks_like_header(content: bytes, start: int, end: int) -> bool:
 
 def doubtful_base64(content: bytes, start: int, end: int) -> tuple[Encoding, ...]:
     """Return the other ways to decode a base64 body: line by line when its lines do not hold whole groups of four,
-    piece by piece when padding stands elsewhere than at the end.
+    piece by piece when padding stands elsewhere than at the end, each group of four by itself when padding stands
+    inside one.
     """
     others: tuple[Encoding, ...] = ()
     if not _has_even_lines(content, start, end) and _UNEVEN_LINE.search(content, start, end):
@@ -37,6 +40,8 @@ def doubtful_base64(content: bytes, start: int, end: int) -> tuple[Encoding, ...
     pad = content.find(b"=", start, end)
     if pad >= 0 and content[pad:end].strip(b"=\r\n \t"):
         others += (Encoding.BASE64_PIECES,)
+        if _PAD_IN_GROUP.search(content, start, end):
+            others += (Encoding.BASE64_GROUPS,)
     return others
 
 
@@ -49,3 +54,8 @@ def _has_even_lines(content: bytes, start: int, end: int) -> bool:
         return False
     text = join_even_lines(content, start, end)
     return text is not None and text.find(b"\n") < 0
+
+
+def has_odd_escapes(content: bytes, start: int, end: int) -> bool:
+    """Whether quoted-printable text has escapes other than two upper-case digits (RFC 2045 §6.7 rule 1)."""
+    return _ODD_ESCAPE.search(content, start, end) is not None

@@ -33,7 +33,11 @@ class Encoding(enum.StrEnum):
     """Reading: each line by itself, its whole groups of four only."""
     BASE64_PIECES = "base64-pieces"
     """Reading: each run between padding by itself."""
+    BASE64_GROUPS = "base64-groups"
+    """Reading: each group of four by itself, padding in it passed over."""
     QUOTED_PRINTABLE = "quoted-printable"
+    QUOTED_PRINTABLE_STRICT = "quoted-printable-strict"
+    """Reading: escapes that are none are passed over."""
     UUENCODE = "uuencode"
     YENC = "yenc"
     BINHEX = "binhex"
@@ -49,6 +53,8 @@ class Defect(enum.StrEnum):
     LIMIT_NESTED = "limit-nested"
     LIMIT_READINGS = "limit-readings"
     LIMIT_SEARCH = "limit-search"
+    LIMIT_NAMES = "limit-names"
+    """One part with more file names, or types, than are told."""
     MBOX_FROM = "mbox-from"
     """The message starts with an mbox `From ` line; it belongs to no field."""
     SEPARATOR_MISSING = "separator-missing"
@@ -147,7 +153,10 @@ class Part(msgspec.Struct, eq=False, kw_only=True):
     disposition: str = ""
     """Lower-case token of Content-Disposition, "" when undeclared."""
     names: tuple[str, ...] = ()
-    """All file names it goes by, best first (filename*, filename, name*, name), decoded, without path."""
+    """All file names that some reader may give it, best first (filename*, filename, name*, name), decoded, without
+    path."""
+    other_types: tuple[str, ...] = ()
+    """What further Content-Type fields declare."""
     children: list["Part"] = []
     """Parts of a multipart, or the one message of an unencoded message/rfc822."""
     preamble: "Part | None" = None

@@ -19,7 +19,8 @@ from gatepost.mime.fields import (
     parse_encoding,
     parse_header,
 )
-from gatepost.mime.looks import doubtful_base64, looks_base64, looks_like_header
+from gatepost.mime.filenames import MAX_NAMES
+from gatepost.mime.looks import doubtful_base64, has_odd_escapes, looks_base64, looks_like_header
 from gatepost.mime.part import (
     DEFAULT_LIMITS,
     LIMIT_PREFIX,
@@ -35,6 +36,8 @@ _VISIBLE = re.compile(rb"[^\s\x00]")
 _FRAGMENT = "message/partial"
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
+MAX_TYPES = 16
+"""Further Content-Type fields of one part whose types are told."""
 MAX_BOUNDARIES = 4
 """Boundary parameters of one multipart that are tried."""
 
@@ -117,7 +120,7 @@ class _Parser:
         doubt = self.describe(message.content, part, default_type)
         if is_container(part.content_type):
             self.work.append((message, part, depth, doubt.declared))
-        if part.defects or part.encoding is not Encoding.QUOTED_PRINTABLE:
+        if part.defects or part.names or part.encoding is not Encoding.QUOTED_PRINTABLE:
             self.add_readings(message, part, depth, doubt)
         return part
 
@@ -161,10 +164,16 @@ class _Parser:
                 names += found
         part.content_type = declared.type if "/" in declared.type else _guess_type(declared.type, default_type)
         part.parameters = declared.parameters
+        if types:
+            known = dict.fromkeys(other.type for other in types[:MAX_TYPES] if "/" in other.type)
+            part.other_types = tuple(each for each in known if each != part.content_type)
         for read in (declared, *types):
             names += read.names
         if names:
-            part.names = tuple(dict.fromkeys(names))
+            names = tuple(dict.fromkeys(names))
+            part.names = names[:MAX_NAMES]
+        if len(names) > MAX_NAMES or len(types) > MAX_TYPES:
+            self.flag(part, Defect.LIMIT_NAMES)
         return _Doubt(declared, types, encodings)
 
     def add_readings(
@@ -195,12 +204,16 @@ class _Parser:
             begin = UU_BEGIN_LINE.match(content, part.body, part.end)
             if begin:
                 self.add_leaf_reading(part, begin.end(), Encoding.BASE64, part.content_type)
+        elif part.encoding is Encoding.QUOTED_PRINTABLE:
+            # Of a file only: in a text what some reader drops hides nothing, and every text would pay for the search.
+            if part.names and has_odd_escapes(content, part.body, part.end):
+                self.add_leaf_reading(part, part.body, Encoding.QUOTED_PRINTABLE_STRICT, part.content_type)
         elif part.encoding is Encoding.IDENTITY:
             if Encoding.BASE64 not in doubt.encodings and looks_base64(content, part.body, part.end, part.defects):
                 self.flag(part, Defect.LOOKS_ENCODED)
                 self.add_leaf_reading(part, part.body, Encoding.BASE64, part.content_type)
             if part.defects or "boundary" in part.parameters:
-                self.guess_multipart(message, part, depth)
+                self.guess_multipart(message, part, depth, doubt.declared)
 
     def reread(self, message: Message, part: Part, depth: int) -> None:
         """Offer the reading of a header that goes on behind the line that ended it, up to the next empty line."""
@@ -213,8 +226,15 @@ class _Parser:
         reading.parent = part
         part.alternatives.append(reading)
 
-    def guess_multipart(self, message: Message, part: Part, depth: int) -> None:
-        """Offer a doubtful leaf as multipart when lines in it look like a delimiter and its close."""
+    def guess_multipart(self, message: Message, part: Part, depth: int, declared: ContentType) -> None:
+        """Offer a doubtful leaf as multipart: by a boundary that is declared without a type, or when lines in it look
+        like a delimiter and its close.
+        """
+        if declared.boundaries and "/" not in declared.type:
+            self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
+            other = ContentType("multipart/mixed", part.parameters, declared.boundaries)
+            self.add_reading(message, part, depth, other, part.encoding)
+            return
         boundary = guess_boundary(message.content, part.body, part.end)
         if not boundary or self.search(message.content, part, boundary).close_start < 0:
             return
@@ -232,6 +252,7 @@ class _Parser:
                 content_type=content_type,
                 encoding=encoding,
                 names=part.names,
+                other_types=part.other_types,
                 parent=part,
             )
         )

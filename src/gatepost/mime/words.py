@@ -21,7 +21,10 @@ def decode_text(raw: bytes, charset: str = "") -> str:
     """Decode bytes in `charset`; when it is unknown or wrong as UTF-8, when that fails as Latin-1."""
     if charset:
         try:
-            if codecs.lookup(charset).name not in _NO_CHARSETS:
+            codec = codecs.lookup(charset).name
+            if codec == "utf-16":
+                return raw.decode(_resolve_utf16(raw), "replace")
+            if codec not in _NO_CHARSETS:
                 return raw.decode(charset, "replace")
         except (LookupError, ValueError):
             pass
@@ -29,6 +32,15 @@ def decode_text(raw: bytes, charset: str = "") -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _resolve_utf16(raw: bytes) -> str:
+    """Return the codec of UTF-16 text: its byte order mark tells, else the bytes that are 0 in Western letters, else it
+    is big-endian (RFC 2781 §4.3).
+    """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-16-le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16-be"
 
 
 def decode_header(raw: bytes) -> str:

@@ -53,8 +53,9 @@ class ObjectKind(enum.StrEnum):
     """Something inside another object (archive member, part of an encoded nested message): no range."""
 
 
-OTHER_NAMES_LIMIT = 4
-"""Names of one object beside its first: a header has four places for one."""
+OTHERS_LIMIT = 16
+"""Names, and types, of one object beside its first: a header has four places for a name, and each may be read in a few
+ways."""
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
@@ -104,7 +105,12 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     uncured: ObjectStatus = ObjectStatus.INFECTED
     """With status `disinfected`: what it is for a group that does not cure."""
     other_names: tuple[str, ...] = ()
-    """PART: further file names its header gives it, at most `OTHER_NAMES_LIMIT`: programs differ in which they take."""
+    """File names that some readers of mail give it instead of `name`, at most `OTHERS_LIMIT`."""
+    other_types: tuple[str, ...] = ()
+    """Types that further declarations give it, at most `OTHERS_LIMIT`."""
+    in_mail: bool = False
+    """MEMBER: a part of a message, though without a range of its own (another reading of a part, or inside an encoded
+    message). Filters take it for the part that some reader shows."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):

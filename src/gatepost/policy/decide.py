@@ -86,15 +86,11 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
     objects = analysis.objects
     found = [report.status for report in objects]
     filters = group.filter.active
-    # Who lets filtered objects through must not do so for one of several names.
-    stops = (
-        group.actions[ObjectStatus.FILTERED] is not ObjectAction.PASS or ObjectStatus.FILTERED in group.block_message
-    )
     if not filters and ObjectStatus.DISINFECTED not in found:
         return found
     for index, report in enumerate(objects):
         member = report.kind is ObjectKind.MEMBER and 0 <= report.parent < index
-        if filters and group.filter.matches(report, doubtful=stops):
+        if filters and group.filter.matches(report):
             found[index] = ObjectStatus.FILTERED
         elif filters and member and found[report.parent] is ObjectStatus.FILTERED:
             found[index] = ObjectStatus.FILTERED  # what is not to be scanned is not opened either
@@ -106,7 +102,15 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
             )
         ):
             found[index] = report.uncured
+        if filters and group.filter.matches_reading(report):
+            found[index] = max((ObjectStatus.FILTERED, found[index]), key=lambda status: _harm(status, group))
     return found
+
+
+def _harm(status: ObjectStatus, group: GroupPolicy) -> tuple[bool, int, int]:
+    """Return how little a status leaves of an object in this group, and how bad it is."""
+    action = ObjectAction.PASS if status is _CLEAN else group.actions[status]
+    return status in group.block_message, _STRENGTH[action], _RANK[status]
 
 
 def resolve_edits(analysis: Analysis, verdict: Verdict) -> tuple[ObjectDecision, ...]:

@@ -5,6 +5,7 @@ Asked twice: by the anti-virus stage before anything is scanned, for what every 
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import msgspec
@@ -17,10 +18,10 @@ _TEXT_BODIES = frozenset(("text/plain", "text/html"))
 _DEFAULT_TYPES = {ObjectKind.PART: "text/plain", ObjectKind.BLOCK: "application/octet-stream"}
 """Type of an object that declares none: RFC 2045 §5.2 for a part; an encoded block is a file (text around
 the parts of a multipart is a block too, and declared as text)."""
-_NOT_STORED = re.compile(r"(?::{1,2}\$DATA|[. ])+\Z", re.IGNORECASE)
-"""What Windows drops from the end of a file name."""
+_NOT_STORED = re.compile(r"(?:ATAD\$::?|[. ])*+", re.IGNORECASE)
+"""What Windows drops from the end of a file name, from the end: so it is looked for in one place only."""
 _NO_MASKS = MaskSet(())
-_HEADER, _MEMBER = ObjectKind.HEADER, ObjectKind.MEMBER
+_HEADER, _MEMBER, _PART = ObjectKind.HEADER, ObjectKind.MEMBER, ObjectKind.PART
 
 
 def stands_for_message(report: ObjectReport) -> bool:
@@ -50,20 +51,23 @@ class ObjectFilter(msgspec.Struct, frozen=True):
         """Whether it can filter anything."""
         return self.names or self.types
 
-    def matches(self, report: ObjectReport, *, doubtful: bool = True) -> bool:
-        """Tell whether an object is filtered; what stands for the message never is.
+    def matches(self, report: ObjectReport) -> bool:
+        """Tell whether an object is filtered by each of its names and types; what stands for the message never is."""
+        return all(self._judgements(report)) and not stands_for_message(report)
 
-        Of an object with several names, of which the filter takes only some, `doubtful` decides: programs differ in
-        which name they take, so it is stopped as the one, and not exempted for the other.
+    def matches_reading(self, report: ObjectReport) -> bool:
+        """Tell whether an object is filtered by one of several names or types. Readers of mail differ in which they
+        take, so it is to be stopped as the one, and not exempted for the other.
         """
-        kind, declared = report.kind, report.content_type
-        if self.matches_object(kind, report.name, declared):
-            if report.other_names and not doubtful:
-                others = report.other_names
-                return all(self.matches_object(kind, name, declared) for name in others)
-        elif not doubtful or not any(self.matches_object(kind, name, declared) for name in report.other_names):
+        if not report.other_names and not report.other_types:
             return False
-        return not stands_for_message(report)
+        return any(self._judgements(report)) and not stands_for_message(report)
+
+    def _judgements(self, report: ObjectReport) -> Iterator[bool]:
+        kind = _PART if report.in_mail else report.kind
+        for name in (report.name, *report.other_names):
+            for content_type in (report.content_type, *report.other_types):
+                yield self.matches_object(kind, name, content_type)
 
     def matches_object(self, kind: ObjectKind, name: str, content_type: str) -> bool:
         """Tell whether an object of this file name and declared type is filtered. The header block never is.
@@ -82,10 +86,11 @@ class ObjectFilter(msgspec.Struct, frozen=True):
 
     def _matches_name(self, name: str) -> bool:
         """Match the name as it stands, and as Windows stores it."""
-        stored = _NOT_STORED.sub("", name)
-        if not self.include_names.matches(name) and (stored == name or not self.include_names.matches(stored)):
-            return False
-        return not self.exclude_names.matches(name) or (stored != name and not self.exclude_names.matches(stored))
+        if self.include_names.matches(name) and not self.exclude_names.matches(name):
+            return True
+        dropped = _NOT_STORED.match(name[::-1])
+        stored = name[: len(name) - dropped.end()] if dropped is not None else name
+        return stored != name and self.include_names.matches(stored) and not self.exclude_names.matches(stored)
 
 
 @lru_cache(maxsize=64)
