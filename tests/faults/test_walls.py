@@ -14,10 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.faults.support_template import Template, run
 from tests.faults.wall_probes import FILTERS_TEXT, descriptors_of, facts_of, limits_of
+from tests.support.bombs_mime import attached
 
+from gatepost.antivirus.openers.document_samples import build_documents
+from gatepost.antivirus.openers.samples import PASSWORD, build_samples
 from gatepost.filter.pool import FilterFailed, FilterPool
 from gatepost.filter.sandbox import OPEN_FILES
 from gatepost.filter.settings import FilterSettings
@@ -284,4 +288,26 @@ def test_a_filter_whose_template_is_killed_ends(tmp_path: Path) -> None:
             os.close(watched)
 
     run(own, SETTINGS, scenario)
+    own.end()
+
+
+def test_every_opener_works_behind_the_walls(tmp_path: Path) -> None:
+    """What it needs was loaded before they went up: no file is opened, no module imported, no process asked."""
+    chosen = msgspec.structs.replace(SETTINGS, engines=("builtin",))
+    own = Template(tmp_path / "filters", chosen)
+    samples = [*build_samples(), *build_documents()]
+
+    async def scenario(pool: FilterPool) -> None:
+        for kind, data in samples:
+            content = attached(data)
+            options = ScanOptions(deadline_s=30, passwords=(PASSWORD,))
+            analysis = await pool.inspect("sample", content, len(content), options)
+            assert kind.value in {each.found for each in analysis.objects}
+            evidence = " ".join(each.evidence for each in analysis.objects)
+            assert "opening it failed" not in evidence, (kind, evidence)
+            assert "not permitted" not in evidence, (kind, evidence)
+        assert pool.stats().crashed == 0
+        demand_walls(pool)
+
+    run(own, chosen, scenario)
     own.end()

@@ -43,6 +43,9 @@ _SCRIPT = Scope.SCRIPT
 _RANK = {Outcome.INFECTED: 0, Outcome.SUSPICIOUS: 1, Outcome.ERROR: 2, Outcome.PROTECTED: 3, Outcome.CLEAN: 4}
 
 Meta = Mapping[str, object]
+SCANNER_RESERVE = 80 * 1024 * 1024
+"""Address space that a scanner reserves and, but for some kilobytes, does not use (memory of WebAssembly, its guard).
+One that cannot have it ends the process."""
 
 
 class _ScopeScanner:
@@ -111,6 +114,11 @@ class BuiltinEngine:
         self._good = HashIndex(image.good) if image.good else None
         self._containers = _by_container(image.containers)
         self._ignored = re.compile("|".join(map(fnmatch.translate, image.ignored))) if image.ignored else None
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Return the address space that all scanners together reserve in a process."""
+        return SCANNER_RESERVE * (len(self._scopes) + (self._any is not None))
 
     def version(self) -> str:
         """Return day, records and digest of the databases: `20260131 #12345 0123456789abcdef`."""

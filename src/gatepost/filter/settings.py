@@ -40,7 +40,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     start_s: float = 10.0
     """Time a new filter has to come up."""
     memory_bytes: int = 512 * 1024 * 1024
-    """Address space of a filter (RLIMIT_AS), what it shares with the template included."""
+    """Address space of a filter (RLIMIT_AS), what it shares with the template included. What scanners only reserve
+    comes on top."""
     uid: int = NOBODY
     """User of the filters; used only when the template runs as root. Must be one the relay may signal."""
     gid: int = NOBODY

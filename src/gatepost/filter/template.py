@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.remotes import make_remotes
@@ -265,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
-    sandbox = Sandbox(Walls(settings.memory_bytes, settings.uid, settings.gid))
+    reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
+    sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()
     template = Template(settings, path, engines, sandbox)
     gc.collect()
