@@ -343,7 +343,9 @@ class Relay:
     async def _adopt_shard(self, number: int) -> None:
         directory = shard_directory(self._config.path.queue_path, number)
         with contextlib.suppress(ShardBusy):
-            spool = SqliteSpool.open(directory, self._loop, threshold=self._config.relay.memory_threshold)
+            threshold = self._config.relay.memory_threshold
+            # On a thread: the recovery of a log, or the copying of what is left of a flood, may take a second.
+            spool = await asyncio.to_thread(SqliteSpool.open, directory, self._loop, threshold=threshold)
             counts = await spool.counts()
             if not any(counts[state] for state in ("waiting", "ready", "held")):
                 self._drained.add(number)

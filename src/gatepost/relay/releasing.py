@@ -159,7 +159,7 @@ class Releases:
         if not await asyncio.to_thread(Path(directory).exists):
             return None
         try:
-            spool = SqliteSpool.open(directory, asyncio.get_running_loop())
+            spool = await asyncio.to_thread(SqliteSpool.open, directory, asyncio.get_running_loop())
         except ShardBusy as error:
             raise SpoolError(f"shard {claim.shard}, which began its release, is in use: try again") from error
         await spool.start()

@@ -99,8 +99,15 @@ def write_item(descriptor: int, item: Item, content: Iterable[bytes]) -> None:
     _write(descriptor, b"\n" + encode_event(Event("stored", item.saved_at, sha256=digest.hexdigest())))
 
 
+def append_event(descriptor: int, event: Event) -> None:
+    """Add an event as a line of its own, behind a torn one, too. OSError: a part of it may be there."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    torn = end and os.pread(descriptor, 1, end - 1) != b"\n"
+    _write(descriptor, (b"\n" if torn else b"") + encode_event(event))
+
+
 def encode_event(event: Event) -> bytes:
-    """Return an event as the line that is appended."""
+    """Return an event as the line it is in a file."""
     return _ENCODER.encode(event) + b"\n"
 
 

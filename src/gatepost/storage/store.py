@@ -19,7 +19,7 @@ from typing import Final, Self, TypeVar
 import apsw
 import msgspec
 
-from gatepost.storage.container import Container, Damaged, Event, content_of, encode_event, read_container, write_item
+from gatepost.storage.container import Container, Damaged, Event, append_event, content_of, read_container, write_item
 from gatepost.storage.index import DAMAGE, Index, Row, Totals
 from gatepost.storage.item import Item
 from gatepost.storage.layout import Layout, make_durably, sync_directory
@@ -133,14 +133,20 @@ class Store:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             write_item(descriptor, new.item, new.content())
-            with contextlib.suppress(OSError, Damaged):
-                for event in self.container(item_id).events[1:]:
-                    os.write(descriptor, encode_event(event))
+            for event in self._events_before(item_id):
+                append_event(descriptor, event)
         except BaseException:
             os.close(descriptor)
             Path(temporary).unlink(missing_ok=True)
             raise
         return descriptor, temporary
+
+    def _events_before(self, item_id: str) -> Sequence[Event]:
+        """Return what has happened to an item that is stored already, but for its storing."""
+        try:
+            return self.container(item_id).events[1:]
+        except (UnknownItem, Damaged):
+            return ()
 
     @staticmethod
     def _enter(index: Index, done: Sequence[tuple[Item, Container]]) -> None:
@@ -234,12 +240,9 @@ class Store:
             event = decide(container)
             if event is None:
                 return container
-            line = encode_event(event)
             end = os.fstat(descriptor).st_size
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                line = b"\n" + line  # behind a torn one
             try:
-                os.pwrite(descriptor, line, end)
+                append_event(descriptor, event)
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, end)

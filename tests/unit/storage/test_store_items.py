@@ -381,3 +381,27 @@ def test_what_is_past_its_time_goes_and_then_the_oldest_of_what_is_too_much(tmp_
 
 def test_store_errors_are_system_errors():
     assert issubclass(StoreError, OSError)  # what waits for a disk catches it
+
+
+def test_an_event_is_whole_or_not_there_when_the_disk_takes_only_a_part(tmp_path, monkeypatch):
+    store = open_store(tmp_path)
+    (item,) = put(store, new())
+    path = Path(store.layout.path_of(item))
+    before = path.read_bytes()
+    write = os.write
+    room = [5]
+
+    def short(descriptor: int, data: bytes) -> int:
+        taken = min(room[0], len(data))
+        if not taken:
+            raise OSError(errno.ENOSPC, "full")
+        room[0] -= taken
+        return write(descriptor, bytes(data[:taken]))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", short)
+        with pytest.raises(OSError, match="full"):
+            begin_release(store, item, Event("releasing", NOW, shard=0, who="one"))
+    assert path.read_bytes() == before
+    begin_release(store, item, Event("releasing", NOW, shard=0, who="one"))
+    assert store.container(item).events[-1].what == "releasing"
