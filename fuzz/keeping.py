@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-SIZE_LIMIT: Final = 40 * 1024
+SIZE_LIMIT: Final = 16 * 1024
 """Bytes kept for each target: the tests replay all of them in a second or two."""
 COUNT_LIMIT: Final = 250
 TRIED_LIMIT: Final = 12_000
