@@ -9,6 +9,7 @@ Ends with SIGTERM, as the gateway itself does.
 --deliver         what is infected is delivered with a text in its place, so that the driver sees all mail again
 --bases DIR KEY   these databases, signed by this key
 --clamd SOCKET    the only engine is this clamd
+--no-engine       everything but that no engine looks
 --stores          incoming and outgoing archive on, infected mail into quarantine
 """
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--deliver", action="store_true")
     parser.add_argument("--bases", nargs=2, metavar=("DIR", "KEY"))
     parser.add_argument("--clamd", metavar="SOCKET")
+    parser.add_argument("--no-engine", action="store_true")
     parser.add_argument("--stores", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
@@ -120,7 +122,7 @@ def main() -> None:
         text = text.replace(old, new)
     config = state / "gatepost.toml"
     config.write_text(text)
-    if arguments.clamd:
+    if arguments.clamd or arguments.no_engine:
         run_without_builtin(config)
     os.execv(sys.executable, [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(config)])  # noqa: S606
 
