@@ -230,7 +230,7 @@ class EngineConnections:
                     probed = await probe(engine.settings, self._commands, self._loop)
             except TimeoutError:
                 self._failed(engine, f"no answer within {PROBE_LIMIT_S:g} s")
-            except (OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - if it is a fault of ours, too: the engine must not stay unwatched
                 self._failed(engine, _describe(error))
             else:
                 changed = engine.health.version != probed.version

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from gatepost.config.engines import EngineKind, EngineTable, OnFailure
 from gatepost.model.finding import EngineNote
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.engine_health import FIRST_PAUSE_S, LONGEST_PAUSE_S, PROBE_S, STRIKES, EngineHealth, State
+from gatepost.relay.engine_probe import Probed, probe
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -190,6 +192,31 @@ def test_never_more_than_allowed(tmp_path: Path) -> None:
             assert daemon.most == 2
             for sock in (second, got, last):
                 sock.close()
+        await daemon.stop()
+
+    run(work())
+
+
+def test_a_fault_of_ours_leaves_no_engine_unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [RuntimeError("a fault of ours")]
+
+    async def faulty(*arguments: Any) -> Probed:
+        if faults:
+            raise faults.pop()
+        return await probe(*arguments)
+
+    monkeypatch.setattr("gatepost.relay.engine_connections.probe", faulty)
+    monkeypatch.setattr("gatepost.relay.engine_health.FIRST_PAUSE_S", 0.01)
+
+    async def work() -> None:
+        daemon = Daemon(tmp_path / "c")
+        await daemon.start()
+        async with connections(clamd(daemon.path)) as (made, said):
+            refused = await made.connect("clam", 1)
+            assert refused.sock is None
+            assert "a fault of ours" in refused.reason
+            await until(lambda: made.states()[0]["state"] == "up")
+            assert [level for level, _ in said] == ["W", "I"]
         await daemon.stop()
 
     run(work())
