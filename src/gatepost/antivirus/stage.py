@@ -291,13 +291,14 @@ class _Inspection:
     ) -> bytes | None:
         """Scan one decoded object and open it if it is a container. Return its cured form if it needs one and there is
         one; an element of the mail that can be edited has it in its report then. `header`: it is only the object's
-        header block, which is neither opened nor cured. `walked`: the caller visits the encoded blocks in it.
+        header block, which has no kind and is neither opened nor cured. `walked`: the caller visits the encoded blocks
+        in it.
         """
         entry = self.objects[index]
         entry.size = entry.size or len(data)
         content_type = content_type or entry.content_type
-        kind = detect_kind(data, name, content_type)
-        if kind is not None and not header:
+        kind = None if header else detect_kind(data, name, content_type)
+        if kind is not None:
             entry.found = entry.found or kind
             self.note_conflict(kind, name, content_type)
         first = len(self.objects)
@@ -307,7 +308,7 @@ class _Inspection:
             status = STATUS[report.outcome]
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
         bad: list[BadMember] = []
-        if kind is not None and not header:
+        if kind is not None:
             for each in self.readings(subject, kind, walked=walked):
                 bad += self.open(index, subject, each, depth)
         if entry.status not in CURABLE or not self.options.cure or header:
