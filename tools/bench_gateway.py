@@ -61,7 +61,8 @@ def run_without_builtin(config: Path) -> None:
         return msgspec.structs.replace(made(*arguments), engines=("bench_gateway:NoEngine",))
 
     vars(process)["filter_settings"] = without
-    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)  # where the filters' template finds it
+    tools = str(Path(__file__).resolve().parent)  # where the filters' template finds it
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (tools, os.environ.get("PYTHONPATH"))))
     sys.exit(process.main(config, (), ""))
 
 
