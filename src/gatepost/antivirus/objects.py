@@ -20,7 +20,9 @@ NAME_TAIL = 60
 OTHER_NAMES_TOLD = 1024 * 1024
 """Characters in all the names of the objects that have several."""
 EVIDENCE_LIMIT = 500
-_EVIDENCE_SIDE = EVIDENCE_LIMIT // 2 - 2
+_EVIDENCE_HEAD = 80
+_EVIDENCE_TAIL = 160
+"""Characters kept of evidence that grew too long on its way up."""
 CURED_OVERHEAD = 64 * 1024
 """Bytes by which cured content may exceed the message it came from."""
 
@@ -143,7 +145,7 @@ class ObjectList:
                 return
             evidence = f"in {entry.name or entry.content_type or 'an unnamed object'}: {evidence}"
             if len(evidence) > EVIDENCE_LIMIT:  # what it is in, at first, and what it is
-                evidence = f"{evidence[:_EVIDENCE_SIDE]} … {evidence[-_EVIDENCE_SIDE:]}"
+                evidence = f"{evidence[:_EVIDENCE_HEAD]} … {evidence[-_EVIDENCE_TAIL:]}"
             index = entry.parent
 
     def mark_filtered(self, index: int, *, last: bool = True) -> None:
