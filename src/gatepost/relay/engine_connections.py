@@ -120,7 +120,7 @@ class EngineConnections:
             if sock is not None:
                 sock.close()
                 sock = None
-            self._failed(engine, _describe(error))
+            self._failed(engine, _describe(engine.settings, error))
         finally:
             engine.opening -= 1
             if sock is None:
@@ -231,7 +231,7 @@ class EngineConnections:
             except TimeoutError:
                 self._failed(engine, f"no answer within {PROBE_LIMIT_S:g} s")
             except Exception as error:  # noqa: BLE001 - if it is a fault of ours, too: the engine must not stay unwatched
-                self._failed(engine, _describe(error))
+                self._failed(engine, _describe(engine.settings, error))
             else:
                 changed = engine.health.version != probed.version
                 engine.most = probed.connections
@@ -291,7 +291,8 @@ def _allowed(engine: _Engine) -> int:
     return min(engine.share, engine.most) if engine.most else engine.share
 
 
-def _describe(error: Exception) -> str:
+def _describe(engine: EngineTable, error: Exception) -> str:
+    what = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # below 0: of the resolver
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+        what = os.strerror(error.errno)
+    return f"{engine.address}: {what}" if engine.address else what

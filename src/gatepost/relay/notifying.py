@@ -213,8 +213,8 @@ def plan_roles(subject: Subject, header: bytes, *, everybody: bool) -> dict[Role
     texts, envelope = subject.group.texts, subject.stored.envelope
     ours = envelope.direction is not Direction.INBOUND or bool(envelope.client.user)
     bounce = envelope.sender == NULL_SENDER
-    marked = is_marked(header)
-    if bounce and ours and marked:
+    marked = bounce and is_marked(header)  # ours have no sender: with one, the mark is forged
+    if ours and marked:
         return {}  # one of ours, forwarded back through us
     statuses = frozenset(subject.verdict.statuses)
     found: dict[Role, Sequence[str]] = {}
@@ -222,7 +222,7 @@ def plan_roles(subject: Subject, header: bytes, *, everybody: bool) -> dict[Role
         found[Role.ADMIN] = texts.admins
     if texts.wants(Role.RECIPIENT, statuses) and not marked:
         found[Role.RECIPIENT] = tuple(dict.fromkeys(subject.recipients))
-    may_tell = not bounce and (ours or everybody) and not marked and not is_automatic(header)
+    may_tell = not bounce and (ours or everybody) and not is_automatic(header)
     if texts.wants(Role.SENDER, statuses) and may_tell:
         found[Role.SENDER] = (envelope.sender,)
     return found

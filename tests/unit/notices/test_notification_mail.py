@@ -124,7 +124,8 @@ def roles(what: Subject, header: bytes = b"", *, everybody: bool = False) -> str
         # a notification that comes back through our own people
         (subject(sender=""), b"X-Gatepost-Notice: admin\r\n", False, ""),
         # a stranger who writes the mark into his mail keeps nobody from being warned
-        (subject(direction=Direction.INBOUND), b"X-Gatepost-Notice: admin\r\n", True, "a"),
+        (subject(direction=Direction.INBOUND), b"X-Gatepost-Notice: admin\r\n", True, "ars"),
+        (subject(direction=Direction.INBOUND, sender=""), b"X-Gatepost-Notice: admin\r\n", True, "a"),
     ],
 )
 def test_who_hears_of_it(what, header, everybody, told):
