@@ -133,8 +133,9 @@ def test_an_engine_that_is_down_is_refused_at_once_and_found_again(tmp_path: Pat
             assert back
             use(await made.connect("clam", 1)).close()
             told = [text for _, text in said if "engine clam " in text]
-            assert told == ["engine clam is down: No such file or directory", "engine clam is up: ClamAV 1/1"]
-            assert made.states()[0]["last_error"] == "No such file or directory"
+            why = f"{daemon.path}: No such file or directory"
+            assert told == [f"engine clam is down: {why}", "engine clam is up: ClamAV 1/1"]
+            assert made.states()[0]["last_error"] == why
         await daemon.stop()
 
     run(work())
