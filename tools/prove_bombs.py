@@ -41,6 +41,8 @@ BESIDE_S = 0.2
 """Between two ordinary mails."""
 TICKS = os.sysconf("SC_CLK_TCK")
 _REASON = re.compile(r'reason="([^"]*)"')
+SHOWN = 80
+"""Characters of a reason in the table."""
 _STATUS = re.compile(r'status="([^"]*)"')
 SIZES = {'maximal_incoming_message_size = "50 MiB"': 'maximal_incoming_message_size = "200 MiB"'}
 
@@ -168,11 +170,20 @@ def explode(gateway: Gateway, name: str, bomb: Bomb) -> tuple[str, str]:
         fault = f"more than {BUDGET_CPU_S:g} s of CPU"
     elif peak > PEAK_LIMIT_MIB:
         fault = "more memory than there should be"
-    short = reason if len(reason) < 70 else f"… {reason[-66:]}" if reason.startswith("in ") else f"{reason[:66]} …"
+    short = _shorten(reason)
     return (
         f"| {name} | {_megabytes(size)} | {cpu:.2f} | {peak} | {relay_cpu:.2f} | {relay_peak} | {took:.1f} "
         f"| {status} | {short.replace('|', '/')} |"
     ), fault
+
+
+def _shorten(reason: str) -> str:
+    """Return the cause alone, without what it is in and what follows from it."""
+    _, bracket, rest = reason.replace("(the whole message): error; part", "part").partition("(")
+    cause = rest.rpartition(")")[0] if bracket else reason
+    while cause.startswith("in ") and ": " in cause:
+        cause = cause.partition(": ")[2]
+    return cause if len(cause) <= SHOWN else f"{cause[:SHOWN]} …"
 
 
 def _send(gateway: Gateway, content: bytes) -> tuple[str, str]:
@@ -184,8 +195,8 @@ def _send(gateway: Gateway, content: bytes) -> tuple[str, str]:
     lines = wait_for(lambda: gateway.lines("SCANNED", queue_id), "the bomb to end", PATIENCE_S)
     found = _STATUS.search(lines[0])
     assert found
-    if found[1] == "clean":
-        return "clean", ""
+    if found[1] in ("clean", "disinfected"):
+        return found[1], ""
     blocked = wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the bomb to be blocked", PATIENCE_S)
     reason = _REASON.search(blocked[0])
     return found[1], reason[1] if reason else ""
