@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.antivirus.kinds import conflicts, detect_kind
+from gatepost.antivirus.kind_names import conflicts
+from gatepost.antivirus.kinds import detect_kind
 from gatepost.antivirus.openers.activemime import open_active_mime
 from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.lnk import open_lnk

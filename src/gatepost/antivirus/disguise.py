@@ -7,8 +7,7 @@ decide about it.
 import re
 
 from gatepost.antivirus.engine import Outcome, Report, ScanObject
-from gatepost.antivirus.kinds import Kind
-from gatepost.antivirus.scope import extension
+from gatepost.antivirus.kinds import Kind, extension_of
 
 RUNNABLE = frozenset({
     "exe", "scr", "com", "pif", "cpl", "bat", "cmd", "js", "jse", "vbs", "vbe", "wsf", "wsh", "hta", "lnk",
@@ -38,11 +37,11 @@ def judge_name(subject: ScanObject) -> Report | None:
                 "BidiOverride", "the file name holds a control character that turns the order of its letters"
             )
         name = _BIDI.sub("", name)
-        if name != subject.name and extension(name) in RUNNABLE:
+        if name != subject.name and extension_of(name) in RUNNABLE:
             return _report("BidiOverride", "the name of a program holds invisible characters that change its looks")
-    last = extension(name)
+    last = extension_of(name)
     if last in RUNNABLE:
-        decoy = extension(name.rstrip(" .\0")[: -len(last) - 1].rstrip(" ._-\u00a0"))
+        decoy = extension_of(name.rstrip(" .\t\0")[: -len(last) - 1].rstrip(" ._-\u00a0"))
         if decoy in DECOYS and _is_double(name, decoy):
             return _report("DoubleExtension", f"the name shows .{decoy}, but the file is run as .{last}")
         if _PADDING.search(name) is not None:

@@ -7,7 +7,6 @@ declared type makes it the page that a reader's program will take it for.
 
 import enum
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from gatepost.antivirus.appended import appended_kind
@@ -196,7 +195,7 @@ def find_behind(data: bytes, kind: Kind) -> Kind | None:
 
 
 def _is_called_mail(name: str, declared: str) -> bool:
-    return declared in _CALLED_MAIL_TYPES or _extension(name) in _CALLED_MAIL
+    return declared in _CALLED_MAIL_TYPES or extension_of(name) in _CALLED_MAIL
 
 
 def _holds_header(data: bytes) -> bool:
@@ -359,115 +358,23 @@ def _detect_called(data: bytes, name: str, declared: str) -> Kind | None:
 
 
 def _called_page(data: bytes, name: str, declared: str) -> Kind | None:
-    extension = _extension(name)
+    extension = extension_of(name)
     is_picture = extension in ("svg", "svgz") or declared == "image/svg+xml"
-    if not is_picture and extension not in _CALLED_HTML and declared not in ("text/html", "application/xhtml+xml"):
+    if not is_picture and extension not in CALLED_HTML and declared not in ("text/html", "application/xhtml+xml"):
         return None
     if data.find(b"<") < 0:  # in 16-bit units, too
         return None
     return Kind.SVG if is_picture else Kind.HTML
 
 
-_CALLED_HTML: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "hta", "mht", "mhtml"})
+CALLED_HTML: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "hta", "mht", "mhtml"})
 _CALLED_MAIL: Final = frozenset({"eml", "mht", "mhtml"})
 _CALLED_MAIL_TYPES: Final = frozenset({"message/rfc822", "message/global", "application/x-mimearchive"})
 _PAGES: Final = frozenset({Kind.HTML, Kind.SVG, Kind.XML})
 _MAILS: Final = frozenset({Kind.MAIL, Kind.MBOX, Kind.MSG})
 
-# -- what it is called -----------------------------------------------------------------------------------------------
 
-_WORDS: Final[Mapping[Kind, str]] = {
-    Kind.EXECUTABLE: "a program",
-    Kind.SCRIPT: "a script",
-    Kind.HTML: "a web page",
-    Kind.LNK: "a Windows shortcut",
-    Kind.OLE: "an Office document or installer of the older form",
-    Kind.OOXML: "an Office document",
-    Kind.ODF: "an OpenDocument file",
-    Kind.MSG: "an Outlook message",
-    Kind.PICTURE: "a picture",
-    Kind.FONT: "a font",
-    Kind.SOUND: "a sound file",
-    Kind.MAIL: "a mail message",
-    Kind.MBOX: "a mail folder",
-    Kind.ONENOTE: "a OneNote notebook",
-}
-_TEXT_KINDS: Final = frozenset(
-    {Kind.HTML, Kind.XML, Kind.SVG, Kind.MAIL, Kind.MBOX, Kind.SCRIPT, Kind.RTF, Kind.UUENCODE, Kind.YENC, Kind.BINHEX}
-)
-_WORD: Final = frozenset({Kind.OLE, Kind.OOXML, Kind.RTF, Kind.HTML, Kind.XML, Kind.MAIL, Kind.ZIP, Kind.ODF})
-_PACKED: Final = frozenset(
-    {
-        Kind.ZIP, Kind.GZIP, Kind.BZIP2, Kind.XZ, Kind.LZMA, Kind.ZSTD, Kind.LZ4, Kind.LZIP, Kind.COMPRESS, Kind.TAR,
-        Kind.SEVEN_ZIP, Kind.RAR, Kind.CAB, Kind.LHA, Kind.ARJ, Kind.ACE, Kind.AR, Kind.CPIO, Kind.XAR,
-        Kind.OOXML, Kind.ODF,
-    }
-)  # fmt: skip
-_PICTURES: Final = frozenset({Kind.PICTURE, Kind.SVG})
-_BY_EXTENSION: Final[Mapping[str, frozenset[Kind]]] = {
-    **dict.fromkeys(("doc", "dot", "xls", "xlt", "ppt", "pps", "pot"), _WORD),
-    **dict.fromkeys(
-        ("docx", "xlsx", "pptx", "docm", "xlsm", "pptm", "xlsb", "dotx", "dotm", "ppsx"),
-        frozenset({Kind.OOXML, Kind.ZIP, Kind.OLE}),
-    ),
-    **dict.fromkeys(("odt", "ods", "odp", "odg"), frozenset({Kind.ODF, Kind.ZIP})),
-    "rtf": _WORD,
-    "pdf": frozenset({Kind.PDF}),
-    "xml": frozenset({Kind.XML, Kind.SVG, Kind.HTML}),
-    "svg": frozenset({Kind.SVG, Kind.XML, Kind.HTML}),
-    **dict.fromkeys(_CALLED_HTML, frozenset({Kind.HTML, Kind.XML, Kind.SVG, Kind.MAIL, Kind.SCRIPT})),
-    **dict.fromkeys(("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "ico"), _PICTURES),
-    **dict.fromkeys(("txt", "csv", "log", "ics", "vcf", "md", "ini"), _TEXT_KINDS),
-    **dict.fromkeys(("eml", "mht", "mhtml"), frozenset({Kind.MAIL, Kind.MBOX, Kind.HTML})),
-    **dict.fromkeys(("zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "tar", "cab", "arj", "lzh", "zst", "ace"), _PACKED),
-    **dict.fromkeys(("mp3", "wav", "ogg", "flac", "mid"), frozenset({Kind.SOUND})),
-    **dict.fromkeys(("ttf", "otf", "woff", "woff2"), frozenset({Kind.FONT})),
-    "msg": frozenset({Kind.MSG, Kind.OLE, Kind.MAIL}),
-    "lnk": frozenset({Kind.LNK}),
-    "one": frozenset({Kind.ONENOTE}),
-}
-"""Kinds that content may have under a name with this ending without being a surprise."""
-_BY_TYPE: Final[Mapping[str, frozenset[Kind]]] = {
-    "application/pdf": _BY_EXTENSION["pdf"],
-    "application/msword": _WORD,
-    "application/vnd.ms-excel": _WORD,
-    "application/vnd.ms-powerpoint": _WORD,
-    "application/rtf": _WORD,
-    "application/zip": _PACKED,
-    "application/x-zip-compressed": _PACKED,
-    "text/html": _TEXT_KINDS,
-    "text/plain": _TEXT_KINDS,
-    "text/csv": _TEXT_KINDS,
-    "text/calendar": _TEXT_KINDS,
-}
-_BY_FAMILY: Final[Mapping[str, frozenset[Kind]]] = {
-    "image": _PICTURES | {Kind.PDF},
-    "audio": frozenset({Kind.SOUND}),
-    "application/vnd.openxmlformats-officedocument": frozenset({Kind.OOXML, Kind.ZIP, Kind.OLE}),
-    "application/vnd.oasis.opendocument": frozenset({Kind.ODF, Kind.ZIP}),
-}
-
-
-def conflicts(kind: Kind | None, name: str, declared: str) -> str:
-    """Return in words how content of a kind disagrees with its file name and declared type, "" when it does not."""
-    if kind is None:
-        return ""
-    said: list[str] = []
-    extension = _extension(name)
-    allowed = _BY_EXTENSION.get(extension)
-    if allowed is not None and kind not in allowed:
-        said.append(f"its name ends in .{extension}")
-    allowed = _BY_TYPE.get(declared)
-    if allowed is None:
-        allowed = _BY_FAMILY.get(declared.partition("/")[0]) or _BY_FAMILY.get(declared.rpartition(".")[0])
-    if allowed is not None and kind not in allowed:
-        said.append(f"its declared type is {declared}")
-    if not said:
-        return ""
-    return f"the content is {_WORDS.get(kind, f'of kind {kind}')}, but {' and '.join(said)}"
-
-
-def _extension(name: str) -> str:
+def extension_of(name: str) -> str:
     """Return what stands behind the last dot, in lower case, as Windows reads it: blanks and dots at the end do not
     count.
     """

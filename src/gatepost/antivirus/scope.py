@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gatepost.antivirus.engine import ScanObject
-from gatepost.antivirus.kinds import Kind
+from gatepost.antivirus.kinds import Kind, extension_of
 
 
 class Scope(enum.StrEnum):
@@ -75,11 +75,6 @@ SCRIPT_EXTENSIONS = frozenset({
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 
 
-def extension(name: str) -> str:
-    """Return what follows the last dot of a name, in lower case and without the dots and spaces Windows drops."""
-    return name.rstrip(" .\0").rpartition(".")[2].lower()
-
-
 def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
     """Return the scopes an object belongs to besides `ANY`."""
     kind, declared = subject.kind, subject.content_type
@@ -88,7 +83,7 @@ def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
     scopes = _BY_KIND.get(kind, ()) if kind is not None else ()
     if subject.inside is not None and declared in ACTIVE_TYPES:
         scopes += (Scope.ACTIVE,)
-    if kind not in _PAGES and (declared == "text/html" or (subject.name and extension(subject.name) in _PAGE_NAMES)):
+    if kind not in _PAGES and (declared == "text/html" or (subject.name and extension_of(subject.name) in _PAGE_NAMES)):
         scopes += (Scope.PAGE,)  # a browser asks the name, whatever stands in front of the page
     if Scope.SCRIPT not in scopes and (
         declared in SCRIPT_TYPES or (subject.name and kind is not Kind.EXECUTABLE and _is_script_name(subject.name))
@@ -98,4 +93,4 @@ def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
 
 
 def _is_script_name(name: str) -> bool:
-    return extension(name) in SCRIPT_EXTENSIONS
+    return extension_of(name) in SCRIPT_EXTENSIONS

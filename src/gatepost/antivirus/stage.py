@@ -17,11 +17,11 @@ from gatepost.antivirus.clean_keys import CleanMemory, build_circumstances, buil
 from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
-from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, conflicts, detect_kind, find_behind, other_kinds
+from gatepost.antivirus.kind_names import conflicts
+from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, detect_kind, extension_of, find_behind, other_kinds
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
-from gatepost.antivirus.scope import extension
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
 from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
@@ -424,8 +424,8 @@ def _find_other_kinds_of_names(part: Part) -> list[str]:
     """Return the names of a part that make another kind of file of it than its first does, one for each kind."""
     if len(part.names) < 2:
         return []
-    by_extension = {extension(name): name for name in reversed(part.names)}
-    del by_extension[extension(part.name)]
+    by_extension = {extension_of(name): name for name in reversed(part.names)}
+    del by_extension[extension_of(part.name)]
     return list(by_extension.values())
 
 

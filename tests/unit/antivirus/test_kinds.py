@@ -5,7 +5,8 @@ import struct
 import pytest
 from tests.unit.antivirus import document_samples as samples
 
-from gatepost.antivirus.kinds import Kind, conflicts, detect_kind
+from gatepost.antivirus.kind_names import conflicts
+from gatepost.antivirus.kinds import Kind, detect_kind
 
 MAIL = b"Received: from a\r\nFrom: a@example.org\r\nSubject: x\r\n\r\nthe text of a mail\r\n"
 
