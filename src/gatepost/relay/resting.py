@@ -1,11 +1,13 @@
 """Messages that wait in the spool because an engine that must see them cannot now, and why others were put back.
 
 Used by `relay.inspection`. They rest together, for what keeps one waiting mostly keeps all: one timer for all of them,
-with pauses that double as long as nothing can be inspected, so that a queue of any length costs a try now and then.
+with pauses that double as long as nothing can be inspected, and a few in turn are tried when it ends, so that a queue
+of any length costs a few tries now and then. One that can be inspected wakes all.
 What keeps a message is known here until it has gone on, so that operators can be told.
 """
 
 import asyncio
+import heapq
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -13,14 +15,18 @@ from typing import Final
 FIRST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 60.0
 """Longest pause: how late mail may be after the engine has come back."""
+TRIED: Final = 10
+"""Messages tried when a pause ends: one alone might be kept by something of its own."""
 
 
 class Resting:
     """The resting messages of one spool, by id."""
 
     def __init__(self, wake: Callable[[int], None]) -> None:
-        """`wake(oldest id)` is called when all of them are to be tried again; they rest no longer then."""
+        """`wake(oldest id)` is called when some of them are to be tried again; those rest no longer then."""
         self._wake = wake
+        self._tried = 0
+        """Highest id of those tried last: the next are behind it."""
         self._sizes: dict[int, int] = {}
         self._told: set[int] = set()
         """Those that have rested before and were not inspected since."""
@@ -36,9 +42,7 @@ class Resting:
     def add(self, message_id: int, size: int, why: str) -> bool:
         """Let a message of `size` bytes rest. True when that is new, not only a try that failed again."""
         self._sizes[message_id] = size
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._end)
-            self._pause_s = min(self._pause_s * 2, MOST_PAUSE_S)
+        self._wait()
         new = message_id not in self._told
         self._told.add(message_id)
         self.note(message_id, why)
@@ -59,10 +63,14 @@ class Resting:
         return Counter(self._reasons.values())
 
     def succeeded(self, message_id: int) -> None:
-        """Note that a message was inspected. If it had rested, the engine is back: the others are tried soon."""
+        """Note that a message was inspected. If it had rested, the engine is back: the others are tried now."""
         if message_id in self._told:
             self._told.discard(message_id)
             self._pause_s = FIRST_PAUSE_S
+            if self._sizes:
+                oldest = min(self._sizes)
+                self._sizes.clear()
+                self._wake(oldest)
 
     def discard(self, message_id: int) -> None:
         """Forget a message: it has gone on, or somebody else sees to it."""
@@ -78,9 +86,20 @@ class Resting:
         """Return how many rest, their bytes, and the oldest id (0: none)."""
         return len(self._sizes), sum(self._sizes.values()), min(self._sizes, default=0)
 
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._end)
+            self._pause_s = min(self._pause_s * 2, MOST_PAUSE_S)
+
     def _end(self) -> None:
         self._timer = None
-        if self._sizes:
-            oldest = min(self._sizes)
-            self._sizes.clear()
-            self._wake(oldest)
+        behind = heapq.nsmallest(TRIED, (message_id for message_id in self._sizes if message_id > self._tried))
+        chosen = behind or heapq.nsmallest(TRIED, self._sizes)
+        if not chosen:
+            return
+        self._tried = chosen[-1]
+        for message_id in chosen:
+            del self._sizes[message_id]
+        if self._sizes:  # whatever becomes of the chosen ones, the others are not forgotten
+            self._wait()
+        self._wake(chosen[0])

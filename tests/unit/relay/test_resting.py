@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gatepost.relay.resting import FIRST_PAUSE_S, MOST_PAUSE_S, Resting
+from gatepost.relay.resting import FIRST_PAUSE_S, MOST_PAUSE_S, TRIED, Resting
 
 
 class Timers:
@@ -30,7 +30,7 @@ def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
     return timers
 
 
-def test_all_wake_together_from_the_oldest_on(timers: Timers) -> None:
+def test_a_few_wake_from_the_oldest_on(timers: Timers) -> None:
     woken: list[int] = []
     resting = Resting(woken.append)
     assert [resting.add(number, 10, "down") for number in (5, 3, 9)] == [True] * 3
@@ -80,3 +80,42 @@ def test_operators_are_told_what_keeps_a_message(timers: Timers) -> None:
     resting.note(1, "disk full")
     resting.discard(2)
     assert [resting.reason(number) for number in (1, 2, 3, 4)] == ["disk full", "", "disk full", ""]
+
+
+def test_a_long_queue_is_tried_a_few_at_a_time_in_turn(timers: Timers) -> None:
+    woken: list[int] = []
+    resting = Resting(woken.append)
+    for number in range(1, 3 * TRIED):
+        resting.add(number, 10, "down")
+    for _ in range(4):
+        before = {number for number in range(1, 3 * TRIED) if number in resting}
+        timers.fire()
+        tried = sorted(number for number in before if number not in resting)
+        assert tried[0] == woken[-1]
+        assert len(tried) <= TRIED
+        for number in tried:
+            resting.add(number, 10, "down")
+    assert woken == [1, 1 + TRIED, 1 + 2 * TRIED, 1]
+
+
+def test_one_that_could_be_inspected_wakes_all(timers: Timers) -> None:
+    woken: list[int] = []
+    resting = Resting(woken.append)
+    for number in range(1, 5 * TRIED):
+        resting.add(number, 10, "down")
+    timers.fire()
+    resting.succeeded(3)
+    assert woken == [1, 1 + TRIED]
+    assert resting.measure()[0] == 0
+
+
+def test_the_rest_is_tried_when_the_chosen_ones_are_taken_away(timers: Timers) -> None:
+    woken: list[int] = []
+    resting = Resting(woken.append)
+    for number in range(1, 2 * TRIED + 1):
+        resting.add(number, 10, "down")
+    timers.fire()
+    for number in range(1, TRIED + 1):
+        resting.discard(number)
+    timers.fire()
+    assert woken == [1, 1 + TRIED]
