@@ -153,6 +153,9 @@ OLE_STREAM: Final = "application/x-ole-stream"
 """Declared type of the streams of a compound file. Office keeps themes as zip archives in the middle of some: unlike
 a file, a stream is not looked through for archives behind its beginning.
 """
+_SHOWN: Final = frozenset({"text/plain", "text/html"})
+"""Types of the texts of a mail: without a file name they are shown, and given to no program for a header they quote."""
+_FIELD_FIRST: Final = re.compile(rb"\s*+(?!--)[!-9;-~]{1,100}+:")
 ENCODED_BLOCKS: Final = frozenset({Kind.UUENCODE, Kind.YENC, Kind.BINHEX})
 """Encodings older than MIME: where a text of the mail holds them, the walk through the mail finds them itself."""
 _BY_GROUP: Final = {kind.name: kind for kind in Kind}
@@ -181,7 +184,9 @@ def other_kinds(data: bytes, kind: Kind, name: str, declared: str) -> tuple[Kind
     on: each is opened as well. Archives inside what is opened are `openers.polyglot`'s business.
     """
     if kind in _PAGES:
-        mail = _is_called_mail(name, declared) or _holds_header(data) or _detect_mail(data) is not None
+        mail = _is_called_mail(name, declared) or _detect_mail(data) is not None
+        if not mail and ("." in name or declared not in _SHOWN or _FIELD_FIRST.match(data) is not None):
+            mail = _holds_header(data)
         return (Kind.MAIL,) if mail else ()
     page = _called_page(data, name, declared)
     if kind in _MAILS or not _is_called_mail(name, declared):

@@ -176,6 +176,16 @@ def test_mail_without_tags_is_told_by_its_name() -> None:
     assert worst(scan(av_samples.attached(av_samples.attached(mail), "message/rfc822", name=""))) is INFECTED
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html"])
+def test_mail_quoted_in_a_text_is_text(content_type: str) -> None:
+    """Else a digest without a proper header would be opened again and again, to the limit of depth."""
+    parts = b"--b:\r\nContent-Type: text/plain\r\n\r\n<html><p>An issue.</p></html>\r\n" * 40
+    content = b"From: a@example.org\r\nContent-Type: " + content_type.encode() + b"\r\n\r\n" + parts
+    analysis = scan(content)
+    assert worst(analysis) is CLEAN
+    assert len(analysis.objects) < 10
+
+
 SMUGGLING = b"<html><script>var a='%b';</script></html>" % base64.b64encode(ZIP)
 
 

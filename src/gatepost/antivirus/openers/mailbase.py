@@ -24,7 +24,7 @@ def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     yield take(opening, "header", data[message.root.start : message.root.body], _HEADER_TYPE)
     for place, part in message.leaves():
         content = decode_body(place.content, part).data
-        if not content.strip():
+        if not content.strip() or content == data:  # without a header all of it is text: the same once more
             continue
         label = part.name or part.content_type.replace("/", "-")
         protected = part.content_type == "message/partial"
