@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from tools.detection_peers import Peers
 
+from detection_peers import Peers
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import SEVERITY, ObjectFilterSpec, ObjectStatus, ScanOptions

@@ -1,7 +1,7 @@
 """Make docs/detection.md: what the built-in engine finds in sample files and evasion mails beside other scanners, and
 what it says of real mail.
 
-    .venv/bin/python -m tools.detection_table [--ham-every N]
+    .venv/bin/python tools/detection_table.py [--ham-every N]
 
 Needs the shared corpora (`../shared`, or GATEPOST_SHARED), clamd and rspamd (`make peers`). Everything is scanned in
 place, through the whole anti-virus stage, with the shipped databases. `tests/unit/antivirus/test_detection_table.py`
@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from tools.detection_evasion import ROOT, SHARED, evasion_lines
-from tools.detection_peers import Peers, missing_programs, running_peers
 
+from detection_evasion import ROOT, SHARED, evasion_lines
+from detection_peers import Peers, missing_programs, running_peers
 from gatepost.antivirus.builtin import BuiltinEngine, packaged_sources
 from gatepost.antivirus.compiling import Image, compile_knowledge
 from gatepost.antivirus.engine import ScanObject

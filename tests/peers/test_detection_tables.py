@@ -1,15 +1,19 @@
 """The evasion mails: what docs/detection.md says is found is found, and what a real clamd finds in them, we find."""
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from tests.peers.conftest import open_directory, program
-from tools.detection_evasion import ARCHIVE, STOPPED, UNNAMED, WHY_NOT, Evasion, evasions, find_status, is_filtered
-from tools.detection_peers import running_peers
-from tools.detection_table import CLAM, PAGE, build_engine
 
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.model.finding import ObjectStatus
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+from detection_evasion import ARCHIVE, STOPPED, UNNAMED, WHY_NOT, Evasion, evasions, find_status, is_filtered
+from detection_peers import running_peers
+from detection_table import CLAM, PAGE, build_engine
 
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the shared corpora are not here")
 EVERY = 4

@@ -2,12 +2,16 @@
 
 import math
 import re
+import sys
+from pathlib import Path
 
 import pytest
-from tools.detection_table import PAGE, SHARED, as_mail, build_engine, samples, verdict
 
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import ScanOptions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
+from detection_table import PAGE, SHARED, as_mail, build_engine, samples, verdict
 
 pytestmark = pytest.mark.skipif(not (SHARED / "corpora/av").is_dir(), reason="the shared corpora are not here")
 FOUND = {"infected", "suspicious"}

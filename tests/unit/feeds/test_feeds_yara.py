@@ -2,11 +2,11 @@
 
 import datetime as dt
 import math
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from tools.detection_table import SHARED, mails
 
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import ScanObject
@@ -17,6 +17,9 @@ from gatepost.feeds.building import build_set
 from gatepost.feeds.cache import load_image
 from gatepost.feeds.keys import build_public_text, generate_key, load_private, resolve_keys
 from gatepost.model.finding import ObjectStatus, ScanOptions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
+from detection_table import SHARED, mails
 
 RULES = SHARED / "corpora/av/yara-reversinglabs.tar.gz"
 FEWEST = 250
