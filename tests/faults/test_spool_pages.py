@@ -174,8 +174,9 @@ def test_what_can_be_read_is_saved_into_a_new_file(sound, tmp_path, sqlite_comma
     overwrite(shard, leaf_of(shard, name))
     old, fresh = str(shard / "spool.db"), str(shard / "fresh.db")
     dumped = subprocess.run([sqlite_command, old, ".dump"], check=False, capture_output=True, text=True).stdout
+    version = run(sqlite_command, old, "PRAGMA user_version").strip()
     lines = ["COMMIT;" if line.startswith("ROLLBACK") else line for line in dumped.splitlines()]
-    run(sqlite_command, fresh, given="\n".join(["PRAGMA user_version=2;", *lines, "DELETE FROM tally;"]))
+    run(sqlite_command, fresh, given="\n".join([f"PRAGMA user_version={version};", *lines, "DELETE FROM tally;"]))
     Path(fresh).replace(old)
     assert run(sqlite_command, old, "PRAGMA integrity_check").strip() == "ok"
 
