@@ -359,6 +359,29 @@ def test_a_damaged_pdf_gives_its_streams_and_says_so() -> None:
     assert troubles(members)
 
 
+@pytest.mark.parametrize(
+    ("around", "body", "trouble"),
+    [
+        (b"", b"x/JS(y", False),  # chance in packed data: no reader can open the file, and nothing is in it
+        (b"", b"x/Launched", False),
+        (b"<</OpenAction 1 0 R>>", b"x", True),
+        (b"", b"x\n7 0 obj<</JS(y)>>", True),  # a reader that repairs may find the object
+    ],
+)
+def test_a_pdf_nobody_can_open_is_trouble_only_when_something_may_be_in_it(
+    around: bytes, body: bytes, trouble: bool
+) -> None:
+    data = b"%PDF-1.5\n1 0 obj\n<</Length 9/Filter/FlateDecode>>\nstream\n" + body + b"\nendstream\nendobj\n" + around
+    assert bool(troubles(opened(data + b"\ntrailer\n<</Root 1 0 R>>\n%%EOF\n"))) is trouble
+
+
+def test_many_beginnings_of_streams_are_looked_through_once() -> None:
+    data = b"%PDF-1.5\n/JS(x)\n" + b"1 0 obj <</Filter/FlateDecode>> stream\n" * 60_000 + b"endstream"
+    started = time.process_time()
+    assert troubles(opened(data))
+    assert time.process_time() - started < 5
+
+
 def test_pdf_object_streams_are_bounded() -> None:
     bomb = zlib.compress(bytes(17 << 20))
     head = b"%%PDF-1.5\n1 0 obj<</Type/ObjStm/N 1/First 4/Filter/FlateDecode/Length %d>>\nstream\n" % len(bomb)

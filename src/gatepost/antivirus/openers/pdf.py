@@ -25,7 +25,10 @@ _NAMES: Final = (
     "JavaScript", "JS", "OpenAction", "AA", "Launch", "EmbeddedFile", "EmbeddedFiles", "EF", "XFA", "SubmitForm",
     "ImportData", "GoToR", "GoToE", "RichMedia", "Rendition", "Encrypt", "Collection",
 )  # fmt: skip
-_TELLING = re.compile(rb"/(?:" + "|".join(sorted(_NAMES, key=len, reverse=True)).encode("ascii") + rb")(?![A-Za-z0-9])")
+_TELLING = re.compile(
+    rb"/(?:" + "|".join(sorted(_NAMES, key=len, reverse=True)).encode("ascii") + rb")(?=[\x00\t\n\f\r ()<>\[\]{}/%]|\Z)"
+)
+"""A name ends at white space or a delimiter (ISO 32000-1 §7.2.2): three bytes are soon met in packed data."""
 _ESCAPED = re.compile(rb"/[!-~]{0,40}?#[0-9A-Fa-f]{2}[0-9A-Za-z#]{0,80}")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _PACKED = re.compile(rb"/ObjStm(?![A-Za-z0-9])")
@@ -69,7 +72,9 @@ def open_pdf(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         return
     except (pikepdf.PdfError, ValueError, RuntimeError, OverflowError) as error:
         yield from _open_damaged(data, opening)
-        yield Member("", trouble=f"the PDF file is damaged: {_reason(error)}")
+        # What tells of something may be chance, in packed data: then nobody can open the file, and nothing is in it.
+        if _look_through(_without_bodies(data), opening)[0]:
+            yield Member("", trouble=f"the PDF file is damaged: {_reason(error)}")
         return
     with document:
         for member in _open_objects(document, opening):
@@ -107,6 +112,25 @@ def _look_through(data: bytes, opening: Opening) -> tuple[bool, list[str]]:
         telling = telling or _TELLING.search(text) is not None or b"#" in text
         addresses += _find_addresses(text)
     return telling, addresses
+
+
+def _without_bodies(data: bytes) -> bytes:
+    """Return the file without the packed bodies of its streams, as far as no reader could take one for objects."""
+    pieces: list[bytes] = []
+    position = end = 0
+    for found in _STREAM.finditer(data):
+        start = found.end()
+        if start < end:
+            continue
+        end = data.find(b"endstream", start)
+        if end < 0:
+            break
+        head = data[max(0, found.start() - HEAD_SEARCH) : found.start()].rpartition(b" obj")[2]
+        if _HARMLESS_FILTER.search(head) and not _PACKED.search(head) and b" obj" not in data[start:end]:
+            pieces.append(data[position:start])
+            position = end
+    pieces.append(data[position:])
+    return b"".join(pieces)
 
 
 def _unescape(name: bytes) -> bytes:
