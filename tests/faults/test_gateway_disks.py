@@ -1,9 +1,11 @@
 """Disks that fill up, fail to sync or lose the log's directory under the running gateway."""
 
+import contextlib
 import shutil
 import smtplib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,21 @@ def test_killed_relay_starts_on_a_full_disk_answers_and_delivers_when_space_retu
         assert gateway.queue() == []
 
 
+@contextlib.contextmanager
+def failing(tmp_path: Path, gateway: Gateway, what: str) -> Iterator[None]:
+    """Let syncs fail until a relay has given up on it: one that starts anew could not open its queue either."""
+
+    def mend() -> None:
+        wait_for(lambda: "restarts from disk" in gateway.log(), "the relay to give up on its disk")
+        flag(tmp_path, what, on=False)
+
+    flag(tmp_path, what)
+    with ThreadPoolExecutor(1) as pool:
+        mending = pool.submit(mend)
+        yield
+        mending.result()
+
+
 @pytest.mark.parametrize("what", ["log", "content", "database"])
 def test_failed_sync_restarts_the_relay_from_disk_and_loses_nothing(tmp_path: Path, what: str) -> None:
     env = injected(tmp_path, RELAY, FAILING_SYNC)
@@ -141,21 +158,20 @@ def test_failed_sync_restarts_the_relay_from_disk_and_loses_nothing(tmp_path: Pa
         for recipient in accepted:
             assert answer(gateway, plain("before", size=size), recipient) == 250
         old = gateway.relay_pids()[0]
-        flag(tmp_path, what)
         refused = 0
         end = time.monotonic() + 20
-        while gateway.relay_pids()[0] == old and time.monotonic() < end:
-            recipient = f"during{len(accepted)}.{refused}@example.org"
-            try:
-                code = answer(gateway, plain("during", size=size), recipient)
-            except (smtplib.SMTPException, OSError):
-                code = 0
-            if code == 250:
-                accepted.append(recipient)
-            else:
-                refused += 1
+        with failing(tmp_path, gateway, what):
+            while gateway.relay_pids()[0] == old and time.monotonic() < end:
+                recipient = f"during{len(accepted)}.{refused}@example.org"
+                try:
+                    code = answer(gateway, plain("during", size=size), recipient)
+                except (smtplib.SMTPException, OSError):
+                    code = 0
+                if code == 250:
+                    accepted.append(recipient)
+                else:
+                    refused += 1
         assert gateway.relay_pids()[0] != old, "the relay went on with a disk that does not sync"
-        flag(tmp_path, what, on=False)
         wait_for(lambda: answer(gateway, plain("after"), "after@example.org") == 250, "service to return", 20)
         gateway.ask("switch", module="scan", on=True)
         wait_for(lambda: set(sink.recipients()) >= {*accepted, "after@example.org"}, "everything accepted")
@@ -171,10 +187,9 @@ def test_failed_sync_of_a_disposition_restarts_the_relay_too(tmp_path: Path) -> 
         gateway.ask("switch", module="scan", on=False)
         gateway.send(plain("waits"), ["a@one.example.org", "b@two.example.net"])
         old = gateway.relay_pids()[0]
-        flag(tmp_path, "log")
-        gateway.ask("switch", module="scan", on=True)
+        with failing(tmp_path, gateway, "log"):
+            gateway.ask("switch", module="scan", on=True)
         wait_for(lambda: gateway.relay_pids()[0] not in (0, old), "the relay to be started again")
-        flag(tmp_path, "log", on=False)
         wait_for(lambda: gateway.status()["queue"]["waiting"] + gateway.status()["queue"]["ready"] == 1, "its mail")
 
 
