@@ -15,7 +15,8 @@ from gatepost.relay.queue_filter import QueueFilter
 Masks = list[str] | None
 
 
-def _option(name: str, text: str) -> Any:
+def option(name: str, text: str) -> Any:
+    """Return what declares one option of a filter: `--name`, which may be given several times."""
     return cyclopts.Parameter(name=[f"--{name}"], negative="", help=text, consume_multiple=False)
 
 
@@ -24,14 +25,14 @@ def _option(name: str, text: str) -> Any:
 class Chosen:
     """A filter as options; each may be given several times, one of its masks must match."""
 
-    state: Annotated[Masks, _option("state", "WFC, CHK, QUE, SND or HLD")] = None
-    sender: Annotated[Masks, _option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
-    recipient: Annotated[Masks, _option("recipient", "mask of a recipient that still waits")] = None
-    domain: Annotated[Masks, _option("domain", "mask of a recipient domain")] = None
-    next_hop: Annotated[Masks, _option("next-hop", "mask of host:port by the present routes")] = None
-    reason: Annotated[Masks, _option("reason", "text in the reason why it waits")] = None
-    older: Annotated[str, _option("older", "in the queue for longer than 90s, 15m, 4h, 2d …")] = ""
-    younger: Annotated[str, _option("younger", "in the queue for less than that")] = ""
+    state: Annotated[Masks, option("state", "WFC, CHK, QUE, SND or HLD")] = None
+    sender: Annotated[Masks, option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
+    recipient: Annotated[Masks, option("recipient", "mask of a recipient that still waits")] = None
+    domain: Annotated[Masks, option("domain", "mask of a recipient domain")] = None
+    next_hop: Annotated[Masks, option("next-hop", "mask of host:port by the present routes")] = None
+    reason: Annotated[Masks, option("reason", "text in the reason why it waits")] = None
+    older: Annotated[str, option("older", "in the queue for longer than 90s, 15m, 4h, 2d …")] = ""
+    younger: Annotated[str, option("younger", "in the queue for less than that")] = ""
 
     def build(self) -> QueueFilter:
         """Return the filter; ValueError with a sentence."""

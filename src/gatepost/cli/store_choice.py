@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cyclopts
 import msgspec
 
-from gatepost.cli.choice import parse_age
+from gatepost.cli.choice import option, parse_age
 from gatepost.cli.gateway import EXIT_BAD_OPTIONS, EXIT_SYSTEM, EXIT_UNREADABLE, complain
 from gatepost.config.load import load
 from gatepost.model.ids import format_queue_id, parse_queue_id
@@ -30,27 +30,23 @@ PAGE = 500
 Words = list[str] | None
 
 
-def _option(name: str, text: str) -> Any:
-    return cyclopts.Parameter(name=[f"--{name}"], negative="", help=text, consume_multiple=False)
-
-
 @cyclopts.Parameter(name="*")
 @dataclass(frozen=True)
 class ChosenItems:
     """A filter as options; each may be given several times, one of its values must match."""
 
-    status: Annotated[Words, _option("status", "RCV, SNT, CLN, CRD, SSP, PRT, ERR, FLT, INF, SPM, PSP, FRM or BLK")] = (
+    status: Annotated[Words, option("status", "RCV, SNT, CLN, CRD, SSP, PRT, ERR, FLT, INF, SPM, PSP, FRM or BLK")] = (
         None
     )
-    sender: Annotated[Words, _option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
-    recipient: Annotated[Words, _option("recipient", "mask of a recipient")] = None
-    subject: Annotated[Words, _option("subject", "part of the subject")] = None
-    threat: Annotated[Words, _option("threat", "part of a threat's name")] = None
-    group: Annotated[Words, _option("group", "group whose copy it is")] = None
-    state: Annotated[Words, _option("state", "stored, releasing or released")] = None
-    text: Annotated[str, _option("text", "words of subject, addresses, file and threat names")] = ""
-    older: Annotated[str, _option("older", "stored for longer than 90s, 15m, 4h, 2d …")] = ""
-    younger: Annotated[str, _option("younger", "stored for less than that")] = ""
+    sender: Annotated[Words, option("sender", "mask of the sender, without @ of its domain; <> for reports")] = None
+    recipient: Annotated[Words, option("recipient", "mask of a recipient")] = None
+    subject: Annotated[Words, option("subject", "part of the subject")] = None
+    threat: Annotated[Words, option("threat", "part of a threat's name")] = None
+    group: Annotated[Words, option("group", "group whose copy it is")] = None
+    state: Annotated[Words, option("state", "stored, releasing or released")] = None
+    text: Annotated[str, option("text", "words of subject, addresses, file and threat names")] = ""
+    older: Annotated[str, option("older", "stored for longer than 90s, 15m, 4h, 2d …")] = ""
+    younger: Annotated[str, option("younger", "stored for less than that")] = ""
 
     def build(self) -> ItemFilter:
         """Return the filter; ValueError with a sentence."""

@@ -366,6 +366,7 @@ def test_a_damaged_pdf_gives_its_streams_and_says_so() -> None:
         (b"", b"x/Launched", False),
         (b"<</OpenAction 1 0 R>>", b"x", True),
         (b"", b"x\n7 0 obj<</JS(y)>>", True),  # a reader that repairs may find the object
+        (b"", b"x\n7 0\nobj<</JS(y)>>", True),
     ],
 )
 def test_a_pdf_nobody_can_open_is_trouble_only_when_something_may_be_in_it(

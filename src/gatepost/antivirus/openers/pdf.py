@@ -33,6 +33,7 @@ _ESCAPED = re.compile(rb"/[!-~]{0,40}?#[0-9A-Fa-f]{2}[0-9A-Za-z#]{0,80}")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _PACKED = re.compile(rb"/ObjStm(?![A-Za-z0-9])")
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
+_OBJECT = re.compile(rb"[\x00\t\n\f\r ]obj")
 _PLACE = re.compile(r"stream <[^>]*>(?: \([^)]*\))?: ")
 _HARMLESS_FILTER = re.compile(rb"/FlateDecode(?![A-Za-z0-9])")
 _PREDICTOR = re.compile(rb"/(?:DecodeParms|DP|LZW|ASCII|RunLength|Crypt)")
@@ -126,7 +127,7 @@ def _without_bodies(data: bytes) -> bytes:
         if end < 0:
             break
         head = data[max(0, found.start() - HEAD_SEARCH) : found.start()].rpartition(b" obj")[2]
-        if _HARMLESS_FILTER.search(head) and not _PACKED.search(head) and b" obj" not in data[start:end]:
+        if _HARMLESS_FILTER.search(head) and not _PACKED.search(head) and not _OBJECT.search(data, start, end):
             pieces.append(data[position:start])
             position = end
     pieces.append(data[position:])
