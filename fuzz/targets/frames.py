@@ -11,7 +11,6 @@ from gatepost.filter.dialogue import (
     Failure,
     FrameReader,
     Hello,
-    HostileAnswer,
     Job,
     KnownQuestion,
     KnownReply,
@@ -27,6 +26,7 @@ from gatepost.filter.dialogue import (
     parse_to_filter,
     parse_to_template,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.mime.edit import Action, Edit, SpliceError, apply_splices, check_splices, merge, plan_edits
 from gatepost.model.finding import (
     Analysis,

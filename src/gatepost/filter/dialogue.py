@@ -15,6 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
+from gatepost.filter.hostile import HostileAnswer
+from gatepost.filter.spam_bounds import check_spam
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import (
@@ -61,10 +63,6 @@ ENGINE_LIMIT = 64
 """Engines that report in one answer."""
 VERSION_LIMIT = 256
 """Characters of a remote engine's version."""
-
-
-class HostileAnswer(Exception):  # noqa: N818 - what the other side did, not a failure of ours
-    """A filter (or what speaks in its place) said something that no sound filter says."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True, tag="job"):
@@ -305,6 +303,10 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
             raise HostileAnswer("number of an engine out of range")
     _check_spots(analysis, size)
+    if analysis.network is not None:
+        raise HostileAnswer("network facts from a filter")
+    if analysis.spam is not None:
+        check_spam(analysis.spam, size)
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")

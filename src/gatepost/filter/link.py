@@ -17,12 +17,12 @@ from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
     FrameReader,
     Hello,
-    HostileAnswer,
     Refused,
     StartFilter,
     build_frame,
     parse_from_template,
 )
+from gatepost.filter.hostile import HostileAnswer
 
 DESCRIPTORS_AT_ONCE = 16
 """Descriptors one read may bring: two a filter, and the kernel never joins two such messages."""

@@ -18,7 +18,6 @@ from gatepost.filter.dialogue import (
     Answer,
     ConnectionQuestion,
     FrameReader,
-    HostileAnswer,
     Job,
     KnownQuestion,
     Leaving,
@@ -28,6 +27,7 @@ from gatepost.filter.dialogue import (
     check_analysis,
     parse_from_filter,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.link import TemplateLink
 from gatepost.filter.plan import Action, Assign, Cause, Fail, Kill, PoolPlan, PoolStats, Retire, Start
 from gatepost.filter.questions import NO_SERVICES, Questions, Services

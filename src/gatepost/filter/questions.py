@@ -20,11 +20,11 @@ from gatepost.filter.dialogue import (
     Answer,
     ConnectionQuestion,
     ConnectionReply,
-    HostileAnswer,
     KnownQuestion,
     KnownReply,
     build_frame,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.finding import EngineNote
 
 _REASON_LIMIT = 500

@@ -22,6 +22,10 @@ from pathlib import Path
 
 import msgspec
 
+from gatepost.antispam.check import Check
+from gatepost.antispam.checks import build_checks
+from gatepost.antispam.content import inspect_content
+from gatepost.antispam.knowledge import load_packaged
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
@@ -34,16 +38,17 @@ from gatepost.filter.dialogue import (
     Failure,
     FrameReader,
     Hello,
-    HostileAnswer,
     Refused,
     Started,
     build_frame,
     parse_to_template,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.disclaimer import annotate
+from gatepost.mime.structure import parse
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 
@@ -59,11 +64,19 @@ _EXIT_CRASH = 70
 class Template:
     """State of the template process: its listening socket, its relays, its children."""
 
-    def __init__(self, settings: FilterSettings, path: Path, engines: Sequence[Engine], sandbox: Sandbox) -> None:
+    def __init__(
+        self,
+        settings: FilterSettings,
+        path: Path,
+        engines: Sequence[Engine],
+        checks: Sequence[Check],
+        sandbox: Sandbox,
+    ) -> None:
         self._settings = settings
         self._sandbox = sandbox
         self._path = path
         self._engines = tuple(engines)
+        self._checks = tuple(checks)
         self._remotes = make_remotes(settings.remotes)
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
@@ -201,7 +214,7 @@ class Template:
         settings = self._settings
         asker = Asker(socket.socket(fileno=FILTER_SOCKET), settings.idle_s)
         report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
-        engines, remotes = self._engines, self._remotes
+        engines, remotes, checks = self._engines, self._remotes, self._checks
         for each in remotes:
             each.attach(asker)
 
@@ -213,6 +226,9 @@ class Template:
             found = Analysis(())
             if options.scan:
                 found = inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
+            if options.spam is not None:
+                facts = inspect_content(parse(content), options.spam, checks)
+                found = msgspec.structs.replace(found, spam=facts)
             return annotate(found, content, options)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
@@ -266,10 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
+    checks = build_checks(load_packaged())
     reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
     sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()
-    template = Template(settings, path, engines, sandbox)
+    template = Template(settings, path, engines, checks, sandbox)
     gc.collect()
     gc.freeze()
     print("ready", flush=True)

@@ -8,6 +8,8 @@ import enum
 
 import msgspec
 
+from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions
+
 
 class ObjectStatus(enum.StrEnum):
     """Status of one object (spec antivirus.md §1), in no order; see `SEVERITY`."""
@@ -181,6 +183,10 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """With `ScanOptions.text_spots`: where a disclaimer goes, one for each form of the text."""
     signatures: tuple[str, ...] = ()
     """Signatures and encryption over the content that an edit would break: `dkim`, `smime`, `pgp`."""
+    spam: SpamFacts | None = None
+    """With `ScanOptions.spam`: what the content checks found."""
+    network: NetworkFacts | None = None
+    """What the network checks found: the relay's, a filter never says it."""
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -226,5 +232,7 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """Scan nothing: say how the content is made 7-bit for a server that takes no other."""
     scan: bool = True
     """False: no engine is asked; only what `text_spots` asks for is looked at."""
+    spam: SpamOptions | None = None
+    """With it the content checks of anti-spam look at the message."""
     text_characters: str = ""
     """Characters beyond ASCII that disclaimers have: spots are such that they can be written there."""

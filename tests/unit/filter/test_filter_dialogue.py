@@ -18,7 +18,6 @@ from gatepost.filter.dialogue import (
     Failure,
     FrameReader,
     Hello,
-    HostileAnswer,
     Job,
     KnownQuestion,
     KnownReply,
@@ -33,6 +32,7 @@ from gatepost.filter.dialogue import (
     parse_to_filter,
     parse_to_template,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.finding import (
     Analysis,
     Finding,

@@ -20,13 +20,13 @@ from gatepost.filter.dialogue import (
     Answer,
     ConnectionQuestion,
     ConnectionReply,
-    HostileAnswer,
     Job,
     KnownQuestion,
     KnownReply,
     build_frame,
     parse_from_filter,
 )
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.questions import Questions, Services
 from gatepost.model.finding import Analysis, EngineNote, ScanOptions
 

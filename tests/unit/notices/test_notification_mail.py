@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from gatepost.config.load import load_text
-from gatepost.filter.dialogue import HostileAnswer, check_analysis
+from gatepost.filter.dialogue import check_analysis
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.envelope import Client, Direction, Envelope, Recipient
 from gatepost.model.finding import Analysis, ObjectStatus, TextSpot
 from gatepost.model.verdict import Verdict

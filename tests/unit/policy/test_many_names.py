@@ -10,7 +10,8 @@ from gatepost.antivirus.engine import Report, ScanObject
 from gatepost.antivirus.stage import inspect
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
-from gatepost.filter.dialogue import HostileAnswer, check_analysis
+from gatepost.filter.dialogue import check_analysis
+from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
 from gatepost.policy.decide import decide

@@ -1,0 +1,39 @@
+"""The content stage of anti-spam: one message in, `SpamFacts` out. Called in the filter, beside the anti-virus stage.
+
+Promises an answer for every message: a check that fails is named in `SpamFacts.trouble`, the others still count.
+"""
+
+import time
+from collections.abc import Sequence
+
+from gatepost.antispam.check import Check, Notes
+from gatepost.antispam.view import build_view
+from gatepost.mime.part import Message
+from gatepost.model.spam import SpamFacts, SpamOptions
+
+_TROUBLE_LIMIT = 500
+"""Characters told of what went wrong."""
+
+
+def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Check]) -> SpamFacts:
+    """Let every check look at a message."""
+    started = time.monotonic()
+    view = build_view(message, options)
+    notes = Notes()
+    troubles = []
+    for check in checks:
+        try:
+            check.inspect(view, notes)
+        except Exception as error:  # noqa: BLE001 - one faulty check must not spare a message the others
+            troubles.append(f"{check.name}: {type(error).__name__}: {error}")
+    return SpamFacts(
+        signs=tuple(notes.signs),
+        categories=tuple(sorted(notes.categories, key=lambda each: -notes.categories[each])),
+        formal=notes.formal,
+        obscene=notes.obscene,
+        eastern=tuple(sorted(notes.eastern)),
+        links=view.links,
+        fingerprints=tuple(notes.fingerprints),
+        elapsed_ms=(time.monotonic() - started) * 1000,
+        trouble="; ".join(troubles)[:_TROUBLE_LIMIT],
+    )

@@ -1,0 +1,94 @@
+"""Bounds of what a filter may say of spam: `check_spam`. Used by `filter.dialogue`, whose promise it shares."""
+
+import math
+from collections.abc import Sequence
+
+from gatepost.filter.hostile import HostileAnswer
+from gatepost.model.authn import AuthnMaterial, SignatureMaterial
+from gatepost.model.spam import FieldSpot, SpamFacts
+
+SIGNS_LIMIT = 400
+WORD_LIMIT = 320
+"""Characters of a token, a host name, an address."""
+WORDS_LIMIT = 2_048
+"""Characters of an evidence, a link, a subject."""
+LIST_LIMIT = 256
+"""Links, hops, categories, fingerprints, signatures."""
+SPOT_LIMIT = 1_000
+DIGEST_LIMIT = 64
+SIGNATURE_LIMIT = 2_048
+"""Bytes of a signature: RSA of 16,384 bits."""
+RESULTS_LIMIT = 16_384
+"""Characters of one Authentication-Results field."""
+WEIGHT_LIMIT = 100.0
+
+
+def check_spam(facts: SpamFacts, size: int) -> None:
+    """Raise HostileAnswer unless every number and text fits content of `size` bytes."""
+    if len(facts.signs) > SIGNS_LIMIT:
+        raise HostileAnswer(f"{len(facts.signs)} signs, limit {SIGNS_LIMIT}")
+    for sign in facts.signs:
+        if len(sign.name) > WORD_LIMIT or len(sign.detail) > WORD_LIMIT or len(sign.evidence) > WORDS_LIMIT:
+            raise HostileAnswer("sign over its limits")
+        if not abs(sign.weight) <= WEIGHT_LIMIT:
+            raise HostileAnswer("weight of a sign out of range")
+    lists: tuple[Sequence[object], ...] = (
+        facts.categories,
+        facts.eastern,
+        facts.hops,
+        facts.links,
+        facts.fingerprints,
+    )
+    if any(len(each) > LIST_LIMIT for each in lists):
+        raise HostileAnswer("list of spam facts over its limit")
+    _check_words((*facts.categories, facts.formal, *facts.eastern, *facts.hops), WORD_LIMIT)
+    for link in facts.links:
+        _check_words((link.host, link.domain, link.source), WORD_LIMIT)
+        _check_words((link.url,), WORDS_LIMIT)
+    if any(not 8 <= len(each.value) <= DIGEST_LIMIT for each in facts.fingerprints):
+        raise HostileAnswer("fingerprint over its limits")
+    _check_words((facts.trouble,), WORDS_LIMIT)
+    if not 0 <= facts.elapsed_ms < math.inf:
+        raise HostileAnswer("time of the content checks out of range")
+    _check_authn(facts.authn)
+    if not 0 <= facts.header_end <= size:
+        raise HostileAnswer("place for header fields outside the content")
+    if facts.subject is not None:
+        _check_spots((facts.subject,), size)
+    _check_spots(facts.foreign, size)
+    _check_spots(facts.keywords, size)
+
+
+def _check_words(words: Sequence[str], limit: int) -> None:
+    if any(len(each) > limit for each in words):
+        raise HostileAnswer("text of a spam fact over its limit")
+
+
+def _check_spots(spots: Sequence[FieldSpot], size: int) -> None:
+    if len(spots) > SPOT_LIMIT:
+        raise HostileAnswer("too many header fields")
+    at = 0
+    for spot in spots:
+        if not at <= spot.start <= spot.value <= spot.end <= size or len(spot.text) > WORDS_LIMIT:
+            raise HostileAnswer("header field outside the content")
+        at = spot.end
+
+
+def _check_authn(material: AuthnMaterial) -> None:
+    lists: tuple[Sequence[object], ...] = (material.authors, material.signatures, material.arc, material.results)
+    if any(len(each) > LIST_LIMIT for each in lists):
+        raise HostileAnswer("authentication material over its limits")
+    _check_words(material.authors, WORD_LIMIT)
+    _check_words((material.arc_error,), WORDS_LIMIT)
+    _check_words((*material.results, *(each.results for each in material.arc)), RESULTS_LIMIT)
+    for arc in material.arc:
+        _check_words((arc.validation,), WORD_LIMIT)
+    for each in (*material.signatures, *(s for arc in material.arc for s in (arc.seal, arc.message))):
+        _check_signature(each)
+
+
+def _check_signature(each: SignatureMaterial) -> None:
+    _check_words((each.domain, each.selector, each.algorithm, each.identity, *each.fields), WORD_LIMIT)
+    _check_words((each.error,), WORDS_LIMIT)
+    if len(each.digest) > DIGEST_LIMIT or len(each.signature) > SIGNATURE_LIMIT or len(each.fields) > SPOT_LIMIT:
+        raise HostileAnswer("signature over its limits")
