@@ -7,10 +7,13 @@ import time
 from collections.abc import Sequence
 
 from gatepost.antispam.check import Check, Notes
+from gatepost.antispam.spots import FOREIGN_LIMIT, find_spots
 from gatepost.antispam.view import build_view
 from gatepost.mime.part import Message
-from gatepost.model.spam import SpamFacts, SpamOptions
+from gatepost.model.spam import Method, SpamFacts, SpamOptions
 
+_FLOOD_WEIGHT = 6.0
+"""Of more forged fields of ours than can be taken out: nobody has them by accident."""
 _TROUBLE_LIMIT = 500
 """Characters told of what went wrong."""
 
@@ -21,6 +24,11 @@ def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Che
     view = build_view(message, options)
     notes = Notes()
     troubles = []
+    spots = find_spots(view)
+    if spots.overflow:
+        text = f"more than {FOREIGN_LIMIT} header fields that only this gateway may write"
+        notes.sign(Method.HEADERS, "forged-fields", text, _FLOOD_WEIGHT)
+        troubles.append(text)
     for check in checks:
         try:
             check.inspect(view, notes)
@@ -32,8 +40,13 @@ def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Che
         formal=notes.formal,
         obscene=notes.obscene,
         eastern=tuple(sorted(notes.eastern)),
+        hops=spots.hops,
         links=view.links,
         fingerprints=tuple(notes.fingerprints),
+        subject=spots.subject,
+        header_end=spots.header_end,
+        foreign=spots.foreign,
+        keywords=spots.keywords,
         elapsed_ms=(time.monotonic() - started) * 1000,
         trouble="; ".join(troubles)[:_TROUBLE_LIMIT],
     )

@@ -1,0 +1,1 @@
+"""Header and structure signs: what the header of a message and its build say of who made it."""
