@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gatepost.config.dns_lists import parse_link_service, parse_list_service, parse_step_list
 from gatepost.config.masks import parse_network
 from gatepost.config.parameter import Item
 
@@ -20,7 +21,6 @@ _MASK = re.compile(r"[^\s<>,;]+\Z")
 _MIME_MASK = re.compile(r"[^\s/,;]+/[^\s/,;]+\Z|\*\Z|any\Z", re.IGNORECASE)
 _RULE = re.compile(r"(allow|deny)\s+from\s+(\S+)\s+to\s+(\S+)\s*\Z", re.IGNORECASE)
 _ZONE = re.compile(r"@[A-Za-z0-9_.-]+\Z")
-_SERVICE = re.compile(r"(\S+)\s+(\d{1,3})\Z")
 _PLAIN_SPAM_ACTIONS = ("pass", "mark", "block", "reject", "delete", "quarantine")
 _ADDRESS_SPAM_ACTIONS = ("copyto:", "redirect:")
 
@@ -168,13 +168,6 @@ def _spam_action(text: str) -> str:
     return text.lower()
 
 
-def _service(text: str) -> str:
-    found = _SERVICE.match(text.strip())
-    if found is None or not 1 <= int(found[2]) <= 100:
-        raise ValueError(f"{text[:60]!r} is not '<zone> <rating 1…100>'")
-    return f"{found[1].lower()} {int(found[2])}"
-
-
 def _address(text: str) -> str:
     text = text.strip().removeprefix("<").removesuffix(">")
     if not _ADDRESS.match(text):
@@ -234,7 +227,9 @@ PARSERS: dict[Item, Callable[[str], str]] = {
     Item.HELO_RULE: _condition_rule(("has_ip", "no_ip", "same_ip", "diff_ip", "any")),
     Item.MAILFROM_RULE: _condition_rule(("has_ip", "no_ip", "has_mx", "no_mx", "any")),
     Item.SPAM_ACTION: _spam_action,
-    Item.SERVICE: _service,
+    Item.SERVICE: lambda text: str(parse_list_service(text)),
+    Item.STEP_LIST: lambda text: str(parse_step_list(text)),
+    Item.LINK_SERVICE: lambda text: str(parse_link_service(text)),
 }
 
 RULE_ITEMS = frozenset((Item.RELAY_RULE, Item.CONNECT_RULE, Item.HELO_RULE, Item.MAILFROM_RULE))

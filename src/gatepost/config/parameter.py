@@ -53,6 +53,8 @@ class Item(enum.StrEnum):
     MAILFROM_RULE = "MAIL FROM rule"
     SPAM_ACTION = "action"
     SERVICE = "zone and rating"
+    STEP_LIST = "zone"
+    LINK_SERVICE = "zone, rating"
 
 
 class Required(enum.Enum):

@@ -11,6 +11,7 @@ import msgspec
 from gatepost.config.access import Access, Rates
 from gatepost.config.engines import EngineTable
 from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
+from gatepost.config.greylisting import Greylisting
 from gatepost.config.grouping import Group, Policy
 from gatepost.config.masks import RelayRule
 from gatepost.config.parameter import (
@@ -156,6 +157,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     locale: Locale
     access: Access
+    greylisting: Greylisting
     ave: Ave
     forward: Forward
     limits: Limits
@@ -215,6 +217,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("listener", Listener, array=True),
     Section("route", RouteTable, array=True),
     Section("access", Access),
+    Section("greylisting", Greylisting),
     Section("limits", Limits),
     Section("rates", Rates),
     Section("tls", Tls),
@@ -231,8 +234,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("stores", Stores),
     Section("forward", Forward),
     Section("resolve", Resolve),
-    Section("antispam", Antispam, built=False),
-    Section("antispam.dnsbl", Dnsbl, built=False),
+    Section("antispam", Antispam),
+    Section("antispam.dnsbl", Dnsbl),
     Section("uds", Uds, built=False),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),

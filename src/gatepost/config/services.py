@@ -1,13 +1,13 @@
-"""Sections that are read, checked and shown, while what they steer is not built yet: anti-spam, UDS, SNMP, updater.
+"""Sections of services: anti-spam, and those that are read, checked and shown, while what they steer is not built yet.
 
-Their sections carry `built=False` in `gatepost.config.schema.SECTIONS`, which goes for every parameter in them.
+The latter carry `built=False` in `gatepost.config.schema.SECTIONS`, which goes for every parameter in them.
 """
 
 from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import Item, choice, count, duration, flag, listing, path, statuses, text
+from gatepost.config.parameter import OWN, Item, choice, count, duration, flag, listing, path, statuses, text
 from gatepost.config.units import Unit
 
 Texts = tuple[str, ...]
@@ -17,7 +17,13 @@ class Dnsbl(msgspec.Struct, frozen=True, kw_only=True):
     """Rated DNSBL services, common to all groups."""
 
     service: Annotated[
-        Texts, listing("Service", Item.SERVICE, "zone and rating (1…100), one service each", generations="M56 A30")
+        Texts,
+        listing(
+            "Service",
+            Item.SERVICE,
+            "zone and rating (1…100), one service each; more than 100 together = blacklisted",
+            generations="M56 A30",
+        ),
     ] = ()
 
 
@@ -25,13 +31,14 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     """The anti-spam engine. The filter pool's own parameters, written here, are read into `[filter]`."""
 
     spam_detection: Annotated[
-        str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55")
+        str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55", built=False)
     ] = "standard"
     filter_data_timeout: Annotated[
-        float, duration("FilterDataTimeout", 10, 100, "wait for data from the client", generations="M56 A30")
+        float,
+        duration("FilterDataTimeout", 10, 100, "wait for data from the client", generations="M56 A30", built=False),
     ] = 30.0
     filter_spf_data_timeout: Annotated[
-        float, duration("FilterSPFDataTimeout", 1, 10, "one SPF question", generations="M56 A30")
+        float, duration("FilterSPFDataTimeout", 1, 10, "one SPF question", generations="M56 A30", built=False)
     ] = 1.0
     filter_dns_timeout: Annotated[
         float, duration("FilterDNSTimeout", 1, 60, "all DNS checks of a message together", generations="M56 A30")
@@ -43,25 +50,66 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2
     filter_parse_ms_office: Annotated[
-        bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30")
+        bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30", built=False)
     ] = False
-    filter_uds_enabled: Annotated[bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30")] = False
+    filter_uds_enabled: Annotated[
+        bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30", built=False)
+    ] = False
     filter_uds_timeout: Annotated[
-        float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30")
+        float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30", built=False)
     ] = 10.0
-    filter_uds_cfg_file: Annotated[str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30")] = ""
-    filter_stat_log_file: Annotated[str, path("FilterStatLogFile", "statistics log", generations="M56 A30")] = ""
-    filter_user_log_file: Annotated[str, path("FilterUserLogFile", "user log", generations="M56 A30")] = ""
-    spfd_pool_size: Annotated[int, count("SPFDPoolSize", 1, 50, "SPF processes", generations="M56 A30")] = 5
+    filter_uds_cfg_file: Annotated[
+        str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30", built=False)
+    ] = ""
+    filter_stat_log_file: Annotated[
+        str, path("FilterStatLogFile", "statistics log", generations="M56 A30", built=False)
+    ] = ""
+    filter_user_log_file: Annotated[str, path("FilterUserLogFile", "user log", generations="M56 A30", built=False)] = ""
+    spfd_pool_size: Annotated[
+        int, count("SPFDPoolSize", 1, 50, "SPF processes", generations="M56 A30", built=False)
+    ] = 5
     spfd_max_requests_per_child: Annotated[
-        int, count("SPFDMaxRequestsPerChild", 50, 10000, "questions in an SPF process's life", generations="M56 A30")
+        int,
+        count(
+            "SPFDMaxRequestsPerChild",
+            50,
+            10000,
+            "questions in an SPF process's life",
+            generations="M56 A30",
+            built=False,
+        ),
     ] = 1000
     spfd_max_queue_size: Annotated[
-        int, count("SPFDMaxQueueSize", 10, 1000, "SPF questions that wait", generations="M56 A30")
+        int, count("SPFDMaxQueueSize", 10, 1000, "SPF questions that wait", generations="M56 A30", built=False)
     ] = 200
     spfd_cleanup_interval: Annotated[
-        float, duration("SPFDCleanupInterval", 30, 3600, "pause between cache clean-ups", generations="M56 A30")
+        float,
+        duration("SPFDCleanupInterval", 30, 3600, "pause between cache clean-ups", generations="M56 A30", built=False),
     ] = 600.0
+    dnsbl_premium: Annotated[
+        Texts,
+        listing("", Item.STEP_LIST, "DNSBL zones asked first: the most reliable, decisive alone", generations=OWN),
+    ] = ()
+    dnsbl_reliable: Annotated[
+        Texts, listing("", Item.STEP_LIST, "DNSBL zones asked when no premium one has it", generations=OWN)
+    ] = ()
+    dnsbl_standard: Annotated[
+        Texts, listing("", Item.STEP_LIST, "DNSBL zones asked when none of the others has it", generations=OWN)
+    ] = ()
+    surbl_zones: Annotated[
+        Texts,
+        listing("", Item.LINK_SERVICE, "lists of domains in links, zone and rating (1…100) each", generations=OWN),
+    ] = ()
+    surbl_skip: Annotated[
+        Texts, listing("", Item.DOMAIN_MASK, "domains in links that are not asked about", generations=OWN)
+    ] = ()
+    reputation: Annotated[
+        bool, flag("", "weigh what client networks and sender domains have sent before", generations=OWN)
+    ] = False
+    reputation_half_life: Annotated[
+        float,
+        duration("", 3600, 365 * 86400, "time after which an observation counts half", generations=OWN),
+    ] = 14 * 86400.0
     dnsbl: Dnsbl = Dnsbl()
 
 
