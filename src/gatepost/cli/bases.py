@@ -16,15 +16,15 @@ from gatepost.config.load import load
 from gatepost.feeds.bases import BasesError, list_sets
 from gatepost.feeds.building import build_set
 from gatepost.feeds.keys import BadKey, build_public_text, generate_key, key_id, load_private, resolve_keys
-from gatepost.feeds.manifest import MANIFEST_FILE, BadSet, DatabaseSet, check_set, read_set
+from gatepost.feeds.manifest import MANIFEST_FILE, BadSet, DatabaseSet, Kind, check_set, read_set
 
 EXIT_BAD_OPTIONS = 1
 EXIT_UNREADABLE = 2
 EXIT_NOT_SOUND = 3
 
-app = cyclopts.App(name="bases", help="Databases of signatures: make, sign, show, verify.")
+app = cyclopts.App(name="bases", help="Databases of anti-virus and anti-spam: make, sign, show, verify.")
 
-Place = Annotated[Path | None, cyclopts.Parameter(help="a set, or a directory of sets; none: the configured one")]
+Place = Annotated[Path | None, cyclopts.Parameter(help="a set, or a directory of sets; none: the configured ones")]
 Trusted = Annotated[
     list[str] | None,
     cyclopts.Parameter(
@@ -63,13 +63,17 @@ def build(
     ] = "",
     number: Annotated[int, cyclopts.Parameter(name="--number", help="of the set; default: one more than before")] = 0,
     issued: Annotated[str, cyclopts.Parameter(name="--issued", help="day, as 2026-01-31; default: today")] = "",
+    kind: Annotated[
+        Kind | None, cyclopts.Parameter(name="--kind", help="what it is for; default: as before, or antivirus")
+    ] = None,
 ) -> int:
     """Compile and sign every file below DIRECTORY as a set of databases.
 
     Parameters
     ----------
     directory
-        Where the files lie: *.hash, *.pattern, *.container, *.good, *.ignore, yara/SCOPE/*.yar.
+        Where the files lie. For anti-virus: *.hash, *.pattern, *.container, *.good, *.ignore, yara/SCOPE/*.yar;
+        for anti-spam: *.terms, *.samples, *.pictures and others.
 
     """
     try:
@@ -79,8 +83,9 @@ def build(
     before = _manifest_before(directory)
     name = name or (before.manifest.name if before else directory.resolve().name)
     number = number or (before.manifest.number + 1 if before else 1)
+    kind = kind or (before.manifest.kind if before else Kind.ANTIVIRUS)
     try:
-        made = build_set(directory, name, number, day, [load_private(each) for each in key])
+        made = build_set(directory, name, number, day, [load_private(each) for each in key], kind)
     except (BadSource, BadSet) as error:
         return complain(str(error), EXIT_NOT_SOUND)
     except (BadKey, OSError) as error:
@@ -107,15 +112,19 @@ def _report(
     place: Path | None, conf_file: Path, trust: "list[str] | tuple[str, ...]", *, as_json: bool, verified: bool
 ) -> int:
     configured: tuple[str, ...] = ()
+    places = [] if place is None else [place]
     if place is None or conf_file != DEFAULT_FILE or conf_file.exists():
         loaded = load(conf_file)
         if loaded.config is None:
             return complain("\n".join(str(problem) for problem in loaded.errors), EXIT_UNREADABLE)
-        place = place or Path(loaded.config.path.bases_path)
+        path = loaded.config.path
+        places = places or [Path(path.bases_path), Path(path.as_bases_path)]
         configured = loaded.config.ave.trusted_keys
     try:
         keys = resolve_keys((*configured, *trust)) if verified else None
-        directories = [place] if (place / MANIFEST_FILE).exists() else list_sets(place)
+        directories = [
+            each for place in places for each in ([place] if (place / MANIFEST_FILE).exists() else list_sets(place))
+        ]
     except BadKey as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
     except BasesError as error:
@@ -136,7 +145,7 @@ def _report(
         for row in rows:
             print(_line(row))
     if not rows:
-        return complain(f"{place}: no databases", EXIT_NOT_SOUND)
+        return complain(f"{', '.join(map(str, places))}: no databases", EXIT_NOT_SOUND)
     return EXIT_NOT_SOUND if any("trouble" in row for row in rows) else 0
 
 
@@ -153,8 +162,8 @@ def _line(row: "dict[str, Any]") -> str:
     if "trouble" in row:
         return f"BAD   {row['trouble']}"
     signed = f", signed by {row['signer']}" if row["signer"] else ""
-    files = len(row["files"])
-    return f"{row['name']} {row['number']} of {row['issued']}: {row['records']} records in {files} file(s){signed}"
+    made = f"{row['kind']}: {row['name']} {row['number']} of {row['issued']}"
+    return f"{made}: {row['records']} records in {len(row['files'])} file(s){signed}"
 
 
 def _manifest_before(directory: Path) -> DatabaseSet | None:

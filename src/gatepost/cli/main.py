@@ -27,7 +27,7 @@ for _name, _place, _help in (
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),
     ("template", "template:app", "Show, preview and check text templates."),
-    ("bases", "bases:app", "Databases of signatures: make, sign, show, verify."),
+    ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("password", "password:app", "Who may sign in, and with what password."),
     ("demo", "demo:demo", "Start a gateway on an embedded default and show what it does."),
 ):

@@ -15,11 +15,10 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
-from gatepost.feeds.pinned import PinnedSet
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services
 from gatepost.filter.settings import FilterSettings
-from gatepost.master.bases import open_bases
+from gatepost.master.bases import Databases, open_bases
 from gatepost.master.paths import Paths
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.relay.engine_connections import EngineConnections
@@ -33,25 +32,29 @@ class TrialError(Exception):
     """The inspection cannot be made: the text says why."""
 
 
-def choose_bases(config: Config, scratch: Path) -> tuple[PinnedSet, ...]:
+def choose_bases(config: Config, scratch: Path) -> Databases:
     """Return the databases that the configuration's gateway would use; those of the package, laid down below
     `scratch`, when it has none yet. BasesError, BadKey, LicenceError.
     """
-    if not Path(config.path.bases_path).exists():
-        own = msgspec.structs.replace(config.path, bases_path=str(scratch / "bases"))
-        config = msgspec.structs.replace(config, path=own)
-    return open_bases(config).choice.sets
+    path = config.path
+    if not Path(path.bases_path).exists():
+        path = msgspec.structs.replace(path, bases_path=str(scratch / "bases"))
+    if not Path(path.as_bases_path).exists():
+        path = msgspec.structs.replace(path, as_bases_path=str(scratch / "as-bases"))
+    return open_bases(msgspec.structs.replace(config, path=path)).databases
 
 
 def inspect_alone(config: Config, content: bytes, options: ScanOptions) -> Analysis:
     """Return what a filter says of a message. TrialError, or what the pool and the databases raise."""
     with tempfile.TemporaryDirectory(prefix="gatepost-") as directory:
         scratch = Path(directory)
+        bases = choose_bases(config, scratch)
         settings = msgspec.structs.replace(
             filter_settings(config, 1, 1),
             minimum=1,
             spare=1,
-            bases=choose_bases(config, scratch),
+            bases=bases.antivirus,
+            spam_bases=bases.spam,
             bases_cache=directory,
         )
         socket = scratch / "filters.sock"

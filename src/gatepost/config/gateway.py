@@ -45,7 +45,6 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
             "ASBasesPath",
             "anti-spam database directory",
             generations="M55 M56",
-            built=False,
             derived="{state}/as-bases",
         ),
     ] = ""

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gatepost.feeds.keys import Keys
-from gatepost.feeds.manifest import BadSet, DatabaseSet, check_set, read_set
+from gatepost.feeds.manifest import BadSet, DatabaseSet, Kind, check_set, read_set
 from gatepost.feeds.pinned import PinnedSet
 
 MENDING = (
@@ -48,7 +48,7 @@ class Choice(msgspec.Struct, frozen=True):
     troubles: tuple[str, ...] = ()
 
 
-def choose_sets(bases: Path, trusted: Keys, expiry: dt.date | None) -> Choice:
+def choose_sets(bases: Path, trusted: Keys, expiry: dt.date | None, kind: Kind = Kind.ANTIVIRUS) -> Choice:
     """Verify every set below `bases` to its last byte and choose. BasesError when none is left."""
     good: list[DatabaseSet] = []
     troubles: list[str] = []
@@ -56,6 +56,7 @@ def choose_sets(bases: Path, trusted: Keys, expiry: dt.date | None) -> Choice:
         try:
             database = read_set(directory, trusted)
             check_set(database)
+            check_kind(database, kind)
         except BadSet as error:
             troubles.append(f"databases not used: {error}")
         else:
@@ -76,6 +77,12 @@ def choose_sets(bases: Path, trusted: Keys, expiry: dt.date | None) -> Choice:
     return Choice(tuple(PinnedSet(str(each.directory), each.facts) for each in chosen), tuple(troubles))
 
 
+def check_kind(database: DatabaseSet, kind: Kind) -> None:
+    """Refuse a set that lies among those of another kind. BadSet."""
+    if database.manifest.kind is not kind:
+        raise BadSet(f"{database.directory}: a set for {database.manifest.kind}, where those for {kind} lie")
+
+
 def list_sets(bases: Path) -> list[Path]:
     """Return the directories that should be sets. BasesError."""
     try:
@@ -84,13 +91,13 @@ def list_sets(bases: Path) -> list[Path]:
         raise BasesError(Trouble.UNUSABLE, f"{bases}: {error.strerror}. {MENDING}") from error
 
 
-def seed(bases: Path) -> str:
+def seed(bases: Path, kind: Kind = Kind.ANTIVIRUS) -> str:
     """Put the packaged set into a directory that is not there yet, or an older one of them into the background.
 
     Return what was done, "" for nothing. A directory without any packaged set is left alone: somebody wanted it so.
     OSError.
     """
-    folder = files("gatepost.antivirus") / "rules"
+    folder = files(f"gatepost.{kind}") / "rules"
     with as_file(folder) as packaged:
         shipped = read_set(packaged, None).manifest
         place = f"{shipped.name}-{shipped.number}"

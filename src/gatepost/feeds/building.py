@@ -1,6 +1,7 @@
 """Making a set of databases: every file compiled, named in a manifest, the manifest signed.
 
-Called by `gatepost bases build`; nothing in a running gateway builds sets.
+Called by `gatepost bases build`; nothing in a running gateway builds sets. A set for anti-spam is compiled together
+with the one that comes with the product, since it adds to it.
 """
 
 import datetime as dt
@@ -12,6 +13,8 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gatepost.antispam import knowledge as antispam
+from gatepost.antispam.checks import build_checks
 from gatepost.antivirus.compiling import count_records
 from gatepost.antivirus.sources import BadSource, Source
 from gatepost.feeds.keys import sign
@@ -24,30 +27,50 @@ from gatepost.feeds.manifest import (
     BadSet,
     DatabaseSet,
     FileEntry,
+    Kind,
     Manifest,
 )
 
 
 def build_set(
-    directory: Path, name: str, number: int, issued: dt.date, keys: Sequence[Ed25519PrivateKey]
+    directory: Path,
+    name: str,
+    number: int,
+    issued: dt.date,
+    keys: Sequence[Ed25519PrivateKey],
+    kind: Kind = Kind.ANTIVIRUS,
 ) -> DatabaseSet:
     """Compile every file below `directory`, write manifest and signature. BadSource, BadSet, OSError."""
     if NAME_FORM.match(name) is None:
         raise BadSet(f"{name!r} is no name of a set: small letters, digits, - and _")
-    entries = []
-    for path in sorted(_list_files(directory)):
-        data = (directory / path).read_bytes()
-        records = count_records(Source(path, data, name))
-        entries.append(FileEntry(path, len(data), hashlib.sha256(data).hexdigest(), records))
-    if not entries:
+    sources = [Source(path, (directory / path).read_bytes(), name) for path in sorted(_list_files(directory))]
+    if not sources:
         raise BadSet(f"{directory}: no files to make a set of")
-    total = sum(entry.records for entry in entries)
-    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, total, tuple(entries))
+    if kind is Kind.ANTISPAM:
+        _compile_spam(name, sources)
+        counts = [antispam.count_records(source.data) for source in sources]
+    else:
+        counts = [count_records(source) for source in sources]
+    entries = tuple(
+        FileEntry(source.path, len(source.data), hashlib.sha256(source.data).hexdigest(), count)
+        for source, count in zip(sources, counts, strict=True)
+    )
+    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, sum(counts), entries, kind)
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     # The signature first: a reader in between sees a manifest that its signature does not fit, and refuses.
     _write(directory / SIGNATURE_FILE, sign(raw, keys))
     _write(directory / MANIFEST_FILE, raw)
     return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest())
+
+
+def _compile_spam(name: str, sources: Sequence[Source]) -> None:
+    """Let every check read the files. BadSource."""
+    own = {source.path: source.data for source in sources}
+    base = {} if name == antispam.BASE_SET else antispam.load_packaged().files
+    try:
+        build_checks(antispam.merge_sets([(antispam.BASE_SET, base), (name, own)]))
+    except ValueError as error:
+        raise BadSource(str(error)) from None
 
 
 def _list_files(directory: Path) -> Iterable[str]:

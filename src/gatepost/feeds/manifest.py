@@ -5,6 +5,7 @@ manifest names every file with size and SHA-256, so whatever was changed, added 
 """
 
 import datetime as dt
+import enum
 import hashlib
 import os
 import re
@@ -32,6 +33,13 @@ class BadSet(Exception):  # noqa: N818 - what the set is
     """A directory that is no usable set. The text names it, and says what is wrong."""
 
 
+class Kind(enum.StrEnum):
+    """What a set is for; the values are also the packages whose `rules` are the set that comes with the product."""
+
+    ANTIVIRUS = "antivirus"
+    ANTISPAM = "antispam"
+
+
 class FileEntry(msgspec.Struct, frozen=True):
     """One file of a set."""
 
@@ -52,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True):
     records: int
     """Signatures in all files."""
     files: tuple[FileEntry, ...]
+    kind: Kind = Kind.ANTIVIRUS
 
 
 class DatabaseSet(msgspec.Struct, frozen=True):

@@ -10,3 +10,18 @@ class PinnedSet(msgspec.Struct, frozen=True):
 
     directory: str
     facts: SetFacts
+
+
+class PinnedFile(msgspec.Struct, frozen=True):
+    """A compiled file of the administrator's own."""
+
+    path: str
+    sha256: str
+
+
+class SpamBases(msgspec.Struct, frozen=True):
+    """Anti-spam databases in use; without any set there are no content checks."""
+
+    sets: tuple[PinnedSet, ...] = ()
+    own: tuple[PinnedFile, ...] = ()
+    """The administrator's samples and images, compiled."""

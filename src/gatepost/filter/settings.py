@@ -7,7 +7,7 @@ sides always speak of the same numbers.
 import msgspec
 
 from gatepost.config.engines import EngineTable
-from gatepost.feeds.pinned import PinnedSet
+from gatepost.feeds.pinned import PinnedSet, SpamBases
 
 INLINE_LIMIT = 128 * 1024
 """Content up to this size travels inside the job; larger content goes by descriptor (fits a socket buffer)."""
@@ -52,6 +52,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Engines elsewhere (`[[engine]]`)."""
     bases: tuple[PinnedSet, ...] = ()
     """Databases of the built-in engine, verified by the master; () = those the package carries."""
+    spam_bases: SpamBases | None = None
+    """Anti-spam databases, verified by the master; None = those the package carries."""
     bases_cache: str = ""
     """Directory of their compiled forms."""
     generation: int = 0

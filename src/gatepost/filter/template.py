@@ -32,6 +32,7 @@ from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.remotes import make_remotes
 from gatepost.antivirus.stage import inspect
 from gatepost.feeds.cache import BasesNotLoaded, load_image
+from gatepost.feeds.spam import load_knowledge
 from gatepost.filter.asker import Asker
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
@@ -267,6 +268,18 @@ def _read_settings(lifeline: int) -> FilterSettings:
     return msgspec.json.decode(line, type=FilterSettings)
 
 
+def _load_checks(settings: FilterSettings) -> tuple[Check, ...]:
+    """Make the content checks: none without databases (spec antispam.md §15). BasesNotLoaded."""
+    bases = settings.spam_bases
+    if bases is not None and not bases.sets:
+        return ()
+    knowledge = load_packaged() if bases is None else load_knowledge(bases, Path(settings.bases_cache) / "spam")
+    try:
+        return build_checks(knowledge)
+    except ValueError as error:
+        raise BasesNotLoaded(f"anti-spam databases: {error}") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the template process."""
     parser = argparse.ArgumentParser(prog="gatepost.filter.template", description="Warm template of the filters.")
@@ -279,10 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
         engines = load_engines(settings.engines, image)
+        checks = _load_checks(settings)
     except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
-    checks = build_checks(load_packaged())
     reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
     sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()

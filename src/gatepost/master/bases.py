@@ -3,48 +3,92 @@
 Called by `master.process` at the start and for each reload; the filters' template is told the result.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from gatepost.config.schema import Config
-from gatepost.feeds.bases import BasesError, Choice, Trouble, choose_sets, seed
-from gatepost.feeds.keys import resolve_keys
-from gatepost.feeds.pinned import PinnedSet
+from gatepost.feeds.bases import BasesError, Choice, Trouble, choose_sets, list_sets, seed
+from gatepost.feeds.keys import Keys, resolve_keys
+from gatepost.feeds.manifest import Kind
+from gatepost.feeds.own import pin_own
+from gatepost.feeds.pinned import PinnedSet, SpamBases
 from gatepost.licence.term import read_expiry
+from gatepost.master.paths import Paths
 from gatepost.notices.scan_field import Bases
+
+NO_SPAM_BASES = "no anti-spam databases: the content of mail is not looked at for spam until there are some"
+
+
+class Databases(msgspec.Struct, frozen=True):
+    """The databases that filters work with."""
+
+    antivirus: tuple[PinnedSet, ...] = ()
+    spam: SpamBases = SpamBases()
 
 
 class Opened(msgspec.Struct, frozen=True):
     """Databases that may be used, and what is to be told of them."""
 
-    choice: Choice
-    seeded: str = ""
-    """What was put into the directory, "" for nothing."""
+    databases: Databases
+    troubles: tuple[str, ...] = ()
+    """What was wrong with sets that are not used."""
+    seeded: tuple[str, ...] = ()
+    """What was put into the directories."""
 
     @property
     def summary(self) -> str:
         """Return the sets in a line for the log."""
-        return ", ".join(
+        sets = (*self.databases.antivirus, *self.databases.spam.sets)
+        named = [
             f"{each.facts.name} {each.facts.number} of {each.facts.issued} ({each.facts.records} records)"
-            for each in self.choice.sets
-        )
+            for each in sets
+        ]
+        own = len(self.databases.spam.own)
+        return ", ".join((*named, f"{own} file(s) of your own") if own else named)
 
 
 def open_bases(config: Config) -> Opened:
     """Verify and choose the databases of a configuration, having put the packaged ones there if there were none.
 
+    Without databases for anti-virus nothing goes on; without those for anti-spam no content is looked at, which is
+    no trouble when the administrator wanted their directory to be empty.
     BasesError; BadKey: a key of the configuration is none; LicenceError.
     """
     bases = Path(config.path.bases_path)
     trusted = resolve_keys(config.ave.trusted_keys)
     expiry = read_expiry(Path(config.path.license_path))
+    seeded = _seed(bases, Kind.ANTIVIRUS)
+    choice = choose_sets(bases, trusted, expiry)
+    spam_seeded, spam_choice = _open_spam(Path(config.path.as_bases_path), trusted, expiry)
+    own = Paths(config.relay.state_path).own_spam
     try:
-        seeded = seed(bases)
+        spam = SpamBases(spam_choice.sets, pin_own(own) if spam_choice.sets else ())
+    except OSError as error:
+        raise BasesError(Trouble.UNUSABLE, f"{own} cannot be read: {error}") from error
+    return Opened(
+        Databases(choice.sets, spam),
+        (*choice.troubles, *spam_choice.troubles),
+        tuple(filter(None, (seeded, spam_seeded))),
+    )
+
+
+def _seed(bases: Path, kind: Kind) -> str:
+    try:
+        return seed(bases, kind)
     except OSError as error:
         raise BasesError(Trouble.UNUSABLE, f"{bases} cannot be made: {error}") from error
-    return Opened(choose_sets(bases, trusted, expiry), seeded)
+
+
+def _open_spam(bases: Path, trusted: Keys, expiry: dt.date | None) -> tuple[str, Choice]:
+    """Return what was put into the directory of anti-spam sets, and the choice: none at all of an empty one."""
+    try:
+        seeded = _seed(bases, Kind.ANTISPAM)
+        return seeded, choose_sets(bases, trusted, expiry, Kind.ANTISPAM) if list_sets(bases) else Choice(())
+    except BasesError as error:
+        return "", Choice((), tuple(str(error).splitlines()))
 
 
 def describe_bases(sets: Sequence[PinnedSet]) -> Bases:

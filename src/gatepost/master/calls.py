@@ -20,6 +20,7 @@ from gatepost.config.schema import Config
 from gatepost.control import channel
 from gatepost.control.socket import ControlError, Request
 from gatepost.feeds.pinned import PinnedSet
+from gatepost.master.bases import Databases
 from gatepost.master.children import Child
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -60,7 +61,7 @@ class Calls:
         pauses: Pauses,
         config: Callable[[], Config],
         template: Callable[[], Child | None],
-        bases: Callable[[], Sequence[PinnedSet]],
+        bases: Callable[[], Databases],
         reload: Callable[[], Awaitable[str]],
         reload_bases: Callable[[], Awaitable[str]],
         stop: Callable[[], None],
@@ -299,10 +300,8 @@ class Calls:
                 "state": template.state if template else "stopped",
                 "restarts": template.restarts if template else 0,
             },
-            "databases": [
-                {"name": facts.name, "number": facts.number, "issued": facts.issued, "records": facts.records}
-                for facts in (each.facts for each in self._bases())
-            ],
+            "databases": _set_rows(self._bases().antivirus),
+            "spam_databases": _set_rows(self._bases().spam.sets),
             "queue": dict(queue),
             "paused": list(self._pauses.domains),
             "troubled": sorted(troubled.values(), key=lambda row: (-row["waiting"], row["domain"]))[:_TROUBLED],
@@ -320,6 +319,13 @@ class Calls:
             return answer
 
         return await asyncio.gather(*map(one, self._relays.all))
+
+
+def _set_rows(sets: Sequence[PinnedSet]) -> list[dict[str, Any]]:
+    return [
+        {"name": facts.name, "number": facts.number, "issued": facts.issued, "records": facts.records}
+        for facts in (each.facts for each in sets)
+    ]
 
 
 def _paused_row(domain: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Paths:
         """Messages a relay has written out for `gatepost queue export`, until that has taken them."""
         self.bases_cache = Path(state) / "bases-cache"
         """Compiled databases."""
+        self.own_spam = Path(state) / "own-spam"
+        """The administrator's own samples and images, and their compiled form."""
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

@@ -22,11 +22,10 @@ from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.socket import ControlError, serve
 from gatepost.feeds.bases import BasesError, Trouble
-from gatepost.feeds.pinned import PinnedSet
 from gatepost.filter.settings import FilterSettings
 from gatepost.licence.term import LicenceError
 from gatepost.master import control_files
-from gatepost.master.bases import Opened, describe_bases, open_bases
+from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bases, open_bases
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
@@ -88,7 +87,7 @@ class Master:
         self._user = user
         self._generation = 0
         self._ports = Ports()
-        self._pinned: tuple[PinnedSet, ...] = ()
+        self._pinned = Databases()
         self._retired: list[Child] = []
         self._swap: asyncio.Task[str] | None = None
         self._stopping = asyncio.Event()
@@ -101,7 +100,7 @@ class Master:
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         self._bind(config)
         self._drop_root()
-        self._pinned = self._open_bases(config).choice.sets
+        self._pinned = self._open_bases(config).databases
         table_fd = create_table()
         self._relays = Relays(
             paths=self._paths,
@@ -111,7 +110,7 @@ class Master:
             table=SessionTable(table_fd, 0),
             say=self._say,
         )
-        self._relays.use_bases(describe_bases(self._pinned))
+        self._relays.use_bases(describe_bases(self._pinned.antivirus))
         self._stage(config)
         self._install(config)
         self._commands = Commands(self._paths.commands, self._paths.scratch, self._say)
@@ -255,16 +254,22 @@ class Master:
             raise StartError(code, f"databases cannot be loaded: {error}") from error
         except LicenceError as error:
             raise StartError(ExitCode.LICENCE, f"licence: {error}") from error
-        for trouble in opened.choice.troubles:
+        for trouble in opened.troubles:
             self._say("E", trouble)
-        if opened.seeded:
-            self._say("I", opened.seeded)
-        self._say("I", f"databases: {opened.summary}")
+        for seeded in opened.seeded:
+            self._say("I", seeded)
+        self._tell_bases("databases", opened)
         return opened
 
-    def _filter_settings(self, bases: tuple[PinnedSet, ...]) -> FilterSettings:
+    def _tell_bases(self, what: str, opened: Opened) -> None:
+        self._say("I", f"{what}: {opened.summary}")
+        if not opened.databases.spam.sets:
+            self._say("W", NO_SPAM_BASES)
+
+    def _filter_settings(self, bases: Databases) -> FilterSettings:
         settings = filter_settings(self._config, 0, self._config.filter.server_max_filters)
-        return msgspec.structs.replace(settings, bases=bases, bases_cache=str(self._paths.bases_cache))
+        cache = str(self._paths.bases_cache)
+        return msgspec.structs.replace(settings, bases=bases.antivirus, spam_bases=bases.spam, bases_cache=cache)
 
     # --- reload
 
@@ -313,13 +318,13 @@ class Master:
         self._say("I", f"configuration reloaded from {self._file}")
         return swap, trouble
 
-    def _bases_for_reload(self) -> tuple[tuple[PinnedSet, ...], str]:
+    def _bases_for_reload(self) -> tuple[Databases, str]:
         """Return the databases to go on with: new ones if nothing is wrong with any, else those in force, and why."""
         try:
             opened = open_bases(self._config)
-            if not opened.choice.troubles:
-                return opened.choice.sets, ""
-            trouble = "\n".join(opened.choice.troubles)
+            if not opened.troubles:
+                return opened.databases, ""
+            trouble = "\n".join(opened.troubles)
         except (BasesError, LicenceError) as error:
             trouble = str(error)
         return self._pinned, self._keep_bases(trouble)
@@ -330,21 +335,21 @@ class Master:
             self._say("E", line)
         return f"{BASES_STAY}:\n{trouble}"
 
-    def _begin_swap(self, bases: tuple[PinnedSet, ...]) -> "asyncio.Task[str]":
+    def _begin_swap(self, bases: Databases) -> "asyncio.Task[str]":
         """Have a new template with these databases take over, whether somebody waits for it or not. The task returns
         why it did not, "" when it did.
         """
         self._swap = asyncio.create_task(self._replace_template(bases))
         return self._swap
 
-    async def _replace_template(self, bases: tuple[PinnedSet, ...]) -> str:
+    async def _replace_template(self, bases: Databases) -> str:
         try:
             await self._templates.replace(self._filter_settings(bases))
         except NotReplaced as error:
             self._say("E", str(error))
             return str(error)
         self._pinned = bases
-        self._relays.use_bases(describe_bases(bases))
+        self._relays.use_bases(describe_bases(bases.antivirus))
         return ""
 
     async def _outcome(self, swap: "asyncio.Task[str]") -> str:
@@ -366,12 +371,12 @@ class Master:
             opened = await asyncio.to_thread(open_bases, self._config)
         except (BasesError, LicenceError) as error:
             raise ControlError(self._keep_bases(str(error))) from error
-        trouble = "\n".join(opened.choice.troubles)
-        if not trouble and opened.choice.sets != self._pinned:
-            trouble = await self._outcome(self._begin_swap(opened.choice.sets))
+        trouble = "\n".join(opened.troubles)
+        if not trouble and opened.databases != self._pinned:
+            trouble = await self._outcome(self._begin_swap(opened.databases))
         if trouble:
             raise ControlError(self._keep_bases(trouble))
-        self._say("I", f"databases reloaded: {opened.summary}")
+        self._tell_bases("databases reloaded", opened)
         return f"databases in force: {opened.summary}"
 
     def _refuse_moves(self, config: Config) -> None:

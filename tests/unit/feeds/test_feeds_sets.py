@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.antispam.knowledge import Knowledge, load_packaged, merge_sets
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import CLEAN, Outcome, ScanObject
 from gatepost.antivirus.sources import BadSource
 from gatepost.feeds import bases as bases_module
 from gatepost.feeds import cache as cache_module
-from gatepost.feeds.bases import BasesError, Trouble, choose_sets, seed
+from gatepost.feeds.artefacts import Artefacts
+from gatepost.feeds.bases import BasesError, Trouble, check_kind, choose_sets, seed
 from gatepost.feeds.building import build_set
 from gatepost.feeds.cache import BasesNotLoaded, image_key, load_image
 from gatepost.feeds.keys import (
@@ -31,8 +33,10 @@ from gatepost.feeds.keys import (
     sign,
     verify,
 )
-from gatepost.feeds.manifest import BadSet, check_set, read_set
-from gatepost.feeds.pinned import PinnedSet
+from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
+from gatepost.feeds.own import pin_own
+from gatepost.feeds.pinned import PinnedSet, SpamBases
+from gatepost.feeds.spam import load_knowledge
 from gatepost.licence.term import LicenceError, read_expiry
 
 DAY = dt.date(2026, 1, 31)
@@ -343,10 +347,55 @@ def test_another_set_is_another_version_of_the_engine(signer: Signer) -> None:
     assert len(versions) == 2
 
 
-def test_the_shipped_set_is_what_was_signed() -> None:
-    """Whoever changes a rule builds and signs the set anew: docs/manual/databases.md."""
-    packaged = Path(bases_module.__file__).parents[1] / "antivirus" / "rules"
+@pytest.mark.parametrize("kind", Kind)
+def test_the_shipped_set_is_what_was_signed(kind: Kind) -> None:
+    """Whoever changes a rule signs the set anew: tools/sign_rules.py."""
+    packaged = Path(bases_module.__file__).parents[1] / kind / "rules"
     database = read_set(packaged, resolve_keys([]))
     check_set(database)
+    check_kind(database, kind)
     present = {path.relative_to(packaged).as_posix() for path in packaged.rglob("*") if path.is_file()}
     assert present - {"manifest.json", "manifest.sig"} == {entry.path for entry in database.manifest.files}
+
+
+# --- sets for anti-spam
+
+
+def test_a_set_among_those_of_the_other_kind_is_not_used(signer: Signer) -> None:
+    signer.make("own-1")
+    with pytest.raises(BasesError, match="a set for antivirus, where those for antispam lie"):
+        choose_sets(signer.bases, signer.trusted, None, Kind.ANTISPAM)
+
+
+def test_the_template_gets_the_files_of_all_sets_and_those_of_the_administrator(tmp_path: Path) -> None:
+    assert "spam-base" in seed(tmp_path / "as", Kind.ANTISPAM)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "texts.samples").write_bytes(b"mine")
+    (own / ".texts.samples.new").write_bytes(b"half")
+    sets = choose_sets(tmp_path / "as", resolve_keys([]), None, Kind.ANTISPAM).sets
+    bases = SpamBases(sets, pin_own(own))
+    knowledge = load_knowledge(bases, tmp_path / "cache")
+    assert knowledge.files["own:texts.samples"] == b"mine"
+    assert set(knowledge.files) - {"own:texts.samples"} == set(load_packaged().files)
+    (own / "texts.samples").write_bytes(b"other")
+    with pytest.raises(BasesNotLoaded, match="has been changed since"):
+        load_knowledge(bases, tmp_path / "cache")
+
+
+def test_compiled_forms_are_made_once_for_the_same_sources(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"compiled"
+
+    for _ in range(2):
+        knowledge = merge_sets([], Artefacts(tmp_path / "cache", 3))
+        assert knowledge.compiled("form 1", [b"a", b"b"], make) == b"compiled"
+    assert len(made) == 1
+    knowledge.compiled("form 2", [b"a", b"b"], make)
+    knowledge.compiled("form 1", [b"ab"], make)
+    assert len(made) == 3
+    assert Knowledge().compiled("form 1", [b"a", b"b"], make) == b"compiled"
+    assert len(made) == 4
