@@ -14,6 +14,7 @@ from typing import Any, Self
 from unittest import mock
 
 from gatepost.config.default import build_default_config
+from tests.support.bases import bring_compiled, keep_compiled
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -110,10 +111,12 @@ class Gateway:
     def start(self) -> None:
         """Start and wait until it is in service."""
         assert self.process is None
+        bring_compiled(self.state)
         self.process = subprocess.Popen(
             [*GATEPOST, "run", "-c", str(self.config)], env=self.env, start_new_session=True
         )
         wait_for(self._in_service, "the gateway to come into service", 30, _START_LOOK_S)
+        keep_compiled(self.state)
 
     def _in_service(self) -> bool:
         assert self.process is not None
