@@ -19,6 +19,7 @@ from gatepost.config.items import (
     parse_rule,
 )
 from gatepost.config.parameter import Field, Kind
+from gatepost.config.presets import apply_preset
 from gatepost.config.problem import Severity
 from gatepost.config.schema import FIELDS, SECTIONS, Config, is_built
 
@@ -52,6 +53,7 @@ def assemble(collected: Collected) -> Config:
     routes = _routes(collected)
     _migrate_access(collected, _section(data, "access"))
     _adopt_cache_times(collected, _section(data, "resolve"))
+    apply_preset(collected, {name: _section(data, name) for name in ("antispam", "ave", "policy")})
     data |= {
         "zones": zones,
         "tls_policies": [

@@ -2,9 +2,11 @@
 
 from gatepost.config.collect import Collected
 from gatepost.config.engines import ENGINES_LIMIT, check_engine
+from gatepost.config.grouping import SPAM_ACTIONS
 from gatepost.config.items import PROTECTED
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
+from gatepost.config.spam_actions import find_contradiction
 from gatepost.config.transport import ListenerTls, SignIn
 from gatepost.config.units import format_size, format_time
 
@@ -81,6 +83,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
     _check_relaying(config, collected)
     _check_access(config, collected)
     _check_engines(config, collected)
+    _check_spam_actions(config, collected)
 
 
 def _check_listeners(config: Config, collected: Collected) -> None:
@@ -163,3 +166,16 @@ def _check_engines(config: Config, collected: Collected) -> None:
     if len(config.engines) > ENGINES_LIMIT:
         what = f"{len(config.engines)} engines: a gateway may have {ENGINES_LIMIT}"
         note(ENGINES_LIMIT, "name", what, "Remove some")
+
+
+def _check_spam_actions(config: Config, collected: Collected) -> None:
+    for number, group in enumerate(config.groups):
+        is_policy = number == len(config.groups) - 1
+        for name in SPAM_ACTIONS:
+            actions: tuple[str, ...] = getattr(group, name)
+            wrong = find_contradiction(actions)
+            # What a group has from the policy is told of the policy.
+            inherited = not is_policy and actions == getattr(config.groups[-1], name)
+            if wrong and not inherited:
+                section, item = ("policy", 0) if is_policy else ("group", number)
+                collected.note(Severity.ERROR, section, name, wrong, item=item, mend="Choose one of them")

@@ -52,6 +52,15 @@ TYPE_FILTERS = ("include_by_mime", "exclude_by_mime")
 FILTER_MASKS = NAME_FILTERS + TYPE_FILTERS
 """Parameters of the object filters: each half is active only when one of its two is set."""
 
+SPAM_ACTIONS = (
+    "action_spam",
+    "action_probable_spam",
+    "action_formal",
+    "action_blacklisted",
+    "action_obscene",
+)
+"""Parameters that hold actions on mail of a spam status."""
+
 _OBJECT_ACTIONS = ("pass", "remove", "placeholder")
 _CURE_ACTIONS = ("cure", *_OBJECT_ACTIONS)
 _SPAM_LEVELS = ("minimum", "standard", "high", "maximum", "soft", "hard")
@@ -226,89 +235,87 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         str,
         choice("", LANGUAGES, "language of the built-in texts of the group", generations=OWN),
     ] = LANGUAGES[0]
-    check_spam: Annotated[bool, flag("CheckSpam", "anti-spam checks", generations="M55 M56", built=False)] = True
-    spam_level: Annotated[
-        str, choice("SpamLevel", _SPAM_LEVELS, "detection level", generations="M55 M56", built=False)
-    ] = "standard"
+    check_spam: Annotated[bool, flag("CheckSpam", "anti-spam checks", generations="M55 M56")] = True
+    spam_level: Annotated[str, choice("SpamLevel", _SPAM_LEVELS, "detection level", generations="M55 M56")] = "standard"
     assign_probable_spam: Annotated[
-        bool, flag("AssignProbableSpam", "allow status probable spam", generations="M56", built=False)
+        bool, flag("AssignProbableSpam", "allow status probable spam", generations="M56")
     ] = True
-    use_dnsbl: Annotated[bool, flag("UseDNSBL", "method: DNSBL", generations="M56", built=False)] = True
-    use_reverse_dns: Annotated[bool, flag("UseReverseDNS", "method: reverse DNS", generations="M56", built=False)] = (
-        True
-    )
-    use_spf: Annotated[bool, flag("UseSPF", "method: SPF", generations="M56", built=False)] = True
-    use_surbl: Annotated[bool, flag("UseSURBL", "method: SURBL", generations="M56", built=False)] = True
-    use_uds: Annotated[bool, flag("UseUDS", "method: UDS", generations="M56", built=False)] = True
-    use_headers: Annotated[bool, flag("UseHeaders", "method: header signs", generations="M56", built=False)] = True
-    use_content: Annotated[bool, flag("UseContent", "method: content", generations="M56", built=False)] = True
-    use_images: Annotated[bool, flag("UseImages", "method: images", generations="M56", built=False)] = True
-    use_lists: Annotated[bool, flag("UseLists", "method: white and black lists", generations="M56", built=False)] = True
-    eastern_chinese: Annotated[
-        str, choice("EasternChinese", _ENCODING, "Chinese encodings", generations="M56", built=False)
-    ] = "allowed"
-    eastern_korean: Annotated[
-        str, choice("EasternKorean", _ENCODING, "Korean encodings", generations="M56", built=False)
-    ] = "allowed"
-    eastern_thai: Annotated[str, choice("EasternThai", _ENCODING, "Thai encodings", generations="M56", built=False)] = (
+    use_dnsbl: Annotated[bool, flag("UseDNSBL", "method: DNSBL", generations="M56")] = True
+    use_reverse_dns: Annotated[bool, flag("UseReverseDNS", "method: reverse DNS", generations="M56")] = True
+    use_spf: Annotated[bool, flag("UseSPF", "method: SPF", generations="M56")] = True
+    use_surbl: Annotated[bool, flag("UseSURBL", "method: SURBL", generations="M56")] = True
+    use_uds: Annotated[bool, flag("UseUDS", "method: UDS", generations="M56")] = True
+    use_headers: Annotated[bool, flag("UseHeaders", "method: header signs", generations="M56")] = True
+    use_content: Annotated[bool, flag("UseContent", "method: content", generations="M56")] = True
+    use_images: Annotated[bool, flag("UseImages", "method: images", generations="M56")] = True
+    use_lists: Annotated[bool, flag("UseLists", "method: white and black lists", generations="M56")] = True
+    use_authentication: Annotated[bool, flag("", "methods: DKIM, DMARC and ARC", generations=OWN)] = True
+    use_learned: Annotated[bool, flag("", "method: what was learned from mail", generations=OWN)] = True
+    use_reputation: Annotated[bool, flag("", "method: reputation of senders", generations=OWN)] = True
+    eastern_chinese: Annotated[str, choice("EasternChinese", _ENCODING, "Chinese encodings", generations="M56")] = (
         "allowed"
     )
-    eastern_japanese: Annotated[
-        str, choice("EasternJapanese", _ENCODING, "Japanese encodings", generations="M56", built=False)
-    ] = "allowed"
-    mark_obscene: Annotated[bool, flag("MarkObscene", "label obscene text", generations="M56", built=False)] = False
+    eastern_korean: Annotated[str, choice("EasternKorean", _ENCODING, "Korean encodings", generations="M56")] = (
+        "allowed"
+    )
+    eastern_thai: Annotated[str, choice("EasternThai", _ENCODING, "Thai encodings", generations="M56")] = "allowed"
+    eastern_japanese: Annotated[str, choice("EasternJapanese", _ENCODING, "Japanese encodings", generations="M56")] = (
+        "allowed"
+    )
+    mark_obscene: Annotated[bool, flag("MarkObscene", "label obscene text", generations="M56")] = False
     white_list: Annotated[
-        Texts, listing("WhiteList", Item.SENDER, "senders always trusted", generations="M55 M56", built=False)
+        Texts, listing("WhiteList", Item.SENDER, "senders always trusted", generations="M55 M56")
     ] = ()
-    black_list: Annotated[
-        Texts, listing("BlackList", Item.SENDER, "senders never wanted", generations="M55 M56", built=False)
-    ] = ()
-    action_spam: Annotated[
-        Texts, listing("ActionSpam", Item.SPAM_ACTION, "status spam", generations="M55 M56", built=False)
-    ] = ("mark",)
+    black_list: Annotated[Texts, listing("BlackList", Item.SENDER, "senders never wanted", generations="M55 M56")] = ()
+    action_spam: Annotated[Texts, listing("ActionSpam", Item.SPAM_ACTION, "status spam", generations="M55 M56")] = (
+        "mark",
+    )
     action_probable_spam: Annotated[
         Texts,
-        listing("ActionProbableSpam", Item.SPAM_ACTION, "status probable spam", generations="M55 M56", built=False),
+        listing("ActionProbableSpam", Item.SPAM_ACTION, "status probable spam", generations="M55 M56"),
     ] = ("mark",)
     action_formal: Annotated[
-        Texts, listing("ActionFormal", Item.SPAM_ACTION, "status formal", generations="M55 M56", built=False)
+        Texts, listing("ActionFormal", Item.SPAM_ACTION, "status formal", generations="M55 M56")
     ] = ("mark",)
     action_blacklisted: Annotated[
-        Texts, listing("ActionBlacklisted", Item.SPAM_ACTION, "status blacklisted", generations="M55 M56", built=False)
+        Texts, listing("ActionBlacklisted", Item.SPAM_ACTION, "status blacklisted", generations="M55 M56")
     ] = ("mark",)
     action_obscene: Annotated[
-        Texts, listing("ActionObscene", Item.SPAM_ACTION, "flag obscene", generations="M55 M56", built=False)
+        Texts, listing("ActionObscene", Item.SPAM_ACTION, "flag obscene", generations="M55 M56")
     ] = ("mark",)
-    subject_spam: Annotated[str, text("SubjectSpam", "subject label of spam", generations="M55 M56", built=False)] = (
-        "[!! SPAM]"
-    )
+    subject_spam: Annotated[str, text("SubjectSpam", "subject label of spam", generations="M55 M56")] = "[!! SPAM]"
     subject_probable_spam: Annotated[
-        str, text("SubjectProbableSpam", "subject label of probable spam", generations="M55 M56", built=False)
+        str, text("SubjectProbableSpam", "subject label of probable spam", generations="M55 M56")
     ] = "[?? Probable Spam]"
-    subject_formal: Annotated[
-        str, text("SubjectFormal", "subject label of formal messages", generations="M55 M56", built=False)
-    ] = "[--Formal Message--]"
+    subject_formal: Annotated[str, text("SubjectFormal", "subject label of formal messages", generations="M55 M56")] = (
+        "[--Formal Message--]"
+    )
     subject_blacklisted: Annotated[
-        str, text("SubjectBlacklisted", "subject label of blacklisted senders", generations="M55 M56", built=False)
+        str, text("SubjectBlacklisted", "subject label of blacklisted senders", generations="M55 M56")
     ] = "[!! Blacklisted]"
-    subject_obscene: Annotated[
-        str, text("SubjectObscene", "subject label of obscene text", generations="M55 M56", built=False)
-    ] = "[--Obscene--]"
+    subject_obscene: Annotated[str, text("SubjectObscene", "subject label of obscene text", generations="M55 M56")] = (
+        "[--Obscene--]"
+    )
+    spam_headers: Annotated[bool, flag("", "add the fields that tell what anti-spam found", generations=OWN)] = True
+    spam_header_text: Annotated[str, text("", "text of the administrator in a field of its own", generations=OWN)] = ""
+    reject_text: Annotated[
+        str, text("", "what the client hears of a message that is rejected as spam", generations=OWN)
+    ] = "Message refused as unsolicited"
+    bounce_text: Annotated[
+        str, text("", "what the report says of a message that is rejected after it was accepted", generations=OWN)
+    ] = "Message refused as unsolicited"
     spam_quarantine_path: Annotated[
         str,
         path(
             "SpamQuarantinePath",
             "anti-spam quarantine",
             generations="M55 M56",
-            built=False,
             derived="{state}/quarantine-as",
         ),
     ] = ""
     notify_admin_spam: Annotated[
         Texts,
-        statuses(
-            "NotifyAdminSpam", SPAM_STATUSES, "notify the administrators of spam", generations="M55 M56", built=False
-        ),
+        statuses("NotifyAdminSpam", SPAM_STATUSES, "notify the administrators of spam", generations="M55 M56"),
     ] = ()
 
 

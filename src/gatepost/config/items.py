@@ -11,6 +11,8 @@ import msgspec
 from gatepost.config.dns_lists import parse_link_service, parse_list_service, parse_step_list
 from gatepost.config.masks import parse_network
 from gatepost.config.parameter import Item
+from gatepost.config.sender_entry import parse_sender_entry
+from gatepost.config.spam_actions import PLAIN, WITH_ADDRESS
 
 DEFAULT_SMTP_PORT = 25
 
@@ -20,9 +22,8 @@ _DOMAIN_MASK = re.compile(r"[^\s<>,;@/\[\]]+\Z")
 _MASK = re.compile(r"[^\s<>,;]+\Z")
 _MIME_MASK = re.compile(r"[^\s/,;]+/[^\s/,;]+\Z|\*\Z|any\Z", re.IGNORECASE)
 _RULE = re.compile(r"(allow|deny)\s+from\s+(\S+)\s+to\s+(\S+)\s*\Z", re.IGNORECASE)
+_HEADER_PREFIX = re.compile(r"X-[A-Za-z0-9-]{1,40}(?<!-)\Z", re.IGNORECASE)
 _ZONE = re.compile(r"@[A-Za-z0-9_.-]+\Z")
-_PLAIN_SPAM_ACTIONS = ("pass", "mark", "block", "reject", "delete", "quarantine")
-_ADDRESS_SPAM_ACTIONS = ("copyto:", "redirect:")
 
 PROTECTED = "@protected"
 """Recipient operand of relay rules: all of `network.protected_domains`."""
@@ -161,9 +162,9 @@ def _route(text: str) -> str:
 
 def _spam_action(text: str) -> str:
     word, colon, address = text.partition(":")
-    if colon and f"{word.lower()}:" in _ADDRESS_SPAM_ACTIONS:
+    if colon and f"{word.lower()}:" in WITH_ADDRESS:
         return f"{word.lower()}:{_address(address)}"
-    if text.lower() not in _PLAIN_SPAM_ACTIONS:
+    if text.lower() not in PLAIN:
         raise ValueError(f"unknown action {text[:40]!r}")
     return text.lower()
 
@@ -180,9 +181,7 @@ def _network(text: str) -> str:
 
 
 def _sender(text: str) -> str:
-    if "@" in text or text in ("*", "any"):
-        return _address_mask(text)
-    return str(parse_network(text))
+    return parse_sender_entry(text).text
 
 
 def _endpoint(text: str) -> str:
@@ -228,6 +227,7 @@ PARSERS: dict[Item, Callable[[str], str]] = {
     Item.MAILFROM_RULE: _condition_rule(("has_ip", "no_ip", "has_mx", "no_mx", "any")),
     Item.SPAM_ACTION: _spam_action,
     Item.SERVICE: lambda text: str(parse_list_service(text)),
+    Item.HEADER_PREFIX: _matching(_HEADER_PREFIX, "the start of a field name, like X-SpamTest"),
     Item.STEP_LIST: lambda text: str(parse_step_list(text)),
     Item.LINK_SERVICE: lambda text: str(parse_link_service(text)),
 }

@@ -53,6 +53,7 @@ class Item(enum.StrEnum):
     MAILFROM_RULE = "MAIL FROM rule"
     SPAM_ACTION = "action"
     SERVICE = "zone and rating"
+    HEADER_PREFIX = "start of a field name"
     STEP_LIST = "zone"
     LINK_SERVICE = "zone, rating"
 

@@ -3,6 +3,7 @@
 The latter carry `built=False` in `gatepost.config.schema.SECTIONS`, which goes for every parameter in them.
 """
 
+import enum
 from typing import Annotated
 
 import msgspec
@@ -11,6 +12,17 @@ from gatepost.config.parameter import OWN, Item, choice, count, duration, flag, 
 from gatepost.config.units import Unit
 
 Texts = tuple[str, ...]
+
+
+class Preset(enum.StrEnum):
+    """How anti-spam and anti-virus work together (spec antispam.md §9)."""
+
+    SPEED = "speed"
+    """Anti-spam first; what it keeps from everybody is not scanned."""
+    RECOMMENDED = "recommended"
+    """Anti-spam, then anti-virus."""
+    PROTECTION = "protection"
+    """Anti-virus, then anti-spam; everything is scanned."""
 
 
 class Dnsbl(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +45,19 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     spam_detection: Annotated[
         str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55", built=False)
     ] = "standard"
+    preset: Annotated[
+        Preset,
+        choice("", tuple(Preset), "defaults of anti-spam and anti-virus together, and their order", generations=OWN),
+    ] = Preset.RECOMMENDED
+    white_list: Annotated[
+        Texts, listing("", Item.SENDER, "senders always trusted, common to all groups", generations=OWN)
+    ] = ()
+    black_list: Annotated[
+        Texts, listing("", Item.SENDER, "senders never wanted, common to all groups", generations=OWN)
+    ] = ()
+    header_prefix: Annotated[
+        str, text("", "how the names of the fields about spam begin", item=Item.HEADER_PREFIX, generations=OWN)
+    ] = "X-SpamTest"
     filter_data_timeout: Annotated[
         float,
         duration("FilterDataTimeout", 10, 100, "wait for data from the client", generations="M56 A30", built=False),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gatepost.config.items import COMMA_ITEMS, PARSERS
 from gatepost.config.parameter import Item, Kind, Parameter
+from gatepost.config.sender_entry import split_entries
 from gatepost.config.units import parse_size, parse_time
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -16,7 +17,6 @@ TRUE_WORDS = frozenset(("true", "yes", "y", "1", "on"))
 FALSE_WORDS = frozenset(("false", "no", "n", "0", "off"))
 
 _COMMA = re.compile(r"\s*,\s*")
-_ANY_SEPARATOR = re.compile(r"[\s,;]+")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 
 
@@ -73,7 +73,7 @@ def split_items(parameter: Parameter, text: str) -> list[str]:
     if parameter.kind is Kind.STATUSES or parameter.item in COMMA_ITEMS:
         return [part for part in _COMMA.split(text.strip()) if part]
     if parameter.item is Item.SENDER:
-        return [part for part in _ANY_SEPARATOR.split(text) if part]
+        return split_entries(text)
     return [text.strip()] if text.strip() else []
 
 
