@@ -1,1 +1,1 @@
-"""Mail authentication: SPF, DKIM, DMARC and ARC, sans-I/O (RFC 7208, RFC 6376, RFC 9989, RFC 8617)."""
+"""Mail authentication: SPF, DKIM, DMARC and ARC as plain functions; questions to the DNS go out, answers come in."""
