@@ -92,7 +92,7 @@ def _explain(config: Config, sender: str, to: list[str], client: str, user: str,
     )
     envelope = Envelope(sender, recipients, Client(client, helo="", user=user), direction=direction)
     table = GroupTable.from_config(
-        config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
+        config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains, config.antispam
     )
     partition = table.partition(sender, [recipient.address for recipient in recipients], direction)
     options = scan_options([group for group, _ in partition])

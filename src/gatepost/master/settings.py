@@ -22,7 +22,7 @@ def compile_texts(config: Config) -> None:
     """
     if config.options.dsn_template:
         load_template(Path(config.options.dsn_template))
-    GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline)
+    GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline, antispam=config.antispam)
     build_server_context(config)
     OutgoingTls(config)
 

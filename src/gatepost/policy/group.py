@@ -12,12 +12,14 @@ import msgspec
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.masks import FirstMatch, MaskSet
+from gatepost.config.services import Antispam
 from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectFilterSpec, ObjectStatus, ScanOptions
 from gatepost.model.verdict import ObjectAction
 from gatepost.notices.group import GroupTexts
 from gatepost.notices.template import Template, load_template, shipped_template
 from gatepost.policy.object_filter import ObjectFilter, compile_filter
+from gatepost.policy.spam_settings import SpamPolicy, join_options
 
 _UNFILTERED = MaskSet(())
 EVERY_DIRECTION = frozenset(Direction)
@@ -42,12 +44,19 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     placeholder_template: Template
     texts: GroupTexts = GroupTexts()
     """Whom it notifies of what, and what it adds to messages."""
+    spam: SpamPolicy = SpamPolicy()
 
     @classmethod
     def from_config(
-        cls, group: Group, ave: Ave, deadline_s: float, *, load: Callable[[Path], Template] = load_template
+        cls,
+        group: Group,
+        ave: Ave,
+        deadline_s: float,
+        *,
+        antispam: Antispam | None = None,
+        load: Callable[[Path], Template] = load_template,
     ) -> "GroupPolicy":
-        """Compile a resolved group. `deadline_s` is for the inspection of a whole message.
+        """Compile a resolved group. `deadline_s` is for the inspection of a whole message; `antispam` None: without it.
 
         TemplateError when one of its templates is missing or faulty.
         """
@@ -61,6 +70,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
             inside=group.filter_inside_archives,
         )
         texts = GroupTexts.from_config(group, load=load)
+        spam = SpamPolicy.from_config(group, antispam) if antispam is not None else SpamPolicy()
         return cls(
             name=group.name,
             senders=MaskSet(group.senders),
@@ -83,6 +93,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 scan=group.check,
                 text_spots=texts.needs_spots,
                 text_characters=texts.disclaimer.characters() if texts.disclaimer is not None else "",
+                spam=spam.options,
             ),
             filter=compile_filter(spec),
             actions={
@@ -100,6 +111,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 else shipped_template("placeholder", group.text_language)
             ),
             texts=texts,
+            spam=spam,
         )
 
 
@@ -120,6 +132,8 @@ class GroupTable:
             raise ValueError(f"the last group must match everything, as {POLICY_GROUP} does")
         self.groups = tuple(groups)
         self._protected = protected
+        self._elsewhere = {group.name: _without_spam(group) for group in groups if protected.masks and group.spam.check}
+        """Groups as they are for recipients who are not ours."""
         self._ordered = _OrderedGroups(self.groups)
         self._by_direction: dict[Direction, _OrderedGroups] | None = None
         if any(group.directions != EVERY_DIRECTION for group in groups):
@@ -130,9 +144,17 @@ class GroupTable:
 
     @classmethod
     def from_config(
-        cls, groups: Iterable[Group], ave: Ave, deadline_s: float, protected_domains: Iterable[str] = ()
+        cls,
+        groups: Iterable[Group],
+        ave: Ave,
+        deadline_s: float,
+        protected_domains: Iterable[str] = (),
+        antispam: Antispam | None = None,
     ) -> "GroupTable":
-        """Compile `Config.groups`. Raises TemplateError; a template used by several groups is read once."""
+        """Compile `Config.groups`. Raises TemplateError; a template used by several groups is read once.
+
+        `antispam` None: nothing is done about spam.
+        """
         loaded: dict[Path, Template] = {}
 
         def load(path: Path) -> Template:
@@ -140,7 +162,7 @@ class GroupTable:
                 loaded[path] = load_template(path)
             return loaded[path]
 
-        compiled = [GroupPolicy.from_config(group, ave, deadline_s, load=load) for group in groups]
+        compiled = [GroupPolicy.from_config(group, ave, deadline_s, antispam=antispam, load=load) for group in groups]
         return cls(compiled, MaskSet(f"*@{domain}" for domain in protected_domains))
 
     def resolve(self, sender: str, recipient: str, direction: Direction = Direction.INBOUND) -> GroupPolicy:
@@ -154,6 +176,19 @@ class GroupTable:
 
         `direction` is the message's. One of ours may go both ways: each recipient counts by its own.
         """
+        parts = self._partition(sender, recipients, direction)
+        if not self._elsewhere:
+            return parts
+        # Only our own recipients are protected from spam; whose share holds one of them is protected as a whole.
+        ours = self._protected.matches
+        return [
+            (group if any(ours(recipients[i]) for i in own) else self._elsewhere.get(group.name, group), own)
+            for group, own in parts
+        ]
+
+    def _partition(
+        self, sender: str, recipients: Sequence[str], direction: Direction
+    ) -> list[tuple[GroupPolicy, tuple[int, ...]]]:
         if self._by_direction is None:
             return self._ordered.partition(sender, recipients, range(len(recipients)))
         if direction is Direction.INBOUND:
@@ -167,6 +202,12 @@ class GroupTable:
                 found.setdefault(group.name, (group, []))[1].extend(own)
         parts = [(group, tuple(sorted(own))) for group, own in found.values()]
         return sorted(parts, key=lambda part: part[1][0])
+
+
+def _without_spam(group: GroupPolicy) -> GroupPolicy:
+    return msgspec.structs.replace(
+        group, spam=group.spam.unprotected(), scan=msgspec.structs.replace(group.scan, spam=None)
+    )
 
 
 class _OrderedGroups:
@@ -215,8 +256,9 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
     """Return what one inspection for all these groups must do, None when none of them needs one.
 
     The union: what any group asks for is looked at, under the widest limits. `policy.decide` narrows it again.
+    Of `ScanOptions.spam` this is what the settings say; the facts of the message are the relay's to add.
     """
-    asked = [group.scan for group in groups if group.check or group.scan.text_spots]
+    asked = [group.scan for group in groups if group.check or group.scan.text_spots or group.scan.spam is not None]
     if not asked:
         return None
     if all(options == asked[0] for options in asked):
@@ -238,6 +280,7 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
         scan=any(options.scan for options in asked),
         text_spots=any(options.text_spots for options in asked),
         text_characters="".join(sorted({each for options in asked for each in options.text_characters})),
+        spam=join_options([options.spam for options in asked if options.spam is not None]),
     )
 
 

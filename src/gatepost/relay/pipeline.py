@@ -106,7 +106,11 @@ class Pipeline:
         """
         tls = OutgoingTls(config)
         groups = GroupTable.from_config(
-            config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains
+            config.groups,
+            config.ave,
+            config.filter.filter_deadline,
+            config.network.protected_domains,
+            config.antispam,
         )
         template = Path(config.options.dsn_template) if config.options.dsn_template else None
         self._reports.configure(
