@@ -128,6 +128,12 @@ class Resolver:
             self._count(found)
         return found
 
+    def prefetch(self, name: str, kind: Kind) -> None:
+        """Send a question that will be asked soon, unless the answer is kept: `ask` then joins it, and counts it."""
+        if self._cache.find(fold_name(name), kind, self._clock()) is None:
+            self._begin(name, kind)
+            self.counters[QUERIES] -= 1
+
     @overload
     async def ask(
         self, name: str, kind: Literal[Kind.MX], *, deadline_s: float | None = None, dnssec: bool = False
