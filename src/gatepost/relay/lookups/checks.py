@@ -1,0 +1,131 @@
+"""All network checks of a relay: which of them a message needs, and their common deadline (F-AS-07).
+
+Called by `relay.inspection`: `begin` when a message is taken up, `Ongoing.finish` when its filter has answered. What a
+check asks of the envelope alone is on its way meanwhile. Promises an answer within the time given, whatever resolvers
+and servers do; what was found until then counts. Outbound and internal mail is not checked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from gatepost.model.envelope import Direction, Envelope
+from gatepost.model.spam import Method, NetworkFacts, SpamFacts
+from gatepost.relay.lookups.base import EnvelopeFacts, Lookup, NetworkNotes, Query
+from gatepost.relay.lookups.zones import Zones
+from gatepost.relay.tasks import describe_fault
+
+RESERVE: Final = 0.05
+"""Share of the time that is kept to take what has come in: checks are told the deadline without it."""
+
+_INBOUND: Final = Direction.INBOUND
+_NOTHING: Final = SpamFacts()
+
+
+class NetworkChecks:
+    """The checks of one configuration."""
+
+    def __init__(
+        self,
+        lookups: Sequence[Lookup],
+        budget_s: float,
+        zones: Zones,
+        clock: Callable[[], float],
+        report: Callable[[str, str], None],
+    ) -> None:
+        """`budget_s`: for how long a message may wait for them. `clock`: the event loop's time."""
+        self._lookups = tuple(lookups)
+        self._budget_s = budget_s
+        self._zones = zones
+        self._clock = clock
+        self._report = report
+        self._wanted: dict[frozenset[Method], tuple[Lookup, ...]] = {}
+
+    def begin(self, queue_id: str, envelope: Envelope, methods: frozenset[Method]) -> "Ongoing | None":
+        """Start the checks that groups using `methods` need; None when there are none."""
+        if envelope.direction is not _INBOUND:
+            return None
+        lookups = self._wanted.get(methods)
+        if lookups is None:
+            lookups = self._wanted[methods] = tuple(each for each in self._lookups if each.methods & methods)
+        if not lookups:
+            return None
+        facts = EnvelopeFacts(queue_id, envelope, methods)
+        ongoing = Ongoing(self._budget_s, self._clock, self._report)
+        for lookup in lookups:
+            ongoing.start(lookup, facts)
+        return ongoing
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status shows."""
+        return {"checks": {each.name: each.status() for each in self._lookups}, "lists_off": self._zones.off()}
+
+
+class Ongoing:
+    """The checks of one message."""
+
+    __slots__ = ("_budget_s", "_clock", "_notes", "_queries", "_report")
+
+    def __init__(self, budget_s: float, clock: Callable[[], float], report: Callable[[str, str], None]) -> None:
+        self._budget_s = budget_s
+        self._clock = clock
+        self._report = report
+        self._notes = NetworkNotes()
+        self._queries: list[tuple[str, Query]] = []
+
+    def start(self, lookup: Lookup, facts: EnvelopeFacts) -> None:
+        """Begin one check."""
+        try:
+            query = lookup.begin(facts)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one check must not cost a message the others
+            self._fault(lookup.name, error)
+        else:
+            if query is not None:
+                self._queries.append((lookup.name, query))
+
+    async def finish(self, spam: SpamFacts | None, limit_s: float | None = None) -> NetworkFacts:
+        """Return what the checks found. `spam`: what the content checks found, None when nobody could look;
+        `limit_s`: there is not even the budget.
+        """
+        started = self._clock()
+        whole_s = self._budget_s if limit_s is None else max(0.0, min(limit_s, self._budget_s))
+        deadline = started + whole_s * (1.0 - RESERVE)
+        waiting: list[tuple[str, Awaitable[None]]] = []
+        for name, query in self._queries:
+            try:
+                later = query.finish(spam or _NOTHING, self._notes, deadline)
+            except Exception as error:  # noqa: BLE001 - as in `start`
+                self._fault(name, error)
+            else:
+                if later is not None:
+                    waiting.append((name, later))
+        if waiting:
+            await self._wait(waiting, started + whole_s, whole_s)
+        return self._notes.facts((self._clock() - started) * 1000)
+
+    def cancel(self) -> None:
+        """End what is under way: nobody wants to know any more."""
+        for _, query in self._queries:
+            query.cancel()
+        self._queries.clear()
+
+    async def _wait(self, waiting: Sequence[tuple[str, Awaitable[None]]], end: float, whole_s: float) -> None:
+        tasks = {asyncio.ensure_future(later): name for name, later in waiting}
+        try:
+            done, late = await asyncio.wait(tasks, timeout=max(0.0, end - self._clock()))
+        finally:
+            for task in tasks:
+                task.cancel()
+        for task in late:
+            self._notes.trouble(f"{tasks[task]}: not done within {whole_s:g} s")
+        if late:
+            self.cancel()
+        for task in done:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._fault(tasks[task], error)
+
+    def _fault(self, name: str, error: BaseException) -> None:
+        told = f"{name}: internal error: {describe_fault(error)}"
+        self._notes.trouble(told)
+        self._report("E", told)
