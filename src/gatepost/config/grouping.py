@@ -287,6 +287,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     subject_probable_spam: Annotated[
         str, text("SubjectProbableSpam", "subject label of probable spam", generations="M55 M56")
     ] = "[?? Probable Spam]"
+    subject_seminars: Annotated[
+        str, text("", "subject label of probable spam that invites to seminars and the like", generations=OWN)
+    ] = "[?? Seminars etc.]"
     subject_formal: Annotated[str, text("SubjectFormal", "subject label of formal messages", generations="M55 M56")] = (
         "[--Formal Message--]"
     )

@@ -63,6 +63,8 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Without an entry: the message is delivered as it is."""
     obscene: SpamActions = SpamActions()
     labels: Mapping[SpamStatus, str] = MappingProxyType({})
+    seminars_label: str = ""
+    """Of Probable Spam that invites to seminars."""
     obscene_label: str = ""
     quarantined: frozenset[SpamStatus] = frozenset()
     """Statuses of which a copy goes into the spam quarantine whatever the actions are."""
@@ -116,6 +118,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 SpamStatus.FORMAL: group.subject_formal,
                 SpamStatus.BLACKLISTED: group.subject_blacklisted,
             },
+            seminars_label=group.subject_seminars,
             obscene_label=group.subject_obscene,
             quarantined=frozenset(each for each in SpamStatus if each.value in quarantined),
             quarantine_obscene="obscene" in quarantined,
