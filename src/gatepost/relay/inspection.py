@@ -18,12 +18,16 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.disposal import Disposal, Disposition, Partition
+from gatepost.relay.lookups.checks import Ongoing
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
@@ -40,6 +44,8 @@ _RETRY_S = 1.0
 FILTER_WAIT_S = 10.0
 """How long suspects are kept back for the first filter: far more than a template needs, and then they go on."""
 _FILTER_POLL_S = 0.02
+DECISION_S = 1.0
+"""Time of a before-queue deadline that network checks leave for the verdict and what it makes."""
 
 
 class Inspection:
@@ -50,6 +56,7 @@ class Inspection:
         *,
         spool: Spool,
         pool: FilterPool,
+        network: NetworkService,
         disposal: Disposal,
         suspects: Suspects,
         report: Callable[[str, str], None],
@@ -58,6 +65,7 @@ class Inspection:
         """`report(level, text)` writes to the log; `trouble` is told of faults of ours."""
         self._spool = spool
         self._pool = pool
+        self._network = network
         self._disposal = disposal
         self._suspects = suspects
         self._report = report
@@ -135,19 +143,20 @@ class Inspection:
         options = scan_options([group for group, _ in partition])
         queue_id = format_queue_id(stored.id)
         analysis: Analysis | None = None
+        ongoing: Ongoing | None = None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
         try:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
-                    analysis = await self._pool.inspect(
-                        queue_id, content if content is not None else Path(path or ""), stored.content.size, options
-                    )
+                    ongoing = self._network.begin(stored, partition)
+                    analysis = await self._ask_filter(work, options)
                 if analysis is not None and analysis.unscanned:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
                     return None
+                if analysis is not None and ongoing is not None:
+                    analysis = await self._finish_checks(queue_id, analysis, ongoing, end - loop.time() - DECISION_S)
                 return await self._disposal.judge(work, partition, analysis)
-        except FilterFailed as error:
-            self._report("E", f"{queue_id}: inspection failed twice: {error}")
-            return await self._disposal.judge(work, partition, error_analysis(str(error)))
         except TimeoutError:
             self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
             return None
@@ -155,6 +164,8 @@ class Inspection:
             self._report("E", f"{queue_id}: not inspected, its client is to come again: {error}")
             return None
         finally:
+            if ongoing is not None:
+                ongoing.cancel()
             self._done(work)
 
     def switch(self, *, on: bool) -> None:
@@ -344,35 +355,63 @@ class Inspection:
         )
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
+        """Have a filter look while the network checks that it need not wait for are on their way."""
+        stored = work.stored
+        ongoing = self._network.begin(stored, partition)
+        try:
+            analysis = await self._analyse(work, options)
+            if analysis is None:
+                return
+            if ongoing is not None:
+                analysis = await self._finish_checks(format_queue_id(stored.id), analysis, ongoing)
+            self._dispose(work, partition, analysis)
+        except Exception as error:  # noqa: BLE001 - as in `_take`
+            self._set_aside(work, error)
+        finally:
+            if ongoing is not None:
+                ongoing.cancel()
+
+    async def _analyse(self, work: Work, options: ScanOptions) -> Analysis | None:
+        """Return what the filter found; None: the message is somebody else's business now."""
+        stored = work.stored
+        try:
+            analysis = await self._ask_filter(work, options)
+        except FileNotFoundError:
+            await self._set_aside_durably(work, "its content file is missing")
+            return None
+        except (FilterUnavailable, OSError) as error:
+            self._later(work, f"not inspected, trying again: {error}")
+            return None
+        if analysis.unscanned:
+            if clock.now() < stored.received_at + self._lifetime_s:
+                self._rest(work, analysis.unscanned)
+                return None
+            queue_id = format_queue_id(stored.id)
+            self._report("E", f"{queue_id}: not scanned until the end of its life: {analysis.unscanned}")
+            return error_analysis(f"not scanned: {analysis.unscanned}")
+        self._resting.succeeded(stored.id)
+        return analysis
+
+    async def _ask_filter(self, work: Work, options: ScanOptions) -> Analysis:
         stored = work.stored
         content = work.content if work.content is not None else Path(work.path or "")
         queue_id = format_queue_id(stored.id)
         try:
-            analysis = await self._pool.inspect(queue_id, content, stored.content.size, options)
+            return await self._pool.inspect(
+                queue_id, content, stored.content.size, self._network.describe(options, stored)
+            )
         except FilterFailed as error:
             self._report("E", f"{queue_id}: inspection failed twice: {error}")
-            analysis = error_analysis(str(error))
-        except FileNotFoundError:
-            await self._set_aside_durably(work, "its content file is missing")
-            return
-        except (FilterUnavailable, OSError) as error:
-            self._later(work, f"not inspected, trying again: {error}")
-            return
-        except Exception as error:  # noqa: BLE001 - as in `_take`
-            self._set_aside(work, error)
-            return
-        if analysis.unscanned:
-            if clock.now() < stored.received_at + self._lifetime_s:
-                self._rest(work, analysis.unscanned)
-                return
-            self._report("E", f"{queue_id}: not scanned until the end of its life: {analysis.unscanned}")
-            analysis = error_analysis(f"not scanned: {analysis.unscanned}")
-        else:
-            self._resting.succeeded(stored.id)
-        try:
-            self._dispose(work, partition, analysis)
-        except Exception as error:  # noqa: BLE001 - as in `_take`
-            self._set_aside(work, error)
+            return error_analysis(str(error))
+
+    async def _finish_checks(
+        self, queue_id: str, analysis: Analysis, ongoing: Ongoing, limit_s: float | None = None
+    ) -> Analysis:
+        """Return the analysis with what the network checks found, and say what they could not."""
+        facts = await ongoing.finish(analysis.spam, limit_s)
+        if facts.troubles:
+            self._report("W", f"{queue_id}: network checks: {'; '.join(facts.troubles)}")
+        return msgspec.structs.replace(analysis, network=facts)
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
         future = self._disposal.dispose(work, partition, analysis)

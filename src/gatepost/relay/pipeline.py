@@ -24,6 +24,7 @@ from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import Inspection
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.outgoing_tls import OutgoingTls
 from gatepost.relay.reports import Reports
@@ -56,6 +57,7 @@ class Pipeline:
         pool: FilterPool,
         table: SessionTable,
         resolver: Resolver,
+        network: NetworkService,
         log: Log,
         broken: Callable[[str], None],
     ) -> None:
@@ -94,7 +96,13 @@ class Pipeline:
             clock_ms=clock_ms,
         )
         self.inspection = Inspection(
-            spool=spool, pool=pool, disposal=self._disposal, suspects=suspects, report=log.say, trouble=self.trouble
+            spool=spool,
+            pool=pool,
+            network=network,
+            disposal=self._disposal,
+            suspects=suspects,
+            report=log.say,
+            trouble=self.trouble,
         )
         self._schedule = Schedule(spool, self.delivery, suspects, report=log.say, trouble=self.trouble)
         self._tasks: list[asyncio.Task[None]] = []

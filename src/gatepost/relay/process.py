@@ -46,6 +46,7 @@ from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.filters import filter_settings
 from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
@@ -187,6 +188,8 @@ class Relay:
         self._table = SessionTable(descriptors[0], setup.index, alone=alone)
         self._rates = RateTable(descriptors[0], alone=alone)
         self._resolver = Resolver(config)
+        self._network = NetworkService(self._resolver, self._loop.time, self._log.say)
+        self._network.configure(config)
         self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket, self._on_engine_back)
         self._engines.configure(config.engines, config.relay.relays)
         self._clean = CleanCache(setup.index, self._log.say)
@@ -239,6 +242,7 @@ class Relay:
             intake=self._intake,
             pool=self._pool,
             resolver=self._resolver,
+            network=self._network,
             engines=self._engines,
             adopted=lambda: sorted(self._adopted),
         )
@@ -264,6 +268,7 @@ class Relay:
             raise
         self._config = config
         self._resolver.configure(config)
+        self._network.configure(config)
         self._engines.configure(config.engines, config.relay.relays)
         await self._clean.configure(config)
         self._drained.clear()
@@ -302,6 +307,7 @@ class Relay:
             pool=self._pool,
             table=self._table,
             resolver=self._resolver,
+            network=self._network,
             log=self._log,
             broken=self._broken,
         )

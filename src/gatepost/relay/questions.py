@@ -14,6 +14,7 @@ from gatepost.filter.pool import FilterPool
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline
 from gatepost.relay.queue_acts import act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
@@ -47,6 +48,7 @@ class Questions:
         intake: Intake,
         pool: FilterPool,
         resolver: Resolver,
+        network: NetworkService,
         engines: EngineConnections,
         adopted: Callable[[], list[int]],
     ) -> None:
@@ -56,6 +58,7 @@ class Questions:
         self._intake = intake
         self._pool = pool
         self._resolver = resolver
+        self._network = network
         self._engines = engines
         self._adopted = adopted
         self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
@@ -152,6 +155,7 @@ class Questions:
             "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
             "filters": msgspec.to_builtins(filters),
             "engines": self._engines.states(),
+            "network_checks": self._network.status(),
             "filter_pids": self._pool.pids(),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": self._adopted(),

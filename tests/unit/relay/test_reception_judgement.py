@@ -16,6 +16,7 @@ from gatepost.policy.group import GroupTable
 from gatepost.relay.disposal import Disposal, Disposition
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import ACTIVE_LIMIT, Inspection
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.saving import Saving
 from gatepost.spool.interface import ContentRef, State, Stored
@@ -78,6 +79,7 @@ def judged(
         inspection = Inspection(
             spool=nobody,
             pool=Pool(answer),  # type: ignore[arg-type]
+            network=NetworkService(nobody, lambda: 0.0, lambda *_: None),
             disposal=disposal,
             suspects=nobody,
             report=lambda _, text: told.append(text),

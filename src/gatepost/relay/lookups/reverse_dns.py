@@ -50,7 +50,7 @@ class ReverseDnsLookup:
     """Asks for the client's name."""
 
     name = "reverse DNS"
-    methods = frozenset((Method.REVERSE_DNS, Method.HEADERS_PLUS))
+    methods = frozenset((Method.REVERSE_DNS,))
 
     def __init__(self, names: Names, clock: Callable[[], float]) -> None:
         self.names = names

@@ -1,0 +1,92 @@
+"""The network checks of one relay over all its configurations, and what a filter is told of each message.
+
+Made by `relay.process`, one for all its pipelines; `relay.inspection` calls it for every message. What is learned of
+lists (which are off) outlives configurations. Without anti-spam a message costs one comparison.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.model.finding import ScanOptions
+from gatepost.model.ids import format_queue_id
+from gatepost.model.spam import Method
+from gatepost.relay.disposal import Partition
+from gatepost.relay.lookups.base import Lookup
+from gatepost.relay.lookups.checks import NetworkChecks, Ongoing
+from gatepost.relay.lookups.dnsbl import DnsblLookup
+from gatepost.relay.lookups.links import LinksLookup
+from gatepost.relay.lookups.reverse_dns import ReverseDnsLookup
+from gatepost.relay.lookups.zones import Zones
+from gatepost.resolver.resolver import Resolver
+from gatepost.spool.interface import Stored
+
+RECIPIENTS_LIMIT: Final = 100
+"""Recipients a filter is told of: enough to compare them with the header, and a bounded job."""
+
+
+class NetworkService:
+    """Make it, `configure` it, then it may be asked."""
+
+    def __init__(self, resolver: Resolver, clock: Callable[[], float], report: Callable[[str, str], None]) -> None:
+        """`clock`: the event loop's time. `report(level, text)` writes to the log."""
+        self._resolver = resolver
+        self._clock = clock
+        self._report = report
+        self._zones = Zones(resolver, clock, report)
+
+    def configure(self, config: Config) -> None:
+        """Take a (new) configuration into use for messages taken up from now on."""
+        self._own_domains = tuple(config.network.protected_domains)
+        self._hostname = config.network.hostname
+        dnsbl = DnsblLookup(config, self._zones)
+        links = LinksLookup(config, self._zones)
+        self._zones.keep(dnsbl.zones | links.zones)
+        lookups: list[Lookup] = [ReverseDnsLookup(self._resolver, self._clock)]
+        if dnsbl.zones:
+            lookups.append(dnsbl)
+        if links.zones:
+            lookups.append(links)
+        self._checks = NetworkChecks(
+            lookups, config.antispam.filter_dns_timeout, self._zones, self._clock, self._report
+        )
+
+    def describe(self, options: ScanOptions, stored: Stored) -> ScanOptions:
+        """Return the options with what the content checks have to know of this message."""
+        settings = options.spam
+        if settings is None:
+            return options
+        envelope = stored.envelope
+        client = envelope.client
+        facts = msgspec.structs.replace(
+            settings,
+            sender=envelope.sender,
+            recipients=tuple(each.address for each in envelope.recipients[:RECIPIENTS_LIMIT]),
+            client_ip=client.ip,
+            client_name=client.name,
+            helo=client.helo,
+            direction=envelope.direction,
+            now=stored.received_at,
+            own_domains=self._own_domains,
+            hostname=self._hostname,
+        )
+        return msgspec.structs.replace(options, spam=facts)
+
+    def begin(self, stored: Stored, partition: Partition) -> Ongoing | None:
+        """Start the network checks that the groups of a message use; None when there is nothing to wait for."""
+        methods = _methods_of(partition)
+        if not methods:
+            return None
+        return self._checks.begin(format_queue_id(stored.id), stored.envelope, methods)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status shows."""
+        return self._checks.status()
+
+
+def _methods_of(partition: Partition) -> frozenset[Method]:
+    if len(partition) == 1:
+        return partition[0][0].spam.methods
+    return frozenset[Method]().union(*(group.spam.methods for group, _ in partition))
