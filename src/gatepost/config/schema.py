@@ -236,7 +236,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("resolve", Resolve),
     Section("antispam", Antispam),
     Section("antispam.dnsbl", Dnsbl),
-    Section("uds", Uds, built=False),
+    Section("uds", Uds),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),
     Section("updater.path", UpdaterPath, external=False, built=False),

@@ -77,15 +77,11 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     filter_parse_ms_office: Annotated[
         bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30", built=False)
     ] = False
-    filter_uds_enabled: Annotated[
-        bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30", built=False)
-    ] = False
+    filter_uds_enabled: Annotated[bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30")] = False
     filter_uds_timeout: Annotated[
-        float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30", built=False)
+        float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30")
     ] = 10.0
-    filter_uds_cfg_file: Annotated[
-        str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30", built=False)
-    ] = ""
+    filter_uds_cfg_file: Annotated[str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30")] = ""
     filter_stat_log_file: Annotated[
         str, path("FilterStatLogFile", "statistics log", generations="M56 A30", built=False)
     ] = ""
@@ -145,6 +141,10 @@ class Uds(msgspec.Struct, frozen=True, kw_only=True):
     rtt_interval: Annotated[
         float, duration("RttInterval", 1, 86400, "pause between probes of the servers", generations="M56")
     ] = 3600.0
+    key_file: Annotated[str, path("", "our key, as `gatepost uds key` makes it", generations=OWN)] = ""
+    reporters: Annotated[
+        int, count("", 1, 255, "gateways that have to report a fingerprint until it is known spam", generations=OWN)
+    ] = 2
 
 
 SNMP_GROUPS = ("config", "statistics", "admin", "update")

@@ -1,0 +1,1 @@
+"""Services of the product for others than its own relays: the UDS server."""
