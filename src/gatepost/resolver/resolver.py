@@ -128,11 +128,16 @@ class Resolver:
             self._count(found)
         return found
 
-    def prefetch(self, name: str, kind: Kind) -> None:
-        """Send a question that will be asked soon, unless the answer is kept: `ask` then joins it, and counts it."""
-        if self._cache.find(fold_name(name), kind, self._clock()) is None:
-            self._begin(name, kind)
-            self.counters[QUERIES] -= 1
+    def prefetch(self, name: str, kind: Kind) -> bool:
+        """Send a question that will be asked soon, unless its answer is kept or it is under way: `ask` then joins it, and
+        counts it. Tell whether it was sent.
+        """
+        folded = fold_name(name)
+        if (folded, kind, False) in self._under_way or self._cache.find(folded, kind, self._clock()) is not None:
+            return False
+        self._begin(name, kind)
+        self.counters[QUERIES] -= 1
+        return True
 
     @overload
     async def ask(

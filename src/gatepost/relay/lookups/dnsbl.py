@@ -52,7 +52,7 @@ class DnsblLookup:
         client = (ip,) if is_public(ip) else ()
         if client:
             first = self._steps[0][2] if self._steps else ()
-            self._asker.begin(build_questions((*self._rated, *first), client, ()))
+            self._asker.begin(build_questions((*self._rated, *first), client, ()), self._counts)
         return _DnsblQuery(self, ip, client)
 
     def hops_of(self, spam: SpamFacts, client_ip: str) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ class Names(Protocol):
     def cached(self, name: str, kind: Kind) -> Answer[Any] | None:
         """Return the answer that needs no packet."""
 
-    def prefetch(self, name: str, kind: Kind) -> None:
-        """Send a question that will be asked soon."""
+    def prefetch(self, name: str, kind: Kind) -> bool:
+        """Send a question that will be asked soon; tell whether that was needed."""
 
     async def confirmed_name(self, ip: str, *, deadline_s: float | None = None) -> Answer[str]:
         """Ask for the name of an address that has this address."""
@@ -64,7 +64,7 @@ class ReverseDnsLookup:
         if address is None or not is_public(client.ip):
             return None
         if not client.name:
-            self.names.prefetch(build_reverse_name(address), _KIND_PTR)
+            self.counts.sent += self.names.prefetch(build_reverse_name(address), _KIND_PTR)
         return _ReverseQuery(self, client.ip, client.name, build_reverse_name(address))
 
     def status(self) -> dict[str, object]:
@@ -91,11 +91,9 @@ class _ReverseQuery:
         counts = self._lookup.counts
         counts.asked += 1
         answer = self._lookup.names.cached(self._reverse_name, _KIND_PTR)
-        if answer is not None:
-            counts.cached += 1
-            if answer.outcome is not Outcome.FOUND:
-                self._note(answer, answer, notes)
-                return None
+        if answer is not None and answer.outcome is not Outcome.FOUND:
+            self._note(answer, answer, notes)
+            return None
         return self._ask(notes, deadline)
 
     async def _ask(self, notes: NetworkNotes, deadline: float) -> None:

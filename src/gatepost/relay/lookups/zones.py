@@ -48,8 +48,8 @@ class Names(Protocol):
     def cached(self, name: str, kind: Kind) -> Answer[Any] | None:
         """Return the answer that needs no packet."""
 
-    def prefetch(self, name: str, kind: Kind) -> None:
-        """Send a question that will be asked soon."""
+    def prefetch(self, name: str, kind: Kind) -> bool:
+        """Send a question that will be asked soon; tell whether that was needed."""
 
     async def ask(self, name: str, kind: Kind, *, deadline_s: float | None = None) -> Answer[Any]:
         """Ask for records."""
@@ -91,14 +91,17 @@ class _State:
 class Counts:
     """Questions of one check since the start."""
 
-    __slots__ = ("asked", "cached", "failed", "listed")
+    __slots__ = ("asked", "failed", "listed", "sent")
 
     def __init__(self) -> None:
-        self.asked = self.cached = self.failed = self.listed = 0
+        self.asked = self.failed = self.listed = 0
+        self.sent = 0
+        """Those whose answer was not kept."""
 
     def show(self) -> dict[str, object]:
         """Return them for the status."""
-        return {"asked": self.asked, "cached": self.cached, "failed": self.failed, "listed": self.listed}
+        cached = max(0, self.asked - self.sent)
+        return {"asked": self.asked, "cached": cached, "failed": self.failed, "listed": self.listed}
 
 
 class Zones:
@@ -111,14 +114,14 @@ class Zones:
         self._report = report
         self._states: dict[str, _State] = {}
 
-    def begin(self, asked: Iterable[Asked]) -> None:
+    def begin(self, asked: Iterable[Asked], counts: Counts) -> None:
         """Send questions that `collect` will ask."""
         now = self._clock()
         for each in asked:
             state = self._state(each.service.zone)
             if state.off_until > now:
                 continue
-            self._names.prefetch(each.name, _KIND_A)
+            counts.sent += self._names.prefetch(each.name, _KIND_A)
             if state.believed_until <= now:
                 self._names.prefetch(each.test_point, _KIND_A)
 
@@ -139,7 +142,6 @@ class Zones:
                 if answer is None:
                     missing.append(each)
                     continue
-                counts.cached += 1
                 if answer.outcome is _FOUND or answer.outcome is _FAILED:
                     self._read(each, answer, hits, counts, notes, silent)
         if missing or any(self._state(hit.asked.service.zone).believed_until <= now for hit in hits):
@@ -158,7 +160,7 @@ class Zones:
         silent: set[str],
         deadline: float,
     ) -> list[Hit]:
-        self.begin(missing)
+        self.begin(missing, counts)
         for each in missing:
             answer = await self._names.ask(each.name, _KIND_A, deadline_s=max(0.0, deadline - self._clock()))
             self._read(each, answer, hits, counts, notes, silent)
