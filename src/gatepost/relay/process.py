@@ -398,6 +398,7 @@ class Relay:
                 await pipeline.stop(DELIVERY_GRACE_S)
             await self._pool.close()
             await self._clean.close()
+            self._network.close()
             self._engines.close()
         self._channel.close()
         self._stopped.set_result(None)

@@ -20,6 +20,7 @@ from gatepost.relay.lookups.dnsbl import DnsblLookup
 from gatepost.relay.lookups.links import LinksLookup
 from gatepost.relay.lookups.reverse_dns import ReverseDnsLookup
 from gatepost.relay.lookups.uds import UdsLookup, build_uds
+from gatepost.relay.lookups.uds import UdsLookup, build_uds
 from gatepost.relay.lookups.zones import Zones
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool.interface import Stored
@@ -38,6 +39,7 @@ class NetworkService:
         self._report = report
         self._zones = Zones(resolver, clock, report)
         self._uds: UdsLookup | None = None
+        self._uds: UdsLookup | None = None
 
     def configure(self, config: Config) -> None:
         """Take a (new) configuration into use for messages taken up from now on."""
@@ -54,9 +56,17 @@ class NetworkService:
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
+        self._uds = build_uds(config, self._report, self._uds)
+        if self._uds is not None:
+            lookups.append(self._uds)
         self._checks = NetworkChecks(
             lookups, config.antispam.filter_dns_timeout, self._zones, self._clock, self._report
         )
+
+    def close(self) -> None:
+        """End what checks have open; nothing is asked after that."""
+        if self._uds is not None:
+            self._uds.close()
 
     def describe(self, options: ScanOptions, stored: Stored) -> ScanOptions:
         """Return the options with what the content checks have to know of this message."""
