@@ -63,6 +63,8 @@ class DkimResult(msgspec.Struct, frozen=True, array_like=True):
     result: str
     """none, pass, fail, policy, neutral, temperror, permerror."""
     reason: str = ""
+    partial: bool = False
+    """It passes for the first part of the body only (`l=`), and so proves nobody: anything can follow."""
 
 
 class AuthnResults(msgspec.Struct, frozen=True, array_like=True):
