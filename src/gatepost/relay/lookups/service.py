@@ -20,7 +20,6 @@ from gatepost.relay.lookups.dnsbl import DnsblLookup
 from gatepost.relay.lookups.links import LinksLookup
 from gatepost.relay.lookups.reverse_dns import ReverseDnsLookup
 from gatepost.relay.lookups.uds import UdsLookup, build_uds
-from gatepost.relay.lookups.uds import UdsLookup, build_uds
 from gatepost.relay.lookups.zones import Zones
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool.interface import Stored
@@ -39,7 +38,6 @@ class NetworkService:
         self._report = report
         self._zones = Zones(resolver, clock, report)
         self._uds: UdsLookup | None = None
-        self._uds: UdsLookup | None = None
 
     def configure(self, config: Config) -> None:
         """Take a (new) configuration into use for messages taken up from now on."""
@@ -53,9 +51,6 @@ class NetworkService:
             lookups.append(dnsbl)
         if links.zones:
             lookups.append(links)
-        self._uds = build_uds(config, self._report, self._uds)
-        if self._uds is not None:
-            lookups.append(self._uds)
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
