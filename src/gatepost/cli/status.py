@@ -36,6 +36,8 @@ def _show(answer: dict[str, Any]) -> None:
         if relay.get("shedding"):
             facts = ", ".join(f"{name} {value}" for name, value in relay["shedding"].items())
             console.print(f"relay {relay['index']} sheds load: {facts}", style="bold")
+        for name, why in relay.get("network_checks", {}).get("lists_off", {}).items():
+            console.print(f"relay {relay['index']} does not ask the DNS list {name}: {printable(why)}", style="bold")
     stores = {place: why for relay in answer["relays"] for place, why in relay.get("stores", {}).items()}
     for place, why in stores.items():
         console.print(f"store {place} cannot be written, its mail waits: {printable(why)}", style="bold")

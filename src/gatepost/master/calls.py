@@ -35,6 +35,7 @@ STEP_S = 0.5
 SHOWN_REFUSALS = 20
 _RELAY_STATUS = (
     "engines",
+    "network_checks",
     "filters",
     "filter_pids",
     "filter_walls_missing",

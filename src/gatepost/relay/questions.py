@@ -130,6 +130,7 @@ class Questions:
                 queue[name] += value
             troubled += await _troubled(pipeline)
         counters.update(self._resolver.counters)
+        counters.update(self._network.counters())
         counters["mta_outgoing_connections_current"] = sum(p.delivery.slots.open for p in pipelines)
         counters["mta_outgoing_connections_maximum"] = sum(p.delivery.slots.most_open for p in pipelines)
         filters = self._pool.stats()

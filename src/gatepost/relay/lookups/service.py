@@ -91,6 +91,15 @@ class NetworkService:
             return None
         return self._checks.begin(format_queue_id(stored.id), stored.envelope, methods)
 
+    def counters(self) -> dict[str, int]:
+        """Return the counters of all checks, as the statistics name them."""
+        return {
+            f"antispam_{name.lower().replace(' ', '_')}_{what}": value
+            for name, shown in self._checks.status()["checks"].items()
+            for what, value in shown.items()
+            if type(value) is int
+        }
+
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""
         return self._checks.status()
