@@ -28,6 +28,7 @@ for _name, _place, _help in (
     ("policy", "policy:app", "What the policy does with a message, and why."),
     ("template", "template:app", "Show, preview and check text templates."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
+    ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
     ("password", "password:app", "Who may sign in, and with what password."),
     ("demo", "demo:demo", "Start a gateway on an embedded default and show what it does."),
 ):

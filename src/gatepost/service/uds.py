@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import uvloop
@@ -84,8 +84,7 @@ class _Socket(asyncio.DatagramProtocol):
         self._desk = desk
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._send = transport.sendto
+        self._send = cast("asyncio.DatagramTransport", transport).sendto
 
     def datagram_received(self, data: bytes, addr: "tuple[str | object, int]") -> None:
         answer = self._desk.take(data, time.time())
