@@ -6,10 +6,12 @@ Promises an answer for every message: a check that fails is named in `SpamFacts.
 import time
 from collections.abc import Sequence
 
+from gatepost.antispam.authn_material import read_material
 from gatepost.antispam.check import Check, Notes
 from gatepost.antispam.spots import FOREIGN_LIMIT, find_spots
 from gatepost.antispam.view import build_view
 from gatepost.mime.part import Message
+from gatepost.model.authn import AuthnMaterial
 from gatepost.model.spam import Method, SpamFacts, SpamOptions
 
 _FLOOD_WEIGHT = 6.0
@@ -34,6 +36,11 @@ def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Che
             check.inspect(view, notes)
         except Exception as error:  # noqa: BLE001 - one faulty check must not spare a message the others
             troubles.append(f"{check.name}: {type(error).__name__}: {error}")
+    try:
+        authn = read_material(view)
+    except Exception as error:  # noqa: BLE001 - as above; nothing is proved then
+        troubles.append(f"authentication: {type(error).__name__}: {error}")
+        authn = AuthnMaterial()
     return SpamFacts(
         signs=tuple(notes.signs),
         categories=tuple(sorted(notes.categories, key=lambda each: -notes.categories[each])),
@@ -42,6 +49,7 @@ def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Che
         eastern=tuple(sorted(notes.eastern)),
         hops=spots.hops,
         links=view.links,
+        authn=authn,
         fingerprints=tuple(notes.fingerprints),
         subject=spots.subject,
         header_end=spots.header_end,

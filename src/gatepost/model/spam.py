@@ -137,6 +137,8 @@ class SpamOptions(msgspec.Struct, frozen=True, array_like=True):
     """Anti-spam comes before anti-virus, which need not look at what will not be delivered (preset speed)."""
     order: str = "spam-first"
     """`spam-first` or `virus-first`: the order of stages that the log tells."""
+    authn: bool = False
+    """Collect what DKIM, DMARC and ARC need."""
 
 
 class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
