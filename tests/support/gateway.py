@@ -63,9 +63,11 @@ class Gateway:
         replace: dict[str, str] | None = None,
         env: dict[str, str] | None = None,
         notices: bool = False,
+        spam_fields: bool = False,
     ) -> None:
         """`settings` is appended to the shipped default configuration; `replace` changes texts in it first. Only with
-        `notices` it notifies people as shipped: other tests count what arrives.
+        `notices` it notifies people as shipped: other tests count what arrives. Only with `spam_fields` it adds fields
+        about spam as shipped: other tests compare what arrives with what was sent.
         """
         self.state = state
         self.port = free_port()
@@ -93,6 +95,8 @@ class Gateway:
         for old, new in changes.items():
             assert old in text, f"the shipped configuration has no {old!r}"
             text = text.replace(old, new)
+        if not spam_fields:
+            text = text.replace("[policy]\n", "[policy]\nspam_headers = false\n", 1)
         self.config.write_text(text + settings)
 
     def __enter__(self) -> Self:

@@ -34,6 +34,8 @@ def find_contradiction(actions: Sequence[str]) -> str:
         return "pass delivers the message as it is, mark and keywords change it"
     if ends and ends[0] in _UNDELIVERED and (MARK in words or KEYWORDS in words) and COPY not in words:
         return f"{ends[0]} delivers nothing that could be marked"
+    if REJECT in words and COPY in words:
+        return "what is rejected is not ours to copy: to keep it, add quarantine, or use block"
     if DELETE in words and (QUARANTINE in words or COPY in words):
         return "delete leaves nothing: to keep the message and tell nobody, use block"
     return ""

@@ -12,6 +12,7 @@ from gatepost.model.record import (
     Blocked,
     Deferred,
     Delivered,
+    Discarded,
     Generated,
     Held,
     Notified,
@@ -19,6 +20,7 @@ from gatepost.model.record import (
     Record,
     Refused,
     Scanned,
+    SpamChecked,
 )
 from gatepost.spool.interface import Spool
 
@@ -125,6 +127,13 @@ class Counters:
                     add("antiviral_checked_messages_blocked")
                 if record.modified:
                     add("antiviral_checked_messages_modified")
+            case SpamChecked():
+                add("antispam_checked_messages_total")
+                add(f"antispam_checked_messages_{record.status}")
+                if record.obscene:
+                    add("antispam_checked_messages_obscene")
+                if record.withheld:
+                    add("antispam_checked_messages_blocked")
             case Refused():
                 self._count_refusal(record.cause)
             case Generated():
@@ -136,6 +145,8 @@ class Counters:
                 add("mta_sendings_deferred")
             case Blocked():
                 add("mta_blocked_messages")
+            case Discarded():
+                add("mta_discarded_messages")
             case Held():
                 add("mta_held_messages")
 

@@ -15,6 +15,7 @@ from gatepost.model.record import (
     Blocked,
     Deferred,
     Delivered,
+    Discarded,
     Generated,
     Held,
     Notified,
@@ -25,6 +26,7 @@ from gatepost.model.record import (
     Removed,
     Saved,
     Scanned,
+    SpamChecked,
     Split,
 )
 
@@ -101,6 +103,15 @@ def _scanned(r: Scanned) -> str:
     )
 
 
+def _spam_checked(r: SpamChecked) -> str:
+    return (
+        f'SPAMCHECK, group=<{clean(r.group)}>, nrcpt={r.recipients}, status="{r.status}", '
+        f'method="{",".join(r.methods) or "none"}", rate={r.rate}, srcid={format_queue_id(r.source)}'
+        + (", obscene=yes" if r.obscene else "")
+        + (f', signs="{clean(",".join(r.signs))}"' if r.signs else "")
+    )
+
+
 def _split(r: Split) -> str:
     return f"SPLITTED, domain=<{clean(r.domain)}>, nrcpt={r.recipients}, srcid={format_queue_id(r.source)}"
 
@@ -123,6 +134,11 @@ def _deferred(r: Deferred) -> str:
 def _blocked(r: Blocked) -> str:
     rcpt = ",".join(f"<{clean(address)}>" for address in r.recipients[:20])
     return f'BLOCKED, rcpt={rcpt}, size={r.size}, reason="{clean(r.reason)}"'
+
+
+def _discarded(r: Discarded) -> str:
+    rcpt = ",".join(f"<{clean(address)}>" for address in r.recipients[:20])
+    return f'DISCARDED, rcpt={rcpt}, size={r.size}, reason="{clean(r.reason)}"'
 
 
 def _generated(r: Generated) -> str:
@@ -148,10 +164,12 @@ def _refused(r: Refused) -> str:
 _RENDER: dict[type, Callable[..., tuple[str, str]]] = {
     Received: lambda r: ("A", _received(r)),
     Scanned: lambda r: ("A", _scanned(r)),
+    SpamChecked: lambda r: ("A", _spam_checked(r)),
     Split: lambda r: ("A", _split(r)),
     Delivered: lambda r: ("A", _delivered(r)),
     Deferred: lambda r: ("A", _deferred(r)),
     Blocked: lambda r: ("A", _blocked(r)),
+    Discarded: lambda r: ("A", _discarded(r)),
     Generated: lambda r: ("A", _generated(r)),
     Notified: lambda r: ("A", _notified(r)),
     Saved: lambda r: ("A", _saved(r)),

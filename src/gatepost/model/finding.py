@@ -187,6 +187,8 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """With `ScanOptions.spam`: what the content checks found."""
     network: NetworkFacts | None = None
     """What the network checks found: the relay's, a filter never says it."""
+    spared: bool = False
+    """Nothing was scanned, because the relay said that nobody is to get the message (`SpamOptions.first`)."""
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):

@@ -51,6 +51,25 @@ class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
     """Signatures that no longer hold because of our edits: `dkim`, `smime`, `pgp` (see `Analysis.signatures`)."""
 
 
+class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=True):
+    """A group's spam verdict on a message."""
+
+    id: int
+    at: float
+    group: str
+    recipients: int
+    status: str
+    """A `SpamStatus`."""
+    rate: int
+    methods: tuple[str, ...]
+    source: int
+    withheld: bool = False
+    """The recipients do not get it."""
+    obscene: bool = False
+    signs: tuple[str, ...] = ()
+    """Names of the signs that count, the heaviest first."""
+
+
 class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
     """A virtual copy was made for a group (spec F-GRP-05)."""
 
@@ -87,6 +106,16 @@ class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True):
     """A copy is not delivered because of its content."""
+
+    id: int
+    at: float
+    recipients: tuple[str, ...]
+    size: int
+    reason: str = ""
+
+
+class Discarded(msgspec.Struct, frozen=True, tag="discarded", array_like=True):
+    """A copy is dropped, as a group wants it for spam, and nobody is told."""
 
     id: int
     at: float
@@ -182,10 +211,12 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
 Record = (
     Received
     | Scanned
+    | SpamChecked
     | Split
     | Delivered
     | Deferred
     | Blocked
+    | Discarded
     | Held
     | Generated
     | Notified

@@ -48,19 +48,19 @@ def build_scan_field(bases: Bases, statuses: Sequence[ObjectStatus], now: float)
 
 def has_foreign_field(content: bytes) -> bool:
     """Tell whether the header of a message has a field of that name."""
-    end = _header_end(content)
+    end = header_end(content)
     return _LOWER_NAME in content[:end].lower() and _FOREIGN.search(content, 0, end) is not None
 
 
 def rename_foreign_fields(content: bytes) -> list[Splice]:
     """Return what renames every field of that name in the header of a message."""
-    end = _header_end(content)
+    end = header_end(content)
     if _LOWER_NAME not in content[:end].lower():
         return []
     return [Splice(found.start(), found.start(), RENAMING) for found in _FOREIGN.finditer(content, 0, end)]
 
 
-def _header_end(content: bytes) -> int:
+def header_end(content: bytes) -> int:
     """Return where the header ends: at its first empty line, whatever the line ends."""
     if content.startswith((b"\r\n", b"\n")):
         return 0

@@ -16,6 +16,7 @@ from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.services import Antispam, Preset
 from gatepost.model.spam import Method, SpamOptions, SpamStatus
 from gatepost.model.verdict import SpamActions, SpamEnd
+from gatepost.notices.spam_fields import FieldSettings
 from gatepost.policy.lists import SenderList
 
 LEVELS: Final[Mapping[str, tuple[int, int]]] = {
@@ -69,9 +70,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: frozenset[SpamStatus] = frozenset()
     """Statuses of which a copy goes into the spam quarantine whatever the actions are."""
     quarantine_obscene: bool = False
-    header_prefix: str = "X-SpamTest"
-    header_text: str = ""
-    group_id: str = "00000000"
+    fields: FieldSettings = FieldSettings("X-SpamTest", "00000000")
     reject_text: str = ""
     bounce_text: str = ""
     options: SpamOptions | None = None
@@ -122,9 +121,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
             obscene_label=group.subject_obscene,
             quarantined=frozenset(each for each in SpamStatus if each.value in quarantined),
             quarantine_obscene="obscene" in quarantined,
-            header_prefix=antispam.header_prefix,
-            header_text=group.spam_header_text,
-            group_id=group_id(group.name),
+            fields=FieldSettings(antispam.header_prefix, group_id(group.name), group.spam_header_text),
             reject_text=group.reject_text,
             bounce_text=group.bounce_text,
             options=SpamOptions(
@@ -136,6 +133,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 uds=Method.UDS in methods,
                 first=antispam.preset is Preset.SPEED,
                 order="virus-first" if antispam.preset is Preset.PROTECTION else "spam-first",
+                authn=group.use_authentication,
             )
             if group.check_spam
             else None,
@@ -193,6 +191,7 @@ def join_options(wanted: list[SpamOptions]) -> SpamOptions | None:
         content=any(options.content for options in wanted),
         images=any(options.images for options in wanted),
         uds=any(options.uds for options in wanted),
+        authn=any(options.authn for options in wanted),
     )
 
 

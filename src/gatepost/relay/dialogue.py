@@ -381,12 +381,12 @@ class Dialogue:
         self.judging = False
         if disposition is None:
             self._refuse_content("not-inspected", NOT_INSPECTED)
-        elif not disposition.copies:
+        elif disposition.refusal is not None:
             self._intake.turn_away(disposition)
-            told = f"Message refused because of its content; our reference: {format_queue_id(new.stored.id)}"
-            self._refuse_content("content", reply(550, "5.7.1", told))
+            self._refuse_content("content", disposition.refusal)
         else:
-            self._commit(new, record, disposition)
+            # What nobody gets, though its client is not to know, is accepted, and then withheld like any other.
+            self._commit(new, record, disposition if disposition.copies else None)
 
     def _commit(self, new: NewMessage, record: Received, disposition: Disposition | None) -> None:
         """Make the message durable; from here on it is the spool's, whatever becomes of the client."""

@@ -1,7 +1,8 @@
 """Disposal: verdicts become acts. Splits a message into its copies, records edits as splices, blocks, hands on.
 
-Called by `relay.inspection`. Acts and never weighs: what is to be done was decided by `policy.decide`. Nothing bounces
-for its content: what is blocked after acceptance ends here, with its record; before it, the client is told instead.
+Called by `relay.inspection`. Acts and never weighs: what is to be done was decided by `policy.decide` and
+`policy.spam`. Nothing bounces for its content but to senders who are proved (`relay.rejecting`): what is withheld after
+acceptance ends here, with its record; before it, the client is told instead.
 
 Commit rules (docs/architecture.md): a single-group mail without edits goes straight to delivery, its disposition is
 settled with the attempt; everything else is durable before the first byte goes to a peer.
@@ -14,36 +15,54 @@ import msgspec
 
 from gatepost.model.address import domain_of
 from gatepost.model.finding import Analysis
-from gatepost.model.ids import QueueIds
-from gatepost.model.record import Blocked, Record, Scanned, Split
-from gatepost.model.verdict import Verdict
+from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.record import Blocked, Discarded, Record, Scanned, SpamChecked, Split
+from gatepost.model.reply import Reply
+from gatepost.model.spam import Sign, SpamStatus
+from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits, resolve_statuses
 from gatepost.policy.group import GroupPolicy
+from gatepost.policy.spam import decide_spam
+from gatepost.relay.copies import COPY, REDIRECTED, copy_for, ready_copy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
 from gatepost.relay.notifying import Notifying
+from gatepost.relay.rejecting import failure_records, may_report, rejection, report_rejection
+from gatepost.relay.reports import RELEASED_WANTED, Reports
+from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.work import Work
 from gatepost.spool import clock
-from gatepost.spool.interface import NewMessage, Pending, Spool, SpoolBroken, SpoolError, State, Stored
+from gatepost.spool.interface import NewMessage, Spool, SpoolBroken, SpoolError, Stored
+
+REFUSED_FOR_CONTENT = "Message refused because of its content"
+SIGNS_TOLD = 8
+"""Names of signs in the record of one verdict."""
+VIRUS_FIRST = "virus-first"
+_NO_ACTIONS = SpamActions()
+_WANTED = SpamVerdict(SpamStatus.TRUSTED, info="Released by an operator")
 
 Partition = Sequence[tuple[GroupPolicy, Sequence[int]]]
 """Groups of one message with the indices of their recipients."""
+Plan = tuple[GroupPolicy, Sequence[int], Verdict]
+"""One group's share."""
 
 
 class Disposition(msgspec.Struct):
     """What becomes of one message: all of it goes into one commit."""
 
-    copies: Sequence[Stored]
-    """What is to be delivered; none: it is blocked for everybody."""
-    records: Sequence[Record]
+    copies: list[Stored]
+    """What is to be delivered; none: it is withheld from everybody."""
+    records: list[Record]
     saves: Sequence[Save] = ()
     """What is to be in the stores before that commit."""
     generated: list[NewMessage] = msgspec.field(default_factory=list)
-    """Notifications, made durable with it."""
+    """Notifications and reports, made durable with it."""
+    refusal: Reply | None = None
+    """Before the queue: what the client hears, for nobody is to get the message, and its sender is to know."""
 
     def discard(self) -> None:
-        """Nothing comes of it: leave nothing of the notifications behind."""
+        """Nothing comes of it: leave nothing of what was generated behind."""
         for new in self.generated:
             new.content.discard()
 
@@ -64,9 +83,11 @@ class Disposal:
         saving: Saving,
         editing: Editing,
         notifying: Notifying,
+        reports: Reports,
         clock_ms: Callable[[], int],
     ) -> None:
         self._spool = spool
+        self._reports = reports
         self._saving = saving
         self._editing = editing
         self._notifying = notifying
@@ -81,17 +102,17 @@ class Disposal:
     def dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> "asyncio.Future[None] | None":
         """Carry the verdicts out. None: handed on at once; else a future of the commit that makes them durable."""
         now = clock.now()
-        plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
+        plans = _judge(work, partition, analysis, now)
         if len(plans) == 1:
             group, indices, verdict = plans[0]
-            plain = not verdict.blocked and not (analysis and resolve_edits(analysis, verdict))
+            plain = _goes_on(verdict) and not (analysis and resolve_edits(analysis, verdict))
             plain = plain and not self._notifying.wants(group, verdict)
             prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
             if prefix is not None:
-                work.records.append(_scanned(work.stored, group, len(indices), verdict, analysis, now))
-                copy = _ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
+                work.records += _checked(work.stored, group, len(indices), verdict, analysis, now)
+                copy = ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
                 saves = None
-                if self._saving.archives or verdict.decisions:
+                if self._saving.archives or is_worth_saving(verdict):
                     saves = self._plan_saves(work, [(copy, plans[0], False)], now)
                 work.stored = copy
                 if saves:
@@ -100,9 +121,7 @@ class Disposal:
                 return None
         return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
 
-    def _plan_saves(
-        self, work: Work, copies: Sequence[tuple[Stored, tuple[GroupPolicy, Sequence[int], Verdict], bool]], now: float
-    ) -> list[Save]:
+    def _plan_saves(self, work: Work, copies: Sequence[tuple[Stored, Plan, bool]], now: float) -> list[Save]:
         """Return what goes into stores; `copies`: each group's copy, plan, and whether objects in it are changed."""
         saving = self._saving
         saves = saving.plan_accepted(work, now)
@@ -117,7 +136,7 @@ class Disposal:
     async def _dispose_durably(
         self,
         work: Work,
-        plans: Sequence[tuple[GroupPolicy, Sequence[int], Verdict]],
+        plans: Sequence[Plan],
         analysis: Analysis | None,
         now: float,
     ) -> None:
@@ -137,12 +156,19 @@ class Disposal:
             )
 
     async def judge(self, work: Work, partition: Partition, analysis: Analysis | None) -> Disposition:
-        """Return what is to become of a message that is not accepted yet; nothing is carried out."""
-        plans = [(group, indices, _judge(group, analysis)) for group, indices in partition]
+        """Return what is to become of a message that is not accepted yet; nothing is carried out.
+
+        Neither copies nor a refusal: it is to be accepted, and to be withheld once it is.
+        """
         now = clock.now()
-        disposition, notices = await self._resolve(work, plans, analysis, now)
-        if not disposition.copies:
-            # Refused, so its sender knows: only what a list asks for is put away.
+        plans = _judge(work, partition, analysis, now)
+        refusal = _find_refusal(work, plans)
+        if refusal is None and all(verdict.withheld for _, _, verdict in plans):
+            return Disposition([], [])
+        disposition, notices = await self._resolve(work, plans, analysis, now, refused=refusal is not None)
+        disposition.refusal = refusal
+        if refusal is not None:
+            # Its sender knows: only what a list asks for is put away.
             disposition.saves = [save for save in disposition.saves if save.place.listed]
         await self._complete(work, disposition, notices, now)
         return disposition
@@ -165,47 +191,163 @@ class Disposal:
             raise
 
     async def _resolve(
-        self,
-        work: Work,
-        plans: Sequence[tuple[GroupPolicy, Sequence[int], Verdict]],
-        analysis: Analysis | None,
-        now: float,
+        self, work: Work, plans: Sequence[Plan], analysis: Analysis | None, now: float, *, refused: bool = False
     ) -> tuple[Disposition, list[_Notice]]:
-        """Return what becomes of a message, and what may be told of it."""
+        """Return what becomes of a message, and what may be told of it. `refused`: its client hears that nobody gets
+        it.
+        """
         original = work.stored
-        records: list[Record] = []
-        copies: list[Stored] = []
+        disposition = Disposition([], [])
         notices: list[_Notice] = []
         treated = []
-        for plan in plans:
-            group, indices, verdict = plan
-            number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
-            addresses = tuple(original.envelope.recipients[index].address for index in indices)
-            subject = Subject(original, number, group, addresses, verdict)
-            decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
-            edited = Edited(original.prefix)
-            if not verdict.blocked:
-                edited = await self._editing.edit(work, subject, decisions, analysis, now)
-            copy = _ready_copy(original, number, group.name, indices, edited, now)
-            treated.append((copy, plan, bool(decisions)))
-            if len(plans) > 1:
-                records.append(Split(number, now, domain_of(addresses[0]), len(indices), original.id))
-            edits = edited if decisions or edited.breaks else None
-            records.append(_scanned(copy, group, len(indices), verdict, analysis, now, edits))
-            if analysis is not None and self._notifying.wants(group, verdict):
-                notices.append((subject, analysis, edited.breaks))
-            if verdict.blocked:
-                records.append(Blocked(number, now, addresses, original.content.size, verdict.reason))
-            else:
-                copies.append(copy)
-        return Disposition(copies, records, self._plan_saves(work, treated, now)), notices
+        try:
+            for group, indices, decided in plans:
+                number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
+                addresses = tuple(original.envelope.recipients[index].address for index in indices)
+                told = not refused and may_report(original.envelope, analysis)
+                verdict = decided if told or refused else _keep_rejected(decided)
+                subject = Subject(original, number, group, addresses, verdict)
+                decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
+                edited = Edited(original.prefix)
+                if not verdict.withheld:
+                    edited = await self._editing.edit(work, subject, decisions, analysis, now)
+                copy = ready_copy(original, number, group.name, indices, edited, now)
+                treated.append((copy, (group, indices, verdict), bool(decisions)))
+                if len(plans) > 1:
+                    disposition.records.append(Split(number, now, domain_of(addresses[0]), len(indices), original.id))
+                edits = edited if decisions or edited.breaks else None
+                disposition.records += _checked(copy, group, len(indices), verdict, analysis, now, edits)
+                if analysis is not None and self._notifying.wants(group, verdict):
+                    notices.append((subject, analysis, edited.breaks))
+                await self._send_on(work, copy, group, verdict, disposition, now, told=told)
+        except BaseException:
+            disposition.discard()
+            raise
+        disposition.saves = self._plan_saves(work, treated, now)
+        return disposition, notices
+
+    async def _send_on(
+        self,
+        work: Work,
+        copy: Stored,
+        group: GroupPolicy,
+        verdict: Verdict,
+        disposition: Disposition,
+        now: float,
+        *,
+        told: bool,
+    ) -> None:
+        """Add to a disposition where one group's copy goes, or that it ends here. `told`: the sender may hear of it."""
+        records, copies = disposition.records, disposition.copies
+        addresses = tuple(each.address for each in copy.envelope.recipients)
+        actions = verdict.spam.actions if verdict.spam is not None else _NO_ACTIONS
+        if actions.end is SpamEnd.DELETE and not verdict.blocked:
+            records.append(Discarded(copy.id, now, addresses, copy.content.size, verdict.explanation))
+        elif actions.end is SpamEnd.REJECT and told and not verdict.blocked:
+            records += failure_records(copy, group.spam.bounce_text, now)
+            report = await report_rejection(self._reports, work, copy, group.spam.bounce_text, now)
+            if report is not None:
+                disposition.generated.append(report[0])
+                records.append(report[1])
+        elif verdict.withheld:
+            records.append(Blocked(copy.id, now, addresses, copy.content.size, verdict.explanation))
+        elif actions.end is SpamEnd.REDIRECT:
+            copies.append(copy_for(copy, copy.id, actions.redirect, REDIRECTED, now))
+        else:
+            copies.append(copy)
+        if actions.copies and not verdict.blocked:
+            number = self._ids.next(self._clock_ms())
+            copies.append(copy_for(copy, number, actions.copies, COPY, now))
+            records.append(Split(number, now, domain_of(actions.copies[0]), len(actions.copies), copy.source))
 
 
-def _judge(group: GroupPolicy, analysis: Analysis | None) -> Verdict:
-    """Return a group's verdict; one that does not scan decides nothing."""
+def _judge(work: Work, partition: Partition, analysis: Analysis | None, now: float) -> list[Plan]:
+    """Return each group with its verdict."""
+    envelope = work.stored.envelope
+    released = work.stored.kind == RELEASED_WANTED
+    plans = []
+    for group, indices in partition:
+        spam = _WANTED if released else decide_spam(analysis, envelope, group, now)
+        verdict = _judge_objects(group, analysis, spam)
+        plans.append((group, indices, verdict if spam is None else msgspec.structs.replace(verdict, spam=spam)))
+    return plans
+
+
+def _judge_objects(group: GroupPolicy, analysis: Analysis | None, spam: SpamVerdict | None) -> Verdict:
+    """Return a group's verdict on the objects; one that does not scan decides nothing, and what was not scanned because
+    it is withheld as spam needs no decision.
+    """
     if analysis is None or not group.check:
         return Verdict(group.name, ())
+    if analysis.spared and spam is not None and spam.withheld:
+        return Verdict(group.name, (), reason="not scanned: it is withheld as spam")
     return decide(analysis, group)
+
+
+def _goes_on(verdict: Verdict) -> bool:
+    """Tell whether a message is delivered to its recipients, and to nobody else."""
+    spam = verdict.spam
+    return not verdict.blocked and (spam is None or (spam.actions.end is SpamEnd.DELIVER and not spam.actions.copies))
+
+
+def _find_refusal(work: Work, plans: Sequence[Plan]) -> Reply | None:
+    """Return what the client hears when nobody is to get the message and every group wants its sender to know."""
+    texts = []
+    for group, _, verdict in plans:
+        if verdict.blocked:
+            texts.append(REFUSED_FOR_CONTENT)
+        elif verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT:
+            texts.append(group.spam.reject_text)
+        else:
+            return None
+    return rejection(texts[0], f"; our reference: {format_queue_id(work.stored.id)}") if texts else None
+
+
+def _keep_rejected(verdict: Verdict) -> Verdict:
+    """Return the verdict with what is rejected put into quarantine instead: its sender cannot be told."""
+    spam = verdict.spam
+    if spam is None or spam.actions.end is not SpamEnd.REJECT:
+        return verdict
+    actions = msgspec.structs.replace(spam.actions, end=SpamEnd.BLOCK, quarantine=True)
+    reason = "; ".join(filter(None, (spam.reason, "nothing proves its sender, who is not told of the rejection")))
+    return msgspec.structs.replace(verdict, spam=msgspec.structs.replace(spam, actions=actions, reason=reason))
+
+
+def _checked(
+    copy: Stored,
+    group: GroupPolicy,
+    recipients: int,
+    verdict: Verdict,
+    analysis: Analysis | None,
+    now: float,
+    edited: Edited | None = None,
+) -> list[Record]:
+    """Return the records of both verdicts, in the order in which the stages looked at the message."""
+    scanned = _scanned(copy, group, recipients, verdict, analysis, now, edited)
+    spam = verdict.spam
+    if spam is None or not spam.checked:
+        return [scanned]
+    signs = spam.signs
+    record = SpamChecked(
+        copy.id,
+        now,
+        group.name,
+        recipients,
+        spam.status.value,
+        spam.rate,
+        tuple(method.value for method in spam.methods),
+        copy.source,
+        spam.withheld,
+        spam.obscene,
+        _heaviest(signs) if signs else (),
+    )
+    options = group.spam.options
+    return [scanned, record] if options is not None and options.order == VIRUS_FIRST else [record, scanned]
+
+
+def _heaviest(signs: Sequence[Sign]) -> tuple[str, ...]:
+    ranked = sorted((sign for sign in signs if sign.weight), key=lambda sign: -abs(sign.weight))
+    return tuple(sign.name for sign in ranked[:SIGNS_TOLD])
 
 
 def _scanned(
@@ -220,7 +362,7 @@ def _scanned(
     """`edited`: None when no object was changed and no signature broken."""
     statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
     names = tuple(dict.fromkeys(d.threat or d.name for d in verdict.decisions if d.threat or d.name))
-    checked = analysis if group.check else None
+    checked = analysis if group.check and verdict.statuses else None
     return Scanned(
         copy.id,
         now,
@@ -235,27 +377,4 @@ def _scanned(
         cached=checked.cached if checked is not None else 0,
         engines=checked.engines if checked is not None else (),
         breaks=edited.breaks if edited is not None else (),
-    )
-
-
-def _ready_copy(
-    original: Stored, number: int, group: str, indices: Sequence[int], edited: Edited, now: float
-) -> Stored:
-    """Return the message as it waits for delivery to one group's recipients."""
-    everyone = original.envelope.recipients
-    recipients = everyone if len(indices) == len(everyone) else tuple(everyone[i] for i in indices)
-    envelope = original.envelope
-    if recipients is not everyone:
-        envelope = msgspec.structs.replace(envelope, recipients=recipients)
-    return Stored(
-        number,
-        original.id,
-        State.READY,
-        original.received_at,
-        envelope,
-        original.content,
-        edited.prefix,
-        group,
-        edited.splices,
-        tuple(Pending(i, domain_of(r.address), now) for i, r in enumerate(recipients)),
     )

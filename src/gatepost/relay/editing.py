@@ -24,6 +24,7 @@ from gatepost.notices.placeholder import build_placeholder
 from gatepost.notices.scan_field import NO_BASES, Bases, build_scan_field, has_foreign_field, rename_foreign_fields
 from gatepost.policy.decide import WHOLE_MESSAGE
 from gatepost.policy.group import GroupPolicy
+from gatepost.relay.spam_editing import plan_spam_edits, spam_prefix
 from gatepost.relay.work import Work
 from gatepost.spool.interface import Stored
 
@@ -92,7 +93,7 @@ def describe(wording: Wording, subject: Subject, content: bytes, now: float, bro
         admin=", ".join(group.texts.admins),
         bases_date=wording.bases.issued,
         statuses=verdict.statuses,
-        action="blocked" if verdict.blocked else "delivered",
+        action="blocked" if verdict.withheld else "delivered",
         broken=broken,
     )
 
@@ -116,6 +117,11 @@ class Editing:
     ) -> bytes | None:
         """Return the fields to go in front of a message without edits of its objects, None when more is to be done."""
         texts, prefix = group.texts, work.stored.prefix
+        if verdict.spam is not None:
+            fields = spam_prefix(work, group, verdict.spam, analysis)
+            if fields is None:
+                return None
+            prefix += fields
         if not texts.adds:
             return prefix
         field, text = resolve_additions(group, analysis)
@@ -133,7 +139,8 @@ class Editing:
         """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
         group, prefix = subject.group, work.stored.prefix
         field, text = resolve_additions(group, analysis)
-        if not decisions and not field and not text:
+        spam = subject.verdict.spam
+        if not decisions and not field and not text and spam is None:
             return Edited(prefix)
         content = await load_content(work)
         signatures = analysis.signatures if analysis is not None else ()
@@ -151,6 +158,12 @@ class Editing:
             splices = self._add_disclaimer(splices, group, analysis, facts, len(content))
             if splices != before:
                 broken = signatures
+        if spam is not None:
+            edits = plan_spam_edits(content, work, group, spam, analysis)
+            prefix += edits.prefix
+            splices = _cut_out(_fit(splices, edits.added, len(content)), edits.removed)
+            if edits.breaks_dkim and DKIM not in broken:
+                broken += (DKIM,)
         return Edited(prefix, splices, broken)
 
     @staticmethod
@@ -214,6 +227,12 @@ def _carry_out(
         else:
             edits.append(Edit(report, Action.REPLACE, build_placeholder(template, facts_of[decision], facts)))
     return plan_edits(content, edits)
+
+
+def _cut_out(splices: tuple[Splice, ...], removed: Sequence[Splice]) -> tuple[Splice, ...]:
+    """Return the splices with fields cut out, but those that lie in what is replaced already."""
+    kept = [new for new in removed if not any(old.start < new.end and new.start < old.end for old in splices)]
+    return merge([*splices, *kept]) if kept else splices
 
 
 def _fit(splices: tuple[Splice, ...], added: Sequence[Splice], size: int) -> tuple[Splice, ...]:

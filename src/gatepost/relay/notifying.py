@@ -26,6 +26,7 @@ from gatepost.notices.notification import Letter, build_notice, build_summary
 from gatepost.notices.original import header_of, is_automatic, is_marked
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.editing import Subject, Wording, describe, load_content
+from gatepost.relay.reports import RELEASED_WANTED
 from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -96,7 +97,7 @@ class Notifying:
         SpoolError, OSError: they cannot be made now.
         """
         group, verdict = subject.group, subject.verdict
-        if work.stored.kind or not self.wants(group, verdict):
+        if work.stored.kind not in ("", RELEASED_WANTED) or not self.wants(group, verdict):
             return []
         content = await load_content(work)
         roles = plan_roles(subject, header_of(content), everybody=self._everybody)
@@ -236,4 +237,4 @@ def _tell(subject: Subject, now: float) -> Told:
         if decision.status is not ObjectStatus.CLEAN
     )
     sender = subject.stored.envelope.sender
-    return Told(subject.stored.id, now, sender, tuple(found), subject.verdict.blocked)
+    return Told(subject.stored.id, now, sender, tuple(found), subject.verdict.withheld)

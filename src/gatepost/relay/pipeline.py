@@ -93,6 +93,7 @@ class Pipeline:
             saving=self.saving,
             editing=self._editing,
             notifying=self._notifying,
+            reports=self._reports,
             clock_ms=clock_ms,
         )
         self.inspection = Inspection(

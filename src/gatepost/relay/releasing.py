@@ -18,7 +18,7 @@ from gatepost.model.envelope import Recipient
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Operated
 from gatepost.relay.pipeline import Pipeline, clock_ms
-from gatepost.relay.reports import RELEASED
+from gatepost.relay.reports import RELEASED, RELEASED_WANTED
 from gatepost.relay.work import Work
 from gatepost.spool import clock
 from gatepost.spool.interface import (
@@ -34,7 +34,7 @@ from gatepost.spool.interface import (
 from gatepost.spool.shard import ShardBusy, shard_directory, shard_number
 from gatepost.spool.writer import SqliteSpool
 from gatepost.storage.container import Container, Damaged, Event
-from gatepost.storage.item import Item, parse_item_id
+from gatepost.storage.item import Item, StoreKind, parse_item_id
 from gatepost.storage.places import store_places
 from gatepost.storage.release import (
     Elsewhere,
@@ -263,8 +263,14 @@ def _message(number: int, item: Item, claim: Event, staged: StagedContent, now: 
         staged.ref,
         item.prefix,
         pending=() if claim.checked else pending,
-        kind=item.kind if claim.checked else item.kind or RELEASED,
+        kind=item.kind or _kind(item, claim),
     )
+
+
+def _kind(item: Item, claim: Event) -> str:
+    if not claim.checked:
+        return RELEASED
+    return RELEASED_WANTED if item.store is StoreKind.SPAM_QUARANTINE else ""
 
 
 def _describe(item: Item, claim: Event, directory: str) -> str:

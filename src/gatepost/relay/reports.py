@@ -25,6 +25,9 @@ from gatepost.spool.interface import ContentCorrupt, NewMessage, Pending, Spool,
 RELEASED = "released"
 """Kind of a message that came out of a store and is not inspected again: its sender may hear of it, as of any other."""
 
+RELEASED_WANTED = "released-wanted"
+"""Kind of a message that came out of the spam quarantine and passes the other checks again: it is not spam."""
+
 THREAD_SIZE = 1024 * 1024
 """Bytes of content above which a report is written in a thread: it is gone through several times."""
 _ADDRESS = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -71,7 +74,7 @@ class Reports:
             kind,
             peer_reports=peer_reports,
             dsn_on_relaying=self._on_relaying,
-            generated=stored.kind not in ("", RELEASED),
+            generated=stored.kind not in ("", RELEASED, RELEASED_WANTED),
         )
 
     async def make(

@@ -1,4 +1,5 @@
-"""Which stores a message's original goes to, by its group's lists and verdict (rows F-STOR-03 to F-STOR-05). Pure.
+"""Which stores a message's original goes to, by its group's lists and verdict (rows F-STOR-03 to F-STOR-05, F-ASR-12).
+Pure.
 
 Used by `relay.saving`. Saving and delivering are independent of each other: a list says what is put away, whatever
 becomes of the message.
@@ -11,7 +12,7 @@ import msgspec
 
 from gatepost.config.grouping import Group
 from gatepost.model.finding import ObjectStatus
-from gatepost.model.verdict import Verdict
+from gatepost.model.verdict import SpamEnd, Verdict
 from gatepost.storage.item import StoreKind
 
 _INFECTED: Final = ObjectStatus.INFECTED
@@ -29,7 +30,9 @@ class SaveRules(msgspec.Struct, frozen=True):
     to_quarantine: frozenset[ObjectStatus]
     """`save_in_quarantine`."""
     keep_originals: bool
-    """Of what was changed or blocked, to backup."""
+    """Of what was changed or blocked, to backup; of what was blocked as spam, to the spam quarantine."""
+    spam_quarantine: str = ""
+    """Directory."""
 
 
 def save_rules(groups: Iterable[Group]) -> Mapping[str, SaveRules]:
@@ -42,6 +45,7 @@ def save_rules(groups: Iterable[Group]) -> Mapping[str, SaveRules]:
             to_both=frozenset(group.save_in_qb),
             to_quarantine=frozenset(ObjectStatus(each) for each in group.save_in_quarantine if each in known),
             keep_originals=group.keep_originals,
+            spam_quarantine=group.spam_quarantine_path,
         )
         for group in groups
     }
@@ -56,6 +60,12 @@ class Place(msgspec.Struct, frozen=True):
     """A list of the group asks for it; else it follows from something else, such as the message's being accepted."""
 
 
+def is_worth_saving(verdict: Verdict) -> bool:
+    """Tell whether `plan_places` may give a place."""
+    spam = verdict.spam
+    return bool(verdict.decisions) or (spam is not None and (spam.actions.quarantine or spam.withheld))
+
+
 def plan_places(rules: SaveRules, verdict: Verdict, *, changed: bool) -> tuple[Place, ...]:
     """Return where the original goes; `changed`: objects are cured, removed or replaced in what is delivered."""
     occurred = frozenset(verdict.statuses)
@@ -65,6 +75,11 @@ def plan_places(rules: SaveRules, verdict: Verdict, *, changed: bool) -> tuple[P
         places.append(Place(StoreKind.QUARANTINE, rules.quarantine, listed=True))
     if both - {_INFECTED}:
         places.append(Place(StoreKind.BACKUP, rules.backup, listed=True))
+    spam = verdict.spam
+    if spam is not None and spam.actions.quarantine:
+        places.append(Place(StoreKind.SPAM_QUARANTINE, rules.spam_quarantine, listed=True))
     if not places and rules.keep_originals and (changed or verdict.blocked):
         places.append(Place(StoreKind.BACKUP, rules.backup))
+    elif not places and rules.keep_originals and spam is not None and spam.actions.end is SpamEnd.BLOCK:
+        places.append(Place(StoreKind.SPAM_QUARANTINE, rules.spam_quarantine))
     return tuple(places)

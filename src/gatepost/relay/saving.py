@@ -22,7 +22,7 @@ from gatepost.mime.words import decode_header
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Saved
 from gatepost.model.verdict import Verdict
-from gatepost.relay.save_rules import Place, SaveRules, plan_places, save_rules
+from gatepost.relay.save_rules import Place, SaveRules, is_worth_saving, plan_places, save_rules
 from gatepost.relay.work import Work, content_chunks, edited_size
 from gatepost.spool.interface import Stored
 from gatepost.storage.item import OBJECTS_LIMIT, Item, ItemObject, StoreKind, item_id, status_code
@@ -108,11 +108,11 @@ class Saving:
         original = msgspec.structs.replace(copy, prefix=b"", splices=())
         saves = []
         rules = self._rules.get(group)
-        if rules is not None and verdict.decisions:
+        if rules is not None and is_worth_saving(verdict):
             places = plan_places(rules, verdict, changed=changed)
             saves += [self._save(place, work, original, group, verdict, now) for place in places]
         if self._outgoing:
-            sent = original if verdict.blocked else copy
+            sent = original if verdict.withheld else copy
             saves.append(self._save(Place(StoreKind.OUTGOING, self._outgoing), work, sent, group, verdict, now))
         return saves
 
@@ -136,8 +136,10 @@ class Saving:
     def _save(self, place: Place, work: Work, copy: Stored, group: str, verdict: Verdict | None, now: float) -> Save:
         size = copy.content.size
         content, path = work.content, work.path
-        statuses = tuple(status.value for status in verdict.statuses) if verdict is not None else ()
-        blocked = verdict is not None and verdict.blocked
+        statuses = verdict.words if verdict is not None else ()
+        spam = verdict.spam if verdict is not None else None
+        blocked = verdict is not None and verdict.withheld
+        coded = statuses if spam is None or place.store is not StoreKind.SPAM_QUARANTINE else (spam.status.value,)
         item = Item(
             id=item_id(copy.source, place.store, group),
             store=place.store,
@@ -147,11 +149,13 @@ class Saving:
             received_at=copy.received_at,
             envelope=copy.envelope,
             size=edited_size(size, copy.splices) + len(copy.prefix),
-            code=status_code(place.store, statuses, blocked=blocked),
+            code=status_code(place.store, coded, blocked=blocked),
             group=copy.group,
             statuses=statuses,
             objects=_objects(verdict) if verdict is not None else (),
-            reason=verdict.reason if verdict is not None else "",
+            reason=verdict.explanation if verdict is not None else "",
+            rate=spam.rate if spam is not None else 0,
+            methods=tuple(method.value for method in spam.methods) if spam is not None else (),
             blocked=blocked,
             kind=copy.kind,
             prefix=b"" if place.store is StoreKind.OUTGOING else work.stored.prefix,

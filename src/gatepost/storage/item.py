@@ -84,6 +84,10 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """Those that were not clean; at most `OBJECTS_LIMIT`."""
     reason: str = ""
     """The verdict in one sentence."""
+    rate: int = 0
+    """Spam rating in percent."""
+    methods: tuple[str, ...] = ()
+    """Anti-spam methods that decided."""
     blocked: bool = False
     """It is not delivered to these recipients."""
     kind: str = ""

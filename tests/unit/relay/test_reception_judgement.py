@@ -74,6 +74,7 @@ def judged(
             saving=saving,
             editing=editing,
             notifying=Notifying(nobody, ids, saving, lambda: 1_790_000_000_000, nobody, nobody),
+            reports=nobody,
             clock_ms=lambda: 1_790_000_000_000,
         )
         inspection = Inspection(

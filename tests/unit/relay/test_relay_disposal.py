@@ -89,6 +89,7 @@ class Case:
             saving=saving,
             editing=editing,
             notifying=notifying,
+            reports=nobody,
             clock_ms=lambda: 1_790_000_000_000,
         )
 

@@ -1,0 +1,60 @@
+"""Labels in front of a subject (row F-ASR-04): once, whatever it is written in. Pure. Called by `relay.spam_editing`.
+
+Bytes of the sender's subject stay as they are: the label is put in front of them. A label beyond ASCII is an encoded
+word, which swallows the space between itself and another one, so that the space is inside it then.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gatepost.model.spam import FieldSpot
+from gatepost.model.verdict import Splice
+from gatepost.notices.text import clean_text
+from gatepost.notices.words import encode_words
+
+LABEL_LIMIT: Final = 100
+"""Bytes of one label: more would leave nothing of the subject on a screen."""
+LINE_LIMIT: Final = 998
+"""Characters of a line without its CRLF (RFC 5322 §2.1.1)."""
+_ENCODED: Final = b"=?"
+
+
+def label_subject(content: bytes, spot: FieldSpot, labels: Sequence[str]) -> Splice | None:
+    """Return what puts labels in front of a subject; None when all of them stand there already."""
+    missing = _missing(spot.text, labels)
+    if not missing:
+        return None
+    value = content[spot.value : spot.end]
+    line = value.partition(b"\n")[0].rstrip(b"\r")
+    before = b" " if content[spot.value - 1 : spot.value] == b":" else b""
+    written = _write(missing, encoded_follows=value.lstrip(b" \t\r\n").startswith(_ENCODED))
+    if not line.strip():  # empty, or it begins on the next line, with white space
+        return Splice(spot.value, spot.value, before + written.rstrip(b" "))
+    if len("Subject: ") + len(written.rpartition(b"\n")[2]) + len(line) > LINE_LIMIT:
+        written = written.rstrip(b" ") + b"\r\n "
+    return Splice(spot.value, spot.value, before + written)
+
+
+def build_subject(labels: Sequence[str]) -> bytes:
+    """Return a Subject field for a message that has none."""
+    return b"Subject: " + _write(labels, encoded_follows=False).rstrip(b" ") + b"\r\n"
+
+
+def _missing(text: str, labels: Sequence[str]) -> list[str]:
+    """Return the labels that the subject does not begin with; other labels of ours may stand before them."""
+    rest = text.lstrip()
+    missing = []
+    for label in labels:
+        if rest.startswith(label):
+            rest = rest[len(label) :].lstrip()
+        elif label not in missing:
+            missing.append(label)
+    return missing
+
+
+def _write(labels: Sequence[str], *, encoded_follows: bool) -> bytes:
+    """Return the labels and the space behind them."""
+    text = " ".join(clean_text(label, LABEL_LIMIT) for label in labels)
+    if text.isascii():
+        return text.encode("ascii") + b" "
+    return encode_words(text + " " if encoded_follows else text).encode("ascii") + b" "

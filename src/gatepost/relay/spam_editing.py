@@ -1,0 +1,97 @@
+"""What a spam verdict changes in a message: fields in front of it, labels, and fields taken out that only we may write.
+
+Used by `relay.editing`. Fields in front leave every signature whole; a label breaks DKIM signatures, so a signed
+message gets one only where it is against the message, or where the group says that signed mail is edited. Foreign
+copies of our fields go in any case: who reads them must be able to believe them.
+"""
+
+import msgspec
+
+from gatepost.mime.signatures import DKIM
+from gatepost.model.finding import Analysis
+from gatepost.model.spam import FieldSpot, SpamFacts, SpamStatus
+from gatepost.model.verdict import SignedEdits, SpamVerdict, Splice
+from gatepost.notices.spam_fields import build_keywords, build_spam_fields, find_foreign
+from gatepost.notices.spam_label import build_subject, label_subject
+from gatepost.policy.group import GroupPolicy
+from gatepost.relay.work import Work
+
+_AGAINST = frozenset((SpamStatus.SPAM, SpamStatus.PROBABLE_SPAM, SpamStatus.BLACKLISTED))
+"""Statuses that are worth a broken signature."""
+
+
+class SpamEdits(msgspec.Struct, frozen=True):
+    """Changes of one group's copy."""
+
+    prefix: bytes = b""
+    removed: tuple[Splice, ...] = ()
+    """Fields that only we may write."""
+    added: tuple[Splice, ...] = ()
+    """Labels, and fields that give way to ours."""
+    breaks_dkim: bool = False
+
+
+def spam_prefix(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None) -> bytes | None:
+    """Return the fields in front of a message where there is nothing else to be changed; None when there is."""
+    facts = analysis.spam if analysis is not None else None
+    if facts is None:
+        # No filter has looked: the header is searched here.
+        if verdict.shown and (work.content is None or find_foreign(work.content, group.spam.fields.prefix)):
+            return None
+    elif facts.foreign:
+        return None
+    if verdict.labels or verdict.actions.keywords:
+        return None
+    return _fields(work, group, verdict, signed=is_signed(analysis))
+
+
+def plan_spam_edits(
+    content: bytes, work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None
+) -> SpamEdits:
+    """Return the changes of a message."""
+    facts = analysis.spam if analysis is not None else None
+    signed = is_signed(analysis)
+    removed = _removed(content, group, verdict, facts)
+    breaks = signed and facts is not None and _is_any_signed(content, facts.foreign, facts)
+    prefix = _fields(work, group, verdict, signed=signed)
+    added: list[Splice] = []
+    if not signed or verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT:
+        subject = facts.subject if facts is not None else None
+        if verdict.labels and subject is not None:
+            label = label_subject(content, subject, verdict.labels)
+            added += [label] if label is not None else []
+        elif verdict.labels and facts is not None:
+            prefix += build_subject(verdict.labels)
+            breaks = breaks or signed
+        if verdict.actions.keywords:
+            keywords = facts.keywords if facts is not None else ()
+            added += [Splice(spot.start, spot.end, b"") for spot in keywords]
+            prefix += build_keywords(verdict)
+    return SpamEdits(prefix, tuple(removed), tuple(added), breaks or (signed and bool(added)))
+
+
+def is_signed(analysis: Analysis | None) -> bool:
+    """Tell whether a message bears a DKIM signature."""
+    if analysis is None:
+        return False
+    return DKIM in analysis.signatures or (analysis.spam is not None and bool(analysis.spam.authn.signatures))
+
+
+def _fields(work: Work, group: GroupPolicy, verdict: SpamVerdict, *, signed: bool) -> bytes:
+    if not verdict.shown:
+        return b""
+    if signed and group.texts.edit_signed is SignedEdits.SKIP and verdict.status not in _AGAINST:
+        return b""
+    return build_spam_fields(group.spam.fields, verdict, work.stored.envelope.sender)
+
+
+def _removed(content: bytes, group: GroupPolicy, verdict: SpamVerdict, facts: SpamFacts | None) -> list[Splice]:
+    if facts is not None:
+        return [Splice(spot.start, spot.end, b"") for spot in facts.foreign]
+    return find_foreign(content, group.spam.fields.prefix) if verdict.shown else []
+
+
+def _is_any_signed(content: bytes, spots: tuple[FieldSpot, ...], facts: SpamFacts) -> bool:
+    """Tell whether a signature covers one of these fields."""
+    names = {content[spot.start : spot.value].partition(b":")[0].strip().lower().decode("latin-1") for spot in spots}
+    return any(not names.isdisjoint(signature.fields) for signature in facts.authn.signatures)
