@@ -1,11 +1,15 @@
 """All content checks, in the order in which they look at a message."""
 
 from gatepost.antispam.check import Check
+from gatepost.antispam.classifier.check import build_classifier
+from gatepost.antispam.classifier.learned import Learned
 from gatepost.antispam.fingerprints import FingerprintCheck
 from gatepost.antispam.knowledge import Knowledge
 
 
-def build_checks(knowledge: Knowledge) -> tuple[Check, ...]:
-    """Make the checks with what the databases say. ValueError: a file of them is faulty; the text names it."""
-    _ = knowledge
-    return (FingerprintCheck(),)
+def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[Check, ...]:
+    """Make the checks with what the databases say and what was learned.
+
+    ValueError: a file of the databases is faulty; the text names it.
+    """
+    return (FingerprintCheck(), *build_classifier(knowledge, learned))

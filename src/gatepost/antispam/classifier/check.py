@@ -1,0 +1,84 @@
+"""The content check of the classifier: one sign, for spam or against it, with the words that weighed most.
+
+Made in the template with the base model and a read-only view of what was learned; filters inherit both.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from gatepost.antispam.check import Notes
+from gatepost.antispam.classifier.explain import weighty_words
+from gatepost.antispam.classifier.features import (
+    Features,
+    distinct,
+    header_lines,
+    header_runs,
+    reader_text,
+    text_runs,
+    text_units,
+)
+from gatepost.antispam.classifier.learned import Learned
+from gatepost.antispam.classifier.model import BaseModel, parse_model
+from gatepost.antispam.classifier.scoring import judge, read
+from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.view import MailView
+from gatepost.model.spam import Method
+
+MODEL_NAME: Final = "model/base.mpk"
+SHOWN: Final = 0.5
+"""Log-odds below which the words are not looked for: they would only puzzle."""
+FEWEST_RUNS: Final = 40
+"""Runs of a text below which nothing is said of it untrained: a few words tell too little."""
+
+
+class ClassifierCheck:
+    """Weighs a message by base model and learned weights."""
+
+    name = "classifier"
+
+    def __init__(self, base: BaseModel, learned: Learned | None = None) -> None:
+        self._base = base
+        self._learned = learned
+
+    def inspect(self, view: MailView, notes: Notes) -> None:
+        units = text_units(reader_text(view.subject, view.body))
+        runs = text_runs(units)
+        features = Features(distinct(runs), distinct(header_runs(header_lines(view))))
+        domain = common_domain(view.options.recipients)
+        opinion = judge(features, self._base, self._learned, domain)
+        if not opinion.trust and len(features.text) < FEWEST_RUNS:
+            return
+        words: list[str] = []
+        if abs(opinion.weight) >= SHOWN:
+            contributions = self._base.table.take(runs) * np.float32(self._base.scale * self._base.slope)
+            if self._learned is not None:
+                for scope in self._learned.scopes(domain):
+                    contributions = contributions + read(scope.text, runs, scope.shift)
+            words = weighty_words(units, contributions, opinion.weight > 0)
+        name = "text-like-spam" if opinion.weight > 0 else "text-like-wanted"
+        notes.sign(
+            Method.LEARNED, name, _evidence(opinion.weight, opinion.trust, opinion.header, words), opinion.weight
+        )
+
+
+def build_classifier(knowledge: Knowledge, learned: Learned | None) -> tuple[ClassifierCheck, ...]:
+    """Return the check, none when the databases hold no base model. ModelError: the model is damaged."""
+    return tuple(ClassifierCheck(parse_model(data), learned) for _, data in knowledge.by_suffix(MODEL_NAME)[:1])
+
+
+def common_domain(recipients: tuple[str, ...]) -> str:
+    """Return the domain of all recipients, "" when there are several."""
+    domains = {address.rpartition("@")[2].lower() for address in recipients}
+    return domains.pop() if len(domains) == 1 else ""
+
+
+def _evidence(weight: float, trust: float, header: float, words: list[str]) -> str:
+    like = "spam" if weight > 0 else "wanted mail"
+    source = "the shipped model" if not trust else f"what was learned here ({trust:.0%}) and the shipped model"
+    told = f"the text reads like {like} by {source}"
+    if words:
+        told += ": " + ", ".join(f"“{word}”" for word in words)
+    if trust and header * weight > 0 and abs(header) >= 1:
+        told += "; its header is like that of learned " + ("spam" if weight > 0 else "wanted mail")
+    return told
