@@ -3,7 +3,9 @@
 from gatepost.antispam.check import Check
 from gatepost.antispam.classifier.check import build_classifier
 from gatepost.antispam.classifier.learned import Learned
+from gatepost.antispam.eastern import EasternCheck
 from gatepost.antispam.fingerprints import FingerprintCheck
+from gatepost.antispam.headers.check import build_header_check
 from gatepost.antispam.knowledge import Knowledge
 
 
@@ -12,4 +14,4 @@ def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[
 
     ValueError: a file of the databases is faulty; the text names it.
     """
-    return (FingerprintCheck(), *build_classifier(knowledge, learned))
+    return (build_header_check(knowledge), EasternCheck(), FingerprintCheck(), *build_classifier(knowledge, learned))

@@ -1,0 +1,134 @@
+"""The check of headers and structure: every rule of the databases is asked of a message. A `check.Check`."""
+
+import re
+
+from gatepost.antispam.check import Notes
+from gatepost.antispam.headers.facts import FACTS
+from gatepost.antispam.headers.picture import SAME_LIMIT, VALUE_LIMIT, VALUES, Picture
+from gatepost.antispam.headers.reference import Reference, load_reference
+from gatepost.antispam.headers.rules import Condition, Kind, Rule, RuleBook, compile_rules
+from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.view import MailView
+
+SUFFIX = ".signs"
+SEEN_LIMIT = 120
+"""Characters of what was seen that an evidence quotes."""
+_PLACE = re.compile(r"\{(@?[a-z0-9-]+)\}")
+_UNSHOWN = re.compile(r"[\x00-\x20\x7f-\x9f]++")
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+
+
+class HeaderCheck:
+    """Signs of the header and of the structure."""
+
+    name = "headers"
+
+    def __init__(self, book: RuleBook, reference: Reference) -> None:
+        self._book = book
+        self._reference = reference
+
+    def inspect(self, view: MailView, notes: Notes) -> None:
+        """Add the signs that hold."""
+        if not view.options.headers:
+            return
+        asked = _Asked(self._book, Picture(view, self._reference))
+        held: dict[str, str] = asked.held
+        signs: list[tuple[Rule, str]] = []
+        covered: set[str] = set()
+        for rule in self._book.rules:
+            seen = asked.ask(rule)
+            if seen is not None:
+                held[rule.name] = seen
+                if rule.says:
+                    signs.append((rule, seen))
+                    covered.update(rule.covers)
+        for rule, seen in signs:
+            if rule.name not in covered:
+                notes.sign(rule.method, rule.name, asked.say(rule.says, seen), rule.weight, rule.detail)
+
+
+class _Asked:
+    """One message under question."""
+
+    def __init__(self, book: RuleBook, picture: Picture) -> None:
+        self._scanners = book.scanners
+        self._picture = picture
+        self._matched: dict[str, dict[int, str]] = {}
+        self._facts: dict[str, str] = {}
+        self.held: dict[str, str] = {}
+
+    def ask(self, rule: Rule) -> str | None:
+        """Return what was seen when a rule holds, None when it does not."""
+        seen: str | None = None
+        for condition in rule.conditions:
+            found = self._holds(condition)
+            if found is None:
+                return None
+            seen = found if seen is None else seen
+        if rule.choices:
+            found = next((each for choice in rule.choices if (each := self._holds(choice)) is not None), None)
+            if found is None:
+                return None
+            seen = found if seen is None else seen
+        if any(self._holds(exception) is not None for exception in rule.exceptions):
+            return None
+        return seen or ""
+
+    def _holds(self, condition: Condition) -> str | None:
+        kind, subject = condition.kind, condition.subject
+        if kind is Kind.MATCHES:
+            found = self._matched.get(subject)
+            if found is None:
+                found = self._matched[subject] = self._scan(subject)
+            return found.get(condition.pattern)
+        if kind is Kind.IS:
+            return self.held.get(subject)
+        if kind is Kind.FACT:
+            fact = self._facts.get(subject)
+            if fact is None:
+                fact = self._facts[subject] = FACTS[subject](self._picture)
+            return fact or None
+        return self._has(kind, subject)
+
+    def _has(self, kind: Kind, name: str) -> str | None:
+        texts = self._picture.texts(name) if name[0] == "@" else None
+        count = len(self._picture.fields.get(name, ())) if texts is None else len(texts)
+        if kind is Kind.MISSING:
+            return None if count else ""
+        if not count or (kind is Kind.MANY and count < 2):
+            return None
+        text = self._picture.text(name)
+        if kind is Kind.EMPTY:
+            return None if text.strip() else ""
+        return text
+
+    def _scan(self, name: str) -> dict[int, str]:
+        """Return the expressions about a field that match, with the value that each matched first."""
+        scanner = self._scanners[name]
+        found: dict[int, str] = {}
+        if name[0] == " ":
+            for field in self._picture.fields.get(name[1:], ())[:SAME_LIMIT]:
+                raw = _FOLD.sub(b"", field.raw[:VALUE_LIMIT])
+                for number in scanner.scan(raw):
+                    found.setdefault(number, raw.decode("latin-1"))
+        else:
+            for text in self._picture.texts(name)[:SAME_LIMIT]:
+                for number in scanner.scan(text.encode("utf-8", "replace")):
+                    found.setdefault(number, text)
+        return found
+
+    def say(self, sentence: str, seen: str) -> str:
+        """Return an evidence with its places filled."""
+
+        def fill(place: re.Match[str]) -> str:
+            text = seen if place[1] == "seen" else self._picture.text(place[1])
+            text = _UNSHOWN.sub(" ", text).strip()
+            return text if len(text) <= SEEN_LIMIT else f"{text[:SEEN_LIMIT]}…"
+
+        return _PLACE.sub(fill, sentence)
+
+
+def build_header_check(knowledge: Knowledge) -> HeaderCheck:
+    """Make the check from the databases. ValueError: a file of them is faulty; the text names it."""
+    book = compile_rules(knowledge.by_suffix(SUFFIX), frozenset(FACTS), frozenset(VALUES))
+    return HeaderCheck(book, load_reference(knowledge))

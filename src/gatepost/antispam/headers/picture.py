@@ -1,0 +1,143 @@
+"""A message's header as the rules ask for it: fields by name, who wrote to whom, derived values. One for each message.
+
+Called by `check` and `facts`. Everything is computed when it is first asked for.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final
+
+from gatepost.antispam.headers.addresses import Mailbox, parse_mailboxes, read_domain
+from gatepost.antispam.headers.authors import Authors, read_authors
+from gatepost.antispam.headers.names import organization
+from gatepost.antispam.headers.received import Hop, parse_received, read_date
+from gatepost.antispam.headers.reference import Reference
+from gatepost.antispam.view import HeaderField, MailView
+from gatepost.model.address import domain_of
+from gatepost.model.envelope import Direction
+from gatepost.model.spam import SpamOptions
+
+SAME_LIMIT = 20
+"""Fields of one name that are looked at."""
+VALUE_LIMIT = 4_096
+"""Bytes of a value that expressions look at."""
+HOPS_LIMIT = 30
+NOBODY: Final = Mailbox("", "")
+
+
+class Picture:
+    """One message, seen from its header."""
+
+    def __init__(self, view: MailView, reference: Reference) -> None:
+        self.view = view
+        self.reference = reference
+        self.options: SpamOptions = view.options
+        self.fields: dict[str, list[HeaderField]] = {}
+        for field in view.fields:
+            same = self.fields.setdefault(field.name, [])
+            if len(same) <= SAME_LIMIT:
+                same.append(field)
+        self._values: dict[str, tuple[str, ...]] = {}
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return the values of a field, or the derived values `@name`."""
+        found = self._values.get(name)
+        if found is None:
+            if name[0] == "@":
+                found = VALUES[name[1:]](self)
+            else:
+                found = tuple(field.text[:VALUE_LIMIT] for field in self.fields.get(name, ()))
+            self._values[name] = found
+        return found
+
+    def text(self, name: str) -> str:
+        """Return the first of them, "" for none."""
+        return next(iter(self.texts(name)), "")
+
+    def boxes(self, name: str) -> list[Mailbox]:
+        """Return the mailboxes of an address field."""
+        return [box for field in self.fields.get(name, ()) for box in parse_mailboxes(field.raw)]
+
+    @cached_property
+    def authors(self) -> Authors:
+        return read_authors(self.view)
+
+    @cached_property
+    def author(self) -> Mailbox:
+        """The first author with an address, or what there is."""
+        boxes = self.authors.mailboxes
+        return next((box for box in boxes if box.address), boxes[0] if boxes else NOBODY)
+
+    @cached_property
+    def author_organization(self) -> str:
+        return organization(self.author.domain)
+
+    @cached_property
+    def recipients(self) -> list[Mailbox]:
+        """Mailboxes of To and Cc."""
+        return self.boxes("to") + self.boxes("cc")
+
+    @cached_property
+    def answer(self) -> Mailbox:
+        """First mailbox of Reply-To."""
+        return next((box for box in self.boxes("reply-to") if box.address), NOBODY)
+
+    @cached_property
+    def sender_domain(self) -> str:
+        return read_domain(domain_of(self.options.sender))
+
+    @cached_property
+    def hops(self) -> list[Hop]:
+        """Received fields, newest first."""
+        return [parse_received(field.raw) for field in self.fields.get("received", ())][:HOPS_LIMIT]
+
+    @cached_property
+    def now(self) -> float:
+        """When the message came in; 0 when nobody knows."""
+        if self.options.now:
+            return self.options.now
+        return next((moment for hop in self.hops if (moment := read_date(hop.date)) is not None), 0.0)
+
+    @cached_property
+    def is_from_outside(self) -> bool:
+        """A host of the Internet handed it to us."""
+        try:
+            address = ipaddress.ip_address(self.options.client_ip)
+        except ValueError:
+            return False
+        return self.options.direction is Direction.INBOUND and address.is_global
+
+    @cached_property
+    def own_domains(self) -> frozenset[str]:
+        """Protected domains that are no mere masks, in lower case."""
+        plain = (mask.lower().rpartition("@")[2].removeprefix("*.") for mask in self.options.own_domains)
+        return frozenset(domain for domain in plain if "." in domain and not set(domain) & set("*?[!"))
+
+    def is_own(self, domain: str) -> bool:
+        """Whether a domain is a protected one or below one."""
+        own = self.own_domains
+        return any(domain == each or domain.endswith(f".{each}") for each in own)
+
+
+def _one(text: str) -> tuple[str, ...]:
+    return (text,) if text else ()
+
+
+VALUES: Final[dict[str, Callable[[Picture], tuple[str, ...]]]] = {
+    "from-name": lambda picture: _one(picture.author.display or picture.author.comment),
+    "from-address": lambda picture: _one(picture.author.address),
+    "from-local": lambda picture: _one(picture.author.local),
+    "from-domain": lambda picture: _one(picture.author.domain),
+    "reply-address": lambda picture: _one(picture.answer.address),
+    "reply-domain": lambda picture: _one(picture.answer.domain),
+    "to-name": lambda picture: tuple(box.display for box in picture.recipients[:SAME_LIMIT] if box.display),
+    "sender": lambda picture: _one(picture.options.sender.lower()),
+    "sender-domain": lambda picture: _one(picture.sender_domain),
+    "id-domain": lambda picture: _one(picture.text("message-id").strip("<> \t").rpartition("@")[2].lower()),
+    "helo": lambda picture: _one(picture.options.helo.lower() if picture.is_from_outside else ""),
+    "type": lambda picture: _one(picture.view.message.root.content_type),
+    "boundary": lambda picture: _one(picture.view.message.root.parameters.get("boundary", "")),
+    "charset": lambda picture: tuple({part.charset for part in picture.view.message.walk() if part.charset}),
+}
+"""Derived values, as rules name them behind an @."""
