@@ -1,22 +1,30 @@
 """The message as its reader sees it: what content checks look at. Built once for each message by `build_view`.
 
 Runs in the filter. Promises: linear in the size of the message, bounded by the limits below, never raises for what a
-message holds.
+message holds. What is asked for is read when it is first asked for; nothing is kept from one message to the next.
 """
 
-import unicodedata
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
-from gatepost.mime.decode import decode_body
+from gatepost.antispam.extract.fold import Folded, fold
+from gatepost.antispam.extract.page import Page
+from gatepost.antispam.extract.parts import TEXT_LIMIT, Text, Yield, read_parts
+from gatepost.antispam.extract.plain import find_bare, find_urls
+from gatepost.antispam.links import ANCHORS_LIMIT, Anchor, distinct, read_anchor, read_target
 from gatepost.mime.part import Message, Part
-from gatepost.mime.words import decode_header, decode_text
+from gatepost.mime.words import decode_header
 from gatepost.model.spam import Link, SpamOptions
 
-TEXT_LIMIT = 256 * 1024
-"""Characters of visible text looked at: far beyond what anybody reads of one mail."""
+SHORT_BODY: Final = 300
+"""Characters up to which a body is but the wrapping of what is attached."""
+ALIKE: Final = 0.5
+"""Share of the words of a line of the plain form that stand in the HTML form: below, the line says something else."""
+
+__all__ = ["TEXT_LIMIT", "Anchor", "HeaderField", "MailView", "Text", "build_view"]
 
 
 class HeaderField(msgspec.Struct):
@@ -31,24 +39,6 @@ class HeaderField(msgspec.Struct):
     def text(self) -> str:
         """Value unfolded, encoded words decoded."""
         return decode_header(self.raw)
-
-
-class Text(msgspec.Struct):
-    """Text of one part."""
-
-    kind: str
-    """plain, html, rtf, office, pdf, qr."""
-    visible: str
-    """Lines as a reader sees them, quoted lines of older mail not among them."""
-    hidden: str = ""
-    """What is there but not to be seen."""
-    part: Part | None = None
-    quoted: str = ""
-    """Lines quoted from older mail (`>`), apart."""
-    labels: str = ""
-    """Texts of pictures and tool tips (alt, title), a line each: seen only where a picture is not."""
-    attached: bool = False
-    """It stands in an attachment that the reader has to open."""
 
 
 class MailView:
@@ -81,48 +71,136 @@ class MailView:
         field = self.first("subject")
         return "" if field is None else field.text
 
+    # -- texts -------------------------------------------------------------------------------------------------------
+
     @cached_property
+    def parts(self) -> Yield:
+        """What was read of the parts: texts, pages, pictures, codes."""
+        return read_parts(self.message, self.options)
+
+    @property
     def texts(self) -> tuple[Text, ...]:
-        """Texts of the message and of messages in it, as a reader would see them."""
-        found = []
-        for message, part in self.message.leaves():
-            if part.content_type.startswith("text/") and part.disposition != "attachment":
-                raw = decode_body(message.content, part).data
-                found.append(Text(part.content_type[5:], decode_text(raw, part.charset)[:TEXT_LIMIT], part=part))
-        return tuple(found)
+        """Texts of the message and of messages in it, as a reader would see them; those in attachments, too."""
+        return self.parts.texts
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """Web pages in the order of `texts` of kind html, attached ones among them."""
+        return tuple(text.page for text in self.texts if text.page is not None)
+
+    @property
+    def pictures(self) -> tuple[tuple[Part, bytes], ...]:
+        """Pictures of the message, decoded from their transfer encoding, as far as they are looked at."""
+        return self.parts.pictures
+
+    @cached_property
+    def html(self) -> str:
+        """Visible text of the HTML forms that are shown at once."""
+        return "\n".join(text.visible for text in self.texts if text.kind == "html" and not text.attached)[:TEXT_LIMIT]
+
+    @cached_property
+    def plain(self) -> str:
+        """Text of the plain forms that are shown at once, quoted lines apart."""
+        return "\n".join(text.visible for text in self.texts if text.kind == "plain" and not text.attached)[:TEXT_LIMIT]
+
+    @cached_property
+    def html_words(self) -> frozenset[str]:
+        """Words of `html`, in lower case."""
+        return frozenset(self.html.lower().split())
 
     @cached_property
     def body(self) -> str:
-        """All visible text of the body, at most `TEXT_LIMIT` characters."""
-        return "\n".join(text.visible for text in self.texts)[:TEXT_LIMIT]
+        """What the reader gets to read, at most `TEXT_LIMIT` characters: the HTML form, then what only the plain form
+        says, documents if they are to be read, and what is attached where nearly nothing else is there.
+        """
+        html, plain = self.html, self.plain
+        if html and plain:
+            plain = self._beyond_html()
+        pieces = [html, plain]
+        pieces += [text.visible for text in self.texts if text.kind in _CARRIED]
+        if len(html) + len(plain) < SHORT_BODY:
+            pieces += [text.visible for text in self.texts if text.attached and text.kind not in _CARRIED]
+        return "\n".join(piece for piece in pieces if piece)[:TEXT_LIMIT]
+
+    def _beyond_html(self) -> str:
+        """Return the lines of the plain form whose words the HTML form does not say."""
+        known = self.html_words
+        kept = []
+        for line in self.plain.split("\n"):
+            words = line.lower().split()
+            if words and sum(word in known for word in words) < ALIKE * len(words):
+                kept.append(line.strip())
+        return "\n".join(kept)
 
     @cached_property
+    def fold(self) -> Folded:
+        """The body folded, and what disguises were undone."""
+        return fold(self.body)
+
+    @cached_property
+    def subject_fold(self) -> Folded:
+        """The subject folded, and what disguises were undone."""
+        return fold(self.subject)
+
+    @property
     def folded(self) -> str:
         """`body` for matching: NFKC, case-folded, look-alike letters of other scripts put right word by word, invisible
         characters out, runs of white space one space, lines kept.
         """
-        return _fold(self.body)
+        return self.fold.text
 
     @cached_property
     def disguised(self) -> str:
         """Words of `folded` and the subject that were written in disguise (`v i a g r a`, `v1agra`), as meant, a line
         each; "" for nearly every mail. Match it beside `folded`.
         """
-        return ""
+        return "\n".join(dict.fromkeys((*self.subject_fold.disguised, *self.fold.disguised)))
 
-    @cached_property
+    @property
     def folded_subject(self) -> str:
         """`subject` in the form of `folded`."""
-        return _fold(self.subject)
+        return self.subject_fold.text
+
+    # -- addresses ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Addresses in the message in order: those of pages, of texts, of codes in pictures, of documents."""
+        found: list[Anchor] = []
+        seen: set[str] = set()
+        for text in self.texts:
+            source = "attachment" if text.attached else "html" if text.kind == "html" else "text"
+            if text.page is not None:
+                for target in text.page.targets[:ANCHORS_LIMIT]:
+                    anchor = read_target(target)
+                    if anchor is not None:
+                        anchor.source = source
+                        found.append(anchor)
+                        seen.add(anchor.url)
+                urls = find_urls(text.visible) if "://" in text.visible or "www." in text.visible else []
+            elif text.kind == "qr":
+                urls, source = [text.visible], "qr"
+            else:
+                urls = [*find_urls(text.visible), *find_urls(text.quoted)] if text.quoted else find_urls(text.visible)
+                if text.kind == "plain" and not text.attached:
+                    urls += find_bare(text.visible)
+            urls += text.urls
+            for url in dict.fromkeys(urls):
+                if url not in seen and len(found) < ANCHORS_LIMIT:
+                    seen.add(url)
+                    anchor = read_anchor(url, source, "qr" if text.kind == "qr" else "text")
+                    if anchor is not None:
+                        found.append(anchor)
+        return tuple(found[:ANCHORS_LIMIT])
 
     @cached_property
     def links(self) -> tuple[Link, ...]:
-        """Links of the body."""
-        return ()
+        """Links for the link checks, distinct by host, those a reader follows first, at most 200."""
+        return tuple(distinct(self.anchors))
 
 
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+_CARRIED: Final = frozenset({"office", "pdf", "qr"})
+"""Kinds that are read only when that is wished for, and then count as the body."""
 
 
 def build_view(message: Message, options: SpamOptions) -> MailView:

@@ -1,0 +1,554 @@
+"""Web pages as a mail reader shows them: `read_page` gives what is seen, what is not, and what the page would do.
+
+Called by `antispam.view` for every HTML body. Read token by token with a stack of open elements, as the HTML standard
+cuts tags (§13.2.5) but without its tree: trees of hostile pages cost time that grows faster than the page. One step for
+each tag, forwards only; deep nesting, ends without beginnings and endless tags cost what their bytes cost.
+"""
+
+import functools
+import html
+import itertools
+import re
+from typing import Final
+
+import msgspec
+
+from gatepost.antispam.extract.elements import (
+    BLOCK,
+    BREAKS,
+    CELLS,
+    CLOSING,
+    INLINE,
+    KINDS,
+    RAW,
+    TARGET,
+    UNKNOWN,
+    VOID,
+    VOID_TARGET,
+    WALLS,
+)
+from gatepost.antispam.extract.styles import (
+    BLACK,
+    PLAIN,
+    WHITE,
+    Colour,
+    Looks,
+    combine,
+    looks_same,
+    may_hide,
+    read_colour,
+    read_sheets,
+    read_style,
+)
+
+TAGS_LIMIT: Final = 200_000
+"""Tags of one page that are read, half a second; the largest newsletters have some thousands."""
+TARGETS_LIMIT: Final = 10_000
+"""Links, pictures and forms of one page that are kept."""
+LABELS_LIMIT: Final = 2_000
+"""Texts of pictures and tool tips of one page."""
+SHOWN_LIMIT: Final = 500
+"""Characters of what a link shows."""
+URL_LIMIT: Final = 4_000
+"""Characters of an address: browsers and servers take hardly more. Inline files (`data:`) are cut."""
+SHEETS_LIMIT: Final = 20
+LOOK_BACK: Final = 32
+"""Open elements that an end tag looks through for its beginning."""
+WORDS_KEPT: Final = 8
+"""Examples kept for evidence."""
+
+_INSIDE: Final = (
+    r"((?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>\"'][^\s>]*+|(?=>|\Z)))?+)*+)"
+)
+"""Attributes, so that a `>` in a quoted value does not end the tag and a quote outside of a value opens none."""
+_TOKEN = re.compile(
+    r"<(?:(/?)([a-zA-Z][^\s/>]*+)" + _INSIDE + r"(?:>|\Z)"
+    r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
+    r"|[!?/][^>]*+(?:>|\Z))"
+)
+_ATTRIBUTE = re.compile(r"([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"?|'([^']*+)'?|([^\s>]*+)))?+")
+_STYLE = re.compile(r"style\s*+=\s*+(?:\"([^\"]*+)|'([^']*+)|([^\s>]*+))", re.IGNORECASE)
+_SHEET = re.compile(r"<[sS][tT][yY][lL][eE](?:\s[^>]*+)?+>((?:[^<]++|<(?!/[sS][tT]))*+)")
+_LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,}+;?")
+_REFRESH = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?['\"]?([^'\"]*+)", re.IGNORECASE)
+_CELL: Final = "\x01"
+_BREAK: Final = "\x00"
+_BY_COLOUR: Final = "colour of the background"
+_NO_TEXT = re.compile("[\x00\x01]")
+
+_RAW_ENDS: Final = {
+    name: re.compile(rf"</{name}(?=[\s/>])|\Z", re.IGNORECASE)
+    for name, kind in KINDS.items()
+    if kind == RAW or name == "iframe"
+}
+_SHOWN_RAW: Final = frozenset({"plaintext", "xmp"})
+_UNKNOWN_FORMS: Final = (":", "-")
+"""In names of elements that some program made: namespaces of Office, elements of applications."""
+
+
+class Target(msgspec.Struct):
+    """An address in a page."""
+
+    element: str
+    """a, area, img, form, input, iframe, meta (a redirection), base and others."""
+    url: str
+    """As it stands there, references resolved, blanks cut."""
+    shown: str = ""
+    """What the reader sees of a link."""
+    hidden: bool = False
+    pictured: bool = False
+    """The link shows a picture."""
+
+
+class Page(msgspec.Struct):
+    """What a page shows and does. Counts are of elements."""
+
+    visible: str = ""
+    hidden: str = ""
+    labels: str = ""
+    title: str = ""
+    targets: list[Target] = []
+    reasons: dict[str, int] = {}
+    """Characters of hidden text by why it is hidden."""
+    split_words: int = 0
+    """Words with a comment, an empty or invented element or hidden text between two letters."""
+    split_examples: list[str] = []
+    invented: int = 0
+    """Elements whose names are none."""
+    comments: int = 0
+    """Characters of comments, without those for some mail readers only."""
+    pictures: int = 0
+    tiny_pictures: int = 0
+    """Pictures of at most two pixels."""
+    inline_pictures: int = 0
+    """Pictures in `data:` addresses."""
+    passwords: int = 0
+    """Fields for a password or the number of a card."""
+    fields: int = 0
+    """Fields to fill in."""
+    forms: int = 0
+    scripts: int = 0
+    redirects: int = 0
+    """`meta` refreshes to another address."""
+    frames: int = 0
+    crossed: int = 0
+    """Ends of elements without a beginning."""
+    tags: int = 0
+    cut: bool = False
+    """There were more tags than are read."""
+
+
+def read_page(source: str) -> Page:
+    """Return what a page shows and does. Style sheets count when they may hide something, or when what seems hidden by
+    its colour may have its background from them; else nobody looks at classes.
+    """
+    sheets = [found[1] for found in itertools.islice(_SHEET.finditer(source), SHEETS_LIMIT)]
+    rules: dict[str, Looks] = {}
+    if any(may_hide(each) for each in sheets):
+        read_sheets(sheets, rules)
+    reader = _Reader(source, rules)
+    reader.run()
+    if _BY_COLOUR in reader.page.reasons and not rules and sheets:
+        read_sheets(sheets, rules)
+        if rules:
+            reader = _Reader(source, rules)
+            reader.run()
+    return reader.finish()
+
+
+def resolve(text: str) -> str:
+    """Return text with its character references resolved."""
+    if "&" not in text:
+        return text
+    text = text.replace("&nbsp;", "\xa0")
+    if "&" not in text:
+        return text
+    if "&#" in text:
+        text = _LONG_NUMBER.sub("\ufffd", text)
+    return html.unescape(text)
+
+
+def read_attributes(inside: str) -> dict[str, str]:
+    """Return the attributes in the inside of a tag: names in lower case, the first of a name counts (§13.2.5.33)."""
+    found: dict[str, str] = {}
+    for name, double, single, bare in _ATTRIBUTE.findall(inside):
+        value = double or single or bare
+        found.setdefault(name.lower(), resolve(value) if "&" in value else value)
+    return found
+
+
+class _State:
+    """How text at one place looks: shared by elements that change nothing."""
+
+    __slots__ = ("background", "colour", "hidden", "invisible", "tiny")
+
+    def __init__(self, colour: Colour, background: Colour | None, *, tiny: bool, hidden: str) -> None:
+        self.colour = colour
+        self.background = background
+        self.tiny = tiny
+        self.hidden = hidden
+        self.invisible = hidden or (
+            "font of no size"
+            if tiny
+            else _BY_COLOUR
+            if background is not None and looks_same(colour, background)
+            else ""
+        )
+
+    def under(self, looks: Looks) -> "_State":
+        """Return the state inside an element with these looks."""
+        background = looks.background or (None if looks.backdrop else self.background)
+        if looks.backdrop:
+            background = None
+        return _State(
+            looks.colour or self.colour,
+            background,
+            tiny=self.tiny if looks.tiny is None else looks.tiny,
+            hidden=self.hidden or looks.hidden,
+        )
+
+
+class _Reader:
+    """One reading of one page."""
+
+    def __init__(self, source: str, rules: dict[str, Looks]) -> None:
+        self.source = _NO_TEXT.sub("", source) if "\0" in source or "\1" in source else source
+        self.page = Page(targets=[], reasons={}, split_examples=[])
+        self.visible: list[str] = []
+        self.hidden: list[str] = []
+        self.labels: list[str] = []
+        self.names: list[str] = ["html"]
+        self.states: list[_State] = [_State(BLACK, WHITE, tiny=False, hidden="")]
+        self.rules = rules
+        self.link: tuple[Target, int, int] | None = None
+        """The open link, where its text begins, pictures before it."""
+        self.preformatted = 0
+        self.gap = False
+        """Something unseen followed the last visible text."""
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Read the page. The order of the questions is that of how often they are answered by yes."""
+        source, names, states, visible, kinds = self.source, self.names, self.states, self.visible, KINDS
+        search = _TOKEN.search
+        position = 0
+        left = TAGS_LIMIT
+        ruled = bool(self.rules)
+        opened = -1
+        state = states[-1]
+        while True:
+            token = search(source, position)
+            start = len(source) if token is None else token.start()
+            if start > position:
+                text = source[position:start]
+                if state.invisible:
+                    self.hide(text, state.invisible)
+                else:
+                    if self.gap:
+                        self.join(text)
+                    visible.append(text if not self.preformatted else text.replace("\n", _BREAK))
+            if token is None:
+                break
+            position = token.end()
+            slash, name, inside = token.groups()
+            if name is None:
+                self.comment(token[0])
+                continue
+            left -= 1
+            if not left:
+                self.page.cut = True
+                break
+            kind = kinds.get(name)
+            if kind is None:
+                name = name.lower()
+                kind = kinds.get(name, UNKNOWN)
+            if BLOCK <= kind <= BREAKS:
+                visible.append(_BREAK)
+            elif kind == CELLS:
+                visible.append(_CELL)
+            if slash:
+                if names[-1] == name:
+                    names.pop()
+                    states.pop()
+                    if not names:
+                        names.append("html")
+                        states.append(state)
+                elif not BREAKS <= kind <= VOID:
+                    self.close(name)
+                state = states[-1]
+                if name == "a":
+                    self.end_link()
+                elif name == "pre":
+                    self.preformatted = max(0, self.preformatted - 1)
+                elif start == opened:
+                    self.gap = True
+                continue
+            if INLINE <= kind <= BLOCK:
+                closing = CLOSING.get(name)
+                if closing is not None:
+                    self.imply(closing)
+                    state = states[-1]
+                if inside or ruled:
+                    looks = self.look(name, inside) if ruled else _read_looks(inside)
+                    if looks is not PLAIN:
+                        state = state.under(looks)
+                    if kind != TARGET and "title" in inside:
+                        self.label(read_attributes(inside).get("title", ""))
+                names.append(name)
+                states.append(state)
+                opened = position
+                if kind == TARGET:
+                    self.target(name, inside, state)
+                elif name == "pre":
+                    self.preformatted += 1
+            elif kind == VOID_TARGET:
+                self.target(name, inside, state)
+                if name == "iframe":
+                    position = self.raw(name, position)
+            elif kind == RAW:
+                position = self.raw(name, position)
+            elif kind == UNKNOWN:
+                self.unknown(name)
+                if self.rules or inside:
+                    looks = self.look(name, inside)
+                    if looks is not PLAIN:
+                        state = state.under(looks)
+                if not inside.endswith("/"):
+                    names.append(name)
+                    states.append(state)
+        self.page.tags = TAGS_LIMIT - left
+
+    def hide(self, text: str, reason: str) -> None:
+        if not text.isspace():
+            self.hidden.append(text)
+            reasons = self.page.reasons
+            reasons[reason] = reasons.get(reason, 0) + len(text)
+            self.gap = True
+
+    def join(self, text: str) -> None:
+        """Note a word that goes on behind something unseen."""
+        self.gap = False
+        before = self.visible[-1] if self.visible else ""
+        if before and before[-1].isalpha() and text[0].isalpha():
+            self.page.split_words += 1
+            if len(self.page.split_examples) < WORDS_KEPT:
+                left = before[-20:].rsplit(maxsplit=1)[-1]
+                self.page.split_examples.append(left + text[:20].split(maxsplit=1)[0])
+
+    def comment(self, text: str) -> None:
+        if text.startswith("<!--") and not text.startswith(("<!--[", "<!--<![")):
+            self.page.comments += max(0, len(text) - 7)
+            self.gap = True
+
+    def unknown(self, name: str) -> None:
+        if not any(each in name for each in _UNKNOWN_FORMS):
+            self.page.invented += 1
+            self.gap = True
+
+    # -- open elements -----------------------------------------------------------------------------------------------
+
+    def close(self, name: str) -> None:
+        """End the nearest open element of this name, and those in it that have no end."""
+        names = self.names
+        bottom = max(0, len(names) - LOOK_BACK)
+        for at in range(len(names) - 1, bottom - 1, -1):
+            each = names[at]
+            if each == name:
+                if at:
+                    del names[at:]
+                    del self.states[at:]
+                return
+            if each in WALLS and name not in WALLS and name not in ("tr", "tbody"):
+                break
+        if name in KINDS and name not in ("p", "br", "html", "body", "head"):
+            self.page.crossed += 1
+
+    def imply(self, closing: frozenset[str]) -> None:
+        """End open elements that the one about to open cannot be in."""
+        names = self.names
+        if "p" in closing and len(closing) == 1:
+            if names[-1] == "p":
+                names.pop()
+                self.states.pop()
+            return
+        cut = 0
+        for at in range(len(names) - 1, max(0, len(names) - LOOK_BACK), -1):
+            each = names[at]
+            if each in closing:
+                cut = at
+            elif each in ("table", "ul", "ol", "dl", "select"):
+                break
+        if cut:
+            del names[cut:]
+            del self.states[cut:]
+
+    def look(self, name: str, inside: str) -> Looks:
+        """Return the looks of an element by its attributes and the rules for it."""
+        looks = _read_looks(inside) if inside else PLAIN
+        return combine(self.ruled(name, inside.lower()), looks) if self.rules else looks
+
+    def ruled(self, name: str, lower: str) -> Looks:
+        looks = self.rules.get(name, PLAIN)
+        if "class" in lower or "id" in lower:
+            given = read_attributes(lower)
+            for each in given.get("class", "").split()[:20]:
+                looks = combine(looks, self.rules.get("." + each, PLAIN))
+            looks = combine(looks, self.rules.get("#" + given.get("id", ""), PLAIN))
+        return looks
+
+    # -- elements that do something ------------------------------------------------------------------------------------
+
+    def target(self, name: str, inside: str, state: _State) -> None:
+        """Take note of an element with an address."""
+        page = self.page
+        given = read_attributes(inside)
+        if name == "a":
+            self.end_link()
+            if "title" in given:
+                self.label(given["title"])
+            url = given.get("href")
+            if url:
+                target = Target("a", _clean(url), hidden=bool(state.invisible))
+                self.add(target)
+                self.link = (target, len(self.visible), page.pictures)
+        elif name == "img":
+            self.picture(given, state)
+        elif name == "form":
+            page.forms += 1
+            self.add(Target("form", _clean(given.get("action", ""))))
+        elif name == "input":
+            self.field(given)
+        elif name == "meta":
+            if given.get("http-equiv", "").strip().lower() == "refresh":
+                found = _REFRESH.match(given.get("content", "")[:URL_LIMIT])
+                if found is not None and found[1].strip():
+                    page.redirects += 1
+                    self.add(Target("meta", _clean(found[1])))
+        elif name in ("iframe", "frame"):
+            page.frames += 1
+            self.add(Target(name, _clean(given.get("src", ""))))
+        else:
+            self.add(Target(name, _clean(given.get("href", "") or given.get("src", ""))))
+
+    def add(self, target: Target) -> None:
+        if target.url and len(self.page.targets) < TARGETS_LIMIT:
+            self.page.targets.append(target)
+
+    def picture(self, given: dict[str, str], state: _State) -> None:
+        page = self.page
+        page.pictures += 1
+        url = _clean(given.get("src", ""))
+        if url[:5].lower() == "data:":
+            page.inline_pictures += 1
+        if _is_dot(given.get("width", "")) or _is_dot(given.get("height", "")):
+            page.tiny_pictures += 1
+        self.add(Target("img", url, hidden=bool(state.invisible)))
+        if not state.invisible:
+            self.label(given.get("alt", ""))
+        self.label(given.get("title", ""))
+
+    def field(self, given: dict[str, str]) -> None:
+        page = self.page
+        kind = given.get("type", "text").lower()
+        if kind in ("text", "email", "tel", "number", "password", "file"):
+            page.fields += 1
+        name = f"{given.get('name', '')} {given.get('id', '')} {given.get('autocomplete', '')}".lower()
+        if kind == "password" or any(each in name for each in _SECRETS):
+            page.passwords += 1
+        if kind in ("submit", "button"):
+            self.visible.append(f"{_BREAK}{given.get('value', '')}{_BREAK}")
+        if given.get("formaction"):
+            self.add(Target("form", _clean(given["formaction"])))
+
+    def end_link(self) -> None:
+        if self.link is not None:
+            target, start, pictures = self.link
+            self.link = None
+            shown = " ".join(resolve("".join(self.visible[start : start + 200]).replace(_BREAK, " ")).split())
+            target.shown = shown[:SHOWN_LIMIT]
+            target.pictured = self.page.pictures > pictures
+
+    def label(self, text: str) -> None:
+        if text and len(self.labels) < LABELS_LIMIT:
+            self.labels.append(" ".join(text.split()))
+
+    def raw(self, name: str, position: int) -> int:
+        """Take an element whose content is no markup; return where its end tag is."""
+        found = _RAW_ENDS[name].search(self.source, position)
+        end = len(self.source) if found is None else found.start()
+        text = self.source[position:end]
+        if name == "script":
+            self.page.scripts += 1
+        elif name == "title":
+            self.page.title = self.page.title or " ".join(resolve(text[:SHOWN_LIMIT]).split())
+        elif name in _SHOWN_RAW:
+            self.visible += (_BREAK, text.replace("&", "&amp;").replace("\n", _BREAK), _BREAK)
+        elif name == "textarea":
+            self.page.fields += 1
+            self.visible += (_BREAK, text.replace("\n", _BREAK), _BREAK)
+        return end
+
+    def finish(self) -> Page:
+        """Return what was read."""
+        self.end_link()
+        page = self.page
+        page.visible = lay_out("".join(self.visible))
+        if self.hidden:
+            page.hidden = " ".join(resolve(" ".join(self.hidden)).split())
+        page.labels = "\n".join(self.labels)
+        return page
+
+
+_SECRETS: Final = (
+    "passw",
+    "pwd",
+    "passcode",
+    "cardnum",
+    "card-num",
+    "card_num",
+    "cc-number",
+    "ccnum",
+    "cvv",
+    "cvc",
+    "ssn",
+)
+
+
+def lay_out(text: str) -> str:
+    """Return text with marks of breaks and cells as lines with single spaces."""
+    text = resolve(text).replace(_CELL, " ")
+    return "\n".join([line for each in text.split(_BREAK) if (line := " ".join(each.split()))])
+
+
+def _clean(url: str) -> str:
+    return url.strip()[:URL_LIMIT]
+
+
+def _is_dot(size: str) -> bool:
+    return size.strip().removesuffix("px") in ("0", "1", "2")
+
+
+@functools.lru_cache(maxsize=2048)
+def _read_looks(inside: str) -> Looks:
+    """Return the looks that the inside of a tag gives. Kept, for newsletters say the same of every cell."""
+    lower = inside.lower()
+    looks = PLAIN
+    style = ""
+    if "style" in lower:
+        found = _STYLE.search(lower)
+        if found is not None:
+            style = found[1] or found[2] or found[3] or ""
+            looks = read_style(resolve(style))
+            lower = lower[: found.start()] + lower[found.end() :]
+    if "color" in lower or "background" in lower or "hidden" in lower or "text" in lower:
+        given = read_attributes(lower)
+        background = given.get("bgcolor")
+        written = Looks(
+            read_colour(given.get("color", "") or given.get("text", "")),
+            None if background is None else read_colour(background),
+            backdrop="background" in given,
+            hidden="hidden" if "hidden" in given else "",
+        )
+        looks = combine(written, looks)
+    return PLAIN if looks == PLAIN else looks

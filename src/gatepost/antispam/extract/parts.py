@@ -1,0 +1,122 @@
+"""The parts of a message that are there to be read: `read_parts`, by kind, each with its limits.
+
+Called by `antispam.view` once for each message. Never raises for what a part holds: a part that cannot be read gives
+no text.
+"""
+
+from typing import Final
+
+import msgspec
+
+from gatepost.antispam.extract.page import Page, read_page
+from gatepost.antispam.extract.plain import part_quoted, unflow
+from gatepost.mime.decode import decode_body
+from gatepost.mime.part import Encoding, Message, Part, PartKind
+from gatepost.mime.words import decode_text
+from gatepost.model.spam import SpamOptions
+
+TEXT_LIMIT: Final = 256 * 1024
+"""Characters of visible text looked at: far beyond what anybody reads of one mail."""
+SOURCE_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of one part that are read: marks and invisible text may be many times the text."""
+TEXTS_LIMIT: Final = 200
+"""Texts of one message: a digest of a mailing list has some dozens."""
+PICTURES_LIMIT: Final = 20
+"""Pictures of one message that are looked at."""
+PICTURE_BYTES: Final = 4 * 1024 * 1024
+"""Largest picture, encoded, that is looked at."""
+_UNREAD: Final = frozenset(
+    {"text/css", "text/javascript", "text/calendar", "text/vcard", "text/x-vcard", "text/directory"}
+)
+"""Texts that are no reading matter."""
+_HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+_HTML_NAMES: Final = (".html", ".htm", ".shtml", ".xhtml", ".xht")
+
+
+class Text(msgspec.Struct):
+    """Text of one part."""
+
+    kind: str
+    """plain, html, rtf, office, pdf, qr."""
+    visible: str
+    """Lines as a reader sees them, quoted lines of older mail not among them."""
+    hidden: str = ""
+    """What is there but not to be seen."""
+    part: Part | None = None
+    quoted: str = ""
+    """Lines quoted from older mail (`>`), apart."""
+    labels: str = ""
+    """Texts of pictures and tool tips (alt, title), a line each: seen only where a picture is not."""
+    attached: bool = False
+    """It stands in an attachment that the reader has to open."""
+    page: Page | None = None
+    """What the page does, for HTML."""
+    urls: list[str] = []
+    """Addresses that do not stand in the text: of documents."""
+    wrapped: bool = False
+    """Encoded in base64 although it is nothing but ASCII."""
+
+
+class Yield(msgspec.Struct):
+    """What was read of a message."""
+
+    texts: tuple[Text, ...] = ()
+    pictures: tuple[tuple[Part, bytes], ...] = ()
+    picture_parts: int = 0
+    """Pictures there are, looked at or not."""
+    documents: int = 0
+    """PDF and Office files there are."""
+
+
+def read_parts(message: Message, options: SpamOptions) -> Yield:
+    """Return the texts of a message and of messages in it, and its pictures if they are to be looked at."""
+    found = Yield()
+    texts: list[Text] = []
+    others: list[tuple[Message, Part]] = []
+    pictures: list[tuple[Part, bytes]] = []
+    _ = options
+    for inside, part in message.leaves():
+        if part.kind is not PartKind.PART:
+            if part.kind is not PartKind.READING or len(others) < TEXTS_LIMIT:
+                others.append((inside, part))
+            continue
+        text = _read_text(inside, part) if len(texts) < TEXTS_LIMIT else None
+        if text is not None:
+            texts.append(text)
+        elif part.content_type.startswith("image/"):
+            found.picture_parts += 1
+            if options.images and len(pictures) < PICTURES_LIMIT and part.end - part.body <= 2 * PICTURE_BYTES:
+                pictures.append((part, decode_body(inside.content, part).data))
+    if not any(text.visible for text in texts):
+        # Nothing to read where readers look: then what other readers make of the same bytes, and what is around.
+        texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _read_text(inside, part)) is not None]
+    found.texts = tuple(texts)
+    found.pictures = tuple(pictures)
+    return found
+
+
+def _read_text(message: Message, part: Part) -> Text | None:
+    """Return the text of a part; None: it is not to be read."""
+    content_type = part.content_type
+    name = part.name.lower()
+    attached = part.disposition == "attachment"
+    is_page = content_type in _HTML_TYPES or name.endswith(_HTML_NAMES)
+    if not is_page and (not content_type.startswith("text/") or content_type in _UNREAD):
+        return None
+    raw = decode_body(message.content, part).data[:SOURCE_LIMIT]
+    text = decode_text(raw, part.charset)
+    if is_page or (content_type != "text/plain" and _looks_html(text)):
+        page = read_page(text)
+        read = Text("html", page.visible[:TEXT_LIMIT], page.hidden[:TEXT_LIMIT], part, labels=page.labels, page=page)
+    else:
+        if part.parameters.get("format", "").lower() == "flowed":
+            text = unflow(text[:TEXT_LIMIT], delsp=part.parameters.get("delsp", "").lower() == "yes")
+        own, quoted = part_quoted(text[:TEXT_LIMIT])
+        read = Text("plain", own, part=part, quoted=quoted)
+    read.attached = attached or (is_page and content_type not in _HTML_TYPES)
+    read.wrapped = part.encoding is Encoding.BASE64 and raw.isascii()
+    return read
+
+
+def _looks_html(text: str) -> bool:
+    return text[:1000].lstrip("\ufeff \t\r\n")[:9].lower() in ("<!doctype", "<html>\r\n", "<html><he", "<html xml")
