@@ -57,6 +57,7 @@ _PLAIN_WORDS: Final = re.compile(r"[a-z]+")
 _SEGMENT_CODE: Final = re.compile(r"[^a-z]*[0-9][^/]*|[^/]{24,}")
 _QUERY_NAME: Final = re.compile(r"[?&;]([^=&;#]{1,40})(?:=[^&;#]*)?")
 
+_FIRST: Final = np.ones(1, dtype=np.bool_)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -86,7 +87,8 @@ def fingerprint_text(text: str) -> tuple[bytes, ...]:
     groups = hashes[: len(words) - SHINGLE + 1]
     for place in range(1, SHINGLE):
         groups = _mix(groups + hashes[place : len(words) - SHINGLE + 1 + place])
-    shingles = np.unique(groups)
+    groups = np.sort(groups)
+    shingles = groups[np.concatenate((_FIRST, groups[1:] != groups[:-1]))]
     if len(shingles) < SHINGLES_LEAST:
         return ()
     minima = (shingles[:SAMPLE] * _KEYS).min(axis=1).reshape(TEXT_VALUES, BOUND)
@@ -131,6 +133,10 @@ class FingerprintCheck:
     """Makes the fingerprints of a message."""
 
     name = "fingerprints"
+
+    def __init__(self) -> None:
+        """Make one of a text at once: what numpy imports when it is first needed cannot be had behind the walls."""
+        fingerprint_text(" ".join(chr(ord("a") + number) * 3 for number in range(26)) + " ä")
 
     def inspect(self, view: MailView, notes: Notes) -> None:
         """Add to `notes.fingerprints`."""

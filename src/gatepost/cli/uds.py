@@ -25,7 +25,7 @@ from gatepost.feeds.keys import BadKey
 from gatepost.filter.pool import FilterFailed, FilterUnavailable
 from gatepost.licence.term import LicenceError
 from gatepost.model.finding import ScanOptions
-from gatepost.model.spam import SpamOptions
+from gatepost.model.spam import SpamFacts, SpamOptions
 from gatepost.relay.lookups.uds import UdsConfigError, resolve_settings
 from gatepost.relay.lookups.uds_client import UdsClient, UdsSettings
 from gatepost.relay.lookups.uds_servers import ServerState
@@ -232,7 +232,10 @@ def _settings(conf_file: Path) -> UdsSettings | int:
 def _fingerprints(config: Config, content: bytes) -> tuple[bytes, ...]:
     options = ScanOptions(scan=False, spam=SpamOptions(headers=False, content=False, images=False, uds=True))
     analysis = inspect_alone(config, content, options)
-    return usable_values([each.value for each in analysis.spam.fingerprints]) if analysis.spam else ()
+    facts = analysis.spam or SpamFacts(trouble="the filter did not look at it")
+    if not facts.fingerprints and facts.trouble:
+        raise TrialError(facts.trouble)
+    return usable_values([each.value for each in facts.fingerprints])
 
 
 def _quiet(level: str, text: str) -> None:
