@@ -63,7 +63,7 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
         duration("FilterDataTimeout", 10, 100, "wait for data from the client", generations="M56 A30", built=False),
     ] = 30.0
     filter_spf_data_timeout: Annotated[
-        float, duration("FilterSPFDataTimeout", 1, 10, "one SPF question", generations="M56 A30", built=False)
+        float, duration("FilterSPFDataTimeout", 1, 10, "one SPF question", generations="M56 A30")
     ] = 1.0
     filter_dns_timeout: Annotated[
         float, duration("FilterDNSTimeout", 1, 60, "all DNS checks of a message together", generations="M56 A30")
@@ -101,7 +101,14 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1000
     spfd_max_queue_size: Annotated[
-        int, count("SPFDMaxQueueSize", 10, 1000, "SPF questions that wait", generations="M56 A30", built=False)
+        int,
+        count(
+            "SPFDMaxQueueSize",
+            10,
+            1000,
+            "messages whose SPF check waits for answers; beyond it SPF is not checked",
+            generations="M56 A30",
+        ),
     ] = 200
     spfd_cleanup_interval: Annotated[
         float,
@@ -123,6 +130,24 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     surbl_skip: Annotated[
         Texts, listing("", Item.DOMAIN_MASK, "domains in links that are not asked about", generations=OWN)
+    ] = ()
+    trusted_arc_sealers: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.HOSTNAME,
+            "domains of ARC seals that are believed when they say that DMARC passed before a list changed the mail",
+            generations=OWN,
+        ),
+    ] = ()
+    trusted_authserv_ids: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.HOSTNAME,
+            "hosts of ours in front of us whose Authentication-Results are believed; they have to take out strangers'",
+            generations=OWN,
+        ),
     ] = ()
     reputation: Annotated[
         bool, flag("", "weigh what client networks and sender domains have sent before", generations=OWN)

@@ -79,7 +79,7 @@ class AuthnResults(msgspec.Struct, frozen=True, array_like=True):
     dmarc_domain: str = ""
     """Author domain whose policy was found."""
     dmarc_policy: str = ""
-    """none, quarantine or reject, as published; "" when there is none."""
+    """none, quarantine or reject, as it applies to this author; "" when there is none."""
     dmarc_reason: str = ""
     arc: str = ""
     arc_sealer: str = ""
@@ -88,3 +88,9 @@ class AuthnResults(msgspec.Struct, frozen=True, array_like=True):
     """The chain is valid and its sealer is one we trust: what it says of the first hop counts."""
     authenticated: tuple[str, ...] = ()
     """Domains that are proved: SPF pass of the sender's, DKIM pass of the signers', lower case."""
+    spf_helo: bool = False
+    """The name of HELO was checked: the sender is the null sender."""
+    stated_by: str = ""
+    """A trusted host before us whose Authentication-Results count here; "" for none."""
+    vouched: str = ""
+    """Who else vouches that DMARC passed before the message was changed on its way: a trusted sealer or host."""
