@@ -23,10 +23,15 @@ from gatepost.filter.dialogue import (
     Job,
     KnownQuestion,
     KnownReply,
+    Question,
+    Reply,
+    SpamQuestion,
+    SpamReply,
     ToFilter,
     build_frame,
     parse_to_filter,
 )
+from gatepost.model.spam import SpamFacts
 
 RECEIVE_SIZE = 64 * 1024
 """One read takes an ordinary job whole."""
@@ -114,12 +119,19 @@ class Asker:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=self._descriptors.popleft())
         return Connection(sock, reply.version)
 
+    def may_spare(self, facts: SpamFacts) -> bool:
+        """Tell whether a message need not be scanned, because nobody gets it. To be asked before anything else."""
+        reply = self._ask(SpamQuestion(self._job, self._next(), facts))
+        if not isinstance(reply, SpamReply):
+            raise Gone("a reply to another question")
+        return reply.spare
+
     def _next(self) -> int:
         self._number += 1
         self._asked += 1
         return self._number
 
-    def _ask(self, question: KnownQuestion | ConnectionQuestion) -> KnownReply | ConnectionReply:
+    def _ask(self, question: Question) -> Reply:
         self.say(question)
         while True:
             while not self._bodies:

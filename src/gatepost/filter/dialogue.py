@@ -1,10 +1,10 @@
 """What relay, template and filter say to each other: length-prefixed MessagePack frames, and the checks on answers.
 
 Called by `filter.pool` (relay side), `filter.worker` (filter side) and `filter.template`. Sans-I/O: bytes in, values
-out. A job is answered; before that its filter may ask, one question at a time, which objects were found clean before
-and for connections to remote engines. A filter has read hostile bytes, so nothing it says is believed: every frame is
-decoded against a closed union with fixed limits and every range is checked against the content. Whatever does not fit
-raises `HostileAnswer`, which counts as a crash of the filter.
+out. A job is answered; before that its filter may ask, one question at a time, which objects were found clean before,
+for connections to remote engines, and whether anybody gets the message. A filter has read hostile bytes, so nothing it
+says is believed: every frame is decoded against a closed union with fixed limits and every range is checked against the
+content. Whatever does not fit raises `HostileAnswer`, which counts as a crash of the filter.
 """
 
 import math
@@ -28,6 +28,7 @@ from gatepost.model.finding import (
     ScanOptions,
     Span,
 )
+from gatepost.model.spam import SpamFacts
 
 FRAME_HEADER = struct.Struct(">I")
 HEADER_SIZE = FRAME_HEADER.size
@@ -108,6 +109,14 @@ class ConnectionQuestion(msgspec.Struct, frozen=True, array_like=True, tag="conn
     engine: str
 
 
+class SpamQuestion(msgspec.Struct, frozen=True, array_like=True, tag="spam?"):
+    """Filter to pool, at most once in a job, before it scans (`SpamOptions.first`): does anybody get this message?"""
+
+    id: str
+    number: int
+    facts: SpamFacts
+
+
 class KnownReply(msgspec.Struct, frozen=True, array_like=True, tag="known"):
     """Pool to filter: one byte for each key, 1 for those found clean before."""
 
@@ -123,6 +132,13 @@ class ConnectionReply(msgspec.Struct, frozen=True, array_like=True, tag="connect
     reason: str = ""
     wait: bool = False
     """With a reason: messages are to wait for the engine."""
+
+
+class SpamReply(msgspec.Struct, frozen=True, array_like=True, tag="spam"):
+    """Pool to filter: whether the message need not be scanned, because nobody gets it."""
+
+    number: int
+    spare: bool
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
@@ -167,8 +183,10 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 _Word = TypeVar("_Word")
 
-ToFilter = Job | KnownReply | ConnectionReply
-FromFilter = Ready | Answer | Failure | Leaving | KnownQuestion | ConnectionQuestion
+Question = KnownQuestion | ConnectionQuestion | SpamQuestion
+Reply = KnownReply | ConnectionReply | SpamReply
+ToFilter = Job | Reply
+FromFilter = Ready | Answer | Failure | Leaving | Question
 FromTemplate = Hello | Started | Refused
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -303,6 +321,8 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
             raise HostileAnswer("number of an engine out of range")
     _check_spots(analysis, size)
+    if analysis.spared and (analysis.objects or analysis.spam is None):
+        raise HostileAnswer("scanned, and not scanned")
     if analysis.network is not None:
         raise HostileAnswer("network facts from a filter")
     if analysis.spam is not None:

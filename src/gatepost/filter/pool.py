@@ -22,6 +22,7 @@ from gatepost.filter.dialogue import (
     KnownQuestion,
     Leaving,
     Ready,
+    SpamQuestion,
     answer_limit,
     build_frame,
     check_analysis,
@@ -30,7 +31,7 @@ from gatepost.filter.dialogue import (
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.link import TemplateLink
 from gatepost.filter.plan import Action, Assign, Cause, Fail, Kill, PoolPlan, PoolStats, Retire, Start
-from gatepost.filter.questions import NO_SERVICES, Questions, Services
+from gatepost.filter.questions import NO_SERVICES, Questions, Services, SpamJudge
 from gatepost.filter.settings import INLINE_LIMIT, FilterSettings
 from gatepost.model.finding import Analysis, ScanOptions
 
@@ -52,7 +53,7 @@ class FilterUnavailable(Exception):  # noqa: N818 - a state, not a failure of th
 class _Work:
     """One `inspect` call under way."""
 
-    __slots__ = ("descriptor", "frame", "future", "id", "limit", "message_id", "size")
+    __slots__ = ("descriptor", "frame", "future", "id", "judge", "limit", "message_id", "size")
 
     def __init__(
         self, number: int, message_id: str, frame: bytes, descriptor: int, size: int, future: "asyncio.Future[Analysis]"
@@ -65,6 +66,7 @@ class _Work:
         self.limit = answer_limit(size)
         """Largest frame it may be answered with."""
         self.future = future
+        self.judge: SpamJudge | None = None
 
 
 class _Filter:
@@ -125,8 +127,16 @@ class FilterPool:
         self._settings = settings
         self._plan.configure(settings)
 
-    async def inspect(self, message_id: str, content: bytes | Path, size: int, options: ScanOptions) -> Analysis:
-        """Have a message inspected. `content`: the bytes, or the path of a file holding them; `size` bytes.
+    async def inspect(
+        self,
+        message_id: str,
+        content: bytes | Path,
+        size: int,
+        options: ScanOptions,
+        judge: SpamJudge | None = None,
+    ) -> Analysis:
+        """Have a message inspected. `content`: the bytes, or the path of a file holding them; `size` bytes. `judge` is
+        asked, with `SpamOptions.first`, whether what anti-spam has seen need not be scanned.
 
         FilterFailed: it took two filters with it. FilterUnavailable: no filter was to be had. OSError: the file
         cannot be opened.
@@ -138,6 +148,7 @@ class FilterPool:
         frame = build_frame(Job(message_id, size, options, inline))
         future: asyncio.Future[Analysis] = self._loop.create_future()
         work = self._works[number] = _Work(number, message_id, frame, descriptor, size, future)
+        work.judge = judge
         if options.seven_bit:
             work.limit = answer_limit(size, seven_bit=True)
         try:
@@ -240,7 +251,7 @@ class FilterPool:
             work = _Work(0, "", build_frame(Job("", 0, ScanOptions(), b"")), -1, 0, self._loop.create_future())
         each.work = work
         each.reader.limit = work.limit
-        each.questions.begin()
+        each.questions.begin(work.size, work.judge)
         try:
             if work.descriptor < 0:
                 sent = each.sock.send(work.frame)
@@ -318,7 +329,7 @@ class FilterPool:
             if not work.future.done():
                 work.future.set_result(word.analysis)
             self._carry_out(self._plan.answered(each.number, now))
-        elif isinstance(word, KnownQuestion | ConnectionQuestion):
+        elif isinstance(word, KnownQuestion | ConnectionQuestion | SpamQuestion):
             if work is None or word.id != work.message_id:
                 raise HostileAnswer("a question about another job")
             each.questions.take(word)

@@ -1,4 +1,5 @@
-"""The relay's end of a filter's questions: what was found clean before, and connections to remote engines.
+"""The relay's end of a filter's questions: what was found clean before, connections to remote engines, and whether
+anybody gets a message that anti-spam has seen.
 
 Used by `filter.pool`, one `Questions` for each filter. What a filter asks is as untrusted as what it answers: a
 question out of turn, of another job, too many of them, or a claim that does not fit what it asked raises
@@ -8,7 +9,7 @@ the object is forgotten; so only keys it asked about are taken, and only togethe
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -22,10 +23,18 @@ from gatepost.filter.dialogue import (
     ConnectionReply,
     KnownQuestion,
     KnownReply,
+    Question,
+    SpamQuestion,
+    SpamReply,
     build_frame,
 )
 from gatepost.filter.hostile import HostileAnswer
+from gatepost.filter.spam_bounds import check_spam
 from gatepost.model.finding import EngineNote
+from gatepost.model.spam import SpamFacts
+
+SpamJudge = Callable[[SpamFacts], Awaitable[bool]]
+"""Tells whether nobody gets a message of which this was found: then it need not be scanned."""
 
 _REASON_LIMIT = 500
 """Characters of the reason why there is no connection."""
@@ -83,14 +92,21 @@ class Questions:
         self._keys: tuple[bytes, ...] = ()
         self._known = b""
         self._count = 0
+        self._size = 0
+        self._judge: SpamJudge | None = None
+        self._asked_spam = False
+        self._spared = False
 
-    def begin(self) -> None:
-        """A new job: nothing has been asked yet."""
+    def begin(self, size: int, judge: SpamJudge | None) -> None:
+        """A new job of `size` bytes of content: nothing has been asked yet. `judge` None: everything is scanned."""
+        self._size = size
+        self._judge = judge
+        self._asked_spam = self._spared = False
         self._count = 0
         self._keys = ()
         self._known = b""
 
-    def take(self, question: KnownQuestion | ConnectionQuestion) -> None:
+    def take(self, question: Question) -> None:
         """Answer a question of the job in hand. HostileAnswer."""
         self._count += 1
         if self._waiting is not None or question.number <= self._last or self._count > QUESTION_LIMIT:
@@ -98,6 +114,8 @@ class Questions:
         self._last = question.number
         if isinstance(question, KnownQuestion):
             self._tell_known(question)
+        elif isinstance(question, SpamQuestion):
+            self._take_spam(question)
         elif self._services.connections is None:
             self._send(build_frame(ConnectionReply(question.number, reason="there are no remote engines")), None)
         else:
@@ -108,6 +126,8 @@ class Questions:
         """Check what an otherwise sound answer says of the questions asked, and remember what it found clean."""
         self._abandon()
         analysis = answer.analysis
+        if analysis.spared and not self._spared:
+            raise HostileAnswer("not scanned, and nobody has said so")
         if not 0 <= analysis.cached <= sum(self._known):
             raise HostileAnswer(f"{analysis.cached} objects known before, of {sum(self._known)}")
         last = -1
@@ -138,6 +158,24 @@ class Questions:
         clean = self._services.clean
         self._known = bytes(len(question.keys)) if clean is None else clean.known(question.keys)
         self._send(build_frame(KnownReply(question.number, self._known)), None)
+
+    def _take_spam(self, question: SpamQuestion) -> None:
+        if self._asked_spam:
+            raise HostileAnswer("a second question about spam")
+        self._asked_spam = True
+        check_spam(question.facts, self._size)
+        if self._judge is None:
+            self._send(build_frame(SpamReply(question.number, spare=False)), None)
+        else:
+            self._waiting = asyncio.ensure_future(self._judge_spam(question, self._judge))
+
+    async def _judge_spam(self, question: SpamQuestion, judge: SpamJudge) -> None:
+        try:
+            self._spared = await judge(question.facts)
+        except Exception:  # noqa: BLE001 - a fault of ours, met again when the verdict is due: it is scanned, to be safe
+            self._spared = False
+        self._waiting = None
+        self._send(build_frame(SpamReply(question.number, self._spared)), None)
 
     async def _connect(self, question: ConnectionQuestion, connections: EngineConnections) -> None:
         try:

@@ -52,6 +52,7 @@ from gatepost.mime.disclaimer import annotate
 from gatepost.mime.structure import parse
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
+from gatepost.model.spam import SPAM_FIRST
 
 SETTINGS_LIMIT = 64 * 1024
 """Bytes of the settings line."""
@@ -224,11 +225,15 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
-            found = Analysis(())
+            found, facts, spam = Analysis(()), None, options.spam
+            if spam is not None and spam.order == SPAM_FIRST:
+                facts = inspect_content(parse(content), spam, checks)
+                if spam.first and options.scan and asker.may_spare(facts):
+                    return annotate(Analysis((), spam=facts, spared=True), content, options)
             if options.scan:
                 found = inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
-            if options.spam is not None:
-                facts = inspect_content(parse(content), options.spam, checks)
+            if spam is not None:
+                facts = facts if facts is not None else inspect_content(parse(content), spam, checks)
                 found = msgspec.structs.replace(found, spam=facts)
             return annotate(found, content, options)
 

@@ -106,6 +106,10 @@ class FieldSpot(msgspec.Struct, frozen=True, array_like=True):
     """Decoded value, cut at 1000 characters."""
 
 
+SPAM_FIRST = "spam-first"
+VIRUS_FIRST = "virus-first"
+
+
 class SpamOptions(msgspec.Struct, frozen=True, array_like=True):
     """What the content checks have to know of a message and of the settings: the union of its groups'."""
 
@@ -135,8 +139,8 @@ class SpamOptions(msgspec.Struct, frozen=True, array_like=True):
     """Make fingerprints for UDS."""
     first: bool = False
     """Anti-spam comes before anti-virus, which need not look at what will not be delivered (preset speed)."""
-    order: str = "spam-first"
-    """`spam-first` or `virus-first`: the order of stages that the log tells."""
+    order: str = SPAM_FIRST
+    """Of the stages: `SPAM_FIRST` or `VIRUS_FIRST`."""
     authn: bool = False
     """Collect what DKIM, DMARC and ARC need."""
 

@@ -6,7 +6,7 @@ Probable Spam, Formal, Not detected.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from gatepost.antispam.rating import rate
@@ -65,6 +65,12 @@ def decide_spam(
     if facts is _NO_FACTS:
         info = info or NOT_PROCESSED
     return _weigh(policy, facts, network, info)
+
+
+def withheld_from_all(analysis: Analysis, envelope: Envelope, groups: Iterable[GroupPolicy], now: float) -> bool:
+    """Tell whether nobody gets a message, so that it need not be scanned (`SpamOptions.first`)."""
+    verdicts = [decide_spam(analysis, envelope, group, now) for group in groups]
+    return all(verdict is not None and verdict.withheld for verdict in verdicts)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import msgspec
 from gatepost.config import spam_actions
 from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.services import Antispam, Preset
-from gatepost.model.spam import Method, SpamOptions, SpamStatus
+from gatepost.model.spam import SPAM_FIRST, VIRUS_FIRST, Method, SpamOptions, SpamStatus
 from gatepost.model.verdict import SpamActions, SpamEnd
 from gatepost.notices.spam_fields import FieldSettings
 from gatepost.policy.lists import SenderList
@@ -132,7 +132,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 images=group.use_images,
                 uds=Method.UDS in methods,
                 first=antispam.preset is Preset.SPEED,
-                order="virus-first" if antispam.preset is Preset.PROTECTION else "spam-first",
+                order=VIRUS_FIRST if antispam.preset is Preset.PROTECTION else SPAM_FIRST,
                 authn=group.use_authentication,
             )
             if group.check_spam

@@ -18,7 +18,7 @@ from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Blocked, Discarded, Record, Scanned, SpamChecked, Split
 from gatepost.model.reply import Reply
-from gatepost.model.spam import Sign, SpamStatus
+from gatepost.model.spam import VIRUS_FIRST, Sign, SpamStatus
 from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits, resolve_statuses
 from gatepost.policy.group import GroupPolicy
@@ -38,7 +38,6 @@ from gatepost.spool.interface import NewMessage, Spool, SpoolBroken, SpoolError,
 REFUSED_FOR_CONTENT = "Message refused because of its content"
 SIGNS_TOLD = 8
 """Names of signs in the record of one verdict."""
-VIRUS_FIRST = "virus-first"
 _NO_ACTIONS = SpamActions()
 _WANTED = SpamVerdict(SpamStatus.TRUSTED, info="Released by an operator")
 

@@ -70,7 +70,7 @@ Sent = list[tuple[bytes, socket.socket | None]]
 def make(services: Services) -> tuple[Questions, Sent]:
     sent: Sent = []
     questions = Questions(7, services, lambda frame, passed: sent.append((frame, passed)))
-    questions.begin()
+    questions.begin(100, None)
     return questions, sent
 
 
@@ -129,7 +129,7 @@ def test_claims_about_the_question_of_another_job_are_hostile() -> None:
     questions, _ = make(Services(Clean()))
     questions.take(KnownQuestion("id", 1, KEYS))
     questions.settle(answer())
-    questions.begin()
+    questions.begin(100, None)
     with pytest.raises(HostileAnswer):
         questions.settle(answer(clean=(0,)))
 
