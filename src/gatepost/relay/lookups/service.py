@@ -14,6 +14,7 @@ from gatepost.model.finding import ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.model.spam import Method
 from gatepost.relay.disposal import Partition
+from gatepost.relay.lookups.authentication import AuthenticationLookup
 from gatepost.relay.lookups.base import Lookup
 from gatepost.relay.lookups.checks import NetworkChecks, Ongoing
 from gatepost.relay.lookups.dnsbl import DnsblLookup
@@ -46,7 +47,10 @@ class NetworkService:
         dnsbl = DnsblLookup(config, self._zones)
         links = LinksLookup(config, self._zones)
         self._zones.keep(dnsbl.zones | links.zones)
-        lookups: list[Lookup] = [ReverseDnsLookup(self._resolver, self._clock)]
+        lookups: list[Lookup] = [
+            AuthenticationLookup(config, self._resolver, self._clock),
+            ReverseDnsLookup(self._resolver, self._clock),
+        ]
         if dnsbl.zones:
             lookups.append(dnsbl)
         if links.zones:
