@@ -21,10 +21,13 @@ from pathlib import Path
 import msgspec
 
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
+from gatepost.filter.questions import SpamJudge
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
+from gatepost.model.spam import SpamFacts
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
+from gatepost.policy.spam import withheld_from_all
 from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.lookups.checks import Ongoing
 from gatepost.relay.lookups.service import NetworkService
@@ -150,7 +153,8 @@ class Inspection:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
                     ongoing = self._network.begin(stored, partition)
-                    analysis = await self._ask_filter(work, options)
+                    judge = self._judge_of(stored, partition, options, ongoing, deadline_s - DECISION_S)
+                    analysis = await self._ask_filter(work, options, judge)
                 if analysis is not None and analysis.unscanned:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
                     return None
@@ -359,7 +363,7 @@ class Inspection:
         stored = work.stored
         ongoing = self._network.begin(stored, partition)
         try:
-            analysis = await self._analyse(work, options)
+            analysis = await self._analyse(work, options, self._judge_of(stored, partition, options, ongoing))
             if analysis is None:
                 return
             if ongoing is not None:
@@ -371,11 +375,32 @@ class Inspection:
             if ongoing is not None:
                 ongoing.cancel()
 
-    async def _analyse(self, work: Work, options: ScanOptions) -> Analysis | None:
+    def _judge_of(
+        self,
+        stored: Stored,
+        partition: Partition,
+        options: ScanOptions,
+        ongoing: Ongoing | None,
+        limit_s: float | None = None,
+    ) -> SpamJudge | None:
+        """Return who tells a filter that a message need not be scanned; None where all mail is."""
+        if options.spam is None or not options.spam.first:
+            return None
+
+        async def judge(facts: SpamFacts) -> bool:
+            analysis = Analysis((), spam=facts)
+            if ongoing is not None:
+                analysis = msgspec.structs.replace(analysis, network=await ongoing.finish(facts, limit_s))
+            groups = [group for group, _ in partition]
+            return withheld_from_all(analysis, stored.envelope, groups, clock.now())
+
+        return judge
+
+    async def _analyse(self, work: Work, options: ScanOptions, judge: SpamJudge | None) -> Analysis | None:
         """Return what the filter found; None: the message is somebody else's business now."""
         stored = work.stored
         try:
-            analysis = await self._ask_filter(work, options)
+            analysis = await self._ask_filter(work, options, judge)
         except FileNotFoundError:
             await self._set_aside_durably(work, "its content file is missing")
             return None
@@ -392,13 +417,13 @@ class Inspection:
         self._resting.succeeded(stored.id)
         return analysis
 
-    async def _ask_filter(self, work: Work, options: ScanOptions) -> Analysis:
+    async def _ask_filter(self, work: Work, options: ScanOptions, judge: SpamJudge | None) -> Analysis:
         stored = work.stored
         content = work.content if work.content is not None else Path(work.path or "")
         queue_id = format_queue_id(stored.id)
         try:
             return await self._pool.inspect(
-                queue_id, content, stored.content.size, self._network.describe(options, stored)
+                queue_id, content, stored.content.size, self._network.describe(options, stored), judge
             )
         except FilterFailed as error:
             self._report("E", f"{queue_id}: inspection failed twice: {error}")

@@ -64,7 +64,7 @@ class NetworkChecks:
 class Ongoing:
     """The checks of one message."""
 
-    __slots__ = ("_budget_s", "_clock", "_notes", "_queries", "_report")
+    __slots__ = ("_budget_s", "_clock", "_facts", "_notes", "_queries", "_report")
 
     def __init__(self, budget_s: float, clock: Callable[[], float], report: Callable[[str, str], None]) -> None:
         self._budget_s = budget_s
@@ -72,6 +72,7 @@ class Ongoing:
         self._report = report
         self._notes = NetworkNotes()
         self._queries: list[tuple[str, Query]] = []
+        self._facts: NetworkFacts | None = None
 
     def start(self, lookup: Lookup, facts: EnvelopeFacts) -> None:
         """Begin one check."""
@@ -85,8 +86,10 @@ class Ongoing:
 
     async def finish(self, spam: SpamFacts | None, limit_s: float | None = None) -> NetworkFacts:
         """Return what the checks found. `spam`: what the content checks found, None when nobody could look;
-        `limit_s`: there is not even the budget.
+        `limit_s`: there is not even the budget. Asked again it says the same.
         """
+        if self._facts is not None:
+            return self._facts
         started = self._clock()
         whole_s = self._budget_s if limit_s is None else max(0.0, min(limit_s, self._budget_s))
         deadline = started + whole_s * (1.0 - RESERVE)
@@ -101,7 +104,8 @@ class Ongoing:
                     waiting.append((name, later))
         if waiting:
             await self._wait(waiting, started + whole_s, whole_s)
-        return self._notes.facts((self._clock() - started) * 1000)
+        self._facts = self._notes.facts((self._clock() - started) * 1000)
+        return self._facts
 
     def cancel(self) -> None:
         """End what is under way: nobody wants to know any more."""
