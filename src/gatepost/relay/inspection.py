@@ -24,14 +24,13 @@ from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.filter.questions import SpamJudge
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
-from gatepost.model.spam import SpamFacts
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
-from gatepost.policy.spam import withheld_from_all
 from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.lookups.checks import Ongoing
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
+from gatepost.relay.sparing import build_judge
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.relay.work import Work, read_content
@@ -153,7 +152,7 @@ class Inspection:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
                     ongoing = self._network.begin(stored, partition)
-                    judge = self._judge_of(stored, partition, options, ongoing, deadline_s - DECISION_S)
+                    judge = build_judge(stored, partition, options, ongoing, deadline_s - DECISION_S)
                     analysis = await self._ask_filter(work, options, judge)
                 if analysis is not None and analysis.unscanned:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
@@ -363,7 +362,7 @@ class Inspection:
         stored = work.stored
         ongoing = self._network.begin(stored, partition)
         try:
-            analysis = await self._analyse(work, options, self._judge_of(stored, partition, options, ongoing))
+            analysis = await self._analyse(work, options, build_judge(stored, partition, options, ongoing))
             if analysis is None:
                 return
             if ongoing is not None:
@@ -374,27 +373,6 @@ class Inspection:
         finally:
             if ongoing is not None:
                 ongoing.cancel()
-
-    def _judge_of(
-        self,
-        stored: Stored,
-        partition: Partition,
-        options: ScanOptions,
-        ongoing: Ongoing | None,
-        limit_s: float | None = None,
-    ) -> SpamJudge | None:
-        """Return who tells a filter that a message need not be scanned; None where all mail is."""
-        if options.spam is None or not options.spam.first:
-            return None
-
-        async def judge(facts: SpamFacts) -> bool:
-            analysis = Analysis((), spam=facts)
-            if ongoing is not None:
-                analysis = msgspec.structs.replace(analysis, network=await ongoing.finish(facts, limit_s))
-            groups = [group for group, _ in partition]
-            return withheld_from_all(analysis, stored.envelope, groups, clock.now())
-
-        return judge
 
     async def _analyse(self, work: Work, options: ScanOptions, judge: SpamJudge | None) -> Analysis | None:
         """Return what the filter found; None: the message is somebody else's business now."""
