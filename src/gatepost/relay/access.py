@@ -5,6 +5,7 @@ be asked for; without such a question there is no await. No I/O of its own but a
 disk, at most once a second.
 """
 
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from gatepost.config.schema import Config
 from gatepost.model.envelope import Direction, Recipient
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.direction import first_untrusted_hop, resolve_direction, trusted_networks
+from gatepost.relay.greylisting import Greylisting, build_greylisting
 from gatepost.relay.judgement import DNS_TROUBLE, Cause, Judgement
 from gatepost.relay.passwords import FailureLog, PasswordFile
 from gatepost.relay.quotas import Quotas, customer_of
@@ -26,6 +28,7 @@ from gatepost.relay.visit import Visit
 from gatepost.resolver.resolver import Resolver
 from gatepost.smtp.replies import NO_RESOURCES
 from gatepost.smtp.server_events import MailFrom
+from gatepost.spool import clock
 
 RELAYING_DENIED = reply(554, "5.7.1", "Relaying denied")
 QUEUE_FULL = reply(452, "4.3.1", "Too much mail is waiting here, try again later")
@@ -113,6 +116,8 @@ class Services:
         self.answers_of_hops = AnswersOfHops()
         self.verifier: Verifier | None = None
         """Of the configuration in force."""
+        self.greylisting: Greylisting | None = None
+        """Of the configuration in force."""
 
 
 class Access:
@@ -136,6 +141,10 @@ class Access:
             config, services.resolver, services.answers_of_hops, services.clock, services.report, services.verifier
         )
         services.verifier = self._verifier
+        self._greylisting = build_greylisting(
+            config, services.resolver, _unix_time, services.report, services.greylisting
+        )
+        services.greylisting = self._greylisting
         self._passwords = (
             PasswordFile(access.password_file, services.failures, services.clock, services.report)
             if access.password_file
@@ -256,7 +265,7 @@ class Access:
             if not (existence is None or isinstance(existence, bool)):
                 return self._verified_later(visit, address, existence)
             return self._verified(visit, address, existence)
-        return self._count_recipient(visit, address) if self._quotas.recipients else ACCEPTED
+        return self._last_word(visit, address)
 
     def _may_relay(self, visit: Visit, address: str) -> bool:
         if visit.user:
@@ -269,12 +278,27 @@ class Access:
         return self._protected.matches(address) if allowed is None else allowed
 
     async def _verified_later(self, visit: Visit, address: str, existence: Awaitable[Existence]) -> Ruling:
-        return self._verified(visit, address, await existence)
+        decision = self._verified(visit, address, await existence)
+        return decision if isinstance(decision, Ruling) else await decision
 
-    def _verified(self, visit: Visit, address: str, existence: Existence) -> Ruling:
+    def _verified(self, visit: Visit, address: str, existence: Existence) -> Decision:
         if existence is None:
             return _NOT_VERIFIED
-        return self._count_recipient(visit, address) if existence else _NO_SUCH_RECIPIENT
+        return self._last_word(visit, address) if existence else _NO_SUCH_RECIPIENT
+
+    def _last_word(self, visit: Visit, address: str) -> Decision:
+        """Greylisting, then rates."""
+        wait = self._greylisting.judge(visit, address) if self._greylisting is not None else None
+        if wait is not None:
+            return self._greylisted_later(visit, address, wait)
+        return self._count_recipient(visit, address) if self._quotas.recipients else ACCEPTED
+
+    async def _greylisted_later(self, visit: Visit, address: str, wait: Awaitable[float]) -> Ruling:
+        wait_s = await wait
+        if not wait_s:
+            return self._count_recipient(visit, address)
+        text = f"You are not known here yet, try again in {math.ceil(wait_s)} seconds"
+        return Ruling(reply(451, "4.7.1", text), "greylisted")
 
     def _count_recipient(self, visit: Visit, address: str) -> Ruling:
         if not self._quotas.recipients:
@@ -323,6 +347,10 @@ class Access:
             state = os.statvfs(self._queue_path)
             self._space_ok = state.f_bavail * state.f_frsize >= self._free_wanted
         return self._space_ok
+
+
+def _unix_time() -> float:
+    return clock.now()
 
 
 async def _at_connect(cause: Awaitable[str]) -> Ruling:
