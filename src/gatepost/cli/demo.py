@@ -34,6 +34,8 @@ _LINE = re.compile(r"^\[[^\]]*\] ([0-9A-Z]{13}): ([A-Z]+), (.*)$")
 _STATUS = re.compile(r'status="([^"]*)".*names="([^"]*)"')
 _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
 _TRACE = re.compile(rb"\AReceived: .*?\r\n(?![ \t])", re.DOTALL)
+_ADDED = re.compile(rb"(?:(?:X-SpamTest-[\w-]+|Authentication-Results):[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+"""Fields in front of a message that tell what was found in it."""
 
 
 class Progress:
@@ -215,7 +217,8 @@ class Demo:
             trace = _TRACE.match(content)
             for queue_id, progress in by_id.items():
                 if trace and f" id {queue_id};".encode() in trace.group():
-                    progress.arrived = content[trace.end() :]
+                    added = _ADDED.match(content, trace.end())
+                    progress.arrived = content[added.end() if added else trace.end() :]
                     self._unclaimed.remove(content)
                     break
 
