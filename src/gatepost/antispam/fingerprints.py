@@ -54,7 +54,8 @@ _WORDS: Final = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
 _PLAIN_WORDS: Final = re.compile(r"[a-z]+")
-_SEGMENT_CODE: Final = re.compile(r"[^a-z]*[0-9][^/]*|[^/]{24,}")
+_CODE: Final = re.compile(r"[0-9]|.{24}")
+"""What makes a part of a path one that changes from copy to copy."""
 _QUERY_NAME: Final = re.compile(r"[?&;]([^=&;#]{1,40})(?:=[^&;#]*)?")
 
 _FIRST: Final = np.ones(1, dtype=np.bool_)
@@ -115,7 +116,7 @@ def _shape(url: str) -> str:
     """Return a link's path without what changes from copy to copy, and the names of its parameters."""
     path = url.partition("://")[2].partition("/")[2].partition("#")[0]
     path, mark, query = path.partition("?")
-    segments = [_SEGMENT_CODE.sub("*", segment.casefold()) for segment in path.split("/") if segment]
+    segments = ["*" if _CODE.search(segment) else segment.casefold() for segment in path.split("/") if segment]
     names = sorted(_QUERY_NAME.findall(f"?{query}")) if mark else []
     return "/".join(segments) + "".join(f"&{name}" for name in names)
 
