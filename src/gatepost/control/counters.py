@@ -30,6 +30,7 @@ _REFUSED = {
     "hops": "mta_receivings_refused_for_hops_limit",
     "messages-per-session": "mta_receivings_refused_for_messages_per_session_limit",
     "unknown-recipient": "mta_receivings_refused_for_unknown_recipients",
+    "greylisted": "mta_receivings_refused_for_greylisting",
 }
 _CONNECTION_REFUSED = {
     "relaying": "mta_incoming_connections_refused_for_relaying",

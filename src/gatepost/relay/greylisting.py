@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import ipaddress
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,15 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gatepost.authn.psl import registrable_domain
+from gatepost.authn.spf import SpfQuery
 from gatepost.config.greylisting import Greylisting as Settings
 from gatepost.config.masks import MaskSet, NetworkSet
 from gatepost.config.schema import Config
 from gatepost.model.address import domain_of
 from gatepost.relay.greylist_store import GreylistStore, Standing, Terms
+from gatepost.relay.lookups.authentication import check_sender
 from gatepost.relay.lookups.reverse_dns import looks_dynamic
+from gatepost.relay.lookups.zones import Names as ListNames
 from gatepost.relay.visit import Visit
 from gatepost.resolver.answers import Answer
 
@@ -46,7 +50,7 @@ Authorised = Callable[[str, str, str], Awaitable[bool]]
 """Tell whether SPF lets an address (with this HELO name) send for a sender: (ip, helo, sender)."""
 
 
-class Names(Protocol):
+class Names(ListNames, Protocol):
     """What is asked of the resolver."""
 
     async def confirmed_name(self, ip: str, *, deadline_s: float | None = None) -> Answer[str]:
@@ -111,7 +115,7 @@ class Greylisting:
         names: Names,
         memory: Memory,
         clock: Callable[[], float],
-        authorised: Authorised | None = None,
+        authorised: Authorised,
     ) -> None:
         """`clock` gives Unix time: what is remembered outlives processes."""
         self.memory = memory
@@ -169,8 +173,6 @@ class Greylisting:
             return "" if not found or looks_dynamic(ip, found) else registrable_domain(found)
 
         async def of_sender() -> str:
-            if self._authorised is None:
-                return ""
             return f"spf {domain_of(sender)}" if await self._authorised(ip, helo, sender) else ""
 
         try:
@@ -205,7 +207,6 @@ def build_greylisting(
     clock: Callable[[], float],
     report: Callable[[str], None],
     former: "Greylisting | None" = None,
-    authorised: Authorised | None = None,
 ) -> Greylisting | None:
     """Return what `[greylisting]` asks for, None when it is off. `former`: of the configuration before."""
     settings = config.greylisting
@@ -214,6 +215,13 @@ def build_greylisting(
         former.memory.close()
     if not settings.enabled:
         return None
+    question_s = config.antispam.filter_spf_data_timeout
+
+    async def authorised(ip: str, helo: str, sender: str) -> bool:
+        query = SpfQuery(ipaddress.ip_address(ip), sender, helo, config.network.hostname, clock())
+        result = await check_sender(names, query, time.monotonic, time.monotonic() + NAME_WAIT_S, question_s)
+        return result.result == "pass"
+
     if former is not None and former.memory.path == path:
         return Greylisting(settings, names, former.memory, clock, authorised)
     memory = Memory(path, report)

@@ -210,6 +210,13 @@ class _AuthenticationQuery:
             self._task.cancel()
 
 
+async def check_sender(
+    names: Names, query: SpfQuery, clock: Callable[[], float], deadline: float, question_s: float
+) -> SpfResult:
+    """Check SPF alone, for who must know before there is a message. `deadline`: a time of `clock`."""
+    return await _Course(names, check_spf(query), clock, question_s).run(deadline)
+
+
 def _troubles(results: AuthnResults) -> list[str]:
     """Return what could not be told."""
     troubles = []
