@@ -7,6 +7,8 @@ from gatepost.antispam.eastern import EasternCheck
 from gatepost.antispam.fingerprints import FingerprintCheck
 from gatepost.antispam.headers.check import build_header_check
 from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.terms.check import TermsCheck
+from gatepost.antispam.tricks import TricksCheck
 
 
 def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[Check, ...]:
@@ -14,4 +16,11 @@ def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[
 
     ValueError: a file of the databases is faulty; the text names it.
     """
-    return (build_header_check(knowledge), EasternCheck(), FingerprintCheck(), *build_classifier(knowledge, learned))
+    return (
+        TermsCheck(knowledge),
+        build_header_check(knowledge),
+        EasternCheck(),
+        FingerprintCheck(),
+        TricksCheck(knowledge),
+        *build_classifier(knowledge, learned),
+    )

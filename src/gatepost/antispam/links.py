@@ -34,6 +34,7 @@ _SUFFIXES: Final = PublicSuffixList()
 _PLAIN = re.compile(r"https?://((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,10}[a-z]{2,24})(?=[/?#]|\Z)")
 """The address as nearly all are: what it names needs no parser."""
 _SCHEME = re.compile(r"[\x00-\x20]*+([a-zA-Z][a-zA-Z0-9+.-]{0,20}+)\s*+:")
+_PAGE = re.compile(r"\s*+data:\s*+(?:text/html|text/xml|image/svg|application/x)", re.IGNORECASE)
 _WRITTEN_HOST = re.compile(r"[/\\]{2,}+(?:[^/\\?#@]*+@)?([^/\\?#:]*+)")
 _INNER = re.compile(r"https?(?::|%3a|%253a)(?:/|%2f|%252f){2}[^&\s\"'<>]{1,1000}", re.IGNORECASE)
 _SHOWN = re.compile(
@@ -51,7 +52,7 @@ class Oddity(enum.StrEnum):
     DISGUISED_HOST = "disguised-host"
     """The host is written with escapes, in octal or hexadecimal, or in another form than browsers make of it."""
     USER = "user"
-    """A user name stands in front of the host, as if it were the host."""
+    """A user name that looks like a host stands in front of the host."""
     PORT = "port"
     """An unusual port."""
     LOOK_ALIKE = "look-alike"
@@ -134,6 +135,8 @@ def read_anchor(url: str, source: str, element: str) -> Anchor | None:
         if name in ("javascript", "vbscript"):
             return Anchor(url[:URL_KEPT], element=element, source=source, odd=(Oddity.SCRIPT,))
         if name == "data":
+            if not _PAGE.match(url):
+                return None
             return Anchor(url[:40], element=element, source=source, odd=(Oddity.INLINE,))
         parsed = _parse(url, name)
         if parsed is None:
@@ -172,7 +175,7 @@ def _parse(url: str, scheme: str) -> tuple[str, list[Oddity]] | None:
         return None
     if "\\" in url.partition("?")[0] or "\n" in url.strip() or "\t" in url.strip():
         odd.append(Oddity.BROKEN)
-    if parsed.username or parsed.password:
+    if "." in parsed.username:
         odd.append(Oddity.USER)
     if parsed.port not in _PORTS:
         odd.append(Oddity.PORT)
