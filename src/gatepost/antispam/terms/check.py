@@ -1,0 +1,69 @@
+"""The check of terms: categories of a message with the words that speak for them, and the flag of obscene words.
+
+Over the subject, the body and the words in disguise in one pass (F-AS-14, F-AS-22).
+"""
+
+from gatepost.antispam.check import Notes
+from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.terms.matcher import TermMatcher
+from gatepost.antispam.terms.scoring import CategoryScore, score_terms
+from gatepost.antispam.terms.term import find_parts, parse_terms
+from gatepost.antispam.terms.wording import build_wording
+from gatepost.antispam.view import MailView
+from gatepost.model.spam import Method
+
+SUFFIX = ".terms"
+OBSCENE = "obscene"
+"""Category that sets the flag and is no sign of spam: people swear in honest mail."""
+OBSCENE_LEAST = 1.0
+"""Sum of its terms that sets the flag."""
+_BREAK = b"\x00"
+"""Between texts: no term reaches over it."""
+_TERMS_SHOWN = 5
+
+
+class TermsCheck:
+    """Content check; see the module."""
+
+    name = "terms"
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        """ValueError: a term file is faulty."""
+        self._base = parse_terms(knowledge.by_suffix(SUFFIX))
+        terms = self._base.terms
+        expressions = list(dict.fromkeys(term.expression for term in terms))
+        places = {expression: place for place, expression in enumerate(expressions)}
+        self._numbers: list[list[int]] = [[] for _ in expressions]
+        """Of terms, by the number of their expression."""
+        for number, term in enumerate(terms):
+            self._numbers[places[term.expression]].append(number)
+        self._parts = find_parts(terms)
+        self._matcher = TermMatcher(expressions, knowledge)
+
+    def inspect(self, view: MailView, notes: Notes) -> None:
+        """Note categories, signs and the flag."""
+        subject = build_wording(view.folded_subject)
+        body = view.folded
+        texts = (body, view.disguised) if view.disguised else (body,)
+        terms = self._base.terms
+        found = {
+            number
+            for place, end in self._matcher.find(_BREAK.join((subject, *map(build_wording, texts)))).items()
+            for number in self._numbers[place]
+            if not terms[number].subject or end <= len(subject)
+        }
+        if not found:
+            return
+        found.difference_update([part for number in found for part in self._parts[number]])
+        told = [terms[number] for number in found]
+        spam = [term for term in told if term.category != OBSCENE]
+        notes.obscene |= sum(term.weight for term in told if term.category == OBSCENE) >= OBSCENE_LEAST
+        for score in score_terms(spam, self._base.categories, len(body)):
+            notes.categories[score.category.path] = score.weight
+            notes.sign(Method.CONTENT, f"terms-{score.category.path.rpartition('/')[2]}", _tell(score), score.weight)
+
+
+def _tell(score: CategoryScore) -> str:
+    shown = ", ".join(f"“{term.shown}”" for term in score.terms[:_TERMS_SHOWN])
+    more = len(score.terms) - _TERMS_SHOWN
+    return f"reads like {score.category.words}: {shown}{f' and {more} more' if more > 0 else ''}"

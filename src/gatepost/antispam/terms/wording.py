@@ -1,0 +1,38 @@
+"""Text as terms are matched in it: words in a row, one space between two, nothing else. Pure, linear.
+
+Used for terms when they are compiled and for mail when it is looked at, so that both are written alike: `folded` text
+of the view without its punctuation.
+"""
+
+import re
+from typing import Final
+
+_WORD = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
+_TABLE: Final = bytes(each if each in _WORD or each >= 0x80 else 0x20 for each in range(256))
+"""ASCII without capitals (they are folded already) and without signs; other letters are bytes from 0x80 on."""
+_FOREIGN_SIGNS: Final = re.compile(rb"\xe2[\x80-\xaf][\x80-\xbf]|\xc2[\x80-\xbf]|\xe3\x80[\x80-\x9f]")
+"""U+2000 to U+2BFF, U+0080 to U+00BF and U+3000 to U+301F: quotation marks, dashes, arrows, pictures."""
+_SOFT_SIGNS: Final = re.compile(rb"\xf0\x9f[\x80-\xbf][\x80-\xbf]|\xef\xb8\x8f")
+"""Emoji and the selector behind them."""
+_ACCENTS: Final = {"a": "àáâãäå", "c": "ç", "e": "èéêë", "i": "ìíîï", "n": "ñ", "o": "òóôõöø", "u": "ùúûü", "y": "ýÿ"}
+_PLAIN: Final = tuple((letter.encode(), plain.encode()) for plain, letters in _ACCENTS.items() for letter in letters)
+"""Letters that are often written without their accents."""
+_YO: Final = (b"\xd1\x91", b"\xd0\xb5")
+"""The Russian letter that most write without its dots."""
+
+
+def build_wording(folded: str) -> bytes:
+    """Return the words of a case-folded text in UTF-8, a space before, between and behind them."""
+    raw = folded.encode("utf-8", "replace")
+    if not folded.isascii():
+        raw = _FOREIGN_SIGNS.sub(b" ", raw)
+        if b"\xf0\x9f" in raw or b"\xef\xb8" in raw:
+            raw = _SOFT_SIGNS.sub(b" ", raw)
+        if b"\xc3" in raw:
+            for letter, plain in _PLAIN:
+                raw = raw.replace(letter, plain)
+        raw = raw.replace(*_YO)
+    raw = b" " + raw.translate(_TABLE) + b" "
+    while b"  " in raw:  # each pass halves every run
+        raw = raw.replace(b"  ", b" ")
+    return raw
