@@ -158,7 +158,7 @@ class Inspection:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
                     return None
                 if analysis is not None and ongoing is not None:
-                    analysis = await self._finish_checks(queue_id, analysis, ongoing, end - loop.time() - DECISION_S)
+                    analysis = await self._finish_checks(stored, analysis, ongoing, end - loop.time() - DECISION_S)
                 return await self._disposal.judge(work, partition, analysis)
         except TimeoutError:
             self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
@@ -366,7 +366,7 @@ class Inspection:
             if analysis is None:
                 return
             if ongoing is not None:
-                analysis = await self._finish_checks(format_queue_id(stored.id), analysis, ongoing)
+                analysis = await self._finish_checks(stored, analysis, ongoing)
             self._dispose(work, partition, analysis)
         except Exception as error:  # noqa: BLE001 - as in `_take`
             self._set_aside(work, error)
@@ -408,13 +408,15 @@ class Inspection:
             return error_analysis(str(error))
 
     async def _finish_checks(
-        self, queue_id: str, analysis: Analysis, ongoing: Ongoing, limit_s: float | None = None
+        self, stored: Stored, analysis: Analysis, ongoing: Ongoing, limit_s: float | None = None
     ) -> Analysis:
         """Return the analysis with what the network checks found, and say what they could not."""
         facts = await ongoing.finish(analysis.spam, limit_s)
         if facts.troubles:
-            self._report("W", f"{queue_id}: network checks: {'; '.join(facts.troubles)}")
-        return msgspec.structs.replace(analysis, network=facts)
+            self._report("W", f"{format_queue_id(stored.id)}: network checks: {'; '.join(facts.troubles)}")
+        whole = msgspec.structs.replace(analysis, network=facts)
+        self._network.learn(stored.envelope, whole)
+        return whole
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
         future = self._disposal.dispose(work, partition, analysis)

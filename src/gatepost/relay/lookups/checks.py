@@ -32,9 +32,13 @@ class NetworkChecks:
         zones: Zones,
         clock: Callable[[], float],
         report: Callable[[str, str], None],
+        last: Sequence[Lookup] = (),
     ) -> None:
-        """`budget_s`: for how long a message may wait for them. `clock`: the event loop's time."""
-        self._lookups = tuple(lookups)
+        """`budget_s`: for how long a message may wait for them. `clock`: the event loop's time. `last`: checks that
+        build on what the others have noted, and ask nobody.
+        """
+        self._lookups = (*lookups, *last)
+        self._last = frozenset(each.name for each in last)
         self._budget_s = budget_s
         self._zones = zones
         self._clock = clock
@@ -51,7 +55,7 @@ class NetworkChecks:
         if not lookups:
             return None
         facts = EnvelopeFacts(queue_id, envelope, methods)
-        ongoing = Ongoing(self._budget_s, self._clock, self._report)
+        ongoing = Ongoing(self._budget_s, self._clock, self._report, self._last)
         for lookup in lookups:
             ongoing.start(lookup, facts)
         return ongoing
@@ -64,10 +68,13 @@ class NetworkChecks:
 class Ongoing:
     """The checks of one message."""
 
-    __slots__ = ("_budget_s", "_clock", "_facts", "_notes", "_queries", "_report")
+    __slots__ = ("_budget_s", "_clock", "_facts", "_last", "_notes", "_queries", "_report")
 
-    def __init__(self, budget_s: float, clock: Callable[[], float], report: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, budget_s: float, clock: Callable[[], float], report: Callable[[str, str], None], last: frozenset[str]
+    ) -> None:
         self._budget_s = budget_s
+        self._last = last
         self._clock = clock
         self._report = report
         self._notes = NetworkNotes()
@@ -93,19 +100,27 @@ class Ongoing:
         started = self._clock()
         whole_s = self._budget_s if limit_s is None else max(0.0, min(limit_s, self._budget_s))
         deadline = started + whole_s * (1.0 - RESERVE)
+        known = spam or _NOTHING
         waiting: list[tuple[str, Awaitable[None]]] = []
         for name, query in self._queries:
-            try:
-                later = query.finish(spam or _NOTHING, self._notes, deadline)
-            except Exception as error:  # noqa: BLE001 - as in `start`
-                self._fault(name, error)
-            else:
-                if later is not None:
-                    waiting.append((name, later))
+            later = self._take(name, query, known, deadline) if name not in self._last else None
+            if later is not None:
+                waiting.append((name, later))
         if waiting:
             await self._wait(waiting, started + whole_s, whole_s)
+        if self._last:
+            for name, query in self._queries:
+                if name in self._last:
+                    self._take(name, query, known, deadline)
         self._facts = self._notes.facts((self._clock() - started) * 1000)
         return self._facts
+
+    def _take(self, name: str, query: Query, spam: SpamFacts, deadline: float) -> Awaitable[None] | None:
+        try:
+            return query.finish(spam, self._notes, deadline)
+        except Exception as error:  # noqa: BLE001 - as in `start`
+            self._fault(name, error)
+            return None
 
     def cancel(self) -> None:
         """End what is under way: nobody wants to know any more."""
@@ -123,7 +138,8 @@ class Ongoing:
         for task in late:
             self._notes.trouble(f"{tasks[task]}: not done within {whole_s:g} s")
         if late:
-            self.cancel()
+            for _, query in self._queries:
+                query.cancel()
         for task in done:
             error = None if task.cancelled() else task.exception()
             if error is not None:

@@ -4,13 +4,16 @@ Made by `relay.process`, one for all its pipelines; `relay.inspection` calls it 
 lists (which are off) outlives configurations. Without anti-spam a message costs one comparison.
 """
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from gatepost.config.schema import Config
-from gatepost.model.finding import ScanOptions
+from gatepost.model.envelope import Envelope
+from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.model.spam import Method
 from gatepost.relay.disposal import Partition
@@ -22,7 +25,9 @@ from gatepost.relay.lookups.links import LinksLookup
 from gatepost.relay.lookups.reverse_dns import ReverseDnsLookup
 from gatepost.relay.lookups.uds import UdsLookup, build_uds
 from gatepost.relay.lookups.zones import Zones
+from gatepost.relay.reputation import SAVE_S, Reputation, ReputationLookup, judge, names_of
 from gatepost.resolver.resolver import Resolver
+from gatepost.spool import clock as wall_clock
 from gatepost.spool.interface import Stored
 
 RECIPIENTS_LIMIT: Final = 100
@@ -32,13 +37,19 @@ RECIPIENTS_LIMIT: Final = 100
 class NetworkService:
     """Make it, `configure` it, then it may be asked."""
 
-    def __init__(self, resolver: Resolver, clock: Callable[[], float], report: Callable[[str, str], None]) -> None:
-        """`clock`: the event loop's time. `report(level, text)` writes to the log."""
+    def __init__(
+        self, resolver: Resolver, clock: Callable[[], float], report: Callable[[str, str], None], index: int = 0
+    ) -> None:
+        """`clock`: the event loop's time. `report(level, text)` writes to the log. `index`: of the relay, which has
+        files of its own.
+        """
+        self._index = index
         self._resolver = resolver
         self._clock = clock
         self._report = report
         self._zones = Zones(resolver, clock, report)
         self._uds: UdsLookup | None = None
+        self._reputation: Reputation | None = None
 
     def configure(self, config: Config) -> None:
         """Take a (new) configuration into use for messages taken up from now on."""
@@ -58,14 +69,44 @@ class NetworkService:
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
-        self._checks = NetworkChecks(
-            lookups, config.antispam.filter_dns_timeout, self._zones, self._clock, self._report
-        )
+        self._configure_reputation(config)
+        last = [ReputationLookup(self._reputation)] if self._reputation is not None else []
+        budget_s = config.antispam.filter_dns_timeout
+        self._checks = NetworkChecks(lookups, budget_s, self._zones, self._clock, self._report, last)
 
-    def close(self) -> None:
-        """End what checks have open; nothing is asked after that."""
+    def _configure_reputation(self, config: Config) -> None:
+        antispam = config.antispam
+        if not antispam.reputation:
+            self._reputation = None
+        elif self._reputation is None:
+            path = Path(config.relay.state_path) / f"reputation-{self._index}.bin"
+            self._reputation = Reputation(path, antispam.reputation_half_life, self._report)
+        else:
+            self._reputation.configure(antispam.reputation_half_life)
+
+    async def run(self) -> None:
+        """Write down what was learned, now and then, for as long as the relay lives."""
+        while True:
+            await asyncio.sleep(SAVE_S)
+            if self._reputation is not None:
+                await self._reputation.save()
+
+    async def close(self) -> None:
+        """End what checks have open, and write down what was learned; nothing is asked after that."""
         if self._uds is not None:
             self._uds.close()
+        if self._reputation is not None:
+            await self._reputation.save()
+
+    def learn(self, envelope: Envelope, analysis: Analysis) -> None:
+        """Learn from a message whose checks have ended."""
+        reputation = self._reputation
+        if reputation is None or analysis.network is None:
+            return
+        is_spam = judge(analysis)
+        if is_spam is not None:
+            names = names_of(envelope, analysis.network.authn.authenticated)
+            reputation.observe(names, spam=is_spam, now=wall_clock.now())
 
     def describe(self, options: ScanOptions, stored: Stored) -> ScanOptions:
         """Return the options with what the content checks have to know of this message."""
