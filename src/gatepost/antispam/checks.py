@@ -5,6 +5,8 @@ from gatepost.antispam.classifier.check import build_classifier
 from gatepost.antispam.classifier.learned import Learned
 from gatepost.antispam.eastern import EasternCheck
 from gatepost.antispam.fingerprints import FingerprintCheck
+from gatepost.antispam.formal import FormalCheck
+from gatepost.antispam.gtube import GtubeCheck
 from gatepost.antispam.headers.check import build_header_check
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.terms.check import TermsCheck
@@ -20,6 +22,8 @@ def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[
         TermsCheck(knowledge),
         build_header_check(knowledge),
         EasternCheck(),
+        FormalCheck(),
+        GtubeCheck(),
         FingerprintCheck(),
         TricksCheck(knowledge),
         *build_classifier(knowledge, learned),

@@ -39,7 +39,7 @@ _EASTERN = (
 _NO_WORDS_LIMIT = 4_000
 """Characters of each text of an alternative that are compared."""
 _DIFFER_WORDS = 25
-_DIFFER_SHARE = 0.15
+_DIFFER_SHARE = 0.08
 
 
 def date_invalid(picture: Picture) -> str:

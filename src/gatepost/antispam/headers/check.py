@@ -15,7 +15,6 @@ SEEN_LIMIT = 120
 """Characters of what was seen that an evidence quotes."""
 _PLACE = re.compile(r"\{(@?[a-z0-9-]+)\}")
 _UNSHOWN = re.compile(r"[\x00-\x20\x7f-\x9f]++")
-_FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
 class HeaderCheck:
@@ -108,7 +107,7 @@ class _Asked:
         found: dict[int, str] = {}
         if name[0] == " ":
             for field in self._picture.fields.get(name[1:], ())[:SAME_LIMIT]:
-                raw = _FOLD.sub(b"", field.raw[:VALUE_LIMIT])
+                raw = field.raw[:VALUE_LIMIT]
                 for number in scanner.scan(raw):
                     found.setdefault(number, raw.decode("latin-1"))
         else:

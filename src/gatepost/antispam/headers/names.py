@@ -42,7 +42,7 @@ _ALIKE = {
 }
 """Letters of other scripts, digits and marks, and the Latin letter each looks like."""
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("i", "l"))
-_ADDRESS = re.compile(r"[\w.+%-]{1,64}+@((?:[\w-]{1,63}\.){1,8}+[\w-]{2,63}|[\w.-]{4,253})")
+_ADDRESS = re.compile(r"[\w.+%-]{1,64}+@((?:[\w-]{1,63}\.){1,8}+[^\W\d]{2,63})")
 _WORDS = re.compile(r"[^\W_]+")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a\u202b\u202d\u202e\u2060-\u2064\u206a-\u206f]"

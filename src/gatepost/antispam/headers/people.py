@@ -34,13 +34,23 @@ _LIST_FIELDS = (
 _SERVICE_SENDER = re.compile(
     r"[=+]|bounce|return|srs[01]|prvs|verp|-request|owner-|noreply|no-reply|reply|mailer|www|apache|nobody"
 )
+_PERSONAL = re.compile(r"[a-z][\d._]|\d[a-z]")
+"""In a local part: no plain word, which a subject may hold by itself."""
+_LOCAL = re.compile(r"[^@\s]{1,64}@[a-z0-9_-]{1,63}")
 _GROUP_NAMES = re.compile(r"undisclosed|recipient|unlisted|suppressed|list-member", re.IGNORECASE)
 
 
 def from_invalid(picture: Picture) -> str:
     """The author's address is none."""
     box = picture.author
-    return "" if box.is_valid or not picture.authors.fields else box.address or box.display or "an empty From field"
+    if box.is_valid or is_local(box) or not picture.authors.fields:
+        return ""
+    return box.address or box.display or "an empty From field"
+
+
+def is_local(box: Mailbox) -> bool:
+    """Whether an address has a host name without a domain, as machines within one network write."""
+    return _LOCAL.fullmatch(box.address) is not None
 
 
 def from_ambiguous(picture: Picture) -> str:
@@ -73,7 +83,7 @@ def from_disguised(picture: Picture) -> str:
 def to_invalid(picture: Picture) -> str:
     """A To or Cc address is none, groups without members aside."""
     for box in picture.recipients[:50]:
-        if not box.is_valid and not box.grouped and not _GROUP_NAMES.search(box.display):
+        if not box.is_valid and not is_local(box) and not box.grouped and not _GROUP_NAMES.search(box.display):
             if box.address:
                 return box.address
             if not any(other.address for other in picture.recipients):
@@ -289,7 +299,7 @@ def subject_names_recipient(picture: Picture) -> str:
     }:
         if (
             len(local) >= SKELETON_LETTERS
-            and not local.isalpha()
+            and _PERSONAL.search(local)
             and re.search(rf"(?<!\w){re.escape(local)}(?!\w)", subject)
         ):
             return local

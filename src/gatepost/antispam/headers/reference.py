@@ -8,7 +8,6 @@ import re
 
 import msgspec
 
-from gatepost.antispam.headers.names import organization
 from gatepost.antispam.knowledge import Knowledge
 
 _DOMAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]+")
@@ -33,7 +32,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     def is_free(self, domain: str) -> bool:
         """Whether anybody gets an address in this domain."""
-        return domain in self.free_mail or organization(domain) in self.free_mail
+        return domain in self.free_mail
 
     def find_brand(self, name: str) -> Brand | None:
         """Return the brand whose name stands in a display name."""

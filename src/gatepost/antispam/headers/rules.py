@@ -17,7 +17,7 @@ the conditions, one a line: all lines of `all` must hold, none of `none`, and on
 
     exists FIELD · missing FIELD · many FIELD · empty FIELD
     FIELD matches REGEX        decoded text of any field of this name, letter case aside (`matches-case`: not aside)
-    raw FIELD matches REGEX    its bytes as received, folds taken out
+    raw FIELD matches REGEX    its bytes as received, folds and all
     fact NAME                  what a regular expression cannot say: see `facts`
     is NAME                    a sign or part above holds
 
