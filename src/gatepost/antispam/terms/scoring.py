@@ -2,8 +2,8 @@
 
 Each term counts once however often it stands there. Long texts hold chance terms: beyond `FREE_LENGTH` characters the
 sum is divided by the root of the length. The first `NOISE` of a sum is what ordinary mail on such matters has and
-counts nothing, one term alone counts nothing either: a word does not make spam, several independent ones do. Terms below
-`STRONG` support stronger ones: by themselves they are how anybody talks of money, medicine or passwords.
+counts nothing, one term alone counts nothing either: a word does not make spam, several independent ones do. Terms
+below `STRONG` support stronger ones: by themselves they are how anybody talks of money, medicine or passwords.
 """
 
 import math
