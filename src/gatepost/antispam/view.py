@@ -199,8 +199,8 @@ class MailView:
         return tuple(distinct(self.anchors))
 
 
-_CARRIED: Final = frozenset({"office", "pdf", "qr"})
-"""Kinds that are read only when that is wished for, and then count as the body."""
+_CARRIED: Final = frozenset({"rtf", "office", "pdf", "qr"})
+"""Kinds that are read to tell what they say, wherever they stand."""
 
 
 def build_view(message: Message, options: SpamOptions) -> MailView:

@@ -68,7 +68,7 @@ _TOKEN = re.compile(
 )
 _ATTRIBUTE = re.compile(r"([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"?|'([^']*+)'?|([^\s>]*+)))?+")
 _STYLE = re.compile(r"style\s*+=\s*+(?:\"([^\"]*+)|'([^']*+)|([^\s>]*+))", re.IGNORECASE)
-_SHEET = re.compile(r"<[sS][tT][yY][lL][eE](?:\s[^>]*+)?+>((?:[^<]++|<(?!/[sS][tT]))*+)")
+_SHEET = re.compile(r"<[sS][tT][yY][lL][eE](?:\s[^<>]*+)?+>((?:[^<]++|<(?!/[sS][tT]))*+)")
 _LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,}+;?")
 _REFRESH = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?['\"]?([^'\"]*+)", re.IGNORECASE)
 _CELL: Final = "\x01"

@@ -4,12 +4,17 @@ Called by `antispam.view` once for each message. Never raises for what a part ho
 no text.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from gatepost.antispam.extract.page import Page, read_page
+from gatepost.antispam.extract.pdf import read_pdf
 from gatepost.antispam.extract.plain import part_quoted, unflow
+from gatepost.antispam.extract.qr import read_codes
+from gatepost.antispam.extract.rtf import read_rtf
+from gatepost.antispam.extract.word import read_word
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Encoding, Message, Part, PartKind
 from gatepost.mime.words import decode_text
@@ -25,6 +30,8 @@ PICTURES_LIMIT: Final = 20
 """Pictures of one message that are looked at."""
 PICTURE_BYTES: Final = 4 * 1024 * 1024
 """Largest picture, encoded, that is looked at."""
+DOCUMENTS_LIMIT: Final = 10
+"""Documents of one message that are read."""
 _UNREAD: Final = frozenset(
     {"text/css", "text/javascript", "text/calendar", "text/vcard", "text/x-vcard", "text/directory"}
 )
@@ -74,7 +81,7 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
     texts: list[Text] = []
     others: list[tuple[Message, Part]] = []
     pictures: list[tuple[Part, bytes]] = []
-    _ = options
+    documents: list[tuple[Message, Part]] = []
     for inside, part in message.leaves():
         if part.kind is not PartKind.PART:
             if part.kind is not PartKind.READING or len(others) < TEXTS_LIMIT:
@@ -87,9 +94,16 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
             found.picture_parts += 1
             if options.images and len(pictures) < PICTURES_LIMIT and part.end - part.body <= 2 * PICTURE_BYTES:
                 pictures.append((part, decode_body(inside.content, part).data))
+        elif _is_document(part):
+            found.documents += 1
+            documents.append((inside, part))
     if not any(text.visible for text in texts):
         # Nothing to read where readers look: then what other readers make of the same bytes, and what is around.
         texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _read_text(inside, part)) is not None]
+    if documents:
+        texts += _read_documents(documents[:DOCUMENTS_LIMIT], options)
+    for part, data in pictures:
+        texts += [Text("qr", code, part=part) for code in read_codes(data)]
     found.texts = tuple(texts)
     found.pictures = tuple(pictures)
     return found
@@ -101,6 +115,8 @@ def _read_text(message: Message, part: Part) -> Text | None:
     name = part.name.lower()
     attached = part.disposition == "attachment"
     is_page = content_type in _HTML_TYPES or name.endswith(_HTML_NAMES)
+    if content_type in _RTF_TYPES:
+        return None
     if not is_page and (not content_type.startswith("text/") or content_type in _UNREAD):
         return None
     raw = decode_body(message.content, part).data[:SOURCE_LIMIT]
@@ -116,6 +132,38 @@ def _read_text(message: Message, part: Part) -> Text | None:
     read.attached = attached or (is_page and content_type not in _HTML_TYPES)
     read.wrapped = part.encoding is Encoding.BASE64 and raw.isascii()
     return read
+
+
+def _is_document(part: Part) -> bool:
+    return part.content_type in _DOCUMENT_TYPES or part.name.lower().endswith(_DOCUMENT_NAMES)
+
+
+def _read_documents(documents: list[tuple[Message, Part]], options: SpamOptions) -> Iterator[Text]:
+    """Yield the texts of documents: those of RTF always, others when that is wished for."""
+    for message, part in documents:
+        is_rtf = part.content_type in _RTF_TYPES or part.name.lower().endswith(".rtf")
+        if not (is_rtf or options.office) or part.end - part.body > 2 * SOURCE_LIMIT:
+            continue
+        data = decode_body(message.content, part).data[:SOURCE_LIMIT]
+        attached = part.disposition == "attachment" or not is_rtf
+        if data.startswith(b"{\\rt"):
+            read, kind = read_rtf(data), "rtf"
+        elif not options.office:
+            continue
+        elif data[:1024].find(b"%PDF-") >= 0:
+            read, kind = read_pdf(data), "pdf"
+        else:
+            read, kind = read_word(data), "office"
+        if read.visible or read.urls:
+            yield Text(kind, read.visible, read.hidden, part, attached=attached, urls=read.urls)
+
+
+_RTF_TYPES: Final = frozenset({"text/rtf", "application/rtf", "text/richtext", "application/x-rtf"})
+_DOCUMENT_TYPES: Final = _RTF_TYPES | {
+    "application/msword", "application/pdf", "application/x-pdf", "application/vnd.oasis.opendocument.text",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/vnd.ms-word",
+}  # fmt: skip
+_DOCUMENT_NAMES: Final = (".rtf", ".doc", ".dot", ".docx", ".docm", ".dotx", ".odt", ".ott", ".pdf")
 
 
 def _looks_html(text: str) -> bool:

@@ -1,0 +1,186 @@
+"""PDF files: `read_pdf` gives the text of their first pages and the addresses of their links.
+
+Called by `parts` when the text of documents is wished for. Pages are read by the operators that show text (ISO 32000-1
+§9.4), letters by the font's `ToUnicode` table (§9.10.3); fonts without one are read as Windows Latin. What a font draws
+in other ways is not guessed.
+"""
+
+import io
+import re
+from typing import Any, Final
+
+import pikepdf
+from pikepdf.settings import set_qpdf_limits
+
+from gatepost.antispam.extract.document import DOCUMENT_TEXT, URLS_LIMIT, Document
+
+PAGES_LIMIT: Final = 10
+"""Pages that are read: what a spammer has to say stands on the first."""
+CONTENT_LIMIT: Final = 1024 * 1024
+"""Bytes of operators of one page."""
+OPERATORS_LIMIT: Final = 50_000
+"""Of all pages, a tenth of a second."""
+TABLE_LIMIT: Final = 256 * 1024
+"""Bytes of one table of letters."""
+RANGE_LIMIT: Final = 65_536
+"""Letters of one table."""
+STREAM_LIMIT: Final = 16 * 1024 * 1024
+"""What one stream may become inside the library."""
+GAP: Final = -200.0
+"""Thousandths of the font's size by which letters stand apart where a blank is meant."""
+_SHOWING: Final = "Tf Tj TJ ' \" Td TD Tm T*"
+_CHAR = re.compile(rb"<([0-9A-Fa-f]{2,8})>\s*<([0-9A-Fa-f]{2,64})>")
+_RANGE = re.compile(rb"<([0-9A-Fa-f]{2,8})>\s*<([0-9A-Fa-f]{2,8})>\s*(?:<([0-9A-Fa-f]{2,64})>|\[([^\[\]]{0,100000})\])")
+_HEX = re.compile(rb"<([0-9A-Fa-f]{2,64})>")
+_FAULTS: Final = (
+    pikepdf.PdfError,
+    pikepdf.PasswordError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    IndexError,
+)
+"""What the library makes of damaged files."""
+
+
+class _Font:
+    """How the codes of one font are read."""
+
+    __slots__ = ("table", "width")
+
+    def __init__(self, table: dict[int, str], width: int) -> None:
+        self.table = table
+        self.width = width
+
+    def decode(self, raw: bytes) -> str:
+        if not self.table:
+            return raw.decode("cp1252", "replace") if self.width == 1 else ""
+        width = self.width
+        get = self.table.get
+        return "".join([get(int.from_bytes(raw[at : at + width], "big"), "") for at in range(0, len(raw), width)])
+
+
+def read_pdf(data: bytes) -> Document:
+    """Return what a PDF file says; nothing when it cannot be opened."""
+    set_qpdf_limits(
+        flate_max_memory=STREAM_LIMIT, run_length_max_memory=STREAM_LIMIT, png_max_memory=STREAM_LIMIT,
+        tiff_max_memory=STREAM_LIMIT, dct_max_memory=STREAM_LIMIT, doc_max_warnings=100,
+    )  # fmt: skip
+    reader = _Reader()
+    try:
+        with pikepdf.open(io.BytesIO(data)) as document:
+            for number, page in enumerate(document.pages):
+                if number >= PAGES_LIMIT or reader.left <= 0:
+                    break
+                reader.read_page(page)
+    except _FAULTS:
+        pass  # what was read so far counts
+    lines = [line for each in "".join(reader.pieces).split("\n") if (line := " ".join(each.split()))]
+    return Document("\n".join(lines)[:DOCUMENT_TEXT], urls=reader.urls)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.left = OPERATORS_LIMIT
+        self.pieces: list[str] = []
+        self.urls: list[str] = []
+        self.fonts: dict[tuple[int, int], _Font] = {}
+
+    def read_page(self, page: Any) -> None:
+        self.read_links(page)
+        try:
+            content = page.obj.get("/Contents")
+            if content is None:
+                return
+            streams = list(content) if isinstance(content, pikepdf.Array) else [content]
+            if sum(int(each.get("/Length", 0)) for each in streams) > CONTENT_LIMIT:
+                return
+            fonts = page.resources.get("/Font")
+            self.show(pikepdf.parse_content_stream(page, _SHOWING), {} if fonts is None else fonts)
+        except _FAULTS:
+            return
+
+    def read_links(self, page: Any) -> None:
+        try:
+            for note in list(page.obj.get("/Annots", []))[:URLS_LIMIT]:
+                action = note.get("/A")
+                if action is not None and "/URI" in action and len(self.urls) < URLS_LIMIT:
+                    self.urls.append(str(action["/URI"])[:2000])
+        except _FAULTS:
+            return
+
+    def show(self, operators: Any, fonts: Any) -> None:
+        """Take the text of the operators of one page."""
+        font = _Font({}, 1)
+        pieces = self.pieces
+        for operands, operator in operators:
+            self.left -= 1
+            if self.left <= 0:
+                return
+            name = str(operator)
+            if name == "Tf":
+                font = self.font(fonts, str(operands[0]))
+            elif name == "TJ":
+                for each in operands[0]:
+                    if isinstance(each, pikepdf.String):
+                        pieces.append(font.decode(bytes(each)))
+                    elif float(each) < GAP:
+                        pieces.append(" ")
+            elif name in ("Tj", "'", '"'):
+                if name != "Tj":
+                    pieces.append("\n")
+                pieces.append(font.decode(bytes(operands[-1])))
+            elif name in ("Td", "TD"):
+                pieces.append("\n" if float(operands[1]) else " ")
+            else:
+                pieces.append("\n")
+        pieces.append("\n")
+
+    def font(self, fonts: Any, name: str) -> _Font:
+        try:
+            found = fonts[name]
+            key = found.objgen
+            if key in self.fonts and key != (0, 0):
+                return self.fonts[key]
+            font = _read_font(found)
+            self.fonts[key] = font
+        except _FAULTS:
+            return _Font({}, 1)
+        return font
+
+
+def _read_font(found: Any) -> _Font:
+    wide = str(found.get("/Subtype", "")) == "/Type0"
+    table = found.get("/ToUnicode")
+    if not isinstance(table, pikepdf.Stream):
+        return _Font({}, 2 if wide else 1)
+    return _Font(_read_table(bytes(table.read_bytes())[:TABLE_LIMIT]), 2 if wide else 1)
+
+
+def _read_table(raw: bytes) -> dict[int, str]:
+    """Return the letters of a `ToUnicode` table by code."""
+    letters: dict[int, str] = {}
+    for section in raw.split(b"beginbf")[1:]:
+        body = section.partition(b"endbf")[0]
+        if body.startswith(b"char"):
+            for code, text in _CHAR.findall(body):
+                letters[int(code, 16)] = _read_letters(text)
+            continue
+        for first, last, text, several in _RANGE.findall(body):
+            start, end = int(first, 16), int(last, 16)
+            if several:
+                for number, each in enumerate(_HEX.findall(several)):
+                    letters[start + number] = _read_letters(each)
+            elif text and start <= end and len(letters) + end - start < RANGE_LIMIT:
+                base = _read_letters(text)
+                if base:
+                    for number in range(end - start + 1):
+                        letters[start + number] = base[:-1] + chr(min(0x10FFFF, ord(base[-1]) + number))
+    return letters
+
+
+def _read_letters(text: bytes) -> str:
+    return bytes.fromhex((text if len(text) % 2 == 0 else text + b"0").decode("ascii")).decode("utf-16-be", "ignore")
