@@ -27,8 +27,11 @@ KNOWN_LINKS_WEIGHT: Final = 2.0
 """Mail that answers spam, or warns of it, has its links."""
 REPORTED_BURST_WEIGHT: Final = 3.0
 REPORTED_WEIGHT: Final = 1.5
-MOST_WEIGHT: Final = 6.0
-"""Decisive at the default level, and not more: an allow list or a good history can still speak against it."""
+MANY_WEIGHT: Final = 2.0
+"""On top for a text that MANY times as many gateways as needed have reported."""
+MANY: Final = 4
+MOST_WEIGHT: Final = 8.0
+"""Decisive whatever the text looks like: what is urgent looks like nothing known."""
 
 _KNOWN_WEIGHTS: Final = {
     FingerprintKind.TEXT: KNOWN_TEXT_WEIGHT,
@@ -73,6 +76,8 @@ def weigh_answer(fingerprints: Sequence[Fingerprint], known: Sequence[Known], re
         strongest = _strongest(kind, counts)
         if strongest >= reporters:
             weight += _KNOWN_WEIGHTS[kind]
+            if kind is FingerprintKind.TEXT and strongest >= MANY * reporters:
+                weight += MANY_WEIGHT
             reported.append(_WORDS[kind])
             gateways = max(gateways, strongest)
     if weight:

@@ -69,6 +69,11 @@ def test_reports_of_wanted_mail_count_twice(wanted: int, known_as: str) -> None:
     assert weigh(text(Known(spam=3, wanted=wanted)), UNKNOWN_REST).known_as == known_as
 
 
+def test_many_reporters_weigh_more_than_just_enough() -> None:
+    assert weight(weigh(text(Known(spam=7)), UNKNOWN_REST)) == weight(weigh(text(Known(spam=2)), UNKNOWN_REST))
+    assert weight(weigh(text(Known(spam=8)), UNKNOWN_REST)) > weight(weigh(text(Known(spam=2)), UNKNOWN_REST))
+
+
 def test_links_alone_are_no_verdict_as_warnings_of_spam_have_them() -> None:
     found = weigh((FingerprintKind.LINKS, Known(spam=200), 1), text(Known(), 32))
     assert found.sign is not None
@@ -80,7 +85,7 @@ def test_an_attachment_makes_it_probable_and_weights_have_a_top() -> None:
     alone = weigh(attachment)
     assert alone.sign is not None
     assert 60 <= rate([alone.sign]) < 90
-    both = weigh(text(Known(spam=2)), attachment)
+    both = weigh(text(Known(spam=9)), attachment)
     assert weight(both) == MOST_WEIGHT
     assert both.sign is not None
     assert "its text and an attachment of it" in both.sign.evidence

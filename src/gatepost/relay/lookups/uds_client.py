@@ -173,7 +173,8 @@ class UdsClient:
         loop = asyncio.get_running_loop()
         if server.state is ServerState.DEAD and (old := self._connections.pop(server.name, None)):
             old.close()  # its name may stand for another address by now
-        await self._try(server, Question(Wish.PROBE, time.time()), PROBE_TIMEOUT_S, probe=True)
+        timeout_s = min(PROBE_TIMEOUT_S, self.settings.timeout_s)
+        await self._try(server, Question(Wish.PROBE, time.time()), timeout_s, probe=True)
         server.due = max(server.due, loop.time() + SEND_AGAIN_S)
 
     def status(self) -> dict[str, object]:
