@@ -20,6 +20,8 @@ class Zone:
         self.failing: set[tuple[str, str]] = set()
         """(name, record) without an answer; "" for every record."""
         self.asked: list[Question] = []
+        self.rounds: list[int] = []
+        """How many questions were asked at a time."""
 
     def add(self, name: str, record: str, *values: Any) -> Self:
         self.records.setdefault(name.lower().removesuffix("."), {}).setdefault(record, []).extend(values)
@@ -79,6 +81,7 @@ class Zone:
         try:
             questions = next(inquiry)
             while True:
+                self.rounds.append(len(questions))
                 questions = inquiry.send(tuple(self.answer(question) for question in questions))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
