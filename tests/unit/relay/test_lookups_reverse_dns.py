@@ -89,6 +89,9 @@ def test_names_made_of_addresses_look_dynamic(ip: str, name: str):
         "clientele.example.com",
         "customers.example.com",
         "resources.example.com",
+        "web7.pool.com",
+        "cloud7.dsl.net",
+        "198-51-100-7.com",
     ],
 )
 def test_names_of_servers_do_not(name: str):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+from gatepost.authn.psl import registrable_domain
 from gatepost.model.spam import Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
 from gatepost.relay.lookups.hops import is_public
@@ -24,7 +25,7 @@ NOT_IN_DNS: Final = "DNS: not in DNS"
 _KIND_PTR: Final = Kind.PTR
 _DYNAMIC: Final = re.compile(
     r"(?:^|[.0-9_-])(?:dyn|dynamic|dynip|dhcp|dial|dialup|dialin|ppp|pppoe|pool|adsl|[vx]?dsl|cable|broadband|"
-    r"catv|ftth|fttx|wimax|cpe|modem|residential|res|client|cust|customer|subscriber|user|home|mobile|gprs|lte)"
+    r"catv|ftth|fttx|wimax|cpe|modem|residential|cust|customer|subscriber|gprs|lte)"
     r"(?:[.0-9_-]|$)"
 )
 _SERVER: Final = re.compile(
@@ -127,7 +128,9 @@ def looks_dynamic(ip: str, name: str) -> bool:
     name = name.lower()
     if _SERVER.search(name):
         return False
-    return _DYNAMIC.search(name) is not None or _holds_address(ip, name)
+    # What the domain itself is called says nothing of its hosts.
+    own = name.removesuffix(registrable_domain(name))
+    return _DYNAMIC.search(own) is not None or _holds_address(ip, own)
 
 
 def _holds_address(ip: str, name: str) -> bool:
