@@ -35,9 +35,18 @@ NOBODY = Trust()
 
 
 def check_authentication(
-    material: AuthnMaterial, spf: SpfResult | None, now: float, trust: Trust = NOBODY, *, null_sender: bool = False
+    material: AuthnMaterial,
+    spf: SpfResult | None,
+    now: float,
+    trust: Trust = NOBODY,
+    *,
+    null_sender: bool = False,
+    unchecked: str = "",
 ) -> Inquiry[AuthnResults]:
-    """Check what a message brings along. `spf`: None when SPF was not checked. `now`: Unix time."""
+    """Check what a message brings along. `now`: Unix time.
+
+    `spf`: None when SPF was not checked; then `unchecked` is the domain that it might have proved.
+    """
     dkim = yield from check_signatures(material.signatures, now)
     arc = yield from check_chain(material.arc, material.arc_error)
     stated = _find_stated(material.results, trust)
@@ -48,8 +57,8 @@ def check_authentication(
         passed.update(dict.fromkeys(_stated_signers(stated)))
     spf_domain = spf.domain if spf is not None and spf.result == "pass" else ""
     unknown = [each.domain for each in dkim if each.result == "temperror"]
-    if spf is not None and spf.result == "temperror":
-        unknown.append(spf.domain)
+    if spf is None or spf.result == "temperror":
+        unknown.append(unchecked if spf is None else spf.domain)
     dmarc = yield from _check_authors(material.authors, Proved(spf_domain, tuple(passed), tuple(unknown)))
     if stated is not None and dmarc.result != "pass" and _states_pass(stated, dmarc.domain):
         dmarc = DmarcResult("pass", dmarc.domain, dmarc.policy, f"stated by {stated.writer}")

@@ -79,12 +79,12 @@ class AuthenticationLookup:
         """Start SPF; also for groups that use DMARC only, which builds on it."""
         client = facts.envelope.client
         content = not facts.methods.isdisjoint(CONTENT_METHODS)
-        query = _AuthenticationQuery(self, client.ip, facts.envelope.sender, content=content)
+        local, at, domain = facts.envelope.sender.rpartition("@")
+        sender = f"{local}@{read_domain(domain)}" if at else ""
+        query = _AuthenticationQuery(self, client.ip, sender, client.helo, content=content)
         address = parse_address(client.ip)
         if address is None or not is_public(client.ip):
             return query if content else None
-        local, at, domain = facts.envelope.sender.rpartition("@")
-        sender = f"{local}@{read_domain(domain)}" if at else ""
         query.start(SpfQuery(address, sender, client.helo, self._hostname or "unknown", self.wall()))
         return query
 
@@ -120,12 +120,13 @@ class AuthenticationLookup:
 class _AuthenticationQuery:
     """One message."""
 
-    __slots__ = ("_content", "_ip", "_lookup", "_null_sender", "_spf", "_task", "_trouble")
+    __slots__ = ("_content", "_domain", "_ip", "_lookup", "_null_sender", "_spf", "_task", "_trouble")
 
-    def __init__(self, lookup: AuthenticationLookup, ip: str, sender: str, *, content: bool) -> None:
+    def __init__(self, lookup: AuthenticationLookup, ip: str, sender: str, helo: str, *, content: bool) -> None:
         self._lookup = lookup
         self._ip = ip
         self._null_sender = not sender
+        self._domain = (sender.rpartition("@")[2] or helo.removesuffix(".")).lower()
         self._content = content
         self._spf: _Course[SpfResult] | None = None
         self._task: asyncio.Task[SpfResult] | None = None
@@ -182,6 +183,7 @@ class _AuthenticationQuery:
             lookup.wall(),
             lookup.trust,
             null_sender=self._null_sender,
+            unchecked=self._domain,
         )
         return _Course(lookup.names, inquiry, lookup.clock, lookup.budget_s)
 
