@@ -4,29 +4,30 @@ The steps are those of a running relay: groups, verdict, edits, notifications, s
 here a second time.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
+from gatepost.cli.spam_explanation import TEXT_LIMIT, ExplainedSpam, explain_spam, spam_lines
 from gatepost.config.grouping import Group
 from gatepost.config.masks import MaskSet
 from gatepost.config.process import NoticeSenders
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis, ObjectStatus
-from gatepost.model.verdict import Verdict
+from gatepost.model.spam import NetworkFacts
+from gatepost.model.verdict import SpamEnd, Verdict
 from gatepost.notices.original import header_of
 from gatepost.notices.text import clean_text
-from gatepost.policy.decide import decide, resolve_edits
+from gatepost.policy.decide import resolve_edits
 from gatepost.policy.group import GroupPolicy
+from gatepost.relay.disposal import judge_group
 from gatepost.relay.editing import Subject, resolve_additions
 from gatepost.relay.notifying import plan_roles
-from gatepost.relay.save_rules import plan_places, save_rules
+from gatepost.relay.save_rules import is_worth_saving, plan_places, save_rules
 from gatepost.spool.interface import ContentRef, State, Stored
-
-TEXT_LIMIT: Final = 200
-"""Bytes of a foreign text in one line."""
 
 
 class ExplainedObject(msgspec.Struct, frozen=True):
@@ -80,6 +81,8 @@ class ExplainedGroup(msgspec.Struct, frozen=True):
     """Addresses by role."""
     stores: tuple[str, ...]
     disposition: str
+    spam: ExplainedSpam | None = None
+    """None: the group has nothing to do with anti-spam."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -94,6 +97,10 @@ class Explanation(msgspec.Struct, frozen=True):
     waits: str
     """Why the message would wait to be inspected again, "" as a rule."""
     groups: tuple[ExplainedGroup, ...]
+    network: tuple[str, ...] = ()
+    """What the network checks state, in words; () when they were not asked."""
+    trouble: str = ""
+    """What the content checks could not look at."""
 
 
 def explain_message(
@@ -123,7 +130,27 @@ def explain_message(
             _explain_group(config, by_name[group.name], group, indices, envelope, analysis, content)
             for group, indices in partition
         ),
+        network=tuple(_network(seen.network)) if seen.network is not None else (),
+        trouble=seen.spam.trouble if seen.spam is not None else "",
     )
+
+
+def _network(facts: NetworkFacts) -> Iterator[str]:
+    authn = facts.authn
+    for name, result, more in (
+        ("SPF", authn.spf, authn.spf_domain),
+        ("DMARC", authn.dmarc, authn.dmarc_domain),
+        ("ARC", authn.arc, authn.arc_sealer),
+    ):
+        if result:
+            yield f"{name} {result}" + (f" ({more})" if more else "")
+    for each in authn.dkim:
+        yield f"DKIM {each.result} ({each.domain}, {each.selector})"
+    if authn.authenticated:
+        yield f"proved: {', '.join(authn.authenticated)}"
+    if facts.dnsbl:
+        yield f"listed by {', '.join(facts.dnsbl)}, ratings sum up to {facts.dnsbl_sum}"
+    yield from (f"not to be told: {trouble}" for trouble in facts.troubles)
 
 
 def _objects(analysis: Analysis) -> Iterator[ExplainedObject]:
@@ -168,11 +195,11 @@ def _explain_group(
             stores=(),
             disposition="waits in the queue for its inspection",
         )
-    checked = analysis is not None and group.check
-    verdict = decide(analysis, group) if analysis is not None and checked else Verdict(group.name, ())
+    verdict = judge_group(group, analysis, envelope, time.time())
     decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
-    field, text = resolve_additions(group, analysis) if not verdict.blocked else (False, False)
+    field, text = resolve_additions(group, analysis) if not verdict.withheld else (False, False)
     text = text and analysis is not None and bool(analysis.spots)
+    spam = verdict.spam
     stored = Stored(1, 1, State.WAITING, 0.0, envelope, ContentRef(1, len(content), False), b"")
     subject = Subject(stored, 1, group, recipients, verdict)
     everybody = config.notices.notify_senders is NoticeSenders.ALL
@@ -194,7 +221,8 @@ def _explain_group(
         breaks=signatures if decisions or text else (),
         notifications={role.value: tuple(addresses) for role, addresses in roles.items()},
         stores=tuple(_stores(config, settings, verdict, changed=bool(decisions))),
-        disposition=_disposition(verdict, edited=bool(decisions) or text),
+        disposition=_disposition(verdict, edited=bool(decisions) or text or bool(spam and spam.labels)),
+        spam=explain_spam(group, spam, analysis) if spam is not None else None,
     )
 
 
@@ -214,7 +242,7 @@ def _why(settings: Group, envelope: Envelope, recipients: Sequence[str]) -> str:
 def _stores(config: Config, settings: Group, verdict: Verdict, *, changed: bool) -> Iterator[str]:
     if config.path.incoming_archive_path:
         yield f"incoming archive {config.path.incoming_archive_path}"
-    if verdict.decisions:
+    if is_worth_saving(verdict):
         rules = save_rules((settings,))[settings.name]
         for place in plan_places(rules, verdict, changed=changed):
             yield f"{place.store.value} {place.directory}"
@@ -222,7 +250,19 @@ def _stores(config: Config, settings: Group, verdict: Verdict, *, changed: bool)
         yield f"outgoing archive {config.path.outgoing_archive_path}"
 
 
+_SPAM_ENDS: Final = {
+    SpamEnd.REDIRECT: "delivered to other addresses instead",
+    SpamEnd.BLOCK: "blocked as spam: not delivered to these recipients",
+    SpamEnd.REJECT: "rejected: refused in a session that judges before the queue, else reported to a sender who is "
+    "proved, else kept in the spam quarantine",
+    SpamEnd.DELETE: "deleted: nobody hears of it",
+}
+
+
 def _disposition(verdict: Verdict, *, edited: bool) -> str:
+    spam = verdict.spam
+    if not verdict.blocked and spam is not None and spam.actions.end is not SpamEnd.DELIVER:
+        return _SPAM_ENDS[spam.actions.end]
     if verdict.blocked:
         return "blocked: not delivered to these recipients"
     return "delivered with changes" if edited else "delivered as received"
@@ -254,6 +294,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         )
     for finding in explanation.findings:
         yield f"Finding {finding.name}: {clean_text(finding.evidence, TEXT_LIMIT)}"
+    yield from (f"Network: {clean_text(line, 2 * TEXT_LIMIT)}" for line in explanation.network)
+    if explanation.trouble:
+        yield f"Content checks that could not see all of it: {clean_text(explanation.trouble, 2 * TEXT_LIMIT)}"
     if explanation.waits:
         yield f"The message would wait and be inspected again: {explanation.waits}"
     for group in explanation.groups:
@@ -273,6 +316,8 @@ def _group_lines(group: ExplainedGroup) -> Iterator[str]:
         yield f"  Signatures that no longer hold: {', '.join(group.breaks)}"
     for role, addresses in group.notifications.items():
         yield f"  Notified: {role} {', '.join(f'<{each}>' for each in addresses)}"
+    if group.spam is not None:
+        yield from spam_lines(group.spam)
     for store in group.stores:
         yield f"  Saved: {store}"
     yield f"  Disposition: {group.disposition}"

@@ -27,6 +27,7 @@ for _name, _place, _help in (
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),
     ("template", "template:app", "Show, preview and check text templates."),
+    ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
     ("password", "password:app", "Who may sign in, and with what password."),

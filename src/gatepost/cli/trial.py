@@ -1,7 +1,8 @@
 """One inspection without a gateway: a filter template of its own, one filter, the configuration's engines.
 
-Used by `gatepost policy explain`. The same walls stand around the filter as in a running gateway; databases are checked
-in the same way. Nothing is written outside a temporary directory, and nothing is left behind.
+Used by `gatepost policy explain` and `gatepost spam explain`. The same walls stand around the filter as in a running
+gateway; databases are checked in the same way. Nothing is written outside a temporary directory, and nothing is left
+behind.
 """
 
 import asyncio
@@ -21,8 +22,12 @@ from gatepost.filter.settings import FilterSettings
 from gatepost.master.bases import Databases, open_bases
 from gatepost.master.paths import Paths
 from gatepost.model.finding import Analysis, ScanOptions
+from gatepost.relay.disposal import Partition
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.filters import filter_settings
+from gatepost.relay.lookups.service import NetworkService
+from gatepost.resolver.resolver import Resolver
+from gatepost.spool.interface import Stored
 
 END_TIMEOUT_S = 10.0
 """Time the template has to end once it is told to."""
@@ -44,8 +49,19 @@ def choose_bases(config: Config, scratch: Path) -> Databases:
     return open_bases(msgspec.structs.replace(config, path=path)).databases
 
 
-def inspect_alone(config: Config, content: bytes, options: ScanOptions) -> Analysis:
-    """Return what a filter says of a message. TrialError, or what the pool and the databases raise."""
+class Setting(msgspec.Struct, frozen=True):
+    """How a message would have come."""
+
+    stored: Stored
+    partition: Partition
+    network: bool = False
+    """The network checks are asked, too."""
+
+
+def inspect_alone(config: Config, content: bytes, options: ScanOptions, setting: Setting | None = None) -> Analysis:
+    """Return what a filter says of a message, and the network checks where `setting` wants them. TrialError, or what
+    the pool and the databases raise.
+    """
     with tempfile.TemporaryDirectory(prefix="gatepost-") as directory:
         scratch = Path(directory)
         bases = choose_bases(config, scratch)
@@ -59,7 +75,7 @@ def inspect_alone(config: Config, content: bytes, options: ScanOptions) -> Analy
         )
         socket = scratch / "filters.sock"
         with _template(settings, socket):
-            return asyncio.run(_inspect(config, settings, socket, content, options))
+            return asyncio.run(_inspect(config, settings, socket, content, options, setting))
 
 
 @contextlib.contextmanager
@@ -84,7 +100,12 @@ def _template(settings: FilterSettings, socket: Path) -> Iterator[None]:
 
 
 async def _inspect(
-    config: Config, settings: FilterSettings, socket: Path, content: bytes, options: ScanOptions
+    config: Config,
+    settings: FilterSettings,
+    socket: Path,
+    content: bytes,
+    options: ScanOptions,
+    setting: Setting | None,
 ) -> Analysis:
     loop = asyncio.get_running_loop()
     commands = str(Paths(config.relay.state_path).commands)
@@ -93,7 +114,27 @@ async def _inspect(
     pool = FilterPool(settings, socket, loop, Services(connections=connections))
     pool.start()
     try:
-        return await pool.inspect("policy-trial", content, len(content), options)
+        if setting is None:
+            return await pool.inspect("policy-trial", content, len(content), options)
+        checks = NetworkService(Resolver(config), loop.time, lambda *_: None)
+        checks.configure(_without_state(config, network=setting.network))
+        try:
+            ongoing = checks.begin(setting.stored, setting.partition) if setting.network else None
+            options = checks.describe(options, setting.stored)
+            analysis = await pool.inspect("policy-trial", content, len(content), options)
+            if ongoing is not None:
+                analysis = msgspec.structs.replace(analysis, network=await ongoing.finish(analysis.spam))
+                ongoing.cancel()
+            return analysis
+        finally:
+            await checks.close()
     finally:
         await pool.close()
         connections.close()
+
+
+def _without_state(config: Config, *, network: bool) -> Config:
+    """Return the configuration for checks that write nothing: what was learned of senders belongs to the relays."""
+    asks_uds = network and config.antispam.filter_uds_enabled
+    antispam = msgspec.structs.replace(config.antispam, reputation=False, filter_uds_enabled=asks_uds)
+    return msgspec.structs.replace(config, antispam=antispam)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gatepost.model.address import domain_of
+from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import Blocked, Discarded, Record, Scanned, SpamChecked, Split
@@ -263,13 +264,21 @@ class Disposal:
 def _judge(work: Work, partition: Partition, analysis: Analysis | None, now: float) -> list[Plan]:
     """Return each group with its verdict."""
     envelope = work.stored.envelope
-    released = work.stored.kind == RELEASED_WANTED
-    plans = []
-    for group, indices in partition:
-        spam = _WANTED if released else decide_spam(analysis, envelope, group, now)
-        verdict = _judge_objects(group, analysis, spam)
-        plans.append((group, indices, verdict if spam is None else msgspec.structs.replace(verdict, spam=spam)))
-    return plans
+    wanted = work.stored.kind == RELEASED_WANTED
+    return [
+        (group, indices, judge_group(group, analysis, envelope, now, wanted=wanted)) for group, indices in partition
+    ]
+
+
+def judge_group(
+    group: GroupPolicy, analysis: Analysis | None, envelope: Envelope, now: float, *, wanted: bool = False
+) -> Verdict:
+    """Return a group's verdict, on objects and as to spam. `analysis` None: nothing was looked at. `wanted`: somebody
+    has said that it is no spam.
+    """
+    spam = _WANTED if wanted else decide_spam(analysis, envelope, group, now)
+    verdict = _judge_objects(group, analysis, spam)
+    return verdict if spam is None else msgspec.structs.replace(verdict, spam=spam)
 
 
 def _judge_objects(group: GroupPolicy, analysis: Analysis | None, spam: SpamVerdict | None) -> Verdict:
