@@ -16,7 +16,7 @@ import msgspec
 from publicsuffixlist import PublicSuffixList
 
 from gatepost.antispam.extract.confusables import LATIN_TABLE, LOOKS_LATIN
-from gatepost.antispam.extract.page import Target
+from gatepost.antispam.extract.markup import Target
 from gatepost.model.spam import Link
 
 LINKS_LIMIT: Final = 200

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gatepost.antispam.extract.fold import Folded, fold
-from gatepost.antispam.extract.page import Page
+from gatepost.antispam.extract.markup import Page
 from gatepost.antispam.extract.parts import TEXT_LIMIT, Text, Yield, read_parts
 from gatepost.antispam.extract.plain import find_bare, find_urls
 from gatepost.antispam.links import ANCHORS_LIMIT, Anchor, distinct, read_anchor, read_target

@@ -5,13 +5,9 @@ cuts tags (§13.2.5) but without its tree: trees of hostile pages cost time that
 each tag, forwards only; deep nesting, ends without beginnings and endless tags cost what their bytes cost.
 """
 
-import functools
-import html
 import itertools
 import re
 from typing import Final
-
-import msgspec
 
 from gatepost.antispam.extract.elements import (
     BLOCK,
@@ -27,19 +23,8 @@ from gatepost.antispam.extract.elements import (
     VOID_TARGET,
     WALLS,
 )
-from gatepost.antispam.extract.styles import (
-    BLACK,
-    PLAIN,
-    WHITE,
-    Colour,
-    Looks,
-    combine,
-    looks_same,
-    may_hide,
-    read_colour,
-    read_sheets,
-    read_style,
-)
+from gatepost.antispam.extract.markup import BY_COLOUR, Page, State, Target, read_attributes, read_looks, resolve
+from gatepost.antispam.extract.styles import BLACK, PLAIN, WHITE, Looks, combine, may_hide, read_sheets
 
 TAGS_LIMIT: Final = 200_000
 """Tags of one page that are read, half a second; the largest newsletters have some thousands."""
@@ -66,14 +51,10 @@ _TOKEN = re.compile(
     r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
     r"|[!?/][^>]*+(?:>|\Z))"
 )
-_ATTRIBUTE = re.compile(r"([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"?|'([^']*+)'?|([^\s>]*+)))?+")
-_STYLE = re.compile(r"style\s*+=\s*+(?:\"([^\"]*+)|'([^']*+)|([^\s>]*+))", re.IGNORECASE)
 _SHEET = re.compile(r"<[sS][tT][yY][lL][eE](?:\s[^<>]*+)?+>((?:[^<]++|<(?!/[sS][tT]))*+)")
-_LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,}+;?")
 _REFRESH = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?['\"]?([^'\"]*+)", re.IGNORECASE)
 _CELL: Final = "\x01"
 _BREAK: Final = "\x00"
-_BY_COLOUR: Final = "colour of the background"
 _NO_TEXT = re.compile("[\x00\x01]")
 
 _RAW_ENDS: Final = {
@@ -86,58 +67,6 @@ _UNKNOWN_FORMS: Final = (":", "-")
 """In names of elements that some program made: namespaces of Office, elements of applications."""
 
 
-class Target(msgspec.Struct):
-    """An address in a page."""
-
-    element: str
-    """a, area, img, form, input, iframe, meta (a redirection), base and others."""
-    url: str
-    """As it stands there, references resolved, blanks cut."""
-    shown: str = ""
-    """What the reader sees of a link."""
-    hidden: bool = False
-    pictured: bool = False
-    """The link shows a picture."""
-
-
-class Page(msgspec.Struct):
-    """What a page shows and does. Counts are of elements."""
-
-    visible: str = ""
-    hidden: str = ""
-    labels: str = ""
-    title: str = ""
-    targets: list[Target] = []
-    reasons: dict[str, int] = {}
-    """Characters of hidden text by why it is hidden."""
-    split_words: int = 0
-    """Words with a comment, an empty or invented element or hidden text between two letters."""
-    split_examples: list[str] = []
-    invented: int = 0
-    """Elements whose names are none."""
-    comments: int = 0
-    """Characters of comments, without those for some mail readers only."""
-    pictures: int = 0
-    tiny_pictures: int = 0
-    """Pictures of at most two pixels."""
-    inline_pictures: int = 0
-    """Pictures in `data:` addresses."""
-    passwords: int = 0
-    """Fields for a password or the number of a card."""
-    fields: int = 0
-    """Fields to fill in."""
-    forms: int = 0
-    scripts: int = 0
-    redirects: int = 0
-    """`meta` refreshes to another address."""
-    frames: int = 0
-    crossed: int = 0
-    """Ends of elements without a beginning."""
-    tags: int = 0
-    cut: bool = False
-    """There were more tags than are read."""
-
-
 def read_page(source: str) -> Page:
     """Return what a page shows and does. Style sheets count when they may hide something, or when what seems hidden by
     its colour may have its background from them; else nobody looks at classes.
@@ -148,64 +77,12 @@ def read_page(source: str) -> Page:
         read_sheets(sheets, rules)
     reader = _Reader(source, rules)
     reader.run()
-    if _BY_COLOUR in reader.page.reasons and not rules and sheets:
+    if BY_COLOUR in reader.page.reasons and not rules and sheets:
         read_sheets(sheets, rules)
         if rules:
             reader = _Reader(source, rules)
             reader.run()
     return reader.finish()
-
-
-def resolve(text: str) -> str:
-    """Return text with its character references resolved."""
-    if "&" not in text:
-        return text
-    text = text.replace("&nbsp;", "\xa0")
-    if "&" not in text:
-        return text
-    if "&#" in text:
-        text = _LONG_NUMBER.sub("\ufffd", text)
-    return html.unescape(text)
-
-
-def read_attributes(inside: str) -> dict[str, str]:
-    """Return the attributes in the inside of a tag: names in lower case, the first of a name counts (§13.2.5.33)."""
-    found: dict[str, str] = {}
-    for name, double, single, bare in _ATTRIBUTE.findall(inside):
-        value = double or single or bare
-        found.setdefault(name.lower(), resolve(value) if "&" in value else value)
-    return found
-
-
-class _State:
-    """How text at one place looks: shared by elements that change nothing."""
-
-    __slots__ = ("background", "colour", "hidden", "invisible", "tiny")
-
-    def __init__(self, colour: Colour, background: Colour | None, *, tiny: bool, hidden: str) -> None:
-        self.colour = colour
-        self.background = background
-        self.tiny = tiny
-        self.hidden = hidden
-        self.invisible = hidden or (
-            "font of no size"
-            if tiny
-            else _BY_COLOUR
-            if background is not None and looks_same(colour, background)
-            else ""
-        )
-
-    def under(self, looks: Looks) -> "_State":
-        """Return the state inside an element with these looks."""
-        background = looks.background or (None if looks.backdrop else self.background)
-        if looks.backdrop:
-            background = None
-        return _State(
-            looks.colour or self.colour,
-            background,
-            tiny=self.tiny if looks.tiny is None else looks.tiny,
-            hidden=self.hidden or looks.hidden,
-        )
 
 
 class _Reader:
@@ -218,7 +95,7 @@ class _Reader:
         self.hidden: list[str] = []
         self.labels: list[str] = []
         self.names: list[str] = ["html"]
-        self.states: list[_State] = [_State(BLACK, WHITE, tiny=False, hidden="")]
+        self.states: list[State] = [State(BLACK, WHITE, tiny=False, hidden="")]
         self.rules = rules
         self.link: tuple[Target, int, int] | None = None
         """The open link, where its text begins, pictures before it."""
@@ -290,7 +167,7 @@ class _Reader:
                     self.imply(closing)
                     state = states[-1]
                 if inside or ruled:
-                    looks = self.look(name, inside) if ruled else _read_looks(inside)
+                    looks = self.look(name, inside) if ruled else read_looks(inside)
                     if looks is not PLAIN:
                         state = state.under(looks)
                     if kind != TARGET and "title" in inside:
@@ -385,7 +262,7 @@ class _Reader:
 
     def look(self, name: str, inside: str) -> Looks:
         """Return the looks of an element by its attributes and the rules for it."""
-        looks = _read_looks(inside) if inside else PLAIN
+        looks = read_looks(inside) if inside else PLAIN
         return combine(self.ruled(name, inside.lower()), looks) if self.rules else looks
 
     def ruled(self, name: str, lower: str) -> Looks:
@@ -399,7 +276,7 @@ class _Reader:
 
     # -- elements that do something ------------------------------------------------------------------------------------
 
-    def target(self, name: str, inside: str, state: _State) -> None:
+    def target(self, name: str, inside: str, state: State) -> None:
         """Take note of an element with an address."""
         page = self.page
         given = read_attributes(inside)
@@ -435,7 +312,7 @@ class _Reader:
         if target.url and len(self.page.targets) < TARGETS_LIMIT:
             self.page.targets.append(target)
 
-    def picture(self, given: dict[str, str], state: _State) -> None:
+    def picture(self, given: dict[str, str], state: State) -> None:
         page = self.page
         page.pictures += 1
         url = _clean(given.get("src", ""))
@@ -527,28 +404,3 @@ def _clean(url: str) -> str:
 
 def _is_dot(size: str) -> bool:
     return size.strip().removesuffix("px") in ("0", "1", "2")
-
-
-@functools.lru_cache(maxsize=2048)
-def _read_looks(inside: str) -> Looks:
-    """Return the looks that the inside of a tag gives. Kept, for newsletters say the same of every cell."""
-    lower = inside.lower()
-    looks = PLAIN
-    style = ""
-    if "style" in lower:
-        found = _STYLE.search(lower)
-        if found is not None:
-            style = found[1] or found[2] or found[3] or ""
-            looks = read_style(resolve(style))
-            lower = lower[: found.start()] + lower[found.end() :]
-    if "color" in lower or "background" in lower or "hidden" in lower or "text" in lower:
-        given = read_attributes(lower)
-        background = given.get("bgcolor")
-        written = Looks(
-            read_colour(given.get("color", "") or given.get("text", "")),
-            None if background is None else read_colour(background),
-            backdrop="background" in given,
-            hidden="hidden" if "hidden" in given else "",
-        )
-        looks = combine(written, looks)
-    return PLAIN if looks == PLAIN else looks

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from gatepost.antispam.extract.page import Page, read_page
+from gatepost.antispam.extract.markup import Page
+from gatepost.antispam.extract.page import read_page
 from gatepost.antispam.extract.pdf import read_pdf
 from gatepost.antispam.extract.plain import part_quoted, unflow
 from gatepost.antispam.extract.qr import read_codes
@@ -28,6 +29,8 @@ TEXTS_LIMIT: Final = 200
 """Texts of one message: a digest of a mailing list has some dozens."""
 PICTURES_LIMIT: Final = 20
 """Pictures of one message that are looked at."""
+CODE_PICTURES: Final = 5
+"""Pictures that are searched for codes, 1 to 20 ms each."""
 PICTURE_BYTES: Final = 4 * 1024 * 1024
 """Largest picture, encoded, that is looked at."""
 DOCUMENTS_LIMIT: Final = 10
@@ -102,7 +105,7 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
         texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _read_text(inside, part)) is not None]
     if documents:
         texts += _read_documents(documents[:DOCUMENTS_LIMIT], options)
-    for part, data in pictures:
+    for part, data in pictures[:CODE_PICTURES]:
         texts += [Text("qr", code, part=part) for code in read_codes(data)]
     found.texts = tuple(texts)
     found.pictures = tuple(pictures)
