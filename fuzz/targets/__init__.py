@@ -42,5 +42,6 @@ NAMES: Final = (
     "signatures",
     "items",
     "passwords",
+    "uds",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""

@@ -84,6 +84,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
     _check_access(config, collected)
     _check_engines(config, collected)
     _check_spam_actions(config, collected)
+    _check_uds(config, collected)
 
 
 def _check_listeners(config: Config, collected: Collected) -> None:
@@ -179,3 +180,14 @@ def _check_spam_actions(config: Config, collected: Collected) -> None:
             if wrong and not inherited:
                 section, item = ("policy", 0) if is_policy else ("group", number)
                 collected.note(Severity.ERROR, section, name, wrong, item=item, mend="Choose one of them")
+
+
+def _check_uds(config: Config, collected: Collected) -> None:
+    if not config.antispam.filter_uds_enabled:
+        return
+    if not config.uds.server and not config.antispam.filter_uds_cfg_file:
+        what = "UDS is switched on, and no server is named: nobody is asked"
+        collected.note(Severity.WARNING, "uds", "server", what, mend="Name servers, or set filter_uds_enabled = false")
+    if not config.uds.key_file:
+        what = "UDS is switched on, and there is no key: no server answers without one"
+        collected.note(Severity.WARNING, "uds", "key_file", what, mend="Make one with `gatepost uds key`")

@@ -344,3 +344,10 @@ class TestConfiguration:
             assert build_uds(off, Log(), second) is None
 
         run(test)
+
+    def test_the_check_of_a_configuration_tells_what_is_missing(self, tmp_path: Path) -> None:
+        file = tmp_path / "gatepost.toml"
+        file.write_text('[network]\nhostname = "gw.example.org"\n[antispam]\nfilter_uds_enabled = true\n')
+        told = " ".join(str(problem) for problem in load(file).problems)
+        assert "no server is named" in told
+        assert "there is no key" in told
