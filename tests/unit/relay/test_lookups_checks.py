@@ -12,8 +12,9 @@ from gatepost.config.masks import NetworkSet
 from gatepost.model.envelope import Client, Direction, Envelope, Recipient
 from gatepost.model.finding import ScanOptions
 from gatepost.model.spam import Method, NetworkFacts, SpamFacts, SpamOptions
+from gatepost.relay.lookups import checks as checks_module
 from gatepost.relay.lookups.base import TROUBLES_LIMIT, EnvelopeFacts, NetworkNotes, Query
-from gatepost.relay.lookups.checks import NetworkChecks
+from gatepost.relay.lookups.checks import OUT_OF_TIME_LIMIT, NetworkChecks
 from gatepost.relay.lookups.hops import foreign_hops, is_public
 from gatepost.relay.lookups.service import RECIPIENTS_LIMIT, NetworkService
 from gatepost.relay.lookups.zones import Zones
@@ -110,6 +111,34 @@ def test_nothing_is_waited_for_when_everything_is_known():
     facts, _ = ask(Behaviour("quick", "is quick"), Behaviour("none", "not wanted"))
     assert [sign.name for sign in facts.signs] == ["quick"]
     assert facts.troubles == ()
+
+
+def test_when_nobody_answers_any_more_mail_waits_less_until_somebody_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checks_module, "HASTE_S", 0.01)
+    told: list[str] = []
+    lookup = Behaviour("lookup", "hangs")
+
+    async def whole() -> None:
+        clock = asyncio.get_running_loop().time
+        nobody: Any = None
+        zones = Zones(nobody, clock, lambda *_: None)
+        checks = NetworkChecks((lookup,), 0.05, zones, clock, lambda level, text: told.append(f"{level} {text}"))
+
+        async def waited() -> str:
+            ongoing = checks.begin("Q", ENVELOPE, METHODS)
+            assert ongoing is not None
+            return " ".join((await ongoing.finish(None)).troubles)
+
+        for _ in range(OUT_OF_TIME_LIMIT):
+            assert "0.05 s" in await waited()
+        assert "0.01 s" in await waited()
+        lookup.how = "is slow"
+        assert await waited() == ""
+        lookup.how = "hangs"
+        assert "0.05 s" in await waited()
+
+    asyncio.run(whole())
+    assert [each[0] for each in told] == ["W", "I"]
 
 
 def test_notes_are_bounded():

@@ -18,6 +18,13 @@ from gatepost.relay.tasks import describe_fault
 RESERVE: Final = 0.05
 """Share of the time that is kept to take what has come in: checks are told the deadline without it."""
 
+OUT_OF_TIME_LIMIT: Final = 5
+"""Messages in a row that used all of their time before the next ones get less ..."""
+HASTE_S: Final = 1.0
+"""... namely this, until one of them is done in time: mail must not queue up when the name servers are down."""
+IN_TIME: Final = 0.9
+"""Share of its time below which a message was done in time."""
+
 _INBOUND: Final = Direction.INBOUND
 _NOTHING: Final = SpamFacts()
 
@@ -43,6 +50,7 @@ class NetworkChecks:
         self._zones = zones
         self._clock = clock
         self._report = report
+        self._out_of_time = 0
         self._wanted: dict[frozenset[Method], tuple[Lookup, ...]] = {}
 
     def begin(self, queue_id: str, envelope: Envelope, methods: frozenset[Method]) -> "Ongoing | None":
@@ -55,10 +63,27 @@ class NetworkChecks:
         if not lookups:
             return None
         facts = EnvelopeFacts(queue_id, envelope, methods)
-        ongoing = Ongoing(self._budget_s, self._clock, self._report, self._last)
+        ongoing = Ongoing(self, self._clock, self._report, self._last)
         for lookup in lookups:
             ongoing.start(lookup, facts)
         return ongoing
+
+    @property
+    def budget_s(self) -> float:
+        """For how long a message may wait now."""
+        return self._budget_s if self._out_of_time < OUT_OF_TIME_LIMIT else min(HASTE_S, self._budget_s)
+
+    def ended(self, *, in_time: bool) -> None:
+        """Take note of a message that had to wait."""
+        if in_time:
+            if self._out_of_time >= OUT_OF_TIME_LIMIT:
+                self._report("I", "network checks are done in time again")
+            self._out_of_time = 0
+            return
+        self._out_of_time += 1
+        if self._out_of_time == OUT_OF_TIME_LIMIT and self.budget_s < self._budget_s:
+            told = f"{OUT_OF_TIME_LIMIT} messages in a row got no answers in time"
+            self._report("W", f"network checks: {told}, the next ones wait for {self.budget_s:g} s only")
 
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""
@@ -68,12 +93,16 @@ class NetworkChecks:
 class Ongoing:
     """The checks of one message."""
 
-    __slots__ = ("_budget_s", "_clock", "_facts", "_last", "_notes", "_queries", "_report")
+    __slots__ = ("_checks", "_clock", "_facts", "_last", "_notes", "_queries", "_report")
 
     def __init__(
-        self, budget_s: float, clock: Callable[[], float], report: Callable[[str, str], None], last: frozenset[str]
+        self,
+        checks: NetworkChecks,
+        clock: Callable[[], float],
+        report: Callable[[str, str], None],
+        last: frozenset[str],
     ) -> None:
-        self._budget_s = budget_s
+        self._checks = checks
         self._last = last
         self._clock = clock
         self._report = report
@@ -98,7 +127,8 @@ class Ongoing:
         if self._facts is not None:
             return self._facts
         started = self._clock()
-        whole_s = self._budget_s if limit_s is None else max(0.0, min(limit_s, self._budget_s))
+        budget_s = self._checks.budget_s
+        whole_s = budget_s if limit_s is None else max(0.0, min(limit_s, budget_s))
         deadline = started + whole_s * (1.0 - RESERVE)
         known = spam or _NOTHING
         waiting: list[tuple[str, Awaitable[None]]] = []
@@ -108,6 +138,8 @@ class Ongoing:
                 waiting.append((name, later))
         if waiting:
             await self._wait(waiting, started + whole_s, whole_s)
+            if whole_s == budget_s:
+                self._checks.ended(in_time=self._clock() < started + whole_s * IN_TIME)
         if self._last:
             for name, query in self._queries:
                 if name in self._last:
