@@ -13,7 +13,7 @@ import msgspec
 
 import gatepost
 from gatepost.model.finding import SEVERITY, Analysis, ObjectStatus
-from gatepost.model.verdict import ObjectAction, Verdict
+from gatepost.model.verdict import ObjectAction, SpamVerdict, Verdict
 from gatepost.notices.template import Item, Values
 
 PRODUCT: Final = "Gatepost"
@@ -54,7 +54,7 @@ KNOWN_MACROS: Final[Mapping[str, str]] = MappingProxyType(
         "SUM_SENDER": "their senders (several), each with SUM_COUNT",
         "SUM_COUNT": "number of messages with this SUM_THREAT or SUM_SENDER",
         "AS_STATUS": "spam status",
-        "AS_METHOD": "method that decided on it",
+        "AS_METHOD": "methods that decided on it (several)",
         "AS_RATE": "spam rate",
         "DSN_ACTION": "kind of the report: failed, delayed or relayed",
         "DSN_RCPT": "recipients the report is about (several), each with the macros below",
@@ -88,6 +88,7 @@ class MessageFacts(msgspec.Struct, frozen=True, kw_only=True):
     admin: str = ""
     bases_date: str = ""
     statuses: tuple[ObjectStatus, ...] = ()
+    spam: SpamVerdict | None = None
     action: str = ""
     broken: tuple[str, ...] = ()
     """Signatures that no longer hold after the edits."""
@@ -152,6 +153,10 @@ def build_values(facts: MessageFacts, objects: tuple[ObjectFacts, ...] = ()) -> 
         "MSG_ACTION": facts.action,
     }
     values: dict[str, Values] = {name: text for name, text in single.items() if text}
+    spam = facts.spam
+    if spam is not None and spam.checked:
+        values |= {"AS_STATUS": spam.status.value, "AS_RATE": str(spam.rate)}
+        values["AS_METHOD"] = tuple(method.value for method in spam.methods)
     values["RECIPIENT"] = facts.recipients
     values["SIGNATURE"] = facts.broken
     values["STATUS"] = tuple(status.value for status in SEVERITY if status in facts.statuses)

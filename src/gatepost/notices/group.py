@@ -11,9 +11,11 @@ import msgspec
 
 from gatepost.config.grouping import Group
 from gatepost.model.finding import ObjectStatus
-from gatepost.model.verdict import SignedEdits
+from gatepost.model.verdict import SignedEdits, SpamVerdict
 from gatepost.notices.template import Template, load_template, shipped_template
 
+OBSCENE = "obscene"
+"""The flag, where it stands among statuses."""
 _NOBODY: frozenset[ObjectStatus] = frozenset()
 
 
@@ -33,6 +35,8 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
 
     statuses: Mapping[Role, frozenset[ObjectStatus]] = MappingProxyType({})
     """Statuses that each role is notified of; roles that are not are left out."""
+    spam: frozenset[str] = frozenset()
+    """Spam statuses, and `obscene`, that the administrators are notified of."""
     templates: Mapping[Role, Template] = MappingProxyType({})
     summary: Template | None = None
     """Text that sums up what was not told singly."""
@@ -70,6 +74,7 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
         disclaimer = template(group.disclaimer_template, "disclaimer")
         return cls(
             statuses={role: listed for role, listed in statuses.items() if listed},
+            spam=frozenset(group.notify_admin_spam),
             templates={
                 Role.ADMIN: template(group.notify_admin_template, "notify-admin"),
                 Role.SENDER: template(group.notify_sender_template, "notify-sender"),
@@ -87,3 +92,9 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
     def wants(self, role: Role, statuses: frozenset[ObjectStatus]) -> bool:
         """Tell whether a role is to hear of a message in which these statuses occurred."""
         return not statuses.isdisjoint(self.statuses.get(role, _NOBODY))
+
+    def wants_spam(self, spam: SpamVerdict | None) -> bool:
+        """Tell whether the administrators are to hear of a message for its spam verdict."""
+        if not self.spam or spam is None or not spam.checked:
+            return False
+        return spam.status.value in self.spam or (spam.obscene and OBSCENE in self.spam)

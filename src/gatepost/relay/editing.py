@@ -93,6 +93,7 @@ def describe(wording: Wording, subject: Subject, content: bytes, now: float, bro
         admin=", ".join(group.texts.admins),
         bases_date=wording.bases.issued,
         statuses=verdict.statuses,
+        spam=verdict.spam,
         action="blocked" if verdict.withheld else "delivered",
         broken=broken,
     )

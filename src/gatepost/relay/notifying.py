@@ -80,6 +80,8 @@ class Notifying:
     @staticmethod
     def wants(group: GroupPolicy, verdict: Verdict) -> bool:
         """Tell whether anybody may be to hear of a message; next to nothing for clean mail."""
+        if group.texts.wants_spam(verdict.spam):
+            return True
         if not verdict.decisions or not group.texts.statuses:
             return False
         statuses = frozenset(verdict.statuses)
@@ -219,7 +221,7 @@ def plan_roles(subject: Subject, header: bytes, *, everybody: bool) -> dict[Role
         return {}  # one of ours, forwarded back through us
     statuses = frozenset(subject.verdict.statuses)
     found: dict[Role, Sequence[str]] = {}
-    if texts.wants(Role.ADMIN, statuses) and texts.admins:
+    if texts.admins and (texts.wants(Role.ADMIN, statuses) or texts.wants_spam(subject.verdict.spam)):
         found[Role.ADMIN] = texts.admins
     if texts.wants(Role.RECIPIENT, statuses) and not marked:
         found[Role.RECIPIENT] = tuple(dict.fromkeys(subject.recipients))
@@ -236,5 +238,7 @@ def _tell(subject: Subject, now: float) -> Told:
         for decision in subject.verdict.decisions
         if decision.status is not ObjectStatus.CLEAN
     )
+    if not found:
+        found = dict.fromkeys(subject.verdict.words[-1:])
     sender = subject.stored.envelope.sender
     return Told(subject.stored.id, now, sender, tuple(found), subject.verdict.withheld)
