@@ -1,4 +1,4 @@
-"""`gatepost policy explain FILE` and `gatepost policy show GROUP`: what the policy does with a message, and why.
+"""`gatepost policy explain FILE` and `policy show GROUP`: what the policy does with a message, and why.
 
 Both work on a configuration file, without a running gateway: `explain` inspects the message with a filter of its own
 (`cli.explaining`) and prints every step to the disposition. Exit codes: 0 done, 1 wrong options, 2 the message cannot
@@ -19,6 +19,10 @@ from gatepost.config.load import Loaded, load
 from gatepost.config.schema import FIELDS, Config
 
 app = cyclopts.App(name="policy", help="What the policy does with a message, and why.")
+
+
+for _name, _help in (("move", "Put a group in front of another one."), ("delete", "Take a group out.")):
+    app.command(f"gatepost.cli.policy_order:{_name}", name=_name, help=_help)
 
 
 @app.command
