@@ -4,15 +4,17 @@ others wrote. Called by `content`; the relay checks it against the DNS (`gatepos
 
 from gatepost.antispam.headers.authors import read_authors
 from gatepost.antispam.view import MailView
-from gatepost.authn.arc import read_chain
-from gatepost.authn.dkim import read_signatures
+from gatepost.authn.chain import read_chain
+from gatepost.authn.reading import read_signatures
 from gatepost.authn.signed import SignedContent
 from gatepost.model.authn import AuthnMaterial
 
 RESULTS_LIMIT = 20
 """Authentication-Results fields that are told, from the top: the ones that count were written last."""
 RESULT_LIMIT = 8192
-"""Characters of one of them."""
+"""Octets of one of them."""
+
+_RESULTS = b"authentication-results"
 
 
 def read_material(view: MailView) -> AuthnMaterial:
@@ -24,5 +26,8 @@ def read_material(view: MailView) -> AuthnMaterial:
     signed = SignedContent(view.content, root.fields, root.body)
     signatures = read_signatures(signed)
     sets, error = read_chain(signed)
-    results = [field.raw[:RESULT_LIMIT].decode("utf-8", "replace") for field in view.all("authentication-results")]
-    return AuthnMaterial(authors, signatures, sets, error, tuple(results[:RESULTS_LIMIT]))
+    stated = [field for field in root.fields if field.name == _RESULTS][:RESULTS_LIMIT]
+    results = (view.content[field.value : field.value_end][:RESULT_LIMIT] for field in stated)
+    return AuthnMaterial(
+        authors, signatures, sets, error, tuple(raw.strip().decode("utf-8", "replace") for raw in results)
+    )

@@ -1,45 +1,14 @@
-"""DKIM (RFC 6376, RFC 8301, RFC 8463): reads signatures in the filter, checks them with keys in the relay.
+"""DKIM (RFC 6376, RFC 8301, RFC 8463): checks with keys, in the relay, what `reading` has read in a filter.
 
-`read_signatures` is called by `antispam.authn_material`, `check_signatures` by `authentication`.
+`check_signatures` is called by `authentication`.
 """
 
 from gatepost.authn.key import Key, choose_key
 from gatepost.authn.question import Inquiry, Question, Record, Reply
-from gatepost.authn.signature import Signature, SignatureKind, parse_signature, read_names
-from gatepost.authn.signed import SignedContent
-from gatepost.authn.tags import TagError
-from gatepost.mime.part import Field
 from gatepost.model.authn import DkimResult, SignatureMaterial
 
-SIGNATURES_LIMIT = 10
-"""Signatures of a message that are looked at, from the top: mail through several services has four."""
-FIELD_LIMIT = 16 * 1024
-"""Octets of one field that are read: a long `h=` with a long key takes 3,000."""
 EARLY_S = 3600.0
 """How far a signer's clock may go wrong against a signature's expiry."""
-
-_NAME = b"dkim-signature"
-
-
-def read_signatures(signed: SignedContent) -> tuple[SignatureMaterial, ...]:
-    """Return what can be said of the message's signatures without a key, top first."""
-    fields = [field for field in signed.fields if field.name == _NAME][:SIGNATURES_LIMIT]
-    if not fields:
-        return ()
-    read = [_read(signed, field) for field in fields]
-    signed.hash_bodies(each for each in read if isinstance(each, Signature))
-    return tuple(
-        signed.material(field, each) if isinstance(each, Signature) else each
-        for field, each in zip(fields, read, strict=True)
-    )
-
-
-def _read(signed: SignedContent, field: Field) -> Signature | SignatureMaterial:
-    text = signed.content[field.value : field.value_end][:FIELD_LIMIT].decode("utf-8", "replace")
-    try:
-        return parse_signature(text, SignatureKind.DKIM)
-    except TagError as error:
-        return SignatureMaterial(*read_names(text), "", error=str(error))
 
 
 def check_signatures(signatures: tuple[SignatureMaterial, ...], now: float) -> Inquiry[tuple[DkimResult, ...]]:

@@ -15,7 +15,7 @@ from gatepost.authn.signature import Signature
 from gatepost.mime.part import Field
 from gatepost.model.authn import SignatureMaterial
 
-_OWN_VALUE = re.compile(rb"((?:\A|;)[ \t\r\n]*b[ \t\r\n]*=)[^;]*")
+_OWN_VALUE = re.compile(rb";[ \t\r\n]*b[ \t\r\n]*=([^;]*)")
 _BodyKey = tuple[bool, int | None]
 
 
@@ -45,7 +45,11 @@ class SignedContent:
     def own_form(self, field: Field, *, relaxed: bool) -> bytes:
         """Return the form of a signature's own field: the value of `b=` is not in it (RFC 6376 §3.7)."""
         name, colon, value = self.form(field, relaxed=relaxed).partition(b":")
-        return name + colon + _OWN_VALUE.sub(rb"\1", value, count=1)
+        found = _OWN_VALUE.search(b";" + value)
+        if found is None:
+            return name + colon + value
+        start, end = found.span(1)
+        return name + colon + value[: start - 1] + value[end - 1 :]
 
     def header_digest(self, field: Field, signature: Signature) -> bytes:
         """Return the digest of what a signature signs (RFC 6376 §3.7). A name that occurs again takes the next field
@@ -53,13 +57,13 @@ class SignedContent:
         """
         relaxed = signature.relaxed_header
         by_name = self._index()
-        left = {name: len(by_name.get(name, ())) for name in {each.encode() for each in signature.fields}}
+        used: dict[bytes, int] = {}
         forms = []
-        for each in signature.fields:
-            name = each.encode()
-            if left[name]:
-                left[name] -= 1
-                forms.append(self.form(by_name[name][left[name]], relaxed=relaxed))
+        for name in map(str.encode, signature.fields):
+            fields = by_name.get(name, ())
+            taken = used[name] = used.get(name, 0) + 1
+            if taken <= len(fields):
+                forms.append(self.form(fields[-taken], relaxed=relaxed))
         forms.append(self.own_form(field, relaxed=relaxed))
         return hashlib.sha256(b"\r\n".join(forms)).digest()
 

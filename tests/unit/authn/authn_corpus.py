@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from tests.support.zone import Zone
 
-from gatepost.authn.arc import ArcResult, check_chain, read_chain
-from gatepost.authn.dkim import check_signatures, read_signatures
+from gatepost.authn.arc import ArcResult, check_chain
+from gatepost.authn.chain import read_chain
+from gatepost.authn.dkim import check_signatures
+from gatepost.authn.reading import read_signatures
 from gatepost.authn.signed import SignedContent
 from gatepost.mime.structure import parse
 from gatepost.model.authn import DkimResult

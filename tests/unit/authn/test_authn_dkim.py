@@ -26,8 +26,8 @@ from tests.support.zone import Zone
 
 from gatepost.authn import canonical
 from gatepost.authn.canonical import body_pieces, relaxed_field
-from gatepost.authn.dkim import SIGNATURES_LIMIT, read_signatures
 from gatepost.authn.key import Key, parse_key
+from gatepost.authn.reading import SIGNATURES_LIMIT, read_signatures
 from gatepost.authn.signature import NAMES_LIMIT
 
 NAME = "s._domainkey.example.com"
