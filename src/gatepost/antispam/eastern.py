@@ -66,15 +66,16 @@ _SCRIPTS: Final = (
     ("thai", re.compile("[\u0e01-\u0e5b]")),
     ("chinese", re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002a6df]")),
 )
+_ANY = re.compile("[\u0e01-\u0e5b\u1100-\u11ff\u3041-\U0002a6df]")
 _WORD = re.compile(rb"=\?([!->@-~]{1,40})\?[bBqQ]\?")
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
 def find_scripts(text: str) -> set[str]:
     """Return the Eastern languages that a text is written in (Han beside kana or hangul is not Chinese)."""
-    if text.isascii():
-        return set()
     text = text[:TEXT_LIMIT]
+    if text.isascii() or _ANY.search(text) is None:
+        return set()
     letters = len(_LETTERS.findall(text))
     found: set[str] = set()
     for language, script in _SCRIPTS:

@@ -155,12 +155,13 @@ class _Reply:
 
     def __init__(self, view: MailView) -> None:
         self.view = view
+        self.names = frozenset(field.name for field in view.fields)
         field = view.first("from")
         boxes = parse_mailboxes(field.raw) if field else ()
         self.address = boxes[0].address or boxes[0].display if boxes else ""
         self.display = (boxes[0].display or boxes[0].comment) if boxes else ""
         self.subject = view.subject[:SUBJECT_LIMIT]
-        paths = [each.raw.strip() for each in view.all("return-path")]
+        paths = [each.raw.strip() for each in view.all("return-path")] if "return-path" in self.names else []
         self.is_null_sender = b"<>" in paths or (not view.options.sender and bool(view.options.recipients))
         self.is_daemon = (
             bool(_DAEMON.match(self.address) or _DAEMON_NAME.search(self.display))
@@ -168,12 +169,12 @@ class _Reply:
             or any(b"MAILER-DAEMON" in path.upper() for path in paths)
         )
         self.is_office = self.is_daemon or bool(_OFFICE.match(self.address))
-        submitted = view.first("auto-submitted")
+        submitted = view.first("auto-submitted") if "auto-submitted" in self.names else None
         self.submitted = submitted.text.lower().partition(";")[0].strip() if submitted else ""
-        precedence = view.first("precedence")
+        precedence = view.first("precedence") if "precedence" in self.names else None
         self.is_automatic = (
             self.submitted.startswith("auto-replied")
-            or any(view.first(name) is not None for name in _AUTOMATIC)
+            or not self.names.isdisjoint(_AUTOMATIC)
             or (precedence is not None and precedence.text.lower().strip() in {"auto_reply", "auto-reply"})
         )
 
@@ -184,7 +185,7 @@ class _Reply:
 
 
 def _as_bounce(reply: _Reply) -> tuple[str, str]:
-    if reply.view.first("x-failed-recipients") is not None and (reply.is_office or reply.is_null_sender):
+    if "x-failed-recipients" in reply.names and (reply.is_office or reply.is_null_sender):
         return BOUNCE, "it names failed recipients"
     says = _BOUNCE_SUBJECT.search(reply.subject)
     answered = _ANSWERED.match(reply.subject) is not None and not reply.is_daemon
@@ -204,7 +205,7 @@ def _as_virus_notice(reply: _Reply) -> tuple[str, str]:
 
 
 def _as_challenge(reply: _Reply) -> tuple[str, str]:
-    system = reply.view.first("x-tmda-fingerprint") is not None or reply.view.first("x-spamarrest-info") is not None
+    system = "x-tmda-fingerprint" in reply.names or "x-spamarrest-info" in reply.names
     says = _CHALLENGE.search(reply.subject)
     if system or (says and (reply.is_automatic or reply.is_null_sender)):
         return CHALLENGE, reply.subject
@@ -215,10 +216,10 @@ def _as_vacation(reply: _Reply) -> tuple[str, str]:
     if reply.submitted.startswith("auto-replied"):
         return VACATION, "Auto-Submitted says that it is an automatic reply"
     if _VACATION_SUBJECT.search(reply.subject) and (
-        reply.is_automatic or reply.is_null_sender or reply.view.first("in-reply-to") is not None
+        reply.is_automatic or reply.is_null_sender or "in-reply-to" in reply.names
     ):
         return VACATION, reply.subject
-    replies = reply.view.first("x-autoreply") is not None or reply.view.first("x-autorespond") is not None
+    replies = "x-autoreply" in reply.names or "x-autorespond" in reply.names
     return (VACATION, "a field says that it is an automatic reply") if replies and reply.is_null_sender else ("", "")
 
 

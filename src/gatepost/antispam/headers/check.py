@@ -6,7 +6,8 @@ from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.facts import FACTS
 from gatepost.antispam.headers.picture import SAME_LIMIT, VALUE_LIMIT, VALUES, Picture
 from gatepost.antispam.headers.reference import Reference, load_reference
-from gatepost.antispam.headers.rules import Condition, Kind, Rule, RuleBook, compile_rules
+from gatepost.antispam.headers.rules import Condition, Kind, Rule, parse_rules
+from gatepost.antispam.headers.scanners import Scanner, build_scanners
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.view import MailView
 
@@ -22,19 +23,30 @@ class HeaderCheck:
 
     name = "headers"
 
-    def __init__(self, book: RuleBook, reference: Reference) -> None:
-        self._book = book
+    def __init__(self, rules: tuple[Rule, ...], scanners: dict[str, Scanner], reference: Reference) -> None:
+        self._rules = rules
+        self._scanners = scanners
+        self._derived = tuple(name for name in scanners if name[0] == "@")
         self._reference = reference
 
     def inspect(self, view: MailView, notes: Notes) -> None:
         """Add the signs that hold."""
         if not view.options.headers:
             return
-        asked = _Asked(self._book, Picture(view, self._reference))
-        held: dict[str, str] = asked.held
+        picture = Picture(view, self._reference)
+        asked = _Asked(picture, self._match(picture))
         signs: list[tuple[Rule, str]] = []
         covered: set[str] = set()
-        for rule in self._book.rules:
+        held, fields, closed = asked.held, picture.fields, asked.matched.keys().isdisjoint
+        for rule in self._rules:
+            if (
+                (rule.gates and closed(rule.gates))
+                or (rule.field and rule.field not in fields)
+                or (rule.absent and rule.absent in fields)
+                or (rule.base and rule.base not in held)
+                or (rule.fact and not asked.fact(rule.fact))
+            ):
+                continue
             seen = asked.ask(rule)
             if seen is not None:
                 held[rule.name] = seen
@@ -45,14 +57,34 @@ class HeaderCheck:
             if rule.name not in covered:
                 notes.sign(rule.method, rule.name, asked.say(rule.says, seen), rule.weight, rule.detail)
 
+    def _match(self, picture: Picture) -> dict[int, str]:
+        """Return the expressions that match, each with the value that it matched first."""
+        found: dict[int, str] = {}
+        scanners = self._scanners
+        for name, fields in picture.fields.items():
+            scanner = scanners.get(name)
+            if scanner is not None:
+                for text in picture.texts(name)[:SAME_LIMIT]:
+                    for number in scanner.scan(text.encode("utf-8", "replace")):
+                        found.setdefault(number, text)
+            scanner = scanners.get(f" {name}")
+            if scanner is not None:
+                for field in fields[:SAME_LIMIT]:
+                    for number in scanner.scan(field.raw[:VALUE_LIMIT]):
+                        found.setdefault(number, field.raw[:VALUE_LIMIT].decode("latin-1"))
+        for name in self._derived:
+            for text in picture.texts(name):
+                for number in scanners[name].scan(text.encode("utf-8", "replace")):
+                    found.setdefault(number, text)
+        return found
+
 
 class _Asked:
     """One message under question."""
 
-    def __init__(self, book: RuleBook, picture: Picture) -> None:
-        self._scanners = book.scanners
+    def __init__(self, picture: Picture, matched: dict[int, str]) -> None:
         self._picture = picture
-        self._matched: dict[str, dict[int, str]] = {}
+        self.matched = matched
         self._facts: dict[str, str] = {}
         self.held: dict[str, str] = {}
 
@@ -76,18 +108,19 @@ class _Asked:
     def _holds(self, condition: Condition) -> str | None:
         kind, subject = condition.kind, condition.subject
         if kind is Kind.MATCHES:
-            found = self._matched.get(subject)
-            if found is None:
-                found = self._matched[subject] = self._scan(subject)
-            return found.get(condition.pattern)
+            return self.matched.get(condition.pattern)
         if kind is Kind.IS:
             return self.held.get(subject)
         if kind is Kind.FACT:
-            fact = self._facts.get(subject)
-            if fact is None:
-                fact = self._facts[subject] = FACTS[subject](self._picture)
-            return fact or None
+            return self.fact(subject) or None
         return self._has(kind, subject)
+
+    def fact(self, name: str) -> str:
+        """Return what a fact saw, "" when it does not hold."""
+        seen = self._facts.get(name)
+        if seen is None:
+            seen = self._facts[name] = FACTS[name](self._picture)
+        return seen
 
     def _has(self, kind: Kind, name: str) -> str | None:
         texts = self._picture.texts(name) if name[0] == "@" else None
@@ -100,21 +133,6 @@ class _Asked:
         if kind is Kind.EMPTY:
             return None if text.strip() else ""
         return text
-
-    def _scan(self, name: str) -> dict[int, str]:
-        """Return the expressions about a field that match, with the value that each matched first."""
-        scanner = self._scanners[name]
-        found: dict[int, str] = {}
-        if name[0] == " ":
-            for field in self._picture.fields.get(name[1:], ())[:SAME_LIMIT]:
-                raw = field.raw[:VALUE_LIMIT]
-                for number in scanner.scan(raw):
-                    found.setdefault(number, raw.decode("latin-1"))
-        else:
-            for text in self._picture.texts(name)[:SAME_LIMIT]:
-                for number in scanner.scan(text.encode("utf-8", "replace")):
-                    found.setdefault(number, text)
-        return found
 
     def say(self, sentence: str, seen: str) -> str:
         """Return an evidence with its places filled."""
@@ -129,5 +147,5 @@ class _Asked:
 
 def build_header_check(knowledge: Knowledge) -> HeaderCheck:
     """Make the check from the databases. ValueError: a file of them is faulty; the text names it."""
-    book = compile_rules(knowledge.by_suffix(SUFFIX), frozenset(FACTS), frozenset(VALUES))
-    return HeaderCheck(book, load_reference(knowledge))
+    book = parse_rules(knowledge.by_suffix(SUFFIX), frozenset(FACTS), frozenset(VALUES))
+    return HeaderCheck(book.rules, build_scanners(book.expressions, knowledge), load_reference(knowledge))

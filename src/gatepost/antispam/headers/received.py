@@ -17,7 +17,6 @@ FIELD_LIMIT = 2_000
 _CACHED = 128
 """Fields remembered: hops and signs read the same ones."""
 
-_FOLD = re.compile(r"\s++")
 _MARK = re.compile(r"[()]|(?<![^\s)])by(?=[\s(])", re.IGNORECASE)
 _FROM = re.compile(r"from\s++([^\s()]++)", re.IGNORECASE)
 _STATED = re.compile(r"\b(?:helo|ehlo|ident)(?:=|\s++)\[?([^\s()\]]++)\]?", re.IGNORECASE)
@@ -25,6 +24,17 @@ _BRACKETED = re.compile(r"\[(?:IPv6:)?([0-9a-fA-F.:]{3,45})(?:%\w{1,16})?\]", re
 _BARE = re.compile(r"[(@](?:IPv6:)?([0-9a-fA-F.:]{3,45})(?:%\w{1,16})?\)", re.IGNORECASE)
 _ALONE = re.compile(r"\[?(?:IPv6:)?([0-9a-fA-F.:]{3,45})\]?(?::\d{1,5})?", re.IGNORECASE)
 _BY = re.compile(r"by\s++([^\s();]++)", re.IGNORECASE)
+_V4_NUMBERS = 4
+_V4_MAXIMUM = 255
+_DATE = re.compile(
+    r"\s*+(?:\w{3,9},?\s++)?(\d{1,2})\s++(\w{3})\s++(\d{4})\s++(\d\d):(\d\d)(?::(\d\d))?\s++([+-])(\d\d)(\d\d)(?!\d)"
+)
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
+    )
+}
 _WITH = re.compile(r"\bwith\s++([A-Za-z0-9-]{2,20})\b", re.IGNORECASE)
 
 
@@ -48,7 +58,7 @@ class Hop(msgspec.Struct, frozen=True):
 @functools.lru_cache(maxsize=_CACHED)
 def parse_received(raw: bytes) -> Hop:
     """Read the value of a Received field (RFC 5321 §4.4, and what is written in its place)."""
-    text = _FOLD.sub(" ", raw[:FIELD_LIMIT].decode("latin-1")).strip()
+    text = " ".join(raw[:FIELD_LIMIT].decode("latin-1").split())
     way, _, date = text.rpartition(";")
     if not way:
         way, date = text, ""
@@ -56,7 +66,7 @@ def parse_received(raw: bytes) -> Hop:
     origin, rest = way[:cut], way[cut:]
     named = _FROM.match(origin)
     name = named[1] if named else ""
-    stated = _STATED.search(origin, named.end() if named else 0)
+    stated = _STATED.search(origin, named.end()) if named and "(" in origin else None
     by, protocol = _BY.match(rest), _WITH.search(rest)
     return Hop(
         helo=(stated[1] if stated else name).strip("[]"),
@@ -70,6 +80,9 @@ def parse_received(raw: bytes) -> Hop:
 
 def _find_by(way: str) -> int:
     """Return where the word `by` stands outside comments; the end when it is nowhere."""
+    usual = way.find(" by ")
+    if usual >= 0 and way.count("(", 0, usual) == way.count(")", 0, usual):
+        return usual + 1
     depth = 0
     for mark in _MARK.finditer(way):
         if mark[0] == "(":
@@ -87,7 +100,9 @@ def _find_client(origin: str, name: str) -> str:
     """
     start = origin.find("(")
     if start >= 0:
-        comments = _STATED.sub("", origin[start:])
+        comments = origin[start:]
+        if _STATED.search(comments):
+            comments = _STATED.sub("", comments)
         for pattern in (_BRACKETED, _BARE):
             for text in reversed(pattern.findall(comments)):
                 address = read_address(text)
@@ -99,6 +114,10 @@ def _find_client(origin: str, name: str) -> str:
 
 def read_address(text: str) -> str:
     """Return an IPv4 or IPv6 address in its usual form, an IPv4 one mapped into IPv6 as IPv4; "" when it is none."""
+    numbers = text.split(".")
+    if len(numbers) == _V4_NUMBERS and all(each.isdecimal() and each.isascii() for each in numbers):
+        values = [int(each) for each in numbers]
+        return ".".join(map(str, values)) if max(values) <= _V4_MAXIMUM else ""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -108,13 +127,28 @@ def read_address(text: str) -> str:
     return str(address)
 
 
+@functools.lru_cache(maxsize=_CACHED)
 def read_date(text: str) -> float | None:
     """Return the Unix time of a date as mail writes it (RFC 5322 §3.3, obsolete forms too); None when it is none."""
+    plain = _DATE.match(text)
     try:
+        if plain:
+            day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = plain.groups()
+            zone = (int(zone_hours) * 60 + int(zone_minutes)) * 60
+            moment = dt.datetime(
+                int(year),
+                _MONTHS[month.lower()],
+                int(day),
+                int(hour),
+                int(minute),
+                min(int(second or 0), 59),
+                tzinfo=dt.UTC,
+            )
+            return moment.timestamp() - (zone if sign == "+" else -zone)
         parts = parsedate_tz(text[:200])
         if parts is None:
             return None
         moment = dt.datetime(*parts[:5], min(parts[5], 59), tzinfo=dt.UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return None
     return moment.timestamp() - (parts[9] or 0)

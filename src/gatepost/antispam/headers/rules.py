@@ -1,4 +1,4 @@
-r"""The rule language of header signs: from text in the databases (`.signs`) to rules ready to be asked.
+r"""The rule language of header signs: from text in the databases (`.signs`) to rules.
 
 Called by `check` once, in the template. A file holds blocks; `#` starts a comment line, indented lines belong to the
 block above:
@@ -27,11 +27,10 @@ back references, linear in what they read.
 
 import enum
 import re
-from collections.abc import Mapping
 
-import hyperscan
 import msgspec
 
+from gatepost.antispam.headers.scanners import Expression
 from gatepost.model.spam import Method
 
 DETAILS = frozenset(
@@ -94,54 +93,36 @@ class Rule(msgspec.Struct, frozen=True):
     choices: tuple[Condition, ...]
     exceptions: tuple[Condition, ...]
     covers: tuple[str, ...]
-
-
-class Scanner:
-    """All expressions about one field, in one Hyperscan database."""
-
-    def __init__(self, patterns: Mapping[int, tuple[str, bool]], *, raw: bool) -> None:
-        flags = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY | hyperscan.HS_FLAG_DOTALL
-        if not raw:
-            flags |= hyperscan.HS_FLAG_UTF8
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[pattern.encode() for pattern, _ in patterns.values()],
-            ids=list(patterns),
-            flags=[flags if exact else flags | hyperscan.HS_FLAG_CASELESS for _, exact in patterns.values()],
-        )
-        self._scratch = hyperscan.Scratch(self._database)
-
-    def scan(self, text: bytes) -> list[int]:
-        """Return the numbers of the expressions that match."""
-        found: list[int] = []
-
-        def matched(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
-            found.append(number)
-
-        self._database.scan(text, match_event_handler=matched, scratch=self._scratch)
-        return found
+    gates: frozenset[int] = frozenset()
+    """Expressions of which one must match for the rule to hold; empty when something else opens it."""
+    field: str = ""
+    """Field that must be there."""
+    absent: str = ""
+    """Field that must not be there."""
+    base: str = ""
+    """Rule that must hold."""
+    fact: str = ""
+    """Fact that must hold."""
 
 
 class RuleBook(msgspec.Struct, frozen=True):
-    """All rules in order, and the expressions of each field (`raw` ones under the name with a space in front)."""
+    """All rules in order, and the expressions about each field (`raw` ones under the name with a space in front)."""
 
     rules: tuple[Rule, ...]
-    scanners: dict[str, Scanner]
+    expressions: dict[str, dict[int, Expression]]
 
 
-def compile_rules(files: list[tuple[str, bytes]], facts: frozenset[str], values: frozenset[str]) -> RuleBook:
-    """Compile (path, content) pairs; `facts` and `values` are the names known. SignsError: one of them is faulty."""
-    return _Compiler(facts, values).run(files)
+def parse_rules(files: list[tuple[str, bytes]], facts: frozenset[str], values: frozenset[str]) -> RuleBook:
+    """Read (path, content) pairs; `facts` and `values` are the names known. SignsError: one of them is faulty."""
+    return _Reader(facts, values).run(files)
 
 
-class _Compiler:
+class _Reader:
     def __init__(self, facts: frozenset[str], values: frozenset[str]) -> None:
         self._facts, self._values = facts, values
         self._rules: dict[str, Rule] = {}
-        self._patterns: dict[str, dict[int, tuple[str, bool]]] = {}
+        self._patterns: dict[str, dict[int, Expression]] = {}
         self._numbers: dict[tuple[str, str, bool], int] = {}
-        self._places: dict[int, str] = {}
-        """Where each expression stands."""
         self._place = ""
 
     def run(self, files: list[tuple[str, bytes]]) -> RuleBook:
@@ -159,24 +140,7 @@ class _Compiler:
                     block = []
                 block.append((number, line.strip()))
             self._take(path, block)
-        scanners = {name: self._scanner(name, found) for name, found in self._patterns.items()}
-        return RuleBook(tuple(self._rules.values()), scanners)
-
-    def _scanner(self, name: str, patterns: dict[int, tuple[str, bool]]) -> Scanner:
-        raw = name.startswith(" ")
-        try:
-            return Scanner(patterns, raw=raw)
-        except hyperscan.error as error:
-            reason = error
-        for number, pattern in patterns.items():
-            try:
-                Scanner({number: pattern}, raw=raw)
-            except hyperscan.error as error:
-                self._place, reason = self._places[number], error
-                break
-        raise self._fault(
-            f"the expression cannot be used ({reason}); Hyperscan knows no look-around and no back references"
-        )
+        return RuleBook(tuple(self._rules.values()), self._patterns)
 
     def _take(self, path: str, block: list[tuple[int, str]]) -> None:
         if not block:
@@ -231,6 +195,11 @@ class _Compiler:
             tuple(tests["any"]),
             tuple(tests["none"]),
             covers,
+            _gates(tests["all"], tests["any"]),
+            _first(tests["all"], {Kind.EXISTS, Kind.MANY, Kind.EMPTY}),
+            _first(tests["all"], {Kind.MISSING}),
+            _first(tests["all"], {Kind.IS}),
+            _first(tests["all"], {Kind.FACT}),
         )
 
     def _weight(self, text: str) -> float:
@@ -266,9 +235,21 @@ class _Compiler:
 
     def _pattern(self, source: str, pattern: str, *, exact: bool) -> int:
         number = self._numbers.setdefault((source, pattern, exact), len(self._numbers))
-        self._places.setdefault(number, self._place)
-        self._patterns.setdefault(source, {})[number] = (pattern, exact)
+        self._patterns.setdefault(source, {}).setdefault(number, Expression(pattern, exact, self._place))
         return number
 
     def _fault(self, text: str) -> SignsError:
         return SignsError(f"{self._place}: {text}")
+
+
+def _gates(conditions: list[Condition], choices: list[Condition]) -> frozenset[int]:
+    for condition in conditions:
+        if condition.kind is Kind.MATCHES:
+            return frozenset({condition.pattern})
+    if choices and all(choice.kind is Kind.MATCHES for choice in choices):
+        return frozenset(choice.pattern for choice in choices)
+    return frozenset()
+
+
+def _first(conditions: list[Condition], kinds: set[Kind]) -> str:
+    return next((each.subject for each in conditions if each.kind in kinds and each.subject[0] != "@"), "")
