@@ -16,9 +16,6 @@ from gatepost.antispam.classifier.learned import Weights
 RATE: Final = 10.0
 PASSES: Final = 4
 START: Final = 0.1
-FOLDS: Final = 5
-CAUTION: Final = 0.7
-"""What is left of the calibrated slope: mail elsewhere is never quite like the mail a model was made of."""
 _SEED: Final = 2002
 _LIMIT: Final = 30.0
 
@@ -48,23 +45,23 @@ def raw_score(table: Weights, runs: Indices) -> float:
 
 
 def held_out_scores(
-    texts: Sequence[Indices], spam: Sequence[bool], weights: Sequence[float], groups: Sequence[int]
+    texts: Sequence[Indices], spam: Sequence[bool], weights: Sequence[float], sources: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    """Return each message's score by a model made without its group: near-duplicates are of one group."""
-    folds = np.array(groups) % FOLDS
+    """Return each message's score by a model made without its source: as the model will do on mail from elsewhere."""
     found = np.zeros(len(texts))
-    for fold in range(FOLDS):
-        rest = [number for number in range(len(texts)) if folds[number] != fold]
+    for source in sorted(set(sources)):
+        rest = [number for number in range(len(texts)) if sources[number] != source]
         table = train_base(
             [texts[number] for number in rest], [spam[number] for number in rest], [weights[number] for number in rest]
         )
-        for number in np.flatnonzero(folds == fold).tolist():
-            found[number] = raw_score(table, texts[number])
+        for number in range(len(texts)):
+            if sources[number] == source:
+                found[number] = raw_score(table, texts[number])
     return found
 
 
 def calibrate(scores: npt.NDArray[np.float64], spam: Sequence[bool], weights: Sequence[float]) -> tuple[float, float]:
-    """Return slope and intercept that make log-odds of scores, for as much spam as wanted mail; cautious."""
+    """Return slope and intercept that make log-odds of scores, for as much spam as wanted mail."""
     truth = np.array(spam, float)
     share = np.array(weights, float)
     share = np.where(truth == 1, share / share[truth == 1].sum(), share / share[truth == 0].sum())
@@ -80,7 +77,7 @@ def calibrate(scores: npt.NDArray[np.float64], spam: Sequence[bool], weights: Se
         slope, intercept = slope + float(step[0]), intercept + float(step[1])
         if abs(step).max() < 1e-9:
             break
-    return slope * CAUTION, intercept * CAUTION
+    return slope, intercept
 
 
 def probability(odds: float) -> float:
