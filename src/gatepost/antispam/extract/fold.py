@@ -54,7 +54,7 @@ _SHAPES: Final = bytes(
 )  # fmt: skip
 """ASCII characters by their part in a word: letter, digit or sign for a letter, gap, end. `?` is any other letter."""
 _GAPPY: Final = b"a " * (GAPPY_LETTERS - 1) + b"a"
-_GAPPY_RUN = re.compile(rb"(?<![a0])a(?: a){%d,40}(?![a0])" % (GAPPY_LETTERS - 1))
+_GAPPY_RUN = re.compile(rb"(?<![a0])a(?: a){%d,40}(?!a|0a)" % (GAPPY_LETTERS - 1))
 _LEET_WORD = re.compile(r"(?<![^\s\"'(.,:;-])[^\W\d_]{1,20}(?:[0-9@$!|]{1,2}[^\W\d_]{1,20}){1,6}(?![^\s\"').,:;?!-])")
 
 

@@ -62,6 +62,9 @@ _RAW_ENDS: Final = {
     for name, kind in KINDS.items()
     if kind == RAW or name == "iframe"
 }
+_THROUGH_WALLS: Final = WALLS | {"tr", "tbody"}
+_UNCOUNTED: Final = frozenset({"p", "br", "html", "body", "head"})
+"""Elements whose beginning or end may be missing."""
 _SHOWN_RAW: Final = frozenset({"plaintext", "xmp"})
 _UNKNOWN_FORMS: Final = (":", "-")
 """In names of elements that some program made: namespaces of Office, elements of applications."""
@@ -228,17 +231,19 @@ class _Reader:
     def close(self, name: str) -> None:
         """End the nearest open element of this name, and those in it that have no end."""
         names = self.names
-        bottom = max(0, len(names) - LOOK_BACK)
-        for at in range(len(names) - 1, bottom - 1, -1):
-            each = names[at]
-            if each == name:
-                if at:
-                    del names[at:]
-                    del self.states[at:]
-                return
-            if each in WALLS and name not in WALLS and name not in ("tr", "tbody"):
-                break
-        if name in KINDS and name not in ("p", "br", "html", "body", "head"):
+        recent = names[-LOOK_BACK:]
+        if name in recent:
+            for at in range(len(recent) - 1, -1, -1):
+                each = recent[at]
+                if each == name:
+                    place = len(names) - len(recent) + at
+                    if place:
+                        del names[place:]
+                        del self.states[place:]
+                    return
+                if each in WALLS and name not in _THROUGH_WALLS:
+                    break
+        if name in KINDS and name not in _UNCOUNTED:
             self.page.crossed += 1
 
     def imply(self, closing: frozenset[str]) -> None:

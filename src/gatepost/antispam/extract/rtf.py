@@ -11,8 +11,8 @@ from typing import Final
 
 from gatepost.antispam.extract.document import DOCUMENT_TEXT, URLS_LIMIT, Document
 
-TOKENS_LIMIT: Final = 500_000
-"""Steps of one document, a third of a second."""
+TOKENS_LIMIT: Final = 200_000
+"""Steps of one document, a third of a second; a letter of some pages takes ten thousand."""
 DEPTH_LIMIT: Final = 1_000
 """Groups inside each other: what lies deeper is not told apart from what is around it."""
 TINY: Final = 3
