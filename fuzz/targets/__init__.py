@@ -42,6 +42,8 @@ NAMES: Final = (
     "signatures",
     "items",
     "passwords",
+    "authn_records",
+    "authn_mails",
     "uds",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""
