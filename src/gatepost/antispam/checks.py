@@ -8,7 +8,9 @@ from gatepost.antispam.fingerprints import FingerprintCheck
 from gatepost.antispam.formal import FormalCheck
 from gatepost.antispam.gtube import GtubeCheck
 from gatepost.antispam.headers.check import build_header_check
+from gatepost.antispam.images.check import ImagesCheck
 from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.samples.check import SamplesCheck
 from gatepost.antispam.terms.check import TermsCheck
 from gatepost.antispam.tricks import TricksCheck
 
@@ -19,6 +21,8 @@ def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[
     ValueError: a file of the databases is faulty; the text names it.
     """
     return (
+        ImagesCheck(knowledge),
+        SamplesCheck(knowledge),
         TermsCheck(knowledge),
         build_header_check(knowledge),
         EasternCheck(),

@@ -42,6 +42,8 @@ class TermsCheck:
 
     def inspect(self, view: MailView, notes: Notes) -> None:
         """Note categories, signs and the flag."""
+        if not view.options.content:
+            return
         subject = build_wording(view.folded_subject)
         body = view.folded
         texts = (body, view.disguised) if view.disguised else (body,)

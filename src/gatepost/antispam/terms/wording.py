@@ -40,4 +40,5 @@ def build_wording(folded: str) -> bytes:
     kept = words.copy()
     kept[0] = True
     np.logical_or(words[1:], words[:-1], out=kept[1:])  # of a run of spaces the first; ten times as fast as `replace`
-    return letters[kept].tobytes()
+    found: bytes = letters[kept].tobytes()
+    return found

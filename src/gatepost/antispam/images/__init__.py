@@ -1,0 +1,1 @@
+"""Known images, told by how they look (F-AS-18)."""
