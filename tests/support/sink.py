@@ -48,12 +48,13 @@ class Mail:
         return self.content.partition(b"\r\n\r\n")[0]
 
     def without_trace(self) -> bytes:
-        """The content less what the gateway put in front: a Received field, and what the mail lacked."""
+        """The content less what the gateway put in front: a Received field, what the mail lacked, what was found."""
         return _TRACE.sub(b"", self.content, count=1)
 
 
 _TRACE = re.compile(
-    rb"\AReceived: .*?\sid ([0-9A-Z]{13});\r\n\t([^\r\n]*)\r\n(?:Date: \2\r\n)?(?:Message-ID: <\1@[^>\r\n]*>\r\n)?",
+    rb"\AReceived: .*?\sid ([0-9A-Z]{13});\r\n\t([^\r\n]*)\r\n(?:Date: \2\r\n)?(?:Message-ID: <\1@[^>\r\n]*>\r\n)?"
+    rb"(?:(?:X-SpamTest-[\w-]+|Authentication-Results): [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*",
     re.DOTALL,
 )
 
