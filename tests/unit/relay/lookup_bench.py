@@ -128,6 +128,13 @@ class Bench:
         ongoing.cancel()
         return facts
 
+    async def beginning(self) -> None:
+        """Take a message up, and let go of it."""
+        envelope = Envelope("s@example.net", (Recipient("r@example.org"),), Client(STRANGER))
+        ongoing = self.checks.begin("Q", envelope, frozenset((Method.DNSBL, Method.SURBL)))
+        assert ongoing is not None
+        ongoing.cancel()
+
     def ask(self, spam: SpamFacts | None = None, **envelope: Any) -> NetworkFacts:
         return asyncio.run(self.asking(spam, **envelope))
 

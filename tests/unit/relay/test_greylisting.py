@@ -151,7 +151,11 @@ def test_a_retry_may_come_from_any_address_that_may_send_for_the_domain(tmp_path
     assert bench.wait(ip="203.0.113.7") == 300.0
 
 
-def test_a_network_whose_mail_came_again_often_enough_is_known_good(bench: Bench):
+@pytest.mark.parametrize("purge_s", [greylist_store.PURGE_EVERY_S, 1e9])
+def test_a_network_whose_mail_came_again_often_enough_is_known_good(
+    bench: Bench, purge_s: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(greylist_store, "PURGE_EVERY_S", purge_s)
     for number in range(3):
         assert bench.wait(f"r{number}@example.org") == 300.0
     bench.clock.now += 300
@@ -171,7 +175,11 @@ def test_one_triplet_that_comes_again_and_again_counts_once(bench: Bench):
     assert bench.wait("other@example.org") == 300.0
 
 
-def test_what_came_too_late_is_new_and_what_passed_is_remembered_long(bench: Bench):
+@pytest.mark.parametrize("purge_s", [greylist_store.PURGE_EVERY_S, 1e9])
+def test_what_came_too_late_is_new_and_what_passed_is_remembered_long(
+    bench: Bench, purge_s: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(greylist_store, "PURGE_EVERY_S", purge_s)
     assert bench.wait() == 300.0
     bench.clock.now += 2 * DAY + 1
     assert bench.wait() == 300.0

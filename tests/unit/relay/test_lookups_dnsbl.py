@@ -50,10 +50,10 @@ def test_nothing_is_found_of_a_client_that_no_list_has():
 
 
 def test_questions_about_the_client_are_on_their_way_before_the_filter_has_answered():
-    bench = Bench(TWO)
-    bench.ask()
-    assert f"{BACKWARDS}.one.example" in bench.names.ahead
-    assert f"{BACKWARDS}.two.example" in bench.names.ahead
+    bench = Bench(TWO + STEPS)
+    asyncio.run(bench.beginning())
+    asked = {name.removeprefix(BACKWARDS + ".") for name in bench.names.ahead if name.startswith(BACKWARDS)}
+    assert asked == {"one.example", "two.example", "p.example"}
 
 
 def test_an_ipv6_client_is_asked_about_by_its_nibbles():
@@ -196,6 +196,19 @@ def test_a_list_that_does_not_answer_rests_and_costs_no_more_time():
         bench.names.hangs.clear()
         bench.names.list(BACKWARDS, "one.example")
         assert (await bench.asking()).dnsbl_sum == 60
+
+    asyncio.run(ask())
+
+
+def test_only_messages_in_a_row_without_an_answer_make_a_list_rest():
+    bench = Bench(TWO, budget_s=0.02)
+
+    async def ask() -> None:
+        for turn in range(2 * STRIKES):
+            bench.names.kept.clear()
+            bench.names.hangs = {"one.example"} if turn % STRIKES else set()
+            await bench.asking()
+        assert bench.zones.off() == {}
 
     asyncio.run(ask())
 

@@ -133,6 +133,7 @@ class Zones:
         hits: list[Hit] = []
         missing: list[Asked] = []
         silent: set[str] = set()
+        answered: set[str] = set()
         states, cached = self._states, self._names.cached
         for each in asked:
             state = states.get(each.service.zone)
@@ -142,8 +143,12 @@ class Zones:
                 if answer is None:
                     missing.append(each)
                     continue
+                if state is not None and state.strikes:
+                    answered.add(each.service.zone)
                 if answer.outcome is _FOUND or answer.outcome is _FAILED:
                     self._read(each, answer, hits, counts, notes, silent)
+        for zone in answered.difference(silent, (each.service.zone for each in missing)):
+            self._judge_silence(zone, silent=False)
         if missing or any(self._state(hit.asked.service.zone).believed_until <= now for hit in hits):
             return self._collect_later(missing, hits, counts, notes, silent, deadline)
         for zone in silent:
