@@ -24,8 +24,10 @@ class Notes:
         self.fingerprints: list[Fingerprint] = []
 
     def sign(self, method: Method, name: str, evidence: str, weight: float, detail: str = "") -> None:
-        """Add a sign; `weight` in log-odds."""
+        """Add a sign; `weight` in log-odds. Characters of the evidence that do not print become spaces."""
         if len(self.signs) < SIGNS_LIMIT:
+            if not evidence.isprintable():
+                evidence = "".join(each if each.isprintable() else " " for each in evidence[:EVIDENCE_LIMIT])
             self.signs.append(Sign(method, name, evidence[:EVIDENCE_LIMIT], weight, detail))
 
 
