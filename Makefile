@@ -16,7 +16,7 @@ help:
 	@echo "make test      set everything up and run the tests"
 	@echo "make check     formatting, lint, types, layers"
 	@echo "make bench     speed, side by side with the peers that are installed"
-	@echo "make prove     long proofs: NAME=bombs, kill, power, release, scale (all when not named)"
+	@echo "make prove     long proofs: NAME=bombs, kill, power, release, scale, tricks (all when not named)"
 	@echo "make fuzz      look for input that breaks a promise: NAME=server… (all targets when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
 	@echo "make pictures  the picture in the README, from a real run"
