@@ -17,6 +17,7 @@ from lookup_bench import (
 
 from gatepost.config.dns_lists import parse_link_service, parse_list_service, parse_step_list
 from gatepost.model.spam import Method
+from gatepost.relay.lookups import zones as zones_module
 from gatepost.relay.lookups.zones import BELIEVED_S, OFF_S, REST_S, STRIKES
 
 BACKWARDS = "7.100.51.198"
@@ -178,7 +179,20 @@ def test_the_verdict_comes_within_the_budget_when_a_list_hangs_and_what_others_s
     assert any("one.example" in each for each in facts.troubles)
 
 
-def test_a_list_that_does_not_answer_rests_and_costs_no_more_time():
+def test_a_list_that_has_no_time_to_answer_is_not_to_blame():
+    bench = Bench(TWO, budget_s=0.02)
+    bench.names.hangs.add("one.example")
+
+    async def ask() -> None:
+        for _ in range(2 * STRIKES):
+            assert (await bench.asking()).troubles
+        assert bench.zones.off() == {}
+
+    asyncio.run(ask())
+
+
+def test_a_list_that_does_not_answer_rests_and_costs_no_more_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(zones_module, "PATIENCE_S", 0.0)
     bench = Bench(TWO, budget_s=0.02)
     bench.names.hangs.add("one.example")
 
@@ -200,7 +214,8 @@ def test_a_list_that_does_not_answer_rests_and_costs_no_more_time():
     asyncio.run(ask())
 
 
-def test_only_messages_in_a_row_without_an_answer_make_a_list_rest():
+def test_only_messages_in_a_row_without_an_answer_make_a_list_rest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(zones_module, "PATIENCE_S", 0.0)
     bench = Bench(TWO, budget_s=0.02)
 
     async def ask() -> None:

@@ -25,6 +25,8 @@ REST_S: Final = 60.0
 """How long a list that does not answer rests at first; each time twice as long ..."""
 REST_LIMIT_S: Final = 600.0
 """... up to this."""
+PATIENCE_S: Final = 0.5
+"""A list that had less time than this is not to blame for its silence."""
 STRIKES: Final = 3
 """Messages in a row that got no answer of a list before it rests."""
 
@@ -166,11 +168,13 @@ class Zones:
         deadline: float,
     ) -> list[Hit]:
         self.begin(missing, counts)
+        patient = deadline - self._clock() >= PATIENCE_S
         for each in missing:
             answer = await self._names.ask(each.name, _KIND_A, deadline_s=max(0.0, deadline - self._clock()))
             self._read(each, answer, hits, counts, notes, silent)
         for zone in silent.union(each.service.zone for each in missing):
-            self._judge_silence(zone, silent=zone in silent)
+            if patient or zone not in silent:
+                self._judge_silence(zone, silent=zone in silent)
         believed = [hit for hit in hits if await self._is_believed(hit.asked, notes, deadline)]
         counts.listed += len(believed)
         return believed
