@@ -300,6 +300,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         "[--Obscene--]"
     )
     spam_headers: Annotated[bool, flag("", "add the fields that tell what anti-spam found", generations=OWN)] = True
+    add_authentication_results: Annotated[
+        bool,
+        flag("", "add the Authentication-Results field (RFC 8601) of what was checked", generations=OWN),
+    ] = True
     spam_header_text: Annotated[str, text("", "text of the administrator in a field of its own", generations=OWN)] = ""
     reject_text: Annotated[
         str, text("", "what the client hears of a message that is rejected as spam", generations=OWN)

@@ -47,6 +47,8 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """False: the recipients are not ours, nothing is checked for them."""
     headers: bool = False
     """Fields of ours are added."""
+    authentication_results: bool = False
+    """The field of RFC 8601 is added."""
     level: str = "standard"
     spam_at: int = 90
     probable_at: int = 60
@@ -91,6 +93,7 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             check=group.check_spam,
             headers=group.spam_headers,
+            authentication_results=group.add_authentication_results,
             level=group.spam_level,
             spam_at=spam_at,
             probable_at=probable_at if group.assign_probable_spam else NEVER,

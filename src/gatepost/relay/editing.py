@@ -119,7 +119,7 @@ class Editing:
         """Return the fields to go in front of a message without edits of its objects, None when more is to be done."""
         texts, prefix = group.texts, work.stored.prefix
         if verdict.spam is not None:
-            fields = spam_prefix(work, group, verdict.spam, analysis)
+            fields = spam_prefix(work, group, verdict.spam, analysis, self.wording.hostname)
             if fields is None:
                 return None
             prefix += fields
@@ -160,7 +160,7 @@ class Editing:
             if splices != before:
                 broken = signatures
         if spam is not None:
-            edits = plan_spam_edits(content, work, group, spam, analysis)
+            edits = plan_spam_edits(content, work, group, spam, analysis, self.wording.hostname)
             prefix += edits.prefix
             splices = _cut_out(_fit(splices, edits.added, len(content)), edits.removed)
             if edits.breaks_dkim and DKIM not in broken:

@@ -7,6 +7,7 @@ copies of our fields go in any case: who reads them must be able to believe them
 
 import msgspec
 
+from gatepost.authn.results import build_results_field
 from gatepost.mime.signatures import DKIM
 from gatepost.model.finding import Analysis
 from gatepost.model.spam import FieldSpot, SpamFacts, SpamStatus
@@ -31,8 +32,13 @@ class SpamEdits(msgspec.Struct, frozen=True):
     breaks_dkim: bool = False
 
 
-def spam_prefix(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None) -> bytes | None:
-    """Return the fields in front of a message where there is nothing else to be changed; None when there is."""
+def spam_prefix(
+    work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None, hostname: str
+) -> bytes | None:
+    """Return the fields in front of a message where there is nothing else to be changed; None when there is.
+
+    `hostname`: ours, under which results of authentication are stated.
+    """
     facts = analysis.spam if analysis is not None else None
     if facts is None:
         # No filter has looked: the header is searched here.
@@ -42,18 +48,18 @@ def spam_prefix(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: 
         return None
     if verdict.labels or verdict.actions.keywords:
         return None
-    return _fields(work, group, verdict, signed=is_signed(analysis))
+    return _fields(work, group, verdict, analysis, hostname)
 
 
 def plan_spam_edits(
-    content: bytes, work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None
+    content: bytes, work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None, hostname: str
 ) -> SpamEdits:
     """Return the changes of a message."""
     facts = analysis.spam if analysis is not None else None
     signed = is_signed(analysis)
     removed = _removed(content, group, verdict, facts)
     breaks = signed and facts is not None and _is_any_signed(content, facts.foreign, facts)
-    prefix = _fields(work, group, verdict, signed=signed)
+    prefix = _fields(work, group, verdict, analysis, hostname)
     added: list[Splice] = []
     if not signed or verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT:
         subject = facts.subject if facts is not None else None
@@ -77,12 +83,15 @@ def is_signed(analysis: Analysis | None) -> bool:
     return DKIM in analysis.signatures or (analysis.spam is not None and bool(analysis.spam.authn.signatures))
 
 
-def _fields(work: Work, group: GroupPolicy, verdict: SpamVerdict, *, signed: bool) -> bytes:
-    if not verdict.shown:
+def _fields(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None, hostname: str) -> bytes:
+    if group.texts.edit_signed is SignedEdits.SKIP and verdict.status not in _AGAINST and is_signed(analysis):
         return b""
-    if signed and group.texts.edit_signed is SignedEdits.SKIP and verdict.status not in _AGAINST:
-        return b""
-    return build_spam_fields(group.spam.fields, verdict, work.stored.envelope.sender)
+    fields = b""
+    if verdict.shown:
+        fields = build_spam_fields(group.spam.fields, verdict, work.stored.envelope.sender)
+    if group.spam.authentication_results and analysis is not None and analysis.network is not None:
+        fields += build_results_field(hostname, analysis.network.authn)
+    return fields
 
 
 def _removed(content: bytes, group: GroupPolicy, verdict: SpamVerdict, facts: SpamFacts | None) -> list[Splice]:
