@@ -23,6 +23,8 @@ RSA_MOST = 8192
 EXPONENT_MOST = 33
 """Bits of a public exponent: signers use 17; a long one would cost as much as signing."""
 ED25519_SIZE = 32
+DIGEST_SIZE = 32
+"""Of SHA-256; a filter's word is not taken for it."""
 RECORD_LIMIT = 8192
 """Octets of a record that are read: the longest honest key takes 1,500."""
 RECORDS_LIMIT = 4
@@ -49,7 +51,7 @@ class Key(msgspec.Struct, frozen=True):
 
     def verifies(self, algorithm: str, digest: bytes, signature: bytes) -> bool:
         """Tell whether `signature` over the SHA-256 `digest` was made with this key."""
-        if algorithm.partition("-")[0] != self.kind:
+        if algorithm.partition("-")[0] != self.kind or len(digest) != DIGEST_SIZE:
             return False
         try:
             if isinstance(self.public, RSAPublicKey):

@@ -227,7 +227,9 @@ class _Check:
         if reply.void and count:
             self._count_void("the client's name")
         names = [
-            name for name in reply.values[:HOSTS_LIMIT] if not target or name == target or name.endswith("." + target)
+            name
+            for name in reply.values[:HOSTS_LIMIT]
+            if name and (not target or name == target or name.endswith("." + target))
         ]
         if not names:
             return ()
