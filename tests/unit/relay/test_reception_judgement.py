@@ -12,7 +12,9 @@ from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus
 from gatepost.model.ids import QueueIds
 from gatepost.model.record import Blocked, Scanned
+from gatepost.model.spam import NetworkFacts
 from gatepost.policy.group import GroupTable
+from gatepost.relay import inspection as inspection_module
 from gatepost.relay.disposal import Disposal, Disposition
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import ACTIVE_LIMIT, Inspection
@@ -54,7 +56,10 @@ class Pool:
 
 
 def judged(
-    answer: Analysis | Exception | None, *addresses: str, prepare: Callable[[Inspection], None] = lambda _: None
+    answer: Analysis | Exception | None,
+    *addresses: str,
+    prepare: Callable[[Inspection], None] = lambda _: None,
+    network: Any = None,
 ) -> Disposition | None:
     """Return what becomes of one message; afterwards nothing may be in hand."""
 
@@ -80,7 +85,7 @@ def judged(
         inspection = Inspection(
             spool=nobody,
             pool=Pool(answer),  # type: ignore[arg-type]
-            network=NetworkService(nobody, lambda: 0.0, lambda *_: None),
+            network=network or NetworkService(nobody, lambda: 0.0, lambda *_: None),
             disposal=disposal,
             suspects=nobody,
             report=lambda _, text: told.append(text),
@@ -107,6 +112,47 @@ def test_clean_mail_is_ready_to_be_delivered_in_the_same_commit():
     assert (copy.id, copy.state) == (1 << 40, State.READY)
     assert [pending.domain for pending in copy.pending] == ["example.org"]
     assert [type(record) for record in result.records] == [Scanned]
+
+
+class HangingChecks:
+    """Network checks that use all of their time, and then say so."""
+
+    def __init__(self) -> None:
+        self.limits: list[float | None] = []
+        self.cancelled = 0
+
+    def begin(self, *_: object) -> "HangingChecks":
+        return self
+
+    def describe(self, options: object, _: object) -> object:
+        return options
+
+    async def finish(self, _: object, limit_s: float | None) -> NetworkFacts:
+        self.limits.append(limit_s)
+        await asyncio.sleep(max(0.0, limit_s or 0.0))
+        return NetworkFacts(troubles=("DNSBL: not done",))
+
+    def learn(self, *_: object) -> None:
+        pass
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+def test_network_checks_leave_time_for_the_verdict(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inspection_module, "DECISION_S", 0.04)
+    checks = HangingChecks()
+    result = judged(analysis(ObjectStatus.CLEAN), network=checks)
+    assert result is not None
+    assert len(result.copies) == 1
+    (limit,) = checks.limits
+    assert limit is not None
+    assert limit <= 0.01
+    assert checks.cancelled
+    slow = HangingChecks()
+    assert judged(None, network=slow) is None
+    assert slow.limits == []
+    assert slow.cancelled
 
 
 def test_blocked_mail_has_no_copies_and_mixed_mail_those_that_are_not():
