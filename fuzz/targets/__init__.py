@@ -42,8 +42,11 @@ NAMES: Final = (
     "signatures",
     "items",
     "passwords",
+    "signs",
     "authn_records",
     "authn_mails",
     "uds",
+    "text_pages",
+    "text_documents",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""

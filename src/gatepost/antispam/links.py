@@ -13,10 +13,10 @@ from typing import Final
 
 import can_ada
 import msgspec
-from publicsuffixlist import PublicSuffixList
 
 from gatepost.antispam.extract.confusables import LATIN_TABLE, LOOKS_LATIN
 from gatepost.antispam.extract.markup import Target
+from gatepost.authn.psl import registrable_domain
 from gatepost.model.spam import Link
 
 LINKS_LIMIT: Final = 200
@@ -30,7 +30,6 @@ HOST_LIMIT: Final = 253
 MANY_LABELS: Final = 6
 """Labels of a host name that nobody would type: services that give each customer a name stay below."""
 
-_SUFFIXES: Final = PublicSuffixList()
 _PLAIN = re.compile(r"https?://((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,10}[a-z]{2,24})(?=[/?#]|\Z)")
 """The address as nearly all are: what it names needs no parser."""
 _SCHEME = re.compile(r"[\x00-\x20]*+([a-zA-Z][a-zA-Z0-9+.-]{0,20}+)\s*+:")
@@ -104,7 +103,7 @@ def registrable(host: str) -> str:
     """Return the registrable domain of a host name in lower-case A-labels, "" for an address or a bare suffix."""
     if not host or _is_number(host):
         return ""
-    return _SUFFIXES.privatesuffix(host) or ""
+    return registrable_domain(host)
 
 
 def _is_number(host: str) -> bool:

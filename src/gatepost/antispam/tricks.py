@@ -9,6 +9,7 @@ from typing import Final
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.extract.parts import Text
+from gatepost.antispam.extract.warming import warm
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.links import Anchor, Oddity
 from gatepost.antispam.view import MailView
@@ -29,6 +30,8 @@ class TricksCheck:
     name = "tricks"
 
     def __init__(self, knowledge: Knowledge) -> None:
+        """ValueError: a list is no text."""
+        warm()
         self._shorteners = frozenset(_read_lines(knowledge, "links/shorteners.list"))
         self._redirectors = tuple(_read_lines(knowledge, "links/redirectors.list"))
         self._brands: dict[str, frozenset[str]] = {}

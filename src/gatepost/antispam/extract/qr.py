@@ -20,13 +20,14 @@ CODES_LIMIT: Final = 10
 TEXT_LIMIT: Final = 2_000
 """Characters of one code: a few hundred are what a telephone can read."""
 _QR: Final = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode])
-_FORMATS: Final = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+FORMATS: Final = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+"""Those that mail readers show."""
 
 
 def read_codes(data: bytes) -> list[str]:
     """Return the texts of the QR codes in a picture, none when it cannot be read."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             if min(width, height) < LEAST or width * height > PIXELS_LIMIT:
                 return []
