@@ -32,3 +32,8 @@ def build_checks(knowledge: Knowledge, learned: Learned | None = None) -> tuple[
         TricksCheck(knowledge),
         *build_classifier(knowledge, learned),
     )
+
+
+def build_free_checks() -> tuple[Check, ...]:
+    """Make the checks that need no databases: UDS knows what no database does yet."""
+    return (FingerprintCheck(),)

@@ -1,6 +1,6 @@
 """How many gateways ask for the same fingerprint within minutes: a table of fixed size.
 
-Used by `service.uds`. Sans-I/O: moments are passed in. Promises: 20 MB, whatever comes; an answer may be too low (two
+Used by `service.uds`. Sans-I/O: moments are passed in. Promises: 24 MB, whatever comes; an answer may be too low (two
 gateways that share a bit, a fingerprint that was pushed out), never too high.
 """
 
