@@ -21,7 +21,7 @@ SHOWN = [
     (b"A <a@b.example>", [("A", "a@b.example")]),
     (b"a@b.example", [("", "a@b.example")]),
     (b"a@b.example (A B)", [("", "a@b.example")]),
-    (b"Doe, John <j@b.example>", [("Doe", ""), ("John", "j@b.example")]),
+    (b"Doe, John <j@b.example>", [("Doe, John", "j@b.example")]),
     (b'"Doe, \\"J\\"" <J@B.Example.>', [('Doe, "J"', "j@b.example")]),
     (b'"john doe"@b.example', [("", '"john doe"@b.example')]),
     (b"=?utf-8?q?J=C3=B6?= <j@b.example>", [("Jö", "j@b.example")]),

@@ -151,6 +151,8 @@ def _close(element: _Element, boxes: list[Mailbox], *, grouped: bool) -> None:
     if angles or shown.strip() or comment:
         encoded = any("=?" in quoted for quoted in element.quoted)
         display = _decode(shown)
+        if angles and boxes and not grouped and not boxes[-1].address and boxes[-1].display:
+            display = f"{boxes.pop().display}, {display}"  # Berg, Anna <…> without quotes
         boxes += [
             _mailbox(display, angle, comment, encoded_in_quotes=encoded, grouped=grouped) for angle in angles or [""]
         ]

@@ -252,7 +252,7 @@ def envelope_sender_differs(picture: Picture) -> str:
     domain = picture.sender_domain
     local = picture.options.sender.rpartition("@")[0].lower()
     author = picture.author.domain
-    if not domain or not author or is_listed(picture) or _SERVICE_SENDER.search(local):
+    if not domain or "." not in author or is_listed(picture) or _SERVICE_SENDER.search(local):
         return ""
     known = {picture.author_organization} | {organization(box.domain) for box in picture.boxes("sender")}
     return "" if organization(domain) in known else f"{picture.options.sender} for {picture.author.address}"
