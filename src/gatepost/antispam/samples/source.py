@@ -24,7 +24,7 @@ def parse_sample(path: str, data: bytes) -> Sample:
     category = first.removeprefix("=").strip()
     if not first.startswith("=") or CATEGORY.match(category) is None:
         raise ValueError(f"{path}: the first line is to be `= CATEGORY`, up to three names with slashes")
-    return Sample(PurePosixPath(path).stem, category, fold(text).text)
+    return Sample(PurePosixPath(path).name.removesuffix(SUFFIX), category, fold(text).text)
 
 
 def build_sample(category: str, text: str) -> bytes:

@@ -1,0 +1,160 @@
+"""The administrator's own samples and images: `OwnStore`, one directory, changed by `gatepost spam sample` and `image`.
+
+Each item is a file whose first line says its category; `compile` makes of all of them the files that filters read
+(`feeds.own`). Whatever is written comes into its place by a rename and belongs to whom the state directory belongs, so
+that it does not matter whether root or the gateway's user ran the command.
+"""
+
+import contextlib
+import enum
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from gatepost.antispam.images.base import ImageBase, KnownImage, compile_images, parse_images, read_image
+from gatepost.antispam.samples.base import SampleBase, compile_samples, parse_samples, sketch
+from gatepost.antispam.samples.source import CATEGORY, build_sample, parse_sample
+
+ITEM_LIMIT = 16 * 1024 * 1024
+"""Bytes of one item: beyond it no picture of a mail is looked at either."""
+_MODE = 0o640
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
+_NAME_LIMIT = 100
+Parsed = TypeVar("Parsed")
+
+
+class Sort(enum.StrEnum):
+    """What an item is; the values are the directories' names."""
+
+    SAMPLE = "samples"
+    IMAGE = "images"
+
+
+class OwnItem(msgspec.Struct, frozen=True):
+    """One item as it is listed."""
+
+    name: str
+    category: str
+    size: int
+    """Bytes without the line that says the category."""
+
+
+class OwnError(Exception):
+    """It cannot be done. The text says why."""
+
+
+class OwnStore:
+    """Items and their compiled forms below one directory."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def add(self, sort: Sort, name: str, category: str, content: bytes, *, replace: bool = False) -> None:
+        """Keep an item: the text of a sample in UTF-8, or a picture. OwnError, OSError."""
+        if CATEGORY.match(category) is None:
+            raise OwnError(
+                f"{category!r} is no category: up to three names of small letters, digits and -, with slashes"
+            )
+        if len(content) > ITEM_LIMIT:
+            raise OwnError(f"{name}: longer than {ITEM_LIMIT} bytes")
+        path = self._path(sort, name)
+        if path.exists() and not replace:
+            raise OwnError(f"there is {name} already; --replace puts this one in its place")
+        try:
+            if sort is Sort.SAMPLE:
+                raw = build_sample(category, content.decode("utf-8", "replace"))
+                sketch(parse_sample(name, raw).text)
+            else:
+                read_image(name, category, content)
+                raw = f"= {category}\n".encode() + content
+        except ValueError as error:
+            raise OwnError(str(error)) from None
+        self._write(path, raw)
+
+    def remove(self, sort: Sort, name: str) -> None:
+        """Forget an item. OwnError, OSError."""
+        try:
+            self._path(sort, name).unlink()
+        except FileNotFoundError:
+            raise OwnError(f"there is no {name}: `list` shows what there is") from None
+
+    def items(self, sort: Sort) -> list[OwnItem]:
+        """Return the items in order of their names. OwnError, OSError."""
+        found = []
+        for path in self._files(sort):
+            category, content = _split(path)
+            found.append(OwnItem(path.name, category, len(content)))
+        return found
+
+    def compile(self) -> dict[Sort, int]:
+        """Make the files that filters read; return how many items are in each. OwnError, OSError."""
+        samples = [_parse(parse_sample, path) for path in self._files(Sort.SAMPLE)]
+        images = [_parse(_read_picture, path) for path in self._files(Sort.IMAGE)]
+        try:
+            compiled = compile_samples(samples)
+            SampleBase(parse_samples("own.samples", compiled))
+            pictures = compile_images(images)
+            ImageBase(parse_images("own.pictures", pictures))
+        except ValueError as error:
+            raise OwnError(str(error)) from None
+        for name, raw, count in (("own.samples", compiled, len(samples)), ("own.pictures", pictures, len(images))):
+            if count:
+                self._write(self._place / name, raw)
+            else:
+                (self._place / name).unlink(missing_ok=True)
+        return {Sort.SAMPLE: len(samples), Sort.IMAGE: len(images)}
+
+    def _files(self, sort: Sort) -> list[Path]:
+        folder = self._place / sort
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return []
+
+    def _path(self, sort: Sort, name: str) -> Path:
+        if not name or name.startswith(".") or not _NAME_CHARACTERS.issuperset(name) or len(name) > _NAME_LIMIT:
+            raise OwnError(f"{name!r} is no name: up to {_NAME_LIMIT} letters, digits, dots and - + _, no dot in front")
+        return self._place / sort / name
+
+    def _write(self, path: Path, raw: bytes) -> None:
+        owner = self._place.parent.stat()
+        for folder in (self._place, path.parent):
+            if not folder.exists():
+                folder.mkdir(0o750)
+                self._give(folder, owner)
+        temporary = path.with_name(f".{path.name}.new")
+        with temporary.open("wb") as file:
+            os.fchmod(file.fileno(), _MODE)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        self._give(temporary, owner)
+        temporary.rename(path)
+
+    def _give(self, path: Path, owner: os.stat_result) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def make_name(path: Path) -> str:
+    """Return a name for an item from a file's, of the characters that names have."""
+    return "".join(each if each in _NAME_CHARACTERS else "-" for each in path.stem).lstrip(".")[:_NAME_LIMIT] or "item"
+
+
+def _parse(parse: Callable[[str, bytes], Parsed], path: Path) -> Parsed:
+    try:
+        return parse(path.name, path.read_bytes())
+    except ValueError as error:
+        raise OwnError(f"{path}: {error}") from None
+
+
+def _read_picture(name: str, raw: bytes) -> KnownImage:
+    first, _, content = raw.partition(b"\n")
+    return read_image(name, first.removeprefix(b"=").strip().decode("ascii", "replace"), content)
+
+
+def _split(path: Path) -> tuple[str, bytes]:
+    first, _, content = path.read_bytes().partition(b"\n")
+    return first.removeprefix(b"=").strip().decode("ascii", "replace"), content
