@@ -12,8 +12,9 @@ places of it at once, some 2^90 trials for texts of common words: a value shows 
 Texts of fewer than `SHINGLES_LEAST` groups give none: there would be little left to guess. A private letter shares no
 value with any other mail, so what a server holds of it is noise.
 
-Links: one digest over all links together (registrable domain and shape of the path). Attachments: a digest of the
-whole.
+Pictures: only of a mail that has next to no text, the largest one: a digest for each eighth of how it looks (bright or
+dark in a grid of 16 by 16), so that a noisy copy shares some. Links: one digest over all links together (registrable
+domain and shape of the path). Attachments: a digest of the whole.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatepost.antispam.check import Notes
+from gatepost.antispam.images.looks import WINDOWS, build_looks
 from gatepost.antispam.view import MailView
 from gatepost.mime.decode import decode_body
 from gatepost.model.spam import Fingerprint, FingerprintKind, Link
@@ -43,6 +45,10 @@ SAMPLE: Final = 512
 ATTACHMENTS_LIMIT: Final = 7
 ATTACHMENT_LEAST: Final = 512
 """Bytes of an attachment worth a fingerprint: signatures and cards are smaller, and alike in many mails."""
+PICTURE_LEAST: Final = 2_000
+"""Bytes of a picture that carries a message: what is smaller is a line or a dot."""
+LOOKS_LEAST: Final = 8
+"""Bits set in a part of a picture's looks that says anything: plain ground is alike in all pictures."""
 LINKS_LEAST: Final = 2
 """Links of a set worth a fingerprint: the name of one site is guessed quickly."""
 VALUE_BYTES: Final = 8
@@ -121,6 +127,16 @@ def _shape(url: str) -> str:
     return "/".join(segments) + "".join(f"&{name}" for name in names)
 
 
+def fingerprint_picture(data: bytes) -> list[bytes]:
+    """Return the values of a picture, at most 8; none of one that is plain or cannot be read."""
+    return [
+        _digest(b"uds picture", index.to_bytes(1) + int(word).to_bytes(8))
+        for bits in build_looks(data, WINDOWS[:1])[:1]
+        for index, word in enumerate(bits)
+        if int(word).bit_count() >= LOOKS_LEAST
+    ]
+
+
 def fingerprint_attachment(data: bytes) -> bytes:
     """Return the value of an attachment."""
     return _digest(b"uds attachment", hashlib.sha256(data).digest())
@@ -144,8 +160,12 @@ class FingerprintCheck:
         if not view.options.uds:
             return
         add = notes.fingerprints.append
-        for value in fingerprint_text(view.folded):
+        text = fingerprint_text(view.folded)
+        for value in text:
             add(Fingerprint(FingerprintKind.TEXT, value))
+        picture = b"" if text else max((data for _, data in view.pictures), key=len, default=b"")
+        for value in fingerprint_picture(picture) if len(picture) >= PICTURE_LEAST else ():
+            add(Fingerprint(FingerprintKind.IMAGE, value))
         links = fingerprint_links(view.links)
         if links is not None:
             add(Fingerprint(FingerprintKind.LINKS, links))
@@ -154,7 +174,7 @@ class FingerprintCheck:
 
 
 def _attachments(view: MailView) -> list[bytes]:
-    """Return the values of what is attached; pictures are not: logos of the innocent are in mails of the guilty."""
+    """Return the values of what is attached, pictures left out: logos of the innocent are in mails of the guilty."""
     found = []
     for message, part in view.message.leaves():
         if part.content_type.startswith(("text/", "image/", "message/")) and part.disposition != "attachment":

@@ -15,6 +15,8 @@ from gatepost.wire.uds import Known
 
 TEXT_MATCHES: Final = 3
 """Of 32: texts share that many when about half of their groups of words are the same."""
+IMAGE_MATCHES: Final = 3
+"""Of 8."""
 BURST_GATEWAYS: Final = 5
 """Gateways that ask for a value of a text within minutes, for it to be a burst. Servers count few of the values."""
 WANTED_COUNTS: Final = 2
@@ -22,7 +24,7 @@ WANTED_COUNTS: Final = 2
 
 KNOWN_TEXT_WEIGHT: Final = 6.0
 KNOWN_ATTACHMENT_WEIGHT: Final = 4.0
-KNOWN_IMAGE_WEIGHT: Final = 3.0
+KNOWN_IMAGE_WEIGHT: Final = 4.0
 KNOWN_LINKS_WEIGHT: Final = 2.0
 """Mail that answers spam, or warns of it, has its links."""
 REPORTED_BURST_WEIGHT: Final = 3.0
@@ -39,10 +41,11 @@ _KNOWN_WEIGHTS: Final = {
     FingerprintKind.IMAGE: KNOWN_IMAGE_WEIGHT,
     FingerprintKind.LINKS: KNOWN_LINKS_WEIGHT,
 }
+_MATCHES: Final = {FingerprintKind.TEXT: TEXT_MATCHES, FingerprintKind.IMAGE: IMAGE_MATCHES}
 _WORDS: Final = {
     FingerprintKind.TEXT: "its text",
     FingerprintKind.ATTACHMENT: "an attachment of it",
-    FingerprintKind.IMAGE: "an image in it",
+    FingerprintKind.IMAGE: "its picture",
     FingerprintKind.LINKS: "its set of links",
 }
 
@@ -101,5 +104,5 @@ def weigh_answer(fingerprints: Sequence[Fingerprint], known: Sequence[Known], re
 
 def _strongest(kind: FingerprintKind, counts: Sequence[int]) -> int:
     """Return the count that enough fingerprints of this kind reach."""
-    needed = TEXT_MATCHES if kind is FingerprintKind.TEXT else 1
+    needed = _MATCHES.get(kind, 1)
     return sorted(counts, reverse=True)[needed - 1] if len(counts) >= needed else 0

@@ -12,9 +12,10 @@ from gatepost.antispam.fingerprints import (
     VALUE_BYTES,
     FingerprintCheck,
     fingerprint_links,
+    fingerprint_picture,
     fingerprint_text,
 )
-from gatepost.antispam.urgent import TEXT_MATCHES
+from gatepost.antispam.urgent import IMAGE_MATCHES, TEXT_MATCHES
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import FingerprintKind, Link, SpamOptions
@@ -160,3 +161,48 @@ class TestCheck:
         coded += base64.encodebytes(data).replace(b"\n", b"\r\n") + b"\r\n"
         found = [inspect(self.mail(each + b"--X--\r\n")).fingerprints[-1].value for each in (plain, coded)]
         assert found[0] == found[1]
+
+
+class TestPictures:
+    def picture(self, seed: int, noise: int = 0, kind: str = "PNG", size: tuple[int, int] = (400, 300)) -> bytes:
+        import io
+
+        from PIL import Image
+
+        chooser = random.Random(seed)
+        small = Image.new("L", (20, 15))
+        small.putdata([chooser.randrange(256) for _ in range(300)])
+        image = small.resize((400, 300), Image.Resampling.BICUBIC)
+        if noise:
+            image = image.point([min(255, max(0, value + chooser.randint(-noise, noise))) for value in range(256)])
+        stream = io.BytesIO()
+        image.resize(size).save(stream, kind)
+        return stream.getvalue()
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_copies_share_enough_and_others_nothing(self, seed: int) -> None:
+        known = set(fingerprint_picture(self.picture(seed)))
+        assert len(known) == 8
+        for copy in (self.picture(seed, kind="JPEG"), self.picture(seed, size=(300, 225)), self.picture(seed, noise=2)):
+            assert len(known & set(fingerprint_picture(copy))) >= IMAGE_MATCHES
+        assert not known & set(fingerprint_picture(self.picture(seed + 50)))
+
+    def test_plain_and_broken_ones_have_none(self) -> None:
+        import io
+
+        from PIL import Image
+
+        stream = io.BytesIO()
+        Image.new("RGB", (400, 300), "white").save(stream, "PNG")
+        assert fingerprint_picture(stream.getvalue()) == []
+        assert fingerprint_picture(b"\x89PNG\r\n\x1a\n" + b"x" * 3000) == []
+
+    @pytest.mark.parametrize(("text", "kinds"), [("look", {FingerprintKind.IMAGE}), (SCAM, {FingerprintKind.TEXT})])
+    def test_only_a_picture_that_stands_for_the_text_counts(self, text: str, kinds: set[FingerprintKind]) -> None:
+        import base64
+
+        coded = base64.encodebytes(self.picture(1)).replace(b"\n", b"\r\n")
+        mail = b"Subject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=X\r\n\r\n--X\r\n\r\n"
+        mail += text.encode() + b"\r\n--X\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        found = {each.kind for each in inspect(mail + coded + b"--X--\r\n").fingerprints}
+        assert found == kinds
