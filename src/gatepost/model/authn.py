@@ -93,4 +93,4 @@ class AuthnResults(msgspec.Struct, frozen=True, array_like=True):
     stated_by: str = ""
     """A trusted host before us whose Authentication-Results count here; "" for none."""
     vouched: str = ""
-    """Who else vouches that DMARC passed before the message was changed on its way: a trusted sealer or host."""
+    """Trusted ARC sealer that saw DMARC pass before the message was changed on its way; "" for none."""
