@@ -129,8 +129,8 @@ class Resolver:
         return found
 
     def prefetch(self, name: str, kind: Kind) -> bool:
-        """Send a question that will be asked soon, unless its answer is kept or it is under way: `ask` then joins it. Tell
-        whether it was sent; only then it counts.
+        """Send a question that will be asked soon, unless its answer is kept or it is under way: `ask` then joins it.
+        Tell whether it was sent; only then it counts.
         """
         folded = fold_name(name)
         if (folded, kind, False) in self._under_way or self._cache.find(folded, kind, self._clock()) is not None:
