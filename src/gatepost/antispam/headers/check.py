@@ -10,6 +10,7 @@ from gatepost.antispam.headers.rules import Condition, Kind, Rule, parse_rules
 from gatepost.antispam.headers.scanners import Scanner, build_scanners
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.view import MailView
+from gatepost.authn.psl import warm
 
 SUFFIX = ".signs"
 SEEN_LIMIT = 120
@@ -147,5 +148,6 @@ class _Asked:
 
 def build_header_check(knowledge: Knowledge) -> HeaderCheck:
     """Make the check from the databases. ValueError: a file of them is faulty; the text names it."""
+    warm()
     book = parse_rules(knowledge.by_suffix(SUFFIX), frozenset(FACTS), frozenset(VALUES))
     return HeaderCheck(book.rules, build_scanners(book.expressions, knowledge), load_reference(knowledge))

@@ -7,9 +7,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from publicsuffixlist import PublicSuffixList
+from gatepost.authn.psl import registrable_domain
 
-_SUFFIXES = PublicSuffixList()
 _ALIKE = {
     ord(other): latin
     for latin, others in {
@@ -54,8 +53,7 @@ _NAME_LIMIT = 300
 @lru_cache(maxsize=256)
 def organization(domain: str) -> str:
     """Return the registrable domain (public suffix list), the domain itself when it has none."""
-    found = _SUFFIXES.privatesuffix(domain[-253:]) if "." in domain else None
-    return str(found or domain)
+    return registrable_domain(domain[-253:]) or domain
 
 
 def skeleton(text: str) -> str:
