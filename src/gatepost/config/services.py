@@ -43,7 +43,7 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     """The anti-spam engine. The filter pool's own parameters, written here, are read into `[filter]`."""
 
     spam_detection: Annotated[
-        str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55", built=False)
+        str, choice("SpamDetection", ("soft", "standard", "hard"), "intensity", generations="M55")
     ] = "standard"
     preset: Annotated[
         Preset,
@@ -75,7 +75,7 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2
     filter_parse_ms_office: Annotated[
-        bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30", built=False)
+        bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30")
     ] = False
     filter_uds_enabled: Annotated[bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30")] = False
     filter_uds_timeout: Annotated[
