@@ -6,7 +6,7 @@ Probable Spam, Formal, Not detected.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gatepost.antispam.rating import rate
@@ -133,7 +133,7 @@ def _prover(authn: AuthnResults, envelope: Envelope) -> Callable[[str], bool]:
 
 
 def _weigh(policy: SpamPolicy, facts: SpamFacts, network: NetworkFacts, info: str) -> SpamVerdict:
-    signs = tuple(_count(policy, facts, network))
+    signs = _count(policy, facts, network)
     dnsbl = network.dnsbl_sum if Method.DNSBL in policy.methods else 0
     if dnsbl > DNSBL_LIMIT:
         reason = f"listed by {', '.join(network.dnsbl)}: ratings sum up to {dnsbl}"
@@ -157,19 +157,17 @@ def _weigh(policy: SpamPolicy, facts: SpamFacts, network: NetworkFacts, info: st
     return _finish(policy, status, facts, rate=rating, methods=_rank(signs), signs=signs, info=info, reason=reason)
 
 
-def _count(policy: SpamPolicy, facts: SpamFacts, network: NetworkFacts) -> Iterator[Sign]:
-    """Yield the signs that count for this group."""
+def _count(policy: SpamPolicy, facts: SpamFacts, network: NetworkFacts) -> tuple[Sign, ...]:
+    """Return the signs that count for this group."""
     unused = policy.unused
-    for sign in facts.signs:
-        if sign.method not in unused:
-            yield sign
-    for sign in network.signs:
-        if sign.method not in unused:
-            yield sign
+    signs = [sign for sign in facts.signs if sign.method not in unused]
+    if network.signs:
+        signs += [sign for sign in network.signs if sign.method not in unused]
     for name in facts.eastern:
         if name in policy.eastern:
             evidence = f"Encoded in {name}, which is suspicious here"
-            yield Sign(Method.HEADERS, f"eastern-{name}", evidence, EASTERN_WEIGHT, "Headers: Eastern Codepage")
+            signs.append(Sign(Method.HEADERS, f"eastern-{name}", evidence, EASTERN_WEIGHT, "Headers: Eastern Codepage"))
+    return tuple(signs)
 
 
 def _rank(signs: Sequence[Sign]) -> tuple[Method, ...]:
@@ -178,7 +176,7 @@ def _rank(signs: Sequence[Sign]) -> tuple[Method, ...]:
     for sign in signs:
         if sign.weight > 0:
             weights[sign.method] = weights.get(sign.method, 0.0) + sign.weight
-    return tuple(sorted(weights, key=lambda method: -weights[method]))
+    return tuple(weights) if len(weights) < 2 else tuple(sorted(weights, key=weights.__getitem__, reverse=True))
 
 
 def _tell(signs: Sequence[Sign]) -> str:
@@ -212,7 +210,7 @@ def _finish(
         if policy.quarantine_obscene:
             actions = join_actions(actions, _QUARANTINE)
         reason = "; ".join(filter(None, (reason, "obscene words")))
-    details = dict.fromkeys(sign.detail for sign in signs if sign.detail and sign.weight > 0)
+    details = dict.fromkeys([sign.detail for sign in signs if sign.detail and sign.weight > 0])
     return SpamVerdict(
         status,
         rate,
