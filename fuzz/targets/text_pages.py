@@ -19,8 +19,9 @@ def execute(data: bytes) -> None:
     for text in (page.visible, page.hidden, page.labels):
         assert "\0" not in text
         assert "  " not in text
-    folded = fold(page.visible)
-    assert fold(folded.text).lookalikes == 0
+    folded = fold(page.visible).text
+    assert "\u200b" not in folded
+    assert folded == folded.casefold()
     own, quoted = part_quoted(source)
     assert len(own) + len(quoted) == len(source)
     unflow(source)

@@ -70,7 +70,7 @@ class Oddity(enum.StrEnum):
     """Slashes turned round, blanks or line ends inside."""
 
 
-class Anchor(msgspec.Struct):
+class Anchor(msgspec.Struct, gc=False):
     """One address of a message."""
 
     url: str

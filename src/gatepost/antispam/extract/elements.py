@@ -39,17 +39,21 @@ _ENDS_PARAGRAPH: Final = (
     "address article aside blockquote center div dl fieldset footer form h1 h2 h3 h4 h5 h6 header hr main nav ol p pre"
     " section table ul"
 )
-CLOSING: Final[dict[str, frozenset[str]]] = {
-    **dict.fromkeys(_ENDS_PARAGRAPH.split(), frozenset({"p"})),
-    "li": frozenset({"li", "p"}),
-    "dd": frozenset({"dd", "dt", "p"}),
-    "dt": frozenset({"dd", "dt", "p"}),
-    "option": frozenset({"option"}),
-    "td": frozenset({"td", "th"}),
-    "th": frozenset({"td", "th"}),
-    "tr": frozenset({"tr", "td", "th"}),
-    "tbody": frozenset({"tbody", "thead", "tfoot", "tr", "td", "th"}),
+PARAGRAPH: Final = frozenset({"p"})
+_CELLS: Final = frozenset({"td", "th"})
+_ROWS: Final = frozenset({"table", "tbody", "thead", "tfoot"})
+_LISTS: Final = frozenset({"ul", "ol"})
+CLOSING: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+    **dict.fromkeys(_ENDS_PARAGRAPH.split(), (PARAGRAPH, frozenset())),
+    "li": (frozenset({"li", "p"}), _LISTS),
+    "dd": (frozenset({"dd", "dt", "p"}), frozenset({"dl"})),
+    "dt": (frozenset({"dd", "dt", "p"}), frozenset({"dl"})),
+    "option": (frozenset({"option"}), frozenset({"select"})),
+    "td": (_CELLS, frozenset({"tr"})),
+    "th": (_CELLS, frozenset({"tr"})),
+    "tr": (_CELLS | {"tr"}, _ROWS),
+    "tbody": (_CELLS | (_ROWS - {"table"}) | {"tr"}, frozenset({"table"})),
 }
-"""What the beginning of an element ends (§13.2.6.4.7)."""
+"""What the beginning of an element ends (§13.2.6.4.7), and where it is at home, so that it ends nothing."""
 WALLS: Final = frozenset({"table", "td", "th", "caption", "button", "object"})
 """Elements out of which the end of another element does not reach."""

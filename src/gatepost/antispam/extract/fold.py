@@ -43,8 +43,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[a-zA-Z]")
 _FOREIGN = re.compile("[\u0370-\u052f\u0531-\u0587\u13a0-\u13f5\uab70-\uabbf\u0250-\u02af\u1d00-\u1d7f\ua730\ua731]")
 """Letters that may be there to be taken for others."""
-_BLANKS = re.compile(r"[ \t\r\f\v\xa0\u2000-\u200a\u202f\u205f\u3000]+")
-_LINES = re.compile(r" ?\n[ \n]*")
+_UNTIDY: Final = ("  ", "\n ", " \n", "\n\n", "\t", "\r", "\f", "\v", "\xa0", "\u2028", "\u2029")
 _SHAPES: Final = bytes(
     0x61 if chr(code).isalpha() or code == 0x3F
     else 0x30 if chr(code) in "0123456789@$!|"
@@ -88,8 +87,8 @@ def fold(text: str) -> Folded:
     else:
         plain = _fold_letters(text, found)
         shape = plain.encode("ascii", "replace")
-    if "  " in plain or "\n " in plain or " \n" in plain or "\t" in plain or "\r" in plain or "\n\n" in plain:
-        plain = _LINES.sub("\n", _BLANKS.sub(" ", plain)).strip()
+    if any(untidy in plain for untidy in _UNTIDY):
+        plain = "\n".join([line for each in plain.splitlines() if (line := " ".join(each.split()))])
         shape = plain.encode("ascii", "replace")
     shape = shape.translate(_SHAPES)
     if _GAPPY in shape:

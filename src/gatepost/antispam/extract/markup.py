@@ -18,7 +18,7 @@ _LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,}+;?")
 BY_COLOUR: Final = "colour of the background"
 
 
-class Target(msgspec.Struct):
+class Target(msgspec.Struct, gc=False):
     """An address in a page."""
 
     element: str
@@ -94,13 +94,15 @@ def read_attributes(inside: str) -> dict[str, str]:
 class State:
     """How text at one place looks: shared by elements that change nothing."""
 
-    __slots__ = ("background", "colour", "hidden", "invisible", "tiny")
+    __slots__ = ("background", "colour", "hidden", "inside", "invisible", "tiny")
 
     def __init__(self, colour: Colour, background: Colour | None, *, tiny: bool, hidden: str) -> None:
         self.colour = colour
         self.background = background
         self.tiny = tiny
         self.hidden = hidden
+        self.inside: dict[Looks, State] = {}
+        """By looks of elements in it: cells of a table are alike."""
         self.invisible = hidden or (
             "font of no size"
             if tiny
@@ -111,15 +113,17 @@ class State:
 
     def under(self, looks: Looks) -> "State":
         """Return the state inside an element with these looks."""
-        background = looks.background or (None if looks.backdrop else self.background)
-        if looks.backdrop:
-            background = None
-        return State(
+        known = self.inside.get(looks)
+        if known is not None:
+            return known
+        state = State(
             looks.colour or self.colour,
-            background,
+            None if looks.backdrop else looks.background or self.background,
             tiny=self.tiny if looks.tiny is None else looks.tiny,
             hidden=self.hidden or looks.hidden,
         )
+        self.inside[looks] = state
+        return state
 
 
 @functools.lru_cache(maxsize=2048)

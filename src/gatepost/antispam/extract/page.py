@@ -16,6 +16,7 @@ from gatepost.antispam.extract.elements import (
     CLOSING,
     INLINE,
     KINDS,
+    PARAGRAPH,
     RAW,
     TARGET,
     UNKNOWN,
@@ -111,14 +112,14 @@ class _Reader:
     def run(self) -> None:
         """Read the page. The order of the questions is that of how often they are answered by yes."""
         source, names, states, visible, kinds = self.source, self.names, self.states, self.visible, KINDS
-        search = _TOKEN.search
+        tokens = _TOKEN.finditer(source)
         position = 0
         left = TAGS_LIMIT
         ruled = bool(self.rules)
         opened = -1
         state = states[-1]
         while True:
-            token = search(source, position)
+            token = next(tokens, None)
             start = len(source) if token is None else token.start()
             if start > position:
                 text = source[position:start]
@@ -166,8 +167,8 @@ class _Reader:
                 continue
             if INLINE <= kind <= BLOCK:
                 closing = CLOSING.get(name)
-                if closing is not None:
-                    self.imply(closing)
+                if closing is not None and names[-1] not in closing[1]:
+                    self.imply(closing[0])
                     state = states[-1]
                 if inside or ruled:
                     looks = self.look(name, inside) if ruled else read_looks(inside)
@@ -186,8 +187,10 @@ class _Reader:
                 self.target(name, inside, state)
                 if name == "iframe":
                     position = self.raw(name, position)
+                    tokens = _TOKEN.finditer(source, position)
             elif kind == RAW:
                 position = self.raw(name, position)
+                tokens = _TOKEN.finditer(source, position)
             elif kind == UNKNOWN:
                 self.unknown(name)
                 if self.rules or inside:
@@ -249,7 +252,7 @@ class _Reader:
     def imply(self, closing: frozenset[str]) -> None:
         """End open elements that the one about to open cannot be in."""
         names = self.names
-        if "p" in closing and len(closing) == 1:
+        if closing is PARAGRAPH:
             if names[-1] == "p":
                 names.pop()
                 self.states.pop()

@@ -128,6 +128,7 @@ def _read_text(message: Message, part: Part) -> Text | None:
         page = read_page(text)
         read = Text("html", page.visible[:TEXT_LIMIT], page.hidden[:TEXT_LIMIT], part, labels=page.labels, page=page)
     else:
+        text = text.replace("\r\n", "\n")
         if part.parameters.get("format", "").lower() == "flowed":
             text = unflow(text[:TEXT_LIMIT], delsp=part.parameters.get("delsp", "").lower() == "yes")
         own, quoted = part_quoted(text[:TEXT_LIMIT])

@@ -103,7 +103,8 @@ def find_urls(text: str) -> list[str]:
 
 def find_bare(text: str) -> list[str]:
     """Return names of hosts that stand in a text without a scheme, as addresses: some readers make links of them."""
-    words = [word for word in text[:BARE_SEARCH].split() if "." in word[1:-2] and "@" not in word and "://" not in word]
+    words = [word for word in text[:BARE_SEARCH].split() if "." in word]
+    words = [word for word in words if "." in word[1:-2] and "@" not in word and "://" not in word]
     matches = (_DOMAIN.fullmatch(word) for word in words)
     hosts = [match[1] for match in matches if match is not None]
     return [f"http://{_trim(each)}" for each in hosts if "/" in each or each.lower().endswith(_SURE)]
