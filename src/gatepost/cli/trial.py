@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.feeds.pinned import SpamBases
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services
 from gatepost.filter.settings import FilterSettings
@@ -58,9 +59,11 @@ class Setting(msgspec.Struct, frozen=True):
     """The network checks are asked, too."""
 
 
-def inspect_alone(config: Config, content: bytes, options: ScanOptions, setting: Setting | None = None) -> Analysis:
-    """Return what a filter says of a message, and the network checks where `setting` wants them. TrialError, or what
-    the pool and the databases raise.
+def inspect_alone(
+    config: Config, content: bytes, options: ScanOptions, setting: Setting | None = None, *, free: bool = False
+) -> Analysis:
+    """Return what a filter says of a message, and the network checks where `setting` wants them. `free`: only those
+    content checks look at it that need no databases. TrialError, or what the pool and the databases raise.
     """
     with tempfile.TemporaryDirectory(prefix="gatepost-") as directory:
         scratch = Path(directory)
@@ -70,7 +73,7 @@ def inspect_alone(config: Config, content: bytes, options: ScanOptions, setting:
             minimum=1,
             spare=1,
             bases=bases.antivirus,
-            spam_bases=bases.spam,
+            spam_bases=SpamBases() if free else bases.spam,
             bases_cache=directory,
         )
         socket = scratch / "filters.sock"
