@@ -46,6 +46,8 @@ _RETRY_S = 1.0
 FILTER_WAIT_S = 10.0
 """How long suspects are kept back for the first filter: far more than a template needs, and then they go on."""
 _FILTER_POLL_S = 0.02
+TOLD_LIMIT = 3
+"""Troubles of network checks told of one message: when the name servers are down every message has a dozen."""
 DECISION_S = 1.0
 """Time of a before-queue deadline that network checks leave for the verdict and what it makes."""
 
@@ -413,7 +415,10 @@ class Inspection:
         """Return the analysis with what the network checks found, and say what they could not."""
         facts = await ongoing.finish(analysis.spam, limit_s)
         if facts.troubles:
-            self._report("W", f"{format_queue_id(stored.id)}: network checks: {'; '.join(facts.troubles)}")
+            told = "; ".join(facts.troubles[:TOLD_LIMIT])
+            more = len(facts.troubles) - TOLD_LIMIT
+            told += f"; and {more} more" if more > 0 else ""
+            self._report("W", f"{format_queue_id(stored.id)}: network checks: {told}")
         whole = msgspec.structs.replace(analysis, network=facts)
         self._network.learn(stored.envelope, whole)
         return whole

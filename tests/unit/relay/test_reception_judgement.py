@@ -60,13 +60,14 @@ def judged(
     *addresses: str,
     prepare: Callable[[Inspection], None] = lambda _: None,
     network: Any = None,
+    log: list[str] | None = None,
 ) -> Disposition | None:
-    """Return what becomes of one message; afterwards nothing may be in hand."""
+    """Return what becomes of one message; afterwards nothing may be in hand. `log` takes what is said."""
 
     async def run() -> Disposition | None:
         config = load_text(CONFIG, "x.toml").config
         assert config is not None
-        told: list[str] = []
+        told: list[str] = [] if log is None else log
         nobody: Any = None
         saving = Saving(lambda *_: None)
         ids = QueueIds(0, 0)
@@ -130,7 +131,7 @@ class HangingChecks:
     async def finish(self, _: object, limit_s: float | None) -> NetworkFacts:
         self.limits.append(limit_s)
         await asyncio.sleep(max(0.0, limit_s or 0.0))
-        return NetworkFacts(troubles=("DNSBL: not done",))
+        return NetworkFacts(troubles=tuple(f"trouble {number}" for number in range(5)))
 
     def learn(self, *_: object) -> None:
         pass
@@ -141,8 +142,9 @@ class HangingChecks:
 
 def test_network_checks_leave_time_for_the_verdict(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inspection_module, "DECISION_S", 0.04)
-    checks = HangingChecks()
-    result = judged(analysis(ObjectStatus.CLEAN), network=checks)
+    checks, log = HangingChecks(), list[str]()
+    result = judged(analysis(ObjectStatus.CLEAN), network=checks, log=log)
+    assert ["network checks: trouble 0; trouble 1; trouble 2; and 2 more" in line for line in log] == [True]
     assert result is not None
     assert len(result.copies) == 1
     (limit,) = checks.limits
