@@ -37,6 +37,8 @@ _SERVICE_SENDER = re.compile(
 _PERSONAL = re.compile(r"[a-z][\d._]|\d[a-z]")
 """In a local part: no plain word, which a subject may hold by itself."""
 _LOCAL = re.compile(r"[^@\s]{1,64}@[a-z0-9_-]{1,63}")
+_PERCENT = re.compile(r"[^\s@]%[a-z][a-z0-9-]*\.[a-z]{2}")
+"""A second domain in a local part (the routing of old gateways)."""
 _GROUP_NAMES = re.compile(r"undisclosed|recipient|unlisted|suppressed|list-member", re.IGNORECASE)
 
 
@@ -69,13 +71,13 @@ def from_disguised(picture: Picture) -> str:
     for box in picture.authors.mailboxes:
         if box.routed:
             return f"a route in front of {box.address}"
-        if box.encoded_in_quotes and addresses_in(box.display):
+        if box.encoded_in_quotes and _shows_other_address(box):
             return f"an encoded address inside quotes, {box.display}"
         if "\0" in box.display or "\n" in box.display or "\r" in box.display:
             return f"line ends inside the name of {box.address}"
         if " " * 30 in box.display:
             return f"a run of spaces that pushes {box.address} out of sight"
-        if re.search(r"[^\s@]%[^\s@]+\.", box.local):
+        if _PERCENT.search(box.local):
             return f"a second domain inside {box.address}"
     return ""
 
@@ -96,8 +98,12 @@ def display_address(picture: Picture) -> str:
     box = picture.author
     if "@" not in box.display or not box.address or " via " in box.display.lower():
         return ""
-    others = [domain for domain in addresses_in(box.display) if organization(domain) != picture.author_organization]
-    return f"{box.display} <{box.address}>" if others else ""
+    return f"{box.display} <{box.address}>" if _shows_other_address(box) else ""
+
+
+def _shows_other_address(box: Mailbox) -> bool:
+    own = organization(box.domain)
+    return any(organization(domain) != own for domain in addresses_in(box.display))
 
 
 def display_own(picture: Picture) -> str:
