@@ -98,7 +98,6 @@ class Anchor(msgspec.Struct, gc=False):
         return self.element not in ("img", "link", "base", "embed", "frame", "iframe")
 
 
-@functools.lru_cache(maxsize=4096)
 def registrable(host: str) -> str:
     """Return the registrable domain of a host name in lower-case A-labels, "" for an address or a bare suffix."""
     if not host or _is_number(host):
@@ -125,9 +124,9 @@ def read_target(target: Target) -> Anchor | None:
 def read_anchor(url: str, source: str, element: str) -> Anchor | None:
     """Return what an address leads to; None: nowhere (inside the page, mail, a picture of the message)."""
     plain = _PLAIN.match(url)
+    odd: tuple[Oddity, ...] = ()
     if plain is not None:
         host = plain[1]
-        odd: list[Oddity] = []
     else:
         scheme = _SCHEME.match(url)
         name = "" if scheme is None else scheme[1].lower()
@@ -141,22 +140,29 @@ def read_anchor(url: str, source: str, element: str) -> Anchor | None:
         if parsed is None:
             return None
         host, odd = parsed
-    if len(host) > HOST_LIMIT:
-        return None
+    domain, more = _judge_host(host)
+    inner = _read_inner(url, domain) if "ttp" in url[8:].lower() else ""
+    if more or inner:
+        odd = (*odd, *more, Oddity.REDIRECT) if inner else (*odd, *more)
+    return Anchor(url[:URL_KEPT], host, domain, element, source, inner=inner, odd=odd)
+
+
+@functools.lru_cache(maxsize=4096)
+def _judge_host(host: str) -> tuple[str, tuple[Oddity, ...]]:
+    """Return (registrable domain, what is odd about the name)."""
     domain = registrable(host)
-    if host.count(".") >= MANY_LABELS - 1 and domain:
-        odd.append(Oddity.DEEP)
-    if domain and _names_other(host, domain):
-        odd.append(Oddity.OTHER_NAME)
+    odd: list[Oddity] = []
+    if domain:
+        if host.count(".") >= MANY_LABELS - 1:
+            odd.append(Oddity.DEEP)
+        if _names_other(host, domain):
+            odd.append(Oddity.OTHER_NAME)
     if "xn--" in host and _looks_latin(host):
         odd.append(Oddity.LOOK_ALIKE)
-    inner = _read_inner(url, domain)
-    if inner:
-        odd.append(Oddity.REDIRECT)
-    return Anchor(url[:URL_KEPT], host, domain, element, source, inner=inner, odd=tuple(odd))
+    return domain, tuple(odd)
 
 
-def _parse(url: str, scheme: str) -> tuple[str, list[Oddity]] | None:
+def _parse(url: str, scheme: str) -> tuple[str, tuple[Oddity, ...]] | None:
     """Return (host, oddities) of an address that is not written plainly."""
     odd: list[Oddity] = []
     if not scheme or (scheme not in ("http", "https", "ftp") and "." in scheme):
@@ -170,7 +176,7 @@ def _parse(url: str, scheme: str) -> tuple[str, list[Oddity]] | None:
         return None
     parsed = _browse(url)
     host = "" if parsed is None else parsed.hostname.rstrip(".")
-    if parsed is None or not host:
+    if parsed is None or not 0 < len(host) <= HOST_LIMIT:
         return None
     if "\\" in url.partition("?")[0] or "\n" in url.strip() or "\t" in url.strip():
         odd.append(Oddity.BROKEN)
@@ -185,7 +191,7 @@ def _parse(url: str, scheme: str) -> tuple[str, list[Oddity]] | None:
             odd.append(Oddity.DISGUISED_HOST)
     elif written is not None and "%" in written[1]:
         odd.append(Oddity.DISGUISED_HOST)
-    return host.strip("[]"), odd
+    return host.strip("[]"), tuple(odd)
 
 
 def _browse(url: str) -> can_ada.URL | None:
@@ -202,7 +208,6 @@ def _names_other(host: str, domain: str) -> bool:
     return _OTHER_SUFFIX.search(front) is not None
 
 
-@functools.lru_cache(maxsize=1024)
 def _looks_latin(host: str) -> bool:
     """Whether a label of the name mixes scripts, or reads as a Latin word although it is none."""
     for encoded in host.split("."):
@@ -226,9 +231,6 @@ _EXACT: Final = frozenset("асеорхуіјѕԁһӏԛԝ")  # noqa: RUF001 - th
 
 def _read_inner(url: str, domain: str) -> str:
     """Return the registrable domain of another site whose address stands inside this one."""
-    at = url.find("http", 8)
-    if at < 0:
-        return ""
     found = _INNER.search(url, 8)
     if found is None:
         return ""
