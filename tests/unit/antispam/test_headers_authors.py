@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.addresses import MAILBOXES_LIMIT, parse_mailboxes
 from gatepost.antispam.headers.authors import read_authors
+from gatepost.antispam.headers.check import build_header_check
+from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
@@ -85,3 +88,17 @@ def test_the_author_domain_of_a_spoofed_from(case):
     domains = {domain for domain in domains if not domain.startswith("[")}
     [author] = domains if len(domains) == 1 else [None]
     assert author == case["expected_author_domain"]
+
+
+@pytest.fixture(scope="module")
+def check():
+    return build_header_check(load_packaged())
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_spoofed_from_has_a_sign_and_an_honest_one_has_none(check, case):
+    content = base64.b64decode(case["header_b64"]) + b"To: a@b.example\r\nSubject: x\r\n\r\nx"
+    notes = Notes()
+    check.inspect(build_view(parse(content), SpamOptions(own_domains=("victim.example",))), notes)
+    about_author = [sign for sign in notes.signs if sign.detail == "Headers: Suspicious From" and sign.weight > 0.5]
+    assert bool(about_author) == case["suspicious"]
