@@ -52,6 +52,12 @@ black_list = ["disliked@news.example"]
 spam_header_text = "seen by the gateway"
 
 [[group]]
+name = "told"
+recipients = ["*@told.example.org"]
+notify_admin_spam = ["blacklisted"]
+admin_notify_address = ["admin@example.org"]
+
+[[group]]
 name = "off"
 recipients = ["*@off.example.org"]
 check_spam = false
@@ -351,6 +357,21 @@ def test_a_stranger_hears_nothing_and_the_mail_is_kept(gateway: SpamGateway, sin
     assert item.subject == "from nobody we know"
     wait_for(lambda: not gateway.queue(), "an empty queue")
     assert len([m for m in sink.mails if BAD in m.recipients]) == reports
+
+
+def test_administrators_hear_of_the_statuses_they_asked_for(gateway: SpamGateway, sink: Sink) -> None:
+    send(gateway, "told of", "told")
+    send(gateway, "not told of", "told", "any@one.example")
+    arrived(sink, "not told of")
+
+    def notices() -> list[Mail]:
+        return [mail for mail in list(sink.mails) if mail.recipients == ["admin@example.org"]]
+
+    (notice,) = wait_for(notices, "the notification")
+    assert "Message was delivered: told of" in header(notice)["Subject"]
+    text = header(notice).get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert b"Spam:        blacklisted, rating 100, black email list" in text
 
 
 # --- both stages

@@ -4,11 +4,14 @@ Bytes of the sender's subject stay as they are: the label is put in front of the
 word, which swallows the space between itself and another one, so that the space is inside it then.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
+from gatepost.mime.words import decode_header
 from gatepost.model.spam import FieldSpot
 from gatepost.model.verdict import Splice
+from gatepost.notices.scan_field import header_end
 from gatepost.notices.text import clean_text
 from gatepost.notices.words import encode_words
 
@@ -16,7 +19,14 @@ LABEL_LIMIT: Final = 100
 """Bytes of one label: more would leave nothing of the subject on a screen."""
 LINE_LIMIT: Final = 998
 """Characters of a line without its CRLF (RFC 5322 §2.1.1)."""
+SUBJECTS_LIMIT: Final = 20
+"""Subject fields that are labelled: no reader shows a later one."""
+TEXT_BYTES: Final = 8_000
+"""Bytes of a subject in which labels are looked for: they stand at its beginning."""
 _ENCODED: Final = b"=?"
+_SUBJECT: Final = re.compile(
+    rb"^(?P<name>subject[ \t]*+:)[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+", re.IGNORECASE | re.MULTILINE
+)
 
 
 def label_subject(content: bytes, spot: FieldSpot, labels: Sequence[str]) -> Splice | None:
@@ -33,6 +43,21 @@ def label_subject(content: bytes, spot: FieldSpot, labels: Sequence[str]) -> Spl
     if len("Subject: ") + len(written.rpartition(b"\n")[2]) + len(line) > LINE_LIMIT:
         written = written.rstrip(b" ") + b"\r\n "
     return Splice(spot.value, spot.value, before + written)
+
+
+def find_subjects(content: bytes, first: FieldSpot) -> list[FieldSpot]:
+    """Return the Subject fields: a message may have several (against RFC 5322 §3.6), readers differ in which of them
+    they show. `first` is where the filter has seen one. Linear in the size of the header.
+    """
+    spots = [first]
+    for found in _SUBJECT.finditer(content, 0, header_end(content)):
+        other = found.end() <= first.start or found.start() >= first.end
+        if other and len(spots) < SUBJECTS_LIMIT:
+            start = found.end("name")
+            value = start + content.startswith((b" ", b"\t"), start)
+            text = decode_header(content[value : min(found.end(), value + TEXT_BYTES)])
+            spots.append(FieldSpot(found.start(), found.end(), value, text))
+    return spots
 
 
 def build_subject(labels: Sequence[str]) -> bytes:

@@ -13,7 +13,7 @@ from gatepost.model.finding import Analysis
 from gatepost.model.spam import FieldSpot, SpamFacts, SpamStatus
 from gatepost.model.verdict import SignedEdits, SpamVerdict, Splice
 from gatepost.notices.spam_fields import build_keywords, build_spam_fields, find_foreign
-from gatepost.notices.spam_label import build_subject, label_subject
+from gatepost.notices.spam_label import build_subject, find_subjects, label_subject
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.work import Work
 
@@ -64,8 +64,8 @@ def plan_spam_edits(
     if not signed or verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT:
         subject = facts.subject if facts is not None else None
         if verdict.labels and subject is not None:
-            label = label_subject(content, subject, verdict.labels)
-            added += [label] if label is not None else []
+            labels = [label_subject(content, spot, verdict.labels) for spot in find_subjects(content, subject)]
+            added += [label for label in labels if label is not None]
         elif verdict.labels and facts is not None:
             prefix += build_subject(verdict.labels)
             breaks = breaks or signed
