@@ -48,5 +48,7 @@ NAMES: Final = (
     "uds",
     "text_pages",
     "text_documents",
+    "spam_files",
+    "spam_pictures",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""
