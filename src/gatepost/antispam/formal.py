@@ -100,6 +100,8 @@ _CARD_SUBJECT = re.compile(
     re.IGNORECASE,
 )
 _CARD_AUTHOR = re.compile(r"card|greeting|postcard|открыт", re.IGNORECASE)
+_LISTS = ("list-id", "list-post", "x-mailing-list", "x-beenthere")
+"""Fields of mailing lists, where people talk of automatic replies."""
 _AUTOMATIC = (
     "x-autoreply",
     "x-autorespond",
@@ -205,9 +207,7 @@ def _as_virus_notice(reply: _Reply) -> tuple[str, str]:
 
 
 def _as_challenge(reply: _Reply) -> tuple[str, str]:
-    system = "x-tmda-fingerprint" in reply.names or "x-spamarrest-info" in reply.names
-    says = _CHALLENGE.search(reply.subject)
-    if system or (says and (reply.is_automatic or reply.is_null_sender)):
+    if _CHALLENGE.search(reply.subject) and (reply.is_automatic or reply.is_null_sender):
         return CHALLENGE, reply.subject
     return "", ""
 
@@ -215,9 +215,8 @@ def _as_challenge(reply: _Reply) -> tuple[str, str]:
 def _as_vacation(reply: _Reply) -> tuple[str, str]:
     if reply.submitted.startswith("auto-replied"):
         return VACATION, "Auto-Submitted says that it is an automatic reply"
-    if _VACATION_SUBJECT.search(reply.subject) and (
-        reply.is_automatic or reply.is_null_sender or "in-reply-to" in reply.names
-    ):
+    answers = "in-reply-to" in reply.names and not _ANSWERED.match(reply.subject) and reply.names.isdisjoint(_LISTS)
+    if _VACATION_SUBJECT.search(reply.subject) and (reply.is_automatic or reply.is_null_sender or answers):
         return VACATION, reply.subject
     replies = "x-autoreply" in reply.names or "x-autorespond" in reply.names
     return (VACATION, "a field says that it is an automatic reply") if replies and reply.is_null_sender else ("", "")

@@ -69,6 +69,9 @@ ORDINARY = [
     "From: bot@forge.example\nSubject: [build] failed\nAuto-Submitted: auto-generated",
     "From: list@b.example\nSubject: confirm your subscription\nPrecedence: bulk",
     "From: anna@b.example\nSubject: A greeting card for you",
+    "From: a@b.example\nSubject: Re: Sorting\nX-TMDA-Fingerprint: x",
+    "From: a@b.example\nSubject: Re: Carl is out of the office\nIn-Reply-To: <1@b.example>",
+    "From: a@b.example\nSubject: [l] Carl is out of the office\nIn-Reply-To: <1@b.example>\nList-Id: <l.b.example>",
     "Subject: nothing",
 ]
 
