@@ -71,6 +71,13 @@ class TestText:
         one, other = " ".join(words(seed, 75)), " ".join(words(seed + 100, 75))
         assert shared(f"{one} {footer}", f"{other} {footer}") < TEXT_MATCHES
 
+    def test_texts_of_which_half_is_the_same_count_as_others(self) -> None:
+        common = " ".join(words(999, 80))
+        pairs = [(" ".join(words(seed, 80)), " ".join(words(seed + 500, 80))) for seed in range(60)]
+        matches = [shared(f"{one} {common}", f"{other} {common}") for one, other in pairs]
+        assert sum(match > 0 for match in matches) > 5, "single values are shared"
+        assert sum(match >= TEXT_MATCHES for match in matches) <= 2
+
     def test_short_texts_and_repetitions_have_none(self) -> None:
         least = words(1, SHINGLES_LEAST + 2)
         assert len(fingerprint_text(" ".join(least))) == TEXT_VALUES
