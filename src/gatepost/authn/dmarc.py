@@ -126,7 +126,7 @@ def _find_aligned(walk: _Walk, record: DmarcRecord, proved: Proved) -> Inquiry[s
     relaxed = dict.fromkeys(each for each, strict in identifiers if not strict and _may_align(each, walk))
     for each in list(relaxed)[:IDENTIFIERS_LIMIT]:
         other = yield from _walk(each)
-        if other.organization == walk.organization and not is_public_suffix(walk.organization):
+        if other.organization == walk.organization:
             return each
         if not (walk.said or other.said) and registrable_domain(each) == registrable_domain(domain) != "":
             return each
@@ -153,11 +153,8 @@ def _walk(start: str, first: Reply | None = None) -> Inquiry[_Walk]:
     for name, reply in zip(names, replies, strict=True):
         failed = failed or reply.failed
         record = _read(reply)
-        if record is None or (not record.psd and name != start and is_public_suffix(name)):
-            continue
-        found.append((name, record))
-        if record.psd == "n" or (record.psd == "y" and name != start):
-            break
+        if record is not None and (record.psd or name == start or not is_public_suffix(name)):
+            found.append((name, record))
     return _Walk(start, tuple(found), failed)
 
 
