@@ -100,11 +100,11 @@ _ODDITIES: Final[dict[Oddity, tuple[str, float]]] = {
     Oddity.ADDRESS: ("a link leads to a bare address, {host}", 1.0),
     Oddity.DISGUISED_HOST: ("a link disguises the name of its host: {url} leads to {host}", 2.0),
     Oddity.USER: ("a link names something else in front of its true host: {url} leads to {host}", 1.5),
-    Oddity.PORT: ("a link leads to an unusual port: {url}", 0.4),
+    Oddity.PORT: ("a link leads to an unusual port: {url}", 0.2),
     Oddity.LOOK_ALIKE: ("a link leads to a name made of letters that look like others: {host}", 2.5),
     Oddity.SCRIPT: ("a link is a script: {url}", 0.3),
     Oddity.INLINE: ("a link holds a page in itself: {url}", 2.0),
-    Oddity.OTHER_NAME: ("a link begins with the name of another site: {host}", 0.8),
+    Oddity.OTHER_NAME: ("a link begins with the name of another site: {host}", 0.5),
     Oddity.BROKEN: ("a link is written so that only browsers understand it: {url}", 0.8),
 }
 """What is said of an odd link, and its weight; what is not here weighs nothing."""
@@ -149,7 +149,7 @@ def _look_at_letters(view: MailView) -> Iterator[tuple[str, str, float]]:
         yield (
             "spaced-words",
             f"{len(gappy)} words with their letters set apart: {words}",
-            min(1.0, 0.1 + 0.2 * len(gappy)),
+            min(0.7, 0.1 + 0.2 * len(gappy)),
         )
     styled = body.styled + 2 * subject.styled
     if styled >= 2:
