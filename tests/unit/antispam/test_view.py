@@ -122,7 +122,9 @@ FORMATS = [
     ("kind", "data", "office"), FORMATS, ids=[each[0].rpartition("/")[2][-20:] for each in FORMATS]
 )
 def test_spam_is_found_in_each_format_and_in_documents_when_wished(kind: str, data: bytes, office: bool) -> None:
-    check = TermsCheck(Knowledge({"t.terms": b"= spam/test/lottery | a lottery\n2 congratulations\n2 lottery winner\n"}))
+    check = TermsCheck(
+        Knowledge({"t.terms": b"= spam/test/lottery | a lottery\n2 congratulations\n2 lottery winner\n"})
+    )
     content = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode() + binascii.b2a_base64(data)
 
     def categories(options: SpamOptions) -> tuple[str, ...]:
