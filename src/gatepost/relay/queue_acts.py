@@ -13,6 +13,7 @@ from gatepost.model.address import domain_of
 from gatepost.model.record import Held, Operated, Removed
 from gatepost.model.reply import reply
 from gatepost.relay.pipeline import Pipeline
+from gatepost.relay.received import trace_of
 from gatepost.relay.verbs import Verb, check_text
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -210,6 +211,7 @@ def _uninspected(entry: Stored) -> Stored:
         entry,
         state=State.WAITING,
         envelope=msgspec.structs.replace(entry.envelope, recipients=recipients),
+        prefix=trace_of(entry.prefix),
         group="",
         route="",
         splices=(),

@@ -13,6 +13,8 @@ _TELLING = re.compile(r'[ ()<>\\";,@]')
 
 _date_cache: tuple[int, str] = (0, "")
 
+_TRACE = re.compile(rb"(?:(?:Received|Date|Message-ID):[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+
 
 def build_received(client: Client, hostname: str, queue_id: str, now: float, *, smtputf8: bool = False) -> bytes:
     """Return our Received field (RFC 5321 §4.4, layout of specification smtp.md §6); `now` is Unix time."""
@@ -54,3 +56,11 @@ def format_date(now: float) -> str:
     if _date_cache[0] != second:
         _date_cache = (second, formatdate(second, localtime=True))
     return _date_cache[1]
+
+
+def trace_of(prefix: bytes) -> bytes:
+    """Return those fields in front of a message that it got on its way in (`build_received`, `build_missing`): what an
+    inspection has added behind them is left out.
+    """
+    found = _TRACE.match(prefix)
+    return found.group() if found is not None else b""

@@ -16,6 +16,7 @@ from gatepost.model.finding import Analysis
 from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions, SpamStatus
 from gatepost.model.verdict import SignedEdits, SpamActions, SpamVerdict
 from gatepost.policy.group import GroupPolicy
+from gatepost.relay.received import build_missing, build_received, trace_of
 from gatepost.relay.rejecting import may_report, rejection
 from gatepost.relay.spam_editing import SpamEdits, plan_spam_edits, spam_prefix
 from gatepost.relay.work import Work
@@ -131,6 +132,16 @@ def test_fields_alone_need_no_edit() -> None:
         (plain, keywords, analyse(plain, signed=False), False),
     ):
         assert (spam_prefix(work(content), group(), what, analysis, "gw") is not None) is alone
+
+
+def test_what_an_inspection_added_is_left_out_before_the_next() -> None:
+    trace = build_received(ENVELOPE.client, "gw.example.org", "0ABCDEFGHJKMN", 1.0)
+    trace += build_missing("gw.example.org", "0ABCDEFGHJKMN", 1.0, date=True, message_id=True)
+    content = HEAD + b"\r\ntext\r\n"
+    added = edit(content, SPAM)[1].prefix
+    assert b"X-SpamTest-Status: SPAM" in added
+    assert trace_of(trace + added) == trace
+    assert trace_of(added) == trace_of(b"") == b""
 
 
 # --- rejecting
