@@ -2,6 +2,7 @@
 others wrote. Called by `content`; the relay checks it against the DNS (`gatepost.authn`).
 """
 
+from gatepost.antispam.headers.addresses import ADDRESS_LIMIT
 from gatepost.antispam.headers.authors import read_authors
 from gatepost.antispam.view import MailView
 from gatepost.authn.chain import read_chain
@@ -19,7 +20,7 @@ _RESULTS = b"authentication-results"
 
 def read_material(view: MailView) -> AuthnMaterial:
     """Read it. Without `SpamOptions.authn` only the authors, whom lists look at."""
-    authors = read_authors(view).addresses
+    authors = tuple(address[-ADDRESS_LIMIT:] for address in read_authors(view).addresses)
     if not view.options.authn:
         return AuthnMaterial(authors)
     root = view.message.root

@@ -96,3 +96,8 @@ def test_hostile_mail_costs_linear_time():
     started = time.process_time()
     assert len(read(content).signatures) == 10
     assert time.process_time() - started < 4
+
+
+def test_an_endless_author_stays_within_bounds_and_keeps_the_domain():
+    (author,) = read(b"From: <" + b"a" * 600 + b"@a.example>\r\n\r\n").authors
+    assert author.endswith("a@a.example")
