@@ -86,11 +86,14 @@ def _unchecked(*, protected: bool, shown: bool) -> SpamVerdict | None:
 def _consult_lists(
     policy: SpamPolicy, facts: SpamFacts, network: NetworkFacts, envelope: Envelope, now: float
 ) -> SpamVerdict | str:
-    """Return the verdict of the lists, or words about an entry that does not count."""
+    """Return the verdict of the lists, or words about an entry that does not count.
+
+    Received fields are the sender's word: they may speak against a message, never for it.
+    """
     addresses = tuple(dict.fromkeys((envelope.sender, *facts.authn.authors)))
-    ips = (envelope.client.ip, *facts.hops)
+    client = envelope.client.ip
     info = ""
-    white = policy.white.find(addresses, ips, now, _prover(network.authn, envelope))
+    white = policy.white.find(addresses, (client,), now, _prover(network.authn, envelope))
     if white is not None and white.proved:
         method = Method.WHITE_IP if white.network else Method.WHITE_EMAIL
         return SpamVerdict(
@@ -102,7 +105,7 @@ def _consult_lists(
         )
     if white is not None:
         info = f"{_describe_match(white)}, but nothing proves that the sender is who he says: not trusted"
-    black = policy.black.find(addresses, ips, now)
+    black = policy.black.find(addresses, (client, *facts.hops), now)
     if black is None:
         return info
     method = Method.BLACK_IP if black.network else Method.BLACK_EMAIL

@@ -141,6 +141,11 @@ def test_listed_as_white_is_trusted_and_nothing_else_counts() -> None:
         assert not verdict.labels
 
 
+def test_a_received_field_makes_nobody_trusted() -> None:
+    verdict = judge(policy=group(white_list=("198.51.100.0/24",)), hops=("198.51.100.9",))
+    assert verdict.status is STATUS.NOT_DETECTED
+
+
 @pytest.mark.feature("F-AS-02")
 def test_listed_as_black_is_blacklisted_by_sender_author_client_and_hop() -> None:
     for entry, method in (
