@@ -129,7 +129,7 @@ def _look_at_letters(view: MailView) -> Iterator[tuple[str, str, float]]:
     count = body.lookalikes + subject.lookalikes
     if count:
         words = ", ".join((subject.lookalike_examples + body.lookalike_examples)[:4])
-        weight = 2.5 if count >= 5 else 1.5 if subject.lookalikes else 1.2 if count > 1 else 0.6
+        weight = 2.5 if count >= 5 or subject.lookalikes else 1.0
         yield "look-alike-letters", f"{count} words with letters of another alphabet that look alike: {words}", weight
     broken = body.broken + 2 * subject.broken
     if broken >= 3:
@@ -199,7 +199,7 @@ def _look_at_hidden(text: Text) -> Iterator[tuple[str, str, float]]:
         return
     reasons = ", ".join(sorted(page.reasons))
     if sly * 2 > sum(page.reasons.values()):
-        weight = 2.0
+        weight = 1.5
     elif len(others) > 2 * len(seen):
         weight = 0.8
     else:
