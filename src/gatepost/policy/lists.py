@@ -2,8 +2,8 @@
 
 Made for each group, from the common lists and its own; asked by `policy.spam` for every message. Entries come in the
 form of `config.sender_entry`: an address mask, which is compared with the envelope sender and with the author, or a
-network, for the client and, on black lists, the hops before it. An entry of a white list that names addresses trusts only mail whose
-sender is proved, unless it is marked as free of that.
+network, for the client and, on black lists, the hops before it. An entry of a white list that names addresses trusts
+only mail whose sender is proved, unless it is marked as free of that.
 """
 
 import datetime as dt
