@@ -177,8 +177,8 @@ class Disposal:
         """Have everything stored that is to be, then write the notifications: a message whose store cannot be written
         comes again and again, and nobody is to be told of it each time.
         """
-        records = [*disposition.records, *await self._saving.save(disposition.saves)]
         try:
+            records = [*disposition.records, *await self._saving.save(disposition.saves)]
             saves: list[Save] = []
             for subject, analysis, breaks in notices:
                 for new, record in await self._notifying.make(work, subject, analysis, breaks, now):
