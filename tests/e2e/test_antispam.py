@@ -86,6 +86,7 @@ class SpamGateway(Gateway):
                 ),
                 "server_max_filters = 0": "server_max_filters = 2",
             },
+            antispam=True,
             spam_fields=True,
         )
 

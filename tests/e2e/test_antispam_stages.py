@@ -65,7 +65,12 @@ def gateway(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         "server_max_filters = 0": "server_max_filters = 2",
     }
     with Gateway(
-        tmp_path_factory.mktemp("stages") / "gw", sink.port, settings=SETTINGS, replace=replace, spam_fields=True
+        tmp_path_factory.mktemp("stages") / "gw",
+        sink.port,
+        settings=SETTINGS,
+        replace=replace,
+        antispam=True,
+        spam_fields=True,
     ) as one:
         yield one
 
@@ -113,7 +118,9 @@ def test_spam_with_malware_shows_both_verdicts(gateway: Gateway) -> None:
 @pytest.mark.feature("F-ASR-03")
 def test_a_borderline_mail_by_group(gateway: Gateway, sink: Sink) -> None:
     """A Korean mail, where that is suspicious, is just about Probable Spam at the standard level."""
-    content = KOREAN.format(subject="korean", date=email.utils.formatdate()).encode() + "안녕하세요 회의는 내일입니다\r\n".encode("euc-kr")
+    content = KOREAN.format(
+        subject="korean", date=email.utils.formatdate()
+    ).encode() + "안녕하세요 회의는 내일입니다\r\n".encode("euc-kr")
     expected = {
         "user@example.org": "not_detected",
         "user@suspicious.example.org": "probable_spam",

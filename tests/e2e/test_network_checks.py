@@ -63,7 +63,9 @@ def gateway(sink: Sink, dns: StubDns, tmp_path_factory: pytest.TempPathFactory) 
         '"127.0.0.0/8", "::1/128",': '"127.0.0.1/32",',
     }
     state = tmp_path_factory.mktemp("network") / "gw"
-    with Gateway(state, sink.port, settings=SETTINGS.format(dns=dns.address), replace=replace, spam_fields=True) as one:
+    with Gateway(
+        state, sink.port, settings=SETTINGS.format(dns=dns.address), replace=replace, antispam=True, spam_fields=True
+    ) as one:
         yield one
 
 

@@ -32,7 +32,7 @@ def verdict(gateway: Gateway, text: str) -> str:
 
 @pytest.mark.feature("F-AS-16")
 def test_own_samples_are_effective_after_compile_and_what_is_faulty_changes_nothing(tmp_path: Path, sink: Sink) -> None:
-    with Gateway(tmp_path / "gw", sink.port) as gateway:
+    with Gateway(tmp_path / "gw", sink.port, antispam=True) as gateway:
         (row,) = gateway.status()["spam_databases"]
         assert row["name"] == "spam-base"
         assert row["records"] > 1000
@@ -66,7 +66,7 @@ def test_own_samples_are_effective_after_compile_and_what_is_faulty_changes_noth
 
 def test_a_faulty_set_does_not_keep_a_gateway_from_starting(tmp_path: Path, sink: Sink) -> None:
     (tmp_path / "gw" / "as-bases" / "broken-1").mkdir(parents=True)
-    with Gateway(tmp_path / "gw", sink.port) as gateway:
+    with Gateway(tmp_path / "gw", sink.port, antispam=True) as gateway:
         assert gateway.status()["spam_databases"] == []
         assert "broken-1" in gateway.log()
         assert NO_BASES in gateway.log()

@@ -103,7 +103,9 @@ use_uds = false
         # Nothing but UDS: what else is thought of these mails is not asked here.
         others = ("spf", "reverse_dns", "authentication", "headers", "content", "images", "learned")
         replace = {**STRANGERS, "[policy]\n": "[policy]\n" + "".join(f"use_{each} = false\n" for each in others)}
-        with Gateway(directory / "gw", sink.port, settings=settings, replace=replace, spam_fields=True) as gateway:
+        with Gateway(
+            directory / "gw", sink.port, settings=settings, replace=replace, antispam=True, spam_fields=True
+        ) as gateway:
             yield Scene(gateway, sink, server, wire, dead)
 
 

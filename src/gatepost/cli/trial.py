@@ -72,6 +72,7 @@ def inspect_alone(
             filter_settings(config, 1, 1),
             minimum=1,
             spare=1,
+            antispam=options.spam is not None,
             bases=bases.antivirus,
             spam_bases=SpamBases() if free else bases.spam,
             bases_cache=directory,

@@ -52,6 +52,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Engines elsewhere (`[[engine]]`)."""
     bases: tuple[PinnedSet, ...] = ()
     """Databases of the built-in engine, verified by the master; () = those the package carries."""
+    antispam: bool = False
+    """Some group checks for spam; else the template loads nothing of it."""
     spam_bases: SpamBases | None = None
     """Anti-spam databases, verified by the master; None = those the package carries."""
     bases_cache: str = ""

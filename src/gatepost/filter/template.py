@@ -18,21 +18,18 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from gatepost.antispam.check import Check
-from gatepost.antispam.checks import build_checks, build_free_checks
-from gatepost.antispam.content import inspect_content
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.remotes import make_remotes
 from gatepost.antivirus.stage import inspect
 from gatepost.feeds.cache import BasesNotLoaded, load_image
-from gatepost.feeds.spam import load_knowledge
 from gatepost.filter.asker import Asker
 from gatepost.filter.dialogue import (
     CONTROL_FRAME_LIMIT,
@@ -49,10 +46,12 @@ from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.disclaimer import annotate
-from gatepost.mime.structure import parse
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.spam import SPAM_FIRST
+
+if TYPE_CHECKING:
+    from gatepost.filter.spam_stage import SpamStage
 
 SETTINGS_LIMIT = 64 * 1024
 """Bytes of the settings line."""
@@ -71,14 +70,15 @@ class Template:
         settings: FilterSettings,
         path: Path,
         engines: Sequence[Engine],
-        checks: Sequence[Check],
+        spam_stage: "SpamStage | None",
         sandbox: Sandbox,
     ) -> None:
+        """`spam_stage`: None where no group checks for spam."""
         self._settings = settings
         self._sandbox = sandbox
         self._path = path
         self._engines = tuple(engines)
-        self._checks = tuple(checks)
+        self._spam_stage = spam_stage
         self._remotes = make_remotes(settings.remotes)
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
@@ -216,7 +216,7 @@ class Template:
         settings = self._settings
         asker = Asker(socket.socket(fileno=FILTER_SOCKET), settings.idle_s)
         report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
-        engines, remotes, checks = self._engines, self._remotes, self._checks
+        engines, remotes, stage = self._engines, self._remotes, self._spam_stage
         for each in remotes:
             each.attach(asker)
 
@@ -225,15 +225,17 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
-            found, facts, spam = Analysis(()), None, options.spam
-            if spam is not None and spam.order == SPAM_FIRST:
-                facts = inspect_content(parse(content), spam, checks)
+            found, facts = Analysis(()), None
+            # None where the relay knows already of groups that check for spam, and this template does not yet.
+            spam = options.spam if stage is not None else None
+            if stage is not None and spam is not None and spam.order == SPAM_FIRST:
+                facts = stage.inspect(content, spam)
                 if spam.first and options.scan and asker.may_spare(facts):
                     return annotate(Analysis((), spam=facts, spared=True), content, options)
             if options.scan:
                 found = inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
-            if spam is not None:
-                facts = facts if facts is not None else inspect_content(parse(content), spam, checks)
+            if stage is not None and spam is not None:
+                facts = facts if facts is not None else stage.inspect(content, spam)
                 found = msgspec.structs.replace(found, spam=facts)
             return annotate(found, content, options)
 
@@ -273,16 +275,14 @@ def _read_settings(lifeline: int) -> FilterSettings:
     return msgspec.json.decode(line, type=FilterSettings)
 
 
-def _load_checks(settings: FilterSettings) -> tuple[Check, ...]:
-    """Make the content checks: without databases those that need none (spec antispam.md §15). BasesNotLoaded."""
-    bases = settings.spam_bases
-    if bases is not None and not bases.sets:
-        return build_free_checks()
-    knowledge = load_packaged() if bases is None else load_knowledge(bases, Path(settings.bases_cache) / "spam")
-    try:
-        return build_checks(knowledge)
-    except ValueError as error:
-        raise BasesNotLoaded(f"anti-spam databases: {error}") from None
+def _load_spam_stage(settings: FilterSettings) -> "SpamStage | None":
+    """Import and load what looks for spam, a second of work and half of the memory; None: nobody wants it.
+    BasesNotLoaded.
+    """
+    if not settings.antispam:
+        return None
+    stage: SpamStage = import_module("gatepost.filter.spam_stage").load_spam_stage(settings)
+    return stage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -297,14 +297,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
         engines = load_engines(settings.engines, image)
-        checks = _load_checks(settings)
+        spam_stage = _load_spam_stage(settings)
     except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
     reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
     sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()
-    template = Template(settings, path, engines, checks, sandbox)
+    template = Template(settings, path, engines, spam_stage, sandbox)
     gc.collect()
     gc.freeze()
     print("ready", flush=True)

@@ -20,5 +20,6 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         idle_s=filters.filter_max_idle,
         memory_bytes=filters.filter_memory_limit,
         remotes=config.engines,
+        antispam=any(group.check_spam for group in config.groups),
         generation=generation,
     )

@@ -1,0 +1,40 @@
+"""Anti-spam in the filters' template: `load_spam_stage`, imported only where some group checks for spam.
+
+Called by `filter.template` before the walls go up; afterwards everything that the checks use is in memory.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatepost.antispam.check import Check
+from gatepost.antispam.checks import build_checks, build_free_checks
+from gatepost.antispam.content import inspect_content
+from gatepost.antispam.knowledge import load_packaged
+from gatepost.feeds.cache import BasesNotLoaded
+from gatepost.feeds.spam import load_knowledge
+from gatepost.filter.settings import FilterSettings
+from gatepost.mime.structure import parse
+from gatepost.model.spam import SpamFacts, SpamOptions
+
+
+class SpamStage:
+    """All content checks, ready to look at messages."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self._checks = tuple(checks)
+
+    def inspect(self, content: bytes, options: SpamOptions) -> SpamFacts:
+        """Let every check look at a message."""
+        return inspect_content(parse(content), options, self._checks)
+
+
+def load_spam_stage(settings: FilterSettings) -> SpamStage:
+    """Make the content checks: without databases those that need none (spec antispam.md §15). BasesNotLoaded."""
+    bases = settings.spam_bases
+    if bases is not None and not bases.sets:
+        return SpamStage(build_free_checks())
+    knowledge = load_packaged() if bases is None else load_knowledge(bases, Path(settings.bases_cache) / "spam")
+    try:
+        return SpamStage(build_checks(knowledge))
+    except ValueError as error:
+        raise BasesNotLoaded(f"anti-spam databases: {error}") from None
