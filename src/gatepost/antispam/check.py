@@ -22,6 +22,8 @@ class Notes:
         self.obscene = False
         self.eastern: set[str] = set()
         self.fingerprints: list[Fingerprint] = []
+        self.lesson = b""
+        """What could be learned of the message, when that is asked for."""
 
     def sign(self, method: Method, name: str, evidence: str, weight: float, detail: str = "") -> None:
         """Add a sign; `weight` in log-odds. Characters of the evidence that do not print become spaces."""

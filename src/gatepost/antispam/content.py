@@ -51,6 +51,7 @@ def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Che
         links=view.links,
         authn=authn,
         fingerprints=tuple(notes.fingerprints),
+        lesson=notes.lesson,
         subject=spots.subject,
         header_end=spots.header_end,
         foreign=spots.foreign,

@@ -21,6 +21,7 @@ SIGNATURE_LIMIT = 2_048
 RESULTS_LIMIT = 16_384
 """Characters of one Authentication-Results field."""
 WEIGHT_LIMIT = 100.0
+LESSON_LIMIT = 32 * 1024
 
 
 def check_spam(facts: SpamFacts, size: int) -> None:
@@ -48,6 +49,8 @@ def check_spam(facts: SpamFacts, size: int) -> None:
     if any(not 8 <= len(each.value) <= DIGEST_LIMIT for each in facts.fingerprints):
         raise HostileAnswer("fingerprint over its limits")
     _check_words((facts.trouble,), WORDS_LIMIT)
+    if len(facts.lesson) > LESSON_LIMIT:
+        raise HostileAnswer("lesson over its limit")
     if not 0 <= facts.elapsed_ms < math.inf:
         raise HostileAnswer("time of the content checks out of range")
     _check_authn(facts.authn)

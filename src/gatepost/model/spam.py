@@ -143,6 +143,8 @@ class SpamOptions(msgspec.Struct, frozen=True, array_like=True):
     """Of the stages: `SPAM_FIRST` or `VIRUS_FIRST`."""
     authn: bool = False
     """Collect what DKIM, DMARC and ARC need."""
+    learn: bool = False
+    """Say what of the message could be learned (`SpamFacts.lesson`)."""
 
 
 class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -173,6 +175,8 @@ class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
     elapsed_ms: float = 0.0
     trouble: str = ""
     """Why some checks did not see all of it, in words; "" when all did."""
+    lesson: bytes = b""
+    """With `SpamOptions.learn`: what `antispam.classifier.lesson` makes of it."""
 
 
 class NetworkFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -19,6 +19,7 @@ from gatepost.antispam.classifier.features import (
     text_units,
 )
 from gatepost.antispam.classifier.learned import Learned
+from gatepost.antispam.classifier.lesson import Lesson, digest_of, pack_lesson
 from gatepost.antispam.classifier.model import BaseModel, parse_model
 from gatepost.antispam.classifier.scoring import judge, read
 from gatepost.antispam.knowledge import Knowledge
@@ -45,6 +46,8 @@ class ClassifierCheck:
         units = text_units(reader_text(view.subject, view.body))
         runs = text_runs(units)
         features = Features(distinct(runs), distinct(header_runs(header_lines(view))))
+        if view.options.learn:
+            notes.lesson = pack_lesson(Lesson(digest_of(view), features))
         domain = common_domain(view.options.recipients)
         opinion = judge(features, self._base, self._learned, domain)
         if not opinion.trust and len(features.text) < FEWEST_RUNS:

@@ -4,6 +4,7 @@ Used by `classifier.check` (in the filter) and by training. Pure; linear in the 
 message. Characters are UTF-16 units, so that a run means the same in every script.
 """
 
+import re
 import zlib
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
@@ -31,6 +32,8 @@ VALUE_LIMIT = 100
 """Bytes of one field: what follows tells machines apart, not senders."""
 HEADER_LIMIT = 4_000
 FIELDS_LIMIT = 100
+_OUR_LABEL = re.compile(r"^(?:\s*\[(?:!!|\?\?|--)[^\]]{1,40}\])+")
+"""Labels of verdicts in a subject: a message that is learned from a mailbox may bear one."""
 _DIGITS = (ord("0"), ord("9"))
 _STEP = np.uint32(0x01000193)
 _MIX = np.uint32(2654435769)
@@ -68,7 +71,7 @@ def reader_text(subject: str, body: str) -> str:
     """Return subject and visible text as the classifier reads them: white space collapsed, start and end only."""
     if len(body) > _ENOUGH:
         body = f"{body[: _ENOUGH - 2 * TAIL_LIMIT]} {body[-2 * TAIL_LIMIT :]}"
-    text = " ".join(f"{subject} {body}".split())
+    text = " ".join(f"{_OUR_LABEL.sub('', subject)} {body}".split())
     if len(text) > HEAD_LIMIT + TAIL_LIMIT:
         text = f"{text[:HEAD_LIMIT]} {text[-TAIL_LIMIT:]}"
     return f" {text} "

@@ -138,22 +138,21 @@ def blank() -> bytearray:
     return data
 
 
-def create_file(path: Path) -> None:
-    """Make the file unless there is one of this version. Most of it is a hole."""
-    if path.exists() and path.stat().st_size == FILE_SIZE:
-        with path.open("rb") as stream:
-            if stream.read(len(MAGIC)) == MAGIC:
-                return
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as stream:
-        stream.write(_STATE.pack(MAGIC, 0, 0, 1.0, 1.0, 0.0))
-        stream.truncate(FILE_SIZE)
-    temporary.chmod(0o640)
-    temporary.rename(path)
-
-
 def map_file(path: Path, writable: bool = False) -> Learned:
     """Map the file. Raises OSError, and ValueError for a file that is not of this version."""
     with path.open("r+b" if writable else "rb") as stream:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         return Learned(mmap.mmap(stream.fileno(), 0, access=access))
+
+
+def open_file(path: Path) -> Learned:
+    """Map the file for reading; make it unless there is one of this version. Most of it is a hole. OSError."""
+    try:
+        return map_file(path)
+    except (FileNotFoundError, ValueError):
+        temporary = path.with_name(f"{path.name}.new")
+        with temporary.open("wb") as stream:
+            stream.write(_STATE.pack(MAGIC, 0, 0, 1.0, 1.0, 0.0))
+            stream.truncate(FILE_SIZE)
+        temporary.rename(path)
+        return map_file(path)

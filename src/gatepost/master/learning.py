@@ -1,0 +1,126 @@
+"""The master's side of learning: starts the learner when there is something for it, and hands calls to it."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
+
+START_S = 30.0
+"""Time it has to make the weights of a full journal and come up."""
+ANSWER_S = 25.0
+END_S = 5.0
+LOOK_S = 10.0
+"""How often the master looks whether something lies in the watched folders."""
+_TRIES = 2
+
+
+class Learning:
+    """Hands calls to the learner. One for the master's life."""
+
+    def __init__(
+        self, folder: Path, watched: Path, socket: Path, settings: Callable[[], bytes], say: Callable[[str, str], None]
+    ) -> None:
+        """`settings` gives the learner's line of settings as they are now; `say(level, text)` logs."""
+        self._folder = folder
+        self._watched = watched
+        self._socket = socket
+        self._settings = settings
+        self._say = say
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    def prepare(self) -> None:
+        """Make the directories. OSError."""
+        for path in (self._folder, self._watched / "spam", self._watched / "ham"):
+            path.mkdir(0o700, parents=True, exist_ok=True)
+
+    async def watch(self) -> None:
+        """Start the learner whenever something lies in the watched folders."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if any(has_files(self._watched / label) for label in ("spam", "ham")):
+                with contextlib.suppress(ControlError):
+                    await self._start()
+
+    async def ask(self, arguments: Mapping[str, Any]) -> Any:
+        """Hand a call (`call` among the arguments) to the learner. ControlError."""
+        request = Request(str(arguments.get("call", "")), {key: arguments[key] for key in arguments if key != "call"})
+        for attempt in range(_TRIES):
+            await self._start()
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    return await self._call(request)
+            except (ConnectionError, FileNotFoundError, EOFError):
+                if attempt + 1 == _TRIES:
+                    raise ControlError("the learner ends whenever it is asked: see the log") from None
+                await self.stop()  # it was about to end for want of work
+            except TimeoutError:
+                raise ControlError("the learner does not answer") from None
+        raise AssertionError
+
+    async def stop(self) -> None:
+        """End the learner; it begins anew with the next call, with settings and databases as they are then."""
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _call(self, request: Request) -> Any:
+        reader, writer = await asyncio.open_unix_connection(self._socket, limit=ANSWER_LIMIT)
+        try:
+            writer.write(msgspec.json.encode(request) + b"\n")
+            await writer.drain()
+            line = await reader.readline()
+        finally:
+            writer.close()
+        if not line:
+            raise EOFError
+        response = msgspec.json.decode(line, type=Response)
+        if response.error:
+            raise ControlError(response.error)
+        return response.result
+
+    async def _start(self) -> None:
+        async with self._lock:
+            if self._process is not None and self._process.returncode is None:
+                return
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gatepost.master.learner",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            self._process = process
+            try:
+                process.stdin.write(self._settings() + b"\n")
+                async with asyncio.timeout(START_S):
+                    line = (await process.stdout.readline()).decode("utf-8", "replace").strip()
+            except (TimeoutError, ConnectionError):
+                line = "it did not come up in time"
+            if line != "ready":
+                await self.stop()
+                self._say("E", f"learner: {line or 'it ended at once'}")
+                raise ControlError(f"the learner cannot work: {line or 'see the log'}")
+
+
+def has_files(folder: Path) -> bool:
+    """Tell whether there is anything in a watched folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(not entry.name.startswith(".") for entry in entries)
+    except OSError:
+        return False

@@ -1,0 +1,217 @@
+"""The learner's memory: what it keeps, takes back, makes anew, folds, exports and mixes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gatepost.master.learning_memory as memory_module
+from gatepost.antispam.classifier.features import TEXT_BITS, Features, extract
+from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, pack_lesson
+from gatepost.antispam.classifier.model import BaseModel, build_model, parse_model
+from gatepost.antispam.classifier.scoring import judge
+from gatepost.antispam.view import MailView, build_view
+from gatepost.master.learning_journal import Journal, JournalError
+from gatepost.master.learning_memory import OPERATOR, Memory
+from gatepost.mime.structure import parse
+from gatepost.model.spam import SpamOptions
+
+SPAM = "You have won a lottery prize, send bank details to claim the money now"
+HAM = "The minutes of the meeting are attached, tell me by Thursday"
+
+
+def view(body: str, number: int) -> MailView:
+    text = f"From: a{number}@example.org\r\nMessage-ID: <{number}@example.org>\r\n\r\n{body} {chr(97 + number % 26) * 9}\r\n"
+    return build_view(parse(text.encode()), SpamOptions())
+
+
+def lesson(body: str, number: int) -> bytes:
+    seen = view(body, number)
+    return pack_lesson(Lesson(digest_of(seen), extract(seen)))
+
+
+def base() -> BaseModel:
+    return parse_model(build_model(np.zeros(1 << TEXT_BITS, np.float32), 1.0, 0.0, ()))
+
+
+def teach(memory: Memory, body: str, number: int, spam: bool, **more: str) -> str:
+    given = {"who": "admin", "source": OPERATOR, "domain": ""} | more
+    return memory.learn(lesson(body, number), spam=spam, now=1000.0 + number, **given)
+
+
+def weight(memory: Memory, body: str = SPAM, domain: str = "") -> float:
+    features: Features = extract(view(body, 999))
+    return judge(features, base(), memory.learned, domain).weight
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Memory:
+    made = Memory(tmp_path, base())
+    for number in range(15):
+        assert teach(made, SPAM, number, True) == "learned"
+        assert teach(made, HAM, 100 + number, False) == "learned"
+    return made
+
+
+def test_it_learns(memory: Memory) -> None:
+    assert weight(memory) > 2
+    assert weight(memory, HAM) < -1
+    assert memory.learned.state.spam == memory.learned.state.ham == 15
+
+
+def test_the_same_message_counts_once(memory: Memory) -> None:
+    before = memory.learned.gateway.text.copy()
+    assert teach(memory, SPAM, 3, True) == "known"
+    assert np.array_equal(before, memory.learned.gateway.text)
+    assert memory.status()["spam"] == 15
+
+
+def test_another_label_moves_it(memory: Memory) -> None:
+    before = weight(memory)
+    assert teach(memory, SPAM, 3, False) == "moved"
+    assert (memory.learned.state.spam, memory.learned.state.ham) == (14, 16)
+    assert weight(memory) < before
+
+
+def test_forgetting_takes_all_of_it_back(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, base())
+    assert teach(memory, SPAM, 1, True) == "learned"
+    assert memory.forget(lesson(SPAM, 1), "") == "forgotten"
+    assert memory.forget(lesson(SPAM, 1), "") == "unknown"
+    np.testing.assert_allclose(memory.learned.gateway.text, 0, atol=1e-5)
+    np.testing.assert_allclose(memory.learned.gateway.header, 0, atol=1e-5)
+    assert memory.learned.state.spam == 0
+
+
+def test_what_somebody_taught_is_taken_back(memory: Memory) -> None:
+    before = weight(memory)
+    for number in range(200, 220):
+        teach(memory, SPAM, number, False, who="mallory", source="folder")
+    assert weight(memory) < before
+    assert memory.undo("mallory", 0) == 20
+    assert weight(memory) == pytest.approx(before, abs=1e-3)
+    assert memory.undo("mallory", 0) == 0
+
+
+def test_a_source_that_teaches_much_counts_less_and_less(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "FULL_FORCE", 5)
+    for number in range(300, 330):
+        teach(memory, "an entirely different text about nothing", number, True, who="u", source="folder")
+    sizes = [abs(entry.step.slopes[2]) + entry.step.squared for entry in memory._journal.of("u", 0)]
+    assert memory._force("u", "folder", 1330.0) == pytest.approx(5 / 31)
+    assert memory._force("u", OPERATOR, 1330.0) == 1
+    assert sizes[0] < sizes[-1]
+
+
+def test_weights_are_made_anew_at_the_start(memory: Memory, tmp_path: Path) -> None:
+    """A learner killed within a step, or a fall of power: the file may hold anything."""
+    text, state, before = memory.learned.gateway.text.copy(), memory.learned.state, weight(memory)
+    memory.learned.gateway.text[:] = 7
+    memory.close()
+    again = Memory(tmp_path, base())
+    np.testing.assert_allclose(again.learned.gateway.text, text, atol=1e-5)
+    assert again.learned.state.spam == state.spam
+    assert weight(again) == pytest.approx(before, abs=1e-3)
+
+
+def test_old_entries_are_folded_into_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "ENTRIES_LIMIT", 20)
+    monkeypatch.setattr(memory_module, "FOLDED", 10)
+    memory = Memory(tmp_path, base())
+    for number in range(21):
+        teach(memory, SPAM if number % 2 else HAM, number, bool(number % 2))
+    assert memory.status()["journal"] == 11
+    before = weight(memory)
+    memory.close()
+    again = Memory(tmp_path, base())
+    assert weight(again) == pytest.approx(before, abs=1e-3)
+    assert again.learned.state.spam == 10
+    assert again.forget(lesson(HAM, 0), "") == "unknown"
+
+
+def test_a_stop_between_snapshot_and_journal_counts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(tmp_path, base())
+    for number in range(10):
+        teach(memory, SPAM if number % 2 else HAM, number, bool(number % 2))
+    before = weight(memory)
+    monkeypatch.setattr(Journal, "drop_until", lambda *_: None)
+    memory._fold()
+    memory.close()
+    again = Memory(tmp_path, base())
+    assert again.learned.state.spam == 5
+    assert weight(again) == pytest.approx(before, abs=1e-3)
+
+
+def test_export_and_import(memory: Memory, tmp_path: Path) -> None:
+    memory.export(tmp_path / "out.weights")
+    other = Memory(_folder(tmp_path, "other"), base())
+    other.take(tmp_path / "out.weights", merge=False)
+    assert weight(other) == pytest.approx(weight(memory), abs=1e-3)
+    assert other.learned.state.spam == 15
+    teach(other, SPAM, 500, True)
+    other.close()
+    assert Memory(tmp_path / "other", base()).learned.state.spam == 16
+
+
+def test_merging_mixes_by_numbers_of_messages(memory: Memory, tmp_path: Path) -> None:
+    other = Memory(_folder(tmp_path, "other"), base())
+    teach(other, "pills pills pills without any prescription", 700, True)
+    teach(other, "dinner at eight on saturday with everybody", 701, False)
+    other.export(tmp_path / "other.weights")
+    memory.take(tmp_path / "other.weights", merge=True)
+    assert (memory.learned.state.spam, memory.learned.state.ham) == (16, 16)
+    assert weight(memory) > 2
+
+
+def test_foreign_files_are_refused(memory: Memory, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="no learned weights"):
+        memory.take(tmp_path / "bad", merge=False)
+    with pytest.raises(OSError, match="No such file"):
+        memory.take(tmp_path / "none", merge=True)
+    assert memory.learned.state.spam == 15
+    with pytest.raises(LessonError):
+        memory.learn(b"junk", spam=True, who="", source=OPERATOR, domain="", now=0.0)
+
+
+def test_domains_learn_apart(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, base())
+    for number in range(15):
+        teach(memory, SPAM, number, True, domain="one.example")
+        teach(memory, HAM, 100 + number, False, domain="one.example")
+    memory.close()
+    again = Memory(tmp_path, base())
+    assert weight(again, domain="one.example") > 1
+    assert abs(weight(again, domain="two.example")) < 0.3
+    assert again.status()["domains"] == ["one.example"]
+
+
+def test_status_and_recent_tell_of_disagreement(memory: Memory) -> None:
+    teach(memory, SPAM, 800, False, who="eve", source="quarantine")
+    status = memory.status()
+    assert status["recent_disagreed_ham"] >= 1
+    assert status["teachers"]["operator: admin"] == 30
+    latest = memory.recent(1)[0]
+    assert (latest["who"], latest["spam"]) == ("eve", False)
+    assert latest["opinion"] > 1
+
+
+def test_reset_forgets_everything(memory: Memory) -> None:
+    memory.reset()
+    assert memory.learned.state.spam == 0
+    assert not memory.learned.gateway.text.any()
+    assert memory.recent(5) == []
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    with pytest.raises(JournalError):
+        Memory(tmp_path, base())
+
+
+def _folder(place: Path, name: str) -> Path:
+    folder = place / name
+    folder.mkdir()
+    return folder
