@@ -58,5 +58,7 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Anti-spam databases, verified by the master; None = those the package carries."""
     bases_cache: str = ""
     """Directory of their compiled forms."""
+    learned: str = ""
+    """File of the learned weights of the classifier (`antispam.classifier.learned`), "" for none."""
     generation: int = 0
     """Rises with every new template (database update): a pool retires filters of an older one when they are idle."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gatepost.antispam.check import Check
 from gatepost.antispam.checks import build_checks, build_free_checks
+from gatepost.antispam.classifier.learned import Learned, open_file
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.knowledge import load_packaged
 from gatepost.feeds.cache import BasesNotLoaded
@@ -35,6 +36,16 @@ def load_spam_stage(settings: FilterSettings) -> SpamStage:
         return SpamStage(build_free_checks())
     knowledge = load_packaged() if bases is None else load_knowledge(bases, Path(settings.bases_cache) / "spam")
     try:
-        return SpamStage(build_checks(knowledge))
+        return SpamStage(build_checks(knowledge, _open_learned(settings.learned)))
     except ValueError as error:
         raise BasesNotLoaded(f"anti-spam databases: {error}") from None
+
+
+def _open_learned(path: str) -> Learned | None:
+    """Map what was learned; the learner may write to it at any time. None: nothing can be learned here."""
+    if not path or not Path(path).parent.is_dir():
+        return None
+    try:
+        return open_file(Path(path))
+    except OSError:
+        return None

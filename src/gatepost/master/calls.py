@@ -65,6 +65,7 @@ class Calls:
         bases: Callable[[], Databases],
         reload: Callable[[], Awaitable[str]],
         reload_bases: Callable[[], Awaitable[str]],
+        learning: Callable[[Arguments], Awaitable[Any]],
         stop: Callable[[], None],
         say: Callable[[str, str], None],
         file: Path,
@@ -81,6 +82,7 @@ class Calls:
         self._bases = bases
         self._reload = reload
         self._reload_bases = reload_bases
+        self._learning = learning
         self._stop = stop
         self._say = say
         self._file = file
@@ -112,6 +114,8 @@ class Calls:
                 return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
             case "reload":
                 return await self._reload()
+            case "learning":
+                return await self._learning(arguments)
             case "reloadbases":
                 return await self._reload_bases()
             case "switch":

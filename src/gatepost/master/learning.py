@@ -10,7 +10,10 @@ from typing import Any
 
 import msgspec
 
+from gatepost.config.schema import Config
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
+from gatepost.filter.settings import FilterSettings
+from gatepost.master.paths import Paths
 
 START_S = 30.0
 """Time it has to make the weights of a full journal and come up."""
@@ -18,6 +21,9 @@ ANSWER_S = 25.0
 END_S = 5.0
 LOOK_S = 10.0
 """How often the master looks whether something lies in the watched folders."""
+LABELS = ("spam", "ham")
+WEIGHTS_FILE = "weights.bin"
+LEARNER_FILTER_IDLE_S = 10.0
 _TRIES = 2
 
 
@@ -25,10 +31,9 @@ class Learning:
     """Hands calls to the learner. One for the master's life."""
 
     def __init__(
-        self, folder: Path, watched: Path, socket: Path, settings: Callable[[], bytes], say: Callable[[str, str], None]
+        self, watched: Path, socket: Path, settings: Callable[[], bytes], say: Callable[[str, str], None]
     ) -> None:
         """`settings` gives the learner's line of settings as they are now; `say(level, text)` logs."""
-        self._folder = folder
         self._watched = watched
         self._socket = socket
         self._settings = settings
@@ -36,16 +41,11 @@ class Learning:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
-    def prepare(self) -> None:
-        """Make the directories. OSError."""
-        for path in (self._folder, self._watched / "spam", self._watched / "ham"):
-            path.mkdir(0o700, parents=True, exist_ok=True)
-
     async def watch(self) -> None:
         """Start the learner whenever something lies in the watched folders."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if any(has_files(self._watched / label) for label in ("spam", "ham")):
+            if any(has_files(self._watched / label) for label in LABELS):
                 with contextlib.suppress(ControlError):
                     await self._start()
 
@@ -115,6 +115,25 @@ class Learning:
                 await self.stop()
                 self._say("E", f"learner: {line or 'it ended at once'}")
                 raise ControlError(f"the learner cannot work: {line or 'see the log'}")
+
+
+def prepare_learning(paths: Paths) -> None:
+    """Make the directories of learning. OSError."""
+    for path in (paths.learned, *(paths.learn / label for label in LABELS)):
+        path.mkdir(0o700, parents=True, exist_ok=True)
+
+
+def learner_settings(config: Config, paths: Paths, filters: FilterSettings) -> bytes:
+    """Return the learner's line of settings: `learner.LearnerSettings`, which the master does without importing."""
+    settings = {
+        "folder": str(paths.learned),
+        "socket": str(paths.learner),
+        "watched": str(paths.learn),
+        "filters_socket": str(paths.filters),
+        "filters": msgspec.structs.replace(filters, minimum=0, spare=1, maximum=1, idle_s=LEARNER_FILTER_IDLE_S),
+        "hostname": config.network.hostname,
+    }
+    return msgspec.json.encode(settings)
 
 
 def has_files(folder: Path) -> bool:

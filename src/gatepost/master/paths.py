@@ -26,6 +26,11 @@ class Paths:
         """Compiled databases."""
         self.own_spam = Path(state) / "own-spam"
         """The administrator's own samples and images, and their compiled form."""
+        self.learned = Path(state) / "learned"
+        """What was learned: journal, snapshot and the weights that filters map."""
+        self.learn = Path(state) / "learn"
+        """Watched folders: messages laid into `spam` and `ham` are learned."""
+        self.learner = run / "learner.sock"
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

@@ -29,6 +29,7 @@ from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bas
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
+from gatepost.master.learning import WEIGHTS_FILE, Learning, learner_settings, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -118,6 +119,7 @@ class Master:
         self._templates = Templates(self._paths, self._say)
         self._templates.start(self._filter_settings(self._pinned))
         self._retired += self._relays.resize()
+        self._learning = Learning(self._paths.learn, self._paths.learner, self._learner_settings, self._say)
         calls = Calls(
             relays=self._relays,
             ports=self._ports,
@@ -127,6 +129,7 @@ class Master:
             bases=lambda: self._pinned,
             reload=self.reload,
             reload_bases=self.reload_bases,
+            learning=self._learning.ask,
             stop=self._stopping.set,
             say=self._say,
             file=self._file,
@@ -139,6 +142,7 @@ class Master:
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
         tasks = [
             asyncio.create_task(self._announce(started)),
+            asyncio.create_task(self._learning.watch()),
             asyncio.create_task(control_files.watch(lambda: self._config.path.control_path, calls.handle, self._say)),
         ]
         await self._stopping.wait()
@@ -188,6 +192,7 @@ class Master:
         try:
             self._paths.run.mkdir(0o700, parents=True, exist_ok=True)
             Path(config.path.queue_path).mkdir(0o700, parents=True, exist_ok=True)
+            prepare_learning(self._paths)
             Path(config.path.control_path).mkdir(0o700, parents=True, exist_ok=True)
             self._lock_fd = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -269,7 +274,13 @@ class Master:
     def _filter_settings(self, bases: Databases) -> FilterSettings:
         settings = filter_settings(self._config, 0, self._config.filter.server_max_filters)
         cache = str(self._paths.bases_cache)
-        return msgspec.structs.replace(settings, bases=bases.antivirus, spam_bases=bases.spam, bases_cache=cache)
+        learned = str(self._paths.learned / WEIGHTS_FILE)
+        return msgspec.structs.replace(
+            settings, bases=bases.antivirus, spam_bases=bases.spam, bases_cache=cache, learned=learned
+        )
+
+    def _learner_settings(self) -> bytes:
+        return learner_settings(self._config, self._paths, self._filter_settings(self._pinned))
 
     # --- reload
 
@@ -349,6 +360,7 @@ class Master:
             self._say("E", str(error))
             return str(error)
         self._pinned = bases
+        await self._learning.stop()  # it begins anew with the base model of these
         self._relays.use_bases(describe_bases(bases.antivirus))
         return ""
 
@@ -394,6 +406,7 @@ class Master:
         rest = [*self._templates.dismiss(), *self._retired]
         relays = self._relays.dismiss()
         self._ports.close()
+        await self._learning.stop()
         await stop_all(relays, STOP_TIMEOUT_S)
         rest += self._commands.dismiss()
         for child in rest:
