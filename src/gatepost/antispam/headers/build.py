@@ -93,6 +93,8 @@ def helo_ours(picture: Picture) -> str:
 
 def subject_capitals(picture: Picture) -> str:
     """The subject is written in capitals, several words of them."""
+    if not picture.view.subject.isupper():
+        return ""
     letters = [each for each in picture.view.subject if each.isalpha()]
     if len(letters) < CAPITALS or len(picture.view.subject.split()) < 3:
         return ""

@@ -1,6 +1,7 @@
 """The check of headers and structure: every rule of the databases is asked of a message. A `check.Check`."""
 
 import re
+from collections.abc import Set as AbstractSet
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.facts import FACTS
@@ -26,6 +27,13 @@ class HeaderCheck:
 
     def __init__(self, rules: tuple[Rule, ...], scanners: dict[str, Scanner], reference: Reference) -> None:
         self._rules = rules
+        self._free = frozenset(number for number, rule in enumerate(rules) if not rule.gates)
+        """Places of the rules that may hold for any message."""
+        self._gated: dict[int | str, list[int]] = {}
+        """Places of the others, by what opens them."""
+        for number, rule in enumerate(rules):
+            for gate in rule.gates:
+                self._gated.setdefault(gate, []).append(number)
         self._scanners = scanners
         self._derived = tuple(name for name in scanners if name[0] == "@")
         self._reference = reference
@@ -38,12 +46,11 @@ class HeaderCheck:
         asked = _Asked(picture, self._match(picture))
         signs: list[tuple[Rule, str]] = []
         covered: set[str] = set()
-        held, fields, closed = asked.held, picture.fields, asked.matched.keys().isdisjoint
-        for rule in self._rules:
+        held, fields, rules = asked.held, picture.fields, self._rules
+        for number in self._find_open(asked.matched.keys() | fields.keys()):
+            rule = rules[number]
             if (
-                (rule.gates and closed(rule.gates))
-                or (rule.field and rule.field not in fields)
-                or (rule.absent and rule.absent in fields)
+                (rule.absent and rule.absent in fields)
                 or (rule.base and rule.base not in held)
                 or (rule.fact and not asked.fact(rule.fact))
             ):
@@ -57,6 +64,13 @@ class HeaderCheck:
         for rule, seen in signs:
             if rule.name not in covered:
                 notes.sign(rule.method, rule.name, asked.say(rule.says, seen), rule.weight, rule.detail)
+
+    def _find_open(self, gates: AbstractSet[int | str]) -> list[int]:
+        """Return the places of the rules that may hold, in their order, when these gates are open."""
+        found = set(self._free)
+        for gate in gates & self._gated.keys():
+            found.update(self._gated[gate])
+        return sorted(found)
 
     def _match(self, picture: Picture) -> dict[int, str]:
         """Return the expressions that match, each with the value that it matched first."""

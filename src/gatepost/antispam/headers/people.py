@@ -112,7 +112,11 @@ def display_own(picture: Picture) -> str:
     if not box.display or picture.is_own(box.domain):
         return ""
     shown = box.display.lower()
-    held = [domain for domain in picture.own_domains if re.search(rf"(?<![\w.-]){re.escape(domain)}(?![\w-])", shown)]
+    held = [
+        domain
+        for domain in picture.own_domains
+        if domain in shown and re.search(rf"(?<![\w.-]){re.escape(domain)}(?![\w-])", shown)
+    ]
     return f"{box.display} <{box.address}>" if held else ""
 
 
@@ -266,9 +270,10 @@ def envelope_sender_differs(picture: Picture) -> str:
 
 def envelope_free_mail(picture: Picture) -> str:
     """The author is with a free mail service, the envelope sender with none and not a service's."""
-    differs = envelope_sender_differs(picture)
     free = picture.reference.is_free
-    return differs if differs and free(picture.author.domain) and not free(picture.sender_domain) else ""
+    if not free(picture.author.domain) or free(picture.sender_domain):
+        return ""
+    return envelope_sender_differs(picture)
 
 
 def recipients_unnamed(picture: Picture) -> str:
@@ -303,6 +308,8 @@ def subject_names_recipient(picture: Picture) -> str:
     for local in {box.local for box in boxes} | {
         address.lower().rpartition("@")[0] for address in picture.options.recipients[:3]
     }:
+        if local not in subject:
+            continue
         if (
             len(local) >= SKELETON_LETTERS
             and _PERSONAL.search(local)

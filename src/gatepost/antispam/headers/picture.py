@@ -3,6 +3,7 @@
 Called by `check` and `facts`. Everything is computed when it is first asked for.
 """
 
+import functools
 import ipaddress
 from collections.abc import Callable
 from functools import cached_property
@@ -24,6 +25,7 @@ VALUE_LIMIT = 4_096
 """Bytes of a value that expressions look at."""
 HOPS_LIMIT = 30
 NOBODY: Final = Mailbox("", "")
+_INBOUND: Final = Direction.INBOUND
 
 
 class Picture:
@@ -102,11 +104,7 @@ class Picture:
     @cached_property
     def is_from_outside(self) -> bool:
         """A host of the Internet handed it to us."""
-        try:
-            address = ipaddress.ip_address(self.options.client_ip)
-        except ValueError:
-            return False
-        return self.options.direction is Direction.INBOUND and address.is_global
+        return self.options.direction is _INBOUND and is_global(self.options.client_ip)
 
     @cached_property
     def own_domains(self) -> frozenset[str]:
@@ -118,6 +116,15 @@ class Picture:
         """Whether a domain is a protected one or below one."""
         own = self.own_domains
         return any(domain == each or domain.endswith(f".{each}") for each in own)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_global(text: str) -> bool:
+    """Whether a text is an address of the Internet. Slow to tell, and the same hosts come again."""
+    try:
+        return ipaddress.ip_address(text).is_global
+    except ValueError:
+        return False
 
 
 def _one(text: str) -> tuple[str, ...]:
@@ -135,7 +142,9 @@ VALUES: Final[dict[str, Callable[[Picture], tuple[str, ...]]]] = {
     "sender": lambda picture: _one(picture.options.sender.lower()),
     "sender-domain": lambda picture: _one(picture.sender_domain),
     "id-domain": lambda picture: _one(picture.text("message-id").strip("<> \t").rpartition("@")[2].lower()),
-    "helo": lambda picture: _one(picture.options.helo.lower() if picture.is_from_outside else ""),
+    "helo": lambda picture: _one(
+        picture.options.helo.lower() if picture.options.helo and picture.is_from_outside else ""
+    ),
     "type": lambda picture: _one(picture.view.message.root.content_type),
     "boundary": lambda picture: _one(picture.view.message.root.parameters.get("boundary", "")),
     "charset": lambda picture: tuple({part.charset for part in picture.view.message.walk() if part.charset}),

@@ -73,6 +73,10 @@ class Kind(enum.Enum):
     IS = enum.auto()
 
 
+_PRESENT = frozenset({Kind.EXISTS, Kind.MANY, Kind.EMPTY})
+"""Kinds that hold only when the field is there."""
+
+
 class Condition(msgspec.Struct, frozen=True):
     """One condition. `subject`: field (a space in front: as received), fact or rule; `pattern`: its expression."""
 
@@ -93,10 +97,9 @@ class Rule(msgspec.Struct, frozen=True):
     choices: tuple[Condition, ...]
     exceptions: tuple[Condition, ...]
     covers: tuple[str, ...]
-    gates: frozenset[int] = frozenset()
-    """Expressions of which one must match for the rule to hold; empty when something else opens it."""
-    field: str = ""
-    """Field that must be there."""
+    gates: frozenset[int | str] = frozenset()
+    """Expressions and fields: one of the former must match, or one of the latter be there, for the rule to hold; empty
+    when it may hold without."""
     absent: str = ""
     """Field that must not be there."""
     base: str = ""
@@ -195,12 +198,30 @@ class _Reader:
             tuple(tests["any"]),
             tuple(tests["none"]),
             covers,
-            _gates(tests["all"], tests["any"]),
-            _first(tests["all"], {Kind.EXISTS, Kind.MANY, Kind.EMPTY}),
+            self._gates(tests["all"], tests["any"]),
             _first(tests["all"], {Kind.MISSING}),
             _first(tests["all"], {Kind.IS}),
             _first(tests["all"], {Kind.FACT}),
         )
+
+    def _gates(self, conditions: list[Condition], choices: list[Condition]) -> frozenset[int | str]:
+        """Return what opens a rule: what its first telling condition needs, else what all of its choices need."""
+        for condition in conditions:
+            gates = self._gates_of(condition)
+            if gates:
+                return gates
+        needed = [self._gates_of(choice) for choice in choices]
+        return frozenset[int | str]().union(*needed) if all(needed) else frozenset()
+
+    def _gates_of(self, condition: Condition) -> frozenset[int | str]:
+        """Return what a condition needs, nothing when it may hold for any message."""
+        if condition.kind is Kind.MATCHES:
+            return frozenset({condition.pattern})
+        if condition.kind in _PRESENT and condition.subject[0] != "@":
+            return frozenset({condition.subject})
+        if condition.kind is Kind.IS:
+            return self._rules[condition.subject].gates
+        return frozenset()
 
     def _weight(self, text: str) -> float:
         try:
@@ -240,15 +261,6 @@ class _Reader:
 
     def _fault(self, text: str) -> SignsError:
         return SignsError(f"{self._place}: {text}")
-
-
-def _gates(conditions: list[Condition], choices: list[Condition]) -> frozenset[int]:
-    for condition in conditions:
-        if condition.kind is Kind.MATCHES:
-            return frozenset({condition.pattern})
-    if choices and all(choice.kind is Kind.MATCHES for choice in choices):
-        return frozenset(choice.pattern for choice in choices)
-    return frozenset()
 
 
 def _first(conditions: list[Condition], kinds: set[Kind]) -> str:
