@@ -7,10 +7,14 @@ by `openers.appended`.
 
 import bz2
 import lzma
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from backports import zstd
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from gatepost.antivirus.budget import INPUT_CHUNK, OUTPUT_CHUNK, Budget, Content
 from gatepost.antivirus.openers.archive import read_archive
