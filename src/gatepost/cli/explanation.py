@@ -90,6 +90,8 @@ class Explanation(msgspec.Struct, frozen=True):
 
     direction: str
     sender: str
+    client: str
+    """Its address."""
     objects: tuple[ExplainedObject, ...]
     findings: tuple[ExplainedFinding, ...]
     engines: tuple[ExplainedEngine, ...]
@@ -116,6 +118,7 @@ def explain_message(
     return Explanation(
         direction=envelope.direction.value,
         sender=envelope.sender,
+        client=envelope.client.ip,
         objects=tuple(_objects(seen)),
         findings=tuple(ExplainedFinding(each.name, each.evidence) for each in seen.findings),
         engines=tuple(

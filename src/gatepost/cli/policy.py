@@ -1,4 +1,4 @@
-"""`gatepost policy explain FILE` and `policy show GROUP`: what the policy does with a message, and why.
+"""`gatepost policy explain FILE|ID` and `policy show GROUP`: what the policy does with a message, and why.
 
 Both work on a configuration file, without a running gateway: `explain` inspects the message with a filter of its own
 (`cli.explaining`) and prints every step to the disposition. Exit codes: 0 done, 1 wrong options, 2 the message cannot
@@ -6,12 +6,11 @@ be read, 3 it could not be inspected; 65 and 66 as for `gatepost config check`.
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.explaining import STRANGER, Case, explain_file
+from gatepost.cli.explaining import Case, explain_message_of
 from gatepost.cli.explanation import render_explanation
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, ConfigFile, complain, print_json
 from gatepost.config.grouping import Group
@@ -27,12 +26,16 @@ for _name, _help in (("move", "Put a group in front of another one."), ("delete"
 
 @app.command
 def explain(
-    file: Path,
+    message: str,
     /,
     *,
-    sender: Annotated[str, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')],
-    to: Annotated[list[str], cyclopts.Parameter(name="--to", negative="", help="Recipient; may be repeated.")],
-    client: Annotated[str, cyclopts.Parameter(help="Address of the client that hands it over.")] = STRANGER,
+    sender: Annotated[
+        str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')
+    ] = None,
+    to: Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")] = None,
+    client: Annotated[
+        str, cyclopts.Parameter(name=["--client", "--client-ip"], help="Address of the client that hands it over.")
+    ] = "",
     user: Annotated[str, cyclopts.Parameter(help="Who has signed in.")] = "",
     helo: Annotated[str, cyclopts.Parameter(help="Name that client gives.")] = "",
     network: Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")] = False,
@@ -41,14 +44,17 @@ def explain(
 ) -> int:
     """Say what would be done with a message: direction, groups, objects, verdicts, actions, notifications, stores.
 
+    What is not given is taken from the store, or from the fields of the file: sender and client as the gateway noted
+    them when it delivered the message, else the author; our own people among To and Cc; a client nobody knows.
+
     Parameters
     ----------
-    file
-        The message as it comes over SMTP (.eml); lone line feeds are taken for line ends.
+    message
+        A file with the message (.eml), or the id of a stored one as lists, the log and our fields show it.
 
     """
-    case = Case(sender.strip("<>"), tuple(to), client, helo, user, network)
-    explanation = explain_file(file, conf_file, case)
+    case = Case(None if sender is None else sender.strip("<>"), tuple(to or ()), client, helo, user, network)
+    explanation = explain_message_of(message, conf_file, case)
     if isinstance(explanation, int):
         return explanation
     if as_json:

@@ -1,16 +1,15 @@
-"""`gatepost spam explain FILE`: how a message is rated, sign by sign, and what each group concerned does about it.
+"""`gatepost spam explain FILE|ID`: how a message is rated, sign by sign, and what each group concerned does about it.
 
 Works on a configuration file, without a running gateway: a filter of its own looks at the message, behind the same
 walls. Exit codes: those of `gatepost.cli.explaining`.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.explaining import STRANGER, Case, explain_file
+from gatepost.cli.explaining import Case, explain_message_of
 from gatepost.cli.explanation import Explanation
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
 from gatepost.cli.spam_explanation import TEXT_LIMIT, spam_lines
@@ -18,14 +17,16 @@ from gatepost.notices.text import clean_text
 
 
 def explain(
-    file: Path,
+    message: str,
     /,
     *,
     sender: Annotated[
         str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')
     ] = None,
     to: Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")] = None,
-    client_ip: Annotated[str, cyclopts.Parameter(help="Address of the client that hands it over.")] = STRANGER,
+    client_ip: Annotated[
+        str, cyclopts.Parameter(name=["--client-ip", "--client"], help="Address of the client that hands it over.")
+    ] = "",
     helo: Annotated[str, cyclopts.Parameter(help="Name that client gives.")] = "",
     network: Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")] = False,
     conf_file: ConfigFile = DEFAULT_FILE,
@@ -33,16 +34,17 @@ def explain(
 ) -> int:
     """Say how a message is rated, sign by sign, and what each group does about it.
 
-    Without --from the sender is the one its header tells; without --to it goes to the postmaster.
+    What is not given is taken from the store, or from the fields of the file: sender and client as the gateway noted
+    them when it delivered the message, else the author; our own people among To and Cc; a client nobody knows.
 
     Parameters
     ----------
-    file
-        The message as it comes over SMTP (.eml); lone line feeds are taken for line ends.
+    message
+        A file with the message (.eml), or the id of a stored one as lists, the log and our fields show it.
 
     """
     case = Case(None if sender is None else sender.strip("<>"), tuple(to or ()), client_ip, helo, network=network)
-    explanation = explain_file(file, conf_file, case)
+    explanation = explain_message_of(message, conf_file, case)
     if isinstance(explanation, int):
         return explanation
     if as_json:
@@ -50,6 +52,7 @@ def explain(
             {
                 "direction": explanation.direction,
                 "sender": explanation.sender,
+                "client": explanation.client,
                 "network": explanation.network,
                 "trouble": explanation.trouble,
                 "groups": [{"name": each.name, "spam": each.spam} for each in explanation.groups],
@@ -62,7 +65,7 @@ def explain(
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
-    yield f"Sender: <{explanation.sender}>, {explanation.direction}"
+    yield f"Sender: <{explanation.sender}>, client [{explanation.client}], {explanation.direction}"
     yield from (f"Network: {line}" for line in explanation.network)
     if explanation.trouble:
         yield f"Content checks that could not see all of it: {explanation.trouble}"

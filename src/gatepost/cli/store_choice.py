@@ -81,6 +81,10 @@ class Failed(Exception):  # noqa: N818 - ends a command
         return complain(str(self), self.code)
 
 
+class SeveralItems(ValueError):  # noqa: N818 - named for what is wrong
+    """A queue id means more than one item: the text names them."""
+
+
 class Stores:
     """The stores one command works on."""
 
@@ -171,7 +175,7 @@ class Stores:
             told = "; ".join(
                 f"{row.id} ({row.store}, for {', '.join(row.recipients)})" for _, row in found[:_TOLD_ITEMS]
             )
-            raise ValueError(f"{queue_id}: {len(found)} stored messages, name one: {told}")
+            raise SeveralItems(f"{queue_id}: {len(found)} stored messages, name one: {told}")
         kinds = [
             place.kind
             for place in self._elsewhere

@@ -314,7 +314,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        sys.stderr.flush()
+    main()
+    sys.stderr.flush()
+    os._exit(0)  # nothing to tidy up; native modules would complain of objects that outlive the interpreter

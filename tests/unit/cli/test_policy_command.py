@@ -63,7 +63,7 @@ def test_a_message_to_several_groups_is_explained_without_a_gateway(config: Path
     assert not (tmp_path / "state").exists()
 
 
-def test_the_words_of_an_explanation(config: Path, tmp_path: Path) -> None:
+def test_the_words_of_an_explanation(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     mail = tmp_path / "mail.eml"
     mail.write_bytes(plain())
     told = run_here(
@@ -71,6 +71,7 @@ def test_the_words_of_an_explanation(config: Path, tmp_path: Path) -> None:
         *("-c", str(config)),
     )
     assert told.returncode == 0, told.stderr
+    assert capfd.readouterr().err == ""  # nor do processes of the command say anything
     assert told.stdout.splitlines()[:3] == ["Direction: internal", "Sender: <>", "Objects: nothing was looked at"]
     assert "Group unchecked: <b@unchecked.example.org>" in told.stdout
     assert told.stdout.endswith("  Disposition: delivered as received\n")
