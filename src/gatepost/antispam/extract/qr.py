@@ -10,6 +10,8 @@ from typing import Final
 import zxingcpp
 from PIL import Image
 
+from gatepost.antispam.extract.opening import may_decode
+
 PIXELS_LIMIT: Final = 25_000_000
 """Pixels of a picture that is decoded: that of a good camera. It takes 25 MB in grey."""
 SIDE: Final = 900
@@ -28,8 +30,7 @@ def read_codes(data: bytes) -> list[str]:
     """Return the texts of the QR codes in a picture, none when it cannot be read."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if min(width, height) < LEAST or width * height > PIXELS_LIMIT:
+            if min(picture.size) < LEAST or not may_decode(picture, data, PIXELS_LIMIT):
                 return []
             picture.draft("L", (SIDE, SIDE))
             if picture.mode in ("P", "RGBA", "LA", "PA"):

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gatepost.antispam.extract.opening import may_decode
+
 Bits = NDArray[np.uint64]
 
 GRID: Final = 16
@@ -56,13 +58,14 @@ def build_looks(data: bytes, windows: tuple[tuple[float, float, float, float], .
     found: list[Bits] = []
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if min(width, height) < SIDE_LEAST or width * height > PIXELS_LIMIT:
+            if min(picture.size) < SIDE_LEAST or not may_decode(picture, data, PIXELS_LIMIT):
                 return []
             picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
             for frame in range(min(FRAMES, getattr(picture, "n_frames", 1))):
                 if frame:
                     picture.seek(frame)
+                    if not may_decode(picture, data, PIXELS_LIMIT):  # a later frame may make it larger
+                        break
                 grey = _make_grey(picture)
                 found += [bits for window in windows if (bits := _look(grey, window)) is not None]
     except Exception:  # noqa: BLE001 - Pillow tells of damaged pictures in a dozen ways
