@@ -189,9 +189,9 @@ class _Reply:
 def _as_bounce(reply: _Reply) -> tuple[str, str]:
     if "x-failed-recipients" in reply.names and (reply.is_office or reply.is_null_sender):
         return BOUNCE, "it names failed recipients"
-    says = _BOUNCE_SUBJECT.search(reply.subject)
     answered = _ANSWERED.match(reply.subject) is not None and not reply.is_daemon
-    if says and not answered and (reply.is_office or reply.is_null_sender):
+    is_system = reply.is_office or reply.is_null_sender
+    if is_system and not answered and _BOUNCE_SUBJECT.search(reply.subject):
         return BOUNCE, f"{reply.address} writes {reply.subject}"
     if (reply.is_daemon or (reply.is_office and reply.is_null_sender)) and _BOUNCE_BODY.search(reply.opening):
         return BOUNCE, f"{reply.address} writes that a message was not delivered"
@@ -199,15 +199,14 @@ def _as_bounce(reply: _Reply) -> tuple[str, str]:
 
 
 def _as_virus_notice(reply: _Reply) -> tuple[str, str]:
-    says = _VIRUS_SUBJECT.search(reply.subject)
     automatic = reply.is_office or reply.is_null_sender or reply.is_automatic
-    if says and (automatic or _VIRUS_AUTHOR.search(f"{reply.address} {reply.display}")):
+    if (automatic or _VIRUS_AUTHOR.search(f"{reply.address} {reply.display}")) and _VIRUS_SUBJECT.search(reply.subject):
         return VIRUS, reply.subject
     return "", ""
 
 
 def _as_challenge(reply: _Reply) -> tuple[str, str]:
-    if _CHALLENGE.search(reply.subject) and (reply.is_automatic or reply.is_null_sender):
+    if (reply.is_automatic or reply.is_null_sender) and _CHALLENGE.search(reply.subject):
         return CHALLENGE, reply.subject
     return "", ""
 
@@ -216,13 +215,13 @@ def _as_vacation(reply: _Reply) -> tuple[str, str]:
     if reply.submitted.startswith("auto-replied"):
         return VACATION, "Auto-Submitted says that it is an automatic reply"
     answers = "in-reply-to" in reply.names and not _ANSWERED.match(reply.subject) and reply.names.isdisjoint(_LISTS)
-    if _VACATION_SUBJECT.search(reply.subject) and (reply.is_automatic or reply.is_null_sender or answers):
+    if (reply.is_automatic or reply.is_null_sender or answers) and _VACATION_SUBJECT.search(reply.subject):
         return VACATION, reply.subject
     replies = "x-autoreply" in reply.names or "x-autorespond" in reply.names
     return (VACATION, "a field says that it is an automatic reply") if replies and reply.is_null_sender else ("", "")
 
 
 def _as_card_notice(reply: _Reply) -> tuple[str, str]:
-    if _CARD_SUBJECT.search(reply.subject) and _CARD_AUTHOR.search(f"{reply.address} {reply.display}"):
+    if _CARD_AUTHOR.search(f"{reply.address} {reply.display}") and _CARD_SUBJECT.search(reply.subject):
         return CARD, reply.subject
     return "", ""

@@ -15,6 +15,7 @@ from gatepost.antispam.extract.markup import Page
 from gatepost.antispam.extract.parts import TEXT_LIMIT, Text, Yield, read_parts
 from gatepost.antispam.extract.plain import find_bare, find_urls
 from gatepost.antispam.links import ANCHORS_LIMIT, Anchor, distinct, read_anchor, read_target
+from gatepost.antispam.terms.wording import build_wording
 from gatepost.mime.part import Message, Part
 from gatepost.mime.words import decode_header
 from gatepost.model.spam import Link, SpamOptions
@@ -155,6 +156,11 @@ class MailView:
         each; "" for nearly every mail. Match it beside `folded`.
         """
         return "\n".join(dict.fromkeys((*self.subject_fold.disguised, *self.fold.disguised)))
+
+    @cached_property
+    def wording(self) -> bytes:
+        """`folded` as terms and samples are matched in it."""
+        return build_wording(self.folded)
 
     @property
     def folded_subject(self) -> str:

@@ -175,12 +175,20 @@ def alternatives_differ(picture: Picture) -> str:
     page = next((text for text in texts if text.kind == "html" and _in_alternative(text.part)), None)
     if plain is None or page is None:
         return ""
-    words = {word.lower() for word in _WORDS.findall(plain.visible[:_NO_WORDS_LIMIT])}
-    others = {word.lower() for word in _WORDS.findall(page.visible[: 4 * _NO_WORDS_LIMIT])}
-    if len(words) < _DIFFER_WORDS or len(others) < _DIFFER_WORDS:
+    words = _words_of(plain.visible[:_NO_WORDS_LIMIT])
+    if len(words) < _DIFFER_WORDS or len(words & _words_of(page.visible[:_NO_WORDS_LIMIT])) >= _DIFFER_SHARE * len(
+        words
+    ):
+        return ""
+    others = _words_of(page.visible[: 4 * _NO_WORDS_LIMIT])
+    if len(others) < _DIFFER_WORDS:
         return ""
     shared = len(words & others)
     return f"{shared} of {len(words)} words" if shared < _DIFFER_SHARE * len(words) else ""
+
+
+def _words_of(text: str) -> set[str]:
+    return set(_WORDS.findall(text.lower()))
 
 
 def _in_alternative(part: object) -> bool:

@@ -29,6 +29,7 @@ _V4_MAXIMUM = 255
 _DATE = re.compile(
     r"\s*+(?:\w{3,9},?\s++)?(\d{1,2})\s++(\w{3})\s++(\d{4})\s++(\d\d):(\d\d)(?::(\d\d))?\s++([+-])(\d\d)(\d\d)(?!\d)"
 )
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -135,16 +136,10 @@ def read_date(text: str) -> float | None:
         if plain:
             day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = plain.groups()
             zone = (int(zone_hours) * 60 + int(zone_minutes)) * 60
-            moment = dt.datetime(
-                int(year),
-                _MONTHS[month.lower()],
-                int(day),
-                int(hour),
-                int(minute),
-                min(int(second or 0), 59),
-                tzinfo=dt.UTC,
-            )
-            return moment.timestamp() - (zone if sign == "+" else -zone)
+            days = dt.date(int(year), _MONTHS[month.lower()], int(day)).toordinal() - _EPOCH
+            clock = dt.time(int(hour), int(minute), min(int(second or 0), 59))
+            seconds = days * 86_400 + clock.hour * 3600 + clock.minute * 60 + clock.second
+            return float(seconds - zone if sign == "+" else seconds + zone)
         parts = parsedate_tz(text[:200])
         if parts is None:
             return None

@@ -5,7 +5,7 @@ from typing import Final
 from gatepost.antispam.check import Notes
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.samples.base import SampleBase, compile_samples, parse_samples
-from gatepost.antispam.samples.shingles import build_shingles
+from gatepost.antispam.samples.shingles import build_shingles, hash_wording
 from gatepost.antispam.samples.source import SUFFIX, parse_sample
 from gatepost.antispam.view import MailView
 from gatepost.model.spam import Method
@@ -40,7 +40,7 @@ class SamplesCheck:
         """Note the samples found, the likest first."""
         if not view.options.content:
             return
-        for likeness in self._base.find(build_shingles(view.folded), SHARE_LEAST)[:_SHOWN]:
+        for likeness in self._base.find(hash_wording(view.wording), SHARE_LEAST)[:_SHOWN]:
             certainty = min(1.0, (likeness.share - SHARE_LEAST + 0.05) / (SHARE_FULL - SHARE_LEAST + 0.05))
             top = likeness.category.partition("/")[0]
             weight = 0.0 if top == NO_SPAM else certainty * (WEIGHT if top == "spam" else PROBABLE_WEIGHT)

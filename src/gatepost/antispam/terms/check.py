@@ -45,12 +45,13 @@ class TermsCheck:
         if not view.options.content:
             return
         subject = build_wording(view.folded_subject)
-        body = view.folded
-        texts = (body, view.disguised) if view.disguised else (body,)
+        texts = [subject, view.wording]
+        if view.disguised:
+            texts.append(build_wording(view.disguised))
         terms = self._base.terms
         found = {
             number
-            for place, end in self._matcher.find(_BREAK.join((subject, *map(build_wording, texts)))).items()
+            for place, end in self._matcher.find(_BREAK.join(texts)).items()
             for number in self._numbers[place]
             if not terms[number].subject or end <= len(subject)
         }
@@ -60,7 +61,7 @@ class TermsCheck:
         told = [terms[number] for number in found]
         spam = [term for term in told if term.category != OBSCENE]
         notes.obscene |= sum(term.weight for term in told if term.category == OBSCENE) >= OBSCENE_LEAST
-        for score in score_terms(spam, self._base.categories, len(body)):
+        for score in score_terms(spam, self._base.categories, len(view.folded)):
             notes.categories[score.category.path] = score.weight
             notes.sign(Method.CONTENT, f"terms-{score.category.path.rpartition('/')[2]}", _tell(score), score.weight)
 
