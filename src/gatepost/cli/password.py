@@ -10,7 +10,6 @@ import fcntl
 import getpass
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from typing import Annotated
 import cyclopts
 
 from gatepost.relay.passwords import PASSWORD_LIMIT, PasswordFileError, check_name, hasher, read_passwords, verify
+from gatepost.storage.whole_file import rewrite_file
 
 DONE = 0
 WRONG_OPTIONS = 1
@@ -135,22 +135,9 @@ def _changing(file: Path) -> Iterator[None]:
 
 
 def _write(file: Path, users: dict[str, str]) -> None:
-    """Replace the file; owner and permissions stay those it had."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as new:
-            new.write(_HEADING + "".join(f"{name}:{hashed}\n" for name, hashed in sorted(users.items())))
-            if file.exists():
-                state = file.stat()
-                os.fchmod(new.fileno(), state.st_mode & 0o777)
-                if os.geteuid() == 0:
-                    os.fchown(new.fileno(), state.st_uid, state.st_gid)
-            new.flush()
-            os.fsync(new.fileno())
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Replace the file."""
+    text = _HEADING + "".join(f"{name}:{hashed}\n" for name, hashed in sorted(users.items()))
+    rewrite_file(file, text.encode())
 
 
 def _say(text: str, code: int) -> int:

@@ -5,9 +5,7 @@ comments and everything else stay as they are. What comes of it is loaded before
 else than the order would change, nothing is written. A running gateway goes on as it was until `gatepost reload`.
 """
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,6 +18,7 @@ from gatepost.config.external import read_text
 from gatepost.config.grouping import POLICY_GROUP, Group
 from gatepost.config.load import load, load_text
 from gatepost.config.schema import Config
+from gatepost.storage.whole_file import rewrite_file
 
 EXIT_NOT_WRITTEN: Final = 2
 _HEADER: Final = re.compile(r"\s*\[")
@@ -99,7 +98,7 @@ def _change(conf_file: Path, order: Callable[[Sequence[str]], list[str]]) -> int
     except OrderError as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
     try:
-        _write(conf_file, text)
+        rewrite_file(conf_file, text.encode())
     except OSError as error:
         return complain(f"{conf_file} cannot be written: {error.strerror}", EXIT_NOT_WRITTEN)
     print(f"groups now: {', '.join((*wanted, POLICY_GROUP))}; `gatepost reload` puts it to use")
@@ -144,20 +143,3 @@ def _check(changed: Config | None, before: Config, wanted: Sequence[str]) -> Non
     expected = msgspec.structs.replace(before, groups=tuple(by_name[name] for name in (*wanted, POLICY_GROUP)))
     if changed != expected:
         raise OrderError("the file is written so that more than the order would change: order the groups by hand")
-
-
-def _write(path: Path, text: str) -> None:
-    """Put a text in a file's place, whole or not at all."""
-    status = path.stat()
-    descriptor, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), status.st_mode & 0o7777)
-            os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path.resolve())
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

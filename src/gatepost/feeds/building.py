@@ -6,7 +6,6 @@ with the one that comes with the product, since it adds to it.
 
 import datetime as dt
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from gatepost.feeds.manifest import (
     Kind,
     Manifest,
 )
+from gatepost.storage.whole_file import replace_file
 
 
 def build_set(
@@ -58,8 +58,8 @@ def build_set(
     manifest = Manifest(MANIFEST_FORMAT, name, number, issued, sum(counts), entries, kind)
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     # The signature first: a reader in between sees a manifest that its signature does not fit, and refuses.
-    _write(directory / SIGNATURE_FILE, sign(raw, keys))
-    _write(directory / MANIFEST_FILE, raw)
+    replace_file(directory / SIGNATURE_FILE, sign(raw, keys), mode=0o644)
+    replace_file(directory / MANIFEST_FILE, raw, mode=0o644)
     return DatabaseSet(directory, manifest, hashlib.sha256(raw).hexdigest())
 
 
@@ -81,12 +81,3 @@ def _list_files(directory: Path) -> Iterable[str]:
         if PATH_FORM.match(path) is None or place.is_symlink():
             raise BadSource(f"{path}: not a name a file of a set may have")
         yield path
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -17,6 +17,7 @@ import msgspec
 from gatepost.antispam.images.base import ImageBase, KnownImage, compile_images, parse_images, read_image
 from gatepost.antispam.samples.base import SampleBase, compile_samples, parse_samples, sketch
 from gatepost.antispam.samples.source import CATEGORY, build_sample, parse_sample
+from gatepost.storage.whole_file import replace_file
 
 ITEM_LIMIT = 16 * 1024 * 1024
 """Bytes of one item: beyond it no picture of a mail is looked at either."""
@@ -124,14 +125,7 @@ class OwnStore:
             if not folder.exists():
                 folder.mkdir(0o750)
                 self._give(folder, owner)
-        temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("wb") as file:
-            os.fchmod(file.fileno(), _MODE)
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        self._give(temporary, owner)
-        temporary.rename(path)
+        replace_file(path, raw, mode=_MODE, owner=owner)
 
     def _give(self, path: Path, owner: os.stat_result) -> None:
         if os.geteuid() == 0:

@@ -4,10 +4,11 @@ The master owns the file and tells the relays; each relay also notes it in its s
 first moment on.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from gatepost.storage.whole_file import replace_file
 
 PAUSES_LIMIT = 256
 """Destinations paused at once: who needs more means `switch send off`, and all must fit one message to a relay."""
@@ -50,22 +51,8 @@ class Pauses:
             raise PauseError(f"{PAUSES_LIMIT} destinations are paused already: switch sending off instead")
         changed = self._domains ^ {domain}
         try:
-            self._write(changed)
+            replace_file(self._file, msgspec.json.encode(sorted(changed)))
         except OSError as error:
             raise PauseError(f"{self._file} cannot be written: {error.strerror or error}") from error
         self._domains = changed
         return True
-
-    def _write(self, domains: set[str]) -> None:
-        fresh = self._file.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(sorted(domains)))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._file)
-        directory = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

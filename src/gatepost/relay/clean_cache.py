@@ -7,13 +7,13 @@ and said. Losing it only costs scans.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from gatepost.config.schema import Config
 from gatepost.relay.clean_table import CleanTable, Damaged
+from gatepost.storage.whole_file import replace_file
 
 SAVE_S: Final = 60.0
 """Pause between two looks whether there is something to write."""
@@ -103,12 +103,5 @@ def _load(table: CleanTable, path: Path) -> str:
 
 
 def _write(path: Path, stored: Callable[[], bytes]) -> None:
-    """Write under another name and take the name over: a file is there whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(stored())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, stored())

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import ipaddress
 import math
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,6 +29,7 @@ from gatepost.model.spam import Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
 from gatepost.relay.lookups.hops import is_public
 from gatepost.spool import clock
+from gatepost.storage.whole_file import replace_file
 
 BAD_LIMIT: Final = 2.0
 GOOD_LIMIT: Final = -1.0
@@ -250,12 +250,5 @@ def _key(kind: str, name: str) -> bytes:
 
 
 def _write(path: Path, stored: bytes) -> None:
-    """Write under another name and take the name over: a file is there whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(stored)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, stored)

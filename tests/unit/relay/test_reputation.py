@@ -132,7 +132,7 @@ def test_a_file_that_is_not_ours_is_an_empty_memory_and_said(tmp_path: Path, con
 
 
 def test_a_file_that_cannot_be_written_is_said_once(tmp_path: Path):
-    (tmp_path / "r.bin.new").mkdir()
+    (tmp_path / ".r.bin.new").mkdir()
     told: list[str] = []
     made = Reputation(tmp_path / "r.bin", DAY, lambda _, text: told.append(text))
     made.observe(NETWORK, spam=True, now=NOW)

@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all: `replace_file` for our own, `rewrite_file` for an administrator's.
+
+Called by whoever keeps a small file that is written anew each time. Promises: after a crash or a power failure the file
+is the old one or the new one; when it cannot be written the old one stays, and OSError says why.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: Path, raw: bytes, *, mode: int = 0o600, owner: os.stat_result | None = None) -> None:
+    """Put `raw` in a file's place. One writer at a time: what a broken-off one left behind is overwritten.
+
+    `owner`: whose the file is to be, as far as we may give it away.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        if owner is not None and os.geteuid() == 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        _fill(file.fileno(), raw)
+    fresh.replace(path)
+    _sync_names(path.parent)
+
+
+def rewrite_file(path: Path, raw: bytes) -> None:
+    """Put `raw` in the place of a file that people edit, too: links are followed, owner and permissions stay."""
+    place = path.resolve()
+    before = place.stat() if place.exists() else None
+    descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    try:
+        with os.fdopen(descriptor, "wb"):
+            if before is not None:
+                os.fchmod(descriptor, before.st_mode & 0o7777)
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+            _fill(descriptor, raw)
+        Path(name).replace(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_names(place.parent)
+
+
+def _fill(descriptor: int, raw: bytes) -> None:
+    view = memoryview(raw)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
+
+
+def _sync_names(directory: Path) -> None:
+    """Make the change of names durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
