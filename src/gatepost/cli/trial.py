@@ -21,6 +21,7 @@ from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.bases import Databases, open_bases
+from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.master.paths import Paths
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.relay.disposal import Partition
@@ -76,6 +77,7 @@ def inspect_alone(
             bases=bases.antivirus,
             spam_bases=SpamBases() if free else bases.spam,
             bases_cache=directory,
+            learned=str(Paths(config.relay.state_path).learned / WEIGHTS_FILE),
         )
         socket = scratch / "filters.sock"
         with _template(settings, socket):

@@ -101,9 +101,9 @@ class Learner:
             case "recent":
                 return memory.recent(min(RECENT_LIMIT, int(arguments.get("limit", 20))))
             case "export":
-                return memory.export(Path(str(arguments["path"])))
+                return memory.export(Path(str(arguments["file"])))
             case "import":
-                return memory.take(Path(str(arguments["path"])), merge=bool(arguments.get("merge")))
+                return memory.take(Path(str(arguments["file"])), merge=bool(arguments.get("merge")))
         raise ControlError(f"unknown call {call!r}")
 
     async def run(self, ended: Callable[[], bool]) -> None:

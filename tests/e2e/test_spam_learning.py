@@ -1,0 +1,131 @@
+"""Learning on a real gateway: commands and watched folders teach, filters weigh by it at once, and it can be undone."""
+
+import mailbox
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.sink import Sink
+from tests.support.waiting import wait_for
+
+from gatepost.antispam.check import Notes
+from gatepost.antispam.classifier.check import build_classifier
+from gatepost.antispam.classifier.learned import map_file
+from gatepost.antispam.knowledge import load_packaged
+from gatepost.antispam.view import build_view
+from gatepost.master.learning import WEIGHTS_FILE
+from gatepost.mime.structure import parse
+from gatepost.model.spam import SpamOptions
+
+SPAM = "Hello, the garden club meets on Sunday at the pond; bring gloves and the list of bulbs you would like to swap"
+HAM = "Good morning, the minutes of the planning meeting are attached, tell me by Thursday whether anything is missing"
+
+
+def mail(body: str, number: int) -> bytes:
+    return (
+        f"From: Someone <s{number}@example.net>\r\nTo: user@example.org\r\nSubject: note {number}\r\n"
+        f"Date: Mon, 2 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{number}.{len(body)}@example.net>\r\n\r\n"
+        f"{body}, {chr(97 + number % 26) * 8}\r\n"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    with Sink() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    place = tmp_path_factory.mktemp("learning") / "gw"
+    with Gateway(place, sink.port, antispam=True, spam_fields=True) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mails")
+    box = mailbox.mbox(folder / "spam.mbox")
+    for number in range(20):
+        box.add(mail(SPAM, number))
+    box.close()
+    (folder / "ham").mkdir()
+    for number in range(20):
+        (folder / "ham" / f"{number}.eml").write_bytes(mail(HAM, number))
+    (folder / "probe.eml").write_bytes(mail(SPAM, 77))
+    return folder
+
+
+def learned_weight(gateway: Gateway, path: Path) -> float:
+    """What the gateway's weights say of a message, read in the way of its filters."""
+    learned = map_file(gateway.state / "learned" / WEIGHTS_FILE)
+    (check,) = build_classifier(load_packaged(), learned)
+    notes = Notes()
+    check.inspect(build_view(parse(path.read_bytes()), SpamOptions()), notes)
+    return notes.signs[0].weight
+
+
+def rating(gateway: Gateway, sink: Sink, number: int) -> int:
+    """What the gateway rates a message of the kind that is taught as spam."""
+    gateway.send(mail(SPAM, number))
+
+    def look() -> list[bytes]:
+        return [each.content for each in list(sink.mails) if f"note {number}\r\n".encode() in each.content]
+
+    (content,) = wait_for(look, "the mail to arrive", 20)
+    return int(content.lower().partition(b"x-spamtest-rate: ")[2].split()[0])
+
+
+def spam_status(gateway: Gateway) -> dict[str, float]:
+    status: dict[str, float] = gateway.ask("learning", call="status")
+    return status
+
+
+def test_teaching_and_taking_back(gateway: Gateway, sink: Sink, mails: Path) -> None:
+    rated, before = rating(gateway, sink, 600), learned_weight(gateway, mails / "probe.eml")
+    assert "20 learned" in gateway.command("spam", "learn", "--spam", str(mails / "spam.mbox")).stdout
+    assert "20 learned" in gateway.command("spam", "learn", "--ham", str(mails / "ham")).stdout
+    assert spam_status(gateway)["spam"] == spam_status(gateway)["ham"] == 20
+    assert learned_weight(gateway, mails / "probe.eml") > before + 1.5
+    assert rating(gateway, sink, 601) > rated
+    again = gateway.command("spam", "learn", "--spam", str(mails / "spam.mbox"))
+    assert "20 learned before" in again.stdout
+    moved = gateway.command("spam", "learn", "--spam", str(mails / "ham" / "3.eml"))
+    assert "1 learned otherwise before, changed" in moved.stdout
+    assert (spam_status(gateway)["spam"], spam_status(gateway)["ham"]) == (21, 19)
+    assert "1 forgotten" in gateway.command("spam", "forget", str(mails / "ham" / "3.eml")).stdout
+    assert spam_status(gateway)["spam"] == 20
+    told = gateway.command("spam", "status").stdout
+    assert "Learned: 20 spam, 19 wanted" in told
+    latest = gateway.command("spam", "recent", "--limit", "3").stdout.splitlines()
+    assert len(latest) == 3
+    assert "operator" in latest[0]
+
+
+def test_watched_folders(gateway: Gateway, mails: Path) -> None:
+    before = spam_status(gateway)
+    ham = gateway.state / "learn" / "ham"
+    (ham / "one.eml").write_bytes(mail("A letter about the choir and its concert in the church on Friday", 500))
+    (ham / ".half").write_bytes(b"nothing yet")
+    wait_for(lambda: spam_status(gateway)["ham"] == before["ham"] + 1, "the folder to be learned", 30)
+    wait_for(lambda: not (ham / "one.eml").exists(), "the file to go", 10)
+    assert (ham / ".half").exists()
+
+
+def test_backup_and_restore(gateway: Gateway, mails: Path, tmp_path: Path) -> None:
+    before, weight = spam_status(gateway), learned_weight(gateway, mails / "probe.eml")
+    assert gateway.command("spam", "model", "export", str(tmp_path / "saved")).returncode == 0
+    assert gateway.command("spam", "model", "reset", "--yes").returncode == 0
+    assert spam_status(gateway)["spam"] == 0
+    assert gateway.command("spam", "model", "import", str(tmp_path / "saved")).returncode == 0
+    assert spam_status(gateway)["spam"] == before["spam"]
+    assert learned_weight(gateway, mails / "probe.eml") == pytest.approx(weight, abs=0.01)
+
+
+def test_wrong_use_is_said(gateway: Gateway, mails: Path) -> None:
+    both = gateway.command("spam", "learn", "--spam", "--ham", str(mails / "probe.eml"))
+    assert both.returncode == 1
+    assert "either" in both.stderr
+    missing = gateway.command("spam", "learn", "--spam", str(mails / "none.eml"))
+    assert missing.returncode == 3
