@@ -12,7 +12,7 @@ from gatepost.cli.demo import Demo
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "demo.svg"
 PORTS = (2525, 2526)
-WIDTH = 112
+WIDTH = 128
 
 
 def main() -> int:

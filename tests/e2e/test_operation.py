@@ -435,7 +435,7 @@ def test_demo_ends_with_the_outcome(tmp_path: Path) -> None:
     ports = free_port(), free_port()
     good = demo(state, *ports)
     assert good.returncode == 0, good.stdout[-2000:]
-    assert re.findall(r"│ (right|wrong) *│", good.stdout) == ["right"] * 8
+    assert re.findall(r"│ (right|wrong) *│", good.stdout) == ["right"] * 11
     # It keeps its configuration; one under which nothing is scanned makes outcomes wrong.
     config = state / "gatepost.toml"
     text = config.read_text()

@@ -31,6 +31,7 @@ STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 
 _LINE = re.compile(r"^\[[^\]]*\] ([0-9A-Z]{13}): ([A-Z]+), (.*)$")
+_SPAM = re.compile(r'status="([^"]*)".* rate=(\d+)')
 _STATUS = re.compile(r'status="([^"]*)".*names="([^"]*)"')
 _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
 _TRACE = re.compile(rb"\AReceived: .*?\r\n(?![ \t])", re.DOTALL)
@@ -46,6 +47,8 @@ class Progress:
         self.queue_id = ""
         self.status = ""
         self.names = ""
+        self.spam = ""
+        self.rate = ""
         self.blocked = False
         self.arrived: bytes | None = None
         self.trouble = ""
@@ -64,19 +67,22 @@ class Progress:
             if self.arrived == self.sample.content
             else "cured"
             if self.status == "disinfected"
+            else "labelled"
+            if self.spam == "spam"
             else "changed"
         )
 
     @property
     def done(self) -> bool:
         """Its outcome is known."""
-        return bool(self.trouble or (self.status and self.disposition))
+        return bool(self.trouble or (self.status and self.spam and self.disposition))
 
     @property
     def right(self) -> bool:
         """The outcome is the one it must have."""
         sample = self.sample
-        if self.status != sample.status or self.disposition != sample.disposition:
+        found = (self.status, self.spam, self.disposition)
+        if found != (sample.status, sample.spam, sample.disposition):
             return False
         return self.arrived is None if sample.disposition == "blocked" else sample.arrived_well(self.arrived or b"")
 
@@ -88,7 +94,7 @@ def demo(
     port: Annotated[int, cyclopts.Parameter(help="port of the gateway on 127.0.0.1")] = 2525,
     downstream_port: Annotated[int, cyclopts.Parameter(help="port of the embedded downstream server")] = 2526,
 ) -> int:
-    """Start a gateway on an embedded default and show what it does with eight sample mails."""
+    """Start a gateway on an embedded default and show what it does with sample mails."""
     return asyncio.run(Demo(state.resolve(), port, downstream_port).run(once=once))
 
 
@@ -211,6 +217,8 @@ class Demo:
                     continue
                 if found.group(2) == "SCANNED" and (fields := _STATUS.search(found.group(3))):
                     progress.status, progress.names = fields.groups()
+                elif found.group(2) == "SPAMCHECK" and (fields := _SPAM.search(found.group(3))):
+                    progress.spam, progress.rate = fields.groups()
                 elif found.group(2) == "BLOCKED":
                     progress.blocked = True
         for content in list(self._unclaimed):
@@ -224,9 +232,10 @@ class Demo:
 
     def table(self) -> Table:
         """Return the table as it stands now."""
-        table = Table("sample", "findings", "disposition", "what arrived", "")
+        table = Table("sample", "findings", "spam rating", "disposition", "what arrived", "")
         for progress in self._progress:
             findings = progress.status + (f": {progress.names}" if progress.names else "")
+            rating = progress.rate + (": spam" if progress.spam == "spam" else "")
             if progress.arrived is not None:
                 arrived = f"{len(progress.arrived):,} bytes" + (
                     ", identical" if progress.arrived == progress.sample.content else ", edited"
@@ -234,7 +243,7 @@ class Demo:
             else:
                 arrived = "nothing" if progress.blocked else "…"
             verdict = ("[green]right[/]" if progress.right else "[red]wrong[/]") if progress.done else ""
-            table.add_row(progress.sample.name, findings, progress.disposition, arrived, verdict)
+            table.add_row(progress.sample.name, findings, rating, progress.disposition, arrived, verdict)
         return table
 
     def _tell(self) -> None:
@@ -251,7 +260,8 @@ Send more:
   {one_liner}
 Look at it:
   .venv/bin/gatepost status -c {self._config}
-  .venv/bin/gatepost queue list -c {self._config}""",
+  .venv/bin/gatepost queue list -c {self._config}
+  .venv/bin/gatepost spam explain {self._folder}/FILE -c {self._config}""",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -1,4 +1,4 @@
-"""The eight sample mails of `gatepost demo`, each with the outcome that is right for it under the shipped policy.
+"""The sample mails of `gatepost demo`, each with the outcome that is right for it under the shipped policy.
 
 Test strings that scanners know are put together here, at run time.
 """
@@ -12,10 +12,12 @@ from email.utils import formatdate, make_msgid
 
 import msgspec
 
-SENDER = "sender@example.net"
+SENDER = "sender@partner.example"
 RECIPIENT = "user@example.org"
 
 _EICAR = b"".join((rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-", b"ANTIVIRUS-TEST-FILE!$H+H*"))
+
+_GTUBE = b"".join((b"XJS*C4JDBQADN1.NSBN3*2IDNEN*", b"GTUBE-STANDARD-ANTI-UBE-", b"TEST-EMAIL*C.34X"))
 
 _LOCKED_ZIP = base64.b64decode(
     "UEsDBAoACQAAADm+dV1c2UR5LwAAACMAAAALABwAZmlndXJlcy50eHRVVAkAAx4uAmseLgJrdXgLAAEEAAAAAAQAAAAANcsTzfLO"
@@ -40,9 +42,11 @@ class Sample(msgspec.Struct, frozen=True):
     status: str
     """Status in the log's SCANNED line."""
     disposition: str
-    """`delivered`, `cured` or `blocked`."""
+    """`delivered`, `labelled`, `cured` or `blocked`."""
     arrived_well: Callable[[bytes], bool]
     """Tells whether what arrived (without our Received field) is right; asked only when something is to arrive."""
+    spam: str = "not_detected"
+    """Status in the log's SPAMCHECK line."""
 
 
 def build_samples() -> tuple[Sample, ...]:
@@ -67,11 +71,18 @@ def build_samples() -> tuple[Sample, ...]:
         Sample("EICAR in the curable form", _crlf(curable), "disinfected", "cured", _is_cured),
         Sample("encrypted zip", _crlf(locked), "protected", "blocked", _never),
         _unchanged("5 MB mail", _crlf(large)),
+        _spam("advertising nobody asked for", _crlf(_advertising())),
+        _spam("GTUBE test mail", _crlf(_mail("Test of anti-spam", f"{_GTUBE.decode()}\n"))),
+        _unchanged("newsletter", _crlf(_newsletter())),
     )
 
 
 def _unchanged(name: str, content: bytes) -> Sample:
     return Sample(name, content, "clean", "delivered", lambda arrived: arrived == content)
+
+
+def _spam(name: str, content: bytes) -> Sample:
+    return Sample(name, content, "clean", "labelled", lambda arrived: b"\nSubject: [!! SPAM] " in arrived, "spam")
 
 
 def _never(_: bytes) -> bool:
@@ -88,8 +99,28 @@ def _mail(subject: str, text: str) -> EmailMessage:
     mail["To"] = f"Sample User <{RECIPIENT}>"
     mail["Subject"] = subject
     mail["Date"] = formatdate(localtime=True)
-    mail["Message-ID"] = make_msgid(domain="example.net")
+    mail["Message-ID"] = make_msgid(domain="partner.example")
     mail.set_content(text)
+    return mail
+
+
+def _advertising() -> EmailMessage:
+    return _mail(
+        "You have WON !!! claim your prize now      xkqz",
+        "Dear friend,\n\nCongratulations! You have won 1,000,000 USD in our lottery. Buy cheap viagra and cialis\n"
+        "without prescription, lowest prices guaranteed, 100% risk free. Act now, limited time offer!\n\n"
+        "Click here: http://203.0.113.7/claim?id=3774\n",
+    )
+
+
+def _newsletter() -> EmailMessage:
+    mail = _mail(
+        "What to plant in November",
+        "Hello,\n\nthis week: bulbs, mulch, and how to bring roses through the frost.\n\n"
+        "Read more: https://garden.partner.example/november\nUnsubscribe: https://garden.partner.example/bye/123\n",
+    )
+    mail["List-Id"] = "Garden weekly <weekly.garden.partner.example>"
+    mail["List-Unsubscribe"] = "<https://garden.partner.example/bye/123>"
     return mail
 
 
@@ -102,7 +133,7 @@ def _with_attachment(subject: str, data: bytes, name: str) -> EmailMessage:
 def _eight_bit() -> bytes:
     return (
         f"From: Jürgen Größe <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nSubject: Grüße aus Köln, привет, 你好\r\n"
-        f"Date: {formatdate(localtime=True)}\r\nMessage-ID: {make_msgid(domain='example.net')}\r\n"
+        f"Date: {formatdate(localtime=True)}\r\nMessage-ID: {make_msgid(domain='partner.example')}\r\n"
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Transfer-Encoding: 8bit\r\n\r\nÄÖÜ äöü ß — 8-bit text goes through as it is.\r\n.\r\n..two dots\r\n"
     ).encode()
