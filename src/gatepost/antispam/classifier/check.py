@@ -11,6 +11,7 @@ from gatepost.antispam.check import Notes
 from gatepost.antispam.classifier.explain import weighty_words
 from gatepost.antispam.classifier.features import (
     Features,
+    Indices,
     distinct,
     header_lines,
     header_runs,
@@ -28,9 +29,10 @@ from gatepost.model.spam import Method
 
 MODEL_NAME: Final = "model/base.mpk"
 SHOWN: Final = 0.5
-"""Log-odds below which the words are not looked for: they would only puzzle."""
+"""Log-odds below which the words are not looked for: they would only puzzle, and those of wanted mail nobody asks."""
 FEWEST_RUNS: Final = 40
 """Runs of a text below which nothing is said of it untrained: a few words tell too little."""
+_NONE: Final = np.zeros(0, np.uint32)
 
 
 class ClassifierCheck:
@@ -45,7 +47,7 @@ class ClassifierCheck:
     def inspect(self, view: MailView, notes: Notes) -> None:
         units = text_units(reader_text(view.subject, view.body))
         runs = text_runs(units)
-        features = Features(distinct(runs), distinct(header_runs(header_lines(view))))
+        features = Features(distinct(runs), self._look_at_header(view))
         if view.options.learn:
             notes.lesson = pack_lesson(Lesson(digest_of(view), features))
         domain = common_domain(view.options.recipients)
@@ -53,16 +55,22 @@ class ClassifierCheck:
         if not opinion.trust and len(features.text) < FEWEST_RUNS:
             return
         words: list[str] = []
-        if abs(opinion.weight) >= SHOWN:
+        if opinion.weight >= SHOWN:
             contributions = self._base.table.take(runs) * np.float32(self._base.scale * self._base.slope)
             if self._learned is not None:
                 for scope in self._learned.scopes(domain):
                     contributions = contributions + read(scope.text, runs, scope.shift)
-            words = weighty_words(units, contributions, opinion.weight > 0)
+            words = weighty_words(units, contributions)
         name = "text-like-spam" if opinion.weight > 0 else "text-like-wanted"
         notes.sign(
             Method.LEARNED, name, _evidence(opinion.weight, opinion.trust, opinion.header, words), opinion.weight
         )
+
+    def _look_at_header(self, view: MailView) -> Indices:
+        """Return the slots of the header; none where nothing is learned of them and nothing was."""
+        if view.options.learn or (self._learned is not None and self._learned.state.trust):
+            return distinct(header_runs(header_lines(view)))
+        return _NONE
 
 
 def build_classifier(knowledge: Knowledge, learned: Learned | None) -> tuple[ClassifierCheck, ...]:

@@ -16,8 +16,8 @@ _LETTER: Final = np.array([chr(unit).isalnum() or chr(unit) in "'\u2019$€£%" 
 """Whether a UTF-16 unit is part of a word."""
 
 
-def weighty_words(units: Indices, contributions: npt.NDArray[np.float32], spam: bool) -> list[str]:
-    """Return the words that spoke most for spam (or for wanted mail), the weightiest first, each once.
+def weighty_words(units: Indices, contributions: npt.NDArray[np.float32]) -> list[str]:
+    """Return the words that spoke most for spam, the weightiest first, each once.
 
     `contributions` holds the weight of the run that begins at each unit of the text. A word counts with the runs that
     begin in it or in the unit before it.
@@ -28,7 +28,7 @@ def weighty_words(units: Indices, contributions: npt.NDArray[np.float32], spam: 
         return []
     starts, ends = edges[:-1], edges[1:]
     words = np.flatnonzero(inside.take(starts) & (ends - starts >= _SHORTEST))
-    sums = np.concatenate((_NOTHING, np.cumsum(contributions if spam else -contributions, dtype=np.float64)))
+    sums = np.concatenate((_NOTHING, np.cumsum(contributions, dtype=np.float64)))
     last = len(sums) - 1
     starts, ends = starts.take(words), ends.take(words)
     weights = sums.take(np.minimum(ends, last)) - sums.take(np.minimum(starts - 1, last))

@@ -35,6 +35,8 @@ FIELDS_LIMIT = 100
 _OUR_LABEL = re.compile(r"^(?:\s*\[(?:!!|\?\?|--)[^\]]{1,40}\])+")
 """Labels of verdicts in a subject: a message that is learned from a mailbox may bear one."""
 _DIGITS = (ord("0"), ord("9"))
+_PLAIN = bytes(range(128)).lower().translate(bytes.maketrans(b"123456789", b"0" * 9)) + bytes(128)
+"""ASCII in lower case with its digits made alike."""
 _STEP = np.uint32(0x01000193)
 _MIX = np.uint32(2654435769)
 _MIX_AGAIN = np.uint32(0x85EBCA6B)
@@ -79,6 +81,8 @@ def reader_text(subject: str, body: str) -> str:
 
 def text_units(text: str) -> Indices:
     """Return the UTF-16 units of a text in lower case, digits made alike: both tell texts apart that say the same."""
+    if text.isascii():
+        return np.frombuffer(text.encode().translate(_PLAIN), np.uint8).astype(np.uint32)
     units = np.frombuffer(text.lower().encode("utf-16-le", "surrogatepass"), np.uint16).astype(np.uint32)
     units[(units >= _DIGITS[0]) & (units <= _DIGITS[1])] = _DIGITS[0]
     return units

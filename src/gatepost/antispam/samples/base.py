@@ -113,7 +113,10 @@ class SampleBase:
         """Return the samples of which a text with these shingles has a share of at least `least`, the largest first."""
         if not len(shingles) or not self._names:
             return []
-        shares = np.bincount(self._find_owners(shingles), minlength=len(self._names)) / self._sizes
+        owners = self._find_owners(shingles)
+        if not len(owners):
+            return []
+        shares = np.bincount(owners, minlength=len(self._names)) / self._sizes
         best = (shares >= least).nonzero()[0]
         found = [Likeness(*self._names[number], float(shares[number])) for number in best.tolist()]
         return sorted(found, key=lambda likeness: -likeness.share)
@@ -124,11 +127,13 @@ class SampleBase:
             nearest = np.searchsorted(shingles[:-1], self._hashes)
             same: NDArray[np.uint32] = self._owners[shingles[nearest] == self._hashes]
             return same
-        starts = np.searchsorted(self._hashes, shingles, "left")
+        starts = np.searchsorted(self._hashes[:-1], shingles, "left")
+        known = self._hashes[starts] == shingles
+        if not known.any():  # as for nearly every mail
+            return self._owners[:0]
+        shingles, starts = shingles[known], starts[known]
         counts = np.searchsorted(self._hashes, shingles, "right") - starts
-        hit = counts.nonzero()[0]
         # Each run of equal hashes becomes the places of its owners.
-        starts, counts = starts[hit], counts[hit]
         before = np.cumsum(counts) - counts
         places = np.arange(counts.sum()) - np.repeat(before - starts, counts)
         owners: NDArray[np.uint32] = self._owners[places]
