@@ -7,6 +7,7 @@ in other ways is not guessed.
 
 import io
 import re
+import warnings
 from typing import Any, Final
 
 import pikepdf
@@ -16,15 +17,19 @@ from gatepost.antispam.extract.document import DOCUMENT_TEXT, URLS_LIMIT, Docume
 
 PAGES_LIMIT: Final = 10
 """Pages that are read: what a spammer has to say stands on the first."""
-CONTENT_LIMIT: Final = 1024 * 1024
-"""Bytes of operators of one page."""
+CONTENT_LIMIT: Final = 512 * 1024
+"""Bytes of operators of all pages: those behind are not read. A few kilobytes of a file may become many megabytes."""
 OPERATORS_LIMIT: Final = 50_000
 """Of all pages, a tenth of a second."""
 TABLE_LIMIT: Final = 256 * 1024
 """Bytes of one table of letters."""
-RANGE_LIMIT: Final = 65_536
-"""Letters of one table."""
-STREAM_LIMIT: Final = 16 * 1024 * 1024
+TABLES_LIMIT: Final = 512 * 1024
+"""Bytes of the tables of one file."""
+RANGE_LIMIT: Final = 20_000
+"""Letters of the ranges of one table: fonts hold those that the file uses."""
+FONTS_LIMIT: Final = 30
+"""Fonts of one file whose table of letters is read; further ones are read as if they had none."""
+STREAM_LIMIT: Final = 8 * 1024 * 1024
 """What one stream may become inside the library."""
 GAP: Final = -200.0
 """Thousandths of the font's size by which letters stand apart where a blank is meant."""
@@ -42,6 +47,7 @@ _FAULTS: Final = (
     AttributeError,
     OverflowError,
     IndexError,
+    MemoryError,
 )
 """What the library makes of damaged files."""
 
@@ -71,11 +77,11 @@ def read_pdf(data: bytes) -> Document:
     )  # fmt: skip
     reader = _Reader()
     try:
-        with pikepdf.open(io.BytesIO(data)) as document:
+        with warnings.catch_warnings(action="ignore"), pikepdf.open(io.BytesIO(data)) as document:
             for number, page in enumerate(document.pages):
-                if number >= PAGES_LIMIT or reader.left <= 0:
+                if number >= PAGES_LIMIT or reader.left <= 0 or reader.bytes_left <= 0:
                     break
-                reader.read_page(page)
+                reader.read_page(document, page)
     except _FAULTS:
         pass  # what was read so far counts
     lines = [line for each in "".join(reader.pieces).split("\n") if (line := " ".join(each.split()))]
@@ -85,23 +91,35 @@ def read_pdf(data: bytes) -> Document:
 class _Reader:
     def __init__(self) -> None:
         self.left = OPERATORS_LIMIT
+        self.bytes_left = CONTENT_LIMIT
+        self.fonts_left = FONTS_LIMIT
+        self.tables_left = TABLES_LIMIT
         self.pieces: list[str] = []
         self.urls: list[str] = []
         self.fonts: dict[tuple[int, int], _Font] = {}
 
-    def read_page(self, page: Any) -> None:
+    def read_page(self, document: pikepdf.Pdf, page: Any) -> None:
         self.read_links(page)
         try:
             content = page.obj.get("/Contents")
             if content is None:
                 return
-            streams = list(content) if isinstance(content, pikepdf.Array) else [content]
-            if sum(int(each.get("/Length", 0)) for each in streams) > CONTENT_LIMIT:
-                return
+            operators = document.make_stream(self.read_content(content))
             fonts = page.resources.get("/Font")
-            self.show(pikepdf.parse_content_stream(page, _SHOWING), {} if fonts is None else fonts)
+            self.show(pikepdf.parse_content_stream(operators, _SHOWING), {} if fonts is None else fonts)
         except _FAULTS:
             return
+
+    def read_content(self, content: Any) -> bytes:
+        """Return the operators of a page, in one stream or in several, as far as they are read."""
+        pieces: list[bytes] = []
+        for each in content if isinstance(content, pikepdf.Array) else (content,):
+            if self.bytes_left <= 0:
+                break
+            piece = each.read_bytes()[: self.bytes_left]
+            self.bytes_left -= len(piece) + 1
+            pieces.append(piece)
+        return b"\n".join(pieces)
 
     def read_links(self, page: Any) -> None:
         try:
@@ -115,6 +133,7 @@ class _Reader:
     def show(self, operators: Any, fonts: Any) -> None:
         """Take the text of the operators of one page."""
         font = _Font({}, 1)
+        known: dict[str, _Font] = {}
         pieces = self.pieces
         for operands, operator in operators:
             self.left -= 1
@@ -122,7 +141,8 @@ class _Reader:
                 return
             name = str(operator)
             if name == "Tf":
-                font = self.font(fonts, str(operands[0]))
+                wanted = str(operands[0])
+                font = known[wanted] = known.get(wanted) or self.font(fonts, wanted)
             elif name == "TJ":
                 for each in operands[0]:
                     if isinstance(each, pikepdf.String):
@@ -145,19 +165,21 @@ class _Reader:
             key = found.objgen
             if key in self.fonts and key != (0, 0):
                 return self.fonts[key]
-            font = _read_font(found)
+            font = self.read_font(found)
             self.fonts[key] = font
         except _FAULTS:
             return _Font({}, 1)
         return font
 
-
-def _read_font(found: Any) -> _Font:
-    wide = str(found.get("/Subtype", "")) == "/Type0"
-    table = found.get("/ToUnicode")
-    if not isinstance(table, pikepdf.Stream):
-        return _Font({}, 2 if wide else 1)
-    return _Font(_read_table(bytes(table.read_bytes())[:TABLE_LIMIT]), 2 if wide else 1)
+    def read_font(self, found: Any) -> _Font:
+        wide = str(found.get("/Subtype", "")) == "/Type0"
+        table = found.get("/ToUnicode")
+        self.fonts_left -= 1
+        if not isinstance(table, pikepdf.Stream) or self.fonts_left < 0 or self.tables_left <= 0:
+            return _Font({}, 2 if wide else 1)
+        raw = bytes(table.read_bytes())[: min(TABLE_LIMIT, self.tables_left)]
+        self.tables_left -= len(raw)
+        return _Font(_read_table(raw), 2 if wide else 1)
 
 
 def _read_table(raw: bytes) -> dict[int, str]:
