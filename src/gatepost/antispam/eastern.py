@@ -71,6 +71,11 @@ _WORD = re.compile(rb"=\?([!->@-~]{1,40})\?[bBqQ]\?")
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
+def find_language(charset: str) -> str:
+    """Return the Eastern language that a charset (lower case) is for; "" for all others."""
+    return _CHARSETS.get(charset, "")
+
+
 def find_scripts(text: str) -> set[str]:
     """Return the Eastern languages that a text is written in (Han beside kana or hangul is not Chinese)."""
     text = text[:TEXT_LIMIT]
@@ -106,6 +111,6 @@ class EasternCheck:
 
     @staticmethod
     def _take(charset: str, notes: Notes) -> None:
-        language = _CHARSETS.get(charset)
-        if language is not None:
+        language = find_language(charset)
+        if language:
             notes.eastern.add(language)

@@ -79,10 +79,19 @@ def load_packaged() -> Knowledge:
     return Knowledge(found)
 
 
+def read_lines(path: str, data: bytes) -> list[tuple[int, str]]:
+    """Return (number, line) of the lines of a list that say something; `#` begins a comment. ValueError: no text."""
+    try:
+        lines = data.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+    found = ((number, line.strip()) for number, line in enumerate(lines, 1))
+    return [(number, line) for number, line in found if line and not line.startswith("#")]
+
+
 def count_records(data: bytes) -> int:
     """Return the number of records in a file: its lines that say something, 1 for a file that is not of lines."""
     try:
-        lines = data.decode().splitlines()
-    except UnicodeDecodeError:
+        return len(read_lines("", data))
+    except ValueError:
         return 1
-    return sum(1 for line in lines if line.strip() and not line.lstrip().startswith("#"))

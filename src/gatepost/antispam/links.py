@@ -14,8 +14,9 @@ from typing import Final
 import can_ada
 import msgspec
 
-from gatepost.antispam.extract.confusables import LATIN_TABLE, LOOKS_LATIN
+from gatepost.antispam.extract.confusables import LATIN_TABLE, LOOKS_LATIN, TWINS
 from gatepost.antispam.extract.markup import Target
+from gatepost.antispam.headers.addresses import read_domain
 from gatepost.authn.psl import registrable_domain
 from gatepost.model.spam import Link
 
@@ -220,13 +221,9 @@ def _looks_latin(host: str) -> bool:
         foreign = [letter for letter in label if not letter.isascii()]
         if all(letter in LOOKS_LATIN for letter in foreign) and label.translate(LATIN_TABLE).isascii():
             mixed = any(letter.isascii() and letter.isalpha() for letter in label)
-            if mixed or all(letter in _EXACT for letter in foreign):
+            if mixed or all(letter in TWINS for letter in foreign):
                 return True
     return False
-
-
-_EXACT: Final = frozenset("асеорхуіјѕԁһӏԛԝ")  # noqa: RUF001 - that is what they are
-"""Cyrillic letters that are drawn as Latin ones."""
 
 
 def _read_inner(url: str, domain: str) -> str:
@@ -246,12 +243,7 @@ def _read_shown(shown: str) -> str:
     found = _SHOWN.fullmatch(shown)
     if found is None:
         return ""
-    try:
-        return registrable(
-            found[1].lower() if found[1].isascii() else can_ada.idna_encode(found[1].lower()).decode("ascii")
-        )
-    except (ValueError, TypeError):
-        return ""
+    return registrable(read_domain(found[1]))
 
 
 def distinct(anchors: Iterable[Anchor]) -> Iterator[Link]:

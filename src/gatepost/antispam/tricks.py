@@ -10,7 +10,7 @@ from typing import Final
 from gatepost.antispam.check import Notes
 from gatepost.antispam.extract.parts import Text
 from gatepost.antispam.extract.warming import warm
-from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.knowledge import Knowledge, read_lines
 from gatepost.antispam.links import Anchor, Oddity
 from gatepost.antispam.view import MailView
 from gatepost.model.spam import Method
@@ -32,10 +32,10 @@ class TricksCheck:
     def __init__(self, knowledge: Knowledge) -> None:
         """ValueError: a list is no text."""
         warm()
-        self._shorteners = frozenset(_read_lines(knowledge, "links/shorteners.list"))
-        self._redirectors = tuple(_read_lines(knowledge, "links/redirectors.list"))
+        self._shorteners = frozenset(_read_list(knowledge, "links/shorteners.list"))
+        self._redirectors = tuple(_read_list(knowledge, "links/redirectors.list"))
         self._brands: dict[str, frozenset[str]] = {}
-        for line in _read_lines(knowledge, "links/brands.list"):
+        for line in _read_list(knowledge, "links/brands.list"):
             names = line.split()
             self._brands[names[0]] = frozenset(names)
 
@@ -110,13 +110,8 @@ _ODDITIES: Final[dict[Oddity, tuple[str, float]]] = {
 """What is said of an odd link, and its weight; what is not here weighs nothing."""
 
 
-def _read_lines(knowledge: Knowledge, path: str) -> list[str]:
-    """Return the lines of a list without comments. ValueError: it is no text."""
-    try:
-        lines = knowledge.files.get(path, b"").decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: {error}") from None
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+def _read_list(knowledge: Knowledge, path: str) -> list[str]:
+    return [line for _, line in read_lines(path, knowledge.files.get(path, b""))]
 
 
 def _some(words: Iterable[str]) -> str:
@@ -132,18 +127,18 @@ def _look_at_letters(view: MailView) -> Iterator[tuple[str, str, float]]:
         weight = 2.5 if count >= 5 or subject.lookalikes else 1.0
         yield "look-alike-letters", f"{count} words with letters of another alphabet that look alike: {words}", weight
     broken = body.broken + 2 * subject.broken
-    if broken >= 3:
+    if subject.broken or broken >= 3:
         yield (
             "invisible-in-words",
-            f"{broken} invisible characters inside words",
-            2.0 if broken >= 15 or subject.broken else 1.0,
+            f"{body.broken + subject.broken} invisible characters inside words",
+            2.0 if broken >= 15 or (subject.broken and broken >= 3) else 1.0,
         )
     letters = len(body.text)
     if body.soft_hyphens > 20 and body.soft_hyphens * 12 > letters:
         yield "soft-hyphens", f"{body.soft_hyphens} soft hyphens in {letters} characters of text", 0.8
     if body.twisted + subject.twisted:
         yield "direction-override", "characters that turn the direction of writing round by force", 1.0
-    gappy = subject.gappy + body.gappy
+    gappy = body.gappy  # of the subject `subject-gappy` tells
     if gappy:
         words = ", ".join(dict.fromkeys(gappy[:4]))
         yield (

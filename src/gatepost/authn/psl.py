@@ -1,6 +1,7 @@
 """The public suffix list, which ships with the library `publicsuffixlist`: where registrations begin.
 
-Called by `dmarc`, where no policy says it. A name of no listed suffix has its last label for one, as the list says.
+Called by `dmarc`, where no policy says it, and by all that compare organisations by their names. A name of no listed
+suffix has its last label for one, as the list says.
 """
 
 import functools

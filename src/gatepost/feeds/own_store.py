@@ -14,9 +14,10 @@ from typing import TypeVar
 
 import msgspec
 
+from gatepost.antispam.category import check_category
 from gatepost.antispam.images.base import ImageBase, KnownImage, compile_images, parse_images, read_image
 from gatepost.antispam.samples.base import SampleBase, compile_samples, parse_samples, sketch
-from gatepost.antispam.samples.source import CATEGORY, build_sample, parse_sample
+from gatepost.antispam.samples.source import build_sample, parse_sample
 from gatepost.storage.whole_file import replace_file
 
 ITEM_LIMIT = 16 * 1024 * 1024
@@ -55,16 +56,13 @@ class OwnStore:
 
     def add(self, sort: Sort, name: str, category: str, content: bytes, *, replace: bool = False) -> None:
         """Keep an item: the text of a sample in UTF-8, or a picture. OwnError, OSError."""
-        if CATEGORY.match(category) is None:
-            raise OwnError(
-                f"{category!r} is no category: up to three names of small letters, digits and -, with slashes"
-            )
         if len(content) > ITEM_LIMIT:
             raise OwnError(f"{name}: longer than {ITEM_LIMIT} bytes")
         path = self._path(sort, name)
         if path.exists() and not replace:
             raise OwnError(f"there is {name} already; --replace puts this one in its place")
         try:
+            check_category(category)
             if sort is Sort.SAMPLE:
                 raw = build_sample(category, content.decode("utf-8", "replace"))
                 sketch(parse_sample(name, raw).text)

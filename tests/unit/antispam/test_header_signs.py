@@ -123,17 +123,8 @@ def test_bounce_addresses_of_services_are_ordinary(check, sender):
     assert signs(check, mail(), changed(sender=sender)) == {}
 
 
-def alternative(plain: str, page: str) -> bytes:
-    parts = f"--b1\r\nContent-Type: text/plain\r\n\r\n{plain}\r\n--b1\r\nContent-Type: text/html\r\n\r\n{page}\r\n--b1--\r\n"
-    return mail(parts, Content_Type='multipart/alternative; boundary="b1"')
-
-
 @pytest.mark.feature("F-AS-13")
 def test_structure(check):
-    weather = " ".join(f"weather{chr(97 + number)}" for number in range(26))
-    offers = " ".join(f"offer{chr(97 + number)}" for number in range(26))
-    assert "alternatives-differ" in signs(check, alternative(weather, f"<p>{offers}</p>"))
-    assert "alternatives-differ" not in signs(check, alternative(weather, f"<p>{weather}</p>"))
     assert "html-only" in signs(check, mail("<p>x</p>", Content_Type="text/html; charset=utf-8"))
     assert "mime-version-missing" in signs(check, mail("<p>x</p>", Content_Type="text/html", MIME_Version=None))
     assert "body-nothing" in signs(check, mail(""))
@@ -152,8 +143,8 @@ IMITATIONS = [
     ("domain-disguised", {"From": "<a@xn--80ak6aa92e.com>"}),
     ("from-brand", {"From": "PayPal Service <x@pay-secure.example>"}),
     ("from-brand-free-mail", {"From": "Netflix <netflix.billing77@gmail.com>"}),
-    ("name-mixed-scripts", {"Subject": "=?utf-8?b?0YDQsNGDcGFs?= account"}),
-    ("name-invisible", {"Subject": "=?utf-8?q?Inv=E2=80=8Boice?="}),
+    ("name-mixed-scripts", {"From": "=?utf-8?b?0YDQsNGDcGFs?= account <x@other.example>"}),
+    ("name-invisible", {"From": "=?utf-8?q?Inv=E2=80=8Boice?= <x@other.example>"}),
     ("from-ambiguous", {"From": "<a@firm.example>, <b@other.example>"}),
     ("from-disguised", {"From": "<@x.example:a@firm.example>"}),
 ]

@@ -42,6 +42,12 @@ LOOKS_LATIN: Final[dict[str, str]] = {**_CYRILLIC, **_GREEK, **_ODD}
 LATIN_TABLE: Final = str.maketrans(LOOKS_LATIN)
 STYLED: Final = frozenset(_ODD)
 """Letters that hardly any language is written in: a disguise also where no other letter shows the script."""
+TWINS: Final = frozenset("асеорхуіјѕԁһӏԛԝ")
+"""Cyrillic letters that are drawn as Latin ones."""
+NEAR_TWINS: Final = TWINS | frozenset("οαρνκι")
+"""Foreign letters nobody can tell from Latin ones in lower case."""
+COUSINS: Final = NEAR_TWINS | frozenset("ьϲɡɩкмոօтτυսѵωχγ")
+"""Foreign letters a hasty reader takes for Latin ones in a name."""
 LOOKS_CYRILLIC: Final[dict[str, str]] = {
     "a": "а", "b": "в", "c": "с", "e": "е", "h": "н", "i": "і",
     "j": "ј", "k": "к", "m": "м", "o": "о", "p": "р", "s": "ѕ",

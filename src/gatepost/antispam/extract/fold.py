@@ -16,6 +16,7 @@ from gatepost.antispam.extract.confusables import (
     LATIN_TABLE,
     LOOKS_CYRILLIC,
     LOOKS_LATIN,
+    NEAR_TWINS,
     SIGNS_FOR_LETTERS,
     STYLED,
 )
@@ -163,7 +164,7 @@ def _right_word(word: str, words: list[re.Match[str]], number: int) -> str:
     if not STYLED.isdisjoint(word):
         return word.translate(LATIN_TABLE)
     # A word all of foreign letters: a disguise only where it looks Latin as a whole and its neighbours are.
-    if len(word) < 2 or any(letter not in _PERFECT for letter in word):
+    if len(word) < 2 or any(letter not in NEAR_TWINS for letter in word):
         return word
     return word.translate(LATIN_TABLE) if around and all(each.isascii() for each in around) else word
 
@@ -179,10 +180,6 @@ def _is_compound(word: str, around: list[str]) -> bool:
     if switches != 1 or not kinds[0]:
         return False
     return any(not each.isascii() for each in around) or not around
-
-
-_PERFECT: Final = frozenset("асеорхуіјѕԁһӏԛԝοαρνκι")
-"""Foreign letters nobody can tell from Latin ones in lower case."""
 
 
 def _all_cyrillic(latin: list[str]) -> bool:

@@ -5,6 +5,7 @@ Named in `.signs` as `fact NAME`. Each returns what was seen, in words, or "" wh
 
 import re
 
+from gatepost.antispam.eastern import find_language
 from gatepost.antispam.headers.picture import Picture
 from gatepost.antispam.headers.received import read_date
 from gatepost.mime.part import PartKind
@@ -24,22 +25,8 @@ FEW_LETTERS = 20
 _WORDS = re.compile(r"[^\W\d_]{3,}")
 _ENCODED = re.compile(rb"=\?[^?\s]+\?([bBqQ])\?[^?\s]*\?=")
 _CYRILLIC = ("koi8-r", "koi8-u", "windows-1251", "cp1251", "iso-8859-5")
-_EASTERN = (
-    "gb2312",
-    "gbk",
-    "gb18030",
-    "big5",
-    "euc-kr",
-    "ks_c_5601-1987",
-    "iso-2022-jp",
-    "shift_jis",
-    "euc-jp",
-    "tis-620",
-)
-_NO_WORDS_LIMIT = 4_000
-"""Characters of each text of an alternative that are compared."""
-_DIFFER_WORDS = 25
-_DIFFER_SHARE = 0.08
+_WORDS_LOOKED = 4_000
+"""Characters of a text whose letters are looked at."""
 
 
 def date_invalid(picture: Picture) -> str:
@@ -124,9 +111,9 @@ def subject_utf8(picture: Picture) -> str:
 def charset_disagrees(picture: Picture) -> str:
     """A charset of an alphabet is declared of which the text has no letter."""
     for charset in picture.texts("@charset"):
-        if charset in _CYRILLIC or charset in _EASTERN:
+        if charset in _CYRILLIC or find_language(charset):
             body = picture.view.body
-            letters = _WORDS.findall(body[:_NO_WORDS_LIMIT])
+            letters = _WORDS.findall(body[:_WORDS_LOOKED])
             if len(letters) >= FEW_LETTERS and all(word.isascii() for word in letters) and body.isascii():
                 return charset
     return ""
@@ -166,31 +153,3 @@ def alternative_single(picture: Picture) -> str:
         if part.content_type == "multipart/alternative" and len(part.children) == 1 and part.kind is PartKind.PART:
             return part.children[0].content_type
     return ""
-
-
-def alternatives_differ(picture: Picture) -> str:
-    """Plain text and HTML of one message have hardly a word in common."""
-    texts = [text for text in picture.view.texts if text.part is not None and not text.attached]
-    plain = next((text for text in texts if text.kind == "plain" and _in_alternative(text.part)), None)
-    page = next((text for text in texts if text.kind == "html" and _in_alternative(text.part)), None)
-    if plain is None or page is None:
-        return ""
-    words = _words_of(plain.visible[:_NO_WORDS_LIMIT])
-    if len(words) < _DIFFER_WORDS or len(words & _words_of(page.visible[:_NO_WORDS_LIMIT])) >= _DIFFER_SHARE * len(
-        words
-    ):
-        return ""
-    others = _words_of(page.visible[: 4 * _NO_WORDS_LIMIT])
-    if len(others) < _DIFFER_WORDS:
-        return ""
-    shared = len(words & others)
-    return f"{shared} of {len(words)} words" if shared < _DIFFER_SHARE * len(words) else ""
-
-
-def _words_of(text: str) -> set[str]:
-    return set(_WORDS.findall(text.lower()))
-
-
-def _in_alternative(part: object) -> bool:
-    parent = getattr(part, "parent", None)
-    return parent is not None and parent.content_type == "multipart/alternative"

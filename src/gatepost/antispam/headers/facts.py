@@ -12,7 +12,6 @@ FACTS: Final[dict[str, Fact]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         build.alternative_single,
-        build.alternatives_differ,
         build.charset_disagrees,
         build.date_future,
         build.date_invalid,

@@ -6,40 +6,18 @@ Called by `facts`. Every comparison is bounded by the length of a name.
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Final
 
+from gatepost.antispam.extract.confusables import COUSINS, LOOKS_LATIN, SIGNS_FOR_LETTERS
 from gatepost.authn.psl import registrable_domain
 
-_ALIKE = {
-    ord(other): latin
-    for latin, others in {
-        "a": "\u0430\u03b1@",
-        "b": "\u044c",
-        "c": "\u0441\u03f2",
-        "d": "\u0501",
-        "e": "\u04353",
-        "f": "\u1e9d",
-        "g": "\u0261",
-        "h": "\u04bb",
-        "i": "\u0456\u03b9\u0269\u0131",
-        "j": "\u0458",
-        "k": "\u03ba\u043a",
-        "l": "\u04cf1!|",
-        "m": "\u043c",
-        "n": "\u0578",
-        "o": "\u043e\u03bf\u05850",
-        "p": "\u0440\u03c1",
-        "q": "\u051b",
-        "s": "\u0455$5",
-        "t": "\u03c4\u0442",
-        "u": "\u03c5\u057d",
-        "v": "\u03bd\u0475",
-        "w": "\u051d\u03c9",
-        "x": "\u0445\u03c7",
-        "y": "\u0443\u03b3",
-    }.items()
-    for other in others
+_ALIKE: Final = {
+    **SIGNS_FOR_LETTERS,
+    **{ord(letter): LOOKS_LATIN[letter] for letter in COUSINS},
+    0x131: "i",
+    0x1E9D: "f",
 }
-"""Letters of other scripts, digits and marks, and the Latin letter each looks like."""
+"""Letters of other scripts, digits and signs, and the Latin letter each looks like."""
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("i", "l"))
 _ADDRESS = re.compile(r"[\w.+%-]{1,64}+@((?:[\w-]{1,63}\.){1,8}+[^\W\d]{2,63})")
 _WORDS = re.compile(r"[^\W_]+")

@@ -210,13 +210,13 @@ def _foreign_brand(picture: Picture) -> str:
 
 
 def name_mixed(picture: Picture) -> str:
-    """A word of the author's name or of the subject mixes scripts to look like another word."""
-    return mixed_word_in(picture.author.display) or mixed_word_in(picture.view.subject)
+    """A word of the author's name mixes scripts to look like another word; of the subject `antispam.tricks` tells."""
+    return mixed_word_in(picture.author.display)
 
 
 def name_invisible(picture: Picture) -> str:
-    """Invisible characters stand in the author's name or in the subject."""
-    return invisible_in(picture.author.display) or invisible_in(picture.view.subject)
+    """Invisible characters stand in the author's name; of the subject `antispam.tricks` tells."""
+    return invisible_in(picture.author.display)
 
 
 def answer_free_mail(picture: Picture) -> str:

@@ -5,10 +5,11 @@ himself so writes from one of these domains or from below one. `#` starts a comm
 """
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
-from gatepost.antispam.knowledge import Knowledge
+from gatepost.antispam.knowledge import Knowledge, read_lines
 
 _DOMAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]+")
 _WORD = re.compile(r"[^\W_]+")
@@ -61,13 +62,9 @@ def load_reference(knowledge: Knowledge) -> Reference:
     return Reference(frozenset(free), brands)
 
 
-def _lines(knowledge: Knowledge, suffix: str) -> list[tuple[str, int, str]]:
-    found = []
+def _lines(knowledge: Knowledge, suffix: str) -> Iterator[tuple[str, int, str]]:
     for path, data in knowledge.by_suffix(suffix):
-        for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
-            if line.strip() and not line.startswith("#"):
-                found.append((path, number, line.strip()))
-    return found
+        yield from ((path, number, line) for number, line in read_lines(path, data))
 
 
 def _domain(path: str, number: int, text: str) -> str:

@@ -1,1 +1,1 @@
-ed25519 42c23be4fa3a7b68 qbvC/m0SSy9s/jpuQAsOMtr3K7CIe33/kjGc8ryyXrGExbbutKPAaZ3jZrECrRVxNftN1ekUZG+McFqhK2c9Dg==
+ed25519 42c23be4fa3a7b68 tyyQ0yTsJVh6Tk01EPbMK/6dPd+ygJCcxP1Xbpw4IKfqGzXbxy28re73SjxfN6ZBvkXpj93hPRsiCXjMGVZZCA==

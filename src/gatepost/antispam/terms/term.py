@@ -9,13 +9,13 @@ person calls it, and the most it may add to the rating's log-odds (default 6.5).
 - `0.7 subject: urgent reply`: in the subject only.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
+from gatepost.antispam.category import check_category
 from gatepost.antispam.terms.wording import build_wording
 
 TERM_LIMIT: Final = 120
@@ -26,7 +26,6 @@ WEIGHT_LIMIT: Final = 6.5
 GAP: Final = "..."
 _GAP_EXPRESSION: Final = rb"(?:[^ \x00]{1,40} ){0,4}"
 _ENDING: Final = rb"[^ \x00]{0,20}"
-_CATEGORY: Final = re.compile(r"[a-z0-9-]{1,30}(/[a-z0-9-]{1,30}){0,2}\Z")
 _SUBJECT: Final = "subject:"
 
 
@@ -110,8 +109,7 @@ def parse_terms(files: Iterable[tuple[str, bytes]]) -> TermBase:
 def _parse_category(text: str) -> Category:
     path, _, rest = (field.strip() for field in text.partition("|"))
     words, _, cap = (field.strip() for field in rest.partition("|"))
-    if _CATEGORY.match(path) is None:
-        raise ValueError(f"{path!r} is no category: up to three names of small letters, digits and -, with slashes")
+    check_category(path)
     limit = WEIGHT_LIMIT
     if cap:
         name, _, number = cap.partition("=")
