@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gatepost.antispam.rating import rate
-from gatepost.model.address import domain_of
 from gatepost.model.authn import AuthnResults
 from gatepost.model.envelope import Direction, Envelope
 from gatepost.model.finding import Analysis
@@ -18,6 +17,7 @@ from gatepost.model.spam import Method, NetworkFacts, Sign, SpamFacts, SpamStatu
 from gatepost.model.verdict import SpamActions, SpamVerdict
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.lists import Match
+from gatepost.policy.proof import is_author_proved, is_sender_proved
 from gatepost.policy.spam_settings import SpamPolicy, join_actions
 
 DNSBL_LIMIT: Final = 100
@@ -93,13 +93,12 @@ def _consult_lists(
     addresses = tuple(dict.fromkeys((envelope.sender, *facts.authn.authors)))
     client = envelope.client.ip
     info = ""
-    white = policy.white.find(addresses, (client,), now, _prover(network.authn, envelope))
+    white = policy.white.find(addresses, (client,), now, _prover(network.authn, facts.authn.authors, envelope))
     if white is not None and white.proved:
         method = Method.WHITE_IP if white.network else Method.WHITE_EMAIL
         return SpamVerdict(
             _TRUSTED,
             methods=(method,),
-            info=_describe_match(white),
             reason=f"white list: {_describe_match(white)}",
             shown=policy.headers,
         )
@@ -110,27 +109,24 @@ def _consult_lists(
         return info
     method = Method.BLACK_IP if black.network else Method.BLACK_EMAIL
     reason = f"black list: {_describe_match(black)}"
-    return _finish(
-        policy, _BLACKLISTED, facts, rate=_SURE, methods=(method,), info=_describe_match(black), reason=reason
-    )
+    return _finish(policy, _BLACKLISTED, facts, rate=_SURE, methods=(method,), info=info, reason=reason)
 
 
 def _describe_match(match: Match) -> str:
     return f"{match.value} is listed as {match.entry}"
 
 
-def _prover(authn: AuthnResults, envelope: Envelope) -> Callable[[str], bool]:
-    """Return who tells whether an address is proved: its domain, or the one above it, is authenticated; or the mail is
-    our own network's or of somebody who has signed in.
+def _prover(authn: AuthnResults, authors: Sequence[str], envelope: Envelope) -> Callable[[str], bool]:
+    """Return who tells whether an address is proved to be the sender's; all are in mail of our own network, or of
+    somebody who has signed in.
     """
     if envelope.direction is not _INBOUND or envelope.client.user:
         return lambda _: True
 
     def proved(address: str) -> bool:
-        domain = domain_of(address)
-        if authn.dmarc == "pass" and authn.dmarc_domain == domain:
+        if address == envelope.sender and is_sender_proved(address, authn):
             return True
-        return any(domain == each or domain.endswith(f".{each}") for each in authn.authenticated)
+        return is_author_proved(address.lower(), authors, authn)
 
     return proved
 

@@ -6,7 +6,6 @@ Used by `relay.disposal`. Nobody else hears of it: most senders of spam are forg
 
 from collections.abc import Sequence
 
-from gatepost.model.address import domain_of
 from gatepost.model.authn import AuthnResults
 from gatepost.model.envelope import Direction, Envelope, Recipient
 from gatepost.model.finding import Analysis
@@ -14,6 +13,7 @@ from gatepost.model.record import Delivered, Generated, Record
 from gatepost.model.reply import Reply, reply
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.text import ascii_text
+from gatepost.policy.proof import is_sender_proved
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import describe
 from gatepost.relay.work import Work
@@ -25,14 +25,16 @@ _NOTHING_PROVED = AuthnResults()
 
 
 def may_report(envelope: Envelope, analysis: Analysis | None) -> bool:
-    """Tell whether the sender is known: of our own network, signed in, or of a domain that is authenticated."""
+    """Tell whether the sender is known: of our own network, signed in, or proved by SPF. A signature proves who wrote a
+    message, not who sends it now, and to whom.
+    """
     if not envelope.sender:
         return False
     if envelope.direction is not Direction.INBOUND or envelope.client.user:
         return True
     network = analysis.network if analysis is not None else None
     authn = network.authn if network is not None else _NOTHING_PROVED
-    return domain_of(envelope.sender) in authn.authenticated
+    return is_sender_proved(envelope.sender, authn)
 
 
 def rejection(text: str, more: str = "") -> Reply:

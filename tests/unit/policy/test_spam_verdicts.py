@@ -172,26 +172,55 @@ def test_lists_of_a_group_are_that_groups_only() -> None:
     assert judge(policy=group(Antispam(black_list=(SENDER,)), use_lists=False)).status is STATUS.NOT_DETECTED
 
 
+SIGNED = AuthnResults(authenticated=("example.net",))
+SENT = AuthnResults(spf="pass", spf_domain="example.net", authenticated=("example.net",))
+PASSED = AuthnResults(dmarc="pass", dmarc_domain="example.net")
+
+
 @pytest.mark.parametrize(
-    ("authn", "trusted"),
+    ("authn", "authors", "trusted"),
     [
-        (AuthnResults(), False),
-        (AuthnResults(spf="fail"), False),
-        (AuthnResults(authenticated=("other.example",)), False),
-        (AuthnResults(authenticated=("ple.net",)), False),
-        (AuthnResults(authenticated=("sub.example.net",)), False),
-        (AuthnResults(authenticated=("example.net",)), True),
-        (AuthnResults(dmarc="pass", dmarc_domain="example.net"), True),
-        (AuthnResults(dmarc="pass", dmarc_domain="other.example"), False),
+        (AuthnResults(), (), False),
+        (AuthnResults(spf="fail", spf_domain="example.net"), (), False),
+        (SENT, (), True),
+        (SENT, (SENDER, "b@example.net"), True),
+        (msgspec.structs.replace(SENT, spf_domain="other.example"), (), False),
+        (msgspec.structs.replace(SENT, spf_helo=True), (), False),
+        # A signature of a provider's is under the mail of all its customers, and says nothing of the envelope.
+        (SIGNED, (), False),
+        (SIGNED, ("someone-else@example.net",), False),
+        (SIGNED, (SENDER, "someone-else@example.net"), False),
+        (SIGNED, (SENDER,), True),
+        (AuthnResults(authenticated=("net",)), (SENDER,), True),
+        (AuthnResults(authenticated=("other.example",)), (SENDER,), False),
+        (AuthnResults(authenticated=("ple.net",)), (SENDER,), False),
+        (AuthnResults(authenticated=("sub.example.net",)), (SENDER,), False),
+        (PASSED, (SENDER,), True),
+        (PASSED, ("someone-else@example.net",), False),
+        (AuthnResults(dmarc="pass", dmarc_domain="other.example"), (SENDER,), False),
     ],
 )
-def test_an_allowed_address_is_trusted_when_it_is_proved_only(authn: AuthnResults, trusted: bool) -> None:
+def test_an_allowed_address_is_trusted_when_it_is_proved_only(
+    authn: AuthnResults, authors: tuple[str, ...], trusted: bool
+) -> None:
     policy = group(white_list=(SENDER,))
-    verdict = judge(policy=policy, network=NetworkFacts(authn=authn))
+    verdict = judge(policy=policy, network=NetworkFacts(authn=authn), authn=AuthnMaterial(authors=authors))
     assert verdict.status is (STATUS.TRUSTED if trusted else STATUS.NOT_DETECTED)
     if not trusted:
         assert "nothing proves" in verdict.info
         assert SENDER in verdict.info
+
+
+@pytest.mark.parametrize(
+    "authors", [("boss@white.example", "x@evil.example"), ("x@evil.example", "boss@white.example")]
+)
+def test_a_second_author_proves_nobody(authors: tuple[str, ...]) -> None:
+    sent = AuthnResults(spf="pass", spf_domain="evil.example", authenticated=("evil.example", "white.example"))
+    envelope = msgspec.structs.replace(ENVELOPE, sender="x@evil.example")
+    policy = group(white_list=("boss@white.example",))
+    facts = AuthnMaterial(authors=authors)
+    verdict = judge(policy=policy, network=NetworkFacts(authn=sent), envelope=envelope, authn=facts)
+    assert verdict.status is STATUS.NOT_DETECTED
 
 
 def test_our_own_network_need_not_prove_its_senders() -> None:

@@ -147,23 +147,32 @@ def test_what_an_inspection_added_is_left_out_before_the_next() -> None:
 # --- rejecting
 
 
+PROVED = AuthnResults(spf="pass", spf_domain="b.example", authenticated=("b.example",))
+
+
 @pytest.mark.parametrize(
-    ("envelope", "authenticated", "known"),
+    ("envelope", "authn", "known"),
     [
-        (ENVELOPE, (), False),
-        (ENVELOPE, ("other.example",), False),
-        (ENVELOPE, ("b.example",), True),
-        (msgspec.structs.replace(ENVELOPE, direction=Direction.OUTBOUND), (), True),
-        (msgspec.structs.replace(ENVELOPE, client=Client("192.0.2.1", user="x")), (), True),
-        (msgspec.structs.replace(ENVELOPE, sender="", direction=Direction.INTERNAL), (), False),
+        (ENVELOPE, AuthnResults(), False),
+        (ENVELOPE, AuthnResults(authenticated=("other.example",)), False),
+        (ENVELOPE, PROVED, True),
+        # Somebody's signed mail can be sent on in any envelope.
+        (ENVELOPE, AuthnResults(authenticated=("b.example",)), False),
+        (ENVELOPE, AuthnResults(dmarc="pass", dmarc_domain="b.example", authenticated=("b.example",)), False),
+        (ENVELOPE, msgspec.structs.replace(PROVED, spf="softfail"), False),
+        (ENVELOPE, msgspec.structs.replace(PROVED, spf_domain="other.example"), False),
+        (ENVELOPE, msgspec.structs.replace(PROVED, spf_helo=True), False),
+        (msgspec.structs.replace(ENVELOPE, sender="a@sub.b.example"), PROVED, False),
+        (msgspec.structs.replace(ENVELOPE, direction=Direction.OUTBOUND), AuthnResults(), True),
+        (msgspec.structs.replace(ENVELOPE, client=Client("192.0.2.1", user="x")), AuthnResults(), True),
+        (msgspec.structs.replace(ENVELOPE, sender="", direction=Direction.INTERNAL), AuthnResults(), False),
+        (msgspec.structs.replace(ENVELOPE, sender=""), msgspec.structs.replace(PROVED, spf_helo=True), False),
     ],
 )
-def test_only_a_sender_who_is_known_hears_of_a_rejection(
-    envelope: Envelope, authenticated: tuple[str, ...], known: bool
-) -> None:
-    network = NetworkFacts(authn=AuthnResults(authenticated=authenticated))
-    assert may_report(envelope, Analysis((), network=network)) is known
-    assert may_report(envelope, None) is (known and not authenticated)
+def test_only_a_sender_who_is_known_hears_of_a_rejection(envelope: Envelope, authn: AuthnResults, known: bool) -> None:
+    facts = SpamFacts(authn=AuthnMaterial(authors=(envelope.sender,)))
+    assert may_report(envelope, Analysis((), spam=facts, network=NetworkFacts(authn=authn))) is known
+    assert may_report(envelope, None) is (known and authn is not PROVED)
 
 
 def test_a_rejection_is_one_line_of_ascii() -> None:
