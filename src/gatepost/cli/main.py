@@ -3,12 +3,13 @@
 Exit codes are the documented ones; errors go to standard error as one sentence that says how to mend it.
 """
 
+import os
 import sys
 
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, Caller, ConfigFile, complain
+from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
 
 app = cyclopts.App(
     name="gatepost",
@@ -79,8 +80,13 @@ def run_command() -> None:
     """Entry point of the `gatepost` command. Bad options end with the documented code 1."""
     try:
         result = app(sys.argv[1:], exit_on_error=False)
+        sys.stdout.flush()
     except cyclopts.CycloptsError:
         sys.exit(EXIT_BAD_OPTIONS)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`| head`). What is left of it must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_NOT_DONE)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -165,7 +165,8 @@ def _spam_action(text: str) -> str:
     if colon and f"{word.lower()}:" in WITH_ADDRESS:
         return f"{word.lower()}:{_address(address)}"
     if text.lower() not in PLAIN:
-        raise ValueError(f"unknown action {text[:40]!r}")
+        known = ", ".join((*sorted(PLAIN), *(f"{each}ADDRESS" for each in sorted(WITH_ADDRESS))))
+        raise ValueError(f"unknown action {text[:40]!r}; one of {known}")
     return text.lower()
 
 

@@ -71,3 +71,9 @@ def test_lists_come_from_files_too(tmp_path: Path) -> None:
 def test_a_prefix_must_make_field_names(prefix: str) -> None:
     assert told(f'[antispam]\nheader_prefix = "{prefix}"\n')
     assert not told('[antispam]\nheader_prefix = "X-Gate"\n')
+
+
+def test_an_unknown_action_is_answered_with_those_there_are() -> None:
+    (error,) = told('[policy]\naction_spam = ["mark", "destroy"]\n')
+    assert "unknown action 'destroy'; one of block, delete, keywords, mark" in error
+    assert "redirect:ADDRESS" in error
