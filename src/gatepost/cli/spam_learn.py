@@ -37,7 +37,7 @@ from gatepost.model.spam import SpamOptions
 from gatepost.notices.text import clean_text
 from gatepost.relay.filters import filter_settings
 
-Domain = Annotated[str, cyclopts.Parameter(help="learn for recipients of this domain only")]
+Domain = Annotated[str, cyclopts.Parameter(help="for recipients of this domain only")]
 EXIT_NOT_ALL: Final = 4
 """Some messages were not learned: the command has said which."""
 _TOLD: Final = 20
@@ -53,7 +53,9 @@ _OUTCOMES: Final = {
 
 
 def learn(
-    paths: Annotated[list[Path], cyclopts.Parameter(negative="")],
+    paths: Annotated[
+        list[Path], cyclopts.Parameter(negative="", help="Files, folders with all below, or mailboxes (mbox).")
+    ],
     /,
     *,
     spam: Annotated[bool, cyclopts.Parameter(negative="", help="they are spam")] = False,
@@ -71,7 +73,9 @@ def learn(
 
 
 def forget(
-    paths: Annotated[list[Path], cyclopts.Parameter(negative="")],
+    paths: Annotated[
+        list[Path], cyclopts.Parameter(negative="", help="Files, folders with all below, or mailboxes (mbox).")
+    ],
     /,
     *,
     domain: Domain = "",
@@ -82,13 +86,13 @@ def forget(
 
 
 def undo(
-    who: str,
+    who: Annotated[str, cyclopts.Parameter(help="Name, as `gatepost spam recent` shows it.")],
     /,
     *,
     hours: Annotated[float, cyclopts.Parameter(help="of the last so many hours; 0 = all")] = 24.0,
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
-    """Take back all that somebody taught (names: `gatepost spam recent`)."""
+    """Take back all that somebody taught."""
     since = time.time() - hours * 3600 if hours else 0.0
     print(f"{Caller(conf_file)('learning', call='undo', who=who, since=since)} messages taken back")
     return 0
@@ -103,6 +107,8 @@ def status(*, conf_file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> 
     recent, wrong = told["recent"], told["recent_disagreed"]
     print(f"Learned: {told['spam']} spam, {told['ham']} wanted; {told['journal']} of them can be taken back")
     print(f"Weight of what was learned: {told['trust']:.0%}; slots in use: {told['weights_used']:.1%}")
+    if bool(told["spam"]) != bool(told["ham"]):
+        print(f"It counts as soon as {'wanted mail' if told['spam'] else 'spam'} is taught as well")
     if told["domains"]:
         print(f"Domains with weights of their own: {', '.join(told['domains'])}")
     if recent:
@@ -197,7 +203,7 @@ def _teach(paths: list[Path], conf_file: Path, call: str, **arguments: object) -
     try:
         counted = teach_messages(iterate_mails(paths), loaded.config, conf_file, call, **arguments)
     except (OSError, FilterUnavailable) as error:
-        return complain(f"not all was {call}ed: {error}", EXIT_SYSTEM)
+        return complain(f"stopped before all was done: {error}", EXIT_SYSTEM)
     print(", ".join(f"{counted[key]} {text}" for key, text in _OUTCOMES.items() if counted[key]) or "no messages")
     return EXIT_NOT_ALL if counted["failed"] else 0
 

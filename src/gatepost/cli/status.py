@@ -24,8 +24,9 @@ def _show(answer: dict[str, Any]) -> None:
     console.print(f"listening on {', '.join(answer['listeners'])}")
     modules = ", ".join(f"{name} {'on' if on else 'OFF'}" for name, on in answer["modules"].items())
     console.print(f"modules: {modules}")
-    sets = (f"{each['name']} {each['number']} of {each['issued']}" for each in answer["databases"])
-    console.print(f"databases: {printable(', '.join(sets))}")
+    for name, kind in (("databases", "databases"), ("spam databases", "spam_databases")):
+        sets = ", ".join(f"{each['name']} {each['number']} of {each['issued']}" for each in answer[kind])
+        console.print(f"{name}: {printable(sets) or 'none'}")
     _show_processes(console, answer)
     missing = sorted({wall for relay in answer["relays"] for wall in relay.get("filter_walls_missing", ())})
     if missing:
