@@ -3,14 +3,17 @@
 Called by `content`. Only the header of the message itself counts, never that of a message inside it.
 """
 
+import functools
+import itertools
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from gatepost.antispam.headers.received import parse_received
 from gatepost.antispam.view import MailView
 from gatepost.mime.fields import strip_comments
-from gatepost.mime.part import Field
+from gatepost.mime.part import Field, Part
 from gatepost.mime.words import decode_header
 from gatepost.model.spam import FieldSpot
 
@@ -20,9 +23,12 @@ FOREIGN_LIMIT = 1_000
 """Fields taken out of one message: what has more was made to have some left."""
 TEXT_LIMIT = 1_000
 """Characters told of a value."""
-_ID_BYTES = 500
-"""Bytes of an Authentication-Results field in which its authserv-id must end."""
-_WHITE = re.compile(r"[\s\"]++")
+_RESULTS_BYTES = 8_192
+"""Bytes of an Authentication-Results field that are read for its authserv-id."""
+_RESULTS = b"authentication-results"
+_NO_ID = re.compile(r"[^!#-~]++|\\")
+"""What is not of an authserv-id, however it is written: white space, quotes, what does not print."""
+_HOST_GOES_ON = re.compile(r"[.]*+[a-z_-]|[.]++[0-9]")
 
 
 class Spots(msgspec.Struct, frozen=True):
@@ -46,7 +52,6 @@ def find_spots(view: MailView) -> Spots:
     foreign: list[FieldSpot] = []
     keywords: list[FieldSpot] = []
     hops: list[str] = []
-    overflow = False
     for field in fields:
         name = field.name
         if name == b"received":
@@ -57,27 +62,61 @@ def find_spots(view: MailView) -> Spots:
         elif name == b"keywords":
             if len(keywords) < FOREIGN_LIMIT:
                 keywords.append(_spot(content, field))
-        elif name.startswith(prefix) or (
-            name == b"authentication-results" and is_ours(content[field.value : field.value_end], host)
-        ):
-            overflow = len(foreign) == FOREIGN_LIMIT
-            if not overflow:
-                foreign.append(_spot(content, field))
+        elif name.startswith(prefix) or (name == _RESULTS and is_ours(content[field.value : field.value_end], host)):
+            foreign.append(_spot(content, field))
+    behind = (
+        field
+        for field in _fields_behind(content, view.message.root, prefix)
+        if field.name != _RESULTS or is_ours(content[field.value : field.value_end], host)
+    )
+    foreign += [_spot(content, field) for field in itertools.islice(behind, FOREIGN_LIMIT + 1)]
+    overflow = len(foreign) > FOREIGN_LIMIT
+    del foreign[FOREIGN_LIMIT:]
     return Spots(subject, _header_start(content, fields), tuple(foreign), tuple(keywords), tuple(hops), overflow)
 
 
 def is_ours(raw: bytes, host: str) -> bool:
     """Whether an Authentication-Results field claims to be of `host` (lower case), read as loosely as any reader might:
-    comments, quotes, white space, case and a version do not count (RFC 8601 §2.2, §5).
+    comments, quotes, white space, case, a version and what hangs on it do not count (RFC 8601 §2.2, §5). Where nobody
+    can tell the authserv-id, as in a comment without end, our name anywhere in the field is a claim.
     """
-    value = raw[:_ID_BYTES]
-    bare = strip_comments(value)
-    text = (bare if bare.strip() else value.replace(b"(", b"")).decode("latin-1").lower()
-    head, words = _WHITE.sub("", text.partition(";")[0]), _WHITE.sub(" ", text).replace(";", " ").split(maxsplit=1)
-    if not host or not words:
+    if not host:
         return False
-    version = head.removeprefix(host).lstrip(".") if head.startswith(host) else "none"
-    return not version or version.isdigit() or words[0].rstrip(".") == host
+    value = raw[:_RESULTS_BYTES]
+    bare = strip_comments(value)
+    if not bare.strip():
+        return host in _NO_ID.sub("", value.decode("latin-1").lower())
+    head = bare.lstrip(b"; \t\r\n").partition(b";")[0].decode("latin-1").lower()
+    # With the version behind it, or, where the semicolon is missing, the first word alone.
+    claims = (_NO_ID.sub("", each) for each in (head, (head.split(maxsplit=1) or [""])[0]))
+    return any(each.startswith(host) and _HOST_GOES_ON.match(each, len(host)) is None for each in claims)
+
+
+def _fields_behind(content: bytes, root: Part, prefix: bytes) -> Iterator[Field]:
+    """Yield fields that only we may write and that the parser has not taken for fields: behind a line that is none, or
+    behind more fields than it reads. Other readers go on there up to the empty line.
+    """
+    start = root.fields[-1].end if root.fields else 0
+    if content[start : root.body] in _SEPARATORS or start >= len(content):
+        return
+    found = _EMPTY_LINE.search(content, max(0, start - 1))
+    end = found.start() + 1 if found else len(content)
+    pattern = _compile(prefix)
+    for match in pattern.finditer(content, start, end):
+        value_end = match.end() - match[0].endswith(b"\n")
+        value_end -= content.endswith(b"\r", match.end("name"), value_end)
+        name = match["name"].rstrip(b" \t:").lower()
+        yield Field(name, match.start(), match.end(), match.end("name"), value_end)
+
+
+_SEPARATORS = (b"\r\n", b"\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(prefix: bytes) -> "re.Pattern[bytes]":
+    names = rb"(?P<name>(?:" + re.escape(prefix) + rb"[!-9;-~]*+|" + _RESULTS + rb")[ \t]*+:)"
+    return re.compile(rb"^" + names + rb"[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+", re.IGNORECASE | re.MULTILINE)
 
 
 def _spot(content: bytes, field: Field) -> FieldSpot:

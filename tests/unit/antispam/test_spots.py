@@ -138,3 +138,49 @@ def test_more_forged_fields_than_can_be_taken_out_are_told():
     assert [sign.name for sign in facts.signs] == ["forged-fields"]
     content = b"X-SpamTest-A: b\r\nC: d\r\n" * FOREIGN_LIMIT + b"\r\n"
     assert inspect_content(parse(content), OPTIONS, ()).signs == ()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"From: a@b.example\r\nno field\r\n",
+        b"no field\r\n",
+        b"From: a@b.example\r\n\r\r\n",
+        b"a:\r\n" * 20_001,
+        b"A: " + b"x" * 1_100_000 + b"\r\n",
+    ],
+    ids=["line", "first-line", "odd-empty-line", "fields", "bytes"],
+)
+def test_fields_of_ours_where_the_parser_has_given_up(before):
+    forged = [b"x-spamtest-Status : Trusted\r\n\tx\r\n", b"Authentication-Results: mx.example.org; dmarc=pass\r\n"]
+    others = [b"Authentication-Results: mx.other.example; spf=pass\r\n", b"X-SpamTester: x\r\n"]
+    header = before + b"".join(a + b for a, b in zip(forged, others, strict=True))
+    for body in (b"\r\nX-SpamTest-Status: x\r\n", b"\nX-SpamTest-Status: x\r\n"):
+        assert taken(header + body) == forged
+
+
+def test_a_body_that_begins_after_the_empty_line_is_not_searched():
+    for content in (b"A: b\r\n\r\nX-SpamTest-A: b\r\n", b"A: b\n\nX-SpamTest-A: b\n", b"\r\nX-SpamTest-A: b\r\n", b""):
+        assert taken(content) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "ours"),
+    [
+        (b'"mx\\.example\\.org"; dkim=pass', True),
+        (b"(" + b"c" * 2_000 + b") mx.example.org; dkim=pass", True),
+        (b"\r\n \t" * 300 + b"mx.example.org; dkim=pass", True),
+        (b"mx.example.org/1; dkim=pass", True),
+        (b"mx.example.org:25; dkim=pass", True),
+        (b"\xef\xbb\xbfmx.example.org; dkim=pass", True),
+        (b"(" * 500 + b"mx.example.org; dkim=pass", True),
+        (b"(no end; dkim=pass header.d=other.example", False),
+        (b"mx.example.orgs; dkim=pass", False),
+        (b"mx.example.org-2; dkim=pass", False),
+        (b"mx.example.org.2; dkim=pass", False),
+        (b"(mx.example.org) mx.other.example; dkim=pass", False),
+        (b"mx.other.example; dkim=pass (mx.example.org;", False),
+    ],
+)
+def test_odd_ways_to_write_who_states_results(value, ours):
+    assert is_ours(value, "mx.example.org") is ours
