@@ -9,13 +9,14 @@ WORKERS ?= $(shell expr $$(nproc) + 2)
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help run test check format bench prove fuzz features pictures lock clean setup setup-dev peers
+.PHONY: help run test check format bench accuracy prove fuzz features pictures lock clean setup setup-dev peers
 
 help:
 	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
 	@echo "make test      set everything up and run the tests"
 	@echo "make check     formatting, lint, types, layers"
 	@echo "make bench     speed, side by side with the peers that are installed"
+	@echo "make accuracy  how well spam is told from wanted mail, beside the peers that are installed (ARGS=--quick)"
 	@echo "make prove     long proofs: NAME=bombs, kill, power, release, scale, tricks (all when not named)"
 	@echo "make fuzz      look for input that breaks a promise: NAME=server… (all targets when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
@@ -50,6 +51,9 @@ format: setup-dev
 
 bench: setup-dev
 	@$(BIN)/python tools/bench.py $(ARGS)
+
+accuracy: setup-dev
+	@$(BIN)/python tools/accuracy.py $(ARGS)
 
 prove: setup-dev
 	@$(BIN)/python tools/prove.py $(NAME) $(ARGS)

@@ -26,7 +26,7 @@ PLACES = f"{os.environ.get('PATH', '')}:/usr/sbin"
 START_S = 150.0
 """rspamd compiles its regular expressions when it starts."""
 ANSWER_S = 60.0
-_OFFLINE = (
+OFFLINE_MODULES = (
     "rbl", "surbl", "spf", "dkim", "dkim_signing", "dmarc", "arc", "asn", "mx_check", "fuzzy_check", "whitelist",
     "greylist", "rspamd_update", "bayes_expiry", "neural", "ratelimit", "replies", "history_redis", "known_senders",
     "reputation", "url_redirector", "milter_headers", "phishing",
@@ -100,7 +100,7 @@ def _start_rspamd(place: Path, clamd: str, stack: contextlib.ExitStack) -> int:
     home = place / "rspamd"
     for each in ("db", "run", "log", "local.d"):
         (home / each).mkdir(parents=True)
-    settings = dict.fromkeys((f"{name}.conf" for name in _OFFLINE), "enabled = false;\n")
+    settings = dict.fromkeys((f"{name}.conf" for name in OFFLINE_MODULES), "enabled = false;\n")
     settings["options.inc"] = 'dns { nameserver = ["127.0.0.1:1"]; timeout = 0.1s; retransmits = 1; }\n'
     settings["worker-normal.inc"] = f'count = 1;\nbind_socket = "127.0.0.1:{port}";\n'
     settings["worker-proxy.inc"] = settings["worker-controller.inc"] = settings["worker-fuzzy.inc"] = (
