@@ -43,19 +43,20 @@ BARE_SEARCH: Final = 16 * 1024
 
 def unflow(text: str, *, delsp: bool = False) -> str:
     """Return `format=flowed` text with its lines joined (RFC 3676 §4.2)."""
-    lines: list[str] = []
+    pieces: list[str] = []
     flowing = False
     for raw in text.split("\n"):
         line = raw.removesuffix("\r")
         line = line.removeprefix(" ")
         quoted = line.startswith(">")
         joins = line.endswith(" ") and line != "-- " and not quoted
-        if flowing and not quoted:
-            lines[-1] = (lines[-1][:-1] if delsp else lines[-1]) + line
-        else:
-            lines.append(line)
+        if not flowing or quoted:
+            pieces.append("\n")
+        elif delsp:
+            pieces[-1] = pieces[-1][:-1]
+        pieces.append(line)
         flowing = joins
-    return "\n".join(lines)
+    return "".join(pieces[1:])
 
 
 def part_quoted(text: str) -> tuple[str, str]:
