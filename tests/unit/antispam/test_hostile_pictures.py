@@ -79,8 +79,13 @@ def test_a_later_frame_may_not_be_larger_than_the_first_could(monkeypatch: pytes
     with Image.open(io.BytesIO(data)) as picture:
         picture.seek(1)
         assert picture.size == (20_000, 4_000)
-    decoded = []
-    make_grey = looks._make_grey
-    monkeypatch.setattr(looks, "_make_grey", lambda frame: decoded.append(frame.size) or make_grey(frame))
+    decoded: list[tuple[int, int]] = []
+    make_grey = looks._make_grey  # noqa: SLF001 - where frames are decoded
+
+    def note(frame: Image.Image) -> Image.Image:
+        decoded.append(frame.size)
+        return make_grey(frame)
+
+    monkeypatch.setattr(looks, "_make_grey", note)
     build_looks(data, PLAIN_WINDOWS)
     assert decoded == [(64, 64)]
