@@ -80,7 +80,7 @@ def test_a_later_frame_may_not_be_larger_than_the_first_could(monkeypatch: pytes
         picture.seek(1)
         assert picture.size == (20_000, 4_000)
     decoded: list[tuple[int, int]] = []
-    make_grey = looks._make_grey  # noqa: SLF001 - where frames are decoded
+    make_grey = looks._make_grey
 
     def note(frame: Image.Image) -> Image.Image:
         decoded.append(frame.size)
