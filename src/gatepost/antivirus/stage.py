@@ -52,17 +52,18 @@ def inspect(
     *,
     remote: Sequence[RemoteEngine] = (),
     memory: CleanMemory | None = None,
+    message: Message | None = None,
 ) -> Analysis:
-    """Scan a message. `deadline`: monotonic moment at which what is left is reported as `error`. `arm`: the alarm that
-    interrupts an engine that does not come back; without one the engines' own care must do. `memory`: who remembers
-    what was found clean, used with `ScanOptions.cache`.
+    """Scan a message, parsed as `message` if somebody has done that. `deadline`: monotonic moment at which what is left
+    is reported as `error`. `arm`: the alarm that interrupts an engine that does not come back; without one the engines'
+    own care must do. `memory`: who remembers what was found clean, used with `ScanOptions.cache`.
     """
     started = time.monotonic()
     panel = Panel(engines, remote, options, deadline, arm)
     inspection = _Inspection(content, options, panel, deadline)
     trouble = unscanned = ""
     try:
-        inspection.run(memory if options.cache else None)
+        inspection.run(parse(content) if message is None else message, memory if options.cache else None)
     except Overrun:
         arm(0)
         trouble = f"the inspection did not end within {options.deadline_s:g} s"
@@ -95,8 +96,7 @@ class _Inspection:
         self.cached = 0
         self.work: list[tuple[Message, Part, int, bool]] = []
 
-    def run(self, memory: CleanMemory | None) -> None:
-        message = parse(self.content)
+    def run(self, message: Message, memory: CleanMemory | None) -> None:
         root = message.root
         self.opening.passwords = Keyring(message, self.options.passwords)
         if memory is not None:

@@ -14,7 +14,7 @@ from gatepost.antispam.knowledge import load_packaged
 from gatepost.feeds.cache import BasesNotLoaded
 from gatepost.feeds.spam import load_knowledge
 from gatepost.filter.settings import FilterSettings
-from gatepost.mime.structure import parse
+from gatepost.mime.part import Message
 from gatepost.model.spam import SpamFacts, SpamOptions
 
 
@@ -24,9 +24,9 @@ class SpamStage:
     def __init__(self, checks: Sequence[Check]) -> None:
         self._checks = tuple(checks)
 
-    def inspect(self, content: bytes, options: SpamOptions) -> SpamFacts:
+    def inspect(self, message: Message, options: SpamOptions) -> SpamFacts:
         """Let every check look at a message."""
-        return inspect_content(parse(content), options, self._checks)
+        return inspect_content(message, options, self._checks)
 
 
 def load_spam_stage(settings: FilterSettings) -> SpamStage:

@@ -46,6 +46,7 @@ from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.disclaimer import annotate
+from gatepost.mime.structure import parse
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.spam import SPAM_FIRST
@@ -225,19 +226,22 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
+            message = parse(content)  # once for all who look at it
             found, facts = Analysis(()), None
-            # None where the relay knows already of groups that check for spam, and this template does not yet.
+            # No stage: the relay may know already of groups that check for spam, and this template not yet.
             spam = options.spam if stage is not None else None
             if stage is not None and spam is not None and spam.order == SPAM_FIRST:
-                facts = stage.inspect(content, spam)
+                facts = stage.inspect(message, spam)
                 if spam.first and options.scan and asker.may_spare(facts):
-                    return annotate(Analysis((), spam=facts, spared=True), content, options)
+                    return annotate(Analysis((), spam=facts, spared=True), content, options, message)
             if options.scan:
-                found = inspect(content, options, engines, deadline, set_alarm, remote=remotes, memory=asker)
+                found = inspect(
+                    content, options, engines, deadline, set_alarm, remote=remotes, memory=asker, message=message
+                )
             if stage is not None and spam is not None:
-                facts = facts if facts is not None else stage.inspect(content, spam)
+                facts = facts if facts is not None else stage.inspect(message, spam)
                 found = msgspec.structs.replace(found, spam=facts)
-            return annotate(found, content, options)
+            return annotate(found, content, options, message)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)
 

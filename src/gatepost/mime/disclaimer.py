@@ -49,9 +49,9 @@ class _Place(NamedTuple):
     """What parts it from the text before."""
 
 
-def annotate(analysis: Analysis, content: bytes, options: ScanOptions) -> Analysis:
+def annotate(analysis: Analysis, content: bytes, options: ScanOptions, message: Message | None = None) -> Analysis:
     """Return an analysis with what those who edit the message need to know: signatures, when anything may be edited,
-    and the spots that the options ask for.
+    and the spots that the options ask for. `message`: the content parsed, if somebody has done that.
     """
     if not options.text_spots:
         for report in analysis.objects:
@@ -59,7 +59,8 @@ def annotate(analysis: Analysis, content: bytes, options: ScanOptions) -> Analys
                 break
         else:
             return analysis
-    message = parse(content)
+    if message is None:
+        message = parse(content)
     spots = find_spots(message, options.text_characters) if options.text_spots else ()
     return msgspec.structs.replace(analysis, spots=spots, signatures=find_signatures(message))
 
