@@ -3,7 +3,7 @@
 Shipped defaults but for what a load driver on one address needs (sessions per address) and the domain it sends to.
 Ends with SIGTERM, as the gateway itself does.
 
---no-inspection   scanning switched off
+--no-inspection   scanning for malware and spam switched off
 --tls CERT KEY    STARTTLS is required of clients, and used towards the next hop
 --checks DNS      clients are strangers: two block lists, the client's name, the sender's domain, asked of this server
 --deliver         what is infected is delivered with a text in its place, so that the driver sees all mail again
@@ -91,7 +91,8 @@ def main() -> None:
     # Notifications would be counted among what arrives.
     changes += [(f"{name} = {listed}\n", "") for name in ("notify_admin", "notify_recipient")]
     if arguments.no_inspection:
-        changes.append(("[policy]\ncheck = true", "[policy]\ncheck = false"))
+        off = "check = false\ncheck_spam = false\nspam_headers = false"
+        changes.append(("[policy]\ncheck = true", f"[policy]\n{off}"))
     if arguments.tls:
         certificate, key = arguments.tls
         changes += [
