@@ -24,6 +24,8 @@ VALUE_LIMIT: Final = 300
 METHODS_LIMIT: Final = 12
 """Method fields of one message."""
 CATEGORIES_LIMIT: Final = 5
+KEYWORDS_LIMIT: Final = 900
+"""Characters of the Keywords: a line of it has less than 998, too."""
 _KEYWORD: Final = re.compile(r"[^ -~]")
 
 _STATUS: Final = {
@@ -97,8 +99,8 @@ def _foreign(prefix: str) -> re.Pattern[bytes]:
 
 def build_keywords(verdict: SpamVerdict) -> bytes:
     """Return the Keywords field (specification antispam.md §10.1): status, categories."""
-    words = (_STATUS[verdict.status], *verdict.categories[:CATEGORIES_LIMIT])
-    return f"Keywords: {', '.join(_KEYWORD.sub('?', word)[:VALUE_LIMIT] for word in words)}\r\n".encode("ascii")
+    words = ", ".join((_STATUS[verdict.status], *verdict.categories[:CATEGORIES_LIMIT]))
+    return f"Keywords: {_KEYWORD.sub('?', words)[:KEYWORDS_LIMIT]}\r\n".encode("ascii")
 
 
 def _fit(text: str) -> str:

@@ -3,7 +3,13 @@
 Used by `relay.editing`. Fields in front leave every signature whole; a label breaks DKIM signatures, so a signed
 message gets one only where it is against the message, or where the group says that signed mail is edited. Foreign
 copies of our fields go in any case: who reads them must be able to believe them.
+
+Where fields stand a filter says, which has read hostile bytes: only what is a whole field of the header, of a name that
+may be changed, is believed to be one. So nobody else's field and nothing of the body can be lost.
 """
+
+import re
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -12,6 +18,7 @@ from gatepost.mime.signatures import DKIM
 from gatepost.model.finding import Analysis
 from gatepost.model.spam import FieldSpot, SpamFacts, SpamStatus
 from gatepost.model.verdict import SignedEdits, SpamVerdict, Splice
+from gatepost.notices.scan_field import header_end
 from gatepost.notices.spam_fields import build_keywords, build_spam_fields, find_foreign
 from gatepost.notices.spam_label import build_subject, find_subjects, label_subject
 from gatepost.policy.group import GroupPolicy
@@ -57,20 +64,23 @@ def plan_spam_edits(
     """Return the changes of a message."""
     facts = analysis.spam if analysis is not None else None
     signed = is_signed(analysis)
-    removed = _removed(content, group, verdict, facts)
-    breaks = signed and facts is not None and _is_any_signed(content, facts.foreign, facts)
+    end = header_end(content)
+    foreign = _believed(content, facts.foreign, end, _is_ours(group)) if facts is not None else []
+    removed = _removed(content, group, verdict, foreign if facts is not None else None)
+    breaks = signed and facts is not None and _is_any_signed(content, foreign, facts)
     prefix = _fields(work, group, verdict, analysis, hostname)
     added: list[Splice] = []
     if not signed or verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT:
-        subject = facts.subject if facts is not None else None
-        if verdict.labels and subject is not None:
-            labels = [label_subject(content, spot, verdict.labels) for spot in find_subjects(content, subject)]
+        stated = (facts.subject,) if facts is not None and facts.subject is not None else ()
+        subject = _believed(content, stated, end, b"subject".__eq__)
+        if verdict.labels and subject:
+            labels = [label_subject(content, spot, verdict.labels) for spot in find_subjects(content, subject[0])]
             added += [label for label in labels if label is not None]
         elif verdict.labels and facts is not None:
             prefix += build_subject(verdict.labels)
             breaks = breaks or signed
         if verdict.actions.keywords:
-            keywords = facts.keywords if facts is not None else ()
+            keywords = _believed(content, facts.keywords if facts is not None else (), end, b"keywords".__eq__)
             added += [Splice(spot.start, spot.end, b"") for spot in keywords]
             prefix += build_keywords(verdict)
     return SpamEdits(prefix, tuple(removed), tuple(added), breaks or (signed and bool(added)))
@@ -94,13 +104,43 @@ def _fields(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Anal
     return fields
 
 
-def _removed(content: bytes, group: GroupPolicy, verdict: SpamVerdict, facts: SpamFacts | None) -> list[Splice]:
-    if facts is not None:
-        return [Splice(spot.start, spot.end, b"") for spot in facts.foreign]
+def _removed(
+    content: bytes, group: GroupPolicy, verdict: SpamVerdict, foreign: Sequence[FieldSpot] | None
+) -> list[Splice]:
+    """`foreign` None: no filter has looked."""
+    if foreign is not None:
+        return [Splice(spot.start, spot.end, b"") for spot in foreign]
     return find_foreign(content, group.spam.fields.prefix) if verdict.shown else []
 
 
-def _is_any_signed(content: bytes, spots: tuple[FieldSpot, ...], facts: SpamFacts) -> bool:
+def _is_ours(group: GroupPolicy) -> Callable[[bytes], bool]:
+    prefix = group.spam.fields.prefix.lower().encode() + b"-"
+    return lambda name: name.startswith(prefix) or name == b"authentication-results"
+
+
+def _believed(
+    content: bytes, spots: Sequence[FieldSpot], end: int, is_wanted: Callable[[bytes], bool]
+) -> list[FieldSpot]:
+    """Return the spots that are whole fields of the header, which ends at `end`, with a name that is wanted."""
+    return [spot for spot in spots if spot.end <= end and _is_field(content, spot) and is_wanted(_name(content, spot))]
+
+
+def _is_field(content: bytes, spot: FieldSpot) -> bool:
+    whole = _FIELD.match(content, spot.start)
+    begins = spot.start == 0 or content[spot.start - 1 : spot.start] == b"\n"
+    return begins and whole is not None and whole.end() == spot.end and b":" in content[spot.start : spot.value]
+
+
+_FIELD = re.compile(rb"[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+")
+_UNSHOWN = bytes(range(33))
+"""Around a name: some readers pass over them."""
+
+
+def _name(content: bytes, spot: FieldSpot) -> bytes:
+    return content[spot.start : spot.value].partition(b":")[0].strip(_UNSHOWN).lower()
+
+
+def _is_any_signed(content: bytes, spots: Sequence[FieldSpot], facts: SpamFacts) -> bool:
     """Tell whether a signature covers one of these fields."""
-    names = {content[spot.start : spot.value].partition(b":")[0].strip().lower().decode("latin-1") for spot in spots}
+    names = {_name(content, spot).decode("latin-1") for spot in spots}
     return any(not names.isdisjoint(signature.fields) for signature in facts.authn.signatures)

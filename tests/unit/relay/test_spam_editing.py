@@ -1,5 +1,7 @@
 """What a spam verdict changes in a message, and what it leaves alone because somebody has signed it."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -8,14 +10,16 @@ from gatepost.antispam.view import build_view
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
 from gatepost.config.services import Antispam
+from gatepost.filter.spam_bounds import check_spam
 from gatepost.mime.edit import apply_splices
 from gatepost.mime.structure import parse
-from gatepost.model.authn import AuthnMaterial, AuthnResults, SignatureMaterial
+from gatepost.model.authn import AuthnMaterial, AuthnResults, DkimResult, SignatureMaterial
 from gatepost.model.envelope import Client, Direction, Envelope, Recipient
 from gatepost.model.finding import Analysis
-from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions, SpamStatus
+from gatepost.model.spam import FieldSpot, Method, NetworkFacts, Sign, SpamFacts, SpamOptions, SpamStatus
 from gatepost.model.verdict import SignedEdits, SpamActions, SpamVerdict
 from gatepost.policy.group import GroupPolicy
+from gatepost.policy.spam import decide_spam
 from gatepost.relay.received import build_missing, build_received, trace_of
 from gatepost.relay.rejecting import may_report, rejection
 from gatepost.relay.spam_editing import SpamEdits, plan_spam_edits, spam_prefix
@@ -181,3 +185,95 @@ def test_a_rejection_is_one_line_of_ascii() -> None:
     assert "\n" not in answer.text
     assert answer.text.endswith("; our reference: ID")
     assert len(answer.text) < 500
+
+
+# --- a filter that lies
+
+
+LIED_ABOUT = b"From: <a@b.example>\r\nX-SpamTest-A: b\r\n\tfolded\r\nSubject: hello\r\nTo: <c@example.org>\r\n\r\ntext\r\nX-SpamTest-B: c\r\n"
+
+
+def spot(first: bytes, last: bytes, value: bytes = b"", *, more: int = 0) -> FieldSpot:
+    """Return what stands from `first` to the end of `last`, `more` bytes longer."""
+    start, end = LIED_ABOUT.index(first), LIED_ABOUT.index(last) + len(last) + more
+    return FieldSpot(start, end, LIED_ABOUT.index(value) if value else start + first.find(b":") + 2)
+
+
+OURS = spot(b"X-SpamTest-A: b", b"folded\r\n")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        spot(b"X-SpamTest-A: b", b"Subject: hello\r\n"),
+        spot(b"X-SpamTest-A: b", b"A: b\r\n"),
+        spot(b"X-SpamTest-A: b", b"folded\r\n", more=-1),
+        spot(b"X-SpamTest-A: b", b"folded\r\n", more=3),
+        spot(b"Test-A: b", b"folded\r\n"),
+        spot(b"To: <c", b"org>\r\n"),
+        spot(b"From: <a", b"folded\r\n"),
+        spot(b"X-SpamTest-B: c", b"B: c\r\n"),
+        spot(b"X-SpamTest-A: b", b"B: c\r\n"),
+        FieldSpot(0, len(LIED_ABOUT), 0),
+        FieldSpot(0, len(LIED_ABOUT), len(LIED_ABOUT)),
+        FieldSpot(len(LIED_ABOUT), len(LIED_ABOUT), len(LIED_ABOUT)),
+    ],
+)
+def test_nothing_is_lost_by_what_a_filter_says_of_fields(lie: FieldSpot) -> None:
+    verdict = msgspec.structs.replace(SPAM, actions=SpamActions(mark=True, keywords=True))
+    facts = SpamFacts(foreign=(lie,), keywords=(lie,), subject=lie)
+    check_spam(facts, len(LIED_ABOUT))
+    edits = plan_spam_edits(LIED_ABOUT, work(LIED_ABOUT), group(), verdict, Analysis((), spam=facts), "gw")
+    assert edits.removed == ()
+    assert [each for each in edits.added if each.start != each.end] == []
+    assert b"".join(apply_splices(LIED_ABOUT, edits.added)).endswith(LIED_ABOUT.partition(b"Subject")[2])
+    assert edits.prefix.endswith(b"\r\n")
+
+
+def test_a_true_word_of_a_filter_is_believed_beside_lies() -> None:
+    facts = SpamFacts(foreign=(OURS, spot(b"To: <c", b"org>\r\n")))
+    check_spam(facts, len(LIED_ABOUT))
+    edits = plan_spam_edits(LIED_ABOUT, work(LIED_ABOUT), group(), SPAM, Analysis((), spam=facts), "gw")
+    assert [(each.start, each.end) for each in edits.removed] == [(OURS.start, OURS.end)]
+
+
+EVIL = "a\r\nX-Evil: 1\r\n\r\n\u202e\u2028é\x00"
+
+
+def test_no_word_of_a_filter_writes_lines_into_a_header() -> None:
+    """Every text of a filter's answer that the bounds let through, and the envelope's, in our fields."""
+    signs = tuple(Sign(method, EVIL, EVIL, 3.0, EVIL * 10) for method in (Method.CONTENT, Method.HEADERS))
+    signature = SignatureMaterial(EVIL, EVIL, EVIL, error=EVIL * 20, identity=EVIL)
+    facts = SpamFacts(
+        signs=signs,
+        categories=(EVIL, *("seminars" + EVIL * 12 + str(number) for number in range(5))),
+        formal=EVIL,
+        obscene=True,
+        authn=AuthnMaterial(authors=(EVIL,), signatures=(signature,), arc_error=EVIL, results=(EVIL,)),
+        trouble=EVIL,
+    )
+    check_spam(facts, 1)
+    authn = AuthnResults(
+        spf="fail", spf_domain=EVIL, spf_reason=EVIL, dkim=(DkimResult(EVIL, EVIL, "permerror", EVIL * 20),),
+        dmarc="fail", dmarc_domain=EVIL, arc="fail", arc_sealer=EVIL,
+    )  # fmt: skip
+    envelope = msgspec.structs.replace(ENVELOPE, sender="\udcff\r\nX-Evil: 1\r\n@" + EVIL)
+    settings = group(
+        action_spam=("mark", "keywords"), action_probable_spam=("mark", "keywords"), action_obscene=("mark", "keywords")
+    )
+    analysis = Analysis((), spam=facts, network=NetworkFacts(authn=authn))
+    verdict = decide_spam(analysis, envelope, settings)
+    assert verdict is not None
+    stored = msgspec.structs.replace(work(LIED_ABOUT).stored, envelope=envelope)
+    edits = plan_spam_edits(LIED_ABOUT, Work(stored, LIED_ABOUT), settings, verdict, analysis, "gw.example.org")
+    header = edits.prefix + b"".join(each.data for each in edits.added)
+    assert header.isascii()
+    lines = re.sub(rb"\r\n[ \t]+(?=\S)", b" ", header).split(b"\r\n")
+    assert all(
+        re.match(rb"(?:X-SpamTest-[A-Za-z-]+|Authentication-Results|Subject|Keywords): ?\S", each)
+        for each in lines[:-1]
+    )
+    assert not lines[-1]
+    assert b"\r" not in b"".join(lines)
+    assert b"\n" not in b"".join(lines)
+    assert max(map(len, header.split(b"\r\n"))) <= 998
