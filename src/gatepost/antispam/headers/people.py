@@ -135,6 +135,8 @@ def protected_name(picture: Picture) -> str:
 
 def own_lookalike(picture: Picture) -> str:
     """The author's or the answer's domain looks like an own one."""
+    if not picture.own_domains:
+        return ""
     for domain in {picture.author_organization, organization(picture.answer.domain)}:
         if not domain or picture.is_own(domain):
             continue
@@ -164,6 +166,8 @@ def _looks_like(label: str, own: str) -> bool:
 
 def own_other_suffix(picture: Picture) -> str:
     """The author's domain is an own name under another top-level domain."""
+    if not picture.own_domains:
+        return ""
     domain = picture.author_organization
     label = domain.partition(".")[0]
     if len(label) < LABEL_LETTERS or picture.is_own(domain):
@@ -186,14 +190,12 @@ def domain_disguised(picture: Picture) -> str:
 
 def brand(picture: Picture) -> str:
     """The author bears the name of a brand, with an address that is not the brand's."""
-    found = _foreign_brand(picture)
-    return found if found and not picture.reference.is_free(picture.author.domain) else ""
+    return "" if picture.reference.is_free(picture.author.domain) else _foreign_brand(picture)
 
 
 def brand_free_mail(picture: Picture) -> str:
     """The author bears the name of a brand, with an address of a free mail service."""
-    found = _foreign_brand(picture)
-    return found if found and picture.reference.is_free(picture.author.domain) else ""
+    return _foreign_brand(picture) if picture.reference.is_free(picture.author.domain) else ""
 
 
 def _foreign_brand(picture: Picture) -> str:
