@@ -14,6 +14,7 @@ import binascii
 import contextlib
 import os
 import pwd
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +121,7 @@ class Learner:
     async def _take(self, path: Path, *, spam: bool) -> None:
         """Learn a file of a watched folder; one that cannot be learned is put aside."""
         try:
-            content, who = _read_file(path)
+            content, who = read_file(path)
             raw = await read_lesson(self._filters(), content, self._settings.hostname, self._settings.header_prefix)
             self._memory.learn(raw, spam=spam, who=who, source="folder", domain="", now=time.time())
         except FilterUnavailable:
@@ -138,11 +139,19 @@ class Learner:
         return self._pool
 
 
-def _read_file(path: Path) -> tuple[bytes, str]:
-    """Return content and owner of a file. OSError; ValueError when it is too large."""
-    with path.open("rb") as stream:
+def read_file(path: Path) -> tuple[bytes, str]:
+    """Return content and owner of a file of a watched folder. OSError; ValueError when it cannot be learned.
+
+    Others may write into the folder, and may change what stands there after it was looked at: a link would teach in
+    the name of somebody else, and a pipe would never be read to its end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("no file")
         content = stream.read(MESSAGE_LIMIT + 1)
-        number = os.fstat(stream.fileno()).st_uid
+        number = facts.st_uid
     if len(content) > MESSAGE_LIMIT:
         raise ValueError("message too large to be learned")
     try:
