@@ -154,7 +154,13 @@ def test_each_status_has_its_label_and_one_copy_in_the_quarantine(
     assert got.get_all("Subject") == [label + subject]
     assert got["X-SpamTest-Status-Extended"] == status
     assert f'status="{status}"' in line
-    assert [item.code for item in kept(gateway, subject)] == [code]
+    (item,) = kept(gateway, subject)
+    assert item.code == code
+    listed = gateway.command("quarantine", "list", "--spam", "--subject", subject)
+    assert f" {code} " in listed.stdout
+    assert f"“{subject}”" in listed.stdout
+    shown = gateway.command("quarantine", "show", "--spam", item.id)
+    assert f"  rating:      {item.rate}, by {', '.join(item.methods) or 'no method'}\n" in shown.stdout
 
 
 @pytest.mark.feature("F-ASR-04")

@@ -10,8 +10,10 @@ import msgspec
 from gatepost.cli.queue import printable
 from gatepost.storage.container import Container
 from gatepost.storage.index import Row
+from gatepost.storage.item import StoreKind
 
 _SHOWN_OBJECTS = 20
+_SHOWN_SUBJECT = 60
 _HARMLESS = frozenset("\n\t")
 
 
@@ -23,7 +25,8 @@ def list_line(row: Row) -> str:
     """Return an item as lists show it: id, status, size, date, client, sender, recipients, and what it is about."""
     recipients = " ".join(f"<{printable(address)}>" for address in row.recipients)
     more = row.recipient_count - len(row.recipients)
-    notes = [row.threats, row.state if row.state != "stored" else ""]
+    subject = f"“{row.subject[:_SHOWN_SUBJECT]}”" if row.store == StoreKind.SPAM_QUARANTINE and row.subject else ""
+    notes = [subject, row.threats, row.state if row.state != "stored" else ""]
     told = "; ".join(printable(note) for note in notes if note)
     return (
         f"{row.id} {row.code} {row.size} {_moment(row.received_at)} {row.client} "
@@ -47,6 +50,7 @@ def summary(container: Container) -> Iterable[str]:
     """Yield the lines that tell a person about an item."""
     item = container.item
     client = item.envelope.client
+    spam = item.store is StoreKind.SPAM_QUARANTINE
     facts = {
         "status": f"{item.code}" + (f" ({', '.join(item.statuses)})" if item.statuses else ""),
         "store": item.store.value,
@@ -65,6 +69,8 @@ def summary(container: Container) -> Iterable[str]:
         "size": str(item.size),
         "delivered": "no, it was blocked" if item.blocked else "",
         "why": item.reason,
+        "rating": f"{item.rate}, by {', '.join(item.methods) or 'no method'}" if spam else "",
+        "more": f"`gatepost spam explain {item.id}` tells every sign" if spam else "",
     }
     yield item.id
     for name, value in facts.items():
