@@ -68,7 +68,7 @@ pictures: setup-dev
 	@$(BIN)/python tools/pictures.py
 
 lock: setup-dev
-	@cd requirements && for kind in base sources dev; do \
+	@cd requirements && for kind in base sources ocr dev; do \
 	  sources="$$kind.in"; [ $$kind = base ] && sources="base.in build.in"; \
 	  ../$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 	    --no-header $$sources -o $$kind.lock || exit 1; done

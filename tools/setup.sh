@@ -9,7 +9,8 @@ stamp=".venv/$kind.stamp"
 
 say() { echo "setup: $*" >&2; }
 
-if [ -e "$stamp" ] && [ ! "requirements/$kind.lock" -nt "$stamp" ] && [ ! pyproject.toml -nt "$stamp" ]; then
+if [ -e "$stamp" ] && [ ! "requirements/$kind.lock" -nt "$stamp" ] && [ ! requirements/ocr.lock -nt "$stamp" ] &&
+    [ ! pyproject.toml -nt "$stamp" ]; then
     exit 0
 fi
 if ! command -v "$python" >/dev/null 2>&1; then
@@ -38,7 +39,7 @@ say "installing $kind packages (pinned, hashes checked, wheels only)"
 # Three of the tests' oracles exist as source only: pure Python, built with the pinned setuptools.
 sources=""
 if [ "$kind" = dev ]; then
-    sources="--no-binary dkimpy,authheaders,authres --no-build-isolation"
+    sources="--no-binary dkimpy,authheaders,authres --no-build-isolation -r requirements/ocr.lock"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
         -r requirements/sources.lock
 fi

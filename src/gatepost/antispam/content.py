@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gatepost.antispam.authn_material import read_material
 from gatepost.antispam.check import Check, Notes
+from gatepost.antispam.extract.parts import PictureReader
 from gatepost.antispam.spots import FOREIGN_LIMIT, find_spots
 from gatepost.antispam.view import build_view
 from gatepost.mime.part import Message
@@ -20,10 +21,12 @@ _TROUBLE_LIMIT = 500
 """Characters told of what went wrong."""
 
 
-def inspect_content(message: Message, options: SpamOptions, checks: Sequence[Check]) -> SpamFacts:
-    """Let every check look at a message."""
+def inspect_content(
+    message: Message, options: SpamOptions, checks: Sequence[Check], reader: PictureReader | None = None
+) -> SpamFacts:
+    """Let every check look at a message; `reader` recognises words in pictures."""
     started = time.monotonic()
-    view = build_view(message, options)
+    view = build_view(message, options, reader)
     notes = Notes()
     troubles = []
     spots = find_spots(view)

@@ -95,8 +95,8 @@ class Anchor(msgspec.Struct, gc=False):
 
     @property
     def followed(self) -> bool:
-        """Whether a click leads there, or a form is sent there: not a picture's address."""
-        return self.element not in ("img", "link", "base", "embed", "frame", "iframe")
+        """Whether a click leads there, or a form is sent there: not a picture's address, nor words in one."""
+        return self.element not in ("img", "link", "base", "embed", "frame", "iframe", "ocr")
 
 
 def registrable(host: str) -> str:

@@ -17,6 +17,8 @@ from gatepost.model.spam import Method
 
 _SHORT: Final = 120
 """Characters of text below which it is something else that speaks."""
+_QUOTED: Final = 120
+"""Characters of words in pictures that an evidence shows."""
 _MANY_WORDS: Final = 60
 """Words that are a text of their own."""
 _LINKS_LOOKED: Final = 2_000
@@ -232,13 +234,17 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
     if size < _SHORT and not any(text.quoted for text in view.texts):
         linked = any(anchor.followed and anchor.element == "a" for anchor in view.anchors)
         if pictures and linked:
-            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.0
+            # Nobody answers with a picture that is a link; shops that send nothing else say below how to stop it.
+            weight = 1.0 if view.first("references") or view.first("in-reply-to") else 1.5
+            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", weight
         elif pictures:
             yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", 0.4
         elif view.parts.documents:
             yield "document-only", f"a document is attached, and the text says little ({size} characters)", 0.2
         elif any(page.tiny_pictures for page in pages):
             yield "tracker-only", "the message shows nothing but tells its sender that it was read", 1.0
+    if view.pictured:
+        yield "picture-text", f"a picture says: “{' '.join(view.pictured[:_QUOTED].split())}”", 0.0
     words = plain.lower().split() if html and plain else []
     if len(words) >= _MANY_WORDS and len(view.html_words) >= _MANY_WORDS:
         known = view.html_words

@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.antispam.extract.fold import Folded, fold
 from gatepost.antispam.extract.markup import Page
-from gatepost.antispam.extract.parts import TEXT_LIMIT, Text, Yield, read_parts
+from gatepost.antispam.extract.parts import TEXT_LIMIT, PictureReader, Text, Yield, read_parts
 from gatepost.antispam.extract.plain import find_bare, find_urls
 from gatepost.antispam.links import ANCHORS_LIMIT, Anchor, distinct, read_anchor, read_target
 from gatepost.antispam.terms.wording import build_wording
@@ -45,10 +45,11 @@ class HeaderField(msgspec.Struct):
 class MailView:
     """One message. Attributes are computed when they are first asked for."""
 
-    def __init__(self, message: Message, options: SpamOptions) -> None:
+    def __init__(self, message: Message, options: SpamOptions, reader: PictureReader | None = None) -> None:
         self.message = message
         self.content = message.content
         self.options = options
+        self._reader = reader
 
     @cached_property
     def fields(self) -> tuple[HeaderField, ...]:
@@ -77,7 +78,7 @@ class MailView:
     @cached_property
     def parts(self) -> Yield:
         """What was read of the parts: texts, pages, pictures, codes."""
-        return read_parts(self.message, self.options)
+        return read_parts(self.message, self.options, self._reader)
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -111,8 +112,18 @@ class MailView:
 
     @cached_property
     def body(self) -> str:
-        """What the reader gets to read, at most `TEXT_LIMIT` characters: the HTML form, then what only the plain form
-        says, documents if they are to be read, and what is attached where nearly nothing else is there.
+        """What the reader gets to read, at most `TEXT_LIMIT` characters: what is `typed`, then words in pictures."""
+        return "\n".join(piece for piece in (self.typed, self.pictured) if piece)[:TEXT_LIMIT]
+
+    @cached_property
+    def pictured(self) -> str:
+        """Words recognised in pictures; "" for nearly every mail."""
+        return "\n".join(text.visible for text in self.texts if text.kind == "ocr")
+
+    @cached_property
+    def typed(self) -> str:
+        """The HTML form, then what only the plain form says, documents if they are to be read, and what is attached
+        where nearly nothing else is there.
         """
         html, plain = self.html, self.plain
         if html and plain:
@@ -186,6 +197,8 @@ class MailView:
                 urls = find_urls(text.visible) if "://" in text.visible or "www." in text.visible else []
             elif text.kind == "qr":
                 urls, source = [text.visible], "qr"
+            elif text.kind == "ocr":
+                urls, source = find_urls(text.visible), "picture"
             else:
                 urls = [*find_urls(text.visible), *find_urls(text.quoted)] if text.quoted else find_urls(text.visible)
                 if text.kind == "plain" and not text.attached:
@@ -194,7 +207,7 @@ class MailView:
             for url in dict.fromkeys(urls):
                 if url not in seen and len(found) < ANCHORS_LIMIT:
                     seen.add(url)
-                    anchor = read_anchor(url, source, "qr" if text.kind == "qr" else "text")
+                    anchor = read_anchor(url, source, text.kind if text.kind in _PICTURED else "text")
                     if anchor is not None:
                         found.append(anchor)
         return tuple(found[:ANCHORS_LIMIT])
@@ -205,10 +218,11 @@ class MailView:
         return tuple(distinct(self.anchors))
 
 
-_CARRIED: Final = frozenset({"rtf", "office", "pdf", "qr"})
+_PICTURED: Final = frozenset({"qr", "ocr"})
+_CARRIED: Final = frozenset({"rtf", "office", "pdf", "qr", "subject"})
 """Kinds that are read to tell what they say, wherever they stand."""
 
 
-def build_view(message: Message, options: SpamOptions) -> MailView:
-    """Return the view of a parsed message."""
-    return MailView(message, options)
+def build_view(message: Message, options: SpamOptions, reader: PictureReader | None = None) -> MailView:
+    """Return the view of a parsed message; `reader` recognises words in pictures."""
+    return MailView(message, options, reader)

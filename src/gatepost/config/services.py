@@ -77,6 +77,19 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     filter_parse_ms_office: Annotated[
         bool, flag("FilterParseMSOffice", "analyse the text of DOC and RTF files", generations="M56 A30")
     ] = False
+    recognise_text: Annotated[
+        str,
+        choice(
+            "",
+            ("auto", "on", "off"),
+            "read words in pictures of mail that has hardly any text; auto = where the optional library and its "
+            "language data are installed, on = and say so when they are not",
+            generations=OWN,
+        ),
+    ] = "auto"
+    recognise_text_data: Annotated[
+        str, path("", "directory of Tesseract's language data, empty = where Debian has it", generations=OWN)
+    ] = ""
     filter_uds_enabled: Annotated[bool, flag("FilterUDSEnabled", "ask UDS servers", generations="M56 A30")] = False
     filter_uds_timeout: Annotated[
         float, duration("FilterUDSTimeout", 1, 60, "then the next UDS server", generations="M56 A30")

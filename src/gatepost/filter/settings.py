@@ -56,6 +56,10 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Some group checks for spam; else the template loads nothing of it."""
     spam_bases: SpamBases | None = None
     """Anti-spam databases, verified by the master; None = those the package carries."""
+    recognise_text: str = "auto"
+    """Whether words in pictures are read: `on` and `auto` where that can be done, `off`."""
+    recognise_text_data: str = ""
+    """Directory of the language data; "" = where the system has it."""
     bases_cache: str = ""
     """Directory of their compiled forms."""
     learned: str = ""

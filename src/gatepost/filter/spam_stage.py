@@ -3,6 +3,8 @@
 Called by `filter.template` before the walls go up; afterwards everything that the checks use is in memory.
 """
 
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from gatepost.antispam.check import Check
 from gatepost.antispam.checks import build_checks, build_free_checks
 from gatepost.antispam.classifier.learned import Learned, open_file
 from gatepost.antispam.content import inspect_content
+from gatepost.antispam.extract.parts import PictureReader
 from gatepost.antispam.knowledge import load_packaged
+from gatepost.antispam.ocr.recogniser import load_recogniser
 from gatepost.feeds.cache import BasesNotLoaded
 from gatepost.feeds.spam import load_knowledge
 from gatepost.filter.settings import FilterSettings
@@ -21,12 +25,14 @@ from gatepost.model.spam import SpamFacts, SpamOptions
 class SpamStage:
     """All content checks, ready to look at messages."""
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], reader: PictureReader | None = None) -> None:
+        """`reader`: of words in pictures."""
         self._checks = tuple(checks)
+        self._reader = reader
 
     def inspect(self, message: Message, options: SpamOptions) -> SpamFacts:
         """Let every check look at a message."""
-        return inspect_content(message, options, self._checks)
+        return inspect_content(message, options, self._checks, self._reader)
 
 
 def load_spam_stage(settings: FilterSettings) -> SpamStage:
@@ -36,7 +42,7 @@ def load_spam_stage(settings: FilterSettings) -> SpamStage:
         return SpamStage(build_free_checks())
     knowledge = load_packaged() if bases is None else load_knowledge(bases, Path(settings.bases_cache) / "spam")
     try:
-        return SpamStage(build_checks(knowledge, _open_learned(settings.learned)))
+        return SpamStage(build_checks(knowledge, _open_learned(settings.learned)), _load_reader(settings))
     except ValueError as error:
         raise BasesNotLoaded(f"anti-spam databases: {error}") from None
 
@@ -49,3 +55,19 @@ def _open_learned(path: str) -> Learned | None:
         return open_file(Path(path))
     except OSError:
         return None
+
+
+def _load_reader(settings: FilterSettings) -> PictureReader | None:
+    """Return what reads words in pictures, if it is wished for and installed: mail goes on without it."""
+    if settings.recognise_text == "off":
+        return None
+    reader = load_recogniser(settings.recognise_text_data, time.monotonic)
+    if reader is None and settings.recognise_text == "on":
+        print(_NO_READER, file=sys.stderr, flush=True)
+    return reader
+
+
+_NO_READER = (
+    "gatepost filter template: [antispam] recognise_text is on, but words in pictures are not read: the library "
+    "tesserocr (gatepost[ocr]) or its language data is missing"
+)

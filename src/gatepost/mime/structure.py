@@ -34,7 +34,7 @@ from gatepost.mime.part import (
 
 _VISIBLE = re.compile(rb"[^\s\x00]")
 _FRAGMENT = "message/partial"
-_MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
+MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 MAX_TYPES = 16
 """Further Content-Type fields of one part whose types are told."""
@@ -428,7 +428,7 @@ class _Parser:
 
 def is_container(content_type: str) -> bool:
     """Whether a part of that type consists of other parts."""
-    return content_type.startswith("multipart/") or content_type in _MESSAGES
+    return content_type.startswith("multipart/") or content_type in MESSAGES
 
 
 def _guess_type(declared: str, default_type: str) -> str:

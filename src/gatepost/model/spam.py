@@ -74,7 +74,7 @@ class Link(msgspec.Struct, frozen=True, array_like=True):
     url: str = ""
     """As a browser would normalise it, cut at 500 characters."""
     source: str = "html"
-    """Where it stood: html, text, qr, attachment, header."""
+    """Where it stood: html, text, qr, picture (recognised words), attachment, header."""
 
 
 class FingerprintKind(enum.StrEnum):

@@ -21,5 +21,7 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         memory_bytes=filters.filter_memory_limit,
         remotes=config.engines,
         antispam=any(group.check_spam for group in config.groups),
+        recognise_text=config.antispam.recognise_text,
+        recognise_text_data=config.antispam.recognise_text_data,
         generation=generation,
     )

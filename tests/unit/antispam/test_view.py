@@ -38,7 +38,11 @@ def test_the_body_is_the_html_form_and_what_only_the_plain_form_says() -> None:
 def test_quoted_lines_are_apart_and_nested_messages_are_read() -> None:
     inner = "Content-Type: message/rfc822"
     seen = view(multipart("mixed", (PLAIN, "> old\nnew"), (inner, "Subject: x\r\n\r\ninside")))
-    assert [(text.visible.strip(), text.quoted.strip()) for text in seen.texts] == [("new", "> old"), ("inside", "")]
+    assert [(text.kind, text.visible.strip(), text.quoted.strip()) for text in seen.texts] == [
+        ("plain", "new", "> old"),
+        ("plain", "inside", ""),
+        ("subject", "x", ""),
+    ]
 
 
 def test_attached_texts_count_when_nearly_nothing_else_is_there() -> None:

@@ -1,6 +1,6 @@
 """Pictures of strangers: `may_decode` tells whether one is sane enough to be decoded at all. Pure.
 
-Called by whoever decodes pictures (`qr`, `images.looks`), when Pillow has read the head of the file and nothing else.
+Called by whoever decodes pictures (`grey`, `images.looks`), when Pillow has read the head of the file and nothing else.
 A few kilobytes can ask for minutes of work and for all memory of a filter: by their size, and in JPEG by scans, each of
 which goes over the whole picture once more.
 """

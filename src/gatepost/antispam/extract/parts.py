@@ -4,8 +4,8 @@ Called by `antispam.view` once for each message. Never raises for what a part ho
 no text.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,7 +18,8 @@ from gatepost.antispam.extract.rtf import read_rtf
 from gatepost.antispam.extract.word import read_word
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Encoding, Message, Part, PartKind
-from gatepost.mime.words import decode_text
+from gatepost.mime.structure import MESSAGES
+from gatepost.mime.words import decode_header, decode_text
 from gatepost.model.spam import SpamOptions
 
 TEXT_LIMIT: Final = 256 * 1024
@@ -33,6 +34,12 @@ CODE_PICTURES: Final = 5
 """Pictures that are searched for codes, 1 to 20 ms each."""
 PICTURE_BYTES: Final = 4 * 1024 * 1024
 """Largest picture, encoded, that is looked at."""
+COVER_LIMIT: Final = 120
+"""Characters of text below which it but covers a message that is attached."""
+SUBJECT_LIMIT: Final = 1_000
+"""Characters of the subject of that message."""
+TOLD_ELSEWHERE: Final = 300
+"""Characters of text, quotations among them, from which words in pictures are not read: the text is the message."""
 DOCUMENTS_LIMIT: Final = 10
 """Documents of one message that are read."""
 _UNREAD: Final = frozenset(
@@ -47,7 +54,7 @@ class Text(msgspec.Struct):
     """Text of one part."""
 
     kind: str
-    """plain, html, rtf, office, pdf, qr."""
+    """plain, html, rtf, office, pdf, qr, ocr (words in pictures), subject (of a message that is all there is)."""
     visible: str
     """Lines as a reader sees them, quoted lines of older mail not among them."""
     hidden: str = ""
@@ -65,6 +72,15 @@ class Text(msgspec.Struct):
     """Addresses that do not stand in the text: of documents."""
     wrapped: bool = False
     """Encoded in base64 although it is nothing but ASCII."""
+    covering: bool = False
+    """It says hardly anything, and stands in front of a message that is attached."""
+
+
+class PictureReader(Protocol):
+    """Recognises words in pictures."""
+
+    def read(self, pictures: Sequence[bytes]) -> list[str]:
+        """Return the lines of words found, a text for each picture that has some. Never raises, bounded in time."""
 
 
 class Yield(msgspec.Struct):
@@ -78,10 +94,13 @@ class Yield(msgspec.Struct):
     """PDF and Office files there are."""
 
 
-def read_parts(message: Message, options: SpamOptions) -> Yield:
-    """Return the texts of a message and of messages in it, and its pictures if they are to be looked at."""
+def read_parts(message: Message, options: SpamOptions, reader: PictureReader | None = None) -> Yield:
+    """Return the texts of a message and of messages in it, and its pictures if they are to be looked at. `reader` is
+    asked for the words in pictures where there is hardly any text.
+    """
     found = Yield()
     texts: list[Text] = []
+    homes: list[Message] = []
     others: list[tuple[Message, Part]] = []
     pictures: list[tuple[Part, bytes]] = []
     documents: list[tuple[Message, Part]] = []
@@ -93,6 +112,7 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
         text = _read_text(inside, part) if len(texts) < TEXTS_LIMIT else None
         if text is not None:
             texts.append(text)
+            homes.append(inside)
         elif part.content_type.startswith("image/"):
             found.picture_parts += 1
             if options.images and len(pictures) < PICTURES_LIMIT and part.end - part.body <= 2 * PICTURE_BYTES:
@@ -100,6 +120,7 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
         elif _is_document(part):
             found.documents += 1
             documents.append((inside, part))
+    texts += list(_uncover(message, list(zip(homes, texts, strict=True))))
     if not any(text.visible for text in texts):
         # Nothing to read where readers look: then what other readers make of the same bytes, and what is around.
         texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _read_text(inside, part)) is not None]
@@ -107,9 +128,46 @@ def read_parts(message: Message, options: SpamOptions) -> Yield:
         texts += _read_documents(documents[:DOCUMENTS_LIMIT], options)
     for part, data in pictures[:CODE_PICTURES]:
         texts += [Text("qr", code, part=part) for code in read_codes(data)]
+    if reader is not None and pictures and _shown(texts) < TOLD_ELSEWHERE:
+        texts += [Text("ocr", words) for words in reader.read([data for _, data in pictures])]
     found.texts = tuple(texts)
     found.pictures = tuple(pictures)
     return found
+
+
+def _uncover(message: Message, placed: Sequence[tuple[Message, Text]]) -> Iterator[Text]:
+    """Mark what stands in front of one attached message and says hardly anything; yield the subject of that message,
+    which its reader sees as a headline.
+    """
+    outer: list[Text] = []
+    roots: dict[int, tuple[Message, Part]] = {}
+    for inside, text in placed:
+        root = inside.root if text.part is None else _find_root(text.part)
+        if root is message.root:
+            outer.append(text)
+        else:
+            roots[id(root)] = inside, root
+    if len(roots) == 1 and _shown(outer) < COVER_LIMIT:
+        for text in outer:
+            text.covering = True
+        for inside, root in roots.values():
+            for field in root.fields:
+                if field.name == b"subject":
+                    subject = decode_header(inside.content[field.value : field.value_end].lstrip(b" \t"))
+                    yield Text("subject", subject[:SUBJECT_LIMIT])
+                    return
+
+
+def _find_root(part: Part) -> Part:
+    """Return the root of the message that a part belongs to."""
+    while part.parent is not None and part.parent.content_type not in MESSAGES:
+        part = part.parent
+    return part
+
+
+def _shown(texts: list[Text]) -> int:
+    """Return how many characters of text are shown at once."""
+    return sum(len(text.visible) + len(text.quoted) for text in texts if not text.attached)
 
 
 def _read_text(message: Message, part: Part) -> Text | None:

@@ -112,7 +112,7 @@ def charset_disagrees(picture: Picture) -> str:
     """A charset of an alphabet is declared of which the text has no letter."""
     for charset in picture.texts("@charset"):
         if charset in _CYRILLIC or find_language(charset):
-            body = picture.view.body
+            body = picture.view.typed
             letters = _WORDS.findall(body[:_WORDS_LOOKED])
             if len(letters) >= FEW_LETTERS and all(word.isascii() for word in letters) and body.isascii():
                 return charset
@@ -121,7 +121,7 @@ def charset_disagrees(picture: Picture) -> str:
 
 def no_text(picture: Picture) -> str:
     """There are attachments and no text at all."""
-    if picture.view.body.strip():
+    if picture.view.typed.strip():
         return ""
     names = [part.name or part.content_type for part in picture.view.message.walk() if part.is_leaf and _is_file(part)]
     return ", ".join(names[:3])
@@ -142,9 +142,13 @@ def nothing(picture: Picture) -> str:
 
 
 def html_only(picture: Picture) -> str:
-    """All text is HTML."""
-    kinds = {text.kind for text in picture.view.texts if not text.attached}
+    """All text is HTML, that of a message around it apart which says hardly anything."""
+    kinds = {text.kind for text in picture.view.texts if not (text.attached or text.covering or text.kind in _NO_FORM)}
     return "text/html alone" if kinds == {"html"} else ""
+
+
+_NO_FORM = frozenset({"ocr", "qr", "subject"})
+"""Kinds of texts that are no form in which a text was written."""
 
 
 def alternative_single(picture: Picture) -> str:
