@@ -117,8 +117,8 @@ def _calibration(sets: Sequence[str], *, quick: bool) -> Iterator[str]:
     yield ""
     yield "### What a rating means"
     yield ""
-    yield "Of the messages rated so, the share that was spam, in percent (number of messages). Spam is a different share of"
-    yield "each set, which moves all of its rows."
+    yield "Of the messages rated so, the share that was spam, in percent (number of messages). Spam is a different share"
+    yield "of each set, which moves all of its rows."
     yield ""
     columns = []
     for name in sets:

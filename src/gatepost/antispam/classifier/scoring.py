@@ -21,6 +21,10 @@ BASE_HAM_LIMIT: Final = 1.2
 """And take away: text that reads like wanted mail is easily made, and must not outweigh a clear sign."""
 LEARNED_SPAM_LIMIT: Final = 8.0
 LEARNED_HAM_LIMIT: Final = 5.0
+LEARNED_SCALE: Final = 1.2
+"""Learned log-odds hold already how rare spam is, which the rating takes off once more (`rating.PRIOR`): measured, so
+much may come back without more wanted mail lost.
+"""
 
 
 class Opinion(NamedTuple):
@@ -47,7 +51,7 @@ def judge(features: Features, base: BaseModel, learned: Learned | None, domain: 
     text, header = scores(features, base_odds, learned, domain)
     odds = state.text_slope * text + state.header_slope * header + state.bias
     weight = (1.0 - trust) * bound(base_odds, BASE_HAM_LIMIT, BASE_SPAM_LIMIT)
-    weight += trust * bound(odds, LEARNED_HAM_LIMIT, LEARNED_SPAM_LIMIT)
+    weight += trust * bound(odds * LEARNED_SCALE, LEARNED_HAM_LIMIT, LEARNED_SPAM_LIMIT)
     return Opinion(text, header, base_odds, odds, trust, weight)
 
 
