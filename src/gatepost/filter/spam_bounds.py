@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from gatepost.authn.chain import SETS_LIMIT
+from gatepost.authn.reading import SIGNATURES_LIMIT
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.authn import AuthnMaterial, SignatureMaterial
 from gatepost.model.spam import FieldSpot, SpamFacts
@@ -13,7 +15,7 @@ WORD_LIMIT = 320
 WORDS_LIMIT = 2_048
 """Characters of an evidence, a link, a subject."""
 LIST_LIMIT = 256
-"""Links, hops, categories, fingerprints, signatures."""
+"""Links, hops, categories, fingerprints, authors."""
 SPOT_LIMIT = 1_000
 DIGEST_LIMIT = 64
 SIGNATURE_LIMIT = 2_048
@@ -78,8 +80,10 @@ def _check_spots(spots: Sequence[FieldSpot], size: int) -> None:
 
 
 def _check_authn(material: AuthnMaterial) -> None:
-    lists: tuple[Sequence[object], ...] = (material.authors, material.signatures, material.arc, material.results)
-    if any(len(each) > LIST_LIMIT for each in lists):
+    # Each signature may cost the relay a question to the DNS and a check with a key.
+    if len(material.signatures) > SIGNATURES_LIMIT or len(material.arc) > SETS_LIMIT:
+        raise HostileAnswer("more signatures than are read of one message")
+    if len(material.authors) > LIST_LIMIT or len(material.results) > LIST_LIMIT:
         raise HostileAnswer("authentication material over its limits")
     _check_words(material.authors, WORD_LIMIT)
     _check_words((material.arc_error,), WORDS_LIMIT)

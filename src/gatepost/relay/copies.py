@@ -47,5 +47,16 @@ def copy_for(copy: Stored, number: int, addresses: Sequence[str], kind: str, now
     return msgspec.structs.replace(copy, id=number, envelope=envelope, pending=_pending(recipients, now), kind=kind)
 
 
+def is_sent_on(copy: Stored, addresses: Sequence[str]) -> bool:
+    """Tell whether a message has the form of what `copy_for` makes for these addresses: it has come by again, or it is
+    an automatic reply to them. To send it on once more could go round until the hops are used up, and copies for several
+    addresses would double each time.
+    """
+    if copy.envelope.sender != NULL_SENDER:
+        return False
+    known = {address.lower() for address in addresses}
+    return any(each.address.lower() in known for each in copy.envelope.recipients)
+
+
 def _pending(recipients: Sequence[Recipient], now: float) -> tuple[Pending, ...]:
     return tuple(Pending(index, domain_of(each.address), now) for index, each in enumerate(recipients))

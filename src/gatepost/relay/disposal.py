@@ -24,7 +24,7 @@ from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits, resolve_statuses
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.spam import decide_spam
-from gatepost.relay.copies import COPY, REDIRECTED, copy_for, ready_copy
+from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
 from gatepost.relay.notifying import Notifying
@@ -251,11 +251,11 @@ class Disposal:
                 records.append(report[1])
         elif verdict.withheld:
             records.append(Blocked(copy.id, now, addresses, copy.content.size, verdict.explanation))
-        elif actions.end is SpamEnd.REDIRECT:
+        elif actions.end is SpamEnd.REDIRECT and not is_sent_on(copy, actions.redirect):
             copies.append(copy_for(copy, copy.id, actions.redirect, REDIRECTED, now))
         else:
             copies.append(copy)
-        if actions.copies and not verdict.blocked:
+        if actions.copies and not verdict.blocked and not is_sent_on(copy, actions.copies):
             number = self._ids.next(self._clock_ms())
             copies.append(copy_for(copy, number, actions.copies, COPY, now))
             records.append(Split(number, now, domain_of(actions.copies[0]), len(actions.copies), copy.source))
