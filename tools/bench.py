@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bench_antispam import antispam
 from bench_antivirus import antivirus
 from bench_more import other_conditions, own_arguments
 from result_pages import made_at, write_section
@@ -49,6 +50,7 @@ def main() -> int:
     )
     parser.add_argument("--only-more", action="store_true", help="that alone, with the rows of the last comparison")
     parser.add_argument("--antivirus", action="store_true", help="engines, stores, memory; nothing else")
+    parser.add_argument("--antispam", action="store_true", help="content checks one by one, --n mails; nothing else")
     arguments = parser.parse_args()
     if not (BENCH / "peers.py").is_file():
         print(f"bench: no load driver at {BENCH}; set GATEPOST_BENCH to its directory", file=sys.stderr)
@@ -57,6 +59,11 @@ def main() -> int:
         section = antivirus(BENCH, reps=arguments.reps, messages=arguments.n, sessions=arguments.c)
         print(section)
         write_section("anti-virus", section, PAGE)
+        return 0
+    if arguments.antispam:
+        section = antispam(BENCH, messages=arguments.n)
+        print(section)
+        write_section("anti-spam", section, PAGE)
         return 0
     peers = [] if arguments.own_only else _installed()
     raw = ROOT / "build" / "bench.jsonl"
