@@ -117,7 +117,7 @@ def _calibration(sets: Sequence[str], *, quick: bool) -> Iterator[str]:
     yield ""
     yield "### What a rating means"
     yield ""
-    yield "Of the messages rated so, the share that was spam, in percent (number of messages). Spam is a different share"
+    yield "Of the messages rated so, the share that was spam in percent (and their number). Spam is a different share"
     yield "of each set, which moves all of its rows."
     yield ""
     columns = []

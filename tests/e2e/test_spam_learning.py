@@ -129,3 +129,18 @@ def test_wrong_use_is_said(gateway: Gateway, mails: Path) -> None:
     assert "either" in both.stderr
     missing = gateway.command("spam", "learn", "--spam", str(mails / "none.eml"))
     assert missing.returncode == 3
+
+
+def test_many_messages_are_rated(gateway: Gateway, mails: Path) -> None:
+    answer = gateway.command("spam", "test", str(mails / "ham"), "--to", "user@example.org")
+    lines = answer.stdout.splitlines()
+    assert len(lines) == 21, answer.stderr
+    assert all(" ms  " in line for line in lines[:-1])
+    assert lines[-1] == "20 not_detected"
+
+
+def test_an_index_with_another_label_is_refused(gateway: Gateway, mails: Path) -> None:
+    (mails / "index.tsv").write_text("id\tlabel\nx\tmaybe\n")
+    refused = gateway.command("spam", "evaluate", str(mails / "index.tsv"))
+    assert refused.returncode == 1
+    assert "maybe" in refused.stderr

@@ -6,6 +6,8 @@ app = cyclopts.App(name="spam", help="What anti-spam makes of mail, and why; wha
 # By name: a command brings in what it needs, and no other's.
 for _name, _place, _help in (
     ("explain", "spam_explain:explain", "Say what a message would be rated, and why."),
+    ("test", "spam_test:rate_files", "Rate many messages: a line each."),
+    ("evaluate", "spam_test:evaluate", "Rate labelled messages, and say how well."),
     ("learn", "spam_learn:learn", "Teach messages to the classifier: spam, or wanted mail."),
     ("forget", "spam_learn:forget", "Take back what messages taught."),
     ("undo", "spam_learn:undo", "Take back all that somebody taught."),

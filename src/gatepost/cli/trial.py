@@ -80,12 +80,13 @@ def inspect_alone(
             learned=str(Paths(config.relay.state_path).learned / WEIGHTS_FILE),
         )
         socket = scratch / "filters.sock"
-        with _template(settings, socket):
+        with running_template(settings, socket):
             return asyncio.run(_inspect(config, settings, socket, content, options, setting))
 
 
 @contextlib.contextmanager
-def _template(settings: FilterSettings, socket: Path) -> Iterator[None]:
+def running_template(settings: FilterSettings, socket: Path) -> Iterator[None]:
+    """Run a template of filters while the context lasts. TrialError."""
     command = [sys.executable, "-m", "gatepost.filter.template", "--socket", str(socket)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - ourselves
         assert process.stdin is not None
