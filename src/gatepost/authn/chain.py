@@ -11,10 +11,8 @@ from gatepost.authn.signature import SignatureKind, parse_signature, read_instan
 from gatepost.authn.signed import SignedContent
 from gatepost.authn.tags import TagError, parse_tags
 from gatepost.mime.part import Field
-from gatepost.model.authn import ArcSet, SignatureMaterial
+from gatepost.model.authn import SETS_LIMIT, ArcSet, SignatureMaterial
 
-SETS_LIMIT = 50
-"""RFC 8617 §4.2.1."""
 RESULTS_LIMIT = 8192
 """Characters of one ARC-Authentication-Results that are kept."""
 

@@ -7,10 +7,8 @@ from gatepost.authn.signature import Signature, SignatureKind, parse_signature, 
 from gatepost.authn.signed import SignedContent
 from gatepost.authn.tags import TagError
 from gatepost.mime.part import Field
-from gatepost.model.authn import SignatureMaterial
+from gatepost.model.authn import SIGNATURES_LIMIT, SignatureMaterial
 
-SIGNATURES_LIMIT = 10
-"""Signatures of a message that are looked at, from the top: mail through several services has four."""
 FIELD_LIMIT = 16 * 1024
 """Octets of one field that are read: a long `h=` with a long key takes 3,000."""
 

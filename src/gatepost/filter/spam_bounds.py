@@ -3,10 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from gatepost.authn.chain import SETS_LIMIT
-from gatepost.authn.reading import SIGNATURES_LIMIT
 from gatepost.filter.hostile import HostileAnswer
-from gatepost.model.authn import AuthnMaterial, SignatureMaterial
+from gatepost.model.authn import SETS_LIMIT, SIGNATURES_LIMIT, AuthnMaterial, SignatureMaterial
 from gatepost.model.spam import FieldSpot, SpamFacts
 
 SIGNS_LIMIT = 400

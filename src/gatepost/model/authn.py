@@ -2,6 +2,11 @@
 
 import msgspec
 
+SIGNATURES_LIMIT = 10
+"""Signatures of a message that are looked at, from the top: mail through several services has four."""
+SETS_LIMIT = 50
+"""ARC sets of a message (RFC 8617 §4.2.1)."""
+
 
 class SignatureMaterial(msgspec.Struct, frozen=True, array_like=True):
     """One DKIM-Signature, ARC-Message-Signature or ARC-Seal: all but the key (RFC 6376 §3, RFC 8617 §4)."""

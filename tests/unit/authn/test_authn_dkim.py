@@ -27,8 +27,9 @@ from tests.support.zone import Zone
 from gatepost.authn import canonical
 from gatepost.authn.canonical import body_pieces, relaxed_field
 from gatepost.authn.key import Key, parse_key
-from gatepost.authn.reading import SIGNATURES_LIMIT, read_signatures
+from gatepost.authn.reading import read_signatures
 from gatepost.authn.signature import NAMES_LIMIT
+from gatepost.model.authn import SIGNATURES_LIMIT
 
 NAME = "s._domainkey.example.com"
 MAIL = (

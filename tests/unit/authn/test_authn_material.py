@@ -8,10 +8,9 @@ from authn_corpus import with_crlf
 
 from gatepost.antispam.authn_material import RESULT_LIMIT, RESULTS_LIMIT, read_material
 from gatepost.antispam.view import build_view
-from gatepost.authn.chain import SETS_LIMIT
 from gatepost.filter.spam_bounds import check_spam
 from gatepost.mime.structure import parse
-from gatepost.model.authn import AuthnMaterial
+from gatepost.model.authn import SETS_LIMIT, AuthnMaterial
 from gatepost.model.spam import SpamFacts, SpamOptions
 
 SIGNATURE = b"v=1; a=rsa-sha256; c=relaxed/simple; d=A.example; s=S1; h=From:Subject; t=5; x=9; bh=%s; b=YQ =="

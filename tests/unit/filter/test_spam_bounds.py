@@ -4,12 +4,10 @@ import math
 
 import pytest
 
-from gatepost.authn.chain import SETS_LIMIT
-from gatepost.authn.reading import SIGNATURES_LIMIT
 from gatepost.filter.dialogue import check_analysis
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.spam_bounds import LIST_LIMIT, SIGNS_LIMIT, SPOT_LIMIT, WORD_LIMIT, WORDS_LIMIT, check_spam
-from gatepost.model.authn import ArcSet, AuthnMaterial, SignatureMaterial
+from gatepost.model.authn import SETS_LIMIT, SIGNATURES_LIMIT, ArcSet, AuthnMaterial, SignatureMaterial
 from gatepost.model.finding import Analysis
 from gatepost.model.spam import FieldSpot, Fingerprint, FingerprintKind, Link, Method, NetworkFacts, Sign, SpamFacts
 
