@@ -8,6 +8,7 @@ are worth.
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,7 @@ from tests.support.trick_trial import LOST_LIMIT, Trial, corpus, play, read_lett
 
 from gatepost.antispam.checks import build_checks  # noqa: E402
 from gatepost.antispam.knowledge import load_packaged  # noqa: E402
+from gatepost.antispam.ocr.recogniser import load_recogniser  # noqa: E402
 from gatepost.model.spam import Method  # noqa: E402
 from result_pages import DOCS, made_at, write_section  # noqa: E402
 
@@ -31,6 +33,7 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=300, help="letters of each set")
     most = parser.parse_args().most
     checks = build_checks(load_packaged())
+    reader = load_recogniser("", time.monotonic)
     trials: dict[str, Trial] = {}
     for name, step in SETS.items():
         archive = corpus(SHARED, name)
@@ -38,6 +41,8 @@ def main() -> int:
         hams = [letter.plain for _, letter in read_letters(archive, "ham", 20)]
         trials[name] = play(letters, hams, checks)
         trials[f"{name}, no classifier"] = play(letters, hams, checks, frozenset({Method.LEARNED}))
+        if reader is not None:
+            trials[f"{name}, pictures read"] = play(letters, hams, checks, reader=reader, tricks=["image_of_text"])
         print(table(trials), flush=True)
     text = f"{made_at()}; `make prove NAME=tricks`, {most} letters of each set at most.\n\n{table(trials)}"
     write_section("tricks", text, DOCS / "detection.md")

@@ -6,12 +6,13 @@ default level, untrained and without any network check, when it is put together 
 
 import random
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gatepost.antispam.check import Check
 from gatepost.antispam.content import inspect_content
+from gatepost.antispam.extract.parts import PictureReader
 from gatepost.antispam.rating import rate
 from gatepost.mime.structure import parse
 from gatepost.model.spam import Method, SpamOptions
@@ -82,9 +83,14 @@ def read_letters(archive: Path, label: str, most: int, *, step: int = 1) -> list
     return found
 
 
-def rating(content: bytes, checks: Sequence[Check], without: frozenset[Method] = frozenset()) -> float:
-    """Return the rating of a message."""
-    facts = inspect_content(parse(content), SpamOptions(now=RECEIVED_AT), checks)
+def rating(
+    content: bytes,
+    checks: Sequence[Check],
+    without: frozenset[Method] = frozenset(),
+    reader: PictureReader | None = None,
+) -> float:
+    """Return the rating of a message; `reader` recognises words in pictures."""
+    facts = inspect_content(parse(content), SpamOptions(now=RECEIVED_AT), checks, reader)
     assert not facts.trouble, facts.trouble
     return rate(sign for sign in facts.signs if sign.method not in without)
 
@@ -94,19 +100,22 @@ def play(
     hams: Sequence[str],
     checks: Sequence[Check],
     without: frozenset[Method] = frozenset(),
+    reader: PictureReader | None = None,
+    tricks: Collection[str] = tuple(TRICKS),
 ) -> Trial:
-    """Play every trick on every letter that is found without."""
+    """Play tricks on every letter that is found without."""
     found = [
         (name, letter)
         for name, letter in letters
         if rating(plain(letter, random.Random(name), ""), checks, without) >= SPAM_AT
     ]
     rows = []
-    for trick_name, trick in TRICKS.items():
+    for trick_name in tricks:
+        trick = TRICKS[trick_name]
         lost = []
         for name, letter in found:
             chance = random.Random(name)
-            if rating(trick(letter, chance, chance.choice(hams)), checks, without) < SPAM_AT:
+            if rating(trick(letter, chance, chance.choice(hams)), checks, without, reader) < SPAM_AT:
                 lost.append(name)
         rows.append(Row(trick_name, len(found), tuple(lost)))
     return Trial(len(letters), len(found), tuple(rows))
@@ -120,7 +129,9 @@ def table(trials: dict[str, Trial]) -> str:
         f"|---|{'---|' * len(names)}",
         f"| spam found, of | {' | '.join(f'{t.found} of {t.seen}' for t in trials.values())} |",
     ]
-    for place, trick in enumerate(TRICKS):
-        shares = (f"{len(t.rows[place].lost)} lost ({t.rows[place].share:.0%})" for t in trials.values())
-        lines.append(f"| {trick.replace('_', ' ')} | {' | '.join(shares)} |")
+    for trick in TRICKS:
+        rows = [next((row for row in trial.rows if row.name == trick), None) for trial in trials.values()]
+        shares = ("" if row is None else f"{len(row.lost)} lost ({row.share:.0%})" for row in rows)
+        if any(rows):
+            lines.append(f"| {trick.replace('_', ' ')} | {' | '.join(shares)} |")
     return "\n".join(lines)

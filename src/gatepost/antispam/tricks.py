@@ -234,9 +234,7 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
     if size < _SHORT and not any(text.quoted for text in view.texts):
         linked = any(anchor.followed and anchor.element == "a" for anchor in view.anchors)
         if pictures and linked:
-            # Nobody answers with a picture that is a link; shops that send nothing else say below how to stop it.
-            weight = 1.0 if view.first("references") or view.first("in-reply-to") else 1.5
-            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", weight
+            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.0
         elif pictures:
             yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", 0.4
         elif view.parts.documents:

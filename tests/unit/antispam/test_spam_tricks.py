@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.support.trick_trial import LOST_LIMIT, Trial, corpus, play, read_lett
 
 from gatepost.antispam.checks import build_checks
 from gatepost.antispam.knowledge import load_packaged
+from gatepost.antispam.ocr.recogniser import load_recogniser
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
@@ -21,11 +23,13 @@ SAMPLE = 40
 LEAST_FOUND = 15
 """With fewer there is nothing to learn from shares of them."""
 UNSEEN = "image_of_text"
+READ_SAMPLE = 8
+"""Letters whose pictures are read: a third of a second each."""
 DILUTED = "honest words beside the spam are weighed together with it"
 OPEN = {
     "inserted_text": DILUTED,
     "word_salad": DILUTED,
-    UNSEEN: "nobody reads pictures: the words are gone, and the header has to do",
+    UNSEEN: "without text recognition the words are gone, and the header has to do",
 }
 """What tricks hide more than they should, and why."""
 
@@ -55,6 +59,20 @@ def test_there_is_spam_to_play_with(trial: Trial) -> None:
 def test_a_trick_hides_at_most_a_fifth_of_it(trial: Trial, name: str) -> None:
     row = next(each for each in trial.rows if each.name == name)
     assert row.share <= LOST_LIMIT, row.lost
+
+
+def test_a_picture_hides_at_most_a_fifth_of_it_from_who_reads() -> None:
+    archive = corpus(SHARED, SET)
+    if not archive.exists():
+        pytest.skip(f"no corpora at {SHARED}: set GATEPOST_SHARED")
+    pytest.importorskip("tesserocr", reason="tesserocr is not installed: tools/setup.sh dev")
+    reader = load_recogniser("", time.monotonic)
+    if reader is None:
+        pytest.skip("no language data: make peers, or apt-get install tesseract-ocr-eng")
+    letters = read_letters(archive, "spam", READ_SAMPLE, step=4)
+    found = play(letters, [""], build_checks(load_packaged()), reader=reader, tricks=[UNSEEN])
+    assert found.found >= READ_SAMPLE // 2
+    assert found.rows[0].share <= LOST_LIMIT, found.rows[0].lost
 
 
 class TestTheTricksThemselves:
