@@ -26,6 +26,11 @@ command -v soffice >/dev/null 2>&1 ||
 command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
 find /usr/share/tesseract-ocr -name eng.traineddata 2>/dev/null | grep -q . || missing="$missing tesseract-ocr-eng"
 command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
+# For `make accuracy` beside them: other spam filters, and the store of rspamd's Bayes.
+command -v bogofilter >/dev/null 2>&1 || missing="$missing bogofilter"
+command -v sa-learn >/dev/null 2>&1 || missing="$missing spamassassin"
+command -v rspamd >/dev/null 2>&1 || missing="$missing rspamd"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 
 exim_runs() {
     # The package's user is looked up by name whatever is configured.
