@@ -13,7 +13,7 @@ from gatepost.antispam.spots import FOREIGN_LIMIT, find_spots
 from gatepost.antispam.view import build_view
 from gatepost.mime.part import Message
 from gatepost.model.authn import AuthnMaterial
-from gatepost.model.spam import Method, SpamFacts, SpamOptions
+from gatepost.model.spam import Link, Method, SpamFacts, SpamOptions
 
 _FLOOD_WEIGHT = 6.0
 """Of more forged fields of ours than can be taken out: nobody has them by accident."""
@@ -44,6 +44,13 @@ def inspect_content(
     except Exception as error:  # noqa: BLE001 - as above; nothing is proved then
         troubles.append(f"authentication: {type(error).__name__}: {error}")
         authn = AuthnMaterial()
+    links: tuple[Link, ...] = ()
+    try:
+        links = view.links
+        if view.parts.trouble:
+            troubles.append(f"a part: {view.parts.trouble}")
+    except Exception as error:  # noqa: BLE001 - as above
+        troubles.append(f"links: {type(error).__name__}: {error}")
     return SpamFacts(
         signs=tuple(notes.signs),
         categories=tuple(sorted(notes.categories, key=lambda each: -notes.categories[each])),
@@ -51,7 +58,7 @@ def inspect_content(
         obscene=notes.obscene,
         eastern=tuple(sorted(notes.eastern)),
         hops=spots.hops,
-        links=view.links,
+        links=links,
         authn=authn,
         fingerprints=tuple(notes.fingerprints),
         lesson=notes.lesson,

@@ -218,7 +218,7 @@ def _rewrite(content: bytes, part: Part, charset: str) -> TextSpot | None:
         return None
     try:
         data = decoded.data.decode(charset).encode()
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, RuntimeError):  # RuntimeError: as in `words.decode_text`
         return None
     place = _place(data, html=False)
     encoding = "base64" if part.encoding is Encoding.BASE64 else "quoted-printable"

@@ -14,19 +14,26 @@ _NO_CHARSETS = frozenset(
     {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape"}
 )
 """Codecs of Python that are no charsets of mail; punycode takes quadratic time."""
+_MAKES_SURROGATES = frozenset({"utf-7", "utf_7"})
+"""Codecs of Python that give out half characters, which nothing could write again."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
 def decode_text(raw: bytes, charset: str = "") -> str:
-    """Decode bytes in `charset`; when it is unknown or wrong as UTF-8, when that fails as Latin-1."""
+    """Decode bytes in `charset`; when it is unknown or wrong as UTF-8, when that fails as Latin-1.
+
+    Never raises, and what it returns can be written in UTF-8.
+    """
     if charset:
         try:
             codec = codecs.lookup(charset).name
             if codec == "utf-16":
                 return raw.decode(_resolve_utf16(raw), "replace")
             if codec not in _NO_CHARSETS:
-                return raw.decode(charset, "replace")
-        except (LookupError, ValueError):
+                text = raw.decode(charset, "replace")
+                return _SURROGATE.sub("\ufffd", text) if codec in _MAKES_SURROGATES else text
+        except (LookupError, ValueError, RuntimeError):  # RuntimeError: Python's decoder of ISO-2022-JP-2 on some bytes
             pass
     try:
         return raw.decode("utf-8")

@@ -92,6 +92,8 @@ class Yield(msgspec.Struct):
     """Pictures there are, looked at or not."""
     documents: int = 0
     """PDF and Office files there are."""
+    trouble: str = ""
+    """What made a part unreadable that should not have; the others were read."""
 
 
 def read_parts(message: Message, options: SpamOptions, reader: PictureReader | None = None) -> Yield:
@@ -109,7 +111,7 @@ def read_parts(message: Message, options: SpamOptions, reader: PictureReader | N
             if part.kind is not PartKind.READING or len(others) < TEXTS_LIMIT:
                 others.append((inside, part))
             continue
-        text = _read_text(inside, part) if len(texts) < TEXTS_LIMIT else None
+        text = _try_text(found, inside, part) if len(texts) < TEXTS_LIMIT else None
         if text is not None:
             texts.append(text)
             homes.append(inside)
@@ -123,9 +125,9 @@ def read_parts(message: Message, options: SpamOptions, reader: PictureReader | N
     texts += list(_uncover(message, list(zip(homes, texts, strict=True))))
     if not any(text.visible for text in texts):
         # Nothing to read where readers look: then what other readers make of the same bytes, and what is around.
-        texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _read_text(inside, part)) is not None]
+        texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _try_text(found, inside, part)) is not None]
     if documents:
-        texts += _read_documents(documents[:DOCUMENTS_LIMIT], options)
+        texts += _read_documents(found, documents[:DOCUMENTS_LIMIT], options)
     for part, data in pictures[:CODE_PICTURES]:
         texts += [Text("qr", code, part=part) for code in read_codes(data)]
     if reader is not None and pictures and _shown(texts) < TOLD_ELSEWHERE:
@@ -170,6 +172,15 @@ def _shown(texts: list[Text]) -> int:
     return sum(len(text.visible) + len(text.quoted) for text in texts if not text.attached)
 
 
+def _try_text(found: Yield, message: Message, part: Part) -> Text | None:
+    """Return the text of a part. A fault of ours must not spare a message the look at its other parts."""
+    try:
+        return _read_text(message, part)
+    except Exception as error:  # noqa: BLE001 - as it says
+        found.trouble = f"{type(error).__name__}: {error}"
+        return None
+
+
 def _read_text(message: Message, part: Part) -> Text | None:
     """Return the text of a part; None: it is not to be read."""
     content_type = part.content_type
@@ -200,24 +211,35 @@ def _is_document(part: Part) -> bool:
     return part.content_type in _DOCUMENT_TYPES or part.name.lower().endswith(_DOCUMENT_NAMES)
 
 
-def _read_documents(documents: list[tuple[Message, Part]], options: SpamOptions) -> Iterator[Text]:
+def _read_documents(found: Yield, documents: Sequence[tuple[Message, Part]], options: SpamOptions) -> Iterator[Text]:
     """Yield the texts of documents: those of RTF always, others when that is wished for."""
     for message, part in documents:
         is_rtf = part.content_type in _RTF_TYPES or part.name.lower().endswith(".rtf")
         if not (is_rtf or options.office) or part.end - part.body > 2 * SOURCE_LIMIT:
             continue
-        data = decode_body(message.content, part).data[:SOURCE_LIMIT]
-        attached = part.disposition == "attachment" or not is_rtf
-        if data.startswith(b"{\\rt"):
-            read, kind = read_rtf(data), "rtf"
-        elif not options.office:
+        try:
+            text = _read_document(message, part, is_rtf=is_rtf, office=options.office)
+        except Exception as error:  # noqa: BLE001 - as in `_try_text`
+            found.trouble = f"{type(error).__name__}: {error}"
             continue
-        elif data[:1024].find(b"%PDF-") >= 0:
-            read, kind = read_pdf(data), "pdf"
-        else:
-            read, kind = read_word(data), "office"
-        if read.visible or read.urls:
-            yield Text(kind, read.visible, read.hidden, part, attached=attached, urls=read.urls)
+        if text is not None:
+            yield text
+
+
+def _read_document(message: Message, part: Part, *, is_rtf: bool, office: bool) -> Text | None:
+    data = decode_body(message.content, part).data[:SOURCE_LIMIT]
+    if data.startswith(b"{\\rt"):
+        read, kind = read_rtf(data), "rtf"
+    elif not office:
+        return None
+    elif data[:1024].find(b"%PDF-") >= 0:
+        read, kind = read_pdf(data), "pdf"
+    else:
+        read, kind = read_word(data), "office"
+    if not read.visible and not read.urls:
+        return None
+    attached = part.disposition == "attachment" or not is_rtf
+    return Text(kind, read.visible, read.hidden, part, attached=attached, urls=read.urls)
 
 
 _RTF_TYPES: Final = frozenset({"text/rtf", "application/rtf", "text/richtext", "application/x-rtf"})
