@@ -149,7 +149,7 @@ def test_obscene_words_are_flagged_in_header_and_subject(gateway: Gateway, sink:
 def use_preset(gateway: Gateway, preset: str) -> None:
     text = gateway.config.read_text()
     before = text.partition("preset = ")[2].split("\n")[0]
-    gateway.config.write_text(text.replace(f"preset = {before}", f'preset = "{preset}"'))
+    gateway.edit(f"preset = {before}", f'preset = "{preset}"')
     gateway.command("reload")
 
 

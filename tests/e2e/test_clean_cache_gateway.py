@@ -48,11 +48,10 @@ def test_the_same_file_twice_is_scanned_once_and_a_restart_forgets_nothing(runni
     gateway.start()
     assert scanned(gateway, with_attachment(FILE, "figures.zip", "fourth")) == 1
     wait_for(lambda: len(sink.mails) >= 4, "all to arrive")
-    text = gateway.config.read_text()
-    gateway.config.write_text(text.replace("use_clean_cache = true", "use_clean_cache = false"))
+    gateway.edit("use_clean_cache = true", "use_clean_cache = false")
     assert gateway.command("reload").returncode == 0
     assert scanned(gateway, with_attachment(FILE, "figures.zip", "fifth")) == 0
-    gateway.config.write_text(text)
+    gateway.edit("use_clean_cache = false", "use_clean_cache = true")
     assert gateway.command("reload").returncode == 0
     assert scanned(gateway, with_attachment(FILE, "figures.zip", "sixth")) == 1
 

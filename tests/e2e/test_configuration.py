@@ -21,12 +21,6 @@ def hup(gateway: Gateway) -> None:
     gateway.process.send_signal(signal.SIGHUP)
 
 
-def edit(gateway: Gateway, old: str, new: str) -> None:
-    text = gateway.config.read_text()
-    assert old in text
-    gateway.config.write_text(text.replace(old, new))
-
-
 @pytest.mark.feature("F-CONF-05")
 @pytest.mark.feature("F-CONF-06")
 def test_groups_and_lists_from_other_files(tmp_path: Path) -> None:
@@ -60,9 +54,9 @@ def test_check_of_a_good_and_of_a_broken_file(tmp_path: Path) -> None:
         assert good.returncode == 0
         assert good.stdout.splitlines()[-1] == "Config OK !"
         header = "[mailgw.limits]\n" if gateway is ini else "[limits]\n"
-        edit(gateway, header, header + broken_line)
+        gateway.edit(header, header + broken_line)
         if gateway is toml:
-            edit(gateway, "maximal_incoming_hops = 50\n", "")
+            gateway.edit("maximal_incoming_hops = 50\n", "")
         number = gateway.config.read_text().splitlines().index(broken_line.rstrip()) + 1
         bad = gateway.command("config", "check")
         assert bad.returncode == 66
@@ -106,9 +100,10 @@ def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int)
         gateway.switch("send", on=False)
         queued = {gateway.send(plain(f"queued {number}")) for number in range(6)}
         pids = sorted(gateway.relay_pids())
+        template = gateway.status()["filter_template"]
         session = Wire(gateway.port)
         session.expect(("", "220"), ("EHLO c.example", "250"))
-        edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "64 KiB"')
+        gateway.edit('maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "64 KiB"')
         hup(gateway)
 
         def size() -> str:
@@ -128,6 +123,8 @@ def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int)
         gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) >= 6, "the queued mail")
         assert len(gateway.lines("configuration reloaded")) == 1
+        # Nothing of it is for the filters: they go on as they are.
+        assert gateway.status()["filter_template"] == template
         assert gateway.stop() == 0
         assert len(sink.mails) == 6
 
@@ -135,8 +132,8 @@ def test_reload_applies_changes_and_keeps_the_queue(tmp_path: Path, relays: int)
 def test_broken_file_leaves_the_old_one_in_force_and_says_so(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
         good = gateway.config.read_text()
-        edit(gateway, "maximal_incoming_hops = 50", "maximal_incoming_hops = 1000")
-        edit(gateway, 'maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "1 MiB"')
+        gateway.edit("maximal_incoming_hops = 50", "maximal_incoming_hops = 1000")
+        gateway.edit('maximal_incoming_message_size = "50 MiB"', 'maximal_incoming_message_size = "1 MiB"')
         hup(gateway)
         wait_for(lambda: gateway.lines("the running one stays in force"), "word of the refusal")
         (line,) = [line for line in gateway.log().splitlines() if "maximal_incoming_hops" in line]
@@ -162,7 +159,7 @@ def test_broken_file_leaves_the_old_one_in_force_and_says_so(tmp_path: Path) -> 
 def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
         old, new = gateway.port, free_port()
-        edit(gateway, f"127.0.0.1:{old}", f"127.0.0.1:{new}")
+        gateway.edit(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
         assert gateway.command("reload").returncode == 0
         gateway.port = new
         wait_for(lambda: _greeting(new) == "220", "the new port to answer")
@@ -170,7 +167,7 @@ def test_reload_opens_and_closes_ports(tmp_path: Path) -> None:
         gateway.send(plain("moved"))
         wait_for(lambda: sink.mails, "mail")
         with Sink() as occupant:
-            edit(gateway, f"127.0.0.1:{new}", f"127.0.0.1:{occupant.port}")
+            gateway.edit(f"127.0.0.1:{new}", f"127.0.0.1:{occupant.port}")
             refused = gateway.command("reload")
             assert refused.returncode != 0
             assert f"cannot listen on 127.0.0.1:{occupant.port}" in refused.stderr
@@ -182,7 +179,7 @@ def test_reloads_in_quick_succession_end_in_the_last_one(tmp_path: Path) -> None
         os.kill(gateway.relay_pids()[1], signal.SIGKILL)  # one of them hears of it while it is starting
         sizes = [f"{number} MiB" for number in range(2, 14)]
         for old, new in itertools.pairwise(["50 MiB", *sizes]):
-            edit(gateway, f'maximal_incoming_message_size = "{old}"', f'maximal_incoming_message_size = "{new}"')
+            gateway.edit(f'maximal_incoming_message_size = "{old}"', f'maximal_incoming_message_size = "{new}"')
             gateway.ask("reload")
         wait_for(lambda: _serving(gateway, 3), "all relays to be there")
 
@@ -202,7 +199,7 @@ def test_reload_does_not_move_the_queue(tmp_path: Path, name: str) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
         gateway.switch("send", on=False)
         gateway.send(plain("stays"))
-        edit(gateway, f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
+        gateway.edit(f'{name} = "', f'{name} = "{tmp_path}/elsewhere')
         hup(gateway)
         (line,) = wait_for(lambda: gateway.lines("that needs a restart"), "the refusal")
         assert name in line
@@ -222,11 +219,11 @@ def test_reload_changes_the_number_of_relays(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port, relays=1) as gateway:
         gateway.switch("send", on=False)
         gateway.send(plain("before"))
-        edit(gateway, "relays = 1\n", "relays = 3\n")
+        gateway.edit("relays = 1\n", "relays = 3\n")
         assert gateway.command("reload").returncode == 0
         wait_for(lambda: _serving(gateway, 3), "three relays")
         queued = {gateway.send(plain(f"of three {number}")) for number in range(12)}
-        edit(gateway, "relays = 3\n", "relays = 1\n")
+        gateway.edit("relays = 3\n", "relays = 1\n")
         assert gateway.command("reload").returncode == 0
         wait_for(lambda: _serving(gateway, 1), "one relay")
         assert gateway.status()["modules"]["sender"] is False

@@ -87,17 +87,24 @@ def test_databases_are_taken_anew_while_sessions_stay_open_and_no_mail_goes_unsc
 
             # A reload takes the rest anew, and says that not all is new.
             current = template(gateway)
+            gateway.edit("server_max_filters = 0", "server_max_filters = 3")
             half = gateway.command("reload")
             assert half.returncode != 0
             assert "not all of it is in force" in half.stderr
             assert str(third / "known.hash") in half.stderr
             assert template(gateway) != current  # it answers when filters work with the new configuration
 
-            # By signal: the configuration is taken anew, the touched set is still refused.
+            # By signal: the configuration is taken anew, the touched set is still refused; with nothing new for filters
+            # they go on.
             current = template(gateway)
+            gateway.edit("server_max_filters = 3", "server_max_filters = 4")
             assert gateway.process is not None
             gateway.process.send_signal(signal.SIGHUP)
             wait_for(lambda: template(gateway) not in {0, current}, "a new template")
+            current = template(gateway)
+            gateway.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(gateway.lines("configuration reloaded")) == 3, "the second signal")
+            assert template(gateway) == current
             assert gateway.status()["databases"][0]["number"] == 2
 
             # By control file: the set has been mended.

@@ -22,9 +22,8 @@ class Between(Gateway):
     def __init__(self, state: Path, node: int, host: str, inner: str) -> None:
         super().__init__(state, INNER_PORT, replace={"relays = 0": f"relays = 1\nnode = {node}"})
         self.host = host
-        text = self.config.read_text()
-        text = text.replace(f"127.0.0.1:{self.port}", f"{host}:{OUTER_PORT}")
-        self.config.write_text(text.replace(f"[127.0.0.1:{INNER_PORT}]", f"[{inner}:{INNER_PORT}]"))
+        self.edit(f"127.0.0.1:{self.port}", f"{host}:{OUTER_PORT}")
+        self.edit(f"[127.0.0.1:{INNER_PORT}]", f"[{inner}:{INNER_PORT}]")
 
 
 def deliver(host: str, port: int, subject: str) -> None:

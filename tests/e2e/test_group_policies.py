@@ -146,8 +146,7 @@ def test_first_matching_group_wins(tmp_path: Path) -> None:
         infected = with_attachment(EICAR, "eicar.com")
         gateway.send(infected)
         assert mail_for(sink, "user@example.org").without_trace() == infected
-        text = gateway.config.read_text()
-        gateway.config.write_text(text.replace(lenient + strict, strict + lenient))
+        gateway.edit(lenient + strict, strict + lenient)
         assert gateway.command("reload").returncode == 0
         queue_id = gateway.send(infected)
         wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the same mail blocked")
@@ -168,7 +167,7 @@ def test_group_inherits_what_it_does_not_set(tmp_path: Path) -> None:
         bodies = [re.sub(rb"number: [0-9A-Z]{13}", b"number", mail.content) for mail in (one, other)]
         assert re.sub(rb"id [0-9A-Z]{13}", b"", bodies[0]) == re.sub(rb"id [0-9A-Z]{13}", b"", bodies[1])
         assert {"bare", "policy"} == set(re.findall(r"SCANNED, group=<([a-z]+)>", gateway.log()))
-        gateway.config.write_text(gateway.config.read_text().replace(editing, BLOCKING))
+        gateway.edit(editing, BLOCKING)
         assert gateway.command("reload").returncode == 0
         gateway.send(with_attachment(EICAR, "eicar.com"), both)
         wait_for(lambda: len(gateway.lines("BLOCKED")) == 2, "both copies blocked")

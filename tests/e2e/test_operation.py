@@ -331,7 +331,7 @@ def test_shards_of_former_relays_are_adopted(three: Gateway, three_sink: Sink) -
     sent = {three.send(plain(f"orphan {number}")) for number in range(24)}
     wait_for(lambda: {row["state"] for row in three.queue()} == {"QUE"}, "all scanned")
     assert three.stop() == 0
-    three.config.write_text(three.config.read_text().replace("relays = 3\n", "relays = 1\n"))
+    three.edit("relays = 3\n", "relays = 1\n")
     three.start()
     wait_for(lambda: len(arrived(three_sink, "orphan")) >= 24, "everything queued by three relays")
     emptied(three)
@@ -364,7 +364,7 @@ def test_second_gateway_on_the_same_state_is_refused(gateway: Gateway) -> None:
 
 def test_port_in_use(gateway: Gateway, tmp_path: Path) -> None:
     other = Gateway(tmp_path / "gw", 2526)
-    other.config.write_text(other.config.read_text().replace(f":{other.port}", f":{gateway.port}"))
+    other.edit(f":{other.port}", f":{gateway.port}")
     ended = start(other)
     assert ended.returncode == 55
     assert f"cannot listen on 127.0.0.1:{gateway.port}" in ended.stderr

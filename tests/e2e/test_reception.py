@@ -285,7 +285,7 @@ def test_reception_pauses_while_the_queue_has_no_space(tmp_path: Path) -> None:
             code, text = client.mail("a@example.net")
             assert (code, text[:5]) == (452, b"4.3.1")
         grown(gateway, {}, mta_receivings_refused_total=1)
-        gateway.config.write_text(gateway.config.read_text().replace(high, low))
+        gateway.edit(high, low)
         assert gateway.command("reload").returncode == 0
         gateway.send(plain("space"))
         arrived(sink, "space")

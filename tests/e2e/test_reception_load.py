@@ -167,8 +167,7 @@ def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: S
             other.expect(("", "220 "), ("EHLO c.example", "250"))
             other.send(b"MAIL FROM:<a@example.net>\r\n")
         wire.expect(("", "250 2.1.0"), ("", "250 2.1.5"))
-    text = loaded.config.read_text()
-    loaded.config.write_text(text.replace("queue_slow_at = 50", 'queue_slow_at = 0\nqueue_limit_age = "1 s"'))
+    loaded.edit("queue_slow_at = 50", 'queue_slow_at = 0\nqueue_limit_age = "1 s"')
     assert loaded.command("reload").returncode == 0
     with Wire(loaded.port) as wire:
         wire.expect(("", "220 "), ("EHLO c.example", "250"))

@@ -16,9 +16,7 @@ def relays_serve(gateway: Gateway, relays: int) -> bool:
 
 
 def resize(gateway: Gateway, before: int, after: int) -> None:
-    text = gateway.config.read_text()
-    assert f"relays = {before}\n" in text
-    gateway.config.write_text(text.replace(f"relays = {before}\n", f"relays = {after}\n"))
+    gateway.edit(f"relays = {before}\n", f"relays = {after}\n")
     assert gateway.command("reload").returncode == 0
     wait_for(lambda: relays_serve(gateway, after), f"{after} relay(s)", 40)
 
@@ -56,10 +54,8 @@ def test_relay_that_comes_back_gets_its_shard_back(tmp_path: Path) -> None:
 
 def test_reload_with_a_missing_report_template_is_refused(tmp_path: Path) -> None:
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        text = gateway.config.read_text()
         missing = tmp_path / "missing.tmpl"
-        assert "\n[options]\n" in text
-        gateway.config.write_text(text.replace("\n[options]\n", f'\n[options]\ndsn_template = "{missing}"\n'))
+        gateway.edit("\n[options]\n", f'\n[options]\ndsn_template = "{missing}"\n')
         refused = gateway.command("reload")
         assert refused.returncode != 0
         assert str(missing) in refused.stderr

@@ -196,7 +196,7 @@ def test_failed_sync_of_a_disposition_restarts_the_relay_too(tmp_path: Path) -> 
 def test_mail_flows_while_the_log_is_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
     log = disk / "gatepost.log"
     with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
-        gateway.config.write_text(gateway.config.read_text().replace(str(gateway.log_file), str(log)))
+        gateway.edit(str(gateway.log_file), str(log))
         assert gateway.command("reload").returncode == 0
         ballast = fill(disk)
         with log.open("ab", buffering=0) as file:

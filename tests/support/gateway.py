@@ -115,6 +115,12 @@ class Gateway:
     def __exit__(self, *_: object) -> None:
         self.kill_all()
 
+    def edit(self, old: str, new: str) -> None:
+        """Change the configuration file: the gateway hears of it by a reload, or when it starts again."""
+        text = self.config.read_text()
+        assert old in text, f"the configuration has no {old!r}"
+        self.config.write_text(text.replace(old, new))
+
     # --- life
 
     def start(self) -> None:

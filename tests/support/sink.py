@@ -87,7 +87,7 @@ class Sink:
         self.steps: list[tuple[float, str]] = []
         """(Unix time, step) of everything asked of the script or answered as usual."""
         self.connections = 0
-        self.open = 0
+        self._sessions: set[threading.Thread] = set()
         self.most_open = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -129,11 +129,21 @@ class Sink:
             except OSError:
                 return
             with self._lock:
+                session = threading.Thread(target=self._serve, args=(sock,), daemon=True)
                 self.connections += 1
-                self.open += 1
+                self._sessions.add(session)
                 self.most_open = max(self.most_open, self.open)
                 self._sockets.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            session.start()
+
+    @property
+    def open(self) -> int:
+        """Sessions that go on. With QUIT one has ended: the client may begin another before we have closed."""
+        return len(self._sessions)
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._sessions.discard(threading.current_thread())
 
     def _serve(self, sock: socket.socket) -> None:
         try:
@@ -144,8 +154,8 @@ class Sink:
         except (OSError, ValueError):
             pass
         finally:
+            self._leave()
             with self._lock:
-                self.open -= 1
                 self._sockets.discard(sock)
 
     def _serve_encrypted(self, sock: socket.socket) -> None:
@@ -248,6 +258,7 @@ class Sink:
                 mail.content = b"".join(content)
                 answer = self._end(mail, tls)
             elif verb == "QUIT":
+                self._leave()
                 self._say(stream, self._ask("quit", "", "221 2.0.0 bye"))
                 return False
             else:

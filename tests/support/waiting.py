@@ -6,12 +6,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WAIT_S = 45.0
+"""Longest wait unless told otherwise: only a failure takes as long, and a machine that many share may be slow."""
 _LONGEST_PAUSE_S = 0.05
 _GROWTH = 1.3
 """What comes soon is seen soon; what takes long is not slowed down by looking, which is work for the gateway too."""
 
 
-def wait_for(look: Callable[[], T], what: str, timeout_s: float = 20.0, pause_s: float = 0.01) -> T:
+def wait_for(look: Callable[[], T], what: str, timeout_s: float = WAIT_S, pause_s: float = 0.01) -> T:
     """Return the first true value of `look()`; AssertionError names `what` when it never comes."""
     end = time.monotonic() + timeout_s
     while True:

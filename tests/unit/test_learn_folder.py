@@ -8,6 +8,7 @@ import pytest
 
 from gatepost.master import learner
 from gatepost.master.learner import read_file, ready_files
+from gatepost.master.learning import has_messages
 
 FAR = 4e9
 """Time at which every file is old enough."""
@@ -17,6 +18,8 @@ def test_a_message_is_read_with_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "a.eml"
     path.write_bytes(b"Subject: x\r\n\r\nx")
     assert ready_files(tmp_path, FAR) == [path]
+    assert has_messages(tmp_path)
+    assert not has_messages(tmp_path / "missing")
     assert read_file(path) == (b"Subject: x\r\n\r\nx", pwd.getpwuid(os.getuid()).pw_name)
 
 
@@ -36,6 +39,7 @@ def test_what_is_no_file_of_its_own_is_not_read(tmp_path: Path, kind: str) -> No
         case "directory":
             path.mkdir()
     assert ready_files(path.parent, FAR) == []
+    assert not has_messages(path.parent), "the learner would be started for nothing, again and again"
     with pytest.raises((OSError, ValueError)):
         read_file(path)
 

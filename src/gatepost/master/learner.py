@@ -32,6 +32,7 @@ from gatepost.control.socket import ControlError, Request, serve
 from gatepost.feeds.spam import load_knowledge
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.filter.settings import FilterSettings
+from gatepost.master.learning import is_message
 from gatepost.master.learning_memory import OPERATOR, Memory
 from gatepost.model.finding import ScanOptions
 from gatepost.model.spam import SpamOptions
@@ -188,11 +189,6 @@ def ready_files(folder: Path, now: float) -> list[Path]:
     except OSError:
         return []
     return [path for written, path in sorted(entries) if now - written >= SETTLED_S]
-
-
-def is_message(entry: "os.DirEntry[str]") -> bool:
-    """Tell whether an entry of a watched folder is a message, not what somebody is still writing."""
-    return not entry.name.startswith(".") and not entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False)
 
 
 def _lesson(arguments: dict[str, Any]) -> bytes:

@@ -45,7 +45,7 @@ class Learning:
         """Start the learner whenever something lies in the watched folders."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if any(has_files(self._watched / label) for label in LABELS):
+            if any(has_messages(self._watched / label) for label in LABELS):
                 with contextlib.suppress(ControlError):
                     await self._start()
 
@@ -136,10 +136,15 @@ def learner_settings(config: Config, paths: Paths, filters: FilterSettings) -> b
     return msgspec.json.encode(settings)
 
 
-def has_files(folder: Path) -> bool:
-    """Tell whether there is anything in a watched folder."""
+def is_message(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether an entry of a watched folder is a message, not what somebody is still writing."""
+    return not entry.name.startswith(".") and not entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False)
+
+
+def has_messages(folder: Path) -> bool:
+    """Tell whether there is anything to learn in a watched folder."""
     try:
         with os.scandir(folder) as entries:
-            return any(not entry.name.startswith(".") for entry in entries)
+            return any(is_message(entry) for entry in entries)
     except OSError:
         return False

@@ -4,7 +4,6 @@ Weights are always snapshot + steps of the journal's entries. So they are made a
 learner that is killed in the middle of a step, or a fall of power, leaves nothing half done. Used by the learner alone.
 """
 
-import os
 import zlib
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from gatepost.antispam.classifier.model import BaseModel
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import Step, apply_state, apply_step, plan_step
 from gatepost.master.learning_journal import Entry, Journal
+from gatepost.storage.whole_file import replace_file
 
 ENTRIES_LIMIT: Final = 20_000
 """Messages that can be taken back; older ones are folded into the snapshot. Some 6 KB each."""
@@ -31,6 +31,7 @@ OPERATOR: Final = "operator"
 RECENT: Final = 200
 """Latest lessons that the status tells of."""
 SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_FILE: Final = "snapshot.bin"
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ class Memory:
     def reset(self) -> None:
         """Forget everything."""
         self._journal.clear()
-        (self._folder / "snapshot.bin").unlink(missing_ok=True)
+        (self._folder / SNAPSHOT_FILE).unlink(missing_ok=True)
         self._publish(_Tables(None))
 
     def status(self) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class Memory:
         tables = _Tables(self._read_snapshot())
         for entry in self._journal.entries(tables.through):
             tables.apply(entry)
-        _write(path, tables.snapshot(0))
+        replace_file(path, msgspec.msgpack.encode(tables.snapshot(0)))
 
     def take(self, path: Path, *, merge: bool) -> None:
         """Put what a file holds in the place of what was learned, or, `merge`, mix both by their numbers of messages.
@@ -159,7 +160,7 @@ class Memory:
                 mine.apply(entry)
             theirs.mix(mine)
         last = max((entry.id for entry in self._journal.latest(1)), default=0)
-        _write(self._folder / "snapshot.bin", theirs.snapshot(last))
+        replace_file(self._folder / SNAPSHOT_FILE, msgspec.msgpack.encode(theirs.snapshot(last)))
         self._journal.drop_until(last)
         self.rebuild()
 
@@ -187,7 +188,7 @@ class Memory:
 
     def _read_snapshot(self) -> Snapshot | None:
         try:
-            return read_snapshot(self._folder / "snapshot.bin")
+            return read_snapshot(self._folder / SNAPSHOT_FILE)
         except FileNotFoundError:
             return None
 
@@ -198,7 +199,7 @@ class Memory:
         for entry in self._journal.entries(tables.through, FOLDED):
             tables.apply(entry)
             last = entry.id
-        _write(self._folder / "snapshot.bin", tables.snapshot(last))
+        replace_file(self._folder / SNAPSHOT_FILE, msgspec.msgpack.encode(tables.snapshot(last)))
         self._journal.drop_until(last)
 
     def _publish(self, tables: "_Tables") -> None:
@@ -279,18 +280,3 @@ def read_snapshot(path: Path) -> Snapshot:
     if found.version != SNAPSHOT_VERSION:
         raise ValueError(f"{path}: version {found.version}, this program reads {SNAPSHOT_VERSION}")
     return found
-
-
-def _write(path: Path, snapshot: Snapshot) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as stream:
-        stream.write(msgspec.msgpack.encode(snapshot))
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -2,7 +2,8 @@
 
 Used by `master.process`. A new template (other databases, other sizes) is started beside the one in force and takes its
 place when it says that it is ready; one that cannot start leaves the former where it is. Nothing waits meanwhile: the
-socket is taken over by a rename, filters with a message in hand finish it.
+socket is taken over by a rename, filters with a message in hand finish it. Settings say all that a template works with,
+databases by their digests: with the same ones the template in force stays.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ class Templates:
         self._retired: list[Child] = []
         self.current: Child | None = None
         """The one in force, or the first on its way."""
+        self._in_force: FilterSettings | None = None
+        """Its settings, once it has come up."""
 
     def start(self, settings: FilterSettings) -> None:
         """Start the first template; it is started again whenever it ends."""
@@ -48,8 +51,10 @@ class Templates:
         self.current.start()
 
     async def replace(self, settings: FilterSettings) -> None:
-        """Put a new template in the place of the one in force. NotReplaced."""
+        """Put a new template in the place of the one in force, unless that works with these settings. NotReplaced."""
         self._give_up("a newer one takes its place")
+        if settings == self._in_force:
+            return
         coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         candidate = self._make(settings, coming)
         self._candidate, self._coming = candidate, coming
@@ -87,7 +92,7 @@ class Templates:
                 raise
             finally:
                 os.close(theirs)
-            asyncio.get_running_loop().add_reader(word, self._hear, word, child)
+            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings)
             assert process.stdin is not None
             # Standard input stays open as the lifeline: its end tells the template that the master is gone.
             process.stdin.write(line)
@@ -102,13 +107,15 @@ class Templates:
         child = Child("filter template", start, ended=ended, say=self._say)
         return child
 
-    def _hear(self, word: int, child: Child) -> None:
+    def _hear(self, word: int, child: Child, settings: FilterSettings) -> None:
         """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces."""
         said = os.read(word, _WORD_LIMIT)
         if said and b"\n" not in said:
             return
         asyncio.get_running_loop().remove_reader(word)
         os.close(word)
+        if said and child in (self.current, self._candidate):
+            self._in_force = settings
         if said and child is self._candidate:
             assert self._coming is not None
             old, self.current = self.current, child

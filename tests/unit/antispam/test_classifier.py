@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.classifier.building import calibrate, held_out_scores, raw_score, train_base
@@ -32,7 +33,6 @@ from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, 
 from gatepost.antispam.classifier.model import BaseModel, ModelError, build_model, parse_model
 from gatepost.antispam.classifier.scoring import BASE_HAM_LIMIT, BASE_SPAM_LIMIT, LEARNED_HAM_LIMIT, judge
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import MailView, build_view
 from gatepost.mime.structure import parse
@@ -110,7 +110,7 @@ def test_foreign_verdicts_in_the_header_are_not_read() -> None:
 
 
 def test_the_shipped_model_tells_plain_cases_apart() -> None:
-    (check,) = build_classifier(load_packaged(), None)
+    (check,) = build_classifier(shipped_knowledge(), None)
     weights = []
     for text in (5 * SPAM, 5 * HAM):
         notes = Notes()

@@ -1,5 +1,6 @@
 """Fingerprints: the same for copies, different for others, and nothing to be read out of them."""
 
+import functools
 import random
 
 import pytest
@@ -35,11 +36,14 @@ def shared(one: str, other: str) -> int:
     return len(set(fingerprint_text(one)) & set(fingerprint_text(other)))
 
 
+@functools.cache
+def vocabulary() -> list[str]:
+    chooser = random.Random(1)
+    return ["".join(chooser.choices("abcdefghijklmnopqrstuvwxyz", k=chooser.randint(2, 9))) for _ in range(3000)]
+
+
 def words(seed: int, count: int) -> list[str]:
-    chooser = random.Random(seed)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    vocabulary = ["".join(chooser.choices(letters, k=chooser.randint(2, 9))) for _ in range(3000)]
-    return chooser.choices(vocabulary, k=count)
+    return random.Random(seed).choices(vocabulary(), k=count)
 
 
 def inspect(content: bytes, uds: bool = True) -> Notes:

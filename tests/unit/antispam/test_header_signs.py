@@ -1,10 +1,10 @@
 """Header and structure signs: a sample of each documented one, and mail that must stay without."""
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.check import build_header_check
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import Method, Sign, SpamOptions
@@ -34,7 +34,7 @@ OPTIONS = SpamOptions(
 
 @pytest.fixture(scope="module")
 def check():
-    return build_header_check(load_packaged())
+    return build_header_check(shipped_knowledge())
 
 
 def mail(body: str = "Dear Bob,\r\n\r\nhere they are.\r\n", **changes: str | None) -> bytes:

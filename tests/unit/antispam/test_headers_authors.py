@@ -7,12 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.addresses import MAILBOXES_LIMIT, parse_mailboxes
 from gatepost.antispam.headers.authors import read_authors
 from gatepost.antispam.headers.check import build_header_check
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
@@ -92,7 +92,7 @@ def test_the_author_domain_of_a_spoofed_from(case):
 
 @pytest.fixture(scope="module")
 def check():
-    return build_header_check(load_packaged())
+    return build_header_check(shipped_knowledge())
 
 
 @pytest.mark.parametrize("case", cases())

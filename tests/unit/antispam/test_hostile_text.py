@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Check
 from gatepost.antispam.checks import build_checks
 from gatepost.antispam.content import inspect_content
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
 
@@ -100,7 +100,7 @@ TEXTS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.fixture(scope="module")
 def checks() -> tuple[Check, ...]:
-    made = build_checks(load_packaged())
+    made = build_checks(shipped_knowledge())
     inspect_content(parse(PLAIN + b"hello"), OPTIONS, made)
     return made
 

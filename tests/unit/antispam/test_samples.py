@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam import samples
 from gatepost.antispam.check import Notes
-from gatepost.antispam.knowledge import Knowledge, load_packaged
+from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.samples.base import Sample, SampleBase, compile_samples, parse_samples
 from gatepost.antispam.samples.check import SamplesCheck
 from gatepost.antispam.samples.shingles import BYTES_LIMIT, build_shingles
@@ -180,7 +181,7 @@ def test_faulty_compiled_files(data: bytes) -> None:
 
 
 def test_shipped_samples_are_known_and_alike_to_nothing_else() -> None:
-    check = SamplesCheck(load_packaged())
+    check = SamplesCheck(shipped_knowledge())
     folder = Path(samples.__file__).parents[1] / "rules" / "samples"
     for file in sorted(folder.glob("*.sample")):
         first, _, text = file.read_text().partition("\n")

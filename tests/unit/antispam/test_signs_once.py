@@ -1,10 +1,10 @@
 """One fact is one sign: what two checks could see is told, and weighed, by one of them."""
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Check, Notes
 from gatepost.antispam.headers.check import build_header_check
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.tricks import TricksCheck
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
@@ -20,7 +20,7 @@ BOTH = (
 
 @pytest.fixture(scope="module")
 def checks() -> tuple[Check, ...]:
-    knowledge = load_packaged()
+    knowledge = shipped_knowledge()
     return build_header_check(knowledge), TricksCheck(knowledge)
 
 

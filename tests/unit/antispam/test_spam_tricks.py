@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 from tests.support.spam_tricks import TRICKS, Letter, plain
 from tests.support.trick_trial import LOST_LIMIT, Trial, corpus, play, read_letters, table
 
 from gatepost.antispam.checks import build_checks
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.antispam.ocr.recogniser import load_recogniser
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
@@ -40,7 +40,7 @@ def trial() -> Trial:
     if not archive.exists():
         pytest.skip(f"no corpora at {SHARED}: set GATEPOST_SHARED")
     hams = [letter.plain for _, letter in read_letters(archive, "ham", 10)]
-    found = play(read_letters(archive, "spam", SAMPLE, step=2), hams, build_checks(load_packaged()))
+    found = play(read_letters(archive, "spam", SAMPLE, step=2), hams, build_checks(shipped_knowledge()))
     print(table({SET: found}))
     return found
 
@@ -70,7 +70,7 @@ def test_a_picture_hides_at_most_a_fifth_of_it_from_who_reads() -> None:
     if reader is None:
         pytest.skip("no language data: make peers, or apt-get install tesseract-ocr-eng")
     letters = read_letters(archive, "spam", READ_SAMPLE, step=4)
-    found = play(letters, [""], build_checks(load_packaged()), reader=reader, tricks=[UNSEEN])
+    found = play(letters, [""], build_checks(shipped_knowledge()), reader=reader, tricks=[UNSEEN])
     assert found.found >= READ_SAMPLE // 2
     assert found.rows[0].share <= LOST_LIMIT, found.rows[0].lost
 

@@ -2,9 +2,10 @@
 """Terms: how their files are read, what they match, what they are worth, and what they leave alone."""
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Notes
-from gatepost.antispam.knowledge import Knowledge, load_packaged
+from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.terms.check import TermsCheck
 from gatepost.antispam.terms.term import parse_terms
 from gatepost.antispam.terms.wording import build_wording
@@ -38,7 +39,7 @@ def own() -> TermsCheck:
 
 @pytest.fixture(scope="module")
 def shipped() -> TermsCheck:
-    return TermsCheck(load_packaged())
+    return TermsCheck(shipped_knowledge())
 
 
 @pytest.mark.feature("F-AS-14")

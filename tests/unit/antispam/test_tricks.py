@@ -7,15 +7,16 @@ import io
 import pytest
 import zxingcpp
 from PIL import Image
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.check import Notes
-from gatepost.antispam.knowledge import Knowledge, load_packaged
+from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.tricks import TricksCheck
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
 from gatepost.model.spam import Sign, SpamOptions
 
-CHECK = TricksCheck(load_packaged())
+CHECK = TricksCheck(shipped_knowledge())
 WORDS = " ".join(f"word{chr(97 + n // 26)}{chr(97 + n % 26)}".replace("word", "w") for n in range(200))
 TEXT = "<p>" + "This is an honest letter about our meeting next week, with plenty of words to read. " * 4 + "</p>"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.spam_knowledge import shipped_knowledge
 
 from gatepost.antispam.checks import build_checks
 from gatepost.antispam.content import inspect_content
-from gatepost.antispam.knowledge import load_packaged
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
 from gatepost.config.services import Antispam
@@ -42,7 +42,7 @@ def mails() -> Iterator[bytes]:
 @pytest.mark.feature("F-ASR-01")
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpora are not here (set GATEPOST_SHARED)")
 def test_the_number_of_marked_mails_grows_with_the_intensity() -> None:
-    checks = build_checks(load_packaged())
+    checks = build_checks(shipped_knowledge())
     facts = [inspect_content(parse(content), SpamOptions(), checks) for content in mails()]
     assert len(facts) == MAILS
     assert not [each.trouble for each in facts if each.trouble]

@@ -24,7 +24,6 @@ _VOLUME_LABEL, _FOLDER, _LONG_NAME = 0x08, 0x10, 0x0F
 _FAT12_CLUSTERS: Final = 4085
 """Smaller file systems have entries of 12 bits in their table."""
 _PARTITION_TABLE: Final = 446
-_EXTENDED: Final = frozenset({0x05, 0x0F})
 
 
 class _FileSystem(msgspec.Struct, frozen=True):
