@@ -42,7 +42,10 @@ SIGNS_SHOWN: Final = 4
 NAME_SHOWN: Final = 40
 """Last characters of a name in the table."""
 _TROUBLES: Final = (TrialError, FilterUnavailable, BasesError, BadKey, LicenceError, OSError)
-_RECIPIENT: Final = "postmaster@localhost"
+_Recipient = Annotated[
+    str,
+    cyclopts.Parameter(name="--to", help="Recipient, who chooses the group; else our postmaster."),
+]
 
 
 class Rated(msgspec.Struct, frozen=True):
@@ -60,7 +63,7 @@ def rate_files(
     paths: Annotated[list[Path], cyclopts.Parameter(negative="")],
     /,
     *,
-    to: Annotated[str, cyclopts.Parameter(name="--to", help="recipient, who chooses the group")] = _RECIPIENT,
+    to: _Recipient = "",
     conf_file: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> int:
@@ -95,7 +98,7 @@ def evaluate(
     index: Path,
     /,
     *,
-    to: Annotated[str, cyclopts.Parameter(name="--to", help="recipient, who chooses the group")] = _RECIPIENT,
+    to: _Recipient = "",
     conf_file: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> int:
@@ -171,13 +174,16 @@ def area_above(spam: list[int], ham: list[int]) -> float:
 
 
 def rate_mails(config: Config, mails: Iterable[tuple[str, bytes]], recipient: str) -> Iterator[Rated]:
-    """Yield each message rated by the group of a recipient; those that no filter survives have the status `error`.
+    """Yield each message rated by the group of a recipient; "" means the postmaster of the first protected domain.
+    Those that no filter survives have the status `error`.
 
     TrialError, FilterUnavailable, and what databases raise.
     """
     table = GroupTable.from_config(
         config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains, config.antispam
     )
+    domains = config.network.protected_domains
+    recipient = recipient or f"postmaster@{domains[0].removeprefix('*.') if domains else config.network.hostname}"
     group = table.resolve("", recipient)
     options = scan_options([group])
     if options is None or options.spam is None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gateway import run_here
+
 from gatepost.cli.spam_mails import MESSAGE_LIMIT, iterate_mails
 from gatepost.cli.spam_test import Rated, area_above, describe_quality, read_index
+from gatepost.config.default import build_default_config
 
 
 def test_a_mailbox_is_read_message_by_message(tmp_path: Path) -> None:
@@ -60,3 +63,15 @@ def test_an_index_with_another_label_is_refused(tmp_path: Path) -> None:
     (tmp_path / "i.tsv").write_text("id\tlabel\nm\tspam\nn\tunsure\n")
     with pytest.raises(ValueError, match="line 3"):
         read_index(tmp_path / "i.tsv")
+
+
+def test_messages_are_rated_for_somebody_of_ours_when_nobody_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "gatepost.toml"
+    config.write_text(build_default_config(state_path=str(tmp_path / "gw"), protected_domains=("*.example.org",)))
+    (tmp_path / "a.eml").write_bytes(b"From: a@b.example\nSubject: x\n\nhello\n")
+    done = run_here("spam", "test", str(tmp_path / "a.eml"), "-c", str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 not_detected" in done.stdout
+    other = run_here("spam", "test", str(tmp_path / "a.eml"), "--to", "x@elsewhere.example", "-c", str(config))
+    assert other.returncode == 3
+    assert "x@elsewhere.example does not check for spam" in other.stderr
