@@ -183,7 +183,7 @@ def rate_mails(config: Config, mails: Iterable[tuple[str, bytes]], recipient: st
         config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains, config.antispam
     )
     domains = config.network.protected_domains
-    recipient = recipient or f"postmaster@{domains[0].removeprefix('*.') if domains else config.network.hostname}"
+    recipient = recipient or f"postmaster@{domains[0].replace('*', 'any') if domains else config.network.hostname}"
     group = table.resolve("", recipient)
     options = scan_options([group])
     if options is None or options.spam is None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.support.gateway import run_here
 
 from gatepost.cli.spam_mails import MESSAGE_LIMIT, iterate_mails
