@@ -15,7 +15,7 @@ Texts = tuple[str, ...]
 
 
 class Preset(enum.StrEnum):
-    """How anti-spam and anti-virus work together (spec antispam.md §9)."""
+    """How anti-spam and anti-virus work together (specification antispam.md §9)."""
 
     SPEED = "speed"
     """Anti-spam first; what it keeps from everybody is not scanned."""

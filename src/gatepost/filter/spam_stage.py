@@ -36,7 +36,7 @@ class SpamStage:
 
 
 def load_spam_stage(settings: FilterSettings) -> SpamStage:
-    """Make the content checks: without databases those that need none (spec antispam.md §15). BasesNotLoaded."""
+    """Make the content checks, without databases those that need none (antispam.md §15). BasesNotLoaded."""
     bases = settings.spam_bases
     if bases is not None and not bases.sets:
         return SpamStage(build_free_checks())

@@ -12,7 +12,7 @@ from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions
 
 
 class ObjectStatus(enum.StrEnum):
-    """Status of one object (spec antivirus.md §1), in no order; see `SEVERITY`."""
+    """Status of one object (specification antivirus.md §1), in no order; see `SEVERITY`."""
 
     CLEAN = "clean"
     """Scanned, nothing found."""
@@ -99,7 +99,7 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     """Decoded content after disinfection, for status `disinfected` only; a member has none of its own: its place is
     in the cured form of what holds it."""
     delete: bool = False
-    """The engine demands removal whatever the action says (spec antivirus.md §8, `DELE-`)."""
+    """The engine demands removal whatever the action says (specification antivirus.md §8, `DELE-`)."""
     found: str = ""
     """Kind by content (`antivirus.kinds.Kind`), "" when it is none of them."""
     engine: str = ""
@@ -192,7 +192,7 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
-    """One group's filter by name and type, as masks (spec configuration.md §4.10)."""
+    """One group's filter by name and type, as masks (specification configuration.md §4.10)."""
 
     names: bool = False
     """The half by name is active."""
@@ -207,7 +207,7 @@ class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
-    """What to do in one inspection: the union of what the message's groups ask for (spec configuration.md §4.2)."""
+    """What to do in one inspection: what any group of the message asks for (specification configuration.md §4.2)."""
 
     cure: bool = False
     archives: bool = True

@@ -71,7 +71,7 @@ class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=Tr
 
 
 class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
-    """A virtual copy was made for a group (spec F-GRP-05)."""
+    """A virtual copy was made for a group (specification F-GRP-05)."""
 
     id: int
     at: float

@@ -12,7 +12,7 @@ from gatepost.model.envelope import Direction
 
 
 class SpamStatus(enum.StrEnum):
-    """Status of a message (spec antispam.md §1); the values are the extended tokens."""
+    """Status of a message (specification antispam.md §1); the values are the extended tokens."""
 
     TRUSTED = "trusted"
     BLACKLISTED = "blacklisted"
@@ -23,7 +23,7 @@ class SpamStatus(enum.StrEnum):
 
 
 class Method(enum.StrEnum):
-    """Who states a sign; the values are the tokens of the method header (spec antispam.md §6)."""
+    """Who states a sign; the values are the tokens of the method header (specification antispam.md §6)."""
 
     WHITE_IP = "white ip list"
     WHITE_EMAIL = "white email list"
@@ -61,7 +61,7 @@ class Sign(msgspec.Struct, frozen=True, array_like=True):
     weight: float = 0.0
     """Log-odds it adds: positive speaks for spam, negative against it; 0 is a plain fact."""
     detail: str = ""
-    """Documented detail token (spec antispam.md §2.3), for example `Headers: Suspicious From`; "" for none."""
+    """Documented detail token (specification antispam.md §2.3), for example `Headers: Suspicious From`; "" for none."""
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True):

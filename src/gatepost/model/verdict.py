@@ -9,7 +9,7 @@ from gatepost.model.spam import Method, Sign, SpamStatus
 
 
 class ObjectAction(enum.StrEnum):
-    """Basic actions on one object (spec antivirus.md §5)."""
+    """Basic actions on one object (specification antivirus.md §5)."""
 
     PASS = "pass"
     CURE = "cure"
@@ -55,7 +55,7 @@ class SpamEnd(enum.IntEnum):
 
 
 class SpamActions(msgspec.Struct, frozen=True):
-    """What a group does with the mail of one spam status (spec antispam.md §4)."""
+    """What a group does with the mail of one spam status (specification antispam.md §4)."""
 
     end: SpamEnd = SpamEnd.DELIVER
     mark: bool = False

@@ -49,8 +49,8 @@ def copy_for(copy: Stored, number: int, addresses: Sequence[str], kind: str, now
 
 def is_sent_on(copy: Stored, addresses: Sequence[str]) -> bool:
     """Tell whether a message has the form of what `copy_for` makes for these addresses: it has come by again, or it is
-    an automatic reply to them. To send it on once more could go round until the hops are used up, and copies for several
-    addresses would double each time.
+    an automatic reply to them. To send it on once more could go round until the hops are used up, and copies for
+    several addresses would double each time.
     """
     if copy.envelope.sender != NULL_SENDER:
         return False
