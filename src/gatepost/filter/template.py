@@ -315,6 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.dup2(null, 1)
     os.close(null)
     template.run(lifeline)
+    sys.stderr.flush()
+    os._exit(0)  # nothing is left to do, and at an ordinary end libraries tell on standard error what they leak
 
 
 if __name__ == "__main__":
