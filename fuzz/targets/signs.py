@@ -14,7 +14,7 @@ from gatepost.filter.spam_bounds import check_spam
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
 
-INSTRUMENTED: Final = ("gatepost.antispam", "gatepost.mime.words")
+INSTRUMENTED: Final = ("gatepost",)
 LENGTH_LIMIT: Final = 1500
 _CHECKS: Final = (build_header_check(load_packaged()), EasternCheck(), FormalCheck(), GtubeCheck())
 _OPTIONS: Final = SpamOptions(
