@@ -34,7 +34,8 @@ def config(tmp_path: Path) -> Path:
         protected_domains=("example.org", "*.example.org"),
     )
     file = tmp_path / "gatepost.toml"
-    file.write_text(text + GROUPS)
+    # What anti-spam says is `test_spam_verdicts`' matter: a trial loads it for a second.
+    file.write_text(text.replace("[policy]\n", "[policy]\ncheck_spam = false\n", 1) + GROUPS)
     return file
 
 
