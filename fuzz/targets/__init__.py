@@ -50,5 +50,6 @@ NAMES: Final = (
     "text_documents",
     "spam_files",
     "spam_pictures",
+    "lessons",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""
