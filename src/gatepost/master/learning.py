@@ -24,6 +24,8 @@ LOOK_S = 10.0
 LABELS = ("spam", "ham")
 WEIGHTS_FILE = "weights.bin"
 LEARNER_FILTER_IDLE_S = 10.0
+LEARNING_FILTERS = 2
+"""Filters beyond those of mail, the learner's and a command's: relays may hold all of theirs for minutes."""
 _TRIES = 2
 
 

@@ -29,7 +29,7 @@ from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bas
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
-from gatepost.master.learning import WEIGHTS_FILE, Learning, learner_settings, prepare_learning
+from gatepost.master.learning import LEARNING_FILTERS, WEIGHTS_FILE, Learning, learner_settings, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -272,7 +272,7 @@ class Master:
             self._say("W", NO_SPAM_BASES)
 
     def _filter_settings(self, bases: Databases) -> FilterSettings:
-        settings = filter_settings(self._config, 0, self._config.filter.server_max_filters)
+        settings = filter_settings(self._config, 0, self._config.filter.server_max_filters + LEARNING_FILTERS)
         cache = str(self._paths.bases_cache)
         learned = str(self._paths.learned / WEIGHTS_FILE)
         return msgspec.structs.replace(
