@@ -1,5 +1,6 @@
 """Learning on a real gateway: commands and watched folders teach, filters weigh by it at once, and it can be undone."""
 
+import json
 import mailbox
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
+from tests.unit.storage.store_items import new
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.classifier.check import build_classifier
@@ -17,6 +19,8 @@ from gatepost.antispam.view import build_view
 from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
+from gatepost.storage.item import StoreKind
+from gatepost.storage.store import Store
 
 SPAM = "Hello, the garden club meets on Sunday at the pond; bring gloves and the list of bulbs you would like to swap"
 HAM = "Good morning, the minutes of the planning meeting are attached, tell me by Thursday whether anything is missing"
@@ -113,6 +117,32 @@ def test_watched_folders(gateway: Gateway, mails: Path) -> None:
     assert (ham / ".half").exists()
 
 
+def test_stored_messages_are_taught_by_their_ids(gateway: Gateway, mails: Path, tmp_path: Path) -> None:
+    kept = [new(mail(f"The {word} of the rowing club meets on Monday", 700), store=StoreKind.BACKUP)
+            for word in ("board", "crew", "cook")]  # fmt: skip
+    with Store(str(gateway.state / "backup"), create=True) as store:
+        assert store.put(kept) == [None] * len(kept)
+    board, crew, cook = (each.item for each in kept)
+    before = spam_status(gateway)
+    told = gateway.command("spam", "learn", "--ham", board.id, crew.queue_id, str(mails / "probe.eml"), "--json")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == {
+        "learned": 3, "known": 0, "moved": 0, "forgotten": 0, "unknown": 0, "failed": 0
+    }  # fmt: skip
+    released = gateway.command("backup", "release", cook.id, "--no-check", "--yes", "--learn-ham")
+    assert released.returncode == 0, released.stderr
+    assert "anti-spam: 1 learned" in released.stderr
+    assert spam_status(gateway)["ham"] == before["ham"] + 4
+    named = [board.id, crew.id, cook.queue_id, str(mails / "probe.eml")]
+    taken_back = gateway.command("spam", "forget", *named, "--json")
+    assert json.loads(taken_back.stdout)["forgotten"] == 4
+    assert [spam_status(gateway)[key] for key in ("spam", "ham", "journal")] == [
+        before[key] for key in ("spam", "ham", "journal")
+    ]
+    nothing = gateway.command("spam", "undo", "nobody", "--json")
+    assert json.loads(nothing.stdout) == {"taken_back": 0}
+
+
 def test_backup_and_restore(gateway: Gateway, mails: Path, tmp_path: Path) -> None:
     before, weight = spam_status(gateway), learned_weight(gateway, mails / "probe.eml")
     assert gateway.command("spam", "model", "export", str(tmp_path / "saved")).returncode == 0
@@ -129,6 +159,7 @@ def test_wrong_use_is_said(gateway: Gateway, mails: Path) -> None:
     assert "either" in both.stderr
     missing = gateway.command("spam", "learn", "--spam", str(mails / "none.eml"))
     assert missing.returncode == 3
+    assert "no such file, and the id of no stored message either" in missing.stderr
 
 
 def test_many_messages_are_rated(gateway: Gateway, mails: Path) -> None:

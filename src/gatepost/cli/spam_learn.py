@@ -28,6 +28,8 @@ from gatepost.cli.gateway import (
     print_json,
 )
 from gatepost.cli.spam_mails import iterate_mails
+from gatepost.cli.store_choice import Failed
+from gatepost.cli.told_message import find_stored
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
@@ -37,6 +39,13 @@ from gatepost.model.spam import SpamOptions
 from gatepost.notices.text import clean_text
 from gatepost.relay.filters import filter_settings
 
+Messages = Annotated[
+    list[str],
+    cyclopts.Parameter(
+        name="messages", negative="",
+        help="Files, folders with all below, mailboxes (mbox), or ids of stored messages: of the item, or queue ids.",
+    ),
+]  # fmt: skip
 Domain = Annotated[str, cyclopts.Parameter(help="for recipients of this domain only")]
 EXIT_NOT_ALL: Final = 4
 """Some messages were not learned: the command has said which."""
@@ -53,36 +62,34 @@ _OUTCOMES: Final = {
 
 
 def learn(
-    paths: Annotated[
-        list[Path], cyclopts.Parameter(negative="", help="Files, folders with all below, or mailboxes (mbox).")
-    ],
+    messages: Messages,
     /,
     *,
     spam: Annotated[bool, cyclopts.Parameter(negative="", help="they are spam")] = False,
     ham: Annotated[bool, cyclopts.Parameter(negative="", help="they are wanted")] = False,
     domain: Domain = "",
     conf_file: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
 ) -> int:
-    """Teach messages: files, folders with all below, or mailboxes (mbox). The same message counts once.
+    """Teach messages: files, folders with all below, mailboxes (mbox), or stored ones. The same message counts once.
 
     Codes: 0 done, 1 wrong options, 3 no gateway, 4 not all of them could be learned.
     """
     if spam == ham:
         return complain("say either --spam or --ham", EXIT_BAD_OPTIONS)
-    return _teach(paths, conf_file, "learn", spam=spam, domain=domain)
+    return _teach(messages, conf_file, "learn", as_json=as_json, spam=spam, domain=domain)
 
 
 def forget(
-    paths: Annotated[
-        list[Path], cyclopts.Parameter(negative="", help="Files, folders with all below, or mailboxes (mbox).")
-    ],
+    messages: Messages,
     /,
     *,
     domain: Domain = "",
     conf_file: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
 ) -> int:
     """Take back what these messages taught. Codes as of `learn`."""
-    return _teach(paths, conf_file, "forget", domain=domain)
+    return _teach(messages, conf_file, "forget", as_json=as_json, domain=domain)
 
 
 def undo(
@@ -91,10 +98,15 @@ def undo(
     *,
     hours: Annotated[float, cyclopts.Parameter(help="of the last so many hours; 0 = all")] = 24.0,
     conf_file: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
 ) -> int:
     """Take back all that somebody taught."""
     since = time.time() - hours * 3600 if hours else 0.0
-    print(f"{Caller(conf_file)('learning', call='undo', who=who, since=since)} messages taken back")
+    number = Caller(conf_file)("learning", call="undo", who=who, since=since)
+    if as_json:
+        print_json({"taken_back": number})
+    else:
+        print(f"{number} messages taken back")
     return 0
 
 
@@ -184,6 +196,7 @@ def teach_messages(
 ) -> Counter[str]:
     """Teach (or forget) messages; return how many came to what. SystemExit when the gateway does not answer."""
     caller = Caller(conf_file)
+    caller("learning", call="status")  # without a gateway there would be a long wait for its filters
     counted: Counter[str] = Counter()
     for name, lesson in _lessons(mails, config):
         if not lesson:
@@ -196,16 +209,52 @@ def teach_messages(
     return counted
 
 
-def _teach(paths: list[Path], conf_file: Path, call: str, **arguments: object) -> int:
+def teach_stored(mails: Iterable[tuple[str, bytes]], conf_file: Path) -> tuple[str, bool]:
+    """Teach stored messages (name, content) as wanted; return what to tell, and whether all of them were learned.
+
+    `Failed`.
+    """
+    counted = _teach_all(mails, conf_file, "learn", spam=False, domain="")
+    return _summary(counted), not counted["failed"]
+
+
+def _teach(messages: list[str], conf_file: Path, call: str, *, as_json: bool, **arguments: object) -> int:
+    try:
+        counted = _teach_all(_iterate_told(messages, conf_file), conf_file, call, **arguments)
+    except Failed as failed:
+        return failed.say()
+    if as_json:
+        print_json({key: counted[key] for key in _OUTCOMES})
+    else:
+        print(_summary(counted))
+    return EXIT_NOT_ALL if counted["failed"] else 0
+
+
+def _teach_all(mails: Iterable[tuple[str, bytes]], conf_file: Path, call: str, **arguments: object) -> Counter[str]:
     loaded = load(conf_file)
     if loaded.config is None:
-        return complain("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code)
+        raise Failed("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code)
     try:
-        counted = teach_messages(iterate_mails(paths), loaded.config, conf_file, call, **arguments)
+        return teach_messages(mails, loaded.config, conf_file, call, **arguments)
     except (OSError, FilterUnavailable) as error:
-        return complain(f"stopped before all was done: {error}", EXIT_SYSTEM)
-    print(", ".join(f"{counted[key]} {text}" for key, text in _OUTCOMES.items() if counted[key]) or "no messages")
-    return EXIT_NOT_ALL if counted["failed"] else 0
+        raise Failed(f"stopped before all was done: {error}", EXIT_SYSTEM) from error
+
+
+def _summary(counted: Counter[str]) -> str:
+    return ", ".join(f"{counted[key]} {text}" for key, text in _OUTCOMES.items() if counted[key]) or "no messages"
+
+
+def _iterate_told(messages: list[str], conf_file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of all messages that a command names. OSError, `Failed`."""
+    for text in messages:
+        path = Path(text)
+        stored = None if path.exists() else find_stored(text, conf_file)
+        if stored is not None:
+            yield text, stored.content
+        elif path.exists():
+            yield from iterate_mails((path,))
+        else:
+            raise Failed(f"{text}: no such file, and the id of no stored message either", EXIT_SYSTEM)
 
 
 def _lessons(mails: Iterable[tuple[str, bytes]], config: Config) -> Iterator[tuple[str, bytes]]:

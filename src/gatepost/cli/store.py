@@ -175,6 +175,16 @@ def release_items(
     return code
 
 
+def learn_items(picked: list[tuple[Store, str]], conf_file: Path) -> int:
+    """Teach the running gateway's anti-spam that items are wanted. Told on standard error, as it comes second."""
+    from gatepost.cli.spam_learn import teach_stored  # noqa: PLC0415 - brings in filters, which few commands need
+
+    mails = ((item_id, b"".join(store.content(item_id))) for store, item_id in picked)
+    told, whole = teach_stored(mails, conf_file)
+    complain(f"anti-spam: {told}", 0)
+    return 0 if whole else EXIT_NOT_DONE
+
+
 def _tell(item_id: str, outcome: dict[str, Any]) -> None:
     if outcome.get("refused"):
         complain(f"{item_id}: not released: {outcome['refused']}", 0)

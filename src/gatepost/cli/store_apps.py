@@ -15,6 +15,7 @@ from gatepost.cli.store import (
     delete_items,
     export_items,
     guarded,
+    learn_items,
     list_items,
     pick,
     prune,
@@ -34,6 +35,9 @@ To = Annotated[
 ]
 NoCheck = Annotated[bool, cyclopts.Parameter(name="--no-check", negative="", help="without new checks")]
 Again = Annotated[bool, cyclopts.Parameter(name="--again", negative="", help="also what was released before")]
+LearnHam = Annotated[
+    bool, cyclopts.Parameter(name="--learn-ham", negative="", help="and teach anti-spam that they are wanted")
+]
 Limit = Annotated[int, cyclopts.Parameter(help="messages shown at most; 0 = all")]
 Output = Annotated[Path, cyclopts.Parameter(name=["-o", "--output"], help="directory, or file for a single message")]
 Raw = Annotated[bool, cyclopts.Parameter(name="--raw", negative="", help="the message itself")]
@@ -177,6 +181,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
         everything: Everything = False,
         yes: Yes = False,
         dry_run: DryRun = False,
+        learn_ham: LearnHam = False,
         json: AsJson = False,
         where: Where = here,
     ) -> int:
@@ -189,7 +194,8 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
             if code is not None:
                 return code
             caller = Caller(where.conf_file, queue_codes=True)
-            return release_items(picked, caller, to=to or (), checked=not no_check, again=again, json=json)
+            code = release_items(picked, caller, to=to or (), checked=not no_check, again=again, json=json)
+            return (learn_items(picked, where.conf_file) or code) if learn_ham else code
 
         return guarded(work)
 

@@ -1,8 +1,8 @@
-"""A message to be explained: a file, or one that lies in a store; and how it came, as far as that can be told.
+"""A message to be explained or learned: a file, or one that lies in a store; and how it came, as far as can be told.
 
-Used by `cli.explaining`. What a store knows of an envelope is certain. A file tells by its own fields: in one that the
-gateway delivered stand our Received field and the envelope's sender; in any other one there are only the addresses its
-author wrote.
+Used by `cli.explaining` and `cli.spam_learn`. What a store knows of an envelope is certain. A file tells by its own
+fields: in one that the gateway delivered stand our Received field and the envelope's sender; in any other one there are
+only the addresses its author wrote.
 """
 
 import re
@@ -50,7 +50,7 @@ def read_message(text: str, config: Config, conf_file: Path) -> ToldMessage:
     """Return the message in the file `text`, else the stored one with the item's or queue id `text`. `Failed`."""
     file = Path(text)
     if not file.exists():
-        stored = _find_stored(text, conf_file)
+        stored = find_stored(text, conf_file)
         if stored is not None:
             return stored
     try:
@@ -62,7 +62,8 @@ def read_message(text: str, config: Config, conf_file: Path) -> ToldMessage:
     return ToldMessage(content, _envelope_of(content, config))
 
 
-def _find_stored(text: str, conf_file: Path) -> ToldMessage | None:
+def find_stored(text: str, conf_file: Path) -> ToldMessage | None:
+    """Return the stored message with the item's or queue id `text`, None when there is none. `Failed`: several."""
     for kind in _IN_A_STORE:
         try:
             store, item_id = Stores((kind,), conf_file, None).find(text)
