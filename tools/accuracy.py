@@ -52,9 +52,9 @@ def _report(sets: Sequence[str], *, quick: bool, peers: bool) -> Iterator[str]:
     yield "«missed» say how much spam is missed when 0.1 % or 1 % of wanted mail is lost, whatever the threshold. Peers"
     yield "that score a sample are trained with everything; the next column gives Gatepost on the same sample."
     yield ""
-    yield "None of the sets is a blind test: features, bounds and rates were chosen while looking at their figures, and some"
-    yield "written examples of the base model after seeing what was missed in the inbox set, so that untrained figures of that"
-    yield "set are too bright. rspamd had neither name servers nor mail of today, which its rules count on."
+    yield "None of the sets is a blind test: features, bounds and rates were chosen while looking at their figures, and"
+    yield "some written examples of the base model after seeing what was missed in the inbox set: untrained figures of"
+    yield "that set are too bright. rspamd had neither name servers nor mail of today, which its rules count on."
     for name in sets:
         step = QUICK_STEP if quick and name != "inbox-2023-2025" else STEPS.get(name, 1)
         for form in FORMS:
