@@ -25,6 +25,8 @@ _RULE = re.compile(r"(allow|deny)\s+from\s+(\S+)\s+to\s+(\S+)\s*\Z", re.IGNORECA
 _HEADER_PREFIX = re.compile(r"X-[A-Za-z0-9-]{1,40}(?<!-)\Z", re.IGNORECASE)
 _ZONE = re.compile(r"@[A-Za-z0-9_.-]+\Z")
 
+_NAME_LIMIT = 100
+"""Characters of a person's name."""
 PROTECTED = "@protected"
 """Recipient operand of relay rules: all of `network.protected_domains`."""
 
@@ -177,6 +179,20 @@ def _address(text: str) -> str:
     return text
 
 
+def parse_person(text: str) -> tuple[str, str]:
+    """Return name and address of `Jane Doe <jane@example.org>`, the name with or without quotes; ValueError."""
+    name, opened, rest = text.strip().partition("<")
+    name = " ".join(name.strip().strip('"').split())
+    if not name or not opened or not rest.endswith(">") or len(name) > _NAME_LIMIT:
+        raise ValueError(f"{text[:60]!r} is not a name and an address like Jane Doe <jane@example.org>")
+    return name, _address(rest)
+
+
+def _person(text: str) -> str:
+    name, address = parse_person(text)
+    return f"{name} <{address}>"
+
+
 def _network(text: str) -> str:
     return str(parse_network(text))
 
@@ -231,6 +247,7 @@ PARSERS: dict[Item, Callable[[str], str]] = {
     Item.HEADER_PREFIX: _matching(_HEADER_PREFIX, "the start of a field name, like X-SpamTest"),
     Item.STEP_LIST: lambda text: str(parse_step_list(text)),
     Item.LINK_SERVICE: lambda text: str(parse_link_service(text)),
+    Item.PERSON: _person,
 }
 
 RULE_ITEMS = frozenset((Item.RELAY_RULE, Item.CONNECT_RULE, Item.HELO_RULE, Item.MAILFROM_RULE))

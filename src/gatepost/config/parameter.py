@@ -56,6 +56,7 @@ class Item(enum.StrEnum):
     HEADER_PREFIX = "start of a field name"
     STEP_LIST = "zone"
     LINK_SERVICE = "zone, rating"
+    PERSON = "name <address>"
 
 
 class Required(enum.Enum):

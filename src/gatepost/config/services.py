@@ -162,6 +162,16 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = ()
+    own_names: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.PERSON,
+            "people whose names others would borrow, each with the true address; the name with an address elsewhere is "
+            "a sign of fraud",
+            generations=OWN,
+        ),
+    ] = ()
     reputation: Annotated[
         bool, flag("", "weigh what client networks and sender domains have sent before", generations=OWN)
     ] = False

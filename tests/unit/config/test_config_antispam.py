@@ -55,6 +55,15 @@ def test_actions_that_exclude_each_other_are_an_error_once() -> None:
     assert not told('[policy]\naction_spam = ["quarantine", "block"]\n')
 
 
+def test_own_names_are_a_name_and_an_address_each() -> None:
+    config = config_of("[antispam]\nown_names = ['\"Doe,  Jane\" <jane@example.org>', 'Jörg Maß<j@example.org>']\n")
+    assert config.antispam.own_names == ("Doe, Jane <jane@example.org>", "Jörg Maß <j@example.org>")
+    for wrong in ("jane@example.org", "<jane@example.org>", "Jane Doe", "Jane <jane>", "Jane <j@example.org> x"):
+        (error,) = told(f'[antispam]\nown_names = ["{wrong}"]\n')
+        assert "own_names" in error
+        assert wrong in error
+
+
 def test_lists_come_from_files_too(tmp_path: Path) -> None:
     file = tmp_path / "white.txt"
     file.write_text("a@b.example, @c.example  # until 2030-01-31 the fair\n# nobody else\n!192.0.2.0/24\n")

@@ -180,7 +180,7 @@ def stored(recipients: int = 1) -> Stored:
 def service() -> NetworkService:
     nobody: Any = None
     made = NetworkService(nobody, lambda: 0.0, lambda *_: None)
-    made.configure(config_of('dnsbl.service = ["one.example 60"]\n'))
+    made.configure(config_of('dnsbl.service = ["one.example 60"]\nown_names = ["Jane Doe <jane@example.org>"]\n'))
     return made
 
 
@@ -194,6 +194,7 @@ def test_filters_are_told_of_the_message_only_when_they_look_for_spam():
     assert told.recipients[0] == "r0@example.org"
     assert len(told.recipients) == RECIPIENTS_LIMIT
     assert (told.direction, told.now) == (Direction.INBOUND, 1234.5)
+    assert told.own_names == (("Jane Doe", "jane@example.org"),)
     assert (told.own_domains, told.hostname) == (("example.org",), "gw.example.org")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gatepost.config.items import parse_person
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis, ScanOptions
@@ -54,6 +55,7 @@ class NetworkService:
     def configure(self, config: Config) -> None:
         """Take a (new) configuration into use for messages taken up from now on."""
         self._own_domains = tuple(config.network.protected_domains)
+        self._own_names = tuple(parse_person(each) for each in config.antispam.own_names)
         self._hostname = config.network.hostname
         dnsbl = DnsblLookup(config, self._zones)
         links = LinksLookup(config, self._zones)
@@ -125,6 +127,7 @@ class NetworkService:
             direction=envelope.direction,
             now=stored.received_at,
             own_domains=self._own_domains,
+            own_names=self._own_names,
             hostname=self._hostname,
         )
         return msgspec.structs.replace(options, spam=facts)
