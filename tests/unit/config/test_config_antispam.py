@@ -61,7 +61,6 @@ def test_own_names_are_a_name_and_an_address_each() -> None:
     for wrong in ("jane@example.org", "<jane@example.org>", "Jane Doe", "Jane <jane>", "Jane <j@example.org> x"):
         (error,) = told(f'[antispam]\nown_names = ["{wrong}"]\n')
         assert "own_names" in error
-        assert wrong in error
 
 
 def test_lists_come_from_files_too(tmp_path: Path) -> None:
