@@ -41,7 +41,7 @@ class Scanner:
         return found
 
 
-def _matched(number: int, _start: int, _end: int, _flags: int, found: Any) -> None:  # noqa: ANN401 - as Hyperscan has it
+def _matched(number: int, _start: int, _end: int, _flags: int, found: Any) -> None:
     found.append(number)
 
 

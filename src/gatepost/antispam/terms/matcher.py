@@ -38,7 +38,7 @@ class TermMatcher:
         return found
 
 
-def _hit(number: int, _start: int, end: int, _flags: int, found: Any) -> None:  # noqa: ANN401 - as Hyperscan has it
+def _hit(number: int, _start: int, end: int, _flags: int, found: Any) -> None:
     found[number] = end
 
 
