@@ -21,7 +21,7 @@ BASE_HAM_LIMIT: Final = 1.2
 """And take away: text that reads like wanted mail is easily made, and must not outweigh a clear sign."""
 LEARNED_SPAM_LIMIT: Final = 8.0
 LEARNED_HAM_LIMIT: Final = 5.0
-LEARNED_SCALE: Final = 1.2
+LEARNED_SCALE: Final = 1.1
 """Learned log-odds hold already how rare spam is, which the rating takes off once more (`rating.PRIOR`): measured, so
 much may come back without more wanted mail lost.
 """
