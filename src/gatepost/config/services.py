@@ -190,6 +190,14 @@ class Uds(msgspec.Struct, frozen=True, kw_only=True):
         float, duration("RttInterval", 1, 86400, "pause between probes of the servers", generations="M56")
     ] = 3600.0
     key_file: Annotated[str, path("", "our key, as `gatepost uds key` makes it", generations=OWN)] = ""
+    report_certain_spam: Annotated[
+        bool,
+        flag(
+            "",
+            "report fingerprints of mail that is spam beyond doubt by itself; the servers have to allow us reports",
+            generations=OWN,
+        ),
+    ] = False
     reporters: Annotated[
         int, count("", 1, 255, "gateways that have to report a fingerprint until it is known spam", generations=OWN)
     ] = 2

@@ -160,7 +160,9 @@ class Inspection:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
                     return None
                 if analysis is not None and ongoing is not None:
-                    analysis = await self._finish_checks(stored, analysis, ongoing, end - loop.time() - DECISION_S)
+                    analysis = await self._finish_checks(
+                        stored, partition, analysis, ongoing, end - loop.time() - DECISION_S
+                    )
                 return await self._disposal.judge(work, partition, analysis)
         except TimeoutError:
             self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
@@ -368,7 +370,7 @@ class Inspection:
             if analysis is None:
                 return
             if ongoing is not None:
-                analysis = await self._finish_checks(stored, analysis, ongoing)
+                analysis = await self._finish_checks(stored, partition, analysis, ongoing)
             self._dispose(work, partition, analysis)
         except Exception as error:  # noqa: BLE001 - as in `_take`
             self._set_aside(work, error)
@@ -410,7 +412,12 @@ class Inspection:
             return error_analysis(str(error))
 
     async def _finish_checks(
-        self, stored: Stored, analysis: Analysis, ongoing: Ongoing, limit_s: float | None = None
+        self,
+        stored: Stored,
+        partition: Partition,
+        analysis: Analysis,
+        ongoing: Ongoing,
+        limit_s: float | None = None,
     ) -> Analysis:
         """Return the analysis with what the network checks found, and say what they could not."""
         facts = await ongoing.finish(analysis.spam, limit_s)
@@ -421,6 +428,8 @@ class Inspection:
             self._report("W", f"{format_queue_id(stored.id)}: network checks: {told}")
         whole = msgspec.structs.replace(analysis, network=facts)
         self._network.learn(stored.envelope, whole)
+        if not stored.kind:
+            self._network.tell(stored.envelope, partition, whole)
         return whole
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:

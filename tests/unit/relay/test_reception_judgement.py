@@ -136,6 +136,9 @@ class HangingChecks:
     def learn(self, *_: object) -> None:
         pass
 
+    def tell(self, *_: object) -> None:
+        pass
+
     def cancel(self) -> None:
         self.cancelled += 1
 

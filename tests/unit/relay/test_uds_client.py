@@ -4,16 +4,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pytest
 from tests.support.ports import free_port
 
-from gatepost.config.load import load
+from gatepost.config.load import load, load_text
 from gatepost.config.schema import Config
-from gatepost.model.spam import Fingerprint, FingerprintKind, Method, SpamFacts
+from gatepost.model.envelope import Client, Envelope, Recipient
+from gatepost.model.finding import Analysis
+from gatepost.model.spam import Fingerprint, FingerprintKind, Method, NetworkFacts, Sign, SpamFacts
+from gatepost.policy.group import GroupTable
+from gatepost.relay.lookups import uds as uds_module
 from gatepost.relay.lookups.base import NetworkNotes
+from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.lookups.uds import UdsConfigError, UdsLookup, build_uds, resolve_settings
 from gatepost.relay.lookups.uds_client import UdsClient, UdsSettings
 from gatepost.relay.lookups.uds_servers import ServerState
@@ -207,7 +212,7 @@ def test_all_dead_is_a_trouble_and_no_wait() -> None:
         async with Server(silent) as one, Server(silent) as two:
             asker = client(one.name, two.name)
             spam = SpamFacts(fingerprints=(Fingerprint(FingerprintKind.TEXT, VALUES[0]),))
-            query = UdsLookup(asker).begin(None)  # type: ignore[arg-type]
+            query = UdsLookup(asker, lambda *_: None).begin(None)  # type: ignore[arg-type]
             assert query is not None
             notes = NetworkNotes()
             waiting = query.finish(spam, notes, deadline(2.0))
@@ -227,7 +232,7 @@ def test_a_message_without_fingerprints_asks_nobody() -> None:
     async def test() -> None:
         async with Server() as server:
             asker = client(server.name)
-            query = UdsLookup(asker).begin(None)  # type: ignore[arg-type]
+            query = UdsLookup(asker, lambda *_: None).begin(None)  # type: ignore[arg-type]
             assert query is not None
             assert query.finish(SpamFacts(), NetworkNotes(), deadline()) is None
             assert server.questions == []
@@ -241,7 +246,7 @@ def test_known_spam_is_a_sign() -> None:
         async with Server() as server:
             asker = client(server.name)
             spam = SpamFacts(fingerprints=tuple(Fingerprint(FingerprintKind.TEXT, value) for value in VALUES))
-            query = UdsLookup(asker).begin(None)  # type: ignore[arg-type]
+            query = UdsLookup(asker, lambda *_: None).begin(None)  # type: ignore[arg-type]
             assert query is not None
             notes = NetworkNotes()
             waiting = query.finish(spam, notes, deadline())
@@ -249,7 +254,7 @@ def test_known_spam_is_a_sign() -> None:
             await waiting
             assert notes.uds == "spam"
             assert [(each.method, each.name) for each in notes.signs] == [(Method.UDS, "uds-known")]
-            assert UdsLookup(asker).status()["known"] == 1
+            assert UdsLookup(asker, lambda *_: None).status()["known"] == 1
             asker.close()
 
     run(test)
@@ -265,6 +270,63 @@ def test_reports_go_to_every_server_and_refusals_are_told() -> None:
             question = one.questions[0].question
             assert (question.wish, question.report, list(question.values)) == (Wish.REPORT, Report.WANTED, VALUES)
             asker.close()
+
+    run(test)
+
+
+def test_reports_of_certain_spam_are_bounded_and_their_trouble_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uds_module, "REPORTS_AN_HOUR", 2)
+
+    async def test() -> None:
+        async with Server(lambda _: Answer(State.OK, 0.0)) as one, Server(refuse) as other:
+            log = Log()
+            lookup = UdsLookup(client(one.name, other.name), log)
+            prints = tuple(Fingerprint(FingerprintKind.TEXT, value) for value in VALUES)
+            before = asyncio.all_tasks()
+            lookup.tell_spam(())
+            for _ in range(5):
+                lookup.tell_spam(prints)
+            await asyncio.gather(*(asyncio.all_tasks() - before))
+            assert len(log.lines) == 2
+            assert one.asked(Wish.REPORT) == 2
+            question = one.questions[0].question
+            assert (question.report, list(question.values)) == (Report.SPAM, VALUES)
+            assert all(line.startswith(f"W UDS server {other.name} did not take") for line in log.lines)
+            lookup.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize(("wished", "certain"), [(True, True), (False, True), (True, False)])
+def test_certain_spam_is_reported_where_that_is_wished(tmp_path: Path, wished: bool, certain: bool) -> None:
+    (tmp_path / "key").write_text(build_key_line(KEY) + "\n")
+    spam = SpamFacts(
+        signs=tuple(
+            Sign(method, "a-sign", "seen", 6.0 if certain else 2.0) for method in (Method.CONTENT, Method.HEADERS)
+        ),
+        fingerprints=tuple(Fingerprint(FingerprintKind.TEXT, value) for value in VALUES),
+    )
+    analysis = Analysis((), spam=spam, network=NetworkFacts())
+    envelope = Envelope("s@example.net", (Recipient("a@example.org"),), Client("192.0.2.1"))
+
+    async def test() -> None:
+        async with Server(lambda _: Answer(State.OK, 0.0)) as server:
+            config = load_text(
+                '[network]\nhostname = "gw.example.org"\n[antispam]\nfilter_uds_enabled = true\n[uds]\n'
+                f'server = ["{server.name}"]\nkey_file = "{tmp_path}/key"\n'
+                f"report_certain_spam = {'true' if wished else 'false'}\n",
+                "x.toml",
+            ).config
+            assert config is not None
+            nobody: Any = None
+            service = NetworkService(nobody, asyncio.get_running_loop().time, Log())
+            service.configure(config)
+            groups = GroupTable.from_config(config.groups, config.ave, 60.0, ("example.org",), config.antispam)
+            before = asyncio.all_tasks()
+            service.tell(envelope, [(groups.groups[-1], (0,))], analysis)
+            await asyncio.gather(*(asyncio.all_tasks() - before))
+            assert server.asked(Wish.REPORT) == (wished and certain)
+            await service.close()
 
     run(test)
 

@@ -17,6 +17,7 @@ from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.model.spam import Method
+from gatepost.policy.certainty import is_certain_spam
 from gatepost.relay.disposal import Partition
 from gatepost.relay.lookups.authentication import AuthenticationLookup
 from gatepost.relay.lookups.base import Lookup
@@ -71,6 +72,7 @@ class NetworkService:
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
+        self._report_certain = config.uds.report_certain_spam
         self._configure_reputation(config)
         last = [ReputationLookup(self._reputation)] if self._reputation is not None else []
         budget_s = config.antispam.filter_dns_timeout
@@ -99,6 +101,14 @@ class NetworkService:
             self._uds.close()
         if self._reputation is not None:
             await self._reputation.save()
+
+    def tell(self, envelope: Envelope, partition: Partition, analysis: Analysis) -> None:
+        """Report to UDS servers a message that is spam beyond doubt, where that is wished."""
+        uds = self._uds
+        if not self._report_certain or uds is None or analysis.spam is None:
+            return
+        if is_certain_spam(analysis, envelope, [group for group, _ in partition], wall_clock.now()):
+            uds.tell_spam(analysis.spam.fingerprints)
 
     def learn(self, envelope: Envelope, analysis: Analysis) -> None:
         """Learn from a message whose checks have ended."""

@@ -4,20 +4,26 @@ Made by `build_uds` for a configuration; None when it is switched off, as it is 
 no socket, no timer and no datagram.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from gatepost.antispam.urgent import weigh_answer
 from gatepost.config.external import read_text
 from gatepost.config.schema import Config
-from gatepost.model.spam import Method, SpamFacts
+from gatepost.model.spam import Fingerprint, Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
 from gatepost.relay.lookups.uds_client import UdsClient, UdsSettings
-from gatepost.wire.uds import VALUE_BYTES, VALUES_LIMIT, KeysError, parse_keys
+from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.wire.uds import VALUE_BYTES, VALUES_LIMIT, KeysError, Report, parse_keys
 
 MARGIN_S: Final = 0.05
 """Kept of the deadline, so that "no server answered" is told by us and not by being cancelled."""
+REPORTS_AN_HOUR: Final = 300
+"""Of certain spam, by one relay."""
+_HOUR_S: Final = 3600.0
 _PORT_LIMIT: Final = 65_535
 
 
@@ -79,7 +85,7 @@ def build_uds(config: Config, report: Callable[[str, str], None], before: "UdsLo
         return None
     client = UdsClient(settings, report)
     client.start()
-    return UdsLookup(client)
+    return UdsLookup(client, report)
 
 
 class UdsLookup:
@@ -88,8 +94,13 @@ class UdsLookup:
     name = "UDS"
     methods = frozenset({Method.UDS})
 
-    def __init__(self, client: UdsClient) -> None:
+    def __init__(self, client: UdsClient, report: Callable[[str, str], None]) -> None:
+        """`report(level, text)` writes to the log."""
         self._client = client
+        self._report = report
+        self._tasks = Tasks(self._broken)
+        self._told: deque[float] = deque()
+        """When the reports of the last hour were made."""
 
     @property
     def settings(self) -> UdsSettings:
@@ -100,6 +111,27 @@ class UdsLookup:
         """There is nothing to ask before the content has been looked at."""
         _ = facts
         return _UdsQuery(self._client)
+
+    def tell_spam(self, fingerprints: Sequence[Fingerprint]) -> None:
+        """Report a message's fingerprints as spam, beside everything else; what goes wrong is told in the log. Beyond
+        `REPORTS_AN_HOUR` nothing is reported: something is wrong with what seems so certain.
+        """
+        now = asyncio.get_running_loop().time()
+        while self._told and self._told[0] <= now - _HOUR_S:
+            self._told.popleft()
+        if not fingerprints or len(self._told) >= REPORTS_AN_HOUR:
+            return
+        self._told.append(now)
+        self._tasks.spawn(self._tell([each.value[:VALUE_BYTES] for each in fingerprints[:VALUES_LIMIT]]))
+
+    async def _tell(self, values: Sequence[bytes]) -> None:
+        troubles = await self._client.tell(values, Report.SPAM)
+        for server, trouble in troubles.items():
+            if trouble:
+                self._report("W", f"UDS server {server} did not take a report of certain spam: {trouble}")
+
+    def _broken(self, error: BaseException) -> None:
+        self._report("E", f"UDS: internal error in a report: {describe_fault(error)}")
 
     def status(self) -> dict[str, object]:
         """Return what `gatepost status` shows."""
