@@ -140,7 +140,9 @@ class MailView:
         kept = []
         for line in self.plain.split("\n"):
             words = line.lower().split()
-            if words and sum(word in known for word in words) < ALIKE * len(words):
+            if known.issuperset(words):  # as nearly always
+                continue
+            if sum(word in known for word in words) < ALIKE * len(words):
                 kept.append(line.strip())
         return "\n".join(kept)
 

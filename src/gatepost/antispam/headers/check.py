@@ -1,7 +1,8 @@
 """The check of headers and structure: every rule of the databases is asked of a message. A `check.Check`."""
 
+import itertools
 import re
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.facts import FACTS
@@ -17,6 +18,8 @@ SUFFIX = ".signs"
 SEEN_LIMIT = 120
 """Characters of what was seen that an evidence quotes."""
 _PLACE = re.compile(r"\{(@?[a-z0-9-]+)\}")
+_BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""What `str.strip` takes off, as far as it is ASCII."""
 _UNSHOWN = re.compile(r"[\x00-\x20\x7f-\x9f]++")
 
 
@@ -47,7 +50,7 @@ class HeaderCheck:
         signs: list[tuple[Rule, str]] = []
         covered: set[str] = set()
         held, fields, rules = asked.held, picture.fields, self._rules
-        for number in self._find_open(asked.matched.keys() | fields.keys()):
+        for number in self._find_open(asked.matched, fields):
             rule = rules[number]
             if (
                 (rule.absent and rule.absent in fields)
@@ -65,11 +68,13 @@ class HeaderCheck:
             if rule.name not in covered:
                 notes.sign(rule.method, rule.name, asked.say(rule.says, seen), rule.weight, rule.detail)
 
-    def _find_open(self, gates: AbstractSet[int | str]) -> list[int]:
+    def _find_open(self, *gates: Iterable[int | str]) -> list[int]:
         """Return the places of the rules that may hold, in their order, when these gates are open."""
         found = set(self._free)
-        for gate in gates & self._gated.keys():
-            found.update(self._gated[gate])
+        gated = self._gated
+        for gate in itertools.chain(*gates):
+            if gate in gated:
+                found.update(gated[gate])
         return sorted(found)
 
     def _match(self, picture: Picture) -> dict[int, str]:
@@ -79,18 +84,23 @@ class HeaderCheck:
         for name, fields in picture.fields.items():
             scanner = scanners.get(name)
             if scanner is not None:
-                for text in picture.texts(name)[:SAME_LIMIT]:
-                    for number in scanner.scan(text.encode("utf-8", "replace")):
-                        found.setdefault(number, text)
+                for place, field in enumerate(fields[:SAME_LIMIT]):
+                    raw = field.raw
+                    if b"=?" in raw or b"\n" in raw or not raw.isascii():
+                        text = picture.texts(name)[place].encode("utf-8", "replace")
+                    else:  # what decoding would give, without it
+                        text = raw.strip(_BLANKS)[:VALUE_LIMIT]
+                    for number in scanner.scan(text):
+                        found.setdefault(number, picture.texts(name)[place])
             scanner = scanners.get(f" {name}")
             if scanner is not None:
                 for field in fields[:SAME_LIMIT]:
                     for number in scanner.scan(field.raw[:VALUE_LIMIT]):
                         found.setdefault(number, field.raw[:VALUE_LIMIT].decode("latin-1"))
         for name in self._derived:
-            for text in picture.texts(name):
-                for number in scanners[name].scan(text.encode("utf-8", "replace")):
-                    found.setdefault(number, text)
+            for value in picture.texts(name):
+                for number in scanners[name].scan(value.encode("utf-8", "replace")):
+                    found.setdefault(number, value)
         return found
 
 
