@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -182,6 +183,13 @@ def test_making_signing_and_showing_a_set(tmp_path: Path) -> None:
     assert run_here("bases", "build", str(folder), "--key", str(key)).stdout.startswith("mine 2 of ")
     assert gateway.command("bases", "verify", str(folder)).returncode == 3
     assert gateway.command("bases", "verify", str(folder), "--trust", public).returncode == 0
+    for number in (8, 10, 9):
+        shutil.copytree(folder, tmp_path / "sets" / f"mine-{number}")
+        again = ("bases", "build", str(tmp_path / "sets" / f"mine-{number}"), "--number", str(number))
+        assert run_here(*again, "--key", str(key)).returncode == 0
+    lines = gateway.command("bases", "show", str(tmp_path / "sets")).stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["10", "9", "8"]
+    assert ["not used where number 10 can be" in line for line in lines] == [False, True, True]
     (folder / "a.pattern").write_text("Mine.Bytes:*:*:01\n")
     wrong = run_here("bases", "build", str(folder), "--key", str(key))
     assert wrong.returncode == 3

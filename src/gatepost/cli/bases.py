@@ -139,6 +139,7 @@ def _report(
             rows.append({"directory": str(directory), "trouble": str(error)})
         else:
             rows.append(_row(database))
+    rows = _in_order(rows)
     if as_json:
         print_json(rows)
     else:
@@ -158,12 +159,24 @@ def _row(database: DatabaseSet) -> dict[str, Any]:
     }
 
 
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return sets by kind and name, the newest of each first; what is not sound last. Only the newest is used."""
+    sound = [row for row in rows if "trouble" not in row]
+    sound.sort(key=lambda row: (row["kind"], row["name"], -row["number"]))
+    newest: dict[tuple[str, str], int] = {}
+    for row in sound:
+        number = newest.setdefault((row["kind"], row["name"]), row["number"])
+        row["newer"] = number if number > row["number"] else 0
+    return [*sound, *(row for row in rows if "trouble" in row)]
+
+
 def _line(row: "dict[str, Any]") -> str:
     if "trouble" in row:
         return f"BAD   {row['trouble']}"
     signed = f", signed by {row['signer']}" if row["signer"] else ""
     made = f"{row['kind']}: {row['name']} {row['number']} of {row['issued']}"
-    return f"{made}: {row['records']} records in {len(row['files'])} file(s){signed}"
+    older = f"; not used where number {row['newer']} can be" if row["newer"] else ""
+    return f"{made}: {row['records']} records in {len(row['files'])} file(s){signed}{older}"
 
 
 def _manifest_before(directory: Path) -> DatabaseSet | None:

@@ -60,7 +60,9 @@ class Rated(msgspec.Struct, frozen=True):
 
 
 def rate_files(
-    paths: Annotated[list[Path], cyclopts.Parameter(negative="")],
+    paths: Annotated[
+        list[Path], cyclopts.Parameter(negative="", help="Files, folders with all below, or mailboxes (mbox).")
+    ],
     /,
     *,
     to: _Recipient = "",
@@ -95,7 +97,10 @@ def rate_files(
 
 
 def evaluate(
-    index: Path,
+    index: Annotated[
+        Path,
+        cyclopts.Parameter(help="Table of id (a file beside it), label (spam, ham) and perhaps source, with tabs."),
+    ],
     /,
     *,
     to: _Recipient = "",

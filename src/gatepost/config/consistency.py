@@ -3,7 +3,7 @@
 from gatepost.config.collect import Collected
 from gatepost.config.engines import ENGINES_LIMIT, check_engine
 from gatepost.config.grouping import SPAM_ACTIONS
-from gatepost.config.items import PROTECTED
+from gatepost.config.items import PROTECTED, is_host_and_port
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
 from gatepost.config.spam_actions import find_contradiction
@@ -188,6 +188,10 @@ def _check_uds(config: Config, collected: Collected) -> None:
     if not config.uds.server and not config.antispam.filter_uds_cfg_file:
         what = "UDS is switched on, and no server is named: nobody is asked"
         collected.note(Severity.WARNING, "uds", "server", what, mend="Name servers, or set filter_uds_enabled = false")
+    for server in config.uds.server:
+        if not is_host_and_port(server):
+            what = f"{server[:60]!r} is not host:port: UDS cannot be used"
+            collected.note(Severity.WARNING, "uds", "server", what, mend="Write it like uds.example.org:7060")
     if not config.uds.key_file:
         what = "UDS is switched on, and there is no key: no server answers without one"
         collected.note(Severity.WARNING, "uds", "key_file", what, mend="Make one with `gatepost uds key`")

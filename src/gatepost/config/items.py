@@ -25,6 +25,7 @@ _RULE = re.compile(r"(allow|deny)\s+from\s+(\S+)\s+to\s+(\S+)\s*\Z", re.IGNORECA
 _HEADER_PREFIX = re.compile(r"X-[A-Za-z0-9-]{1,40}(?<!-)\Z", re.IGNORECASE)
 _ZONE = re.compile(r"@[A-Za-z0-9_.-]+\Z")
 
+_PORT_LIMIT = 65_535
 _NAME_LIMIT = 100
 """Characters of a person's name."""
 PROTECTED = "@protected"
@@ -177,6 +178,12 @@ def _address(text: str) -> str:
     if not _ADDRESS.match(text):
         raise ValueError(f"{text[:60]!r} is not an address like user@domain")
     return text
+
+
+def is_host_and_port(text: str) -> bool:
+    """Tell whether a text is `host:port`, an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= _PORT_LIMIT
 
 
 def parse_person(text: str) -> tuple[str, str]:

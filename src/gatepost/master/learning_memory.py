@@ -30,6 +30,8 @@ FULL_FORCE: Final = 50
 OPERATOR: Final = "operator"
 RECENT: Final = 200
 """Latest lessons that the status tells of."""
+_ROUNDING: Final = 1e-4
+"""A weight below was taken back, or is none that anybody could notice."""
 SNAPSHOT_VERSION: Final = 1
 SNAPSHOT_FILE: Final = "snapshot.bin"
 
@@ -123,7 +125,7 @@ class Memory:
             "ham": state.ham,
             "trust": state.trust,
             "journal": self._journal.count(),
-            "domains": sorted(self.learned.domains),
+            "domains": sorted(name for name in self.learned.domains if self._knows(name)),
             "weights_used": float(np.count_nonzero(used)) / len(used),
             "recent": len(latest),
             "recent_disagreed": len(wrong),
@@ -163,6 +165,11 @@ class Memory:
         replace_file(self._folder / SNAPSHOT_FILE, msgspec.msgpack.encode(theirs.snapshot(last)))
         self._journal.drop_until(last)
         self.rebuild()
+
+    def _knows(self, domain: str) -> bool:
+        """Tell whether anything that was taught for a domain still counts; steps back leave roundings of zero."""
+        scope = self._scope(domain)
+        return bool(max(np.abs(scope.text).max(), np.abs(scope.header).max()) > _ROUNDING)
 
     def _take_back(self, entry: Entry) -> None:
         self._journal.replace(entry, None)
@@ -275,8 +282,8 @@ def read_snapshot(path: Path) -> Snapshot:
     """Read a file of learned weights. OSError, ValueError."""
     try:
         found = msgspec.msgpack.decode(path.read_bytes(), type=Snapshot)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path}: no learned weights: {error}") from None
+    except msgspec.MsgspecError:
+        raise ValueError(f"{path}: not a file of `gatepost spam model export`") from None
     if found.version != SNAPSHOT_VERSION:
         raise ValueError(f"{path}: version {found.version}, this program reads {SNAPSHOT_VERSION}")
     return found

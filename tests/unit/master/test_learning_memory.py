@@ -167,7 +167,7 @@ def test_merging_mixes_by_numbers_of_messages(memory: Memory, tmp_path: Path) ->
 
 def test_foreign_files_are_refused(memory: Memory, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="no learned weights"):
+    with pytest.raises(ValueError, match="not a file of `gatepost spam model export`"):
         memory.take(tmp_path / "bad", merge=False)
     with pytest.raises(OSError, match="No such file"):
         memory.take(tmp_path / "none", merge=True)
@@ -186,6 +186,8 @@ def test_domains_learn_apart(tmp_path: Path) -> None:
     assert weight(again, domain="one.example") > 1
     assert abs(weight(again, domain="two.example")) < 0.3
     assert again.status()["domains"] == ["one.example"]
+    again.undo("admin", 0.0)
+    assert again.status()["domains"] == [], "nothing of it is left"
 
 
 def test_status_and_recent_tell_of_disagreement(memory: Memory) -> None:

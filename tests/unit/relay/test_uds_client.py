@@ -413,3 +413,6 @@ class TestConfiguration:
         told = " ".join(str(problem) for problem in load(file).problems)
         assert "no server is named" in told
         assert "there is no key" in told
+        file.write_text(file.read_text() + '[uds]\nserver = ["a.example:7060", "b.example"]\nkey_file = "k"\n')
+        (told,) = [str(problem) for problem in load(file).problems if "[uds]" in str(problem)]
+        assert "'b.example' is not host:port" in told

@@ -12,6 +12,7 @@ from typing import Final
 
 from gatepost.antispam.urgent import weigh_answer
 from gatepost.config.external import read_text
+from gatepost.config.items import is_host_and_port
 from gatepost.config.schema import Config
 from gatepost.model.spam import Fingerprint, Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
@@ -24,7 +25,6 @@ MARGIN_S: Final = 0.05
 REPORTS_AN_HOUR: Final = 300
 """Of certain spam, by one relay."""
 _HOUR_S: Final = 3600.0
-_PORT_LIMIT: Final = 65_535
 
 
 class UdsConfigError(ValueError):
@@ -40,8 +40,7 @@ def resolve_settings(config: Config) -> UdsSettings:
     if not servers:
         raise UdsConfigError("[uds] server names no server")
     for server in servers:
-        host, _, port = server.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _PORT_LIMIT:
+        if not is_host_and_port(server):
             raise UdsConfigError(f"[uds] server: {server!r} is not host:port")
     if not uds.key_file:
         raise UdsConfigError("[uds] key_file is not set")
