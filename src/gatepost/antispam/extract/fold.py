@@ -44,6 +44,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[a-zA-Z]")
 _FOREIGN = re.compile("[\u0370-\u052f\u0531-\u0587\u13a0-\u13f5\uab70-\uabbf\u0250-\u02af\u1d00-\u1d7f\ua730\ua731]")
 """Letters that may be there to be taken for others."""
+_ASCII: Final = bytes(range(128))
 _UNTIDY: Final = ("  ", "\n ", " \n", "\n\n", "\t", "\r", "\f", "\v", "\xa0", "\u2028", "\u2029")
 _SHAPES: Final = bytes(
     0x61 if chr(code).isalpha() or code == 0x3F
@@ -102,7 +103,7 @@ def fold(text: str) -> Folded:
 
 def _fold_letters(text: str, found: Folded) -> str:
     """Return text in lower case without invisible characters and with its letters put right."""
-    if _INVISIBLE.search(text):
+    if _INVISIBLE.search(_beyond_ascii(text)):
         found.broken = len(_INSIDE.findall(text))
         found.soft_hyphens = text.count("\u00ad")
         found.twisted = len(_TWISTED.findall(text))
@@ -112,7 +113,12 @@ def _fold_letters(text: str, found: Folded) -> str:
         found.styled = _count_styled(text)
         text = plain
     text = text.casefold()
-    return _put_right(text, found) if _FOREIGN.search(text) else text
+    return _put_right(text, found) if _FOREIGN.search(_beyond_ascii(text)) else text
+
+
+def _beyond_ascii(text: str) -> str:
+    """Return the characters that are not ASCII: all that need be searched for them, and found in no time."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 _STYLED_LATIN = re.compile("[\U0001d400-\U0001d7cb\u24b6-\u24e9\uff21-\uff3a\uff41-\uff5a\U0001f130-\U0001f189]{2,}")
