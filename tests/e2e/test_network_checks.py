@@ -252,5 +252,5 @@ def test_a_stranger_is_asked_to_come_again_and_then_taken(sender: Sender, gatewa
 
     assert attempt().startswith("451 4.7.1 ")
     wait_for(lambda: attempt().startswith("250"), "the retry to be taken")
-    assert gateway.lines("cause=greylisted")
+    wait_for(lambda: gateway.lines("cause=greylisted"), "the refusal in the log")
     assert gateway.counter("mta_receivings_refused_for_greylisting") >= 1

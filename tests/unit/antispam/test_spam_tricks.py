@@ -25,13 +25,10 @@ LEAST_FOUND = 15
 UNSEEN = "image_of_text"
 READ_SAMPLE = 8
 """Letters whose pictures are read: a third of a second each."""
-DILUTED = "honest words beside the spam are weighed together with it"
-OPEN = {
-    "inserted_text": DILUTED,
-    "word_salad": DILUTED,
-    UNSEEN: "without text recognition the words are gone, and the header has to do",
-}
-"""What tricks hide more than they should, and why."""
+OPEN = {"inserted_text": 0.4, "word_salad": 0.45, UNSEEN: 0.6}
+"""Tricks that hide more than they should, and how much at most: honest words beside the spam are weighed together with
+it, and without text recognition the words of a picture are gone (README, known limits).
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +46,10 @@ def test_there_is_spam_to_play_with(trial: Trial) -> None:
     assert trial.found >= LEAST_FOUND
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(name in OPEN, reason=OPEN.get(name, ""), strict=False))
-        for name in TRICKS
-    ],
-)
+@pytest.mark.parametrize("name", list(TRICKS))
 def test_a_trick_hides_at_most_a_fifth_of_it(trial: Trial, name: str) -> None:
     row = next(each for each in trial.rows if each.name == name)
-    assert row.share <= LOST_LIMIT, row.lost
+    assert row.share <= OPEN.get(name, LOST_LIMIT), row.lost
 
 
 def test_a_picture_hides_at_most_a_fifth_of_it_from_who_reads() -> None:
