@@ -23,6 +23,10 @@ from gatepost.storage.item import StoreKind
 from gatepost.storage.store import Store
 
 SPAM = "Hello, the garden club meets on Sunday at the pond; bring gloves and the list of bulbs you would like to swap"
+STRANGERS = {'# trusted_networks = ["10.0.0.0/8"]': 'trusted_networks = ["10.0.0.0/8"]'}
+"""Loopback is not our own network: mail from it is inbound."""
+CERTAIN = '[antispam]\nauto_learn = true\nown_names = ["Jane Doe <jane@example.org>"]\n'
+GTUBE = "XJS*C4JDBQADN1.NSBN3*" + "2IDNEN*GTUBE-STANDARD-ANTI-" + "UBE-TEST-EMAIL*C.34X"
 HAM = "Good morning, the minutes of the planning meeting are attached, tell me by Thursday whether anything is missing"
 
 
@@ -43,7 +47,7 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture(scope="module")
 def gateway(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     place = tmp_path_factory.mktemp("learning") / "gw"
-    with Gateway(place, sink.port, antispam=True, spam_fields=True) as one:
+    with Gateway(place, sink.port, replace=STRANGERS, settings=CERTAIN, antispam=True, spam_fields=True) as one:
         yield one
 
 
@@ -105,6 +109,21 @@ def test_teaching_and_taking_back(gateway: Gateway, sink: Sink, mails: Path) -> 
     latest = gateway.command("spam", "recent", "--limit", "3").stdout.splitlines()
     assert len(latest) == 3
     assert "operator" in latest[0]
+
+
+def test_what_is_certain_is_learned_by_itself_when_wished(gateway: Gateway, sink: Sink) -> None:
+    before = spam_status(gateway)
+    rating(gateway, sink, 610)
+    borrowed = mail(f"Please pay at once\r\n{GTUBE}\r\n", 611).replace(b"From: Someone", b"From: Jane Doe")
+    gateway.send(borrowed)
+
+    def learned() -> list[dict[str, object]]:
+        return [row for row in gateway.ask("learning", call="recent") if row["source"] == "auto"]
+
+    (row,) = wait_for(learned, "the lesson", 20)
+    assert (row["spam"], row["who"]) == (True, "127.0.0.1")
+    assert gateway.command("spam", "undo", "auto").stdout == "1 messages taken back\n"
+    assert spam_status(gateway)["spam"] == before["spam"]
 
 
 def test_watched_folders(gateway: Gateway, mails: Path) -> None:

@@ -172,6 +172,10 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = ()
+    auto_learn: Annotated[
+        bool,
+        flag("", "teach the classifier a few messages a day that are beyond doubt spam or wanted", generations=OWN),
+    ] = False
     reputation: Annotated[
         bool, flag("", "weigh what client networks and sender domains have sent before", generations=OWN)
     ] = False

@@ -88,6 +88,16 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
+class Taught(msgspec.Struct, frozen=True, tag="taught"):
+    """relay → master: a message that is certainly spam, or certainly wanted, is to be learned."""
+
+    lesson: bytes
+    """As `antispam.classifier.lesson` packs it: at most 32 KB."""
+    spam: bool
+    who: str
+    """Whose message it is: the client's address of spam, the domain that is proved of wanted mail."""
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """relay → master: the answer to a question, as JSON; `error` when it could not be answered."""
 
@@ -96,7 +106,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     error: str = ""
 
 
-Message = Setup | Switch | Pauses | BasesInForce | Ask | Stop | Up | Failed | Answer
+Message = Setup | Switch | Pauses | BasesInForce | Ask | Stop | Up | Failed | Taught | Answer
 
 _DECODER = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()

@@ -1,6 +1,7 @@
 """The master's side of learning: starts the learner when there is something for it, and hands calls to it."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import sys
@@ -26,6 +27,10 @@ WEIGHTS_FILE = "weights.bin"
 LEARNER_FILTER_IDLE_S = 10.0
 LEARNING_FILTERS = 2
 """Filters beyond those of mail, the learner's and a command's: relays may hold all of theirs for minutes."""
+AUTO = "auto"
+"""Source of lessons that nobody has looked at."""
+TAUGHT_LIMIT = 20
+"""Of them that wait for the learner."""
 _TRIES = 2
 
 
@@ -42,6 +47,7 @@ class Learning:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
+        self._taught: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
         """Start the learner whenever something lies in the watched folders."""
@@ -66,6 +72,22 @@ class Learning:
             except TimeoutError:
                 raise ControlError("the learner does not answer") from None
         raise AssertionError
+
+    def take(self, lesson: bytes, *, spam: bool, who: str) -> None:
+        """Have a certain message learned, sometime; what comes while too many wait is let go."""
+        if len(self._taught) < TAUGHT_LIMIT:
+            packed = base64.b64encode(lesson).decode()
+            task = asyncio.create_task(
+                self._take({"call": "learn", "lesson": packed, "spam": spam, "who": who, "source": AUTO})
+            )
+            self._taught.add(task)
+            task.add_done_callback(self._taught.discard)
+
+    async def _take(self, arguments: Mapping[str, Any]) -> None:
+        try:
+            await self.ask(arguments)
+        except ControlError as error:
+            self._say("W", f"a certain message is not learned: {error}")
 
     async def stop(self) -> None:
         """End the learner; it begins anew with the next call, with settings and databases as they are then."""

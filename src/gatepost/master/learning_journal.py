@@ -114,8 +114,14 @@ class Journal:
         return list(self._select("ORDER BY id DESC LIMIT ?", limit))
 
     def of(self, who: str, since: float) -> list[Entry]:
-        """Return what somebody taught since a moment, newest first."""
-        return list(self._select("WHERE who = ? AND at >= ? ORDER BY id DESC", who, since))
+        """Return what somebody taught since a moment, newest first; `auto`: what was learned by itself."""
+        chosen = "WHERE (who = ? OR (source = 'auto' AND ? = 'auto')) AND at >= ? ORDER BY id DESC"
+        return list(self._select(chosen, who, who, since))
+
+    def taught_from(self, source: str, since: float, *, spam: bool) -> int:
+        """Return how many messages of a kind a source taught since a moment."""
+        chosen = "SELECT count(*) FROM lesson WHERE source = ? AND at >= ? AND spam = ?"
+        return int(self._execute(chosen, (source, since, int(spam))).fetchone()[0])
 
     def taught_by(self, who: str, since: float) -> int:
         """Return how many messages somebody taught since a moment."""

@@ -17,6 +17,7 @@ from gatepost.antispam.classifier.lesson import Lesson, parse_lesson
 from gatepost.antispam.classifier.model import BaseModel
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import Step, apply_state, apply_step, plan_step
+from gatepost.master.learning import AUTO
 from gatepost.master.learning_journal import Entry, Journal
 from gatepost.storage.whole_file import replace_file
 
@@ -28,6 +29,10 @@ DAY_S: Final = 86_400.0
 FULL_FORCE: Final = 50
 """Messages a day that a source other than the operator teaches with full force; of n times as many each counts 1/n."""
 OPERATOR: Final = "operator"
+AUTO_A_DAY: Final = 100
+"""Messages of each kind that are learned by themselves: so neither kind outweighs the other, nor what people teach."""
+AUTO_OF_ONE: Final = 5
+"""Of them from one sender: nobody shall shape the classifier by writing much."""
 RECENT: Final = 200
 """Latest lessons that the status tells of."""
 _ROUNDING: Final = 1e-4
@@ -71,10 +76,15 @@ class Memory:
         self._publish(fresh)
 
     def learn(self, raw: bytes, *, spam: bool, who: str, source: str, domain: str, now: float) -> str:
-        """Learn a message: `learned`, `known` when it was taught like this before, `moved` when not. LessonError."""
+        """Learn a message: `learned`, `known` when it was taught like this before, `moved` when not.
+
+        `enough`: source `AUTO`, and there were enough of that today. It never changes what was taught. LessonError.
+        """
         lesson = parse_lesson(raw)
         domain = domain if domain and self.learned.add_domain(domain) is not None else ""
         old = self._journal.find(lesson.digest, domain)
+        if source == AUTO and (old is not None or self._has_enough(spam, who, now)):
+            return "known" if old is not None else "enough"
         if old is not None and old.spam == spam:
             return "known"
         if old is not None:
@@ -165,6 +175,13 @@ class Memory:
         replace_file(self._folder / SNAPSHOT_FILE, msgspec.msgpack.encode(theirs.snapshot(last)))
         self._journal.drop_until(last)
         self.rebuild()
+
+    def _has_enough(self, spam: bool, who: str, now: float) -> bool:
+        """Tell whether enough was learned by itself within a day: of the kind, or of one sender."""
+        return (
+            self._journal.taught_from(AUTO, now - DAY_S, spam=spam) >= AUTO_A_DAY
+            or self._journal.taught_by(who, now - DAY_S) >= AUTO_OF_ONE
+        )
 
     def _knows(self, domain: str) -> bool:
         """Tell whether anything that was taught for a domain still counts; steps back leave roundings of zero."""

@@ -110,6 +110,7 @@ class Master:
             table_fd=table_fd,
             table=SessionTable(table_fd, 0),
             say=self._say,
+            on_taught=lambda taught: self._learning.take(taught.lesson, spam=taught.spam, who=taught.who),
         )
         self._relays.use_bases(describe_bases(self._pinned.antivirus))
         self._stage(config)

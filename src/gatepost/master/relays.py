@@ -52,14 +52,16 @@ class Relays:
         table_fd: int,
         table: SessionTable,
         say: Callable[[str, str], None],
+        on_taught: Callable[[channel.Taught], None],
     ) -> None:
-        """`say(level, text)` logs."""
+        """`say(level, text)` logs. `on_taught` has a message learned."""
         self._paths = paths
         self._ports = ports
         self._pauses = pauses
         self._table_fd = table_fd
         self.table = table
         self._say = say
+        self._on_taught = on_taught
         self._question = 0
         self.all: list[Relay] = []
         self.switches = dict.fromkeys(MODULES, True)
@@ -162,6 +164,8 @@ class Relays:
             case channel.Failed():
                 relay.trouble = message.reason
                 self._say("E", f"relay {relay.index} cannot start: {message.reason}")
+            case channel.Taught():
+                self._on_taught(message)
             case channel.Answer():
                 future = relay.questions.pop(message.number, None)
                 if future is not None and not future.done():

@@ -188,7 +188,7 @@ class Relay:
         self._table = SessionTable(descriptors[0], setup.index, alone=alone)
         self._rates = RateTable(descriptors[0], alone=alone)
         self._resolver = Resolver(config)
-        self._network = NetworkService(self._resolver, self._loop.time, self._log.say, setup.index)
+        self._network = NetworkService(self._resolver, self._loop.time, self._log.say, setup.index, self._channel.send)
         self._network.configure(config)
         self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket, self._on_engine_back)
         self._engines.configure(config.engines, config.relay.relays)

@@ -11,6 +11,7 @@ from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, 
 from gatepost.antispam.classifier.model import BaseModel, build_model, parse_model
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.view import MailView, build_view
+from gatepost.master.learning import AUTO
 from gatepost.master.learning_journal import Journal, JournalError
 from gatepost.master.learning_memory import OPERATOR, Memory
 from gatepost.mime.structure import parse
@@ -217,3 +218,25 @@ def _folder(place: Path, name: str) -> Path:
     folder = place / name
     folder.mkdir()
     return folder
+
+
+def test_what_is_learned_by_itself_is_bounded_and_taken_back_as_one(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_module, "AUTO_A_DAY", 3)
+    monkeypatch.setattr(memory_module, "AUTO_OF_ONE", 2)
+    before = memory.status()
+
+    def auto(number: int, who: str, *, spam: bool = True) -> str:
+        return teach(memory, SPAM if spam else HAM, number, spam, who=who, source=AUTO)
+
+    assert auto(3, "192.0.2.1") == "known"
+    assert teach(memory, HAM, 101, True, who="192.0.2.1", source=AUTO) == "known", "what people taught stays"
+    assert [auto(number, "192.0.2.1") for number in (200, 201, 202)] == ["learned", "learned", "enough"]
+    assert [auto(number, f"192.0.2.{number}") for number in (3, 203, 204)] == ["known", "learned", "enough"]
+    assert auto(300, "one.example", spam=False) == "learned", "each kind by itself"
+    day_later = 1000.0 + 86_400 + 400
+    assert memory.learn(lesson(SPAM, 205), spam=True, who="x", source=AUTO, domain="", now=day_later) == "learned"
+    assert memory.status()["teachers"]["auto: 192.0.2.1"] == 2
+    assert memory.undo("auto", 0.0) == 5
+    assert [memory.status()[key] for key in ("spam", "ham")] == [before["spam"], before["ham"]]

@@ -6,11 +6,11 @@ import pytest
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
 from gatepost.config.services import Antispam
-from gatepost.model.authn import AuthnResults
+from gatepost.model.authn import AuthnMaterial, AuthnResults
 from gatepost.model.envelope import Client, Direction, Envelope, Recipient
 from gatepost.model.finding import Analysis
 from gatepost.model.spam import Method, NetworkFacts, Sign, SpamFacts
-from gatepost.policy.certainty import is_certain_spam
+from gatepost.policy.certainty import is_certain_spam, is_certainly_wanted
 from gatepost.policy.group import GroupPolicy
 
 SENDER = "sender@example.net"
@@ -68,3 +68,28 @@ def test_only_whole_mail_from_outside_that_no_machine_answers() -> None:
     assert not certain(TEXT, HEADERS, envelope=msgspec.structs.replace(ENVELOPE, direction=Direction.OUTBOUND))
     assert not certain(TEXT, HEADERS, trouble="a part was not read")
     assert not certain(TEXT, HEADERS, formal="bounce")
+
+
+def wanted(*signs: Sign, policy: GroupPolicy | None = None, dmarc: str = "pass", **facts: object) -> bool:
+    network = NetworkFacts(
+        signs=signs, authn=AuthnResults(spf="pass", spf_domain="example.net", dmarc=dmarc, dmarc_domain="example.net")
+    )
+    spam = SpamFacts(authn=AuthnMaterial(authors=(SENDER,)), **facts)  # type: ignore[arg-type]
+    return is_certainly_wanted(Analysis((), spam=spam, network=network), ENVELOPE, [policy or group()], 0.0)
+
+
+GOOD, KNOWN = sign(Method.LEARNED, -2.0), sign(Method.REPUTATION, -0.5)
+
+
+def test_wanted_is_what_known_and_proved_people_write() -> None:
+    listing = group(white_list=(SENDER,))
+    assert wanted(GOOD, KNOWN)
+    assert wanted(GOOD, policy=listing)
+    assert not wanted(GOOD), "nobody knows him"
+    assert not wanted(KNOWN), "not rated low enough"
+    assert not wanted(GOOD, KNOWN, dmarc="fail"), "nothing proves him"
+    assert not wanted(GOOD, KNOWN, policy=group(black_list=(SENDER,)))
+    assert not wanted(GOOD, KNOWN, policy=group(check_spam=False))
+    assert not wanted(sign(Method.LEARNED, -6.0), KNOWN, sign(Method.CONTENT, 2.0)), "a clear sign of spam"
+    assert not wanted(GOOD, KNOWN, formal="bounce")
+    assert not wanted(GOOD, KNOWN, trouble="not all was read")

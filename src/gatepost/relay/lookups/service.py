@@ -13,11 +13,13 @@ import msgspec
 
 from gatepost.config.items import parse_person
 from gatepost.config.schema import Config
+from gatepost.control.channel import Taught
+from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.model.spam import Method
-from gatepost.policy.certainty import is_certain_spam
+from gatepost.policy.certainty import is_certain_spam, is_certainly_wanted
 from gatepost.relay.disposal import Partition
 from gatepost.relay.lookups.authentication import AuthenticationLookup
 from gatepost.relay.lookups.base import Lookup
@@ -40,12 +42,18 @@ class NetworkService:
     """Make it, `configure` it, then it may be asked."""
 
     def __init__(
-        self, resolver: Resolver, clock: Callable[[], float], report: Callable[[str, str], None], index: int = 0
+        self,
+        resolver: Resolver,
+        clock: Callable[[], float],
+        report: Callable[[str, str], None],
+        index: int = 0,
+        teach: Callable[[Taught], object] = lambda _: None,
     ) -> None:
         """`clock`: the event loop's time. `report(level, text)` writes to the log. `index`: of the relay, which has
-        files of its own.
+        files of its own. `teach`: told of messages that are to be learned.
         """
         self._index = index
+        self._teach = teach
         self._resolver = resolver
         self._clock = clock
         self._report = report
@@ -72,6 +80,7 @@ class NetworkService:
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
+        self._auto_learn = config.antispam.auto_learn
         self._report_certain = config.uds.report_certain_spam
         self._configure_reputation(config)
         last = [ReputationLookup(self._reputation)] if self._reputation is not None else []
@@ -103,12 +112,20 @@ class NetworkService:
             await self._reputation.save()
 
     def tell(self, envelope: Envelope, partition: Partition, analysis: Analysis) -> None:
-        """Report to UDS servers a message that is spam beyond doubt, where that is wished."""
-        uds = self._uds
-        if not self._report_certain or uds is None or analysis.spam is None:
+        """Report to UDS servers, and have learned, a message that is beyond doubt, where that is wished."""
+        uds = self._uds if self._report_certain else None
+        spam = analysis.spam
+        if spam is None or (uds is None and not self._auto_learn):
             return
-        if is_certain_spam(analysis, envelope, [group for group, _ in partition], wall_clock.now()):
-            uds.tell_spam(analysis.spam.fingerprints)
+        groups = [group for group, _ in partition]
+        now = wall_clock.now()
+        if is_certain_spam(analysis, envelope, groups, now):
+            if uds is not None:
+                uds.tell_spam(spam.fingerprints)
+            if self._auto_learn and spam.lesson:
+                self._teach(Taught(spam.lesson, spam=True, who=envelope.client.ip))
+        elif self._auto_learn and spam.lesson and is_certainly_wanted(analysis, envelope, groups, now):
+            self._teach(Taught(spam.lesson, spam=False, who=domain_of(spam.authn.authors[0])))
 
     def learn(self, envelope: Envelope, analysis: Analysis) -> None:
         """Learn from a message whose checks have ended."""
@@ -138,6 +155,7 @@ class NetworkService:
             now=stored.received_at,
             own_domains=self._own_domains,
             own_names=self._own_names,
+            learn=self._auto_learn,
             hostname=self._hostname,
         )
         return msgspec.structs.replace(options, spam=facts)
