@@ -136,6 +136,18 @@ def test_a_text_of_a_few_words_says_nothing_untrained() -> None:
     assert not notes.signs
 
 
+@pytest.mark.parametrize("parts", [(HAM, SPAM), (SPAM, HAM)], ids=["in front", "behind"])
+def test_honest_words_do_not_hide_spam_untrained(parts: tuple[str, str]) -> None:
+    (check,) = build_classifier(shipped_knowledge(), None)
+    weights = []
+    for body in (SPAM * 6, "".join(part * 6 for part in parts)):
+        notes = Notes()
+        check.inspect(view(body), notes)
+        weights.append(sum(sign.weight for sign in notes.signs))
+    assert weights[0] > 2.0
+    assert weights[1] > 0.7 * weights[0]
+
+
 def test_the_sign_names_the_words_that_weighed() -> None:
     learned, _, base = taught()
     notes = Notes()

@@ -3,6 +3,7 @@
 Made in the template with the base model and a read-only view of what was learned; filters inherit both.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,8 @@ from gatepost.model.spam import Method
 MODEL_NAME: Final = "model/base.mpk"
 SHOWN: Final = 0.5
 """Log-odds below which the words are not looked for: they would only puzzle, and those of wanted mail nobody asks."""
+HALF_RUNS: Final = 200
+"""Runs of half a text from which on it is weighed by itself."""
 FEWEST_RUNS: Final = 40
 """Runs of a text below which nothing is said of it untrained: a few words tell too little."""
 _NONE: Final = np.zeros(0, np.uint32)
@@ -51,7 +54,7 @@ class ClassifierCheck:
         if view.options.learn:
             notes.lesson = pack_lesson(Lesson(digest_of(view), features))
         domain = common_domain(view.options.recipients)
-        opinion = judge(features, self._base, self._learned, domain)
+        opinion = judge(features, self._base, self._learned, domain, self._strongest_half(runs))
         if not opinion.trust and len(features.text) < FEWEST_RUNS:
             return
         words: list[str] = []
@@ -65,6 +68,15 @@ class ClassifierCheck:
         notes.sign(
             Method.LEARNED, name, _evidence(opinion.weight, opinion.trust, opinion.header, words), opinion.weight
         )
+
+    def _strongest_half(self, runs: Indices) -> float:
+        """Return the log-odds of the half of a text that looks most like spam: honest words in front of spam, or behind
+        it, must not hide it. Of a short text nothing.
+        """
+        middle = len(runs) // 2
+        if middle < HALF_RUNS:
+            return -math.inf
+        return max(self._base.log_odds(distinct(half)) for half in (runs[:middle], runs[middle:]))
 
     def _look_at_header(self, view: MailView) -> Indices:
         """Return the slots of the header; none where nothing is learned of them and nothing was."""

@@ -5,7 +5,7 @@ base model's plus what was learned; the header's is learned only. How far what w
 messages of the rarer kind were learned, and so does the most it may weigh.
 """
 
-from math import sqrt, tanh
+from math import inf, sqrt, tanh
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,14 +43,19 @@ class Opinion(NamedTuple):
     """Of the sign."""
 
 
-def judge(features: Features, base: BaseModel, learned: Learned | None, domain: str = "") -> Opinion:
-    """Weigh a message for a recipient domain ("" for several, or none in particular)."""
+def judge(
+    features: Features, base: BaseModel, learned: Learned | None, domain: str = "", strongest: float = -inf
+) -> Opinion:
+    """Weigh a message for a recipient domain ("" for several, or none in particular). `strongest`: log-odds of the part
+    of its text that looks most like spam to the base model.
+    """
     base_odds = base.log_odds(features.text)
+    base_weight = bound(max(base_odds, strongest), BASE_HAM_LIMIT, BASE_SPAM_LIMIT)
     if learned is None or not (trust := (state := learned.state).trust):
-        return Opinion(base_odds, 0.0, base_odds, base_odds, 0.0, bound(base_odds, BASE_HAM_LIMIT, BASE_SPAM_LIMIT))
+        return Opinion(base_odds, 0.0, base_odds, base_odds, 0.0, base_weight)
     text, header = scores(features, base_odds, learned, domain)
     odds = state.text_slope * text + state.header_slope * header + state.bias
-    weight = (1.0 - trust) * bound(base_odds, BASE_HAM_LIMIT, BASE_SPAM_LIMIT)
+    weight = (1.0 - trust) * base_weight
     weight += trust * bound(odds * LEARNED_SCALE, LEARNED_HAM_LIMIT, LEARNED_SPAM_LIMIT)
     return Opinion(text, header, base_odds, odds, trust, weight)
 
