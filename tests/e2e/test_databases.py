@@ -166,7 +166,7 @@ def test_a_new_installation_gets_the_shipped_databases(tmp_path: Path, sink: Sin
         assert row["name"] == "base"
         verified = gateway.command("bases", "verify", "--json")
         assert verified.returncode == 0
-        assert [each["name"] for each in json.loads(verified.stdout)] == ["base", "spam-base"]
+        assert [each["name"] for each in json.loads(verified.stdout)] == ["spam-base", "base"]
 
 
 def test_making_signing_and_showing_a_set(tmp_path: Path) -> None:

@@ -191,6 +191,12 @@ class Relays:
         finally:
             relay.questions.pop(number, None)
 
+    async def settle(self) -> None:
+        """Return when every relay that works has taken what was sent to it; one that starts takes it as it comes."""
+        await asyncio.gather(
+            *(self.ask(relay, "settled") for relay in self.all if relay.up.is_set()), return_exceptions=True
+        )
+
     async def ask_all(self, what: str, **arguments: Any) -> list[Any]:
         """Return all relays' answers in their order. ControlError when one has none."""
         return await asyncio.gather(*(self.ask(relay, what, **arguments) for relay in self.all))

@@ -383,6 +383,10 @@ class Relay:
             self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
             return
         await self._up.wait()
+        if ask.what == "settled":
+            async with self._setting_up:  # behind every configuration that was sent before the question
+                self._channel.send(Answer(ask.number, msgspec.Raw(b"null")))
+            return
         self._channel.send(await self._questions.answer(ask))
 
     # --- the end
