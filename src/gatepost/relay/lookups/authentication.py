@@ -73,7 +73,8 @@ class AuthenticationLookup:
         self._waiting_limit = antispam.spfd_max_queue_size
         self._waiting = 0
         self._checked = self._kept = self._unknown = self._refused = 0
-        psl.warm()
+        if any(group.check_spam for group in config.groups):
+            psl.warm()
 
     def begin(self, facts: EnvelopeFacts) -> Query | None:
         """Start SPF; also for groups that use DMARC only, which builds on it."""
