@@ -71,10 +71,10 @@ class ClassifierCheck:
 
     def _strongest_half(self, runs: Indices) -> float:
         """Return the log-odds of the half of a text that looks most like spam: honest words in front of spam, or behind
-        it, must not hide it. Of a short text nothing.
+        it, must not hide it. Of a short text nothing; nor once only what was learned here counts.
         """
         middle = len(runs) // 2
-        if middle < HALF_RUNS:
+        if middle < HALF_RUNS or (self._learned is not None and self._learned.state.trust >= 1.0):
             return -math.inf
         return max(self._base.log_odds(distinct(half)) for half in (runs[:middle], runs[middle:]))
 
