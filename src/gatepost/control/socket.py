@@ -6,6 +6,7 @@ The master serves it; `gatepost status`, `gatepost queue` and the like call it.
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import msgspec
 ANSWER_LIMIT = 64 * 1024 * 1024
 REQUEST_LIMIT = 64 * 1024
 CALL_TIMEOUT_S = 30.0
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group, as the kernel gives them."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -29,13 +32,16 @@ class Response(msgspec.Struct, frozen=True):
 
     result: Any = None
     error: str = ""
+    refused: bool = False
+    """The error is that the caller may not do it."""
 
 
 class ControlError(Exception):
     """The gateway does not answer, or could not do what was asked."""
 
 
-Handler = Callable[[Request], Awaitable[Any]]
+Handler = Callable[[Request, int], Awaitable[Any]]
+"""Answers a request of the process with this user id."""
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
@@ -45,7 +51,7 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 line = await reader.readline()
-                writer.write(msgspec.json.encode(await _respond(handler, line)) + b"\n")
+                writer.write(msgspec.json.encode(await _respond(handler, line, _user_of(writer))) + b"\n")
                 await writer.drain()
         except (OSError, TimeoutError, ValueError):
             pass  # the caller is gone, or sent what no caller of ours sends
@@ -60,9 +66,15 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
         os.umask(mask)
 
 
-async def _respond(handler: Handler, line: bytes) -> Response:
+def _user_of(writer: asyncio.StreamWriter) -> int:
+    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    user: int = _CREDENTIALS.unpack(credentials)[1]
+    return user
+
+
+async def _respond(handler: Handler, line: bytes, user: int) -> Response:
     try:
-        return Response(result=await handler(msgspec.json.decode(line, type=Request)))
+        return Response(result=await handler(msgspec.json.decode(line, type=Request), user))
     except (ControlError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Response(error=str(error))
 

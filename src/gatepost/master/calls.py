@@ -1,6 +1,6 @@
 """Control calls: what `gatepost status`, `queue`, `switch` and the like ask of the master.
 
-Called by `master.process` for each request on the control socket. The master knows no mail: it asks the relays and puts
+Registered by `master.process` at the desk (`control.desk`). The master knows no mail: it asks the relays and puts
 their answers together. An act on many messages is a row of calls, each a bounded step from one id to the next, so the
 caller sees how far it is and may stop at any time.
 """
@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import msgspec
 from gatepost import __version__
 from gatepost.config.schema import Config
 from gatepost.control import channel
-from gatepost.control.socket import ControlError, Request
+from gatepost.control.desk import Desk
+from gatepost.control.rights import Caller, Right
+from gatepost.control.socket import ControlError
 from gatepost.feeds.pinned import PinnedSet
 from gatepost.master.bases import Databases
 from gatepost.master.children import Child
@@ -63,10 +65,6 @@ class Calls:
         config: Callable[[], Config],
         template: Callable[[], Child | None],
         bases: Callable[[], Databases],
-        reload: Callable[[], Awaitable[str]],
-        reload_bases: Callable[[], Awaitable[str]],
-        learning: Callable[[Arguments], Awaitable[Any]],
-        stop: Callable[[], None],
         say: Callable[[str, str], None],
         file: Path,
         exports: Path,
@@ -80,50 +78,51 @@ class Calls:
         self._config = config
         self._template = template
         self._bases = bases
-        self._reload = reload
-        self._reload_bases = reload_bases
-        self._learning = learning
-        self._stop = stop
         self._say = say
         self._file = file
         self._exports = exports
         self._started_at = time.time()
 
-    async def handle(self, request: Request) -> Any:
-        """Answer one request. ControlError says why it cannot be done."""
-        arguments = request.arguments
-        match request.call:
-            case "status":
-                return await self._status()
-            case "queue":
-                return await self._page("queue", arguments)
-            case "summary":
-                return await self._summary()
-            case "show":
-                return await self._of_one("show", id=int(arguments["id"]))
-            case "export":
-                edited = bool(arguments.get("edited"))
-                return await self._of_one(
-                    "export", id=int(arguments["id"]), edited=edited, directory=str(self._exports)
-                )
-            case "act":
-                return await self._act(arguments)
-            case "release":
-                return await release_items(self._relays, arguments, self._say)
-            case "pause":
-                return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
-            case "reload":
-                return await self._reload()
-            case "learning":
-                return await self._learning(arguments)
-            case "reloadbases":
-                return await self._reload_bases()
-            case "switch":
-                return await self._switch(str(arguments.get("module")), on=bool(arguments.get("on")))
-            case "stop":
-                self._stop()
-                return "stopping"
-        raise ControlError(f"unknown call {request.call!r}")
+    def register(self, desk: Desk) -> None:
+        """Register the calls at the desk."""
+
+        async def queue(arguments: Arguments, _: Caller) -> Any:
+            return await self._page("queue", arguments)
+
+        async def summary(_: Arguments, __: Caller) -> Any:
+            return await self._summary()
+
+        async def show(arguments: Arguments, _: Caller) -> Any:
+            return await self._of_one("show", id=int(arguments["id"]))
+
+        async def export(arguments: Arguments, _: Caller) -> Any:
+            edited = bool(arguments.get("edited"))
+            return await self._of_one("export", id=int(arguments["id"]), edited=edited, directory=str(self._exports))
+
+        async def act(arguments: Arguments, _: Caller) -> Any:
+            return await self._act(arguments)
+
+        async def release(arguments: Arguments, _: Caller) -> Any:
+            return await release_items(self._relays, arguments, self._say)
+
+        async def pause(arguments: Arguments, _: Caller) -> Any:
+            return self._pause(str(arguments["domain"]), paused=bool(arguments["paused"]))
+
+        async def switch(arguments: Arguments, _: Caller) -> Any:
+            return await self._switch(str(arguments.get("module")), on=bool(arguments.get("on")))
+
+        async def status(_: Arguments, __: Caller) -> Any:
+            return await self._status()
+
+        desk.add("status", Right.VIEW, status)
+        desk.add("queue", Right.TRACK, queue)
+        desk.add("summary", Right.VIEW, summary)
+        desk.add("show", Right.TRACK, show)
+        desk.add("export", Right.CONTENT, export, audited=True)
+        desk.add("act", Right.QUEUE, act, audited=True)
+        desk.add("release", Right.QUARANTINE, release, audited=True)
+        desk.add("pause", Right.QUEUE, pause, audited=True)
+        desk.add("switch", Right.SERVICE, switch, audited=True)
 
     # --- the queue
 

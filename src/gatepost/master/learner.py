@@ -72,7 +72,7 @@ class Learner:
         self._used = time.monotonic()
         self._pool: FilterPool | None = None
 
-    async def handle(self, request: Request) -> Any:
+    async def handle(self, request: Request, _: int = 0) -> Any:
         """Answer one call. ControlError."""
         self._used = time.monotonic()
         try:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,8 +20,10 @@ from gatepost.config.load import load
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import Config
 from gatepost.control.channel import LISTENERS_LIMIT
+from gatepost.control.desk import Arguments, Desk
 from gatepost.control.log import Log, LogSettings
-from gatepost.control.socket import ControlError, serve
+from gatepost.control.rights import Caller, Right, local_caller
+from gatepost.control.socket import ControlError, Request, serve
 from gatepost.feeds.bases import BasesError, Trouble
 from gatepost.filter.settings import FilterSettings
 from gatepost.licence.term import LicenceError
@@ -93,6 +96,7 @@ class Master:
         self._swap: asyncio.Task[str] | None = None
         self._stopping = asyncio.Event()
         self._lock_fd = -1
+        self._desk = Desk()
 
     async def run(self, started: Callable[[], None] | None = None) -> int:
         """Start, work until told to stop, stop. StartError when it cannot start. `started` is called in service."""
@@ -128,15 +132,13 @@ class Master:
             config=lambda: self._config,
             template=lambda: self._templates.current,
             bases=lambda: self._pinned,
-            reload=self.reload,
-            reload_bases=self.reload_bases,
-            learning=self._learning.ask,
-            stop=self._stopping.set,
             say=self._say,
             file=self._file,
             exports=self._paths.exports,
         )
-        server = await serve(self._paths.control, calls.handle)
+        calls.register(self._desk)
+        self._register()
+        server = await serve(self._paths.control, self._handle_local)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -144,7 +146,9 @@ class Master:
         tasks = [
             asyncio.create_task(self._announce(started)),
             asyncio.create_task(self._learning.watch()),
-            asyncio.create_task(control_files.watch(lambda: self._config.path.control_path, calls.handle, self._say)),
+            asyncio.create_task(
+                control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say)
+            ),
         ]
         await self._stopping.wait()
         for task in (*tasks, *([self._swap] if self._swap is not None else [])):
@@ -155,6 +159,40 @@ class Master:
         await self._stop()
         self._say("I", "stopped")
         return ExitCode.STARTED
+
+    # --- control calls
+
+    def _register(self) -> None:
+        """Register the calls that steer the gateway as a whole."""
+
+        async def reload(_: Arguments, __: Caller) -> Any:
+            return await self.reload()
+
+        async def reload_bases(_: Arguments, __: Caller) -> Any:
+            return await self.reload_bases()
+
+        async def learning(arguments: Arguments, _: Caller) -> Any:
+            return await self._learning.ask(arguments)
+
+        async def stop(_: Arguments, __: Caller) -> Any:
+            self._stopping.set()
+            return "stopping"
+
+        self._desk.add("reload", Right.SERVICE, reload, audited=True)
+        self._desk.add("reloadbases", Right.SERVICE, reload_bases, audited=True)
+        self._desk.add("learning", Right.LEARN, learning)
+        self._desk.add("stop", Right.SERVICE, stop, audited=True)
+
+    async def _handle_local(self, request: Request, user: int) -> Any:
+        """Answer a request on the control socket, which only our own user and root can open."""
+        try:
+            name = pwd.getpwuid(user).pw_name
+        except KeyError:
+            name = str(user)
+        return await self._desk.handle(request, local_caller(name))
+
+    async def _handle_file(self, request: Request) -> Any:
+        return await self._desk.handle(request, local_caller("control file", "control-file"))
 
     # --- start
 

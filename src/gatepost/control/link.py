@@ -1,0 +1,142 @@
+"""The link between the master and the console: many calls at once over one socket pair, numbered.
+
+The console gets its end at its start and may open no other socket. Each call carries the credential of the person or
+program it is made for: the master decides whose it is and what they may do, so a console that is taken over can do no
+more than those who are signed in just then.
+
+Frame: 4 bytes of length, most significant first, then JSON.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from gatepost.control.socket import ANSWER_LIMIT, CALL_TIMEOUT_S, ControlError, Response
+
+CALLS_LIMIT = 256
+"""Calls of one console under way; more wait their turn."""
+
+
+class LinkCall(msgspec.Struct, frozen=True):
+    """console → master."""
+
+    number: int
+    call: str
+    arguments: dict[str, Any] = {}
+    credential: str = ""
+    """Session or token; "" = nobody has signed in."""
+    address: str = ""
+    """The client's."""
+    via: str = "console"
+
+
+class LinkAnswer(msgspec.Struct, frozen=True):
+    """master → console."""
+
+    number: int
+    response: Response
+
+
+class RefusedCall(ControlError):  # noqa: N818 - an answer
+    """The master does not do it for this credential."""
+
+
+Answering = Callable[[LinkCall], Awaitable[Response]]
+
+
+async def serve_link(sock: socket.socket, answer: Answering) -> None:
+    """Answer calls until the other end closes. `answer` never raises."""
+    reader, writer = await asyncio.open_connection(sock=sock, limit=ANSWER_LIMIT)
+    under_way = asyncio.Semaphore(CALLS_LIMIT)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(call: LinkCall) -> None:
+        try:
+            response = await answer(call)
+            _send(writer, LinkAnswer(call.number, response))
+            await writer.drain()
+        except OSError:
+            pass  # the console is gone
+        finally:
+            under_way.release()
+
+    try:
+        while True:
+            data = await _receive(reader)
+            await under_way.acquire()
+            task = asyncio.create_task(one(msgspec.json.decode(data, type=LinkCall)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError):
+        pass  # the console is gone, or is not ours any more: the master ends and restarts it
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.close()
+
+
+class LinkClient:
+    """The console's end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def run(self) -> None:
+        """Receive answers until the master is gone."""
+        reader, self._writer = await asyncio.open_connection(sock=self._sock, limit=ANSWER_LIMIT)
+        try:
+            while True:
+                answer = msgspec.json.decode(await _receive(reader), type=LinkAnswer)
+                waiting = self._waiting.pop(answer.number, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(answer.response)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            for waiting in self._waiting.values():
+                waiting.cancel()
+
+    async def call(
+        self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
+    ) -> Any:
+        """Return the answer. ControlError (RefusedCall when the credential does not do) says why there is none."""
+        if self._writer is None:
+            raise ControlError("the gateway does not answer yet")
+        self._number += 1
+        number = self._number
+        waiting: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = waiting
+        try:
+            _send(self._writer, LinkCall(number, name, arguments, credential, address, via))
+            await self._writer.drain()
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                response = await waiting
+        except TimeoutError as error:
+            raise ControlError(f"{name}: no answer within {CALL_TIMEOUT_S:g} s") from error
+        except OSError as error:
+            raise ControlError("the gateway is gone") from error
+        finally:
+            self._waiting.pop(number, None)
+        if response.refused:
+            raise RefusedCall(response.error)
+        if response.error:
+            raise ControlError(response.error)
+        return response.result
+
+
+def _send(writer: asyncio.StreamWriter, message: LinkCall | LinkAnswer) -> None:
+    data = msgspec.json.encode(message)
+    writer.write(len(data).to_bytes(4, "big") + data)
+
+
+async def _receive(reader: asyncio.StreamReader) -> bytes:
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > ANSWER_LIMIT:
+        raise OSError("a frame longer than any of ours")
+    return await reader.readexactly(length)
