@@ -63,7 +63,6 @@ def inspect_content(
         fingerprints=tuple(notes.fingerprints),
         lesson=notes.lesson,
         subject=spots.subject,
-        header_end=spots.header_end,
         foreign=spots.foreign,
         keywords=spots.keywords,
         elapsed_ms=(time.monotonic() - started) * 1000,

@@ -35,7 +35,6 @@ class Spots(msgspec.Struct, frozen=True):
     """What `SpamFacts` tells of the header."""
 
     subject: FieldSpot | None = None
-    header_end: int = 0
     foreign: tuple[FieldSpot, ...] = ()
     keywords: tuple[FieldSpot, ...] = ()
     hops: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ def find_spots(view: MailView) -> Spots:
     foreign += [_spot(content, field) for field in itertools.islice(behind, FOREIGN_LIMIT + 1)]
     overflow = len(foreign) > FOREIGN_LIMIT
     del foreign[FOREIGN_LIMIT:]
-    return Spots(subject, _header_start(content, fields), tuple(foreign), tuple(keywords), tuple(hops), overflow)
+    return Spots(subject, tuple(foreign), tuple(keywords), tuple(hops), overflow)
 
 
 def is_ours(raw: bytes, host: str) -> bool:
@@ -123,10 +122,3 @@ def _spot(content: bytes, field: Field) -> FieldSpot:
     value = field.value + content.startswith((b" ", b"\t"), field.value, field.value_end)
     raw = content[value : field.value_end]
     return FieldSpot(field.start, field.end, value, decode_header(raw[: 8 * TEXT_LIMIT])[:TEXT_LIMIT])
-
-
-def _header_start(content: bytes, fields: tuple[Field, ...]) -> int:
-    """Return where the first field stands: in front of it there is at most an mbox line, or what continues nothing."""
-    if fields:
-        return fields[0].start
-    return content.find(b"\n") + 1 if content.startswith((b"From ", b">From ")) else 0

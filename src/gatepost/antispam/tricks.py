@@ -13,6 +13,7 @@ from gatepost.antispam.extract.warming import warm
 from gatepost.antispam.knowledge import Knowledge, read_lines
 from gatepost.antispam.links import Anchor, Oddity
 from gatepost.antispam.view import MailView
+from gatepost.config.masks import PRIVATE
 from gatepost.model.spam import Method
 
 _SHORT: Final = 120
@@ -23,7 +24,6 @@ _MANY_WORDS: Final = 60
 """Words that are a text of their own."""
 _LINKS_LOOKED: Final = 2_000
 """Links of one message that are weighed."""
-_PRIVATE: Final = ("10.", "127.", "192.168.", "169.254.", *(f"172.{each}." for each in range(16, 32)))
 
 
 class TricksCheck:
@@ -81,7 +81,7 @@ class TricksCheck:
         if anchor.odd:
             for oddity in anchor.odd:
                 told = _ODDITIES.get(oddity)
-                if told is not None and not (oddity is Oddity.ADDRESS and anchor.host.startswith(_PRIVATE)):
+                if told is not None and not (oddity is Oddity.ADDRESS and PRIVATE.contains(anchor.host.strip("[]"))):
                     yield f"link-{oddity}", told[0].format(url=anchor.url[:100], host=anchor.host), told[1]
             if anchor.inner and self._is_redirector(anchor):
                 yield "link-redirector", f"a link goes through {anchor.host} on to {anchor.inner}", 0.8

@@ -10,7 +10,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -205,6 +205,25 @@ class NetworkSet:
         except ValueError:
             return False
         return any(number >> shift in numbers for shift, numbers in (self._v6 if is_v6 else self._v4))
+
+
+PRIVATE: Final = NetworkSet(
+    (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "224.0.0.0/3",
+        "::/127",
+        "fc00::/7",
+        "fe80::/10",
+        "ff00::/8",
+    )
+)
+"""Addresses that nobody outside can say anything of (RFC 1918, 3927, 4193, 6598, 6890)."""
 
 
 class RelayRule(msgspec.Struct, frozen=True):

@@ -166,8 +166,6 @@ class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
     fingerprints: tuple[Fingerprint, ...] = ()
     subject: FieldSpot | None = None
     """The first Subject field."""
-    header_end: int = 0
-    """Where header fields of ours can be added in front of what came: 0 as a rule, behind an mbox line."""
     foreign: tuple[FieldSpot, ...] = ()
     """Fields that only we may write and that were there already, in order: to be taken out."""
     keywords: tuple[FieldSpot, ...] = ()

@@ -122,14 +122,6 @@ def test_the_first_subject_with_its_bytes_and_its_text():
     assert subject.text == "grüße aus"
 
 
-@pytest.mark.parametrize(
-    ("content", "end"),
-    [(b"A: b\r\n\r\n", 0), (b"From x Mon\nA: b\n\n", 11), (b"From x Mon\n\nbody", 11), (b"\r\nbody", 0), (b"body", 0)],
-)
-def test_own_fields_go_behind_an_mbox_line(content, end):
-    assert spots(content).header_end == end
-
-
 def test_more_forged_fields_than_can_be_taken_out_are_told():
     content = b"X-SpamTest-A: b\r\nC: d\r\n" * (FOREIGN_LIMIT + 1) + b"\r\n"
     facts = inspect_content(parse(content), OPTIONS, ())

@@ -30,7 +30,7 @@ def arc(
         SpamFacts(),
         SpamFacts(signs=(SIGN,) * SIGNS_LIMIT, links=(Link("h.example"),) * LIST_LIMIT),
         SpamFacts(authn=AuthnMaterial(signatures=(SIGNATURE,) * SIGNATURES_LIMIT, arc=(arc(),) * SETS_LIMIT)),
-        SpamFacts(subject=SPOT, foreign=(SPOT, FieldSpot(20, 30, 25)), keywords=(SPOT,), header_end=SIZE),
+        SpamFacts(subject=SPOT, foreign=(SPOT, FieldSpot(20, 30, 25)), keywords=(SPOT,)),
         SpamFacts(subject=FieldSpot(0, SIZE, SIZE)),
     ],
 )
@@ -61,7 +61,6 @@ def test_what_is_within_bounds_is_taken(facts: SpamFacts) -> None:
         SpamFacts(fingerprints=(Fingerprint(FingerprintKind.TEXT, b"1" * 65),)),
         SpamFacts(trouble=LONGER),
         *(SpamFacts(elapsed_ms=value) for value in (math.nan, math.inf, -1.0)),
-        *(SpamFacts(header_end=value) for value in (-1, SIZE + 1)),
         *(
             SpamFacts(subject=spot)
             for spot in (

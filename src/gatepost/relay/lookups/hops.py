@@ -3,26 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gatepost.config.masks import NetworkSet
+from gatepost.config.masks import PRIVATE, NetworkSet
 from gatepost.relay.direction import Networks
-
-PRIVATE: Final = NetworkSet(
-    (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "224.0.0.0/3",
-        "::/127",
-        "fc00::/7",
-        "fe80::/10",
-        "ff00::/8",
-    )
-)
-"""Addresses that nobody outside can say anything of (RFC 1918, 3927, 4193, 6598, 6890)."""
 
 
 def is_public(ip: str) -> bool:
