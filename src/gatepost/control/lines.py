@@ -18,6 +18,7 @@ from gatepost.model.record import (
     Discarded,
     Generated,
     Held,
+    Inspected,
     Notified,
     Operated,
     Received,
@@ -66,7 +67,8 @@ class Formatter:
 
     def record(self, record: Record) -> tuple[str, str]:
         """Return the letter and the line of a record."""
-        letter, message = _RENDER[type(record)](record)
+        letter, render = _RENDER[type(record)]
+        message = render(record)
         if isinstance(record, Refused):
             return letter, f"[{self._at(record.at)} {letter}]: {message}\n"
         return letter, f"[{self._at(record.at)} {letter}] {format_queue_id(record.id)}: {message}\n"
@@ -93,6 +95,14 @@ def _received(r: Received) -> str:
 
 def _angled(text: str) -> str:
     return text if text.startswith("<") and text.endswith(">") else f"<{text}>"
+
+
+def _inspected(r: Inspected) -> str:
+    stages = ",".join(f"{name}:{ms:.2f}" for name, ms in r.stages)
+    return (
+        f'INSPECTED, objects={r.objects}, waited={r.waited_ms:.1f}ms, took={r.elapsed_ms:.2f}ms, stages="{stages}", '
+        f'subject="{clean(r.subject)}"'
+    )
 
 
 def _scanned(r: Scanned) -> str:
@@ -154,6 +164,18 @@ def _saved(r: Saved) -> str:
     return f'SAVED, store={r.store}, item={clean(r.item)}, status="{",".join(r.statuses)}"'
 
 
+def _held(r: Held) -> str:
+    return f'HELD, reason="{clean(r.reason)}"'
+
+
+def _operated(r: Operated) -> str:
+    return f'OPERATED, act={r.act}, detail="{clean(r.detail)}"'
+
+
+def _removed(r: Removed) -> str:
+    return f'REMOVED, reason="{clean(r.reason)}"'
+
+
 def _refused(r: Refused) -> str:
     return (
         f"REFUSED, stage={r.stage}, cause={r.cause}, client=[{r.ip}], code={r.code}, from=<{clean(r.sender)}>, "
@@ -161,20 +183,27 @@ def _refused(r: Refused) -> str:
     )
 
 
-_RENDER: dict[type, Callable[..., tuple[str, str]]] = {
-    Received: lambda r: ("A", _received(r)),
-    Scanned: lambda r: ("A", _scanned(r)),
-    SpamChecked: lambda r: ("A", _spam_checked(r)),
-    Split: lambda r: ("A", _split(r)),
-    Delivered: lambda r: ("A", _delivered(r)),
-    Deferred: lambda r: ("A", _deferred(r)),
-    Blocked: lambda r: ("A", _blocked(r)),
-    Discarded: lambda r: ("A", _discarded(r)),
-    Generated: lambda r: ("A", _generated(r)),
-    Notified: lambda r: ("A", _notified(r)),
-    Saved: lambda r: ("A", _saved(r)),
-    Refused: lambda r: ("A", _refused(r)),
-    Held: lambda r: ("E", f'HELD, reason="{clean(r.reason)}"'),
-    Operated: lambda r: ("A", f'OPERATED, act={r.act}, detail="{clean(r.detail)}"'),
-    Removed: lambda r: ("A", f'REMOVED, reason="{clean(r.reason)}"'),
+_RENDER: dict[type, tuple[str, Callable[..., str]]] = {
+    Received: ("A", _received),
+    Inspected: ("D", _inspected),
+    Scanned: ("A", _scanned),
+    SpamChecked: ("A", _spam_checked),
+    Split: ("A", _split),
+    Delivered: ("A", _delivered),
+    Deferred: ("A", _deferred),
+    Blocked: ("A", _blocked),
+    Discarded: ("A", _discarded),
+    Generated: ("A", _generated),
+    Notified: ("A", _notified),
+    Saved: ("A", _saved),
+    Refused: ("A", _refused),
+    Held: ("E", _held),
+    Operated: ("A", _operated),
+    Removed: ("A", _removed),
 }
+_LEVELS = {kind: LEVEL_OF[letter] for kind, (letter, _) in _RENDER.items()}
+
+
+def level_of(record: Record) -> int:
+    """Return the level from which on a record has a line."""
+    return _LEVELS[type(record)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
-from gatepost.control.lines import LEVEL_OF, Formatter
+from gatepost.control.lines import LEVEL_OF, Formatter, level_of
 from gatepost.model.record import Record
 from gatepost.spool import clock
 from gatepost.spool.interface import Spool
@@ -187,9 +187,7 @@ class LogView:
         """Write the lines of one commit's records and confirm them."""
         log = self._log
         level = log.settings.level
-        lines = [log.formatter.record(record) for record in records]
-        if level < LEVEL_OF["A"]:
-            lines = [entry for entry in lines if LEVEL_OF[entry[0]] <= level]
+        lines = [log.formatter.record(record) for record in records if level_of(record) <= level]
         if self._written is not None:
             lines = [entry for entry in lines if not self._seen(entry[1])]
         if lines:

@@ -1,12 +1,49 @@
 """Records: one per change of state, written in the same spool commit as the change (docs/architecture.md §4.10).
 
-Log lines, counters and every later view are consumers of these. Text from outside is carried as received; the
-consumer that shows it cleans it.
+Log lines, counters and every later view are consumers of these. Text from outside is carried as received, cut to the
+limits here; the consumer that shows it cleans it. Records are arrays: fields are added at the end, with defaults, so
+that what an older version wrote is still read.
 """
 
 import msgspec
 
 from gatepost.model.finding import EngineNote
+
+ADDRESSES_TOLD = 50
+"""Addresses in one record; how many there are is told beside them."""
+OBJECTS_TOLD = 20
+"""Objects that are not clean ..."""
+SIGNS_TOLD = 24
+"""... and signs of spam in one record, the heaviest first."""
+TEXT_TOLD = 240
+"""Characters of one foreign text, an evidence or a reply among them: what a person reads of it."""
+
+
+class ObjectNote(msgspec.Struct, frozen=True, array_like=True):
+    """An object of a message that is not clean."""
+
+    name: str
+    """Decoded file name, "" when it has none."""
+    kind: str
+    """By content where that is known, else as declared."""
+    size: int
+    """Decoded, in bytes."""
+    status: str
+    """An `ObjectStatus`."""
+    threat: str = ""
+    engine: str = ""
+    evidence: str = ""
+
+
+class SignNote(msgspec.Struct, frozen=True, array_like=True):
+    """A sign for or against spam, as it counted for one group."""
+
+    method: str
+    """A `Method`."""
+    name: str
+    weight: float = 0.0
+    """Log-odds: positive speaks for spam, 0 is a plain fact."""
+    evidence: str = ""
 
 
 class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
@@ -27,6 +64,43 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     """Version and cipher, "" for a connection in clear."""
     user: str = ""
     """Who had signed in, "" for nobody."""
+    addresses: tuple[str, ...] = ()
+    """Of the recipients, the first `ADDRESSES_TOLD`."""
+    client: str = ""
+    """Its name in DNS, confirmed by its address; "" when it has none or nobody asked."""
+    listener: str = ""
+    direction: str = ""
+    """A `Direction`."""
+    body: str = ""
+    """A `Body`."""
+    utf8: bool = False
+    """SMTPUTF8 was declared."""
+
+
+class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True):
+    """A message was looked at, once for all its groups: what was found, and what that cost."""
+
+    id: int
+    at: float
+    subject: str = ""
+    """Decoded, cut at `TEXT_TOLD` characters."""
+    waited_ms: float = 0.0
+    """From acceptance (before the queue: from the end of the content) to the inspection that counts."""
+    elapsed_ms: float = 0.0
+    """That inspection, network checks included."""
+    stages: tuple[tuple[str, float], ...] = ()
+    """What took how many ms, in their order and partly at the same time: `filter` (all of the filter's work), `content`
+    (of that, the content checks of anti-spam), `network`."""
+    objects: int = 0
+    """Objects in the message ..."""
+    notable: tuple[ObjectNote, ...] = ()
+    """... and those that are not clean, the first `OBJECTS_TOLD`."""
+    findings: tuple[str, ...] = ()
+    """Names of what is odd about the message as a whole."""
+    troubles: tuple[str, ...] = ()
+    """What network checks or content checks could not tell, and why."""
+    categories: tuple[str, ...] = ()
+    """Of its content."""
 
 
 class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
@@ -49,6 +123,10 @@ class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
     """What each engine did, how long it took and what it said."""
     breaks: tuple[str, ...] = ()
     """Signatures that no longer hold because of our edits: `dkim`, `smime`, `pgp` (see `Analysis.signatures`)."""
+    reason: str = ""
+    """Why the objects' verdict is what it is, in one sentence."""
+    actions: tuple[tuple[str, str, str], ...] = ()
+    """(name, status, action) of objects something was done about, the first `OBJECTS_TOLD`."""
 
 
 class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=True):
@@ -68,6 +146,16 @@ class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=Tr
     obscene: bool = False
     signs: tuple[str, ...] = ()
     """Names of the signs that count, the heaviest first."""
+    notes: tuple[SignNote, ...] = ()
+    """Signs with what they weigh and why, the heaviest first, at most `SIGNS_TOLD`."""
+    action: str = ""
+    """What becomes of the copy: `deliver`, `redirect`, `block`, `reject` or `delete` ..."""
+    extras: tuple[str, ...] = ()
+    """... and what besides: `mark`, `keywords`, `quarantine`, `copy`."""
+    to: tuple[str, ...] = ()
+    """Where it is redirected or copied to."""
+    reason: str = ""
+    """In one sentence; "" when nothing was found."""
 
 
 class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
@@ -78,6 +166,9 @@ class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
     domain: str
     recipients: int
     source: int
+    group: str = ""
+    addresses: tuple[str, ...] = ()
+    """Whom the copy is for, the first `ADDRESSES_TOLD`."""
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
@@ -91,6 +182,15 @@ class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
     sent: bool
     reply: str = ""
     delay_s: float = 0.0
+    """Since acceptance."""
+    ip: str = ""
+    """The peer's address, "" when none was asked."""
+    host: str = ""
+    """Its name, as it was chosen."""
+    tls: str = ""
+    """Version and what was proved, "" in clear."""
+    elapsed_s: float = 0.0
+    """How long the attempt took, from the first command to the last reply."""
 
 
 class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
@@ -102,6 +202,11 @@ class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
     server: str
     reply: str
     due: float
+    ip: str = ""
+    host: str = ""
+    tls: str = ""
+    elapsed_s: float = 0.0
+    """As in `Delivered`."""
 
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True):
@@ -142,6 +247,7 @@ class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True):
     source: int
     recipient: str
     size: int
+    sender: str = ""
 
 
 class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True):
@@ -158,6 +264,9 @@ class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True):
     """The message it is about; the first of them when it sums up several."""
     summed: int = 1
     """Messages it tells of."""
+    addresses: tuple[str, ...] = ()
+    """Whom it goes to, the first `ADDRESSES_TOLD`."""
+    sender: str = ""
 
 
 class Saved(msgspec.Struct, frozen=True, tag="saved", array_like=True):
@@ -206,10 +315,23 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     code: int
     sender: str = ""
     recipient: str = ""
+    helo: str = ""
+    reply: str = ""
+    """What the client heard."""
+    tls: str = ""
+    user: str = ""
+    client: str = ""
+    """Its name in DNS, as in `Received`."""
+    listener: str = ""
+    id: int = 0
+    """Of a message that was refused when its content had come: what was found in it bears the same; else 0."""
+    size: int = 0
+    """Bytes of content that had come."""
 
 
 Record = (
     Received
+    | Inspected
     | Scanned
     | SpamChecked
     | Split
