@@ -7,6 +7,7 @@ A question's octets are dnspython's for the root name with the name put in place
 """
 
 import functools
+import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -243,6 +244,11 @@ def _addresses(rrset: dns.rrset.RRset) -> tuple[str, ...]:
     return tuple(rdata.address for rdata in rrset)
 
 
+def _long_addresses(rrset: dns.rrset.RRset) -> tuple[str, ...]:
+    """Addresses in the one form by which they are compared: dnspython writes some of them with dots (`::0.1.0.0`)."""
+    return tuple(str(ipaddress.IPv6Address(text)) if "." in text else text for text in _addresses(rrset))
+
+
 def _hosts(rrset: dns.rrset.RRset) -> tuple[str, ...]:
     shown = (show_name(rdata.target) for rdata in rrset)
     return tuple(host for host in shown if host)
@@ -277,7 +283,7 @@ def _certificates(rrset: dns.rrset.RRset) -> tuple[Tlsa, ...]:
 
 _VALUES: Final[dict[Kind, Callable[[dns.rrset.RRset], tuple[Any, ...]]]] = {
     Kind.A: _addresses,
-    Kind.AAAA: _addresses,
+    Kind.AAAA: _long_addresses,
     Kind.NS: _hosts,
     Kind.CNAME: _hosts,
     Kind.PTR: _host_names,

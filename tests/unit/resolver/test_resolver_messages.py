@@ -1,5 +1,7 @@
 """Octets to answers: what counts as a response, what it says, and that no octets raise anything."""
 
+import ipaddress
+
 import dns.flags
 import dns.message
 import dns.name
@@ -217,3 +219,11 @@ def test_damaged_answers_never_raise(data: st.DataObject) -> None:
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     check_octets(bytes(raw[: data.draw(st.integers(0, len(raw)))]), build_query(NAME, kind))
     check_octets(bytes(raw), build_query(NAME, kind))
+
+
+def test_long_addresses_have_one_form() -> None:
+    texts = ("::0.1.0.0", "::ffff:192.0.2.1", "2001:db8::1")
+    raw = respond(*(f"www.example.org. 60 AAAA {text}" for text in texts), kind=Kind.AAAA)
+    message = read_message(raw)
+    assert message is not None
+    assert set(read_answer(message, NAME, Kind.AAAA).values) == {str(ipaddress.ip_address(text)) for text in texts}
