@@ -1,0 +1,26 @@
+"""What the master tells the recorder: one line of JSON on its standard input at its start, another after each reload.
+
+Standard input is its lifeline, too: its end says that the master is gone.
+"""
+
+import msgspec
+
+
+class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the recorder and its views."""
+
+    directory: str
+    """Where tracking and history are kept."""
+    socket: str
+    """Where relays deliver records."""
+    questions: str
+    """Where the master asks."""
+    retention_days: int = 30
+    subjects: str = "full"
+    """A `config.tracking.Subjects`."""
+    addresses: str = "full"
+    """A `config.tracking.Addresses`."""
+    json_file: str = ""
+    """Path of the JSON lines, "" = none."""
+    av_statistics: str = ""
+    """Target of the AV record (specification F-LOG-10): a path or `tcp:host:port`, "" = none."""
