@@ -32,6 +32,7 @@ from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bas
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
+from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.learning import LEARNING_FILTERS, WEIGHTS_FILE, Learning, learner_settings, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
@@ -56,30 +57,6 @@ longer (`templates.READY_TIMEOUT_S`).
 STILL_LOADING = (
     "the new filter template is still loading, filters work with the former one: the log tells when it is done"
 )
-
-
-class ExitCode:
-    """Documented return codes of the daemon (specification management.md §5.1)."""
-
-    STARTED = 0
-    SYSTEM = 30
-    PID_FILE_EXISTS = 41
-    IDENTITY = 44
-    BASES = 50
-    BASES_DATE = 51
-    BIND = 55
-    LICENCE = 64
-    NOT_LOADABLE = 65
-    CONFIGURATION = 66
-    LOG = 67
-
-
-class StartError(Exception):
-    """The gateway cannot start; carries the return code."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class Master:
