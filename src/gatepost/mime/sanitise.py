@@ -1,0 +1,139 @@
+"""HTML of strangers made harmless: `sanitise` keeps what text looks like and nothing that acts, loads or leads anywhere.
+
+Called by `filter.preview`, and by the console for what a filter says (`sanitise_again`). An allow list: elements and
+attributes of text, tables and lists; styles of fonts, colours and boxes. No script, form, frame, vector graphics,
+style sheet or comment; no address of anything remote: links lose theirs and tell it as a title, pictures show only what
+the message brings along. Promises: the result is well-formed, and cleaning it again changes nothing. Never raises for
+any text.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import nh3
+
+LINK_LIMIT: Final = 2_000
+"""Characters of a link's address that are told."""
+LINKS_LIMIT: Final = 200
+"""Links told of one message."""
+
+_TEXT: Final = (
+    "a abbr acronym address b bdi bdo big blockquote br center cite code dd del dfn div dl dt em font h1 h2 h3 h4 h5 h6 "
+    "hr i img ins kbd li ol p pre q s samp small span strike strong sub sup tt u ul var wbr"
+)
+_TABLES: Final = "caption col colgroup table tbody td tfoot th thead tr"
+_TAGS: Final = frozenset(f"{_TEXT} {_TABLES}".split())
+_GONE_WITH_CONTENT: Final = frozenset(
+    "applet audio canvas embed frame frameset iframe math noembed noframes noscript object plaintext script select "
+    "style svg template textarea title video xmp".split()
+)
+"""What these hold is no text of the message, or is read as something else the next time."""
+_BOX: Final = frozenset({"align", "valign", "width", "height", "bgcolor", "border"})
+_ATTRIBUTES: Final = {
+    "*": {"style", "dir", "lang", "align"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "font": {"color", "face", "size"},
+    "ol": {"start", "type"},
+    "ul": {"type"},
+    "li": {"value"},
+    "table": {*_BOX, "cellpadding", "cellspacing"},
+    **{name: {*_BOX, "colspan", "rowspan", "nowrap"} for name in ("td", "th")},
+    **{name: {*_BOX, "span"} for name in ("tr", "tbody", "thead", "tfoot", "col", "colgroup")},
+}
+_STYLES: Final = frozenset(
+    (
+        "color background-color font font-family font-size font-style font-variant font-weight line-height "
+        "letter-spacing text-align text-decoration text-indent text-transform vertical-align white-space word-break "
+        "direction display visibility width max-width min-width height border border-top border-right border-bottom "
+        "border-left border-collapse border-spacing border-color border-style border-width border-radius padding "
+        "padding-top padding-right padding-bottom padding-left margin margin-top margin-right margin-bottom "
+        "margin-left list-style-type opacity"
+    ).split()
+)
+"""What lies over other things, or comes from elsewhere, is not among them."""
+_FETCHES: Final = re.compile(
+    r"\\|url\s*\(|image\s*\(|image-set|cross-fade|element\s*\(|src\s*\(|expression|@import", re.I
+)
+"""Functions that fetch something, and the escapes that hide them: a style with one of these goes as a whole. No property
+above takes one; this holds if a browser thinks otherwise."""
+_SCHEMES: Final = frozenset({"http", "https", "ftp", "mailto", "tel", "cid"})
+_OWN_PICTURE: Final = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}\Z")
+
+
+class Clean(msgspec.Struct, frozen=True):
+    """Harmless HTML, and what it would have done."""
+
+    html: str
+    links: tuple[str, ...] = ()
+    """Addresses it leads to, distinct, in order, cut."""
+    remote: int = 0
+    """Pictures from elsewhere, left out."""
+
+
+def sanitise(html: str, picture: Callable[[str], str | None]) -> Clean:
+    """Return HTML made harmless. `picture` gives for a Content-ID a `data:` address of a picture of ours, or None."""
+    # What becomes of an attribute is marked by a word that no message can know, and put in its place afterwards: the
+    # sanitiser itself can only change values, and takes no `data:` addresses, for those of strangers stay out.
+    mark = f"m{secrets.token_hex(12)}"
+    links: dict[str, None] = {}
+    pictures: list[str] = []
+    remote = 0
+
+    def decide(tag: str, name: str, value: str) -> str | None:
+        nonlocal remote
+        if name == "href":
+            link = value.strip()[:LINK_LIMIT]
+            if len(links) < LINKS_LIMIT:
+                links[link] = None
+            return mark + link
+        if name == "src":
+            scheme, _, rest = value.strip().partition(":")
+            found = picture(rest.strip()) if scheme.lower() == "cid" else None
+            if found is None:
+                remote += scheme.lower() != "cid"
+                return None
+            pictures.append(found)
+            return f"{mark}{len(pictures) - 1}."
+        if name == "style":
+            return None if _FETCHES.search(value) else value
+        return value
+
+    cleaned = _clean(html, decide, _SCHEMES)
+    cleaned = cleaned.replace(f'href="{mark}', 'title="')
+    cleaned = re.sub(f'src="{mark}([0-9]+)\\."', lambda found: f'src="{pictures[int(found[1])]}"', cleaned)
+    return Clean(cleaned, tuple(links), remote)
+
+
+def sanitise_again(html: str) -> str:
+    """Return what a filter says is harmless HTML, with everything left out that is not."""
+
+    def decide(tag: str, name: str, value: str) -> str | None:
+        if name == "href":
+            return None
+        if name == "src":
+            return value if _OWN_PICTURE.match(value) else None
+        if name == "style":
+            return None if _FETCHES.search(value) else value
+        return value
+
+    return _clean(html, decide, frozenset({"data"}))
+
+
+def _clean(html: str, decide: Callable[[str, str, str], str | None], schemes: frozenset[str]) -> str:
+    attributes = {**_ATTRIBUTES, "a": {"href", "title"} if "data" in schemes else {"href"}}
+    return nh3.clean(
+        html.replace("\0", "\ufffd"),
+        tags=set(_TAGS),
+        clean_content_tags=set(_GONE_WITH_CONTENT),
+        attributes={name: set(allowed) for name, allowed in attributes.items()},
+        attribute_filter=decide,
+        strip_comments=True,
+        link_rel=None,
+        url_schemes=set(schemes),
+        filter_style_properties=set(_STYLES),
+        url_relative="deny",
+    )
