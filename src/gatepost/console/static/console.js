@@ -1,0 +1,177 @@
+// What the console does beyond plain pages. Every page works without it: forms are sent, links are followed, tables are read.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  // --- the menu on a phone
+
+  document.addEventListener("click", (event) => {
+    const toggle = event.target.closest(".rail-toggle");
+    if (!toggle) return;
+    const open = toggle.closest(".rail").classList.toggle("open");
+    toggle.setAttribute("aria-expanded", String(open));
+  });
+
+  // --- asking before an act: <form data-confirm="Question" data-confirm-detail="…" data-confirm-word="Delete">,
+  // or the same attributes on one of its submit buttons. Without a script the server asks with a page of its own.
+
+  const question = (element, name) => element.getAttribute(name) || "";
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    const by = event.submitter && event.submitter.hasAttribute("data-confirm") ? event.submitter : form;
+    if (!by.hasAttribute("data-confirm") || form.elements.namedItem("confirmed")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const dialog = document.getElementById("confirm");
+    const chosen = form.id ? document.querySelectorAll(`input[data-choose][form="${form.id}"]:checked`).length : 0;
+    dialog.querySelector("h2").textContent = question(by, "data-confirm").replace("{n}", String(chosen));
+    dialog.querySelector("p").textContent = question(by, "data-confirm-detail");
+    const yes = dialog.querySelector("button[value=yes]");
+    yes.textContent = question(by, "data-confirm-word") || "Yes, do it";
+    yes.classList.toggle("danger", by.hasAttribute("data-danger"));
+    yes.classList.toggle("main", !by.hasAttribute("data-danger"));
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue !== "yes") return;
+      const mark = document.createElement("input");
+      mark.type = "hidden";
+      mark.name = "confirmed";
+      mark.value = "1";
+      form.append(mark);
+      form.requestSubmit(event.submitter || undefined);
+      mark.remove();
+    }, { once: true });
+    dialog.showModal();
+  }, true);
+
+  // --- bulk choice: one box chooses all rows of the page, and what may be done says for how many
+
+  const count = (scope) => {
+    const boxes = [...scope.querySelectorAll("input[data-choose]")];
+    const chosen = boxes.filter((box) => box.checked).length;
+    for (const all of scope.querySelectorAll("input[data-choose-all]")) {
+      all.checked = chosen > 0 && chosen === boxes.length;
+      all.indeterminate = chosen > 0 && chosen < boxes.length;
+    }
+    for (const place of scope.querySelectorAll("[data-chosen]")) place.textContent = String(chosen);
+  };
+  document.addEventListener("change", (event) => {
+    const box = event.target;
+    const scope = box.closest("[data-choices]");
+    if (!scope) return;
+    if (box.hasAttribute("data-choose-all")) {
+      for (const each of scope.querySelectorAll("input[data-choose]")) each.checked = box.checked;
+    }
+    if (box.hasAttribute("data-choose-all") || box.hasAttribute("data-choose")) count(scope);
+  });
+
+  // --- a select that sends its form at once: <select data-send>
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-send]")) event.target.form.requestSubmit();
+  });
+
+  // --- a list that is followed stays at its end, unless the reader has scrolled up
+
+  const follow = (list) => { list.scrollTop = list.scrollHeight; };
+  const atEnd = new WeakMap();
+  document.addEventListener("scroll", (event) => {
+    const list = event.target;
+    if (list.matches && list.matches("[data-follow]")) {
+      atEnd.set(list, list.scrollHeight - list.scrollTop - list.clientHeight < 30);
+    }
+  }, true);
+
+  // --- pictures: <figure class="picture" data-picture> draws the table inside it
+
+  const drawn = new Map();
+  const colourOf = (element) => getComputedStyle(element).color;
+  const shown = {
+    count: (value) => (value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 })),
+    ms: (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)} s` : `${value.toFixed(value < 10 ? 1 : 0)} ms`),
+  };
+  const probe = (name) => {
+    const element = document.createElement("span");
+    element.className = name;
+    document.body.append(element);
+    const colour = colourOf(element);
+    element.remove();
+    return colour;
+  };
+
+  const draw = (figure) => {
+    const canvas = figure.querySelector(".canvas");
+    const table = figure.querySelector("table");
+    if (!window.uPlot || !canvas || !table) return;
+    const heads = [...table.querySelectorAll("thead th")].slice(1);
+    const rows = [...table.querySelectorAll("tbody tr")];
+    const legend = [...figure.querySelectorAll(".legend li")];
+    const format = shown[figure.dataset.unit] || shown.count;
+    const number = (text) => (text === "" || text === undefined ? null : Number(text));
+    const data = [rows.map((row) => Number(row.cells[0].dataset.value))];
+    heads.forEach((_, at) => data.push(rows.map((row) => number(row.cells[at + 1].dataset.value))));
+    const old = drawn.get(figure);
+    if (old) old.destroy();
+    canvas.replaceChildren();
+    if (rows.length < 2) return;
+    const axis = { stroke: probe("axis-colour"), grid: { stroke: probe("grid-colour"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const marks = heads.map((head, at) => {
+      const colour = legend[at] ? colourOf(legend[at].querySelector("i")) : axis.stroke;
+      return { label: head.textContent, stroke: colour, width: 2, points: { show: false } };
+    });
+    const plot = new window.uPlot({
+      width: canvas.clientWidth || figure.clientWidth,
+      height: 208,
+      legend: { show: false },
+      cursor: { y: false, points: { size: 6 } },
+      // Times are the gateway's, as in the tables and the log, wherever the reader is.
+      tzDate: (moment) => window.uPlot.tzDate(new Date((moment + Number(figure.dataset.offset || 0)) * 1000), "Etc/UTC"),
+      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      series: [{}, ...marks],
+      axes: [axis, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
+      hooks: {
+        setCursor: [(self) => {
+          const at = self.cursor.idx ?? data[0].length - 1;
+          legend.forEach((item, series) => { item.querySelector("b").textContent = format(data[series + 1][at]); });
+        }],
+      },
+    }, data, canvas);
+    drawn.set(figure, plot);
+  };
+
+  const drawAll = (scope) => {
+    for (const figure of drawn.keys()) {
+      if (!figure.isConnected) { drawn.get(figure).destroy(); drawn.delete(figure); }
+    }
+    for (const figure of scope.querySelectorAll("[data-picture]")) draw(figure);
+  };
+  let resized = 0;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => {
+      for (const [figure, plot] of drawn) plot.setSize({ width: figure.querySelector(".canvas").clientWidth, height: 208 });
+    }, 120);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
+
+  // --- whatever came with the page, and whatever is put into it later
+
+  const ready = (scope) => {
+    drawAll(scope);
+    for (const each of scope.querySelectorAll("[data-choices]")) count(each);
+    for (const list of scope.querySelectorAll("[data-follow]")) {
+      if (atEnd.get(list) !== false) follow(list);
+    }
+  };
+  document.addEventListener("DOMContentLoaded", () => ready(document));
+  document.addEventListener("htmx:after:swap", () => ready(document));
+
+  // What htmx sends carries the session's token; a page that is not looked at asks nothing.
+  document.addEventListener("htmx:config:request", (event) => {
+    const { sourceElement: from, request } = event.detail.ctx;
+    if (document.hidden && from && from.matches("[data-live]")) event.preventDefault();
+    const token = document.querySelector('meta[name="csrf"]');
+    if (token && request.method !== "GET") request.headers["X-CSRF-Token"] = token.content;
+  });
+})();
