@@ -1,9 +1,11 @@
 """Rules between parameters, checked when each one by itself is right."""
 
+import ipaddress
+
 from gatepost.config.collect import Collected
 from gatepost.config.engines import ENGINES_LIMIT, check_engine
 from gatepost.config.grouping import SPAM_ACTIONS
-from gatepost.config.items import PROTECTED, is_host_and_port
+from gatepost.config.items import PROTECTED, is_host_and_port, parse_endpoint
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
 from gatepost.config.spam_actions import find_contradiction
@@ -80,6 +82,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
         name = "tls_key" if network.tls_cert else "tls_cert"
         collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
     _check_listeners(config, collected)
+    _check_console(config, collected)
     _check_relaying(config, collected)
     _check_access(config, collected)
     _check_engines(config, collected)
@@ -105,6 +108,24 @@ def _check_listeners(config: Config, collected: Collected) -> None:
             note(number, "proxy_protocol", "nobody's PROXY header is believed", "Set access.proxy_networks")
         if listener.binarymime and not listener.chunking:
             note(number, "binarymime", "binary content comes by chunking, which is off", "Set chunking = true")
+
+
+def _check_console(config: Config, collected: Collected) -> None:
+    console = config.console
+    if not console.enabled:
+        return
+    if not (console.tls_cert or console.proxies):
+        for address in console.listen:
+            host, _ = parse_endpoint(address)
+            if not ipaddress.ip_address(host).is_loopback:
+                what = f"{address} is reached from other machines, and passwords would cross the network in clear"
+                mend = "Set tls_cert, or proxies when a proxy adds the encryption, or listen on 127.0.0.1"
+                collected.note(Severity.ERROR, "console", "listen", what, mend=mend)
+    if console.tls_key and not console.tls_cert:
+        collected.note(Severity.ERROR, "console", "tls_cert", "a key without a certificate", mend="Set tls_cert")
+    if console.session_time < console.idle_time:
+        what = f"{format_time(console.session_time)} is less than idle_time ({format_time(console.idle_time)})"
+        collected.note(Severity.WARNING, "console", "session_time", what, mend="Raise it, or lower idle_time")
 
 
 def _check_relaying(config: Config, collected: Collected) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from gatepost.config.access import Access, Rates
+from gatepost.config.console import Console
 from gatepost.config.engines import EngineTable
 from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
 from gatepost.config.greylisting import Greylisting
@@ -177,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     snmp: Snmp
     agentx: Agentx
     updater: Updater
+    console: Console
     listeners: tuple[Listener, ...]
     """`[[listener]]` first, then `listen_on`."""
     routes: tuple[Route, ...]
@@ -237,6 +239,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("antispam", Antispam),
     Section("antispam.dnsbl", Dnsbl),
     Section("uds", Uds),
+    Section("console", Console, external=False),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),
     Section("updater.path", UpdaterPath, external=False, built=False),

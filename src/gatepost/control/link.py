@@ -41,7 +41,15 @@ class LinkAnswer(msgspec.Struct, frozen=True):
 
 
 class RefusedCall(ControlError):  # noqa: N818 - an answer
-    """The master does not do it for this credential."""
+    """The caller may not do it."""
+
+
+class SignedOut(ControlError):  # noqa: N818 - an answer
+    """The credential is nobody's, or is no longer."""
+
+
+class _Gone(Exception):  # noqa: N818 - what happened
+    """The other end has closed."""
 
 
 Answering = Callable[[LinkCall], Awaitable[Response]]
@@ -55,8 +63,7 @@ async def serve_link(sock: socket.socket, answer: Answering) -> None:
 
     async def one(call: LinkCall) -> None:
         try:
-            response = await answer(call)
-            _send(writer, LinkAnswer(call.number, response))
+            _send(writer, call.number, await answer(call))
             await writer.drain()
         except OSError:
             pass  # the console is gone
@@ -100,7 +107,8 @@ class LinkClient:
             pass
         finally:
             for waiting in self._waiting.values():
-                waiting.cancel()
+                if not waiting.done():
+                    waiting.set_exception(_Gone())
 
     async def call(
         self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
@@ -113,16 +121,18 @@ class LinkClient:
         waiting: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
         try:
-            _send(self._writer, LinkCall(number, name, arguments, credential, address, via))
+            _write(self._writer, msgspec.json.encode(LinkCall(number, name, arguments, credential, address, via)))
             await self._writer.drain()
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 response = await waiting
         except TimeoutError as error:
             raise ControlError(f"{name}: no answer within {CALL_TIMEOUT_S:g} s") from error
-        except OSError as error:
+        except (OSError, _Gone) as error:
             raise ControlError("the gateway is gone") from error
         finally:
             self._waiting.pop(number, None)
+        if response.signed_out:
+            raise SignedOut(response.error)
         if response.refused:
             raise RefusedCall(response.error)
         if response.error:
@@ -130,8 +140,18 @@ class LinkClient:
         return response.result
 
 
-def _send(writer: asyncio.StreamWriter, message: LinkCall | LinkAnswer) -> None:
-    data = msgspec.json.encode(message)
+def _send(writer: asyncio.StreamWriter, number: int, response: Response) -> None:
+    """Send an answer; one that cannot be sent becomes an error, for somebody waits for it."""
+    try:
+        data = msgspec.json.encode(LinkAnswer(number, response))
+    except (TypeError, ValueError) as error:
+        data = msgspec.json.encode(LinkAnswer(number, Response(error=f"the answer cannot be sent: {error}")))
+    if len(data) > ANSWER_LIMIT:
+        data = msgspec.json.encode(LinkAnswer(number, Response(error="the answer is too long: ask for less")))
+    _write(writer, data)
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(len(data).to_bytes(4, "big") + data)
 
 

@@ -33,7 +33,9 @@ class Response(msgspec.Struct, frozen=True):
     result: Any = None
     error: str = ""
     refused: bool = False
-    """The error is that the caller may not do it."""
+    """The error is that the caller may not do it ..."""
+    signed_out: bool = False
+    """... or that the credential is nobody's (any more)."""
 
 
 class ControlError(Exception):

@@ -1,0 +1,218 @@
+"""The console as the master sees it: its ports, its process, its link.
+
+Used by `master.process`. The ports stay bound while the process is started anew, so that nobody gets "connection
+refused" meanwhile; one that cannot be bound is tried again, and mail goes on without it.
+"""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatepost import __version__
+from gatepost.config.items import parse_endpoint
+from gatepost.config.schema import Config
+from gatepost.console.settings import Settings
+from gatepost.control.desk import Arguments, Desk, Refused
+from gatepost.control.link import LinkCall, SignedOut, serve_link
+from gatepost.control.rights import Caller, Right
+from gatepost.control.socket import ControlError, Request, Response
+from gatepost.master.children import Child
+
+BIND_AGAIN_S = 30.0
+"""Between tries for a port that another program has."""
+BACKLOG = 128
+
+CallerOf = Callable[[LinkCall], Awaitable[Caller]]
+
+
+class ConsoleHost:
+    """The console, or none."""
+
+    def __init__(self, desk: Desk, caller_of: CallerOf, say: Callable[[str, str], None]) -> None:
+        """`caller_of(call)` tells for whom a call is made, SignedOut when the credential is nobody's."""
+        self._desk = desk
+        self._caller_of = caller_of
+        self._say = say
+        self._listening: dict[str, socket.socket] = {}
+        self._fingerprint: object = None
+        self._settings = Settings()
+        self._wanted: tuple[str, ...] = ()
+        self._again: asyncio.TimerHandle | None = None
+        self._links: set[asyncio.Task[None]] = set()
+        self._walls_missing: tuple[str, ...] = ()
+        self._retired: list[Child] = []
+        self.current: Child | None = None
+        self.troubles: tuple[str, ...] = ()
+        """Addresses that could not be bound, each with the reason."""
+
+    def register(self, desk: Desk) -> None:
+        """Register what the console tells, and what is told of it."""
+
+        async def up(arguments: Arguments, caller: Caller) -> None:
+            if caller.via == "console":
+                self._note_walls(tuple(map(str, arguments["walls_missing"]))[:10])
+
+        async def status(_: Arguments, __: Caller) -> dict[str, Any]:
+            return self.status()
+
+        desk.add("console.up", Right.NONE, up)
+        desk.add("console.status", Right.VIEW, status)
+
+    def status(self) -> dict[str, Any]:
+        """Return where the console is, and how it fares."""
+        child = self.current
+        return {
+            "enabled": bool(self._wanted),
+            "state": child.state if child is not None else "stopped",
+            "pid": child.pid if child is not None else 0,
+            "restarts": child.restarts if child is not None else 0,
+            "addresses": [self._link(address) for address in self._listening],
+            "troubles": list(self.troubles),
+            "walls_missing": list(self._walls_missing),
+        }
+
+    def bind(self, config: Config) -> None:
+        """Have exactly the configured addresses open, as far as they can be had. As root, where a port needs it."""
+        console = config.console
+        self._wanted = console.listen if console.enabled else ()
+        for address in [address for address in self._listening if address not in self._wanted]:
+            self._listening.pop(address).close()
+        troubles = []
+        for address in self._wanted:
+            if address not in self._listening:
+                try:
+                    self._listening[address] = _listen(address)
+                except OSError as error:
+                    troubles.append(f"console: cannot listen on {address}: {error.strerror or error}")
+        for trouble in troubles:
+            if trouble not in self.troubles:
+                self._say("E", f"{trouble}; it is tried again every {BIND_AGAIN_S:.0f} s, mail goes on")
+        self.troubles = tuple(troubles)
+
+    def configure(self, config: Config) -> None:
+        """Have the console this configuration asks for; one that runs with other settings is replaced."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self.bind(config)
+        if self.troubles:
+            self._again = asyncio.get_running_loop().call_later(BIND_AGAIN_S, self.configure, config)
+        self._settings = _settings_of(config)
+        fingerprint = (self._settings, tuple(self._listening), _certificate_of(self._settings))
+        if fingerprint == self._fingerprint:
+            return
+        self._fingerprint = fingerprint
+        self._end_current()
+        if self._listening:
+            self.current = Child("console", self._start, ended=lambda _, __: None, say=self._say)
+            self.current.start()
+            self._say("I", f"console: {', '.join(map(self._link, self._listening))}")
+
+    def dismiss(self) -> list[Child]:
+        """End the console and close its ports; return the processes to wait for."""
+        if self._again is not None:
+            self._again.cancel()
+        self._end_current()
+        for sock in self._listening.values():
+            sock.close()
+        self._listening.clear()
+        return self._retired
+
+    def _end_current(self) -> None:
+        child, self.current = self.current, None
+        self._retired = [old for old in self._retired if old.pid]
+        if child is not None:
+            child.dismiss()
+            child.signal(signal.SIGTERM)
+            self._retired.append(child)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        ours, theirs = socket.socketpair()
+        listening = [sock.fileno() for sock in self._listening.values()]
+        command = [sys.executable, "-m", "gatepost.console.process", "--link", str(theirs.fileno())]
+        command += ["--listen", ",".join(map(str, listening))]
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *listening)
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+        process.stdin.flush()
+        task = asyncio.create_task(serve_link(ours, self._answer))
+        self._links.add(task)
+        task.add_done_callback(self._links.discard)
+        return process
+
+    async def _answer(self, call: LinkCall) -> Response:
+        """Answer a call over the link."""
+        try:
+            caller = await self._caller_of(call)
+            return Response(result=await self._desk.handle(Request(call.call, call.arguments), caller))
+        except SignedOut as error:
+            return Response(error=str(error), signed_out=True)
+        except Refused as error:
+            return Response(error=str(error), refused=True)
+        except ControlError as error:
+            return Response(error=str(error))
+        except Exception as error:  # noqa: BLE001 - one bad call must not end the link; the log tells which it was
+            self._say("E", f"console: {call.call} failed: {error!r}")
+            return Response(error=f"{call.call}: an inner error; the gateway's log says more")
+
+    def _note_walls(self, missing: tuple[str, ...]) -> None:
+        if missing and missing != self._walls_missing:
+            self._say("W", f"console: not walled in by {'; '.join(missing)}")
+        self._walls_missing = missing
+
+    def _link(self, address: str) -> str:
+        """Return an address as browsers are told."""
+        return f"{'https' if self._settings.tls_cert else 'http'}://{address}/"
+
+
+def _settings_of(config: Config) -> Settings:
+    console = config.console
+    return Settings(
+        host_names=tuple(dict.fromkeys(name.lower() for name in (*console.host_names, config.network.hostname))),
+        tls_cert=console.tls_cert,
+        tls_key=console.tls_key,
+        proxies=console.proxies,
+        version=__version__,
+    )
+
+
+def _certificate_of(settings: Settings) -> tuple[float, ...]:
+    """Return when certificate and key were written: renewed ones come into use by a reload."""
+    times = []
+    for name in (settings.tls_cert, settings.tls_key):
+        try:
+            times.append(Path(name).stat().st_mtime if name else 0.0)
+        except OSError:
+            times.append(-1.0)
+    return tuple(times)
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = parse_endpoint(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
