@@ -1,5 +1,5 @@
-"""Pictures of a message for its preview: decoded, made small and written anew, so that nothing of the stranger's file is
-left but what it looks like.
+"""Pictures of a message for its preview: decoded, made small and written anew, so that nothing of the stranger's
+file is left but what it looks like.
 
 Called by `filter.preview`. A picture that is damaged, of a format mail readers do not show, or too large gives none.
 """

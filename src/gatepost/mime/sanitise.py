@@ -1,4 +1,5 @@
-"""HTML of strangers made harmless: `sanitise` keeps what text looks like and nothing that acts, loads or leads anywhere.
+"""HTML of strangers made harmless: `sanitise` keeps what text looks like, and nothing that acts, loads or leads
+anywhere.
 
 Called by `filter.preview`, and by the console for what a filter says (`sanitise_again`). An allow list: elements and
 attributes of text, tables and lists; styles of fonts, colours and boxes. No script, form, frame, vector graphics,
@@ -20,15 +21,23 @@ LINK_LIMIT: Final = 2_000
 LINKS_LIMIT: Final = 200
 """Links told of one message."""
 
-_TEXT: Final = (
-    "a abbr acronym address b bdi bdo big blockquote br center cite code dd del dfn div dl dt em font h1 h2 h3 h4 h5 h6 "
-    "hr i img ins kbd li ol p pre q s samp small span strike strong sub sup tt u ul var wbr"
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TAGS: Final = _words(
+    """
+    a abbr acronym address b bdi bdo big blockquote br center cite code dd del dfn div dl dt em font h1 h2 h3 h4 h5 h6
+    hr i img ins kbd li ol p pre q s samp small span strike strong sub sup tt u ul var wbr
+    caption col colgroup table tbody td tfoot th thead tr
+    """
 )
-_TABLES: Final = "caption col colgroup table tbody td tfoot th thead tr"
-_TAGS: Final = frozenset(f"{_TEXT} {_TABLES}".split())
-_GONE_WITH_CONTENT: Final = frozenset(
-    "applet audio canvas embed frame frameset iframe math noembed noframes noscript object plaintext script select "
-    "style svg template textarea title video xmp".split()
+_GONE_WITH_CONTENT: Final = _words(
+    """
+    applet audio canvas embed frame frameset iframe math noembed noframes noscript object plaintext script select
+    style svg template textarea title video xmp
+    """
 )
 """What these hold is no text of the message, or is read as something else the next time."""
 _BOX: Final = frozenset({"align", "valign", "width", "height", "bgcolor", "border"})
@@ -44,22 +53,22 @@ _ATTRIBUTES: Final = {
     **{name: {*_BOX, "colspan", "rowspan", "nowrap"} for name in ("td", "th")},
     **{name: {*_BOX, "span"} for name in ("tr", "tbody", "thead", "tfoot", "col", "colgroup")},
 }
-_STYLES: Final = frozenset(
-    (
-        "color background-color font font-family font-size font-style font-variant font-weight line-height "
-        "letter-spacing text-align text-decoration text-indent text-transform vertical-align white-space word-break "
-        "direction display visibility width max-width min-width height border border-top border-right border-bottom "
-        "border-left border-collapse border-spacing border-color border-style border-width border-radius padding "
-        "padding-top padding-right padding-bottom padding-left margin margin-top margin-right margin-bottom "
-        "margin-left list-style-type opacity"
-    ).split()
+_STYLES: Final = _words(
+    """
+    color background-color font font-family font-size font-style font-variant font-weight line-height
+    letter-spacing text-align text-decoration text-indent text-transform vertical-align white-space word-break
+    direction display visibility width max-width min-width height border border-top border-right border-bottom
+    border-left border-collapse border-spacing border-color border-style border-width border-radius padding
+    padding-top padding-right padding-bottom padding-left margin margin-top margin-right margin-bottom
+    margin-left list-style-type opacity
+    """
 )
 """What lies over other things, or comes from elsewhere, is not among them."""
 _FETCHES: Final = re.compile(
-    r"\\|url\s*\(|image\s*\(|image-set|cross-fade|element\s*\(|src\s*\(|expression|@import", re.I
+    r"\\|url\s*\(|image\s*\(|image-set|cross-fade|element\s*\(|src\s*\(|expression|@import", re.IGNORECASE
 )
-"""Functions that fetch something, and the escapes that hide them: a style with one of these goes as a whole. No property
-above takes one; this holds if a browser thinks otherwise."""
+"""Functions that fetch something, and the escapes that hide them: a style with one of these goes as a whole. No
+property above takes one; this holds if a browser thinks otherwise."""
 _SCHEMES: Final = frozenset({"http", "https", "ftp", "mailto", "tel", "cid"})
 _OWN_PICTURE: Final = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}\Z")
 
@@ -83,7 +92,7 @@ def sanitise(html: str, picture: Callable[[str], str | None]) -> Clean:
     pictures: list[str] = []
     remote = 0
 
-    def decide(tag: str, name: str, value: str) -> str | None:
+    def decide(_tag: str, name: str, value: str) -> str | None:
         nonlocal remote
         if name == "href":
             link = value.strip()[:LINK_LIMIT]
@@ -97,28 +106,23 @@ def sanitise(html: str, picture: Callable[[str], str | None]) -> Clean:
                 remote += scheme.lower() != "cid"
                 return None
             pictures.append(found)
-            return f"{mark}{len(pictures) - 1}."
+            return f"cid:{mark}{len(pictures) - 1}."  # a relative address would be left out
         if name == "style":
             return None if _FETCHES.search(value) else value
         return value
 
     cleaned = _clean(html, decide, _SCHEMES)
     cleaned = cleaned.replace(f'href="{mark}', 'title="')
-    cleaned = re.sub(f'src="{mark}([0-9]+)\\."', lambda found: f'src="{pictures[int(found[1])]}"', cleaned)
+    cleaned = re.sub(f'src="cid:{mark}([0-9]+)\\."', lambda found: f'src="{pictures[int(found[1])]}"', cleaned)
     return Clean(cleaned, tuple(links), remote)
 
 
 def sanitise_again(html: str) -> str:
     """Return what a filter says is harmless HTML, with everything left out that is not."""
 
-    def decide(tag: str, name: str, value: str) -> str | None:
-        if name == "href":
-            return None
-        if name == "src":
-            return value if _OWN_PICTURE.match(value) else None
-        if name == "style":
-            return None if _FETCHES.search(value) else value
-        return value
+    def decide(_tag: str, name: str, value: str) -> str | None:
+        bad = {"href": True, "src": not _OWN_PICTURE.match(value), "style": bool(_FETCHES.search(value))}
+        return None if bad.get(name) else value
 
     return _clean(html, decide, frozenset({"data"}))
 

@@ -1,7 +1,7 @@
 """A message as it is shown to an administrator: what a filter makes of one that is kept (`ScanOptions.preview`).
 
-Made by `filter.preview`, bounded again by `filter.preview_bounds` (it crosses a trust boundary), shown by the console in
-a frame that can neither load nor run anything.
+Made by `filter.preview`, bounded again by `filter.preview_bounds` (it crosses a trust boundary), shown by the console
+in a frame that can neither load nor run anything.
 """
 
 import msgspec
