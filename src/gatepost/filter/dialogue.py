@@ -16,6 +16,7 @@ import msgspec
 
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
 from gatepost.filter.hostile import HostileAnswer
+from gatepost.filter.preview_bounds import check_preview
 from gatepost.filter.spam_bounds import check_spam
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
@@ -327,6 +328,8 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         raise HostileAnswer("network facts from a filter")
     if analysis.spam is not None:
         check_spam(analysis.spam, size)
+    if analysis.preview is not None:
+        check_preview(analysis.preview)
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")

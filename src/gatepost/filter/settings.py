@@ -60,6 +60,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Whether words in pictures are read: `on` and `auto` where that can be done, `off`."""
     recognise_text_data: str = ""
     """Directory of the language data; "" = where the system has it."""
+    previews: bool = False
+    """Kept messages are shown to administrators: the template loads what makes them harmless."""
     bases_cache: str = ""
     """Directory of their compiled forms."""
     learned: str = ""

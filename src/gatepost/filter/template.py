@@ -52,7 +52,11 @@ from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.spam import SPAM_FIRST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gatepost.filter.spam_stage import SpamStage
+    from gatepost.mime.part import Message
+    from gatepost.model.preview import Preview
 
 SETTINGS_LIMIT = 64 * 1024
 """Bytes of the settings line."""
@@ -73,13 +77,15 @@ class Template:
         engines: Sequence[Engine],
         spam_stage: "SpamStage | None",
         sandbox: Sandbox,
+        preview: "Callable[[Message], Preview] | None" = None,
     ) -> None:
-        """`spam_stage`: None where no group checks for spam."""
+        """`spam_stage`: None where no group checks for spam; `preview`: None where nobody looks at messages."""
         self._settings = settings
         self._sandbox = sandbox
         self._path = path
         self._engines = tuple(engines)
         self._spam_stage = spam_stage
+        self._preview = preview
         self._remotes = make_remotes(settings.remotes)
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
@@ -226,7 +232,11 @@ class Template:
                 plan = plan_seven_bit(content)
                 rewrite = tuple((splice.start, splice.end, splice.data) for splice in plan.splices)
                 return Analysis((), rewrite=rewrite, obstacle=plan.obstacle.value if plan.obstacle else "")
+            if options.preview:
+                shown = self._preview(parse(content)) if self._preview is not None else None
+                return Analysis((), preview=shown)
             message = parse(content)  # once for all who look at it
+            subject = read_subject(message)
             found, facts = Analysis(()), None
             # No stage: the relay may know already of groups that check for spam, and this template not yet.
             spam = options.spam if stage is not None else None
@@ -289,6 +299,14 @@ def _load_spam_stage(settings: FilterSettings) -> "SpamStage | None":
     return stage
 
 
+def _load_preview(settings: FilterSettings) -> "Callable[[Message], Preview] | None":
+    """Import what shows messages to administrators; None: nobody asks for it."""
+    if not settings.previews:
+        return None
+    preview: Callable[[Message], Preview] = import_module("gatepost.filter.preview").preview
+    return preview
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the template process."""
     parser = argparse.ArgumentParser(prog="gatepost.filter.template", description="Warm template of the filters.")
@@ -302,13 +320,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
         engines = load_engines(settings.engines, image)
         spam_stage = _load_spam_stage(settings)
+        preview = _load_preview(settings)
     except (BasesNotLoaded, EngineMissing) as error:
         raise SystemExit(f"gatepost filter template: {error}") from None
     warm_up(engines)
     reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
     sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()
-    template = Template(settings, path, engines, spam_stage, sandbox)
+    template = Template(settings, path, engines, spam_stage, sandbox, preview)
     gc.collect()
     gc.freeze()
     print("ready", flush=True)

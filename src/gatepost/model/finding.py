@@ -8,6 +8,7 @@ import enum
 
 import msgspec
 
+from gatepost.model.preview import Preview
 from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions
 
 
@@ -189,6 +190,10 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """What the network checks found: the relay's, a filter never says it."""
     spared: bool = False
     """Nothing was scanned, because the relay said that nobody is to get the message (`SpamOptions.first`)."""
+    preview: Preview | None = None
+    """With `ScanOptions.preview`: how the message is shown."""
+    subject: str = ""
+    """Decoded subject of the message, cut at `SUBJECT_LIMIT` characters: for those who look for the mail later."""
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -238,3 +243,5 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """With it the content checks of anti-spam look at the message."""
     text_characters: str = ""
     """Characters beyond ASCII that disclaimers have: spots are such that they can be written there."""
+    preview: bool = False
+    """Scan nothing: say how the message is shown to an administrator."""
