@@ -3,6 +3,8 @@
 Promises an answer for every message: a check that fails is named in `SpamFacts.trouble`, the others still count.
 """
 
+import heapq
+import operator
 import time
 from collections.abc import Sequence
 
@@ -13,7 +15,7 @@ from gatepost.antispam.spots import FOREIGN_LIMIT, find_spots
 from gatepost.antispam.view import build_view
 from gatepost.mime.part import Message
 from gatepost.model.authn import AuthnMaterial
-from gatepost.model.spam import Link, Method, SpamFacts, SpamOptions
+from gatepost.model.spam import COSTS_TOLD, Link, Method, SpamFacts, SpamOptions
 
 _FLOOD_WEIGHT = 6.0
 """Of more forged fields of ours than can be taken out: nobody has them by accident."""
@@ -34,11 +36,14 @@ def inspect_content(
         text = f"more than {FOREIGN_LIMIT} header fields that only this gateway may write"
         notes.sign(Method.HEADERS, "forged-fields", text, _FLOOD_WEIGHT)
         troubles.append(text)
+    costs = []
     for check in checks:
+        began = time.monotonic()
         try:
             check.inspect(view, notes)
         except Exception as error:  # noqa: BLE001 - one faulty check must not spare a message the others
             troubles.append(f"{check.name}: {type(error).__name__}: {error}")
+        costs.append((check.name, (time.monotonic() - began) * 1000))
     try:
         authn = read_material(view)
     except Exception as error:  # noqa: BLE001 - as above; nothing is proved then
@@ -67,4 +72,5 @@ def inspect_content(
         keywords=spots.keywords,
         elapsed_ms=(time.monotonic() - started) * 1000,
         trouble="; ".join(troubles)[:_TROUBLE_LIMIT],
+        costs=tuple(heapq.nlargest(COSTS_TOLD, costs, key=operator.itemgetter(1))),
     )

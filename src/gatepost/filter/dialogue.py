@@ -22,6 +22,7 @@ from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import (
     OTHERS_LIMIT,
+    SUBJECT_LIMIT,
     Analysis,
     ObjectKind,
     ObjectReport,
@@ -314,6 +315,8 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         written += len(data)
     if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD or len(analysis.obstacle) > TEXT_LIMIT:
         raise HostileAnswer("7-bit form over its limits")
+    if len(analysis.subject) > SUBJECT_LIMIT:
+        raise HostileAnswer("subject over its limit")
     if len(analysis.unscanned) > TEXT_LIMIT or len(analysis.engines) > ENGINE_LIMIT:
         raise HostileAnswer("engines over their limits")
     for note in analysis.engines:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.authn import SETS_LIMIT, SIGNATURES_LIMIT, AuthnMaterial, SignatureMaterial
-from gatepost.model.spam import FieldSpot, SpamFacts
+from gatepost.model.spam import COSTS_TOLD, FieldSpot, SpamFacts
 
 SIGNS_LIMIT = 400
 WORD_LIMIT = 320
@@ -49,6 +49,11 @@ def check_spam(facts: SpamFacts, size: int) -> None:
         raise HostileAnswer("lesson over its limit")
     if not 0 <= facts.elapsed_ms < math.inf:
         raise HostileAnswer("time of the content checks out of range")
+    if len(facts.costs) > COSTS_TOLD:
+        raise HostileAnswer("more times of checks than are told")
+    for name, elapsed_ms in facts.costs:
+        if len(name) > WORD_LIMIT or not 0 <= elapsed_ms < math.inf:
+            raise HostileAnswer("time of a check out of range")
     _check_authn(facts.authn)
     if facts.subject is not None:
         _check_spots((facts.subject,), size)

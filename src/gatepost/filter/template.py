@@ -47,6 +47,7 @@ from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.disclaimer import annotate
 from gatepost.mime.structure import parse
+from gatepost.mime.subject import read_subject
 from gatepost.mime.transfer import plan_seven_bit
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.spam import SPAM_FIRST
@@ -243,14 +244,14 @@ class Template:
             if stage is not None and spam is not None and spam.order == SPAM_FIRST:
                 facts = stage.inspect(message, spam)
                 if spam.first and options.scan and asker.may_spare(facts):
-                    return annotate(Analysis((), spam=facts, spared=True), content, options, message)
+                    return annotate(Analysis((), spam=facts, spared=True, subject=subject), content, options, message)
             if options.scan:
                 found = inspect(
                     content, options, engines, deadline, set_alarm, remote=remotes, memory=asker, message=message
                 )
             if stage is not None and spam is not None:
                 facts = facts if facts is not None else stage.inspect(message, spam)
-                found = msgspec.structs.replace(found, spam=facts)
+            found = msgspec.structs.replace(found, spam=facts, subject=subject)
             return annotate(found, content, options, message)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)

@@ -61,6 +61,10 @@ OTHERS_LIMIT = 16
 ways."""
 
 
+SUBJECT_LIMIT = 240
+"""Characters of a subject that is kept."""
+
+
 class Span(msgspec.Struct, frozen=True, array_like=True):
     """Half-open byte range [start, end) of the received content."""
 

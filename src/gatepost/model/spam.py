@@ -147,6 +147,10 @@ class SpamOptions(msgspec.Struct, frozen=True, array_like=True):
     """Say what of the message could be learned (`SpamFacts.lesson`)."""
 
 
+COSTS_TOLD = 6
+"""Checks whose time is told."""
+
+
 class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
     """What content checks found in a message."""
 
@@ -175,6 +179,8 @@ class SpamFacts(msgspec.Struct, frozen=True, array_like=True):
     """Why some checks did not see all of it, in words; "" when all did."""
     lesson: bytes = b""
     """With `SpamOptions.learn`: what `antispam.classifier.lesson` makes of it."""
+    costs: tuple[tuple[str, float], ...] = ()
+    """The `COSTS_TOLD` checks that took longest, with their ms, the longest first."""
 
 
 class NetworkFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -191,3 +197,5 @@ class NetworkFacts(msgspec.Struct, frozen=True, array_like=True):
     elapsed_ms: float = 0.0
     troubles: tuple[str, ...] = ()
     """What could not be told within the budget: facts for the log, never signs."""
+    costs: tuple[tuple[str, float], ...] = ()
+    """Checks that had to be waited for, with how many ms, the longest first."""

@@ -17,11 +17,11 @@ from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds, format_queue_id
-from gatepost.model.record import Blocked, Discarded, Record, Scanned, SpamChecked, Split
+from gatepost.model.record import ADDRESSES_TOLD, Blocked, Discarded, Record, Split
 from gatepost.model.reply import Reply
-from gatepost.model.spam import VIRUS_FIRST, Sign, SpamStatus
+from gatepost.model.spam import SpamStatus
 from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
-from gatepost.policy.decide import decide, resolve_edits, resolve_statuses
+from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.spam import decide_spam
 from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
@@ -32,13 +32,12 @@ from gatepost.relay.rejecting import failure_records, may_report, rejection, rep
 from gatepost.relay.reports import RELEASED_WANTED, Reports
 from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
+from gatepost.relay.verdict_records import build_checked
 from gatepost.relay.work import Work
 from gatepost.spool import clock
 from gatepost.spool.interface import NewMessage, Spool, SpoolBroken, SpoolError, Stored
 
 REFUSED_FOR_CONTENT = "Message refused because of its content"
-SIGNS_TOLD = 8
-"""Names of signs in the record of one verdict."""
 _NO_ACTIONS = SpamActions()
 _WANTED = SpamVerdict(SpamStatus.TRUSTED, info="Released by an operator")
 
@@ -109,7 +108,8 @@ class Disposal:
             plain = plain and not self._notifying.wants(group, verdict)
             prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
             if prefix is not None:
-                work.records += _checked(work.stored, group, len(indices), verdict, analysis, now)
+                work.tell_inspection()
+                work.records += build_checked(work.stored, group, len(indices), verdict, analysis, now)
                 copy = ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
                 saves = None
                 if self._saving.archives or is_worth_saving(verdict):
@@ -197,7 +197,7 @@ class Disposal:
         it.
         """
         original = work.stored
-        disposition = Disposition([], [])
+        disposition = Disposition([], [work.inspected] if work.inspected is not None else [])
         notices: list[_Notice] = []
         treated = []
         try:
@@ -214,9 +214,9 @@ class Disposal:
                 copy = ready_copy(original, number, group.name, indices, edited, now)
                 treated.append((copy, (group, indices, verdict), bool(decisions)))
                 if len(plans) > 1:
-                    disposition.records.append(Split(number, now, domain_of(addresses[0]), len(indices), original.id))
+                    disposition.records.append(_split(number, now, addresses, original.id, group.name))
                 edits = edited if decisions or edited.breaks else None
-                disposition.records += _checked(copy, group, len(indices), verdict, analysis, now, edits)
+                disposition.records += build_checked(copy, group, len(indices), verdict, analysis, now, edits)
                 if analysis is not None and self._notifying.wants(group, verdict):
                     notices.append((subject, analysis, edited.breaks))
                 await self._send_on(work, copy, group, verdict, disposition, now, told=told)
@@ -242,7 +242,7 @@ class Disposal:
         addresses = tuple(each.address for each in copy.envelope.recipients)
         actions = verdict.spam.actions if verdict.spam is not None else _NO_ACTIONS
         if actions.end is SpamEnd.DELETE and not verdict.blocked:
-            records.append(Discarded(copy.id, now, addresses, copy.content.size, verdict.explanation))
+            records.append(Discarded(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REJECT and told and not verdict.blocked:
             records += failure_records(copy, group.spam.bounce_text, now)
             report = await report_rejection(self._reports, work, copy, group.spam.bounce_text, now)
@@ -250,7 +250,7 @@ class Disposal:
                 disposition.generated.append(report[0])
                 records.append(report[1])
         elif verdict.withheld:
-            records.append(Blocked(copy.id, now, addresses, copy.content.size, verdict.explanation))
+            records.append(Blocked(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REDIRECT and not is_sent_on(copy, actions.redirect):
             copies.append(copy_for(copy, copy.id, actions.redirect, REDIRECTED, now))
         else:
@@ -258,7 +258,12 @@ class Disposal:
         if actions.copies and not verdict.blocked and not is_sent_on(copy, actions.copies):
             number = self._ids.next(self._clock_ms())
             copies.append(copy_for(copy, number, actions.copies, COPY, now))
-            records.append(Split(number, now, domain_of(actions.copies[0]), len(actions.copies), copy.source))
+            records.append(_split(number, now, actions.copies, copy.source, group.name))
+
+
+def _split(number: int, now: float, addresses: Sequence[str], source: int, group: str) -> Split:
+    told = tuple(addresses[:ADDRESSES_TOLD])
+    return Split(number, now, domain_of(addresses[0]), len(addresses), source, group, told)
 
 
 def _judge(work: Work, partition: Partition, analysis: Analysis | None, now: float) -> list[Plan]:
@@ -319,70 +324,3 @@ def _keep_rejected(verdict: Verdict) -> Verdict:
     actions = msgspec.structs.replace(spam.actions, end=SpamEnd.BLOCK, quarantine=True)
     reason = "; ".join(filter(None, (spam.reason, "nothing proves its sender, who is not told of the rejection")))
     return msgspec.structs.replace(verdict, spam=msgspec.structs.replace(spam, actions=actions, reason=reason))
-
-
-def _checked(
-    copy: Stored,
-    group: GroupPolicy,
-    recipients: int,
-    verdict: Verdict,
-    analysis: Analysis | None,
-    now: float,
-    edited: Edited | None = None,
-) -> list[Record]:
-    """Return the records of both verdicts, in the order in which the stages looked at the message."""
-    scanned = _scanned(copy, group, recipients, verdict, analysis, now, edited)
-    spam = verdict.spam
-    if spam is None or not spam.checked:
-        return [scanned]
-    signs = spam.signs
-    record = SpamChecked(
-        copy.id,
-        now,
-        group.name,
-        recipients,
-        spam.status.value,
-        spam.rate,
-        tuple(method.value for method in spam.methods),
-        copy.source,
-        spam.withheld,
-        spam.obscene,
-        _heaviest(signs) if signs else (),
-    )
-    options = group.spam.options
-    return [scanned, record] if options is not None and options.order == VIRUS_FIRST else [record, scanned]
-
-
-def _heaviest(signs: Sequence[Sign]) -> tuple[str, ...]:
-    ranked = sorted((sign for sign in signs if sign.weight), key=lambda sign: -abs(sign.weight))
-    return tuple(sign.name for sign in ranked[:SIGNS_TOLD])
-
-
-def _scanned(
-    copy: Stored,
-    group: GroupPolicy,
-    recipients: int,
-    verdict: Verdict,
-    analysis: Analysis | None,
-    now: float,
-    edited: Edited | None = None,
-) -> Scanned:
-    """`edited`: None when no object was changed and no signature broken."""
-    statuses = tuple(status.value for status in verdict.statuses) or ("not_checked",)
-    names = tuple(dict.fromkeys(d.threat or d.name for d in verdict.decisions if d.threat or d.name))
-    checked = analysis if group.check and verdict.statuses else None
-    return Scanned(
-        copy.id,
-        now,
-        group.name,
-        recipients,
-        statuses,
-        copy.source,
-        names,
-        tuple(status.value for status in resolve_statuses(checked, group)) if checked is not None else (),
-        bool(edited is not None and edited.splices),
-        verdict.blocked,
-        cached=checked.cached if checked is not None else 0,
-        engines=checked.engines if checked is not None else (),
-        breaks=edited.breaks if edited is not None else (),
-    )

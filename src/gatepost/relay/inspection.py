@@ -27,12 +27,14 @@ from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.disposal import Disposal, Disposition, Partition
+from gatepost.relay.lookups.base import describe_troubles
 from gatepost.relay.lookups.checks import Ongoing
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
 from gatepost.relay.sparing import build_judge
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.relay.verdict_records import note_inspection
 from gatepost.relay.work import Work, read_content
 from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
@@ -46,8 +48,6 @@ _RETRY_S = 1.0
 FILTER_WAIT_S = 10.0
 """How long suspects are kept back for the first filter: far more than a template needs, and then they go on."""
 _FILTER_POLL_S = 0.02
-TOLD_LIMIT = 3
-"""Troubles of network checks told of one message: when the name servers are down every message has a dozen."""
 DECISION_S = 1.0
 """Time of a before-queue deadline that network checks leave for the verdict and what it makes."""
 
@@ -149,7 +149,8 @@ class Inspection:
         analysis: Analysis | None = None
         ongoing: Ongoing | None = None
         loop = asyncio.get_running_loop()
-        end = loop.time() + deadline_s
+        since, began = clock.now(), loop.time()
+        end = began + deadline_s
         try:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
@@ -163,6 +164,8 @@ class Inspection:
                     analysis = await self._finish_checks(
                         stored, partition, analysis, ongoing, end - loop.time() - DECISION_S
                     )
+                if analysis is not None:
+                    note_inspection(work, analysis, since, clock.now(), loop.time() - began)
                 return await self._disposal.judge(work, partition, analysis)
         except TimeoutError:
             self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
@@ -364,6 +367,7 @@ class Inspection:
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
         """Have a filter look while the network checks that it need not wait for are on their way."""
         stored = work.stored
+        since, began = clock.now(), asyncio.get_running_loop().time()
         ongoing = self._network.begin(stored, partition)
         try:
             analysis = await self._analyse(work, options, build_judge(stored, partition, options, ongoing))
@@ -371,6 +375,7 @@ class Inspection:
                 return
             if ongoing is not None:
                 analysis = await self._finish_checks(stored, partition, analysis, ongoing)
+            note_inspection(work, analysis, since, clock.now(), asyncio.get_running_loop().time() - began)
             self._dispose(work, partition, analysis)
         except Exception as error:  # noqa: BLE001 - as in `_take`
             self._set_aside(work, error)
@@ -422,10 +427,7 @@ class Inspection:
         """Return the analysis with what the network checks found, and say what they could not."""
         facts = await ongoing.finish(analysis.spam, limit_s)
         if facts.troubles:
-            told = "; ".join(facts.troubles[:TOLD_LIMIT])
-            more = len(facts.troubles) - TOLD_LIMIT
-            told += f"; and {more} more" if more > 0 else ""
-            self._report("W", f"{format_queue_id(stored.id)}: network checks: {told}")
+            self._report("W", f"{format_queue_id(stored.id)}: network checks: {describe_troubles(facts.troubles)}")
         whole = msgspec.structs.replace(analysis, network=facts)
         self._network.learn(stored.envelope, whole)
         if not stored.kind:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from gatepost.mime.edit import apply_splices, check_splices
-from gatepost.model.record import Record
+from gatepost.model.record import Inspected, Record
 from gatepost.model.verdict import Splice
 from gatepost.spool.interface import ContentCorrupt, ContentRef, Pending, Spool, SpoolError, Stored
 
@@ -38,6 +38,7 @@ class Work:
         "content",
         "domains",
         "durable",
+        "inspected",
         "jobs",
         "path",
         "plain",
@@ -71,11 +72,18 @@ class Work:
         """Destinations it counts for while in delivery."""
         self.records: list[Record] = []
         """Records of changes that go into the next commit about this message."""
+        self.inspected: Inspected | None = None
+        """What the inspection of it leaves on record, with its disposition."""
         self.jobs = 0
         """Delivery jobs of it under way."""
         self.seven_bit: SevenBitForm | None = None
         """How it goes to servers that take 7 bits only, once one of them was met."""
         self._changes: dict[int, Pending | None] = {}
+
+    def tell_inspection(self) -> None:
+        """Have the record of its inspection go into the next commit."""
+        if self.inspected is not None:
+            self.records.append(self.inspected)
 
     def change(self, tried: Sequence[Pending], waiting: Sequence[Pending]) -> None:
         """Note that these were tried and of them those in `waiting` wait again; `stored` follows with `fold`."""

@@ -11,7 +11,7 @@ from gatepost.filter.pool import FilterFailed, FilterUnavailable
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus
 from gatepost.model.ids import QueueIds
-from gatepost.model.record import Blocked, Scanned
+from gatepost.model.record import Blocked, Inspected, Scanned
 from gatepost.model.spam import NetworkFacts
 from gatepost.policy.group import GroupTable
 from gatepost.relay import inspection as inspection_module
@@ -112,7 +112,7 @@ def test_clean_mail_is_ready_to_be_delivered_in_the_same_commit():
     (copy,) = result.copies
     assert (copy.id, copy.state) == (1 << 40, State.READY)
     assert [pending.domain for pending in copy.pending] == ["example.org"]
-    assert [type(record) for record in result.records] == [Scanned]
+    assert [type(record) for record in result.records] == [Inspected, Scanned]
 
 
 class HangingChecks:
@@ -165,7 +165,7 @@ def test_blocked_mail_has_no_copies_and_mixed_mail_those_that_are_not():
     result = judged(infected)
     assert result is not None
     assert not result.copies
-    assert [type(record) for record in result.records] == [Scanned, Blocked]
+    assert [type(record) for record in result.records] == [Inspected, Scanned, Blocked]
     mixed = judged(infected, "a@example.org", "b@unchecked.example.org")
     assert mixed is not None
     (copy,) = mixed.copies

@@ -5,18 +5,21 @@ filter looks at the content, and `finish` of the `Query` it gave when the filter
 share one deadline. What cannot be told in time is a trouble: told in the log, never a sign.
 """
 
-from collections.abc import Awaitable
+import operator
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from gatepost.model.authn import AuthnResults
 from gatepost.model.envelope import Envelope
-from gatepost.model.spam import Method, NetworkFacts, Sign, SpamFacts
+from gatepost.model.spam import COSTS_TOLD, Method, NetworkFacts, Sign, SpamFacts
 
 SIGNS_LIMIT = 100
 """Signs of one message: nobody reads more."""
 TROUBLES_LIMIT = 20
+TROUBLES_TOLD = 3
+"""Troubles in the log line of one message: when the name servers are down every message has a dozen."""
 EVIDENCE_LIMIT = 300
 """Characters of one evidence, or trouble."""
 
@@ -41,6 +44,7 @@ class NetworkNotes:
         self.authn = AuthnResults()
         self.uds = ""
         self.troubles: list[str] = []
+        self.costs: list[tuple[str, float]] = []
 
     def sign(self, method: Method, name: str, evidence: str, weight: float, detail: str = "") -> None:
         """Add a sign; `weight` in log-odds."""
@@ -52,6 +56,10 @@ class NetworkNotes:
         if len(self.troubles) < TROUBLES_LIMIT and what not in self.troubles:
             self.troubles.append(what[:EVIDENCE_LIMIT])
 
+    def cost(self, name: str, elapsed_ms: float) -> None:
+        """Add how long a check was waited for."""
+        self.costs.append((name, elapsed_ms))
+
     def facts(self, elapsed_ms: float) -> NetworkFacts:
         """Return what was found. `elapsed_ms`: how long the message waited for it."""
         return NetworkFacts(
@@ -62,7 +70,15 @@ class NetworkNotes:
             self.uds,
             elapsed_ms,
             tuple(self.troubles),
+            tuple(sorted(self.costs, key=operator.itemgetter(1), reverse=True)[:COSTS_TOLD]),
         )
+
+
+def describe_troubles(troubles: Sequence[str]) -> str:
+    """Return the first few in one line, and how many more there are."""
+    told = "; ".join(troubles[:TROUBLES_TOLD])
+    more = len(troubles) - TROUBLES_TOLD
+    return f"{told}; and {more} more" if more > 0 else told
 
 
 class Query(Protocol):

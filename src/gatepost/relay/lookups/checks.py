@@ -161,7 +161,14 @@ class Ongoing:
         self._queries.clear()
 
     async def _wait(self, waiting: Sequence[tuple[str, Awaitable[None]]], end: float, whole_s: float) -> None:
-        tasks = {asyncio.ensure_future(later): name for name, later in waiting}
+        tasks: dict[asyncio.Future[None], str] = {asyncio.ensure_future(later): name for name, later in waiting}
+        started = self._clock()
+
+        def note_cost(task: "asyncio.Future[None]") -> None:
+            self._notes.cost(tasks[task], (self._clock() - started) * 1000)
+
+        for task in tasks:
+            task.add_done_callback(note_cost)
         try:
             done, late = await asyncio.wait(tasks, timeout=max(0.0, end - self._clock()))
         finally:
