@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import OWN, Item, Required, choice, count, duration, flag, listing, size, text
+from gatepost.config.parameter import OWN, Guard, Item, Required, choice, count, duration, flag, listing, size, text
 from gatepost.config.units import Unit
 from gatepost.wire.icap import parse_url
 
@@ -54,7 +54,8 @@ class EngineTable(msgspec.Struct, frozen=True, kw_only=True):
         EngineKind, choice("", tuple(EngineKind), "what it speaks", required=Required.ALWAYS, generations=OWN)
     ] = EngineKind.CLAMD
     address: Annotated[
-        str, text("", "where it listens: /path, host:port, or icap://host:port/service", generations=OWN)
+        str,
+        text("", "where it listens: /path, host:port, or icap://host:port/service", generations=OWN, guard=Guard.STATE),
     ] = ""
     command: Annotated[
         Texts,
@@ -63,6 +64,7 @@ class EngineTable(msgspec.Struct, frozen=True, kw_only=True):
             Item.TEXT,
             "of kind command: program (absolute path) and arguments; the object is its standard input",
             generations=OWN,
+            guard=Guard.FILE,
         ),
     ] = ()
     readable: Annotated[
@@ -72,6 +74,7 @@ class EngineTable(msgspec.Struct, frozen=True, kw_only=True):
             Item.TEXT,
             "of kind command: files and directories it may read besides programs and libraries",
             generations=OWN,
+            guard=Guard.FILE,
         ),
     ] = ()
     timeout: Annotated[float, duration("", 1, 600, "time for one object", generations=OWN)] = 20.0

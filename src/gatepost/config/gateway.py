@@ -12,6 +12,7 @@ from gatepost.config.parameter import (
     MIDDLE,
     OWN,
     WIDE_COUNT,
+    Guard,
     Item,
     Required,
     choice,
@@ -100,6 +101,7 @@ class Ave(msgspec.Struct, frozen=True, kw_only=True):
             Item.TEXT,
             "passwords tried on encrypted archives and documents, after those that the mail itself names",
             generations=OWN,
+            secret=True,
         ),
     ] = ()
     trusted_keys: Annotated[
@@ -335,7 +337,9 @@ SYSLOG_FACILITIES = (
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Logs, statistics and message handling."""
 
-    log_filename: Annotated[str, text("LogFilename", "path of the log, or `syslog`; empty = no log")] = ""
+    log_filename: Annotated[
+        str, text("LogFilename", "path of the log, or `syslog`; empty = no log", guard=Guard.STATE)
+    ] = ""
     log_level: Annotated[int, count("LogLevel", 1, 9, "how much is logged")] = 4
     log_facility: Annotated[str, choice("LogFacility", SYSLOG_FACILITIES, "facility with `log_filename = syslog`")] = (
         "mail"
@@ -386,7 +390,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     av_statistics: Annotated[
         str,
         text(
-            "AVStatistics", "one record per scanned object to this path or host:port", generations=MIDDLE, built=False
+            "AVStatistics",
+            "one record per scanned object to this path or host:port",
+            generations=MIDDLE,
+            built=False,
+            guard=Guard.STATE,
         ),
     ] = ""
     drop_mailformed_mail: Annotated[

@@ -67,6 +67,16 @@ class Required(enum.Enum):
     ALWAYS = "yes"
 
 
+class Guard(enum.StrEnum):
+    """How far console and API may set it; the file sets everything."""
+
+    NONE = "none"
+    STATE = "state"
+    """A path: below the state directory only."""
+    FILE = "file"
+    """A command, or what reaches as far as one: not at all."""
+
+
 OWN = "Gatepost"
 """Generation of the parameters that no documented gateway has."""
 ALL = "all"
@@ -104,6 +114,9 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """Default made from other values: `{state}`, `{hostname}`, `{postmaster}`."""
     shown: bool = True
     """False: an object (listener, route) says the same in the dump."""
+    guard: Guard = Guard.NONE
+    secret: bool = False
+    """A password: it is never shown by console or API, only whether it is set."""
 
     @property
     def newest(self) -> bool:
@@ -192,6 +205,8 @@ class Extra(TypedDict, total=False):
     aliases: tuple[str, ...]
     derived: str
     shown: bool
+    guard: Guard
+    secret: bool
 
 
 def flag(documented: str, meaning: str, **extra: Unpack[Extra]) -> Parameter:
@@ -276,6 +291,7 @@ def text(documented: str, meaning: str, *, item: Item = Item.TEXT, **extra: Unpa
 
 def path(documented: str, meaning: str, **extra: Unpack[Extra]) -> Parameter:
     """Build a file or directory parameter."""
+    extra.setdefault("guard", Guard.STATE)
     return Parameter(documented=documented, kind=Kind.PATH, meaning=meaning, **extra)
 
 

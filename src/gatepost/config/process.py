@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import OWN, WIDE_COUNT, choice, count, duration, path, size
+from gatepost.config.parameter import OWN, WIDE_COUNT, Guard, choice, count, duration, path, size
 from gatepost.config.units import Unit
 
 
@@ -56,7 +56,13 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     node: Annotated[int, count("Node", 0, 63, "number of this machine in queue ids", generations=OWN)] = 0
     state_path: Annotated[
-        str, path("StatePath", "directory below which everything lies that has no path of its own", generations=OWN)
+        str,
+        path(
+            "StatePath",
+            "directory below which everything lies that has no path of its own",
+            generations=OWN,
+            guard=Guard.FILE,
+        ),
     ] = "/var/lib/gatepost"
     memory_threshold: Annotated[
         int,

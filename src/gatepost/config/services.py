@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import OWN, Item, choice, count, duration, flag, listing, path, statuses, text
+from gatepost.config.parameter import OWN, Guard, Item, choice, count, duration, flag, listing, path, statuses, text
 from gatepost.config.units import Unit
 
 Texts = tuple[str, ...]
@@ -234,9 +234,9 @@ class Snmp(msgspec.Struct, frozen=True, kw_only=True):
 class Agentx(msgspec.Struct, frozen=True, kw_only=True):
     """Connection to the SNMP master agent."""
 
-    socket: Annotated[str, text("Socket", "path or host:port of the master agent", generations="M56")] = (
-        "/var/agentx/master"
-    )
+    socket: Annotated[
+        str, text("Socket", "path or host:port of the master agent", generations="M56", guard=Guard.STATE)
+    ] = "/var/agentx/master"
     timeout: Annotated[float, duration("Timeout", 1, 3600, "one request", generations="M56")] = 5.0
     retries: Annotated[int, count("Retries", 0, 1000, "attempts of a request", generations="M56")] = 5
     ping_interval: Annotated[
@@ -253,7 +253,7 @@ class UpdaterPath(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     pid_file: Annotated[str, path("PidFile", "guard against a second updater; empty = none", generations="F56")] = ""
     av_bases_test_path: Annotated[
-        str, path("AVBasesTestPath", "tester run on downloaded databases", generations="F56")
+        str, path("AVBasesTestPath", "tester run on downloaded databases", generations="F56", guard=Guard.FILE)
     ] = ""
 
 
@@ -261,12 +261,14 @@ class UpdaterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where updates come from and how."""
 
     keep_silent: Annotated[bool, flag("KeepSilent", "no report on the console", generations="F56")] = False
-    update_server_url: Annotated[str, text("UpdateServerUrl", "own source: URL or directory")] = ""
+    update_server_url: Annotated[str, text("UpdateServerUrl", "own source: URL or directory", guard=Guard.STATE)] = ""
     use_update_server_url: Annotated[bool, flag("UseUpdateServerUrl", "try the own source first")] = False
     use_update_server_url_only: Annotated[
         bool, flag("UseUpdateServerUrlOnly", "never fall back to the server list")
     ] = False
-    post_update_cmd: Annotated[str, text("PostUpdateCmd", "command run after an update; empty = reload")] = ""
+    post_update_cmd: Annotated[
+        str, text("PostUpdateCmd", "command run after an update; empty = reload", guard=Guard.FILE)
+    ] = ""
     region_settings: Annotated[
         str, text("RegionSettings", "region code: prefer near servers", generations="G50 F56")
     ] = ""
@@ -276,7 +278,9 @@ class UpdaterOptions(msgspec.Struct, frozen=True, kw_only=True):
     use_proxy: Annotated[
         bool, flag("UseProxy", "go through proxy_address, else the environment's proxy", generations="G50 F56")
     ] = True
-    proxy_address: Annotated[str, text("ProxyAddress", "http://user:pass@host:port", generations="G50 M56 F56")] = ""
+    proxy_address: Annotated[
+        str, text("ProxyAddress", "http://user:pass@host:port", generations="G50 M56 F56", secret=True)
+    ] = ""
     passive_ftp: Annotated[bool, flag("PassiveFtp", "passive FTP", generations="G50 F56")] = False
 
 
@@ -284,7 +288,12 @@ class UpdaterReport(msgspec.Struct, frozen=True, kw_only=True):
     """The updater's log."""
 
     report_file_name: Annotated[
-        str, text("ReportFileName", "path of the log, or `syslog`; empty = gw-update.log in the temporary directory")
+        str,
+        text(
+            "ReportFileName",
+            "path of the log, or `syslog`; empty = gw-update.log in the temporary directory",
+            guard=Guard.STATE,
+        ),
     ] = ""
     report_level: Annotated[int, count("ReportLevel", 0, 9, "how much is logged")] = 4
     append: Annotated[bool, flag("Append", "append to the log, do not overwrite")] = True
