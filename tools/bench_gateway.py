@@ -53,7 +53,7 @@ class NoEngine:
 
 def run_without_builtin(config: Path) -> None:
     """Run the gateway with `NoEngine` in place of the built-in engine, which no configuration can do."""
-    from gatepost.master import process  # noqa: PLC0415 - only here
+    from gatepost.master import daemon, process  # noqa: PLC0415 - only here
 
     made = vars(process)["filter_settings"]
 
@@ -63,7 +63,7 @@ def run_without_builtin(config: Path) -> None:
     vars(process)["filter_settings"] = without
     tools = str(Path(__file__).resolve().parent)  # where the filters' template finds it
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (tools, os.environ.get("PYTHONPATH"))))
-    sys.exit(process.main(config, (), ""))
+    sys.exit(daemon.run(daemon.Options(config, use_pid_file=False)))
 
 
 def main() -> None:

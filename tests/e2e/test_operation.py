@@ -158,7 +158,7 @@ def test_status_for_people_and_machines(gateway: Gateway) -> None:
     assert gateway.process is not None
     answer = json.loads(gateway.run("status", "--json").stdout)
     assert answer["pid"] == gateway.process.pid
-    assert answer["modules"] == {"receiver": True, "scanner": True, "antivirus": True, "sender": True}
+    assert answer["modules"] == dict.fromkeys(("receiver", "scanner", "antivirus", "antispam", "sender"), True)
     assert [relay["state"] for relay in answer["relays"]] == ["running"]
     assert answer["filter_template"]["state"] == "running"
     assert answer["relays"][0]["filter_walls_missing"] == []
@@ -173,7 +173,7 @@ def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) 
     emptied(gateway)
     before = {path for path in gateway.state.rglob("*") if path.is_dir()}
     connections = sink.connections
-    assert gateway.command("switch", "send", "off").stdout == "send is off\n"
+    assert gateway.command("send-off").stdout == "send is off\n"
     queue_id = gateway.send(plain("waits"), "root@example.org")
     wait_for(lambda: gateway.lines("SCANNED", queue_id), "the scan")
     (row,) = wait_for(lambda: [r for r in gateway.queue() if r["state"] == "QUE"], "the message in state QUE")
@@ -191,7 +191,7 @@ def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) 
     assert {path for path in gateway.state.rglob("*") if path.is_dir()} == before
     assert not list(gateway.state.rglob("*root*"))
     assert sink.connections == connections
-    assert gateway.command("switch", "send", "on").returncode == 0
+    assert gateway.command("send-on").returncode == 0
     wait_for(lambda: arrived(sink, "waits"), "delivery")
     emptied(gateway)
 
@@ -318,7 +318,7 @@ def test_stop_command_ends_a_session_that_never_finishes(gateway: Gateway, sink:
         gateway.process = None
         assert stuck.reply()[:3] != "250"
         gone = gateway.run("status")
-        assert gone.returncode == 1
+        assert gone.returncode == 3
         assert "is it running" in gone.stderr
         gateway.start()
         assert gateway.queue() == []

@@ -153,9 +153,9 @@ def test_client_that_goes_before_its_250_leaves_nothing(gateway: BeforeQueueGate
 
 
 def test_a_client_is_told_to_come_again_when_nothing_is_inspected(gateway: BeforeQueueGateway) -> None:
-    assert gateway.command("switch", "scan", "off").returncode == 0
+    assert gateway.command("avir-off").returncode == 0
     assert gateway.give(plain("switched off")).startswith("451 4.3.2 ")
-    assert gateway.command("switch", "scan", "on").returncode == 0
+    assert gateway.command("avir-on").returncode == 0
     wait_for(lambda: gateway.give(plain("on again")).startswith("250 "), "scanning to be on again")
     assert not gateway.contents()
     assert len(gateway.lines("cause=not-inspected")) >= 1

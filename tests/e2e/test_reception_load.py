@@ -155,7 +155,7 @@ def test_the_busiest_address_is_refused_first_then_everybody(loaded: Gateway) ->
 
 
 def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: Sink) -> None:
-    assert loaded.command("switch", "scan", "off").returncode == 0
+    assert loaded.command("avir-off").returncode == 0
     for number in range(6):
         loaded.send(plain(f"filling {number}"))
     assert loaded.status()["relays"][0]["shedding"] == {"working_queue_percent": 60, "reception": "slowed"}
@@ -176,7 +176,7 @@ def test_a_filling_queue_slows_reception_then_pauses_it(loaded: Gateway, sink: S
             "its age",
             pause_s=0.1,
         )
-        assert loaded.command("switch", "scan", "on").returncode == 0
+        assert loaded.command("avir-on").returncode == 0
         wait_for(lambda: len([m for m in sink.mails if b"Subject: filling" in m.header]) == 6, "the waiting mail")
         wait_for(
             lambda: wire.ask("MAIL FROM:<a@example.net>").startswith("250 ") or wire.ask("RSET") == "",

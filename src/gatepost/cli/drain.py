@@ -22,7 +22,7 @@ def drain(
     """Stop accepting, wait until everything that can go is gone, say what remains and why, and stop the gateway.
 
     Mail that is held or paused is not waited for. Broken off (Ctrl-C), the gateway runs on and does not accept: go on
-    with `drain`, or accept again with `switch recv on`. Codes: 0 empty, 4 something remains in the queue.
+    with `drain`, or accept again with `recv-on`. Codes: 0 empty, 4 something remains in the queue.
     """
     caller = Caller(conf_file, queue_codes=True)
     modules = caller("status")["modules"]
@@ -34,7 +34,7 @@ def drain(
         _wait(caller, time.monotonic() + timeout if timeout else None)
         remains = _remains(caller)
     except KeyboardInterrupt:
-        return complain("broken off: reception stays off until `gatepost switch recv on`", EXIT_NOT_DONE)
+        return complain("broken off: reception stays off until `gatepost recv-on`", EXIT_NOT_DONE)
     for line in remains:
         print(line)
     caller("stop")

@@ -9,7 +9,8 @@ import sys
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
+from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile
+from gatepost.cli.switching import add_actions
 
 app = cyclopts.App(
     name="gatepost",
@@ -18,7 +19,10 @@ app = cyclopts.App(
 )
 # By name: a command brings in what it needs, and no other's.
 for _name, _place, _help in (
-    ("run", "run:run", "Run the gateway in the foreground."),
+    ("start", "run:start", "Start the gateway as a daemon, and wait until it is in service."),
+    ("stop", "run:stop", "Stop the gateway cleanly, and wait until it has ended."),
+    ("restart", "run:restart", "Stop the gateway if it runs, and start it."),
+    ("run", "run:run", "Run the gateway in the foreground, for service managers and containers."),
     ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
     ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
@@ -51,29 +55,7 @@ def reloadbases(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     return 0
 
 
-@app.command
-def switch(module: str, state: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Switch a module on or off without stopping the rest.
-
-    Parameters
-    ----------
-    module
-        `recv` (reception: off closes the ports), `scan` (inspection) or `send` (delivery).
-    state
-        `on` or `off`.
-
-    """
-    if state not in {"on", "off"}:
-        return complain(f"{state!r} is neither on nor off", EXIT_BAD_OPTIONS)
-    print(f"{module} is {Caller(conf_file)('switch', module=module, on=state == 'on')}")
-    return 0
-
-
-@app.command
-def stop(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Stop the running gateway cleanly; accepted mail stays in its queue."""
-    print(Caller(conf_file)("stop"))
-    return 0
+add_actions(app)
 
 
 def run_command() -> None:

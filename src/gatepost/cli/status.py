@@ -11,8 +11,8 @@ from gatepost.cli.queue import printable
 
 
 def status(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Show whether the gateway runs, its modules, processes, queue and counters."""
-    answer = Caller(conf_file)("status")
+    """Show whether the gateway runs, its modules, processes, queue and counters. Codes: 0 it runs, 3 it does not."""
+    answer = Caller(conf_file, queue_codes=True)("status")
     (print_json if json else _show)(answer)
     return 0
 

@@ -50,7 +50,7 @@ class Switch(msgspec.Struct, frozen=True, tag="switch"):
     """master → relay: switch a module on or off."""
 
     module: str
-    """`recv` (only off: with `Setup` come the sockets to accept from again), `send`, `scan`."""
+    """`recv` (only off: with `Setup` come the sockets to accept from again), `send`, `scan`, `spam`."""
     on: bool
 
 

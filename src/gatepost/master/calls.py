@@ -22,12 +22,14 @@ from gatepost.control.desk import Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
 from gatepost.feeds.pinned import PinnedSet
+from gatepost.master import database_report
 from gatepost.master.bases import Databases
 from gatepost.master.children import Child
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import MODULES, Relay, Relays
 from gatepost.master.releasing import release_items
+from gatepost.master.supervisor import Supervision
 from gatepost.relay.queue_pages import Page, merge_pages
 
 STEP_IDS = 200
@@ -68,6 +70,7 @@ class Calls:
         say: Callable[[str, str], None],
         file: Path,
         exports: Path,
+        supervision: Supervision,
     ) -> None:
         """`config`, `template` and `bases` are those in force now; `file` is the configuration's; `say(level, text)`
         logs.
@@ -81,6 +84,7 @@ class Calls:
         self._say = say
         self._file = file
         self._exports = exports
+        self._supervision = supervision
         self._started_at = time.time()
 
     def register(self, desk: Desk) -> None:
@@ -123,6 +127,7 @@ class Calls:
         desk.add("release", Right.QUARANTINE, release, audited=True)
         desk.add("pause", Right.QUEUE, pause, audited=True)
         desk.add("switch", Right.SERVICE, switch, audited=True)
+        database_report.register(desk, self._config, self._bases)
 
     # --- the queue
 
@@ -289,6 +294,7 @@ class Calls:
         return {
             "version": __version__,
             "pid": os.getpid(),
+            "supervisor": msgspec.to_builtins(self._supervision),
             "configuration": str(self._file),
             "started_at": self._started_at,
             "listeners": [listener.address for listener in self._config().listeners],
@@ -296,6 +302,7 @@ class Calls:
                 "receiver": relays.switches["recv"],
                 "scanner": relays.switches["scan"],
                 "antivirus": relays.switches["scan"] and running,
+                "antispam": relays.switches["scan"] and relays.switches["spam"] and running,
                 "sender": relays.switches["send"],
             },
             "relays": rows,

@@ -15,6 +15,7 @@ from gatepost.control.socket import ControlError, Request
 POLL_S = 2.0
 """Documented: at most 5 s."""
 WISHES: Final[Mapping[str, Request]] = {
+    ".c_stats": Request("stats", {}),
     ".c_db_reload": Request("reloadbases", {}),
     ".c_recv_on": Request("switch", {"module": "recv", "on": True}),
     ".c_recv_off": Request("switch", {"module": "recv", "on": False}),

@@ -14,6 +14,8 @@ class Paths:
         run = Path(state) / "run"
         self.run = run
         self.lock = run / "master.lock"
+        self.pid = run / "gatepost.pid"
+        """Who takes the daemon's signals."""
         self.control = run / "control.sock"
         self.filters = run / "filters.sock"
         self.commands = run / "commands.sock"

@@ -11,7 +11,7 @@ import msgspec
 from gatepost.storage.whole_file import replace_file
 
 PAUSES_LIMIT = 256
-"""Destinations paused at once: who needs more means `switch send off`, and all must fit one message to a relay."""
+"""Destinations paused at once: who needs more means `send-off`, and all must fit one message to a relay."""
 DOMAIN_LIMIT = 255
 """Characters of a domain (RFC 5321 §4.5.3.1.2)."""
 

@@ -8,7 +8,6 @@ import fcntl
 import os
 import pwd
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,18 @@ from gatepost.master.learning import LEARNING_FILTERS, WEIGHTS_FILE, Learning, l
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.readiness import ServiceManager
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
+from gatepost.master.supervisor import Supervision
 from gatepost.master.templates import NotReplaced, Templates
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.filters import filter_settings
 
+PORTS_PATIENCE_S = 10.0
+"""How long ports may stay taken after the death of a former master ..."""
+PORTS_LOOK_S = 0.1
+"""... and the pause between two tries."""
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
 KEPT_SNAPSHOTS = 32
@@ -62,10 +67,12 @@ STILL_LOADING = (
 class Master:
     """A running gateway's master. `run` returns the exit status."""
 
-    def __init__(self, config_file: Path, overrides: Sequence[str] = (), user: str = "") -> None:
+    def __init__(self, config_file: Path, overrides: Sequence[str], supervision: Supervision) -> None:
         self._file = config_file
         self._overrides = tuple(overrides)
-        self._user = user
+        self._supervision = supervision
+        self._manager = ServiceManager.from_environment(os.environ)
+        self._failed: StartError | None = None
         self._generation = 0
         self._ports = Ports()
         self._pinned = Databases()
@@ -80,8 +87,7 @@ class Master:
         config = self._read()
         self._prepare(config)
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
-        self._bind(config)
-        self._drop_root()
+        await self._bind(config)
         self._pinned = self._open_bases(config).databases
         table_fd = create_table()
         self._relays = Relays(
@@ -112,15 +118,14 @@ class Master:
             say=self._say,
             file=self._file,
             exports=self._paths.exports,
+            supervision=self._supervision,
         )
         calls.register(self._desk)
         self._register()
         server = await serve(self._paths.control, self._handle_local)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+        self._take_signals()
         tasks = [
+            asyncio.create_task(self._manager.feed(self._relays.find_mute)),
             asyncio.create_task(self._announce(started)),
             asyncio.create_task(self._learning.watch()),
             asyncio.create_task(
@@ -130,11 +135,15 @@ class Master:
         await self._stopping.wait()
         for task in (*tasks, *([self._swap] if self._swap is not None else [])):
             task.cancel()
+        self._manager.stopping()
         self._say("I", "stopping")
         server.close()
         self._paths.control.unlink(missing_ok=True)
         await self._stop()
         self._say("I", "stopped")
+        if self._failed is not None:
+            self._say("F", str(self._failed))
+            raise self._failed
         return ExitCode.STARTED
 
     # --- control calls
@@ -174,11 +183,24 @@ class Master:
     # --- start
 
     async def _announce(self, started: Callable[[], None] | None) -> None:
-        """Say so when every relay is up; one that cannot start keeps neither the others nor a stop waiting."""
+        """Say so when every relay is up and the engines are; one that cannot start keeps neither the others nor a stop
+        waiting. Engines that cannot start at all end a gateway that has never been in service (return code 48).
+        """
+        patience = asyncio.create_task(self._manager.keep_patient(lambda: "starting"))
         for relay in list(self._relays.all):
             await relay.up.wait()
+        await self._templates.settled.wait()
+        patience.cancel()
+        if not self._templates.work and not self._supervision.restarts:
+            self._failed = StartError(
+                ExitCode.ENGINE,
+                "the engines cannot be started, the log tells why: the filter template ends again and again",
+            )
+            self._stopping.set()
+            return
         addresses = ", ".join(listener.address for listener in self._config.listeners)
         self._say("I", f"in service: {len(self._relays.all)} relay(s), listening on {addresses}")
+        self._manager.ready("in service")
         if started is not None:
             started()
 
@@ -235,25 +257,17 @@ class Master:
         for problem in self._warnings:
             self._say("W", str(problem))
 
-    def _bind(self, config: Config) -> None:
-        try:
-            self._ports.bind(config.listeners)
-        except BindFailed as error:
-            raise StartError(ExitCode.BIND, str(error)) from error
-
-    def _drop_root(self) -> None:
-        """Become the configured user; the state directory goes along."""
-        if not self._user:
-            return
-        try:
-            who = pwd.getpwnam(self._user)
-            for path in (self._paths.run, self._paths.run.parent, *self._paths.run.parent.rglob("*")):
-                os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
-            os.setgroups([])
-            os.setgid(who.pw_gid)
-            os.setuid(who.pw_uid)
-        except (KeyError, OSError) as error:
-            raise StartError(ExitCode.IDENTITY, f"cannot become user {self._user}: {error}") from error
+    async def _bind(self, config: Config) -> None:
+        """Bind all ports; relays of a master that died may need a moment to let go of them."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (PORTS_PATIENCE_S if self._supervision.restarts else 0.0)
+        while True:
+            try:
+                return self._ports.bind(config.listeners)
+            except BindFailed as error:
+                if loop.time() >= end:
+                    raise StartError(ExitCode.BIND, str(error)) from error
+            await asyncio.sleep(PORTS_LOOK_S)
 
     def _stage(self, config: Config) -> None:
         """Write the next snapshot. OSError: nothing has changed."""
@@ -297,6 +311,28 @@ class Master:
 
     def _learner_settings(self) -> bytes:
         return learner_settings(self._config, self._paths, self._filter_settings(self._pinned))
+
+    # --- signals
+
+    def _take_signals(self) -> None:
+        """Have signals do what is documented of them (row F-MGMT-06). StartError 45."""
+        loop = asyncio.get_running_loop()
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+            loop.add_signal_handler(signal.SIGUSR1, self._on_usr1)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StartError(ExitCode.SIGNALS, f"signal handlers cannot be set: {error}") from error
+
+    def _on_usr1(self) -> None:
+        self._signalled = asyncio.create_task(self._handle_signal(Request("stats")))
+
+    async def _handle_signal(self, request: Request) -> None:
+        try:
+            await self._desk.handle(request, local_caller("signal", "signal"))
+        except ControlError as error:
+            self._say("E", f"{request.call}: {error}")
 
     # --- reload
 
@@ -438,18 +474,18 @@ def _render(problems: Sequence[Problem]) -> str:
     return "\n".join(str(problem) for problem in problems if problem.severity is Severity.ERROR)
 
 
-def main(
-    config_file: Path, overrides: Sequence[str] = (), user: str = "", started: Callable[[], None] | None = None
+def run(
+    config_file: Path,
+    overrides: Sequence[str] = (),
+    started: Callable[[], None] | None = None,
+    supervision: Supervision = Supervision(),  # noqa: B008 - a frozen value
 ) -> int:
-    """Run a gateway in the foreground; return its exit status."""
+    """Run a gateway until it is told to stop; return its exit status. `started` is called in service. StartError."""
 
     async def work() -> int:
-        return await Master(config_file, overrides, user).run(started)
+        return await Master(config_file, overrides, supervision).run(started)
 
-    # A log rotation while we start must not end us; there is nothing to reload yet.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        return asyncio.run(work())
-    except StartError as error:
-        print(str(error), file=sys.stderr)
-        return error.code
+    # A log rotation while we start must not end us; there is nothing to reload or to count yet.
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    return asyncio.run(work())

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Final, Self
 
 FEEDS_A_PERIOD: Final = 3
-"""The manager waits a whole period: one feeding that comes late or finds a busy relay is no reason to end the gateway."""
+"""The manager waits a whole period: one feeding that comes late is no reason to end the gateway."""
 STARTING_S: Final = 20.0
 """How often the manager is asked for more time while the gateway starts; it grants three times as much."""
 

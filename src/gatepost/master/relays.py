@@ -22,8 +22,8 @@ from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.relay.admission import SessionTable
 
 ANSWER_TIMEOUT_S = 10.0
-MODULES = ("recv", "scan", "send")
-"""What `gatepost switch` knows: reception, inspection, delivery."""
+MODULES = ("recv", "scan", "spam", "send")
+"""What can be switched: reception, inspection (all of it), its anti-spam part, delivery."""
 
 
 class Relay:
@@ -196,6 +196,12 @@ class Relays:
         await asyncio.gather(
             *(self.ask(relay, "settled") for relay in self.all if relay.up.is_set()), return_exceptions=True
         )
+
+    async def find_mute(self) -> str:
+        """Return which relays have come up and do not answer, "" when all do. One that starts anew is not asked."""
+        asked = [relay for relay in self.all if relay.up.is_set() and relay.channel is not None]
+        answers = await asyncio.gather(*(self.ask(relay, "alive") for relay in asked), return_exceptions=True)
+        return ", ".join(str(answer) for answer in answers if isinstance(answer, ControlError))
 
     async def ask_all(self, what: str, **arguments: Any) -> list[Any]:
         """Return all relays' answers in their order. ControlError when one has none."""

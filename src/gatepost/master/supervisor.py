@@ -6,6 +6,7 @@ that watches by itself there is none. It forwards the daemon's signals. Relays o
 the next finds their mail on the disk. `Restarts` is pure; `supervise` is the shell around it.
 """
 
+import mmap
 import os
 import signal
 import sys
@@ -62,12 +63,17 @@ def describe_end(status: int) -> str:
     return f"signal {-code}" if code < 0 else f"status {code}"
 
 
-def supervise(work: Callable[[Supervision], int], say: Callable[[str, str], None], at_fork: Callable[[], None]) -> int:
+Work = Callable[[Supervision, Callable[[], None]], int]
+"""Be a master, call the second argument once in service, and return the exit status."""
+
+
+def supervise(work: Work, say: Callable[[str, str], None], at_fork: Callable[[], None]) -> int:
     """Run `work` in a child, and again when it dies; return the daemon's exit status.
 
-    `work` returns a master's exit status; `at_fork` is called in each child before it. `say(level, text)` logs. A first
-    master that cannot start ends the daemon with its code.
+    `at_fork` is called in each child before it; `say(level, text)` logs. A master that cannot start ends the daemon
+    with its code, unless one has been in service before.
     """
+    in_service = mmap.mmap(-1, 1)  # one byte shared with the children
     former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     restarts = Restarts()
     count, last_end = 0, ""
@@ -75,19 +81,20 @@ def supervise(work: Callable[[Supervision], int], say: Callable[[str, str], None
         told = Supervision(os.getpid(), count, last_end)
         pid = os.fork()
         if pid == 0:
-            _be_child(work, told, former_mask, at_fork)
+            _be_child(lambda told: work(told, lambda: in_service.__setitem__(0, 1)), told, former_mask, at_fork)
         status, stopping = _watch(pid)
-        if os.waitstatus_to_exitcode(status) == ExitCode.STARTED:
+        code = os.waitstatus_to_exitcode(status)
+        if stopping or code == ExitCode.STARTED:
             return ExitCode.STARTED
-        if stopping or (count == 0 and os.waitstatus_to_exitcode(status) in set(ExitCode)):
-            return max(os.waitstatus_to_exitcode(status), ExitCode.OPTIONS)
+        if code > 0 and not in_service[0]:
+            return code
         last_end = describe_end(status)
         pause = restarts.plan(time.monotonic())
         if pause is None:
             say(
                 "F",
-                f"the master ended ({last_end}) after {RESTARTS_LIMIT} restarts in {RESTARTS_WINDOW_S / 60:.0f} minutes: "
-                "given up. See above why, then `gatepost start`",
+                f"the master ended ({last_end}) after {RESTARTS_LIMIT} restarts in {RESTARTS_WINDOW_S / 60:.0f} "
+                "minutes: given up. See above why, then `gatepost start`",
             )
             return ExitCode.SYSTEM
         count += 1
@@ -97,7 +104,10 @@ def supervise(work: Callable[[Supervision], int], say: Callable[[str, str], None
 
 
 def _be_child(
-    work: Callable[[Supervision], int], told: Supervision, mask: "set[signal.Signals]", at_fork: Callable[[], None]
+    work: Callable[[Supervision], int],
+    told: Supervision,
+    mask: "set[int | signal.Signals]",
+    at_fork: Callable[[], None],
 ) -> None:
     """Do the work in a fresh child, and end it."""
     code: int = ExitCode.SYSTEM

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from gatepost.filter.settings import FilterSettings
-from gatepost.master.children import Child
+from gatepost.master.children import GIVEN_UP_AFTER, Child
 from gatepost.master.paths import Paths
 
 READY_TIMEOUT_S = 120.0
@@ -44,6 +44,8 @@ class Templates:
         """The one in force, or the first on its way."""
         self._in_force: FilterSettings | None = None
         """Its settings, once it has come up."""
+        self.settled = asyncio.Event()
+        """The first template has come up, or does not though it was tried often enough."""
 
     def start(self, settings: FilterSettings) -> None:
         """Start the first template; it is started again whenever it ends."""
@@ -68,6 +70,11 @@ class Templates:
         except (NotReplaced, asyncio.CancelledError):
             self._drop(candidate)
             raise
+
+    @property
+    def work(self) -> bool:
+        """Tell whether one has come up."""
+        return self._in_force is not None
 
     def dismiss(self) -> list[Child]:
         """Start none again; return all that may still run."""
@@ -100,6 +107,8 @@ class Templates:
             return process
 
         def ended(_: Child, status: int) -> None:
+            if self._in_force is None and child.ends + 1 >= GIVEN_UP_AFTER:
+                self.settled.set()
             if coming is not None and not coming.done():
                 child.dismiss()
                 coming.set_exception(NotReplaced(f"the new filter template ended with status {status}: see the log"))
@@ -116,6 +125,7 @@ class Templates:
         os.close(word)
         if said and child in (self.current, self._candidate):
             self._in_force = settings
+            self.settled.set()
         if said and child is self._candidate:
             assert self._coming is not None
             old, self.current = self.current, child

@@ -52,6 +52,7 @@ from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
 from gatepost.relay.releasing import Releases
 from gatepost.relay.retention import Retention
+from gatepost.relay.switching import without_spam_checks
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
@@ -79,6 +80,10 @@ SWITCH_INTERVAL_S = 0.0005
 """Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
 
 
+NOT_OF_PIPELINES = frozenset({"recv", "spam"})
+"""Modules that are switched elsewhere: listeners, and the configuration."""
+
+
 class Relay:
     """Everything of one relay process."""
 
@@ -89,7 +94,10 @@ class Relay:
         self._pipeline: Pipeline | None = None
         self._adopted: dict[int, Pipeline] = {}
         self._tasks = Tasks(self._fault)
+        self._whole: Config
+        """As the master gave it ..."""
         self._config: Config
+        """... and as it is in force: anti-spam may be switched off."""
         self._log: Log
         self._switched_off: set[str] = set()
         self._paused: frozenset[str] = frozenset()
@@ -128,11 +136,27 @@ class Relay:
 
     def _switch(self, module: str, *, on: bool) -> None:
         (self._switched_off.discard if on else self._switched_off.add)(module)
-        if module != "recv":
+        if module == "spam":
+            if self._up.is_set():
+                self._tasks.spawn(self._switch_spam())
+        elif module != "recv":
             for pipeline in self._pipelines():
                 pipeline.switch(module, on=on)
         elif not on and self._up.is_set():
             self._tasks.spawn(self._listeners.stop(SESSION_GRACE_S))
+
+    async def _switch_spam(self) -> None:
+        """Work on with or without anti-spam, as the switch says: a change of the groups' settings like any other."""
+        async with self._setting_up:
+            config = self._switched(self._whole)
+            for pipeline in self._pipelines():
+                pipeline.configure(config, self._bases)
+            self._config = config
+            self._network.configure(config)
+            self._intake.configure(config, config.path.queue_path)
+
+    def _switched(self, config: Config) -> Config:
+        return without_spam_checks(config) if "spam" in self._switched_off else config
 
     async def _pause(self) -> None:
         """Let the destinations that wait for an operator wait, and no others."""
@@ -175,7 +199,9 @@ class Relay:
             self._log.say("E", f"relay {setup.index}: new configuration not taken, the old one stays in force: {error}")
 
     async def _begin(self, setup: Setup, descriptors: list[int]) -> None:
-        config = _read_snapshot(setup.config)
+        self._switched_off.update(setup.off)
+        self._whole = _read_snapshot(setup.config)
+        config = self._switched(self._whole)
         self._config = config
         self._bases = setup.bases
         self._index = setup.index
@@ -195,7 +221,7 @@ class Relay:
         self._clean = CleanCache(setup.index, self._log.say)
         await self._clean.configure(config)
         self._pool = FilterPool(
-            _pool_settings(config, setup),
+            _pool_settings(self._whole, setup),
             Path(setup.filter_socket),
             self._loop,
             FilterServices(self._clean, self._engines),
@@ -221,9 +247,8 @@ class Relay:
             trouble=self._pipeline.trouble,
         )
         self._intake.configure(config, config.path.queue_path)
-        self._switched_off.update(setup.off)
         self._paused = frozenset(setup.paused)
-        for module in self._switched_off - {"recv"}:
+        for module in self._switched_off - NOT_OF_PIPELINES:
             self._pipeline.switch(module, on=False)
         await self._pipeline.start()
         await self._pause()
@@ -260,20 +285,21 @@ class Relay:
     async def _reload(self, setup: Setup, descriptors: list[int]) -> None:
         os.close(descriptors[0])  # the table we have
         try:
-            config = _read_snapshot(setup.config)
+            whole = _read_snapshot(setup.config)
+            config = self._switched(whole)
             for pipeline in self._pipelines():
                 pipeline.configure(config, self._bases)
         except BaseException:
             for descriptor in descriptors[1:]:
                 os.close(descriptor)
             raise
-        self._config = config
+        self._whole, self._config = whole, config
         self._resolver.configure(config)
         self._network.configure(config)
         self._engines.configure(config.engines, config.relay.relays)
         await self._clean.configure(config)
         self._drained.clear()
-        self._pool.configure(_pool_settings(config, setup))
+        self._pool.configure(_pool_settings(self._whole, setup))
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
             # For good: a relay that is dismissed still counts its last sessions.
@@ -361,7 +387,7 @@ class Relay:
             self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
             pipeline = self._make_pipeline(spool)
             pipeline.configure(self._config, self._bases)
-            for module in self._switched_off - {"recv"}:
+            for module in self._switched_off - NOT_OF_PIPELINES:
                 pipeline.switch(module, on=False)
             self._adopted[number] = pipeline
             try:
@@ -379,6 +405,9 @@ class Relay:
     # --- questions
 
     async def _answer(self, ask: Ask) -> None:
+        if ask.what == "alive":
+            self._channel.send(Answer(ask.number, msgspec.Raw(b"true")))
+            return
         if ask.what == "status" and not self._up.is_set():
             self._channel.send(Answer(ask.number, msgspec.Raw(b"null"), "the relay is starting"))
             return

@@ -22,4 +22,4 @@ def test_a_directory_of_such_a_name_and_a_missing_place_are_nothing(tmp_path: Pa
 def test_each_wish_is_a_call_with_what_it_needs() -> None:
     assert WISHES[".c_db_reload"].call == "reloadbases"
     assert WISHES[".c_recv_off"].arguments == {"module": "recv", "on": False}
-    assert {request.call for request in WISHES.values()} == {"reloadbases", "switch"}
+    assert {request.call for request in WISHES.values()} == {"reloadbases", "stats", "switch"}
