@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-import msgspec
 
 from gatepost.cli.choice import option, parse_age
 from gatepost.cli.gateway import EXIT_BAD_OPTIONS, EXIT_SYSTEM, EXIT_UNREADABLE, complain
 from gatepost.config.load import load
 from gatepost.model.ids import format_queue_id, parse_queue_id
-from gatepost.spool import clock
-from gatepost.storage.container import Damaged
-from gatepost.storage.index import Row, Totals
+from gatepost.storage.collection import Collection
 from gatepost.storage.item import StoreKind, parse_item_id
 from gatepost.storage.layout import Layout
 from gatepost.storage.places import StorePlace, store_places
 from gatepost.storage.query import ItemFilter
 from gatepost.storage.store import Store, StoreError, UnknownStore
 
-PAGE = 500
 Words = list[str] | None
 
 
@@ -85,25 +81,24 @@ class SeveralItems(ValueError):  # noqa: N818 - named for what is wrong
     """A queue id means more than one item: the text names them."""
 
 
-class Stores:
+class Stores(Collection):
     """The stores one command works on."""
 
     def __init__(self, kinds: Sequence[StoreKind], conf_file: Path, path: Path | None) -> None:
         """Those of these kinds that the configuration names, or the one in the directory `path`. `Failed`."""
         if path is not None:
-            self.places = [StorePlace(kind, str(path.absolute())) for kind in kinds[:1]]
+            places = [StorePlace(kind, str(path.absolute())) for kind in kinds[:1]]
             self._elsewhere: list[StorePlace] = []
-            self._kinds: tuple[str, ...] = ()
         else:
             loaded = load(conf_file)
             if loaded.config is None:
                 raise Failed("\n".join(str(problem) for problem in loaded.errors), EXIT_BAD_OPTIONS)
-            places = store_places(loaded.config)
-            self.places = [place for place in places if place.kind in kinds]
-            self._elsewhere = [place for place in places if place.kind not in kinds]
-            self._kinds = tuple(kind.value for kind in kinds)
-        directories = dict.fromkeys(place.directory for place in self.places)
-        self._stores = [Store(directory, self._report) for directory in directories]
+            configured = store_places(loaded.config)
+            places = [place for place in configured if place.kind in kinds]
+            self._elsewhere = [place for place in configured if place.kind not in kinds]
+        super().__init__(places, self._report)
+        # In a directory that was named everything is meant, whatever it is called.
+        self.kinds = () if path is not None else tuple(kind.value for kind in kinds)
         if path is not None and not self._stores[0].layout.exists:
             readable = os.access(path, os.R_OK | os.X_OK)
             why = "there is no store" if readable else "it cannot be read"
@@ -112,10 +107,6 @@ class Stores:
     @staticmethod
     def _report(_level: str, text: str) -> None:
         complain(text, 0)
-
-    def _narrow(self, chosen: ItemFilter) -> ItemFilter:
-        """Return the filter for a directory that other kinds may share."""
-        return msgspec.structs.replace(chosen, stores=self._kinds)
 
     def each(self) -> Iterator[Store]:
         """Yield the stores there are; one that has never been used is passed over. `Failed` when one is unreadable."""
@@ -133,26 +124,6 @@ class Stores:
             except OSError as error:
                 raise Failed(str(error), EXIT_SYSTEM) from error
 
-    def rows(self, chosen: ItemFilter, limit: int = 0) -> Iterator[tuple[Store, Row]]:
-        """Yield the items meant with their stores, the newest first in each; 0 = no limit."""
-        found = 0
-        for store in self.each():
-            before = 0
-            while not limit or found < limit:
-                size = PAGE if not limit else min(PAGE, limit - found)
-                page = store.page(self._narrow(chosen), clock.now(), before, size)
-                for row in page:
-                    yield store, row
-                found += len(page)
-                if len(page) < size:
-                    break
-                before = page[-1].number
-
-    def totals(self, chosen: ItemFilter) -> Totals:
-        """Return number and bytes of the items meant."""
-        all_totals = [store.totals(self._narrow(chosen), clock.now()) for store in self.each()]
-        return Totals(sum(each.items for each in all_totals), sum(each.bytes for each in all_totals))
-
     def find(self, text: str) -> tuple[Store, str]:
         """Return the store that holds an item, and its id in the usual spelling; a queue id means the one item of that
         message, or of that copy. ValueError, `Failed`, StoreError.
@@ -160,15 +131,15 @@ class Stores:
         queue_id = _queue_id(text)
         if queue_id:
             return self._find_message(queue_id)
+        held = self.holding(text)
+        if held is not None:
+            return held
         item_id = parse_item_id(text)
-        for store in self.each():
-            if Path(store.layout.path_of(item_id)).exists():
-                return store, item_id
         kinds = [place.kind for place in self._elsewhere if Path(Layout(place.directory).path_of(item_id)).exists()]
         raise StoreError(f"{item_id}: no such message here" + _elsewhere(kinds, item_id))
 
     def _find_message(self, queue_id: str) -> tuple[Store, str]:
-        found = [(store, row) for store in self.each() for row in _items_of(store, queue_id, self._kinds)]
+        found = self.items_of(queue_id)
         if len(found) == 1:
             return found[0][0], found[0][1].id
         if found:
@@ -179,14 +150,14 @@ class Stores:
         kinds = [
             place.kind
             for place in self._elsewhere
-            if Layout(place.directory).exists and _items_of(Store(place.directory), queue_id, (place.kind.value,))
+            if Layout(place.directory).exists and Collection([place]).items_of(queue_id)
         ]
         raise StoreError(f"{queue_id}: no such message here" + _elsewhere(kinds, queue_id))
 
     def explain_empty(self) -> str:
         """Return why there is nothing in stores that hold nothing, as far as that can be told; "" = no idea."""
         if not self.places:
-            return f"nothing is kept here: {' and '.join(_PARAMETERS[StoreKind(kind)] for kind in self._kinds)} not set"
+            return f"nothing is kept here: {' and '.join(_PARAMETERS[StoreKind(kind)] for kind in self.kinds)} not set"
         others = {
             place.kind: Store(place.directory).totals(ItemFilter(stores=(place.kind.value,)), 0.0).items
             for place in self._elsewhere
@@ -228,16 +199,3 @@ def _queue_id(text: str) -> str:
         return format_queue_id(parse_queue_id(text.strip()))
     except ValueError:
         return ""
-
-
-def _items_of(store: Store, queue_id: str, kinds: tuple[str, ...]) -> list[Row]:
-    """Return the items of a message or copy. Its id may stand in the subject of others: the files are asked."""
-    rows = store.page(ItemFilter(text=queue_id, stores=kinds), 0.0, 0, PAGE)
-    return [row for row in rows if row.id.startswith(queue_id) or _is_copy(store, row, queue_id)]
-
-
-def _is_copy(store: Store, row: Row, queue_id: str) -> bool:
-    try:
-        return store.container(row.id).item.queue_id == queue_id
-    except (OSError, Damaged):
-        return False

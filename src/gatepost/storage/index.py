@@ -12,11 +12,12 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from gatepost.model.envelope import Direction
 from gatepost.storage.container import Container, Event
 from gatepost.storage.item import Item
 from gatepost.storage.query import RELEASED, RELEASING, STATES, STORED, ItemFilter, build_where
 
-VERSION: Final = 2
+VERSION: Final = 3
 """An index of another version is made anew."""
 BUSY_MS: Final = 20_000
 """Patience with another process that writes: a batch of a relay takes some ten milliseconds."""
@@ -38,6 +39,8 @@ CREATE TABLE item(
   grp TEXT NOT NULL,
   subject TEXT NOT NULL,
   threats TEXT NOT NULL,
+  rate INTEGER NOT NULL,
+  outgoing INTEGER NOT NULL,
   event BLOB
 ) STRICT;
 CREATE INDEX item_age ON item(store, saved_at);
@@ -57,7 +60,7 @@ END;
 
 _COLUMNS: Final = (
     "number, id, store, saved_at, received_at, code, size, state, sender, recipients, client, grp, subject, "
-    "threats, event"
+    "threats, rate, event"
 )
 _EVENTS: Final = msgspec.json.Decoder(Event)
 _RECIPIENTS: Final = msgspec.json.Decoder(list[str])
@@ -85,6 +88,8 @@ class Row(msgspec.Struct, frozen=True):
     group: str
     subject: str
     threats: str
+    rate: int
+    """Spam rating in percent."""
     event: Event | None
     """The release that is under way, or the last one."""
 
@@ -173,6 +178,8 @@ class Index:
             item.group,
             _storable(item.subject),
             _storable(threats),
+            item.rate,
+            item.envelope.direction is not Direction.INBOUND,
             msgspec.json.encode(event) if event is not None else None,
         )
         marks = ",".join("?" * len(row))
@@ -250,7 +257,7 @@ def _state_of(container: Container | None) -> tuple[int, Event | None]:
 
 def _row(found: Sequence[Any]) -> Row:
     number, item_id, store, saved_at, received_at, code, size, state, sender, recipients, *rest = found
-    client, group, subject, threats, event = rest
+    client, group, subject, threats, rate, event = rest
     everybody = _RECIPIENTS.decode(recipients)
     return Row(
         number,
@@ -268,6 +275,7 @@ def _row(found: Sequence[Any]) -> Row:
         group,
         subject,
         threats,
+        rate,
         _EVENTS.decode(event) if event is not None else None,
     )
 

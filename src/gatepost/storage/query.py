@@ -32,6 +32,14 @@ class ItemFilter(msgspec.Struct, frozen=True):
     younger_than_s: float = 0.0
     stores: tuple[str, ...] = ()
     """Kinds of store, where several share a directory."""
+    since: float = 0.0
+    """Stored at or after this moment ..."""
+    until: float = 0.0
+    """... and before that one; 0 = no bound."""
+    rate: int = 0
+    """Spam rating at least this."""
+    domains: tuple[str, ...] = ()
+    """Only mail to these domains, or from them out of our own network: whoever administers no more sees no more."""
 
     def check(self) -> None:
         """ValueError with a sentence when it cannot mean anything."""
@@ -75,7 +83,26 @@ def build_where(chosen: ItemFilter, now: float) -> tuple[str, list[Any]]:
     if chosen.younger_than_s:
         terms.append("saved_at > ?")
         values.append(now - chosen.younger_than_s)
+    if chosen.since:
+        terms.append("saved_at >= ?")
+        values.append(chosen.since)
+    if chosen.until:
+        terms.append("saved_at < ?")
+        values.append(chosen.until)
+    if chosen.rate:
+        terms.append("rate >= ?")
+        values.append(chosen.rate)
+    if chosen.domains:
+        own = [f"*@{_literal(domain.lower())}" for domain in chosen.domains]
+        term = "EXISTS(SELECT 1 FROM json_each(recipients) WHERE lower(value) GLOB ?) OR (outgoing AND sender GLOB ?)"
+        terms.append(f"({' OR '.join([term] * len(own))})")
+        values += [pattern for each in own for pattern in (each, each)]
     return " AND ".join(terms) or "1", values
+
+
+def _literal(text: str) -> str:
+    """Return text as GLOB matches it letter for letter."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
 
 
 def address_pattern(mask: str) -> str:
