@@ -3,6 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gatepost.console.pages import sign_in
+from gatepost.console.pages import dashboard, databases, log, look, problems, reports, service, sign_in
 
-ROUTES: Final[Sequence[Any]] = (*sign_in.ROUTES,)
+ROUTES: Final[Sequence[Any]] = (
+    *dashboard.ROUTES,
+    *databases.ROUTES,
+    *log.ROUTES,
+    *look.ROUTES,
+    *problems.ROUTES,
+    *reports.ROUTES,
+    *service.ROUTES,
+    *sign_in.ROUTES,
+)
