@@ -48,6 +48,7 @@ from gatepost.relay.intake import Intake
 from gatepost.relay.listener import Listeners
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline, clock_ms
+from gatepost.relay.preview import KeptMail
 from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
 from gatepost.relay.releasing import Releases
@@ -264,6 +265,9 @@ class Relay:
         self._questions = Questions(
             pipelines=self._pipelines,
             releases=self._releases,
+            kept=KeptMail(
+                pipelines=self._pipelines, pool=self._pool, network=self._network, config=lambda: self._config
+            ),
             intake=self._intake,
             pool=self._pool,
             resolver=self._resolver,

@@ -16,6 +16,7 @@ from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline
+from gatepost.relay.preview import KeptMail
 from gatepost.relay.queue_acts import act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
 from gatepost.relay.queue_view import list_rows, search, show, summarise
@@ -45,6 +46,7 @@ class Questions:
         *,
         pipelines: Callable[[], list[Pipeline]],
         releases: Releases,
+        kept: KeptMail,
         intake: Intake,
         pool: FilterPool,
         resolver: Resolver,
@@ -70,6 +72,9 @@ class Questions:
             "summary": self._summary,
             "export": self._export,
             "release": self._release,
+            "preview": kept.preview,
+            "lesson": kept.lesson,
+            "uds": kept.tell_uds,
         }
 
     async def answer(self, ask: Ask) -> Answer:

@@ -5,7 +5,7 @@ lists (which are off) outlives configurations. Without anti-spam a message costs
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
-from gatepost.model.spam import Method
+from gatepost.model.spam import Fingerprint, Method
 from gatepost.policy.certainty import is_certain_spam, is_certainly_wanted
 from gatepost.relay.disposal import Partition
 from gatepost.relay.lookups.authentication import AuthenticationLookup
@@ -33,6 +33,7 @@ from gatepost.relay.reputation import SAVE_S, Reputation, ReputationLookup, judg
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock as wall_clock
 from gatepost.spool.interface import Stored
+from gatepost.wire.uds import Report
 
 RECIPIENTS_LIMIT: Final = 100
 """Recipients a filter is told of: enough to compare them with the header, and a bounded job."""
@@ -175,6 +176,14 @@ class NetworkService:
             for what, value in shown.items()
             if type(value) is int
         }
+
+    async def tell_uds(self, fingerprints: Sequence[Fingerprint], report: Report) -> dict[str, str]:
+        """Report a message's fingerprints to every UDS server; return what is wrong by server, "" for nothing.
+        ValueError: UDS is off.
+        """
+        if self._uds is None:
+            raise ValueError("UDS is off: [antispam] filter_uds_enabled")
+        return await self._uds.tell(fingerprints, report)
 
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""

@@ -18,7 +18,7 @@ from gatepost.model.spam import Fingerprint, Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
 from gatepost.relay.lookups.uds_client import UdsClient, UdsSettings
 from gatepost.relay.tasks import Tasks, describe_fault
-from gatepost.wire.uds import VALUE_BYTES, VALUES_LIMIT, KeysError, Report, parse_keys
+from gatepost.wire.uds import VALUE_BYTES, VALUES_LIMIT, KeysError, Report, parse_keys, usable_values
 
 MARGIN_S: Final = 0.05
 """Kept of the deadline, so that "no server answered" is told by us and not by being cancelled."""
@@ -122,6 +122,10 @@ class UdsLookup:
             return
         self._told.append(now)
         self._tasks.spawn(self._tell([each.value[:VALUE_BYTES] for each in fingerprints[:VALUES_LIMIT]]))
+
+    async def tell(self, fingerprints: Sequence[Fingerprint], report: Report) -> dict[str, str]:
+        """Report a message's fingerprints for an operator; return what is wrong by server, "" for nothing."""
+        return await self._client.tell(usable_values([each.value for each in fingerprints]), report)
 
     async def _tell(self, values: Sequence[bytes]) -> None:
         troubles = await self._client.tell(values, Report.SPAM)
