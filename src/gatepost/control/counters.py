@@ -107,8 +107,9 @@ class Counters:
                     add("mta_malformed_messages")
             case Delivered(sent=True):
                 add("mta_sent_recipients")
-                add("mta_sent_bytes", record.size)
-                add("mta_sent_messages")
+                if not record.more:
+                    add("mta_sent_messages")
+                    add("mta_sent_bytes", record.size)
             case Delivered():
                 add("mta_sendings_failed_total")
                 if "5.3.4" in record.reply[:12]:

@@ -191,6 +191,8 @@ class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
     """Version and what was proved, "" in clear."""
     elapsed_s: float = 0.0
     """How long the attempt took, from the first command to the last reply."""
+    more: bool = False
+    """It went with the recipient before it, in one transaction: the message and its bytes are counted there."""
 
 
 class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
@@ -297,6 +299,11 @@ class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True):
     act: str
     """`release`, `retry`, `reroute`, `rescan`, `scan-first`, `send-first`."""
     detail: str = ""
+    sender: str = ""
+    addresses: tuple[str, ...] = ()
+    """With `release` out of a store: whom the message that begins here goes to, the first `ADDRESSES_TOLD` ..."""
+    size: int = 0
+    """... and its size."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):

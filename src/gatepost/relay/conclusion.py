@@ -3,6 +3,7 @@
 Used by `relay.delivery`, which says who answered what; `relay.settlement` brings it to disk in one commit.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from gatepost.model.record import Deferred, Delivered, Generated, Record
 from gatepost.model.reply import Reply
 from gatepost.notices.outcome import ReportKind, parse_outcome
 from gatepost.relay.destinations import Destinations
-from gatepost.relay.jobs import Job
+from gatepost.relay.jobs import NO_SERVER, Job, Server, describe_server
 from gatepost.relay.reports import Reports, outcomes_of
 from gatepost.relay.retry import (
     Aftermath,
@@ -58,20 +59,15 @@ class Conclusions:
         """Take (new) rules into use."""
         self._rules = rules
 
-    def answered(self, job: Job, replies: Sequence[Reply], label: str, host: str, *, peer_reports: bool) -> None:
-        """A peer, or we for it, answered for every recipient of the job.
-
-        `label` names it in records, `host` in reports ("" = none was tried).
-        """
+    def answered(self, job: Job, replies: Sequence[Reply], server: Server) -> None:
+        """A peer, or we for it, answered for every recipient of the job."""
         for domain in {pending.domain for pending in job.pendings}:
             self._destinations.answered(domain)
         for pending, answer in zip(job.pendings, replies, strict=True):
             (self._shares.succeeded if answer.positive or answer.permanent else self._shares.failed)(pending.domain)
-        self.conclude(job, replies, label, host, peer_reports=peer_reports)
+        self.conclude(job, replies, server)
 
-    def conclude(
-        self, job: Job, replies: Sequence[Reply], label: str, host: str, *, peer_reports: bool = False
-    ) -> None:
+    def conclude(self, job: Job, replies: Sequence[Reply], server: Server = NO_SERVER) -> None:
         """Draw the consequences of a reply, a peer's or our own, for every recipient of the job."""
         work = job.work
         stored = work.stored
@@ -83,11 +79,11 @@ class Conclusions:
         ]
         after = plan_aftermath(attempts, stored.received_at, now, self._rules, random.random())  # noqa: S311 - no secret
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
-        relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=peer_reports)
+        relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=server.reports)
         if failed or relayed:
-            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, label, host, now))
+            self._tasks.spawn(self._note_with_reports(job, after, failed, relayed, server, now))
         else:
-            self._note(job, after, label, now)
+            self._note(job, after, server, now)
 
     def unreached(self, label: str, jobs: Sequence[Job], cause: Reply) -> None:
         """No session could be had for these jobs: their destinations rest, the messages wait. When there never will
@@ -95,7 +91,7 @@ class Conclusions:
         """
         if cause.permanent:
             for job in jobs:
-                self.conclude(job, [cause] * len(job.pendings), "none", "")
+                self.conclude(job, [cause] * len(job.pendings))
             return
         now = clock.now()
         reason = describe(cause)
@@ -107,9 +103,7 @@ class Conclusions:
         for job in jobs:
             work = job.work
             if expired(work.stored.received_at, now, self._rules):
-                self.conclude(
-                    job, [expiry_reply(reason)] * len(job.pendings), label, label.rpartition(":")[0].strip("[]")
-                )
+                self.conclude(job, [expiry_reply(reason)] * len(job.pendings), describe_server("", label))
                 continue
             if not work.durable:
                 recipients = work.stored.envelope.recipients
@@ -124,7 +118,7 @@ class Conclusions:
         self,
         job: Job,
         after: Aftermath,
-        label: str,
+        server: Server,
         now: float,
         reports: Sequence[tuple[NewMessage, Generated]] = (),
     ) -> None:
@@ -132,11 +126,23 @@ class Conclusions:
         work = job.work
         stored = work.stored
         outcome = self._settlement.outcome(work)
-        _record(outcome.records, work, after.sent, label, now, sent=True)
-        _record(outcome.records, work, after.failed, label, now, sent=False)
+        took_s = round(asyncio.get_running_loop().time() - job.began, 3) if job.began else 0.0
+        _record(outcome.records, work, after.sent, server, now, took_s, sent=True)
+        _record(outcome.records, work, after.failed, server, now, took_s, sent=False)
         for attempt, pending in zip(after.deferred, after.pending, strict=True):
             outcome.records.append(
-                Deferred(stored.id, now, attempt.recipient.address, label, pending.reply, pending.due)
+                Deferred(
+                    stored.id,
+                    now,
+                    attempt.recipient.address,
+                    server.text,
+                    pending.reply,
+                    pending.due,
+                    server.ip,
+                    server.host,
+                    server.tls,
+                    took_s,
+                )
             )
         for report, record in reports:
             outcome.generated.append(report)
@@ -150,8 +156,7 @@ class Conclusions:
         after: Aftermath,
         failed: Sequence[Attempt],
         relayed: Sequence[Attempt],
-        label: str,
-        host: str,
+        server: Server,
         now: float,
     ) -> None:
         reports = []
@@ -159,13 +164,13 @@ class Conclusions:
             if not attempts:
                 continue
             try:
-                reports.append(await self._reports.make(kind, job.work, outcomes_of(attempts, host, now), now))
+                reports.append(await self._reports.make(kind, job.work, outcomes_of(attempts, server.host, now), now))
             except (SpoolError, OSError) as error:
                 self._report("E", f"{format_queue_id(job.work.stored.id)}: {kind.value} report not made: {error}")
                 if kind is ReportKind.FAILED:
                     # Without its report the failure must not become final. What was relayed stays so without one.
                     after = keep_failed(after, attempts, now, self._rules)
-        self._note(job, after, label, now, reports)
+        self._note(job, after, server, now, reports)
 
     async def tell_of_delay(self, work: Work, stored: Stored) -> NewMessage | None:
         """Tell the sender that a message waits, durably and once; None when nobody wants to know. `work` is in work.
@@ -187,19 +192,33 @@ class Conclusions:
 
 
 def _record(
-    records: list[Record], work: Work, attempts: Sequence[Attempt], server: str, now: float, *, sent: bool
+    records: list[Record],
+    work: Work,
+    attempts: Sequence[Attempt],
+    server: Server,
+    now: float,
+    took_s: float,
+    *,
+    sent: bool,
 ) -> None:
     stored = work.stored
+    more = False
     for attempt in attempts:
-        records.append(  # noqa: PERF401 - one recipient is the rule
+        records.append(
             Delivered(
                 stored.id,
                 now,
                 attempt.recipient.address,
-                server,
+                server.text,
                 stored.content.size,
                 sent,
                 describe(attempt.reply),
                 now - stored.received_at,
+                server.ip,
+                server.host,
+                server.tls,
+                took_s,
+                more,
             )
         )
+        more = True

@@ -318,7 +318,7 @@ class Delivery:
         if cause in _SEVEN_BIT_WOULD_DO and self._reencode and not job.seven_bit:
             self._tasks.spawn(self._send_seven_bit(job, replies, server))
             return
-        self._conclusions.answered(job, replies, server.text, server.host, peer_reports=server.reports)
+        self._conclusions.answered(job, replies, server)
 
     async def _send_seven_bit(self, job: Job, replies: Sequence[Reply], server: Server) -> None:
         """Send a job to a server that takes 7 bits only, or let it fail as it would have without."""
@@ -332,7 +332,7 @@ class Delivery:
                 return
             if isinstance(form, str):
                 self._report("I", f"{format_queue_id(work.stored.id)}: not re-encoded for {server.label}: {form}")
-                self._conclusions.answered(job, replies, server.text, server.host, peer_reports=server.reports)
+                self._conclusions.answered(job, replies, server)
                 return
             work.seven_bit = form
         job.seven_bit = True
@@ -395,7 +395,7 @@ class Delivery:
         reasons = [p.reply for p in entry.pending if p.reply]
         why = reasons[0] if reasons else self.destinations.reason(entry.pending[0].domain)
         job = Job(work, None, entry.pending)
-        self._conclusions.conclude(job, [answer or expiry_reply(why)] * len(entry.pending), "none", "")
+        self._conclusions.conclude(job, [answer or expiry_reply(why)] * len(entry.pending))
 
     async def tell_of_delay(self, entry: Stored) -> bool:
         """Tell the sender of a message that it still waits. False: not now, for it is in work or the disk refuses."""

@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.model.envelope import Client, Recipient
 from gatepost.model.ids import format_queue_id
-from gatepost.model.record import Received, Refused
+from gatepost.model.record import Received
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.access import Decision, Ruling
 from gatepost.relay.disposal import Disposition
@@ -140,9 +140,15 @@ class Dialogue:
 
     def note(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
         """Record a refusal."""
-        if not sender and self._incoming is not None:
-            sender = self._incoming.mail.address
-        self._intake.refused(Refused(clock.now(), self.visit.ip, stage, cause, answer.code, sender, recipient))
+        incoming, number, size = self._incoming, 0, 0
+        if incoming is not None:
+            sender = sender or incoming.mail.address
+            number = incoming.id
+            size = incoming.size
+        record = self.visit.refusal(
+            clock.now(), stage, cause, answer, sender=sender, recipient=recipient, number=number, size=size
+        )
+        self._intake.refused(record)
 
     def _refused(self, event: smtp.Refused) -> None:
         self.note(event.stage, event.cause, event.reply)
@@ -337,8 +343,8 @@ class Dialogue:
     def _refuse_content(self, cause: str, answer: Reply) -> None:
         """Refuse a message whose content has come, and keep nothing of it."""
         assert self._incoming is not None
-        self._incoming.drop()
         self._refuse("data", cause, answer)
+        self._incoming.drop()
 
     def _accept(self, end: smtp.DataEnd, head: Head, *, malformed: bool) -> None:
         incoming, intake, visit = self._incoming, self._intake, self.visit

@@ -294,6 +294,7 @@ class HopConnections:
         else:
             chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, stored.splices)
             size = edited_size(stored.content.size, stored.splices)
+        job.began = asyncio.get_running_loop().time()
         connection.start(_transaction(job, len(stored.prefix) + size), chunks)
 
     def _hand_back(

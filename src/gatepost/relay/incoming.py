@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from gatepost.model.envelope import Body, Client, Direction, Envelope, Recipient
 from gatepost.model.ids import format_queue_id
-from gatepost.model.record import Received
+from gatepost.model.record import ADDRESSES_TOLD, Received
 from gatepost.relay.mending import LineMender
 from gatepost.relay.received import build_missing, build_received
 from gatepost.smtp.lines import has_bare_line_ends
@@ -102,6 +102,11 @@ class Incoming:
             if len(self._raw_head) > HEAD_LIMIT:
                 self._raw_head = self._raw_head[:HEAD_LIMIT]
 
+    @property
+    def size(self) -> int:
+        """Bytes of content that have come and were kept."""
+        return self.staged.size if self.staged is not None else 0
+
     def drop(self) -> None:
         """Forget the content; leaves nothing behind."""
         if self.staged is not None:
@@ -172,6 +177,12 @@ class Incoming:
             malformed,
             client.tls,
             client.user,
+            tuple([each.address for each in recipients[:ADDRESSES_TOLD]]),
+            client.name,
+            client.listener,
+            direction.value,
+            envelope.body.value,
+            mail.smtputf8,
         )
         # What stands in front holds foreign text (the client's name for itself), so it is looked at like content.
         plain = end.plain and b"\n." not in prefix and not has_bare_line_ends(prefix)

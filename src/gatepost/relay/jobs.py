@@ -18,7 +18,7 @@ from gatepost.spool.interface import Pending
 class Job:
     """Some recipients of one message for one plan of hosts."""
 
-    __slots__ = ("fresh_retry", "pendings", "plan", "probe", "seven_bit", "work")
+    __slots__ = ("began", "fresh_retry", "pendings", "plan", "probe", "seven_bit", "work")
 
     def __init__(self, work: Work, plan: HostPlan | None, pendings: Sequence[Pending], *, probe: bool = False) -> None:
         self.work = work
@@ -29,6 +29,8 @@ class Job:
         """Its destination could not be reached lately: it finds out whether that has changed."""
         self.seven_bit = False
         """It is sent in its 7-bit form (`work.seven_bit`)."""
+        self.began = 0.0
+        """When its transaction began, in the event loop's time; 0 = none did."""
         self.fresh_retry = False
         """It was tried on a kept connection that the peer had closed meanwhile, and gets a fresh one."""
 
@@ -44,12 +46,20 @@ class Server(msgspec.Struct, frozen=True):
     """Its name or address."""
     reports: bool = False
     """It takes over DSN duty."""
+    ip: str = ""
+    tls: str = ""
+    """Version and what was proved, "" in clear."""
+
+
+NO_SERVER = Server("none", "none", "")
+"""None was asked."""
 
 
 def describe_server(ip: str, label: str, tls: str = "", *, reports: bool = False) -> Server:
     """Return what is to be said of a server at this address; `tls` is version and proof, "" in clear."""
     host = label.rpartition(":")[0].strip("[]")
-    return Server(" ".join(part for part in ("" if ip == host else ip, label, tls) if part), label, host, reports)
+    text = " ".join(part for part in ("" if ip == host else ip, label, tls) if part)
+    return Server(text, label, host, reports, ip, tls)
 
 
 class Despatcher(Protocol):

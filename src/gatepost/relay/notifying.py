@@ -17,7 +17,7 @@ from gatepost.model.address import NULL_SENDER, domain_of
 from gatepost.model.envelope import Body, Client, Direction, Envelope, Notify, Recipient
 from gatepost.model.finding import Analysis, ObjectStatus
 from gatepost.model.ids import QueueIds, format_queue_id
-from gatepost.model.record import Notified
+from gatepost.model.record import ADDRESSES_TOLD, Notified
 from gatepost.model.verdict import Verdict
 from gatepost.notices.facts import MessageFacts, gather_object_facts
 from gatepost.notices.group import GroupTexts, Role
@@ -154,7 +154,10 @@ class Notifying:
             pending=tuple(Pending(index, domain_of(each), letter.now) for index, each in enumerate(letter.to)),
             kind=KIND_PREFIX + letter.role.value,
         )
-        record = Notified(number, letter.now, letter.role.value, len(letter.to), len(text), source, summed)
+        told = tuple(letter.to[:ADDRESSES_TOLD])
+        record = Notified(
+            number, letter.now, letter.role.value, len(letter.to), len(text), source, summed, told, NULL_SENDER
+        )
         return NewMessage(stored, staged), record
 
     # --- summaries

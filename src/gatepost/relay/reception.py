@@ -10,7 +10,6 @@ import enum
 from typing import Final, cast
 
 from gatepost.config.schema import Listener
-from gatepost.model.record import Refused
 from gatepost.model.reply import Reply
 from gatepost.relay.access import Ruling
 from gatepost.relay.dialogue import DECISION_S, UNDECIDED, Dialogue
@@ -124,13 +123,13 @@ class Reception(asyncio.Protocol):
         if not endpoint.proxy:
             self._enter(ip, peer[1])
         elif not self._intake.access.believes_proxy(ip):
-            self._turn_away(ip, "connect", "proxy", _PROXY_REFUSED)
+            self._turn_away(Visit(ip, peer[1], self._listener), "proxy", _PROXY_REFUSED)
         elif self._intake.await_proxy(self):
             self._visit = Visit(ip, peer[1], self._listener)
             self._decoder = ProxyDecoder()
             self._begin(_Stage.PROXY, PROXY_S)
         else:
-            self._turn_away(ip, "connect", "sessions", replies.TOO_MANY_SESSIONS)
+            self._turn_away(Visit(ip, peer[1], self._listener), "sessions", replies.TOO_MANY_SESSIONS)
 
     def data_received(self, data: bytes) -> None:
         if self._stage is not _TALK or self._tls is not None:
@@ -220,7 +219,7 @@ class Reception(asyncio.Protocol):
         try:
             header = decoder.feed(data)
         except ProxyError:
-            self._turn_away(visit.ip, "connect", "proxy", _PROXY_REFUSED)
+            self._turn_away(visit, "proxy", _PROXY_REFUSED)
             return b""
         if header is None:
             return b""
@@ -237,12 +236,13 @@ class Reception(asyncio.Protocol):
         """Count the session, and decide whether it may come in."""
         intake = self._intake
         place = intake.place_of(ip)
+        visit = Visit(ip, port, self._listener)
         refusal = intake.admit(self, ip, place)
         if refusal is not None:
-            self._turn_away(ip, "connect", *refusal)
+            self._turn_away(visit, *refusal)
             return
         self._place = place
-        self._visit = visit = Visit(ip, port, self._listener)
+        self._visit = visit
         visit.place = place
         decision = intake.access.connect(visit)
         if isinstance(decision, Ruling):
@@ -267,18 +267,18 @@ class Reception(asyncio.Protocol):
 
     def _ruled(self, ruling: Ruling) -> None:
         if ruling.reply is not None:
-            self._turn_away(self._visit.ip, "connect", ruling.cause, ruling.reply)
+            self._turn_away(self._visit, ruling.cause, ruling.reply)
         elif self._endpoint.implicit_tls:
             self._start_tls()
             self._begin(_Stage.HANDSHAKE, HANDSHAKE_S)
         else:
             self._open(None)
 
-    def _turn_away(self, ip: str, stage: str, cause: str, answer: Reply) -> None:
+    def _turn_away(self, visit: Visit, cause: str, answer: Reply) -> None:
         """Refuse a connection before its session; over TLS nobody could read why."""
         transport = self._transport
         assert transport is not None
-        self._intake.refused(Refused(clock.now(), ip, stage, cause, answer.code))
+        self._intake.refused(visit.refusal(clock.now(), "connect", cause, answer))
         if not self._endpoint.implicit_tls:
             transport.write(replies.render(answer, enhanced=True))
         transport.close()
@@ -304,7 +304,7 @@ class Reception(asyncio.Protocol):
     def _refuse_early(self) -> None:
         """The client talked before the greeting, as none does that waits for answers."""
         self._begin(_TALK, self._intake.shortest_s)
-        self._intake.refused(Refused(clock.now(), self._visit.ip, "connect", "early-talker", replies.TALKED_EARLY.code))
+        self._intake.refused(self._visit.refusal(clock.now(), "connect", "early-talker", replies.TALKED_EARLY))
         self._session.refuse(replies.TALKED_EARLY)
         self._flush()
 
@@ -331,7 +331,7 @@ class Reception(asyncio.Protocol):
             transport.close()
             self._linger()
             if fresh:
-                refusal = Refused(clock.now(), self._visit.ip, "starttls", "handshake", replies.TLS_UNAVAILABLE.code)
+                refusal = self._visit.refusal(clock.now(), "starttls", "handshake", replies.TLS_UNAVAILABLE)
                 self._intake.refused(refusal)
             return b""
         if output := tls.take_output():

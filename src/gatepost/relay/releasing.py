@@ -16,7 +16,7 @@ from gatepost.config.schema import Config
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Recipient
 from gatepost.model.ids import QueueIds, format_queue_id
-from gatepost.model.record import Operated
+from gatepost.model.record import ADDRESSES_TOLD, Operated
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.reports import RELEASED, RELEASED_WANTED
 from gatepost.relay.work import Work
@@ -196,7 +196,10 @@ class Releases:
             if not claim.checked:
                 saving = pipeline.saving
                 await saving.save(saving.plan_released(stored, lambda: store.content(item.id), now))
-            note = Operated(number, now, "release", _describe(item, claim, store.layout.directory))
+            envelope = stored.envelope
+            told = tuple([each.address for each in envelope.recipients[:ADDRESSES_TOLD]])
+            what = _describe(item, claim, store.layout.directory)
+            note = Operated(number, now, "release", what, envelope.sender, told, stored.content.size)
             await spool.accept(NewMessage(stored, staged), (note,), release=claim.release)
         except SpoolBroken:
             raise  # it may have been accepted, and needs its content then

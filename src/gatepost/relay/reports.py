@@ -122,7 +122,9 @@ class Reports:
         except BaseException:
             staged.discard()
             raise
-        return NewMessage(report, staged), Generated(number, now, report.kind, stored.id, sender, len(text))
+        return NewMessage(report, staged), Generated(
+            number, now, report.kind, stored.id, sender, len(text), envelope.sender
+        )
 
     def _write(
         self,

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Iterable
 
 from gatepost.config.schema import Listener
+from gatepost.model.record import TEXT_TOLD, Refused
+from gatepost.model.reply import Reply
 from gatepost.relay.rules import Fact
 
 Asked = dict[Fact, "asyncio.Task[bool | None]"]
@@ -79,6 +81,37 @@ class Visit:
     def ours(self) -> bool:
         """From our own network, or signed in: not a stranger."""
         return self.trusted or self.user != ""
+
+    def refusal(
+        self,
+        now: float,
+        stage: str,
+        cause: str,
+        answer: Reply,
+        *,
+        sender: str = "",
+        recipient: str = "",
+        number: int = 0,
+        size: int = 0,
+    ) -> Refused:
+        """Return the record of a refusal. `number`, `size`: of the message, when its content had come."""
+        return Refused(
+            now,
+            self.ip,
+            stage,
+            cause,
+            answer.code,
+            sender,
+            recipient,
+            self.helo,
+            f"{answer.enhanced} {answer.text}".strip()[:TEXT_TOLD],
+            self.tls,
+            self.user,
+            self.name,
+            self.listener.name or self.listener.address,
+            number,
+            size,
+        )
 
     def replace(self, ip: str, port: int = 0, name: str = "", helo: str = "", user: str = "") -> None:
         """Take another client for the connection's (PROXY, XCLIENT): nothing known of the former holds any more."""
