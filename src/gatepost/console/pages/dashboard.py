@@ -153,7 +153,7 @@ def _status_tiles(status: Answer) -> tuple[Tile, ...]:
     ]
     if engines:
         tiles.append(
-            Tile("Engines", f"{up} of {len(engines)}", "up", "good" if up == len(engines) else "bad", "/service")
+            Tile("Engines", f"{up} of {len(engines)} up", "", "good" if up == len(engines) else "bad", "/service")
         )
     return (*tiles, _database_tile(status.value))
 

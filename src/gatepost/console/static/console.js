@@ -120,20 +120,26 @@
       const colour = legend[at] ? colourOf(legend[at].querySelector("i")) : axis.stroke;
       return { label: head.textContent, stroke: colour, width: 2, points: { show: false } };
     });
+    // Times are the gateway's, as in the tables and the log, wherever the reader is.
+    const at = (moment) => new Date((moment + Number(figure.dataset.offset || 0)) * 1000);
+    const two = (value) => String(value).padStart(2, "0");
+    const label = (moment, step) => {
+      const date = window.uPlot.tzDate(at(moment), "Etc/UTC");
+      return step >= 86400 ? `${two(date.getMonth() + 1)}-${two(date.getDate())}` : `${two(date.getHours())}:${two(date.getMinutes())}`;
+    };
     const plot = new window.uPlot({
       width: canvas.clientWidth || figure.clientWidth,
-      height: 208,
+      height: 192,
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
-      // Times are the gateway's, as in the tables and the log, wherever the reader is.
-      tzDate: (moment) => window.uPlot.tzDate(new Date((moment + Number(figure.dataset.offset || 0)) * 1000), "Etc/UTC"),
+      tzDate: (moment) => window.uPlot.tzDate(at(moment), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       series: [{}, ...marks],
-      axes: [axis, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
+      axes: [{ ...axis, size: 30, values: (_, moments, __, ___, step) => moments.map((moment) => label(moment, step)) }, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
       hooks: {
         setCursor: [(self) => {
-          const at = self.cursor.idx ?? data[0].length - 1;
-          legend.forEach((item, series) => { item.querySelector("b").textContent = format(data[series + 1][at]); });
+          const index = self.cursor.idx ?? data[0].length - 1;
+          legend.forEach((item, series) => { item.querySelector("b").textContent = format(data[series + 1][index]); });
         }],
       },
     }, data, canvas);
@@ -150,7 +156,7 @@
   addEventListener("resize", () => {
     clearTimeout(resized);
     resized = setTimeout(() => {
-      for (const [figure, plot] of drawn) plot.setSize({ width: figure.querySelector(".canvas").clientWidth, height: 208 });
+      for (const [figure, plot] of drawn) plot.setSize({ width: figure.querySelector(".canvas").clientWidth, height: 192 });
     }, 120);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
