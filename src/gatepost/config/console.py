@@ -52,3 +52,12 @@ class Console(msgspec.Struct, frozen=True, kw_only=True):
     session_time: Annotated[
         float, duration("", 60, 2_592_000, "who signed in so long ago signs in anew", generations=OWN)
     ] = 43_200.0
+    quarantine_releases_malware: Annotated[
+        bool,
+        flag(
+            "",
+            "accounts of the role `quarantine` and those of domains may release what anti-virus kept; otherwise only "
+            "operators and administrators may, and the others release spam",
+            generations=OWN,
+        ),
+    ] = False

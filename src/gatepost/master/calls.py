@@ -18,7 +18,7 @@ import msgspec
 from gatepost import __version__
 from gatepost.config.schema import Config
 from gatepost.control import channel
-from gatepost.control.desk import Desk
+from gatepost.control.desk import Desk, Refused
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
 from gatepost.feeds.pinned import PinnedSet
@@ -106,7 +106,9 @@ class Calls:
         async def act(arguments: Arguments, _: Caller) -> Any:
             return await self._act(arguments)
 
-        async def release(arguments: Arguments, _: Caller) -> Any:
+        async def release(arguments: Arguments, caller: Caller) -> Any:
+            if caller.via != "cli":  # whoever may name any directory need not ask for a right to what lies in it
+                raise Refused("a directory can be named at the command line only: stores.release does the rest")
             return await release_items(self._relays, arguments, self._say)
 
         async def pause(arguments: Arguments, _: Caller) -> Any:

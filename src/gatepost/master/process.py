@@ -23,16 +23,15 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.rights import Caller, Right, local_caller
 from gatepost.control.socket import ControlError, Request, serve
-from gatepost.feeds.bases import BasesError, Trouble
-from gatepost.filter.settings import FilterSettings
-from gatepost.licence.term import LicenceError
 from gatepost.master import control_files
-from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bases, open_bases
+from gatepost.master.bases import describe_bases
+from gatepost.master.bases_in_force import BasesInForce
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
 from gatepost.master.exit_code import ExitCode, StartError
-from gatepost.master.learning import LEARNING_FILTERS, WEIGHTS_FILE, Learning, learner_settings, prepare_learning
+from gatepost.master.front import Front
+from gatepost.master.learning import Learning, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -40,9 +39,8 @@ from gatepost.master.readiness import ServiceManager
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
 from gatepost.master.supervisor import Supervision
-from gatepost.master.templates import NotReplaced, Templates
+from gatepost.master.templates import Templates
 from gatepost.relay.admission import SessionTable, create_table
-from gatepost.relay.filters import filter_settings
 
 PORTS_PATIENCE_S = 10.0
 """How long ports may stay taken after the death of a former master ..."""
@@ -52,16 +50,6 @@ STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
 KEPT_SNAPSHOTS = 32
 """Configurations kept for relays that have been told of them and are not there yet: reloads may come in quick rows."""
-
-
-BASES_STAY = "databases not reloaded, those in force stay"
-SWAP_PATIENCE_S = 20.0
-"""A command waits this long for a new filter template, less than callers wait for an answer; the template may take
-longer (`templates.READY_TIMEOUT_S`).
-"""
-STILL_LOADING = (
-    "the new filter template is still loading, filters work with the former one: the log tells when it is done"
-)
 
 
 class Master:
@@ -75,9 +63,7 @@ class Master:
         self._failed: StartError | None = None
         self._generation = 0
         self._ports = Ports()
-        self._pinned = Databases()
         self._retired: list[Child] = []
-        self._swap: asyncio.Task[str] | None = None
         self._stopping = asyncio.Event()
         self._lock_fd = -1
         self._desk = Desk()
@@ -88,7 +74,8 @@ class Master:
         self._prepare(config)
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         await self._bind(config)
-        self._pinned = self._open_bases(config).databases
+        self._bases = BasesInForce(lambda: self._config, self._paths, self._say)
+        bases = self._bases.open(config)
         table_fd = create_table()
         self._relays = Relays(
             paths=self._paths,
@@ -99,28 +86,33 @@ class Master:
             say=self._say,
             on_taught=lambda taught: self._learning.take(taught.lesson, spam=taught.spam, who=taught.who),
         )
-        self._relays.use_bases(describe_bases(self._pinned.antivirus))
+        self._relays.use_bases(describe_bases(bases.antivirus))
         self._stage(config)
         self._install(config)
         self._commands = Commands(self._paths.commands, self._paths.scratch, self._say)
         self._commands.configure(config)
         self._templates = Templates(self._paths, self._say)
-        self._templates.start(self._filter_settings(self._pinned))
+        self._templates.start(self._bases.settings_with(bases))
         self._retired += self._relays.resize()
-        self._learning = Learning(self._paths.learn, self._paths.learner, self._learner_settings, self._say)
+        self._learning = Learning(self._paths.learn, self._paths.learner, self._bases.learner_settings, self._say)
+        self._bases.serve(self._templates, self._relays, self._learning)
+        self._front = self._open_front(config)
         calls = Calls(
             relays=self._relays,
             ports=self._ports,
             pauses=self._pauses,
             config=lambda: self._config,
             template=lambda: self._templates.current,
-            bases=lambda: self._pinned,
+            bases=lambda: self._bases.current,
             say=self._say,
             file=self._file,
             exports=self._paths.exports,
             supervision=self._supervision,
         )
         calls.register(self._desk)
+        register_mail_calls(
+            self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
+        )
         self._register()
         server = await serve(self._paths.control, self._handle_local)
         self._take_signals()
@@ -133,8 +125,9 @@ class Master:
             ),
         ]
         await self._stopping.wait()
-        for task in (*tasks, *([self._swap] if self._swap is not None else [])):
+        for task in tasks:
             task.cancel()
+        self._bases.cancel()
         self._manager.stopping()
         self._say("I", "stopping")
         server.close()
@@ -155,7 +148,7 @@ class Master:
             return await self.reload()
 
         async def reload_bases(_: Arguments, __: Caller) -> Any:
-            return await self.reload_bases()
+            return await self._bases.reload()
 
         async def learning(arguments: Arguments, _: Caller) -> Any:
             return await self._learning.ask(arguments)
@@ -201,6 +194,9 @@ class Master:
         addresses = ", ".join(listener.address for listener in self._config.listeners)
         self._say("I", f"in service: {len(self._relays.all)} relay(s), listening on {addresses}")
         self._manager.ready("in service")
+        self._front.open(self._config)
+        if welcome := self._front.welcome():
+            print(welcome, flush=True)
         if started is not None:
             started()
 
@@ -269,6 +265,12 @@ class Master:
                     raise StartError(ExitCode.BIND, str(error)) from error
             await asyncio.sleep(PORTS_LOOK_S)
 
+    def _open_front(self, config: Config) -> Front:
+        try:
+            return Front(self._paths, config, self._desk, self._say)
+        except OSError as error:
+            raise StartError(ExitCode.SYSTEM, f"audit log cannot be opened: {error}") from error
+
     def _stage(self, config: Config) -> None:
         """Write the next snapshot. OSError: nothing has changed."""
         self._paths.snapshot(self._generation + 1).write_bytes(msgspec.msgpack.encode(config))
@@ -279,38 +281,6 @@ class Master:
         self._paths.snapshot(self._generation - KEPT_SNAPSHOTS).unlink(missing_ok=True)
         self._config = config
         self._relays.install(config, self._generation)
-
-    def _open_bases(self, config: Config) -> Opened:
-        """Choose the databases to start with; what cannot be used is told. StartError when nothing is left."""
-        try:
-            opened = open_bases(config)
-        except BasesError as error:
-            code = ExitCode.BASES_DATE if error.trouble is Trouble.OUT_OF_TERM else ExitCode.BASES
-            raise StartError(code, f"databases cannot be loaded: {error}") from error
-        except LicenceError as error:
-            raise StartError(ExitCode.LICENCE, f"licence: {error}") from error
-        for trouble in opened.troubles:
-            self._say("E", trouble)
-        for seeded in opened.seeded:
-            self._say("I", seeded)
-        self._tell_bases("databases", opened)
-        return opened
-
-    def _tell_bases(self, what: str, opened: Opened) -> None:
-        self._say("I", f"{what}: {opened.summary}")
-        if not opened.databases.spam.sets:
-            self._say("W", NO_SPAM_BASES)
-
-    def _filter_settings(self, bases: Databases) -> FilterSettings:
-        settings = filter_settings(self._config, 0, self._config.filter.server_max_filters + LEARNING_FILTERS)
-        cache = str(self._paths.bases_cache)
-        learned = str(self._paths.learned / WEIGHTS_FILE)
-        return msgspec.structs.replace(
-            settings, bases=bases.antivirus, spam_bases=bases.spam, bases_cache=cache, learned=learned
-        )
-
-    def _learner_settings(self) -> bytes:
-        return learner_settings(self._config, self._paths, self._filter_settings(self._pinned))
 
     # --- signals
 
@@ -346,7 +316,7 @@ class Master:
         """
         swap, bases_trouble = self._take_file()
         await self._relays.settle()
-        trouble = "\n".join(filter(None, (bases_trouble, await self._outcome(swap))))
+        trouble = "\n".join(filter(None, (bases_trouble, await self._bases.outcome_of(swap))))
         if trouble:
             raise ControlError(f"configuration reloaded, but not all of it is in force:\n{trouble}")
         return "reloaded"
@@ -374,75 +344,14 @@ class Master:
         for problem in self._warnings:
             self._say("W", str(problem))
         self._retired += self._commands.configure(config)
-        bases, trouble = self._bases_for_reload()
-        swap = self._begin_swap(bases)
+        bases, trouble = self._bases.for_reload()
+        swap = self._bases.begin_swap(bases)
         self._relays.send_setup()
         self._retired += self._relays.resize()
         self._retired = [child for child in self._retired if child.pid]
+        self._front.open(config)
         self._say("I", f"configuration reloaded from {self._file}")
         return swap, trouble
-
-    def _bases_for_reload(self) -> tuple[Databases, str]:
-        """Return the databases to go on with: new ones if nothing is wrong with any, else those in force, and why."""
-        try:
-            opened = open_bases(self._config)
-            if not opened.troubles:
-                return opened.databases, ""
-            trouble = "\n".join(opened.troubles)
-        except (BasesError, LicenceError) as error:
-            trouble = str(error)
-        return self._pinned, self._keep_bases(trouble)
-
-    def _keep_bases(self, trouble: str) -> str:
-        """Log that the databases in force stay, and why; return that as a text."""
-        for line in (*trouble.splitlines(), BASES_STAY):
-            self._say("E", line)
-        return f"{BASES_STAY}:\n{trouble}"
-
-    def _begin_swap(self, bases: Databases) -> "asyncio.Task[str]":
-        """Have a new template with these databases take over, whether somebody waits for it or not. The task returns
-        why it did not, "" when it did.
-        """
-        self._swap = asyncio.create_task(self._replace_template(bases))
-        return self._swap
-
-    async def _replace_template(self, bases: Databases) -> str:
-        try:
-            await self._templates.replace(self._filter_settings(bases))
-        except NotReplaced as error:
-            self._say("E", str(error))
-            return str(error)
-        self._pinned = bases
-        await self._learning.stop()  # it begins anew with the base model of these
-        self._relays.use_bases(describe_bases(bases.antivirus))
-        return ""
-
-    async def _outcome(self, swap: "asyncio.Task[str]") -> str:
-        """Return what came of a swap. ControlError: it takes longer than a caller waits, and goes on."""
-        done, _ = await asyncio.wait((swap,), timeout=SWAP_PATIENCE_S)
-        if done:
-            return swap.result()
-
-        def tell(late: "asyncio.Task[str]") -> None:
-            if not late.cancelled() and not late.result():
-                self._say("I", "the new filter template is in force")
-
-        swap.add_done_callback(tell)
-        raise ControlError(STILL_LOADING)
-
-    async def reload_bases(self) -> str:
-        """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay, or still do."""
-        try:
-            opened = await asyncio.to_thread(open_bases, self._config)
-        except (BasesError, LicenceError) as error:
-            raise ControlError(self._keep_bases(str(error))) from error
-        trouble = "\n".join(opened.troubles)
-        if not trouble and opened.databases != self._pinned:
-            trouble = await self._outcome(self._begin_swap(opened.databases))
-        if trouble:
-            raise ControlError(self._keep_bases(trouble))
-        self._tell_bases("databases reloaded", opened)
-        return f"databases in force: {opened.summary}"
 
     def _refuse_moves(self, config: Config) -> None:
         """Refuse what only a restart can change: the directories this gateway has locked."""
@@ -456,7 +365,7 @@ class Master:
     # --- the end
 
     async def _stop(self) -> None:
-        rest = [*self._templates.dismiss(), *self._retired]
+        rest = [*self._templates.dismiss(), *self._front.close(), *self._retired]
         relays = self._relays.dismiss()
         self._ports.close()
         await self._learning.stop()
