@@ -31,6 +31,7 @@ from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.front import Front
+from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
