@@ -61,6 +61,15 @@ class IniText:
         field = found.field
         return (found.section, found.item, field.name if field is not None else "") if found.section else None
 
+    def masked(self, instead: str) -> str:
+        """Return the text with `instead` in place of every secret."""
+        return "".join(
+            f"{line.name}={instead}{_ending(line.text)}"
+            if line.field is not None and line.field.parameter.secret
+            else line.text
+            for line in self._lines
+        )
+
     def set(self, section: str, item: int, field: Field, values: Sequence[str]) -> None:
         """Have a parameter say this, one line for each value."""
         for value in values:

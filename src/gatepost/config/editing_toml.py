@@ -201,6 +201,15 @@ class TomlText:
             offset = self.text.find("\n", offset) + 1
         return next((each for each in self._statements if each.start <= offset < each.end), None)
 
+    def masked(self, instead: str) -> str:
+        """Return the text with `instead` in place of every secret."""
+        text = self.text
+        for each in reversed(self._statements):
+            field = each.field
+            if field is not None and field.parameter.secret:
+                text = text[: each.value] + instead + text[each.value_end :]
+        return text
+
     def set(self, section: str, item: int, name: str, value: Plain) -> None:
         """Have a parameter say this."""
         there = self.find(section, item, name)

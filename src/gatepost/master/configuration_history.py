@@ -1,0 +1,115 @@
+"""Versions of the configuration file: each that was applied through the gateway, and those found edited by hand.
+
+Kept below the state directory, one file each, readable for the gateway's user only; the oldest go first. Called by
+`master.configuration`.
+"""
+
+import difflib
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from gatepost.storage.whole_file import replace_file
+
+VERSIONS_LIMIT = 200
+"""Kept versions: more than a year of weekly changes and what comes in between."""
+BYTES_LIMIT = 64 * 1024 * 1024
+"""Of all versions together: a long list in the file makes each of them long."""
+COMMENT_LIMIT = 500
+DIFF_LINES = 2000
+"""Lines of a difference that are shown."""
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of the file."""
+
+    number: int
+    at: float
+    """Unix time."""
+    who: str
+    """"" = somebody who edited the file."""
+    via: str
+    comment: str
+    digest: str
+    text: str
+
+
+class VersionRow(msgspec.Struct, frozen=True):
+    """A version as it is listed."""
+
+    number: int
+    at: float
+    who: str
+    via: str
+    comment: str
+    current: bool
+    """It is what the file says now."""
+    diff: str = ""
+    """What it changed, as a unified difference; secrets are not shown."""
+
+
+class History:
+    """The versions in one directory. One writer."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the kept versions in order."""
+        if not self._directory.is_dir():
+            return []
+        return sorted(int(path.stem) for path in self._directory.glob("*.json") if path.stem.isdigit())
+
+    def read(self, number: int) -> Version | None:
+        """Return a version, None when it is not kept any more, or damaged."""
+        try:
+            return msgspec.json.decode(self._path(number).read_bytes(), type=Version)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def note_found(self, text: str, at: float) -> None:
+        """Keep what the file says when it is not what we wrote last: somebody has edited it. OSError."""
+        numbers = self.numbers()
+        last = self.read(numbers[-1]) if numbers else None
+        if last is None or last.digest != digest_of(text):
+            comment = "as it was found" if last is None else "edited in the file"
+            self._keep(Version(self._next(numbers), at, "", "file", comment, digest_of(text), text))
+
+    def add(self, text: str, *, at: float, who: str, via: str, comment: str) -> int:
+        """Keep a version that is about to be applied; return its number. OSError."""
+        number = self._next(self.numbers())
+        self._keep(Version(number, at, who, via, comment[:COMMENT_LIMIT], digest_of(text), text))
+        return number
+
+    def drop(self, number: int) -> None:
+        """Forget a version: it was not applied after all."""
+        self._path(number).unlink(missing_ok=True)
+
+    def _next(self, numbers: list[int]) -> int:
+        return numbers[-1] + 1 if numbers else 1
+
+    def _keep(self, version: Version) -> None:
+        self._directory.mkdir(0o700, parents=True, exist_ok=True)
+        replace_file(self._path(version.number), msgspec.json.encode(version))
+        room = BYTES_LIMIT
+        for kept, number in enumerate(reversed(self.numbers())):
+            room -= self._path(number).stat().st_size
+            if kept >= VERSIONS_LIMIT or (room < 0 and kept > 1):
+                self.drop(number)
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{number:06}.json"
+
+
+def digest_of(text: str) -> str:
+    """Return what tells one text from another."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def build_diff(before: str, after: str, old: str, new: str) -> str:
+    """Return the unified difference of two texts, "" when they are equal; a very long one is cut."""
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), old, new, lineterm="", n=2))
+    if len(lines) > DIFF_LINES:
+        lines = [*lines[:DIFF_LINES], f"… {len(lines) - DIFF_LINES} more lines"]
+    return "\n".join(lines)
