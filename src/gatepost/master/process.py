@@ -29,6 +29,7 @@ from gatepost.master.bases_in_force import BasesInForce
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
+from gatepost.master.configuration import Configuration, NotReloaded
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
@@ -114,6 +115,13 @@ class Master:
         register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )
+        Configuration(
+            file=self._file,
+            overrides=self._overrides,
+            state_path=config.relay.state_path,
+            reload=self.reload,
+            say=self._say,
+        ).register(self._desk)
         self._register()
         server = await serve(self._paths.control, self._handle_local)
         self._take_signals()
@@ -324,7 +332,7 @@ class Master:
 
     def _take_file(self) -> tuple["asyncio.Task[str]", str]:
         """Take the configuration file anew; return the swap of filters under way, and what is wrong with databases.
-        ControlError: the running configuration stays in force.
+        NotReloaded: the running configuration stays in force.
         """
         try:
             config = self._read()
@@ -336,7 +344,7 @@ class Master:
             self._say("E", "configuration not reloaded, the running one stays in force")
             for line in text.splitlines():
                 self._say("E", line)
-            raise ControlError(f"configuration not reloaded, the running one stays in force:\n{text}") from error
+            raise NotReloaded(f"configuration not reloaded, the running one stays in force:\n{text}") from error
         try:
             self._log.open(LogSettings.of(config))
         except OSError as error:
