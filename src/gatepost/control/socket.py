@@ -81,7 +81,7 @@ async def _respond(handler: Handler, line: bytes, user: int) -> Response:
         return Response(error=str(error))
 
 
-def call(path: Path, name: str, **arguments: object) -> Any:
+def call(path: Path, name: str, /, **arguments: object) -> Any:
     """Call the running gateway. ControlError says why it did not work."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(CALL_TIMEOUT_S)
