@@ -51,6 +51,7 @@ def build_app(gateway: Gateway, settings: Settings) -> Shield:
         state=State({"gateway": gateway, "settings": settings}),
         request_max_body_size=BODY_LIMIT,
         openapi_config=None,
+        logging_config=None,
         debug=False,
     )
     return Shield(app, settings.host_names)

@@ -7,6 +7,7 @@ its master; ending it at any moment loses nothing but the requests under way.
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -86,6 +87,8 @@ def main() -> None:
     parser.add_argument("--listen", required=True)
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it goes to the master, too, who ends us
+    # What browsers send wrong is no news for the log; what breaks down here is.
+    logging.basicConfig(level=logging.ERROR, format="console: %(message)s")
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     link = LinkClient(socket.socket(fileno=arguments.link))
     listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listen.split(",")]

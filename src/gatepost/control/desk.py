@@ -24,7 +24,7 @@ class Audit(Protocol):
     """Where calls that change something, or show content, are written down."""
 
     def write(self, caller: Caller, call: str, arguments: Arguments, outcome: str) -> None:
-        """Write one entry; `outcome` is "" when it was done, else why not."""
+        """Write one entry; `outcome` is "" when it was done, else why not. Never raises: what was done is done."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -36,6 +36,8 @@ class Call(msgspec.Struct, frozen=True):
     """It changes something or shows the content of mail: an entry in the audit log, also when it is refused."""
     scoped: bool = False
     """It looks at `Caller.domains` itself; all others are refused to callers that have domains."""
+    noted: Callable[[Arguments], Arguments] | None = None
+    """What of the arguments is written down, where some could be secret that do not look it by their name."""
 
 
 class Desk:
@@ -45,10 +47,19 @@ class Desk:
         self.audit = audit
         self._calls: dict[str, Call] = {}
 
-    def add(self, name: str, right: Right, answer: Answering, *, audited: bool = False, scoped: bool = False) -> None:
+    def add(
+        self,
+        name: str,
+        right: Right,
+        answer: Answering,
+        *,
+        audited: bool = False,
+        scoped: bool = False,
+        noted: Callable[[Arguments], Arguments] | None = None,
+    ) -> None:
         """Register a call. Each name once."""
         assert name not in self._calls, name
-        self._calls[name] = Call(right, answer, audited, scoped)
+        self._calls[name] = Call(right, answer, audited, scoped, noted)
 
     @property
     def calls(self) -> Mapping[str, Call]:
@@ -67,7 +78,11 @@ class Desk:
             self._note(call, request, caller, str(error))
             raise
         except (KeyError, TypeError, ValueError) as error:
+            self._note(call, request, caller, f"bad arguments: {error!r}")
             raise ControlError(f"{request.call}: bad arguments: {error!r}") from error
+        except Exception as error:  # it may have acted before it broke down
+            self._note(call, request, caller, f"broke down: {error!r}")
+            raise
         self._note(call, request, caller, "")
         return result
 
@@ -80,4 +95,5 @@ class Desk:
 
     def _note(self, call: Call, request: Request, caller: Caller, outcome: str) -> None:
         if call.audited and self.audit is not None:
-            self.audit.write(caller, request.call, request.arguments, outcome)
+            arguments = request.arguments if call.noted is None else call.noted(request.arguments)
+            self.audit.write(caller, request.call, arguments, outcome)

@@ -82,6 +82,8 @@ class Caller(msgspec.Struct, frozen=True):
     """`cli`, `signal`, `control-file`, `console`, `api`."""
     address: str = ""
     """Where a console's or API's client is."""
+    session: str = ""
+    """Id of the console session, "" = none: a token, the command line."""
 
 
 NOBODY: Final = Caller("", frozenset({Right.NONE}), via="console")

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ BIND_AGAIN_S = 30.0
 """Between tries for a port that another program has."""
 BACKLOG = 128
 
-CallerOf = Callable[[LinkCall], Awaitable[Caller]]
+CallerOf = Callable[[LinkCall], Caller]
 
 
 class ConsoleHost:
@@ -158,7 +158,7 @@ class ConsoleHost:
     async def _answer(self, call: LinkCall) -> Response:
         """Answer a call over the link."""
         try:
-            caller = await self._caller_of(call)
+            caller = self._caller_of(call)
             return Response(result=await self._desk.handle(Request(call.call, call.arguments), caller))
         except SignedOut as error:
             return Response(error=str(error), signed_out=True)

@@ -33,6 +33,10 @@ class Paths:
         self.learn = Path(state) / "learn"
         """Watched folders: messages laid into `spam` and `ham` are learned."""
         self.learner = run / "learner.sock"
+        self.accounts = Path(state) / "accounts.json"
+        """Who may sign in to the console."""
+        self.audit = Path(state) / "audit"
+        """Who changed what, and looked at whose mail."""
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

@@ -1,0 +1,62 @@
+"""Checking passwords of accounts: in a thread, a few at a time, as slow for names that do not exist.
+
+Used by `master.sign_in` and `master.own_account`.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gatepost.control.accounts import Account, AccountError
+from gatepost.control.brake import Brake
+from gatepost.relay.passwords import PASSWORD_LIMIT, PasswordFileError, hasher, verify
+
+AT_ONCE: Final = 1
+"""Hashes under way: each takes 64 MiB for a moment."""
+WAITING_LIMIT: Final = 32
+"""Tries that may wait for their turn; more are told to come back."""
+WAIT_TEXT: Final = "too many wrong tries: wait a while, then try again"
+BUSY_TEXT: Final = "too many people are signing in just now: try again"
+
+
+class Passwords:
+    """The checker, with its brake."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.brake = Brake()
+        self._clock = clock
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._nobody = hasher().hash(secrets.token_urlsafe(16))
+
+    async def check(self, account: Account | None, name: str, password: str, address: str) -> bool:
+        """Tell whether a password is an account's (None: there is none of that name). AccountError: not now."""
+        if self._waiting >= WAITING_LIMIT:
+            raise AccountError(BUSY_TEXT)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                known = account is not None and address in account.known
+                if self.brake.holds(address, name, self._clock(), known=known):
+                    raise AccountError(WAIT_TEXT)
+                right = await asyncio.to_thread(self._verify, account, password)
+                if not right:
+                    self.brake.failed(address, name, self._clock())
+                return right
+        finally:
+            self._waiting -= 1
+
+    async def hash(self, password: str) -> str:
+        """Return what is kept of a new password."""
+        async with self._turn:
+            return await asyncio.to_thread(hasher().hash, password)
+
+    def _verify(self, account: Account | None, password: str) -> bool:
+        hashed = self._nobody if account is None else account.password
+        try:
+            right = verify(hashed, password[:PASSWORD_LIMIT]) and len(password) <= PASSWORD_LIMIT
+        except PasswordFileError:
+            return False
+        return right and account is not None
