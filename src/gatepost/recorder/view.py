@@ -1,5 +1,5 @@
-"""What a view of the relays' records is to the recorder. Implemented by `json_view`, `av_record` and the like; called by
-`recorder.books`, on one thread.
+"""What a view of the relays' records is to the recorder. Called by `recorder.books`, on one thread; implemented by
+`json_view`, `av_record` and the like.
 """
 
 from collections.abc import Sequence

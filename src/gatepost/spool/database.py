@@ -54,6 +54,8 @@ class Outcome(msgspec.Struct):
     first: int = 0
     """Number of the first record written, 0 = none."""
     records: list[Record] = []
+    rows: list[tuple[int, int, bytes]] = []
+    """The same as rows of the outbox: number of the first, count, encoded records."""
     entered: bool = False
     """The free records and positions given are on disk."""
 
@@ -210,8 +212,9 @@ class Database:
             work = Transaction(self._cursor, msgspec.structs.replace(self.tally))
             work.apply(changes)
             first = work.tally.records + 1
-            if records:
-                execute("INSERT INTO outbox VALUES(?,?,?)", (first, len(records), RECORDS.encode(records)))
+            row = (first, len(records), RECORDS.encode(records)) if records else None
+            if row is not None:
+                execute("INSERT INTO outbox VALUES(?,?,?)", row)
                 work.tally.records += len(records)
             for name, (number, note) in positions.items():
                 execute(
@@ -239,9 +242,10 @@ class Database:
             except OSError:
                 # Nobody refers to it any more; the next start removes it.
                 continue
-        if records:
+        if row is not None:
             outcome.first = outcome.first or first
             outcome.records += records
+            outcome.rows.append(row)
 
     def _prune(self) -> int:
         """Delete a batch of records that all views have confirmed; return the number of the oldest that stays."""

@@ -182,6 +182,9 @@ RELEASES_KEPT_S = 30 * 86400.0
 Consumer = Callable[[int, Sequence[Record]], None]
 """Called on the event loop after a commit with (number of the first record, the records)."""
 
+Follower = Callable[[int, int, bytes], None]
+"""Called on the event loop after a commit with (number of the first record, count, encoded records)."""
+
 
 class Spool(Protocol):
     """One shard, owned by one relay under an exclusive lock. All awaitables resolve after the commit is on disk.

@@ -38,6 +38,7 @@ from gatepost.spool.interface import (
     Consumer,
     ContentRef,
     Destination,
+    Follower,
     NewMessage,
     SpoolBroken,
     SpoolError,
@@ -92,6 +93,7 @@ class SqliteSpool(Asking):
         self._positions = dict(database.positions)
         self._confirmed: dict[str, tuple[int, bytes]] = {}
         self._views: dict[str, View] = {}
+        self._followers: dict[str, Follower] = {}
         self._changes: list[tuple[Change, asyncio.Future[None]]] = []
         self._queries: list[tuple[Query, asyncio.Future[Any]]] = []
         self._entered: list[Record] = []
@@ -136,7 +138,7 @@ class SqliteSpool(Asking):
 
     async def start(self) -> None:
         """Start the writer; return when every view has got the records it had not confirmed."""
-        self._database.views = tuple(self._views)
+        self._database.views = (*self._views, *self._followers)
         self._thread.start()
         for view in self._views.values():
             await self._replay(view)
@@ -273,6 +275,20 @@ class SqliteSpool(Asking):
         """Register a view before `start`."""
         self._views[name] = View(name, consumer)
 
+    def follow(self, name: str, follower: Follower) -> None:
+        """Register, before `start`, a view that takes rows of the outbox as they are stored: `follower` gets each as it
+        is committed, and reads by `outbox` what it missed.
+        """
+        self._followers[name] = follower
+
+    async def outbox(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Return up to `limit` rows (first number, count, encoded records) that hold records after number `after`.
+
+        What was confirmed before has become durable with the answer, if the disk takes anything.
+        """
+        rows: list[tuple[int, int, bytes]] = await self._ask(functools.partial(Reader.outbox, after=after, limit=limit))
+        return rows
+
     def confirm(self, name: str, number: int, note: bytes = b"") -> None:
         """Record that a view is done up to `number` inclusive."""
         self._positions[name] = self._confirmed[name] = (number, note)
@@ -281,6 +297,11 @@ class SqliteSpool(Asking):
     def position(self, name: str) -> tuple[int, bytes]:
         """Return the last confirmed number and note of a view."""
         return self._positions.get(name, (0, b""))
+
+    @property
+    def last_record(self) -> int:
+        """Number of the last record that was committed."""
+        return self._counts.records
 
     def enter(self, records: Sequence[Record]) -> None:
         """Add records that belong to no change of state."""
@@ -312,6 +333,13 @@ class SqliteSpool(Asking):
             view.consumer(first, records)
         except Exception as error:  # noqa: BLE001 - a view that fails must not stop the mail
             self._report(f"view {view.name} failed at record {first}", error)
+
+    def _hand_rows(self, name: str, follower: Follower, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        try:
+            for first, count, raw_records in rows:
+                follower(first, count, raw_records)
+        except Exception as error:  # noqa: BLE001 - a view that fails must not stop the mail
+            self._report(f"view {name} failed at record {rows[0][0]}", error)
 
     def _report(self, message: str, error: Exception) -> None:
         self._loop.call_exception_handler({"message": message, "exception": error})
@@ -409,6 +437,8 @@ class SqliteSpool(Asking):
             for view in self._views.values():
                 if view.live:
                     self._deliver(view, outcome.first, outcome.records)
+            for name, follower in self._followers.items():
+                self._hand_rows(name, follower, outcome.rows)
         self._schedule_next()
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)

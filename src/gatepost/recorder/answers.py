@@ -1,0 +1,158 @@
+"""Answers to questions about what became of mail. Read beside the recorder, on any thread; the master forwards them.
+
+`Answers.answer` takes a call's name and arguments as the desk got them, with `domains` among them where the caller sees
+only some. The command line uses it, too, on the files of a gateway that does not run.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from gatepost.model.ids import format_queue_id, parse_queue_id
+from gatepost.model.record import DECODER, Record
+from gatepost.recorder.books import HISTORY_FILE
+from gatepost.recorder.masking import Masking
+from gatepost.recorder.telling import tell_record, tell_summary
+from gatepost.storage.tracking.fields import Field
+from gatepost.storage.tracking.history import read_series
+from gatepost.storage.tracking.query import Clause, Query, in_domains, parse_query
+from gatepost.storage.tracking.reports import Report, read_report
+from gatepost.storage.tracking.search import find_mail, read_life, search
+
+LIMIT: Final = 50
+"""Mails of one page unless asked otherwise."""
+RELATED_LIMIT: Final = 50
+COUNTED_LIMIT: Final = 20_000
+"""Mails that are looked at one by one for the counts of callers who see only some domains."""
+TOP_LIMIT: Final = 100
+RECORDS_LIMIT: Final = 5000
+"""Records of one life that are shown: a mail to thousands has more."""
+DAY_S: Final = 86400.0
+
+
+class Answers:
+    """Answers from one directory of tracking files."""
+
+    def __init__(self, directory: Path, masking: Callable[[], Masking]) -> None:
+        """`masking` gives what the configuration hides: values that are looked for are hidden in the same way."""
+        self._directory = directory
+        self._masking = masking
+
+    def answer(self, call: str, arguments: Mapping[str, Any]) -> Any:
+        """Answer `tracking.search`, `.mail`, `.counts` or `.series`. ValueError says what is wrong with the question,
+        apsw.Error that the files cannot be read.
+        """
+        match call:
+            case "tracking.search":
+                return self._search(arguments)
+            case "tracking.mail":
+                return self._mail(arguments)
+            case "tracking.counts":
+                return self._counts(arguments)
+            case "tracking.series":
+                return self._series(arguments)
+        raise ValueError(f"unknown call {call!r}")
+
+    def _search(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return {"mails": [summary], "cursor": "" when there are no more, "back_until": moment back to which was
+        looked, 0 = to the beginning}.
+        """
+        query = parse_query(_hide(arguments, self._masking()), _domains(arguments))
+        cursor = str(arguments.get("cursor") or "")
+        page = search(
+            self._directory,
+            query,
+            int(arguments.get("limit") or LIMIT),
+            parse_queue_id(cursor) if cursor else 0,
+        )
+        return {
+            "mails": [tell_summary(summary) for summary in page.mails],
+            "cursor": format_queue_id(page.before) if page.before else "",
+            "back_until": page.back_until,
+        }
+
+    def _mail(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return {"mail": summary, "records": [record], "cut": whether there are more, "related": [summary]}; "mail" is
+        None when there is nothing of it, or nothing the caller may see.
+        """
+        number = parse_queue_id(str(arguments["id"]))
+        summary = find_mail(self._directory, number)
+        domains = _domains(arguments)
+        if summary is None or (domains and not in_domains(summary, domains)):
+            return {"mail": None, "records": [], "cut": False, "related": []}
+        records: list[Record] = []
+        for batch in read_life(self._directory, summary.id):
+            records += DECODER.decode(batch)
+        records.sort(key=lambda record: record.at)
+        related = Query((Clause((Field.SOURCE,), str(summary.id)),), since=summary.at - 1, domains=tuple(domains))
+        found = search(self._directory, related, RELATED_LIMIT).mails
+        if summary.source and (origin := find_mail(self._directory, summary.source)) is not None:
+            found.append(origin)
+        return {
+            "mail": tell_summary(summary),
+            "records": [tell_record(record) for record in records[:RECORDS_LIMIT]],
+            "cut": len(records) > RECORDS_LIMIT,
+            "related": [tell_summary(each) for each in sorted(found, key=lambda each: each.id)],
+        }
+
+    def _counts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return {"counts": {"outcome/delivered": mails}, "tops": {"senders": [[value, mails]]}, "exact": whether no
+        rare value may be missing from the tops, "back_until"} of mail accepted in a span of time.
+        """
+        until = float(arguments.get("until") or time.time())
+        since = float(arguments.get("since") or until - DAY_S)
+        top = min(TOP_LIMIT, int(arguments.get("top") or 10))
+        domains = _domains(arguments)
+        if domains:
+            page = search(self._directory, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
+            report = Report()
+            for summary in page.mails:
+                report.add(summary)
+            report.exact = not page.before
+            report.back_until = page.back_until
+        else:
+            report = read_report(self._directory, since, until)
+        return {
+            "since": since,
+            "until": until,
+            "counts": dict(sorted(report.counts.items())),
+            "tops": {name: Counter(found).most_common(top) for name, found in report.named_tops().items()},
+            "exact": report.exact,
+            "back_until": report.back_until,
+        }
+
+    def _series(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return {"step", "at", "columns"} (`history.read_series`) of a span of time, the last hour by default."""
+        until = float(arguments.get("until") or time.time())
+        since = float(arguments.get("since") or until - 3600)
+        return read_series(self._directory / HISTORY_FILE, since, until, int(arguments.get("step") or 0))
+
+
+def answer_safely(answers: Answers, call: str, arguments: Mapping[str, Any]) -> Any:
+    """Answer; ValueError says why there is no answer, whatever it is."""
+    try:
+        return answers.answer(call, arguments)
+    except apsw.Error as error:
+        raise ValueError(f"the tracking files cannot be read: {error}") from error
+
+
+def _domains(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(domain).lower() for domain in arguments.get("domains") or ())
+
+
+def _hide(arguments: Mapping[str, Any], masking: Masking) -> dict[str, Any]:
+    """Return arguments with their values masked as those in the files are: whole ones are still found."""
+    hidden = dict(arguments)
+    if not masking.needed:
+        return hidden
+    for name in ("sender", "recipient", "text"):
+        value = hidden.get(name)
+        if isinstance(value, str) and "@" in value and not value.startswith("@") and "*" not in value:
+            hidden[name] = masking.address(value.strip().strip("<>"))
+    if isinstance(hidden.get("subject"), str):
+        hidden["subject"] = masking.subject(hidden["subject"])
+    return hidden

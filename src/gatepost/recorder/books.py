@@ -1,0 +1,112 @@
+"""All that the recorder keeps, in step: tracking, history and views take each batch, and are made durable together.
+
+One thread. An error of a file the recorder cannot do without (apsw.Error, OSError) goes up: the process ends, and begins
+anew from what is on the disk; relays send again what was not confirmed. A view's fault is its own.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from gatepost.model.record import DECODER
+from gatepost.recorder.json_view import JsonView
+from gatepost.recorder.masking import Masking, load_key
+from gatepost.recorder.settings import RecorderSettings
+from gatepost.recorder.view import Batch, View
+from gatepost.storage.tracking.history import History
+from gatepost.storage.tracking.store import TrackingStore
+
+COMMIT_S: Final = 1.0
+"""From the first batch to the commit that confirms it: what is sent again after a kill, and how late a view is."""
+COMMIT_BYTES: Final = 2 * 1024 * 1024
+"""Records at which a commit does not wait: half of what a relay lets be under way."""
+HISTORY_FILE: Final = "history.db"
+
+
+class Books:
+    """The recorder's files."""
+
+    def __init__(self, settings: RecorderSettings, say: Callable[[str, str], None], views: Sequence[View] = ()) -> None:
+        """`views`: besides the JSON lines. apsw.Error, OSError, ValueError when the files cannot be used."""
+        self._say = say
+        self.directory = Path(settings.directory)
+        self._store = TrackingStore(self.directory, say)
+        self._key = load_key(self.directory)
+        self._history = History(self.directory / HISTORY_FILE)
+        self._views: list[View] = [JsonView(say), *views]
+        self._troubled: set[int] = set()
+        self._ends: dict[str, int] = {}
+        self._bytes = 0
+        self.configure(settings)
+
+    def configure(self, settings: RecorderSettings) -> None:
+        """Take (new) settings, and open anew what may have been rotated."""
+        self._settings = settings
+        self.masking = Masking(settings.subjects, settings.addresses, self._key)
+        for view in self._views:
+            self._guard(view, partial(view.configure, settings))
+
+    def take(self, source: str, shard: int, first: int, count: int, raw_records: bytes) -> None:
+        """Take `count` records as the outbox holds them."""
+        self._ends[source] = first + count - 1
+        self._bytes += len(raw_records)
+        try:
+            records = DECODER.decode(raw_records)
+        except ValueError as error:  # DecodeError is one, text that is no UTF-8 another
+            self._say("E", f"shard {shard}: records from number {first} cannot be read: {error}")
+            return
+        if self.masking.needed:
+            records = [self.masking.mask(record) for record in records]
+        self._store.apply(source, shard, first, records)
+        self._history.apply(source, first, records)
+        batch = Batch(source, shard, first, records)
+        for view in self._views:
+            self._guard(view, partial(view.consume, batch))
+
+    def sample(self, at: float, shard: int, queue: tuple[int, int, int]) -> None:
+        """Take note of the state of a shard's queue."""
+        self._history.sample(at, shard, queue)
+
+    @property
+    def full(self) -> bool:
+        """So much was taken that a commit should not wait."""
+        return self._bytes >= COMMIT_BYTES
+
+    def commit(self) -> dict[str, int]:
+        """Make everything durable; return the outboxes and the numbers up to which that is so."""
+        for view in self._views:
+            self._guard(view, view.flush)
+        self._store.commit()
+        self._history.commit()
+        ends, self._ends, self._bytes = self._ends, {}, 0
+        return ends
+
+    def tend(self, now: float) -> None:
+        """Drop what is older than is kept."""
+        for name in self._store.retain(self._settings.retention_days, now):
+            self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
+        self._history.retain(now)
+
+    def seal(self) -> None:
+        """Index what has gathered."""
+        self._store.seal()
+
+    def close(self) -> None:
+        """Make everything durable, and let go of the files."""
+        self.commit()
+        for view in self._views:
+            self._guard(view, view.close)
+        self._store.close()
+        self._history.close()
+
+    def _guard(self, view: View, act: Callable[[], None]) -> None:
+        """Have a view do something; what it raises is told once, until it works again."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - a view that fails must not stop the others
+            if id(view) not in self._troubled:
+                self._troubled.add(id(view))
+                self._say("E", f"{type(view).__name__} failed: {type(error).__name__}: {error}")
+        else:
+            self._troubled.discard(id(view))

@@ -1,0 +1,223 @@
+"""The file of one day as the recorder writes it. Owned by one thread.
+
+Records are gathered in memory by `take`, and written by `write`; `commit` makes that durable together with how far each
+outbox has been applied to this file. So a record that comes again, after a kill of anybody, changes nothing.
+"""
+
+from array import array
+from collections import Counter, OrderedDict
+from heapq import nlargest
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.model.ids import received_ms
+from gatepost.model.record import ENCODER as RECORDS
+from gatepost.model.record import Received, Record
+from gatepost.storage.tracking import summary as summaries
+from gatepost.storage.tracking.fields import Field, tally_keys, terms_of
+from gatepost.storage.tracking.layout import hour_of, open_writer
+from gatepost.storage.tracking.postings import SEGMENT_MAILS, pack_places
+from gatepost.storage.tracking.summary import Summary
+
+KNOWN_LIMIT: Final = 1000
+"""Summaries kept in memory after they were written: most mails are settled a moment after they came."""
+CHECKPOINT_PAGES: Final = 1000
+"""Pages in the write-ahead log at which SQLite copies them home by itself: 8 MB."""
+TOPS_KEPT: Final = 200
+"""Values of a field whose counts are kept for each segment."""
+TOP_FIELDS: Final = (
+    Field.SENDER,
+    Field.SENDER_DOMAIN,
+    Field.RECIPIENT,
+    Field.RECIPIENT_DOMAIN,
+    Field.CLIENT,
+    Field.THREAT,
+)
+
+_TOPS: Final = msgspec.msgpack.Encoder()
+
+
+class Touched(msgspec.Struct):
+    """A mail with records that are not written yet."""
+
+    summary: Summary
+    source: str
+    number: int
+    """Of the first of them."""
+    records: list[Record]
+    terms: "set[str] | None"
+    """What the index has of it, None when it is new ..."""
+    counted: "set[str]"
+    """... and what it is counted under."""
+
+
+class DayFile:
+    """One day's file, open to be written."""
+
+    def __init__(self, path: Path) -> None:
+        """Open, or make it. apsw.Error, ValueError."""
+        self._connection = open_writer(path)
+        self._execute: Any = self._connection.execute
+        self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
+        """Outboxes, and the number up to which they are in this file."""
+        self._touched: dict[int, Touched] = {}
+        self._known: OrderedDict[int, Summary] = OrderedDict()
+        self._copies: dict[int, int] = {}
+        self.fresh: int = self._execute("SELECT count(*) FROM fresh").fetchone()[0]
+        """Mails that are not in the index."""
+        self.dirty = False
+
+    def find(self, message_id: int) -> Summary | None:
+        """Return a mail's summary as of now, None when there is none of it here."""
+        touched = self._touched.get(message_id)
+        if touched is not None:
+            return touched.summary
+        known = self._known.get(message_id)
+        if known is not None:
+            return known
+        row = self._execute("SELECT summary FROM mail WHERE id=?", (message_id,)).fetchone()
+        return summaries.DECODER.decode(row[0]) if row is not None else None
+
+    def mail_of(self, message_id: int) -> int:
+        """Return the mail a copy was made of, 0 when it is not known as a copy."""
+        if message_id in self._copies:
+            return self._copies[message_id]
+        row = self._execute("SELECT mail FROM copy WHERE id=?", (message_id,)).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def add_copy(self, message_id: int, mail: int) -> None:
+        """Take note of a copy."""
+        self.dirty = True
+        self._copies[message_id] = mail
+
+    def knows(self, message_id: int) -> bool:
+        """Tell whether there is a row of a message."""
+        if message_id in self._touched or message_id in self._known:
+            return True
+        return self._execute("SELECT 1 FROM mail WHERE id=?", (message_id,)).fetchone() is not None
+
+    def take(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> None:
+        """Take a record of a mail. `new`: its summary if it has none yet; what is received is new for sure."""
+        self.dirty = True
+        touched = self._touched.get(message_id)
+        if touched is not None and touched.source != source:
+            self.write()
+            touched = None
+        if touched is None:
+            touched = self._touched[message_id] = self._touch(message_id, source, number, record, new)
+        touched.records.append(record)
+        touched.summary.apply(record)
+
+    def _touch(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> Touched:
+        found = self._known.get(message_id) if type(record) is Received else self.find(message_id)
+        if found is None:
+            return Touched(new or Summary(message_id, received_ms(message_id) / 1000), source, number, [], None, set())
+        return Touched(found, source, number, [], terms_of(found), tally_keys(found))
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        if not self.dirty:
+            return
+        if not self._connection.in_transaction:
+            self._execute("BEGIN IMMEDIATE")
+        mails, lives, fresh = [], [], []
+        tally: Counter[tuple[int, str]] = Counter()
+        for number, touched in self._touched.items():
+            summary = touched.summary
+            summary.settle()
+            mails.append((number, summaries.ENCODER.encode(summary)))
+            lives.append((number, touched.source, touched.number, RECORDS.encode(touched.records)))
+            if touched.terms is None or terms_of(summary) != touched.terms:
+                fresh.append((number,))
+            counted = tally_keys(summary)
+            if counted != touched.counted:
+                hour = hour_of(received_ms(number) / 1000)
+                for key in counted - touched.counted:
+                    tally[hour, key] += 1
+                for key in touched.counted - counted:
+                    tally[hour, key] -= 1
+            self._known[number] = summary
+        self._execute_many("INSERT OR REPLACE INTO mail VALUES(?,?)", mails)
+        self._execute_many("INSERT OR REPLACE INTO life VALUES(?,?,?,?)", lives)
+        before = self._connection.total_changes()
+        self._execute_many("INSERT OR IGNORE INTO fresh VALUES(?)", fresh)
+        self.fresh += self._connection.total_changes() - before
+        self._execute_many(
+            "INSERT INTO tally VALUES(?,?,?) ON CONFLICT DO UPDATE SET mails=mails+excluded.mails",
+            [(hour, key, mails_more) for (hour, key), mails_more in tally.items()],
+        )
+        if self._copies:
+            self._execute_many("INSERT OR REPLACE INTO copy VALUES(?,?)", list(self._copies.items()))
+            self._copies.clear()
+        self._touched.clear()
+        while len(self._known) > KNOWN_LIMIT:
+            self._known.popitem(last=False)
+
+    def commit(self, applied: "dict[str, int]") -> None:
+        """Make everything durable: all records up to these numbers that belong into this file are in it.
+
+        apsw.Error: nothing since the last commit is.
+        """
+        if not self.dirty:
+            return
+        try:
+            self.write()
+            self._execute_many("INSERT OR REPLACE INTO applied VALUES(?,?)", list(applied.items()))
+            self._execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            raise
+        self.applied.update(applied)
+        self.dirty = False
+
+    def seal(self, at_least: int = SEGMENT_MAILS) -> bool:
+        """Put fresh mails into the index when there are enough; tell whether one segment was made."""
+        if self.fresh < max(1, at_least):
+            return False
+        rows = self._execute(
+            "SELECT id, summary FROM fresh JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
+        ).fetchall()
+        postings: dict[str, list[int]] = {}
+        for place, (_, raw_summary) in enumerate(rows):
+            for term in terms_of(summaries.DECODER.decode(raw_summary)):
+                found = postings.get(term)
+                if found is None:
+                    postings[term] = [place]
+                else:
+                    found.append(place)
+        ids = array("q", [number for number, _ in rows])
+        with self._connection:
+            segment = self._execute("SELECT coalesce(max(number), 0) + 1 FROM segment").fetchone()[0]
+            self._execute(
+                "INSERT INTO segment VALUES(?,?,?,?,?)", (segment, ids[0], ids[-1], ids.tobytes(), _find_tops(postings))
+            )
+            size = len(ids)
+            self._execute_many(
+                "INSERT INTO posting VALUES(?,?,?)",
+                ((segment, term, pack_places(postings[term], size)) for term in sorted(postings)),
+            )
+            self._execute_many("DELETE FROM fresh WHERE id=?", ((number,) for number in ids))
+        self.fresh -= len(ids)
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is gone."""
+        self._connection.close(force=True)
+
+    def _execute_many(self, statement: str, rows: Any) -> None:
+        self._connection.executemany(statement, rows)
+
+
+def _find_tops(postings: "dict[str, list[int]]") -> bytes:
+    """Return the commonest values of the fields that reports count: {field: {value: mails}}."""
+    counts: dict[str, dict[str, int]] = {field.value: {} for field in TOP_FIELDS}
+    for term, places in postings.items():
+        found = counts.get(term[0])
+        if found is not None:
+            found[term[1:]] = len(places)
+    return _TOPS.encode(
+        {letter: dict(nlargest(TOPS_KEPT, found.items(), key=lambda item: item[1])) for letter, found in counts.items()}
+    )

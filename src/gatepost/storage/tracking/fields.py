@@ -1,0 +1,151 @@
+"""What can be searched by: fields of a summary, their values as they are compared, and the terms of the index. Pure.
+
+A term is a field's letter and a value; two mails with the same value have the same term.
+"""
+
+import enum
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gatepost.storage.tracking.summary import Summary
+
+TERM_LIMIT = 100
+"""Characters of a value in the index; a longer one is found by its beginning, then compared in full."""
+WORDS_LIMIT = 20
+"""Words of a subject that are indexed: the first ones."""
+
+
+class Field(enum.StrEnum):
+    """The letter before a field's values in the index."""
+
+    SENDER = "s"
+    SENDER_DOMAIN = "S"
+    RECIPIENT = "r"
+    RECIPIENT_DOMAIN = "R"
+    SUBJECT = "w"
+    """Its words."""
+    CLIENT = "a"
+    """Its address ..."""
+    CLIENT_NAME = "h"
+    """... and its names: in DNS, in HELO, and who had signed in."""
+    MESSAGE_ID = "m"
+    FINDING = "f"
+    """Signs, threats, what is odd, causes of refusals."""
+    THREAT = "v"
+    HOP = "n"
+    """Servers it was offered to, names and addresses."""
+    STATUS = "t"
+    """What became of it, statuses of anti-virus and anti-spam."""
+    GROUP = "g"
+    SOURCE = "p"
+    """Queue id (as a number) of the mail it is about."""
+
+
+_WORD = re.compile(r"\w+")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as they are compared."""
+    return _WORD.findall(text.casefold())
+
+
+def fold_value(text: str) -> str:
+    """Return a value as it is compared."""
+    return text.lower()
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2] if "@" in address else ""
+
+
+def _senders(s: Summary) -> Iterable[str]:
+    return (s.sender.lower(),) if s.sender else ("<>",)
+
+
+def _sender_domains(s: Summary) -> Iterable[str]:
+    return (_domain(s.sender).lower(),)
+
+
+def _recipients(s: Summary) -> Iterable[str]:
+    return [address.lower() for address in s.recipients]
+
+
+def _recipient_domains(s: Summary) -> Iterable[str]:
+    return {_domain(address).lower() for address in s.recipients}
+
+
+def _subject(s: Summary) -> Iterable[str]:
+    return words_of(s.subject)[:WORDS_LIMIT] if s.subject else ()
+
+
+def _clients(s: Summary) -> Iterable[str]:
+    return (s.ip,)
+
+
+def _client_names(s: Summary) -> Iterable[str]:
+    return {s.client.lower(), s.helo.lower(), s.user.lower()}
+
+
+def _message_ids(s: Summary) -> Iterable[str]:
+    return (s.message_id.strip("<>").lower(),)
+
+
+def _findings(s: Summary) -> Iterable[str]:
+    found = [*s.findings, *s.threats, *s.what.split()] if s.what else s.findings + s.threats
+    return {name.lower() for name in found}
+
+
+def _threats(s: Summary) -> Iterable[str]:
+    return [threat.lower() for threat in s.threats]
+
+
+def _hops(s: Summary) -> Iterable[str]:
+    return [hop.lower() for hop in s.hops]
+
+
+def _statuses(s: Summary) -> Iterable[str]:
+    return {s.outcome, s.spam, *s.statuses, s.kind}
+
+
+def _groups(s: Summary) -> Iterable[str]:
+    return [group.lower() for group in s.groups]
+
+
+def _sources(s: Summary) -> Iterable[str]:
+    return (str(s.source),) if s.source else ()
+
+
+VALUES: Final[dict[Field, Callable[[Summary], Iterable[str]]]] = {
+    Field.SENDER: _senders,
+    Field.SENDER_DOMAIN: _sender_domains,
+    Field.RECIPIENT: _recipients,
+    Field.RECIPIENT_DOMAIN: _recipient_domains,
+    Field.SUBJECT: _subject,
+    Field.CLIENT: _clients,
+    Field.CLIENT_NAME: _client_names,
+    Field.MESSAGE_ID: _message_ids,
+    Field.FINDING: _findings,
+    Field.THREAT: _threats,
+    Field.HOP: _hops,
+    Field.STATUS: _statuses,
+    Field.GROUP: _groups,
+    Field.SOURCE: _sources,
+}
+_LETTERS = [(field.value, values) for field, values in VALUES.items()]
+
+
+def terms_of(summary: Summary) -> set[str]:
+    """Return the terms a summary is found by."""
+    return {letter + value[:TERM_LIMIT] for letter, values in _LETTERS for value in values(summary) if value}
+
+
+def tally_keys(summary: Summary) -> set[str]:
+    """Return what a mail is counted under in reports, `kind/value` each."""
+    keys = {f"outcome/{summary.outcome}", f"kind/{summary.kind or 'mail'}"}
+    if summary.spam:
+        keys.add(f"spam/{summary.spam}")
+    keys.update([f"virus/{status}" for status in summary.statuses])
+    if summary.code:
+        keys.add(f"cause/{summary.what.rpartition(' ')[2]}")
+    return keys

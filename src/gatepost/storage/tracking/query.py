@@ -1,0 +1,240 @@
+"""What somebody looks for: clauses that all hold, each about one value in one of some fields. Pure.
+
+Used by `search`, which finds candidates by the index, and asks `Query.matches` of each.
+"""
+
+import enum
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.model.ids import parse_queue_id
+from gatepost.storage.tracking.fields import VALUES, Field, fold_value, words_of
+from gatepost.storage.tracking.summary import Summary
+
+CLAUSES_LIMIT = 24
+VALUE_LIMIT = 400
+"""Characters of one value."""
+
+
+class QueryError(ValueError):
+    """What is looked for cannot be; says why."""
+
+
+class Mode(enum.Enum):
+    """How a value is compared."""
+
+    EXACT = enum.auto()
+    PREFIX = enum.auto()
+    INSIDE = enum.auto()
+    """Anywhere in it: no index helps."""
+
+
+class Clause(msgspec.Struct, frozen=True):
+    """One value of one of these fields."""
+
+    fields: tuple[Field, ...]
+    value: str
+    mode: Mode = Mode.EXACT
+
+    def matches(self, summary: Summary) -> bool:
+        """Tell whether it holds."""
+        wanted = self.value
+        for field in self.fields:
+            values = VALUES[field](summary)
+            if self.mode is Mode.EXACT:
+                if wanted in values:
+                    return True
+            elif self.mode is Mode.PREFIX:
+                if any(value.startswith(wanted) for value in values):
+                    return True
+            elif field is Field.SUBJECT:
+                if wanted in summary.subject.casefold():
+                    return True
+            elif any(wanted in value for value in values):
+                return True
+        return False
+
+
+class Query(msgspec.Struct, frozen=True):
+    """What is looked for. Moments in Unix seconds."""
+
+    clauses: tuple[Clause, ...] = ()
+    id: int = 0
+    """One message; 0 = any."""
+    since: float = 0.0
+    until: float = float("inf")
+    domains: tuple[str, ...] = ()
+    """Only mail from or to these; () = all."""
+
+    @property
+    def indexed(self) -> tuple[Clause, ...]:
+        """The clauses an index can answer, those that single out most first."""
+        return tuple(
+            sorted((clause for clause in self.clauses if clause.mode is not Mode.INSIDE), key=lambda c: c.mode.value)
+        )
+
+    def matches(self, summary: Summary) -> bool:
+        """Tell whether a mail is wanted."""
+        return (
+            self.since <= summary.at < self.until
+            and (not self.domains or in_domains(summary, self.domains))
+            and all(clause.matches(summary) for clause in self.clauses)
+        )
+
+
+def in_domains(summary: Summary, domains: Sequence[str]) -> bool:
+    """Tell whether a mail is from or to one of some domains."""
+    for field in (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN):
+        for domain in VALUES[field](summary):
+            if domain in domains:
+                return True
+    return False
+
+
+_FIELDS: Final[dict[str, tuple[Field, ...]]] = {
+    "sender": (Field.SENDER,),
+    "recipient": (Field.RECIPIENT,),
+    "address": (Field.SENDER, Field.RECIPIENT),
+    "client": (Field.CLIENT, Field.CLIENT_NAME),
+    "message_id": (Field.MESSAGE_ID,),
+    "finding": (Field.FINDING,),
+    "threat": (Field.THREAT,),
+    "hop": (Field.HOP,),
+    "status": (Field.STATUS,),
+    "group": (Field.GROUP,),
+}
+_DOMAINS: Final = {Field.SENDER: Field.SENDER_DOMAIN, Field.RECIPIENT: Field.RECIPIENT_DOMAIN}
+_ANYWHERE: Final = (Field.SENDER, Field.RECIPIENT, Field.SUBJECT, Field.CLIENT, Field.CLIENT_NAME)
+NAMES: Final = (*_FIELDS, "subject", "id", "text", "since", "until")
+"""Arguments of a search besides those about pages."""
+
+
+def parse_query(arguments: Mapping[str, Any], domains: Sequence[str] = ()) -> Query:
+    """Return the query of a call's arguments (`NAMES`; others are not looked at). QueryError says what is wrong.
+
+    A value may end in `*` (begins with), or stand between two `*` (anywhere in it). Senders and recipients may be whole
+    addresses, `@domain` or a domain; `<>` is the null sender. A subject is words, all of which occur; `*…*` is a part
+    of it. `text` is whatever somebody has at hand: a queue id, an address, a client, a message id, words.
+    """
+    clauses: list[Clause] = []
+    number = 0
+    for name in NAMES:
+        given = arguments.get(name)
+        if given is None or given == "":
+            continue
+        if name in {"since", "until"}:
+            continue
+        for value in given if isinstance(given, list | tuple) else (given,):
+            text = _checked(name, value)
+            if name == "id":
+                number = _parse_id(text)
+            elif name == "subject":
+                clauses += _words(text)
+            elif name == "text":
+                found = _free(text)
+                if isinstance(found, int):
+                    number = found
+                else:
+                    clauses += found
+            else:
+                clauses.append(_clause(_FIELDS[name], text))
+    if len(clauses) > CLAUSES_LIMIT:
+        raise QueryError(f"{len(clauses)} conditions: {CLAUSES_LIMIT} are enough")
+    return Query(
+        tuple(clauses),
+        number,
+        _moment(arguments, "since", 0.0),
+        _moment(arguments, "until", float("inf")),
+        tuple(domain.lower() for domain in domains),
+    )
+
+
+def _checked(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise QueryError(f"{name}: {value!r} is no text")
+    if len(value) > VALUE_LIMIT:
+        raise QueryError(f"{name}: longer than {VALUE_LIMIT} characters")
+    return value.strip()
+
+
+def _moment(arguments: Mapping[str, Any], name: str, default: float) -> float:
+    value = arguments.get(name)
+    if value is None or value == "":
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise QueryError(f"{name}: {value!r} is no moment (seconds since 1970)")
+    return float(value)
+
+
+def _parse_id(text: str) -> int:
+    try:
+        return parse_queue_id(text)
+    except ValueError as error:
+        raise QueryError(str(error)) from error
+
+
+def _clause(fields: tuple[Field, ...], text: str) -> Clause:
+    value, mode = _mode(text)
+    if not value:
+        raise QueryError("a `*` alone finds everything: leave the condition out")
+    value = fold_value(value)
+    if fields == (Field.MESSAGE_ID,):
+        value = value.strip("<>")
+    if fields[0] in _DOMAINS and mode is not Mode.INSIDE:
+        if value.startswith("@"):
+            return Clause(tuple(_DOMAINS[field] for field in fields), value[1:], mode)
+        if mode is Mode.EXACT and "@" not in value and "." in value:
+            return Clause(tuple(_DOMAINS[field] for field in fields), value)
+        if mode is Mode.EXACT and value not in {"<>", ""} and value.startswith("<"):
+            value = value.strip("<>")
+    return Clause(fields, value, mode)
+
+
+def _mode(text: str) -> tuple[str, Mode]:
+    if text.startswith("*"):
+        return text.strip("*"), Mode.INSIDE
+    if text.endswith("*"):
+        return text.rstrip("*"), Mode.PREFIX
+    return text, Mode.EXACT
+
+
+def _words(text: str) -> list[Clause]:
+    value, mode = _mode(text)
+    if mode is Mode.INSIDE:
+        return [Clause((Field.SUBJECT,), value.casefold(), mode)]
+    words = words_of(value)
+    if not words:
+        raise QueryError(f"no word in {text!r}: put a part of a subject between two *")
+    last = Clause((Field.SUBJECT,), words[-1], mode)
+    return [*(Clause((Field.SUBJECT,), word) for word in words[:-1]), last]
+
+
+def _free(text: str) -> int | list[Clause]:
+    """Return the queue id, or the clauses, that somebody may mean by a text."""
+    try:
+        return parse_queue_id(text)
+    except ValueError:
+        pass
+    value, mode = _mode(text)
+    if mode is Mode.INSIDE:
+        anywhere = (*_ANYWHERE, Field.MESSAGE_ID, Field.FINDING)
+        return [Clause(anywhere, fold_value(value), mode)]
+    if value.startswith("@"):
+        return [_clause(_FIELDS["address"], text)]
+    if "@" in value and " " not in value:
+        inner = fold_value(value.strip("<>"))
+        return [Clause((Field.SENDER, Field.RECIPIENT, Field.MESSAGE_ID), inner, mode)]
+    try:
+        return [Clause((Field.CLIENT, Field.HOP), str(ipaddress.ip_address(value)))]
+    except ValueError:
+        pass
+    if " " not in value and ("." in value or "-" in value):
+        domains = (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN, Field.CLIENT_NAME, Field.HOP, Field.FINDING)
+        return [Clause(domains, fold_value(value), mode)]
+    if " " not in value and words_of(value) == [value.casefold()]:
+        everything = (*_ANYWHERE, Field.FINDING, Field.STATUS)
+        return [Clause(everything, fold_value(value), mode)]
+    return _words(text)

@@ -1,0 +1,84 @@
+"""Counts over a span of time: how many mails of which outcome and status, and the commonest values.
+
+Whole hours of acceptance are counted as mails were written. The commonest values come from those kept of each segment;
+where a segment lies across an end of the span, and of mails that are not in the index yet, from the mails themselves.
+"""
+
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.storage.tracking.day import TOP_FIELDS, TOPS_KEPT
+from gatepost.storage.tracking.fields import VALUES, tally_keys
+from gatepost.storage.tracking.layout import day_at, first_id, hour_of, list_days
+from gatepost.storage.tracking.search import reading
+from gatepost.storage.tracking.summary import DECODER, Summary
+
+NAMES: Final = {"s": "senders", "S": "sender_domains", "r": "recipients", "R": "recipient_domains", "a": "clients",
+                "v": "threats"}  # fmt: skip
+"""What each field of `TOP_FIELDS` is called in a report."""
+_TOPS: Final = msgspec.msgpack.Decoder(dict[str, dict[str, int]])
+
+
+class Report:
+    """Counts that add up."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.tops: dict[str, Counter[str]] = {field.value: Counter() for field in TOP_FIELDS}
+        self.exact = True
+        """No value that is rare in some segments may be missing from the tops."""
+        self.back_until = 0.0
+
+    def add(self, summary: Summary) -> None:
+        """Count one mail."""
+        self.counts.update(tally_keys(summary))
+        self.add_tops(summary)
+
+    def add_tops(self, summary: Summary) -> None:
+        """Count the values of one mail."""
+        for field in TOP_FIELDS:
+            self.tops[field.value].update({value for value in VALUES[field](summary) if value})
+
+    def named_tops(self) -> dict[str, Counter[str]]:
+        """Return the values by the names of reports."""
+        return {name: self.tops[letter] for letter, name in NAMES.items()}
+
+
+def read_report(directory: Path, since: float, until: float) -> Report:
+    """Return what was accepted, or refused, in a span of time; its counts go by whole hours. apsw.Error."""
+    report = Report()
+    for day in list_days(directory):
+        if day_at(since) <= day <= day_at(until):
+            with reading(directory, day) as connection:
+                if connection is not None:
+                    _add_day(report, connection, since, until)
+    return report
+
+
+def _add_day(report: Report, connection: Any, since: float, until: float) -> None:
+    for key, mails in connection.execute(
+        "SELECT key, sum(mails) FROM tally WHERE hour >= ? AND hour <= ? GROUP BY key HAVING sum(mails) > 0",
+        (hour_of(since), hour_of(until - 0.001)),
+    ):
+        report.counts[key] += mails
+    low, high = first_id(since), first_id(until)
+    for first, last, ids, raw_tops in connection.execute(
+        "SELECT low, high, ids, tops FROM segment WHERE low < ? AND high >= ?", (high, low)
+    ).fetchall():
+        if low <= first and last < high:
+            for letter, values in _TOPS.decode(raw_tops).items():
+                report.tops[letter].update(values)
+                report.exact &= len(values) < TOPS_KEPT
+        else:
+            for (number,) in struct.iter_unpack("=q", ids):
+                if low <= number < high:
+                    row = connection.execute("SELECT summary FROM mail WHERE id=?", (number,)).fetchone()
+                    report.add_tops(DECODER.decode(row[0]))
+    for (raw,) in connection.execute(
+        "SELECT summary FROM fresh JOIN mail USING(id) WHERE id >= ? AND id < ?", (low, high)
+    ):
+        report.add_tops(DECODER.decode(raw))

@@ -1,0 +1,255 @@
+"""Searches in the tracking store: newest first, in pages, with a bound on the work of each.
+
+Reads the files beside the recorder, on any thread: every search opens what it needs. What singles mails out is found by
+the index; what no index helps with (a part of a value, times alone) by looking at one mail after the other.
+"""
+
+import contextlib
+import heapq
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from gatepost.model.ids import received_ms
+from gatepost.storage.tracking.fields import TERM_LIMIT, Field
+from gatepost.storage.tracking.layout import day_at, day_file, day_of, first_id, list_days, open_reader
+from gatepost.storage.tracking.postings import places_of, unpack_places
+from gatepost.storage.tracking.query import Clause, Mode, Query
+from gatepost.storage.tracking.summary import DECODER, Summary
+
+SCAN_LIMIT: Final = 100_000
+"""Mails one page of a search looks at without the help of an index: some 150 ms."""
+LOOK_LIMIT: Final = 20_000
+"""Candidates of the index one page of a search reads: some 150 ms, when conditions nearly exclude each other."""
+PAGE_LIMIT: Final = 1000
+_LAST_ID: Final = (1 << 63) - 1
+
+
+class Page(msgspec.Struct):
+    """Mails found, newest first."""
+
+    mails: list[Summary]
+    before: int = 0
+    """Go on with ids below this; 0: there are no more."""
+    back_until: float = 0.0
+    """Moment back to which it was looked, when there may be more."""
+
+
+class _Budget:
+    """How much more one page may cost."""
+
+    def __init__(self) -> None:
+        self.scan = SCAN_LIMIT
+        self.look = LOOK_LIMIT
+
+
+class _Spent(Exception):  # noqa: N818 - no error: the page ends here
+    """The budget is spent; carries the id it came to."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+
+@contextlib.contextmanager
+def reading(directory: Path, day: int) -> Iterator[Any]:
+    """Open a day's file to read; None when it is gone, or cannot be read just now."""
+    connection: apsw.Connection | None = None
+    with contextlib.suppress(apsw.CantOpenError, apsw.BusyError, apsw.SQLError):
+        connection = open_reader(day_file(directory, day))
+    try:
+        yield connection
+    finally:
+        if connection is not None:
+            connection.close(force=True)
+
+
+def search(directory: Path, query: Query, limit: int, before: int = 0) -> Page:
+    """Return up to `limit` mails with ids below `before` (0: from the newest on). apsw.Error."""
+    limit = max(1, min(limit, PAGE_LIMIT))
+    before = before or _LAST_ID
+    if query.id:
+        return _find_one(directory, query)
+    if query.until < 2**40:
+        before = min(before, first_id(query.until))
+    lowest = first_id(query.since)
+    page = Page([])
+    budget = _Budget()
+    last_day = min(day_of(before), day_at(query.until) if query.until < 2**40 else 1 << 40)
+    try:
+        for day in list_days(directory):
+            if day > last_day or day < day_at(query.since):
+                continue
+            with reading(directory, day) as connection:
+                if connection is not None:
+                    _fill(page, _look(connection, query, before, lowest, budget), limit)
+    except _Spent as spent:
+        page.before = spent.at
+        page.back_until = received_ms(spent.at) / 1000
+    return page
+
+
+def _fill(page: Page, found: Iterator[Summary], limit: int) -> None:
+    """Add what is found; _Spent when the page is full."""
+    for summary in found:
+        page.mails.append(summary)
+        if len(page.mails) >= limit:
+            raise _Spent(summary.id)
+
+
+def find_mail(directory: Path, message_id: int) -> Summary | None:
+    """Return a mail by its own id or that of a copy of it; None when there is nothing of it. apsw.Error."""
+    with reading(directory, day_of(message_id)) as connection:
+        if connection is None:
+            return None
+        row = connection.execute("SELECT summary FROM mail WHERE id=?", (message_id,)).fetchone()
+        if row is not None:
+            found: Summary = DECODER.decode(row[0])
+            return found
+        row = connection.execute("SELECT mail FROM copy WHERE id=?", (message_id,)).fetchone()
+    return find_mail(directory, int(row[0])) if row is not None and row[0] != message_id else None
+
+
+def read_life(directory: Path, mail: int) -> list[bytes]:
+    """Return the records of a mail and its copies, batches of `model.record.ENCODER` in no certain order."""
+    with reading(directory, day_of(mail)) as connection:
+        if connection is None:
+            return []
+        rows = connection.execute("SELECT records FROM life WHERE id=? ORDER BY source, number", (mail,)).fetchall()
+    return [row[0] for row in rows]
+
+
+def _find_one(directory: Path, query: Query) -> Page:
+    found = find_mail(directory, query.id)
+    return Page([found] if found is not None and query.matches(found) else [])
+
+
+def _look(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Iterator[Summary]:
+    """Yield the mails of one day, newest first. _Spent."""
+    clauses: "list[Clause | _DomainClause]" = [*query.indexed]
+    if query.domains:
+        clauses.append(_DomainClause(query.domains))
+    if clauses:
+        return _by_index(connection, query, clauses, before, lowest, budget)
+    return _by_scan(connection, query, before, lowest, budget)
+
+
+def _by_scan(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Iterator[Summary]:
+    needles = [
+        clause.value.encode() for clause in query.clauses if clause.mode is Mode.INSIDE and clause.value.isascii()
+    ]
+    rows = connection.execute(
+        "SELECT id, summary FROM mail WHERE id < ? AND id >= ? ORDER BY id DESC", (before, lowest)
+    )
+    for message_id, raw in rows:
+        budget.scan -= 1
+        if budget.scan < 0:
+            raise _Spent(message_id + 1)
+        if needles:
+            # Before it is decoded: values stand in it as they are, but for their case.
+            lower = raw.lower()
+            if not all(needle in lower for needle in needles):
+                continue
+        summary = DECODER.decode(raw)
+        if query.matches(summary):
+            yield summary
+
+
+class _DomainClause:
+    """From or to one of some domains."""
+
+    def __init__(self, domains: Sequence[str]) -> None:
+        self.domains = domains
+
+    def find(self, connection: Any, segment: int) -> int:
+        places = 0
+        for domain in self.domains:
+            for field in (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN):
+                places |= _exact(connection, segment, field.value + domain[:TERM_LIMIT])
+        return places
+
+
+def _find_places(connection: Any, segment: int, clause: "Clause | _DomainClause") -> int:
+    if isinstance(clause, _DomainClause):
+        return clause.find(connection, segment)
+    places = 0
+    value = clause.value[:TERM_LIMIT]
+    for field in clause.fields:
+        term = field.value + value
+        # A value cut for the index is found by what was kept of it.
+        places |= _exact(connection, segment, term) if clause.mode is Mode.EXACT else _range(connection, segment, term)
+    return places
+
+
+def _exact(connection: Any, segment: int, term: str) -> int:
+    row = connection.execute("SELECT places FROM posting WHERE segment=? AND term=?", (segment, term)).fetchone()
+    return unpack_places(row[0]) if row is not None else 0
+
+
+def _range(connection: Any, segment: int, prefix: str) -> int:
+    places = 0
+    for row in connection.execute(
+        "SELECT places FROM posting WHERE segment=? AND term>=? AND term<?", (segment, prefix, prefix + "\U0010ffff")
+    ):
+        places |= unpack_places(row[0])
+    return places
+
+
+def _by_index(
+    connection: Any,
+    query: Query,
+    clauses: "Sequence[Clause | _DomainClause]",
+    before: int,
+    lowest: int,
+    budget: _Budget,
+) -> Iterator[Summary]:
+    segments = connection.execute(
+        "SELECT number, high FROM segment WHERE low < ? AND high >= ? ORDER BY high", (before, lowest)
+    ).fetchall()
+    # Candidates, newest on top: an id comes up when no segment that is left can hold a later one.
+    waiting = [-message_id for message_id in _fresh(connection, query, before, lowest)]
+    heapq.heapify(waiting)
+    last = 0
+    while waiting or segments:
+        if segments and (not waiting or -waiting[0] <= segments[-1][1]):
+            number, _ = segments.pop()
+            for message_id in _candidates(connection, number, clauses):
+                if lowest <= message_id < before:
+                    heapq.heappush(waiting, -message_id)
+            continue
+        message_id = -heapq.heappop(waiting)
+        if message_id == last:
+            continue
+        last = message_id
+        row = connection.execute("SELECT summary FROM mail WHERE id=?", (message_id,)).fetchone()
+        budget.look -= 1
+        if row is not None:
+            summary = DECODER.decode(row[0])
+            if query.matches(summary):
+                yield summary
+        if budget.look <= 0:
+            raise _Spent(message_id)
+
+
+def _fresh(connection: Any, query: Query, before: int, lowest: int) -> list[int]:
+    """Return the mails that are wanted among those that are not in the index yet."""
+    rows = connection.execute(
+        "SELECT id, summary FROM fresh JOIN mail USING(id) WHERE id < ? AND id >= ?", (before, lowest)
+    )
+    return [message_id for message_id, raw in rows if query.matches(DECODER.decode(raw))]
+
+
+def _candidates(connection: Any, segment: int, clauses: "Sequence[Clause | _DomainClause]") -> Sequence[int]:
+    """Return the ids of a segment's mails that may be wanted."""
+    places = -1
+    for clause in clauses:
+        places &= _find_places(connection, segment, clause)
+        if not places:
+            return ()
+    row: Any = connection.execute("SELECT ids FROM segment WHERE number=?", (segment,)).fetchone()
+    ids = row[0]
+    return [struct.unpack_from("=q", ids, 8 * place)[0] for place in places_of(places)]

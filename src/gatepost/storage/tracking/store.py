@@ -1,0 +1,187 @@
+"""The tracking store as the recorder writes it: records go to the day on which their mail was accepted.
+
+Owned by one thread. `apply` takes the records of one commit of a spool, `commit` makes everything durable; what is
+applied again changes nothing. apsw.Error leaves the store useless: the recorder begins anew from what is on disk.
+"""
+
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from gatepost.model.ids import EPOCH_MS, parse_queue_id
+from gatepost.model.record import Generated, Notified, Operated, Received, Record, Refused, Split
+from gatepost.storage.tracking.day import DayFile
+from gatepost.storage.tracking.layout import day_at, day_file, day_of, list_days, remove_day
+from gatepost.storage.tracking.postings import SEGMENT_MAILS
+from gatepost.storage.tracking.summary import Kind, Summary
+
+OPEN_LIMIT: Final = 4
+"""Days kept open to be written: today, and the days of mail that waits."""
+COPIES_LIMIT: Final = 4096
+"""Copies whose mail is remembered; others are looked up."""
+_REFUSALS_FROM: Final = 1024
+"""Refused attempts take the upper half of a millisecond's sequence, which mail reaches at a million a second."""
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+
+
+class TrackingStore:
+    """All days."""
+
+    def __init__(self, directory: Path, say: Callable[[str, str], None]) -> None:
+        """`say(level, text)` logs. OSError when the directory cannot be made."""
+        directory.mkdir(0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._say = say
+        self._days: OrderedDict[int, DayFile] = OrderedDict()
+        self._mail_of: OrderedDict[int, int] = OrderedDict()
+        self._ends: dict[str, int] = {}
+        """Outboxes, and the number up to which they were applied since the last commit."""
+
+    def apply(self, source: str, shard: int, first: int, records: Sequence[Record]) -> None:
+        """Take the records of one commit of an outbox."""
+        number = first
+        for record in records:
+            match record:
+                case Received():
+                    self._take(record.id, source, number, record, Summary(record.id, record.at))
+                case Refused():
+                    place = record.id or refusal_id(record.at, shard, number)
+                    self._take(place, source, number, record, None)
+                case Split():
+                    mail = self._find_mail(record.source)
+                    self._add_copy(record.id, mail, source, number)
+                    self._take(mail, source, number, record, None)
+                case Generated() | Notified():
+                    mail = self._find_mail(record.source)
+                    own = Summary(record.id, record.at, Kind.OWN, source=mail)
+                    self._take(record.id, source, number, record, own)
+                    self._tell(mail, source, number, record)
+                case Operated(act="release"):
+                    self._take_release(record, source, number)
+                case _:
+                    self._take(self._find_mail(record.id), source, number, record, None)
+            number += 1
+        self._ends[source] = number - 1
+
+    def _take(self, mail: int, source: str, number: int, record: Record, new: Summary | None) -> None:
+        day = self._day(day_of(mail))
+        if number > day.applied.get(source, 0):
+            day.take(mail, source, number, record, new)
+
+    def _tell(self, mail: int, source: str, number: int, record: Record) -> None:
+        """Have a record of another mail in the life of the one it is about, when there is one."""
+        if mail and self._day(day_of(mail)).find(mail) is not None:
+            self._take(mail, source, number, record, None)
+
+    def _take_release(self, record: Operated, source: str, number: int) -> None:
+        """A release makes a new message of a stored one, or sets free one that was held."""
+        new = None
+        origin = _parse_origin(record.detail)
+        if origin and origin != record.id and self._day(day_of(record.id)).find(record.id) is None:
+            mail = self._find_mail(origin)
+            known = self._day(day_of(mail)).find(mail)
+            new = _released(record, known, mail)
+            self._tell(mail, source, number, record)
+        self._take(self._find_mail(record.id), source, number, record, new)
+
+    def _find_mail(self, message_id: int) -> int:
+        """Return the mail a message is, or is a copy of."""
+        mail = self._mail_of.get(message_id)
+        if mail is not None:
+            return mail
+        day = self._day(day_of(message_id))
+        if day.knows(message_id):
+            return message_id
+        return day.mail_of(message_id) or message_id
+
+    def _add_copy(self, message_id: int, mail: int, source: str, number: int) -> None:
+        self._mail_of[message_id] = mail
+        if len(self._mail_of) > COPIES_LIMIT:
+            self._mail_of.popitem(last=False)
+        day = self._day(day_of(message_id))
+        if number > day.applied.get(source, 0):
+            day.add_copy(message_id, mail)
+
+    def _day(self, number: int) -> DayFile:
+        day = self._days.get(number)
+        if day is None:
+            day = self._days[number] = self._open(number)
+        return day
+
+    def _open(self, number: int) -> DayFile:
+        path = day_file(self._directory, number)
+        try:
+            return DayFile(path)
+        except _DAMAGED as error:
+            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+            path.rename(aside)
+            self._say("E", f"tracking: {path.name} is damaged, it was put aside as {aside.name}: {error}")
+            return DayFile(path)
+
+    def commit(self) -> None:
+        """Make everything durable that was applied."""
+        for day in self._days.values():
+            day.commit(self._ends)
+        self._ends = {}
+        while len(self._days) > OPEN_LIMIT:
+            self._days.popitem(last=False)[1].close()
+
+    def seal(self) -> None:
+        """Index what has gathered; call it after a commit, when there is time."""
+        latest = max(self._days, default=0)
+        for number, day in self._days.items():
+            # Of a day that is over the rest goes into the index as well, sooner or later.
+            day.seal(SEGMENT_MAILS if number == latest else SEGMENT_MAILS // 8)
+
+    def retain(self, days: int, now: float) -> list[str]:
+        """Drop days older than `days` before `now`; return the names of files that are gone. OSError."""
+        dropped = []
+        for number in list_days(self._directory):
+            if number < day_at(now) - days:
+                if number in self._days:
+                    self.commit()
+                    self._days.pop(number).close()
+                remove_day(self._directory, number)
+                dropped.append(day_file(self._directory, number).name)
+        return dropped
+
+    def close(self) -> None:
+        """Commit, and let go of the files."""
+        try:
+            self.commit()
+        finally:
+            for day in self._days.values():
+                day.close()
+            self._days.clear()
+
+
+def refusal_id(at: float, shard: int, number: int) -> int:
+    """Return the row of a refused attempt: in the order of time among mails, the same whenever its record comes."""
+    moment = max(0, int(at * 1000) - EPOCH_MS)
+    return moment << 22 | (number >> 10 & 0x3F) << 16 | (shard & 31) << 11 | _REFUSALS_FROM | (number & 1023)
+
+
+def _parse_origin(detail: str) -> int:
+    """Return the message a stored item was made of; 0 when a release is about something else."""
+    with contextlib.suppress(ValueError):
+        return parse_queue_id(detail.partition("-")[0])
+    return 0
+
+
+def _released(record: Operated, known: Summary | None, mail: int) -> Summary:
+    """Return the summary of a mail that came back out of a store."""
+    new = Summary(record.id, record.at, Kind.RELEASED, source=mail)
+    if known is not None:
+        new.sender, new.subject, new.message_id = known.sender, known.subject, known.message_id
+        new.size, new.ip, new.helo, new.client = known.size, known.ip, known.helo, known.client
+        new.recipients, new.expected = list(known.recipients), known.expected
+    whom = record.detail.partition(" to ")[2].rpartition(", ")[0]
+    if whom.startswith("<"):
+        new.recipients = [address.strip("<> ") for address in whom.split(",")]
+        new.expected = len(new.recipients)
+    return new
