@@ -40,27 +40,40 @@ class Plan(msgspec.Struct, frozen=True):
     columns: tuple[tuple[str, str], ...]
     """Label and name in the series."""
     unit: str = "count"
-    """`count` or `ms`."""
+    """`count`, `s` or `ms`."""
 
 
 PLANS: Final = (
-    Plan("flow", "Mail", (("Received", "received"), ("Delivered", "delivered"), ("Refused", "refused"))),
+    Plan(
+        "flow",
+        "Mail",
+        (
+            ("Received", "received"),
+            ("Refused", "refused"),
+            ("Delivered to recipients", "delivered"),
+            ("Failed", "failed"),
+        ),
+    ),
     Plan(
         "verdicts",
         "Verdicts",
-        (
-            ("Clean", "clean"),
-            ("Spam", "spam"),
-            ("Probable spam", "probable"),
-            ("Infected", "infected"),
-            ("Blocked", "blocked"),
-        ),
+        (("Spam", "spam"), ("Probable spam", "probable_spam"), ("Infected", "infected"), ("Blocked", "blocked")),
     ),
-    Plan("waiting", "Queue", (("Waiting", "waiting"), ("Held", "held"))),
     Plan(
-        "latency",
+        "waiting",
+        "Queue",
+        (("Waits for inspection", "waiting"), ("Waits for delivery", "ready"), ("Held", "held_now")),
+    ),
+    Plan(
+        "delay",
         "From acceptance to delivery",
-        (("Half within", "p50_ms"), ("95 % within", "p95_ms"), ("99 % within", "p99_ms")),
+        (("Half within", "delay_p50"), ("95 % within", "delay_p95"), ("99 % within", "delay_p99")),
+        "s",
+    ),
+    Plan(
+        "inspection",
+        "Inspection",
+        (("Half within", "inspection_p50"), ("95 % within", "inspection_p95"), ("99 % within", "inspection_p99")),
         "ms",
     ),
 )
@@ -76,18 +89,26 @@ class Picture(msgspec.Struct, frozen=True):
     unit: str
 
 
-def build_pictures(points: Sequence[Mapping[str, Any]]) -> tuple[Picture, ...]:
-    """Return all pictures of a series: points with `at` (Unix time of the beginning) and numbers by name."""
+def build_pictures(series: Mapping[str, Any]) -> tuple[Picture, ...]:
+    """Return all pictures of a series: moments `at` (Unix time of the beginning), and `columns` of values by name."""
+    moments: Sequence[float] = series["at"]
+    columns: Mapping[str, Sequence[float | None]] = series["columns"]
+    unknown = [None] * len(moments)
     return tuple(
         Picture(
             plan.id,
             plan.heading,
             tuple(label for label, _ in plan.columns),
-            tuple((float(point["at"]), tuple(point.get(name) for _, name in plan.columns)) for point in points),
+            tuple(
+                zip(moments, zip(*(columns.get(name, unknown) for _, name in plan.columns), strict=True), strict=True)
+            ),
             plan.unit,
         )
         for plan in PLANS
     )
+
+
+NO_SERIES: Final[Mapping[str, Any]] = {"at": (), "columns": {}}
 
 
 def zone_offset_s(moment: float) -> int:

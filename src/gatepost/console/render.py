@@ -211,13 +211,8 @@ def foreign(value: object, limit: int = FOREIGN_LIMIT) -> str:
 
 @functools.lru_cache(4096)
 def _visible(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
     if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return f"⟨{code:04X}⟩"
+        return f"⟨{ord(character):02X}⟩"
     return character
 
 

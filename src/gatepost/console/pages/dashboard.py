@@ -4,7 +4,8 @@ Listed in `console.pages`. It asks several calls at once and shows what it gets:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from gatepost.console import render
 from gatepost.console.asking import Answer, Question, try_all
 from gatepost.console.gateway import Gateway
 from gatepost.console.pages.problems import STATES
-from gatepost.console.pictures import SPANS, Span, build_pictures, zone_offset_s
+from gatepost.console.pictures import NO_SERIES, SPANS, Span, build_pictures, zone_offset_s
 from gatepost.console.visitor import Visitor, needs
 from gatepost.control.rights import Right
 
@@ -25,7 +26,8 @@ STOPPED_SHOWN: Final = 8
 """Mails in the list of those lately stopped."""
 OLD_DATABASES_DAYS: Final = 5
 """As specification §10 has it (trap ObsoleteBases)."""
-STOPPED_STATUS: Final = ("refused", "blocked", "quarantined", "discarded")
+STOPPED: Final = ("refused", "blocked", "quarantined", "discarded")
+"""Outcomes of these mails; each is a search of its own."""
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -63,27 +65,26 @@ async def refresh(
 
 async def _ask_now(visitor: Visitor, gateway: Gateway) -> dict[str, Any]:
     until = time.time()
-    questions = [
-        Question("status"),
-        Question("problems"),
-        Question("tracking.counts", {"since": until - DAY_S, "until": until, "top": 0}),
-    ]
+    span = {"since": until - DAY_S, "until": until}
+    questions = [Question("status"), Question("problems"), Question("tracking.counts", span)]
     if visitor.may(Right.TRACK):
-        questions.append(
-            Question(
-                "tracking.search", {"outcomes": list(STOPPED_STATUS), "since": until - DAY_S, "limit": STOPPED_SHOWN}
-            )
-        )
-    status, problems, counts, *rest = await try_all(gateway, visitor, *questions)
-    stopped = rest[0] if rest else Answer({"mails": []})
+        questions += [Question("tracking.search", {**span, "status": name, "limit": STOPPED_SHOWN}) for name in STOPPED]
+    status, problems, counts, *found = await try_all(gateway, visitor, *questions)
     return {
         "status": status,
         "problems": problems,
-        "stopped": stopped,
+        "stopped": newest_of(found),
         "states": STATES,
         "tiles": plan_tiles(status, problems, counts),
-        "at": until,
     }
+
+
+def newest_of(found: Sequence[Answer]) -> Answer:
+    """Return the newest mails of several searches, or why there are none."""
+    mails = {mail["id"]: mail for answer in found if answer.value for mail in answer.value["mails"]}
+    newest = sorted(mails.values(), key=lambda mail: (-mail["at"], mail["id"]))[:STOPPED_SHOWN]
+    troubles = [answer.trouble for answer in found if answer.trouble]
+    return Answer(newest, troubles[0] if troubles else "")
 
 
 async def _ask_series(visitor: Visitor, gateway: Gateway, span: Span) -> dict[str, Any]:
@@ -93,8 +94,7 @@ async def _ask_series(visitor: Visitor, gateway: Gateway, span: Span) -> dict[st
         visitor,
         Question("tracking.series", {"since": until - span.length_s, "until": until, "step": span.step_s}),
     )
-    points = answer.value["points"] if answer.value else ()
-    return {"pictures": build_pictures(points), "series": answer, "offset": zone_offset_s(until)}
+    return {"pictures": build_pictures(answer.value or NO_SERIES), "series": answer, "offset": zone_offset_s(until)}
 
 
 # --- the tiles
@@ -118,13 +118,13 @@ def _problem_tile(problems: Answer) -> Tile:
 def _count_tiles(counts: Answer) -> tuple[Tile, ...]:
     if counts.value is None:
         return (Tile("Mail of 24 h", render.NONE, counts.trouble, "warning"),)
-    found: Mapping[str, int] = counts.value["outcomes"]
-    stopped = sum(found.get(name, 0) for name in ("blocked", "quarantined", "discarded"))
+    found: Mapping[str, int] = counts.value["counts"]
+    stopped = sum(found.get(f"outcome/{name}", 0) for name in STOPPED if name != "refused")
     return (
-        Tile("Received, 24 h", render.number(counts.value["received"]), href="/tracking"),
-        Tile("Delivered, 24 h", render.number(found.get("delivered", 0)), state="good"),
+        Tile("Received, 24 h", render.number(found.get("kind/mail", 0)), href="/tracking"),
+        Tile("Delivered, 24 h", render.number(found.get("outcome/delivered", 0)), "to all their recipients", "good"),
         Tile("Stopped, 24 h", render.number(stopped), "blocked, quarantined or discarded"),
-        Tile("Refused, 24 h", render.number(counts.value["refused"]), "before acceptance"),
+        Tile("Refused, 24 h", render.number(found.get("outcome/refused", 0)), "before acceptance"),
     )
 
 
@@ -159,11 +159,12 @@ def _status_tiles(status: Answer) -> tuple[Tile, ...]:
 
 
 def _database_tile(status: Mapping[str, Any]) -> Tile:
-    days = [each["issued"] for each in status["databases"]]
-    newest = max(days, default="")
-    age = (time.time() - time.mktime(time.strptime(newest, "%Y-%m-%d"))) / DAY_S if newest else 0.0
-    state: render.State = "bad" if not newest else "warning" if age > OLD_DATABASES_DAYS else "good"
-    return Tile("Virus databases", newest or "none", "day of issue", state, "/databases")
+    newest = max((each["issued"] for each in status["databases"]), default="")
+    if not newest:
+        return Tile("Virus databases", "none", "", "bad", "/databases")
+    days = max((datetime.now(UTC).date() - date.fromisoformat(newest)).days, 0)
+    value = {0: "today's", 1: "1 day old"}.get(days, f"{days} days old")
+    return Tile("Virus databases", value, newest, "warning" if days > OLD_DATABASES_DAYS else "good", "/databases")
 
 
 ROUTES: Final = (begin, refresh)

@@ -20,7 +20,7 @@ from gatepost.control.rights import Right
 AREA: Final = "reports"
 TOP: Final = 20
 """Rows of a list of the most frequent."""
-TOP_FILE: Final = 1000
+TOP_FILE: Final = 100
 """The same in a file."""
 DAY_LENGTH: Final = 10
 LONGEST: Final = timedelta(days=3660)
@@ -34,22 +34,26 @@ class Section(msgspec.Struct, frozen=True):
     """One table of the report."""
 
     name: str
-    """As `tracking.counts` has it."""
+    """A list of `tracking.counts`; or, with `kind`, only ours."""
     heading: str
     column: str
+    kind: str = ""
+    """What its counts are called before the stroke: `outcome/delivered`."""
     find: str = ""
-    """Field of the search for mail of a row, "" = none."""
+    """Field of the search for the mail of a row, "" = none."""
 
 
 SECTIONS: Final = (
-    Section("outcomes", "What became of mail", "Outcome", "outcome"),
-    Section("statuses", "Inspection", "Status", "status"),
-    Section("spam", "Spam check", "Status", "spam"),
-    Section("senders", "Top senders", "Sender", "sender"),
-    Section("recipients", "Top recipients", "Recipient", "recipient"),
-    Section("viruses", "Viruses", "Name", "finding"),
-    Section("clients", "Top clients", "Client", "client"),
-    Section("refusals", "Refused, by reason", "Reason"),
+    Section("outcomes", "What became of mail", "Outcome", "outcome", "status"),
+    Section("viruses", "Virus scan", "Status", "virus", "status"),
+    Section("spam", "Spam check", "Status", "spam", "status"),
+    Section("causes", "Refused, by reason", "Reason", "cause"),
+    Section("threats", "Viruses", "Name", find="threat"),
+    Section("senders", "Top senders", "Sender", find="sender"),
+    Section("sender_domains", "Top domains of senders", "Domain", find="sender"),
+    Section("recipients", "Top recipients", "Recipient", find="recipient"),
+    Section("recipient_domains", "Top domains of recipients", "Domain", find="recipient"),
+    Section("clients", "Top clients", "Client", find="client"),
 )
 
 
@@ -105,11 +109,14 @@ async def download_report(
     )
 
 
-def rows_of(counts: Mapping[str, Any], section: Section) -> list[tuple[str, int]]:
+def rows_of(answer: Mapping[str, Any], section: Section) -> list[tuple[str, int]]:
     """Return a table of the answer, the most frequent first."""
-    found = counts.get(section.name) or {}
-    pairs = found.items() if isinstance(found, Mapping) else found
-    return sorted(((str(name), int(count)) for name, count in pairs), key=lambda row: (-row[1], row[0]))
+    if section.kind:
+        prefix = f"{section.kind}/"
+        pairs = [(key.removeprefix(prefix), n) for key, n in answer["counts"].items() if key.startswith(prefix)]
+    else:
+        pairs = [(name, n) for name, n in answer["tops"].get(section.name, ())]
+    return sorted(pairs, key=lambda row: (-row[1], row[0]))
 
 
 def parse_period(days: str, since: str, until: str, today: date) -> tuple[Period, str]:

@@ -89,6 +89,7 @@
   const colourOf = (element) => getComputedStyle(element).color;
   const shown = {
     count: (value) => (value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 })),
+    s: (value) => (value == null ? "–" : value >= 120 ? `${(value / 60).toFixed(0)} min` : value >= 10 ? `${value.toFixed(0)} s` : `${value.toFixed(2)} s`),
     ms: (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)} s` : `${value.toFixed(value < 10 ? 1 : 0)} ms`),
   };
   const probe = (name) => {
