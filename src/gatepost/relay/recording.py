@@ -117,7 +117,7 @@ class Recording:
     """Sends one spool's records to the recorder for as long as it runs."""
 
     def __init__(self, spool: Outbox, shard: int, socket: str, report: Callable[[str, str], None]) -> None:
-        """`socket`: where the recorder listens; `report(level, text)` logs."""
+        """`socket`: where the recorder listens, "" when nobody keeps records; `report(level, text)` logs."""
         self._spool = spool
         self._shard = shard
         self._socket = socket
@@ -132,10 +132,13 @@ class Recording:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._full = False
-        spool.follow(NAME, self._on_row)
+        if socket:
+            spool.follow(NAME, self._on_row)
 
     async def run(self) -> None:
         """Work until cancelled."""
+        if not self._socket:
+            await asyncio.Event().wait()
         # The name of the outbox must be on disk before anything goes out under it.
         self._spool.confirm(NAME, self._feed.confirmed, self._source.encode())
         pause = FIRST_PAUSE_S

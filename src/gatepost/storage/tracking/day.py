@@ -65,7 +65,7 @@ class DayFile:
         self._touched: dict[int, Touched] = {}
         self._known: OrderedDict[int, Summary] = OrderedDict()
         self._copies: dict[int, int] = {}
-        self.fresh: int = self._execute("SELECT count(*) FROM fresh").fetchone()[0]
+        self.fresh: int = self._execute("SELECT count(*) FROM fresh").fetchall()[0][0]
         """Mails that are not in the index."""
         self.dirty = False
 

@@ -1,0 +1,159 @@
+"""The recorder as the master sees it: its process, and the calls about what became of mail, which it answers.
+
+Used by `master.process`. Mail never waits for the recorder: while it is away, relays keep what they would tell it.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.control.desk import Arguments, Desk
+from gatepost.control.rights import Caller, Right
+from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
+from gatepost.master.children import Child
+from gatepost.master.paths import Paths
+from gatepost.recorder.settings import RecorderSettings
+
+ANSWER_S: Final = 25.0
+SAID_LIMIT: Final = 4096
+"""Bytes of one line it says."""
+CALLS: Final = ("tracking.search", "tracking.mail", "tracking.counts", "tracking.series")
+
+
+class RecorderHost:
+    """The recorder, or none."""
+
+    def __init__(self, paths: Paths, say: Callable[[str, str], None]) -> None:
+        """`say(level, text)` logs."""
+        self._paths = paths
+        self._say = say
+        self._settings: RecorderSettings | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._heard = b""
+        self.current: Child | None = None
+
+    @property
+    def socket(self) -> str:
+        """Where relays deliver their records, "" when nobody takes any."""
+        return str(self._paths.recorder) if self.current is not None else ""
+
+    def start(self, config: Config) -> None:
+        """Start it, if the configuration wants it."""
+        if not config.tracking.enabled:
+            return
+        self._settings = recorder_settings(config, self._paths)
+        self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
+        self.current.start()
+
+    def configure(self, config: Config) -> None:
+        """Tell it a new configuration; its files are opened anew, as after a rotation."""
+        if self.current is None:
+            return
+        self._settings = recorder_settings(config, self._paths)
+        self._tell()
+
+    def dismiss(self) -> list[Child]:
+        """End it, once relays have ended; return its process."""
+        child, self.current = self.current, None
+        if child is None:
+            return []
+        child.dismiss()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        return [child]
+
+    def register(self, desk: Desk) -> None:
+        """Register the calls it answers. Callers with domains get what is from or to these."""
+        for name in CALLS:
+            scoped = name != "tracking.series"
+            desk.add(name, Right.TRACK if scoped else Right.VIEW, self._forward(name), scoped=scoped)
+
+    def _forward(self, name: str) -> Callable[[Arguments, Caller], Any]:
+        async def forward(arguments: Arguments, caller: Caller) -> Any:
+            return await self._ask(Request(name, {**arguments, "domains": list(caller.domains)}))
+
+        return forward
+
+    async def _ask(self, request: Request) -> Any:
+        """Return the recorder's answer. ControlError."""
+        if self.current is None:
+            raise ControlError("nothing is kept of mails: tracking.enabled is off")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                reader, writer = await asyncio.open_unix_connection(self._paths.tracking_socket, limit=ANSWER_LIMIT)
+                try:
+                    writer.write(msgspec.json.encode(request) + b"\n")
+                    line = await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, ValueError) as error:
+            raise ControlError(f"the recorder is {self.current.state}, ask again in a moment") from error
+        except TimeoutError as error:
+            raise ControlError("the recorder does not answer") from error
+        if not line:
+            raise ControlError("the recorder ended before it had an answer: see the log")
+        response = msgspec.json.decode(line, type=Response)
+        if response.error:
+            raise ControlError(response.error)
+        return response.result
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gatepost.recorder.process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        self._process = process
+        self._heard = b""
+        descriptor = process.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        asyncio.get_running_loop().add_reader(descriptor, self._hear, descriptor)
+        self._tell()
+        return process
+
+    def _tell(self) -> None:
+        """Send the settings. Standard input stays open: its end tells the recorder that the master is gone."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            return  # it has just ended, and gets them when it starts again
+
+    def _hear(self, descriptor: int) -> None:
+        """Log what the recorder has to say: a letter and a text a line."""
+        try:
+            piece = os.read(descriptor, 16 * SAID_LIMIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            return
+        *lines, self._heard = (self._heard + piece).split(b"\n")
+        self._heard = self._heard[-SAID_LIMIT:]
+        for line in lines:
+            level, _, text = line[:SAID_LIMIT].decode("utf-8", "replace").partition(" ")
+            if level in {"E", "W", "I"}:
+                self._say(level, text)
+
+
+def recorder_settings(config: Config, paths: Paths) -> RecorderSettings:
+    """Return what the recorder is told of a configuration."""
+    return RecorderSettings(
+        directory=str(paths.tracking),
+        socket=str(paths.recorder),
+        questions=str(paths.tracking_socket),
+        retention_days=config.tracking.retention,
+        subjects=config.tracking.subjects.value,
+        addresses=config.tracking.addresses.value,
+        json_file=config.tracking.json_file,
+        av_statistics=config.options.av_statistics,
+    )
