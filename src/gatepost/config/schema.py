@@ -43,6 +43,7 @@ from gatepost.config.services import (
 )
 from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
+from gatepost.config.tracking import Tracking
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
 
 Texts = tuple[str, ...]
@@ -179,6 +180,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     agentx: Agentx
     updater: Updater
     console: Console
+    tracking: Tracking
     listeners: tuple[Listener, ...]
     """`[[listener]]` first, then `listen_on`."""
     routes: tuple[Route, ...]
@@ -239,6 +241,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("antispam", Antispam),
     Section("antispam.dnsbl", Dnsbl),
     Section("uds", Uds),
+    Section("tracking", Tracking),
     Section("console", Console, external=False),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),

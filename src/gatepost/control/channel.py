@@ -44,6 +44,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Where the helper of external commands listens."""
     bases: Bases = NO_BASES
     """Of the databases in force, for texts."""
+    recorder_socket: str = ""
+    """Where records go, "" when nobody takes any."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):

@@ -67,6 +67,8 @@ class Relays:
         self.switches = dict.fromkeys(MODULES, True)
         """Modules and whether they are on; they hold until the gateway stops."""
         self.bases = NO_BASES
+        self.recorder_socket = ""
+        """Where they deliver records, "" when nobody takes any."""
 
     def install(self, config: Config, generation: int) -> None:
         """Take a (new) configuration into force for what is sent from now on."""
@@ -141,6 +143,7 @@ class Relays:
             self._pauses.domains,
             str(self._paths.commands),
             self.bases,
+            self.recorder_socket,
         )
         if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
             self._say("E", f"relay {relay.index} does not take its configuration: restart it")

@@ -27,6 +27,7 @@ from gatepost.relay.inspection import Inspection
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.recording import Recording
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
 from gatepost.relay.saving import Saving
@@ -36,6 +37,7 @@ from gatepost.relay.tasks import describe_fault
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolBroken, SpoolError
+from gatepost.spool.shard import shard_number
 from gatepost.spool.writer import SqliteSpool
 
 SAVE_COUNTERS_S = 5.0
@@ -59,6 +61,7 @@ class Pipeline:
         resolver: Resolver,
         network: NetworkService,
         log: Log,
+        recorder_socket: str,
         broken: Callable[[str], None],
     ) -> None:
         """`broken` is called when the spool can no longer be trusted: the relay must restart from disk."""
@@ -66,6 +69,7 @@ class Pipeline:
         self._broken = broken
         spool.on_broken = broken
         self._log = log
+        self._recording = Recording(spool, shard_number(spool.directory), recorder_socket, log.say)
         self.counters = Counters(spool)
         self._log_view = LogView(log, spool)
         spool.consume(LogView.NAME, self._log_view.consume)
@@ -156,7 +160,13 @@ class Pipeline:
         self._log_view.replayed()
         if self.spool.unclean:
             self._log.say("W", f"{self.spool.directory}: last stop was not clean, unsettled mail is taken up again")
-        for stage in (self.inspection.run(), self._schedule.run(), self._notifying.run(), self._save_counters()):
+        for stage in (
+            self.inspection.run(),
+            self._schedule.run(),
+            self._notifying.run(),
+            self._recording.run(),
+            self._save_counters(),
+        ):
             task = asyncio.create_task(stage)
             task.add_done_callback(self._stage_ended)
             self._tasks.append(task)
@@ -176,6 +186,7 @@ class Pipeline:
         self._tasks.clear()
         self.counters.save()
         await self.spool.close()
+        self._recording.close()
 
     async def empty(self) -> bool:
         """Tell whether nothing waits here any more."""

@@ -206,6 +206,7 @@ class Relay:
         self._config = config
         self._bases = setup.bases
         self._index = setup.index
+        self._recorder_socket = setup.recorder_socket
         self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
         if test_clock := clock.follow_test_clock(os.environ):
             self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
@@ -340,6 +341,7 @@ class Relay:
             resolver=self._resolver,
             network=self._network,
             log=self._log,
+            recorder_socket=self._recorder_socket,
             broken=self._broken,
         )
 
