@@ -45,6 +45,7 @@ from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
 from gatepost.config.tracking import Tracking
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
+from gatepost.config.watch import Watch
 
 Texts = tuple[str, ...]
 
@@ -181,6 +182,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     updater: Updater
     console: Console
     tracking: Tracking
+    watch: Watch
     listeners: tuple[Listener, ...]
     """`[[listener]]` first, then `listen_on`."""
     routes: tuple[Route, ...]
@@ -243,6 +245,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("uds", Uds),
     Section("tracking", Tracking),
     Section("console", Console, external=False),
+    Section("watch", Watch, external=False),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),
     Section("updater.path", UpdaterPath, external=False, built=False),

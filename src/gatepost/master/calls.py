@@ -6,6 +6,7 @@ caller sees how far it is and may stop at any time.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import Counter
@@ -47,6 +48,7 @@ _RELAY_STATUS = (
     "adopted_shards",
     "shedding",
     "commits",
+    "oldest_waiting",
     "paused_messages",
     "stores",
 )
@@ -118,7 +120,7 @@ class Calls:
             return await self._switch(str(arguments.get("module")), on=bool(arguments.get("on")))
 
         async def status(_: Arguments, __: Caller) -> Any:
-            return await self._status()
+            return await self.status()
 
         desk.add("status", Right.VIEW, status)
         desk.add("queue", Right.TRACK, queue)
@@ -197,6 +199,14 @@ class Calls:
             raise troubles[0]
         return answers
 
+    async def announce(self, **mail: Any) -> str:
+        """Have a relay that works send mail of our own (`notices.problem_mail`); return its queue id. ControlError."""
+        for relay in self._relays.all:
+            if relay.up.is_set() and relay.channel is not None:
+                with contextlib.suppress(ControlError):
+                    return str(await self._relays.ask(relay, "announce", **mail))
+        raise ControlError("no relay takes mail of ours now")
+
     async def _of_one(self, what: str, **arguments: Any) -> Any:
         """Return the answer of the relay that holds a message, None when none does."""
         answers = await self._ask_those_there(what, **arguments)
@@ -267,7 +277,7 @@ class Calls:
 
     # --- status
 
-    async def _status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         relays = self._relays
         rows: list[dict[str, Any]] = []
         counters: Counter[str] = Counter()

@@ -16,6 +16,8 @@ class Paths:
         self.lock = run / "master.lock"
         self.pid = run / "gatepost.pid"
         """Who takes the daemon's signals."""
+        self.problems = Path(state) / "problems.json"
+        """What is wrong, since when, and what of it has been mailed."""
         self.control = run / "control.sock"
         self.filters = run / "filters.sock"
         self.commands = run / "commands.sock"

@@ -23,6 +23,7 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.rights import Caller, Right, local_caller
 from gatepost.control.socket import ControlError, Request, serve
+from gatepost.doctor.running import judge_troubles
 from gatepost.master import control_files
 from gatepost.master.bases import describe_bases
 from gatepost.master.bases_in_force import BasesInForce
@@ -37,7 +38,9 @@ from gatepost.master.learning import Learning, prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.problems import Problems
 from gatepost.master.readiness import ServiceManager
+from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
 from gatepost.master.supervisor import Supervision
@@ -95,6 +98,9 @@ class Master:
         self._commands.configure(config)
         self._templates = Templates(self._paths, self._say)
         self._templates.start(self._bases.settings_with(bases))
+        self._recorder = RecorderHost(self._paths, self._say)
+        self._recorder.start(config)
+        self._relays.recorder_socket = self._recorder.socket
         self._retired += self._relays.resize()
         self._learning = Learning(self._paths.learn, self._paths.learner, self._bases.learner_settings, self._say)
         self._bases.serve(self._templates, self._relays, self._learning)
@@ -112,6 +118,16 @@ class Master:
             supervision=self._supervision,
         )
         calls.register(self._desk)
+        self._recorder.register(self._desk)
+        problems = Problems(
+            file=self._paths.problems,
+            config=lambda: self._config,
+            status=calls.status,
+            announce=calls.announce,
+            say=self._say,
+            sources=(lambda: judge_troubles(self._front.troubles),),
+        )
+        problems.register(self._desk)
         register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )
@@ -129,6 +145,7 @@ class Master:
             asyncio.create_task(self._manager.feed(self._relays.find_mute)),
             asyncio.create_task(self._announce(started)),
             asyncio.create_task(self._learning.watch()),
+            asyncio.create_task(problems.watch()),
             asyncio.create_task(
                 control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say)
             ),
@@ -353,6 +370,7 @@ class Master:
         for problem in self._warnings:
             self._say("W", str(problem))
         self._retired += self._commands.configure(config)
+        self._recorder.configure(config)
         bases, trouble = self._bases.for_reload()
         swap = self._bases.begin_swap(bases)
         self._relays.send_setup()
@@ -379,6 +397,7 @@ class Master:
         self._ports.close()
         await self._learning.stop()
         await stop_all(relays, STOP_TIMEOUT_S)
+        rest += self._recorder.dismiss()
         rest += self._commands.dismiss()
         for child in rest:
             child.signal(signal.SIGTERM)

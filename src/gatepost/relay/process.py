@@ -41,6 +41,7 @@ from gatepost.model.ids import QueueIds
 from gatepost.notices.scan_field import NO_BASES
 from gatepost.relay.access import Services
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.announcing import Announcer
 from gatepost.relay.clean_cache import CleanCache
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.filters import filter_settings
@@ -138,8 +139,7 @@ class Relay:
     def _switch(self, module: str, *, on: bool) -> None:
         (self._switched_off.discard if on else self._switched_off.add)(module)
         if module == "spam":
-            if self._up.is_set():
-                self._tasks.spawn(self._switch_spam())
+            self._tasks.spawn(self._switch_spam())
         elif module != "recv":
             for pipeline in self._pipelines():
                 pipeline.switch(module, on=on)
@@ -148,7 +148,7 @@ class Relay:
 
     async def _switch_spam(self) -> None:
         """Work on with or without anti-spam, as the switch says: a change of the groups' settings like any other."""
-        async with self._setting_up:
+        async with self._setting_up:  # behind a start or a reload under way
             config = self._switched(self._whole)
             for pipeline in self._pipelines():
                 pipeline.configure(config, self._bases)
@@ -275,6 +275,7 @@ class Relay:
             network=self._network,
             engines=self._engines,
             adopted=lambda: sorted(self._adopted),
+            announcer=Announcer(self._pipelines, self._ids, lambda: self._config),
         )
         self._tasks.spawn(self._intake.watch())
         self._tasks.spawn(self._clean.run())

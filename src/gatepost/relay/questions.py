@@ -11,6 +11,9 @@ import msgspec
 
 from gatepost.control.channel import MESSAGE_LIMIT, Answer, Ask
 from gatepost.filter.pool import FilterPool
+from gatepost.model.ids import received_ms
+from gatepost.notices.problem_mail import ProblemMail
+from gatepost.relay.announcing import Announcer
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
@@ -53,6 +56,7 @@ class Questions:
         network: NetworkService,
         engines: EngineConnections,
         adopted: Callable[[], list[int]],
+        announcer: Announcer,
     ) -> None:
         """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
         self._pipelines = pipelines
@@ -63,6 +67,7 @@ class Questions:
         self._network = network
         self._engines = engines
         self._adopted = adopted
+        self._announcer = announcer
         self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "status": self._status,
             "queue": self._queue,
@@ -71,6 +76,7 @@ class Questions:
             "act": self._act,
             "summary": self._summary,
             "export": self._export,
+            "announce": self._announce,
             "release": self._release,
             "preview": kept.preview,
             "lesson": kept.lesson,
@@ -110,6 +116,9 @@ class Questions:
 
     async def _release(self, arguments: Arguments) -> Any:
         return await self._releases.release(msgspec.convert(arguments, ReleaseOrder))
+
+    async def _announce(self, arguments: Arguments) -> str:
+        return await self._announcer.announce(msgspec.convert(arguments, ProblemMail))
 
     async def _summary(self, _: Arguments) -> Any:
         return await summarise(self._pipelines())
@@ -163,9 +172,16 @@ class Questions:
             "engines": self._engines.states(),
             "network_checks": self._network.status(),
             "filter_pids": self._pool.pids(),
+            "oldest_waiting": _oldest_waiting(pipelines),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": self._adopted(),
         }
+
+
+def _oldest_waiting(pipelines: Sequence[Pipeline]) -> float:
+    """Return when the oldest message that waits for its inspection came, in Unix time; 0 when none waits."""
+    ids = [oldest for pipeline in pipelines if (oldest := pipeline.inspection.oldest())]
+    return received_ms(min(ids)) / 1000 if ids else 0.0
 
 
 def _commits(pipelines: Sequence[Pipeline]) -> dict[str, float]:

@@ -1,0 +1,109 @@
+"""Certificates: how long they are good, whether the key belongs to them, and whether they name this host."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from gatepost.config.schema import Config
+from gatepost.doctor.finding import Finding, State
+
+AREA: Final = "certificate"
+SOON_DAYS: Final = 21
+"""Those who renew by themselves do so 30 days before the end: this is a week after that failed."""
+LAST_DAYS: Final = 3
+_PAIRS_LIMIT: Final = 100
+_NAMES_SHOWN: Final = 5
+
+
+def check_certificates(config: Config, now: float) -> Iterator[Finding]:
+    """Look at every certificate the configuration names; `now` is Unix time."""
+    pairs = {
+        (config.network.tls_cert, config.network.tls_key): config.network.hostname,
+        (config.tls.client_cert, config.tls.client_key): "",
+        **{(policy.client_cert, policy.client_key): "" for policy in config.tls_policies},
+    }
+    for (file, key), name in list(pairs.items())[:_PAIRS_LIMIT]:
+        if file:
+            yield from check_certificate(Path(file), Path(key or file), name, now)
+
+
+def check_certificate(file: Path, key_file: Path, name: str, now: float) -> Iterator[Finding]:
+    """Look at one certificate and its key; `name` is what it should be made out to, "" for anything."""
+    key = f"certificate:{file}"
+    try:
+        certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
+    except OSError as error:
+        mend = "put the file there, readable by the gateway's user"
+        yield Finding(key, AREA, State.ERROR, f"{file} cannot be read: {error.strerror}", mend)
+        return
+    except ValueError as error:
+        yield Finding(key, AREA, State.ERROR, f"{file} holds no certificate: {error}", "store the chain in PEM form")
+        return
+    end = certificate.not_valid_after_utc
+    days = (end.timestamp() - now) / 86400
+    text = f"{file} is good until {end:%Y-%m-%d}"
+    mend = "renew it and reload; sessions with TLS fail where peers verify it"
+    if days <= 0:
+        yield Finding(key, AREA, State.ERROR, f"{file} expired on {end:%Y-%m-%d}", mend)
+    elif certificate.not_valid_before_utc.timestamp() > now:
+        start = certificate.not_valid_before_utc
+        yield Finding(key, AREA, State.ERROR, f"{file} is not good before {start:%Y-%m-%d %H:%M}", "look at the clock")
+    elif days <= LAST_DAYS:
+        yield Finding(key, AREA, State.ERROR, f"{text}, {days:.0f} days", mend)
+    elif days <= SOON_DAYS:
+        yield Finding(key, AREA, State.WARNING, f"{text}, {days:.0f} days", mend)
+    else:
+        yield Finding(key, AREA, State.OK, text)
+    yield from _check_names(file, certificate, name)
+    yield from _check_key(file, key_file, certificate)
+
+
+def _check_names(file: Path, certificate: x509.Certificate, name: str) -> Iterator[Finding]:
+    if not name:
+        return
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = [each.lower() for each in extension.value.get_values_for_type(x509.DNSName)]
+    except (x509.ExtensionNotFound, ValueError):
+        names = []
+    wanted = name.lower()
+    if wanted in names or f"*.{wanted.partition('.')[2]}" in names:
+        return
+    shown = ", ".join(names[:_NAMES_SHOWN]) or "none"
+    mend = "have one made out to network.hostname: peers that verify it go away"
+    yield Finding(f"names:{file}", AREA, State.WARNING, f"{file} is not made out to {name}, but to: {shown}", mend)
+
+
+def _check_key(file: Path, key_file: Path, certificate: x509.Certificate) -> Iterator[Finding]:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only where there is a certificate
+
+    key = f"key:{key_file}"
+    try:
+        private = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        shared = key_file.stat().st_mode & 0o004
+    except OSError as error:
+        mend = "put the file there, readable by the gateway's user"
+        yield Finding(key, AREA, State.ERROR, f"{key_file} cannot be read: {error.strerror}", mend)
+        return
+    except (TypeError, ValueError) as error:
+        yield Finding(key, AREA, State.ERROR, f"{key_file} holds no usable key: {error}", "store it unlocked, as PEM")
+        return
+    if private.public_key() != certificate.public_key():
+        mend = "name the key that the certificate was made for"
+        yield Finding(key, AREA, State.ERROR, f"{key_file} does not belong to {file}", mend)
+    elif shared:
+        mend = f"chmod o-r {key_file}; if strangers had accounts here, have a new one made"
+        yield Finding(key, AREA, State.WARNING, f"{key_file}: everybody on this host can read the key", mend)
+
+
+def days_left(file: Path, now: float) -> float | None:
+    """Return how many days a certificate is good for, None when it cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+    left = certificate.not_valid_after_utc - dt.datetime.fromtimestamp(now, dt.UTC)
+    return left / dt.timedelta(days=1)

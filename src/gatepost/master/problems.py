@@ -1,0 +1,217 @@
+"""The gateway watches itself: looks at its processes, its queue and its host, keeps what is wrong, mails new errors.
+
+Made by `master.process`, which runs `watch` for as long as the gateway lives; answers the call `problems`. What is
+wrong is kept in a file, so that a restart neither forgets since when nor mails again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gatepost.config.schema import Config
+from gatepost.control.desk import Arguments, Desk
+from gatepost.control.rights import Caller, Right
+from gatepost.control.socket import ControlError
+from gatepost.doctor.certificates import check_certificates
+from gatepost.doctor.disks import check_disks
+from gatepost.doctor.finding import Finding, State, worst
+from gatepost.doctor.machine import check_machine
+from gatepost.doctor.running import judge_status
+from gatepost.master.problem_book import Book, describe_day, describe_new
+from gatepost.storage.whole_file import replace_file
+
+RESTARTS_WINDOW_S: Final = 3600.0
+CLOCK_JUMP_S: Final = 60.0
+"""Difference between wall clock and monotonic clock from one look to the next that is told."""
+CLOCK_TOLD_S: Final = 3600.0
+FIRST_LOOK_S: Final = 2.0
+"""Relays and engines come up meanwhile."""
+
+Source = Callable[[], Iterable[Finding]]
+
+
+class Problems:
+    """All problems of one gateway."""
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        config: Callable[[], Config],
+        status: Callable[[], Awaitable[Mapping[str, Any]]],
+        announce: Callable[..., Awaitable[Any]],
+        say: Callable[[str, str], None],
+        sources: Sequence[Source] = (),
+    ) -> None:
+        """`status` as `master.calls` answers it; `announce(**ProblemMail)` has a relay send a mail, or raises
+        ControlError; `sources` state findings of their own; `say(level, text)` logs.
+        """
+        self._file = file
+        self._config = config
+        self._status = status
+        self._announce = announce
+        self._say = say
+        self._sources = tuple(sources)
+        self._book = _load(file)
+        self._restarts = RestartCounts()
+        self._skew: float | None = None
+        self._jumped: Finding | None = None
+        self._jumped_at = 0.0
+        self._findings: tuple[Finding, ...] = ()
+        self._looked_at = 0.0
+        self._looking = asyncio.Lock()
+
+    def register(self, desk: Desk) -> None:
+        """Register the call."""
+
+        async def problems(arguments: Arguments, _: Caller) -> Any:
+            if arguments.get("now") or not self._looked_at:
+                await self.look()
+            return self._answer()
+
+        desk.add("problems", Right.VIEW, problems)
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        await asyncio.sleep(min(FIRST_LOOK_S, self._config().watch.interval))
+        while True:
+            try:
+                await self.look()
+                await self._tell()
+            except Exception as error:  # noqa: BLE001 - who watches must go on, whatever one look meets
+                self._say("E", f"looking for problems failed: {error!r}")
+            await asyncio.sleep(self._config().watch.interval)
+
+    async def look(self) -> None:
+        """Look once, and keep what was found."""
+        async with self._looking:
+            config, now = self._config(), time.time()
+            findings = list(await self._judge(now))
+            findings += await asyncio.to_thread(_look_around, config, now)
+            for source in self._sources:
+                findings += source()
+            findings += self._look_at_clock(now)
+            before = {each.finding.key: each for each in self._book.standing()}
+            changed = self._book.look(findings, now)
+            self._findings, self._looked_at = tuple(findings), now
+            self._log_changes(before)
+            if changed:
+                self._save()
+
+    async def _judge(self, now: float) -> Iterable[Finding]:
+        try:
+            status = await self._status()
+        except ControlError as error:
+            return [Finding("status", "process", State.ERROR, f"the relays cannot be asked: {error}", "see the log")]
+        return judge_status(status, self._restarts.count(status, now), now)
+
+    def _look_at_clock(self, now: float) -> Iterable[Finding]:
+        """Compare the two clocks: one set by hand, or by a machine that slept, moves mail's due times."""
+        skew = now - time.monotonic()
+        moved = 0.0 if self._skew is None else skew - self._skew
+        self._skew = skew
+        if abs(moved) > CLOCK_JUMP_S:
+            text = f"the clock was set {'forward' if moved > 0 else 'back'} by {abs(moved):.0f} s"
+            mend = "let an NTP client keep it; waiting mail is due as the clock says now"
+            self._jumped, self._jumped_at = Finding("clock-jump", "host", State.WARNING, text, mend), time.monotonic()
+        if self._jumped is not None and time.monotonic() - self._jumped_at < CLOCK_TOLD_S:
+            return [self._jumped]
+        return []
+
+    def _log_changes(self, before: Mapping[str, object]) -> None:
+        standing = {each.finding.key: each.finding for each in self._book.standing()}
+        for key, finding in standing.items():
+            if key not in before:
+                self._say("E" if finding.state is State.ERROR else "W", f"problem: {finding.text}")
+        for ended in self._book.ended:
+            if ended.finding.key in before and ended.finding.key not in standing:
+                self._say("I", f"problem is over: {ended.finding.text}")
+
+    # --- telling
+
+    async def _tell(self) -> None:
+        """Mail what is to be mailed; what cannot be handed to a relay now is tried at the next look."""
+        config, now = self._config(), time.time()
+        to = config.watch.addresses or config.groups[-1].admin_notify_address
+        if not config.watch.mail or not to:
+            return
+        hostname = config.network.hostname
+        form = f"{config.locale.date_format} {config.locale.time_format}"
+
+        def date(at: float) -> str:
+            return time.strftime(form, time.localtime(at))
+
+        untold = self._book.untold()
+        with contextlib.suppress(ControlError):
+            if untold:
+                await self._send(to, describe_new(untold, hostname, date))
+                self._book.note_told(untold, now)
+                self._save()
+            if self._book.summary_due(now):
+                await self._send(to, describe_day(self._book, hostname, date))
+                self._book.note_summed(now)
+                self._save()
+
+    async def _send(self, to: Sequence[str], told: tuple[str, str]) -> None:
+        config = self._config()
+        sender = config.groups[-1].notify_from_address or f"postmaster@{config.network.hostname}"
+        await self._announce(to=to, sender=sender, subject=told[0], text=told[1])
+
+    def _answer(self) -> dict[str, Any]:
+        standing = self._book.standing()
+        return {
+            "state": worst(each.finding for each in standing),
+            "looked_at": self._looked_at,
+            "problems": [{**msgspec.to_builtins(each.finding), "since": each.since} for each in standing],
+            "over": [
+                {**msgspec.to_builtins(each.finding), "since": each.since, "until": each.until}
+                for each in reversed(self._book.ended)
+            ],
+            "findings": msgspec.to_builtins(self._findings),
+        }
+
+    def _save(self) -> None:
+        try:
+            replace_file(self._file, msgspec.json.encode(self._book))
+        except OSError as error:
+            self._say("E", f"{self._file}: {error.strerror}: problems may be mailed again after a restart")
+
+
+def _look_around(config: Config, now: float) -> list[Finding]:
+    """Look at disks, certificates and the host: what may block for a moment."""
+    return [*check_disks(config), *check_certificates(config, now), *check_machine(config, now)]
+
+
+def _load(file: Path) -> Book:
+    """Return what is kept; a file that cannot be read costs a second mail, not the start."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Book)
+    except (OSError, msgspec.MsgspecError):
+        return Book()
+
+
+class RestartCounts:
+    """How often each process restarted within the hour, from the totals that statuses tell."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, int] = {}
+        self._at: dict[str, deque[float]] = {}
+
+    def count(self, status: Mapping[str, Any], now: float) -> dict[str, int]:
+        """Return the counts after this status."""
+        totals = {f"relay {relay['index']}": relay["restarts"] for relay in status["relays"]}
+        totals["filter template"] = status["filter_template"]["restarts"]
+        for name, total in totals.items():
+            fresh = max(0, total - self._totals.get(name, 0))
+            times = self._at.setdefault(name, deque(maxlen=100))
+            times.extend([now] * min(fresh, 100))
+            while times and now - times[0] > RESTARTS_WINDOW_S:
+                times.popleft()
+        self._totals = totals
+        return {name: len(times) for name, times in self._at.items() if name in totals}
