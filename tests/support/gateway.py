@@ -70,7 +70,8 @@ class Gateway:
         """`settings` is appended to the shipped default configuration; `replace` changes texts in it first. Only with
         `notices` it notifies people as shipped: other tests count what arrives. Only with `antispam` it checks for spam
         as shipped: its templates need a second more to start. Only with `spam_fields` it adds fields about spam as
-        shipped: other tests compare what arrives with what was sent. Only with `console` it has one, at `console_port`.
+        shipped: other tests compare what arrives with what was sent. Only with a `[watch]` section of its own it mails its
+        problems. Only with `console` it has one, at `console_port`.
         """
         self.state = state
         self.antispam = antispam
@@ -106,6 +107,8 @@ class Gateway:
         self.console_port = free_port() if console else 0
         where = f'listen = ["127.0.0.1:{self.console_port}"]' if console else "enabled = false"
         text = text.replace("[policy]\n", f"[console]\n{where}\n\n[policy]\n", 1)
+        if "[watch]" not in settings:
+            text = text.replace("[policy]\n", "[watch]\nmail = false\n\n[policy]\n", 1)
         self.config.write_text(text + settings)
 
     def __enter__(self) -> Self:
