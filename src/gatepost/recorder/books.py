@@ -1,6 +1,6 @@
 """All that the recorder keeps, in step: tracking, history and views take each batch, and are made durable together.
 
-One thread. An error of a file the recorder cannot do without (apsw.Error, OSError) goes up: the process ends, and begins
+One thread. An error of a file it cannot do without (apsw.Error, OSError) goes up: the process ends, and begins
 anew from what is on the disk; relays send again what was not confirmed. A view's fault is its own.
 """
 

@@ -8,7 +8,7 @@ from array import array
 from collections import Counter, OrderedDict
 from heapq import nlargest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -59,7 +59,7 @@ class DayFile:
     def __init__(self, path: Path) -> None:
         """Open, or make it. apsw.Error, ValueError."""
         self._connection = open_writer(path)
-        self._execute: Any = self._connection.execute
+        self._execute = cast("Any", self._connection.execute)
         self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
         """Outboxes, and the number up to which they are in this file."""
         self._touched: dict[int, Touched] = {}

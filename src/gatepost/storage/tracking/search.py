@@ -130,7 +130,7 @@ def _find_one(directory: Path, query: Query) -> Page:
 
 def _look(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Iterator[Summary]:
     """Yield the mails of one day, newest first. _Spent."""
-    clauses: "list[Clause | _DomainClause]" = [*query.indexed]
+    clauses: list[Clause | _DomainClause] = [*query.indexed]
     if query.domains:
         clauses.append(_DomainClause(query.domains))
     if clauses:
