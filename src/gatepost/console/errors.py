@@ -36,7 +36,7 @@ _log = logging.getLogger("gatepost.console")
 AnyRequest = Request[Any, Any, Any]
 
 
-def _on_sign_in(request: AnyRequest, _: Exception) -> Response[Any]:
+def _on_sign_in(request: AnyRequest, error: Exception) -> Response[Any]:
     """401: pages come with the form to sign in, fragments send the whole page there."""
     visitor = visitor_of(request)
     if _wants_json(request):
@@ -50,7 +50,7 @@ def _on_sign_in(request: AnyRequest, _: Exception) -> Response[Any]:
         return Response(b"", status_code=401, headers={**challenge, "HX-Redirect": place})
     return render.page(
         visitor,
-        "sign_in/sign_in.html",
+        "sign_in/first.html" if isinstance(error, NotSignedIn) and error.first else "sign_in/sign_in.html",
         status_code=401,
         headers=challenge,
         back=render.local_path(back),

@@ -78,7 +78,7 @@ def _is_same_origin(headers: dict[bytes, bytes], host: str, scheme: str) -> bool
     """Tell whether a page of ours made a request that changes something. Browsers say where it comes from, in one of
     two fields; a program with a token has no cookie that could be abused.
     """
-    if b"authorization" in headers:
+    if headers.get(b"authorization", b"").startswith(b"Bearer "):
         return True
     site = headers.get(b"sec-fetch-site")
     origin = headers.get(b"origin")

@@ -15,6 +15,7 @@ from litestar.handlers import BaseRouteHandler
 
 from gatepost.control.link import SignedOut
 from gatepost.control.rights import Right
+from gatepost.control.socket import ControlError
 
 OPEN: Final[dict[str, Any]] = {"open": True}
 """`opt` of a route for which nobody need have signed in."""
@@ -43,6 +44,8 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
     csrf: str = ""
     """What every form sends back in the field `csrf`, and scripts in the header `X-CSRF-Token`."""
     address: str = ""
+    origin: str = ""
+    """Under which the browser knows us: `https://gw.example.org:8025`."""
     via: str = "console"
     path: str = "/"
     """Of the page asked for, with its query."""
@@ -61,6 +64,11 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
 class NotSignedIn(NotAuthorizedException):
     """Somebody must sign in first, or anew."""
 
+    def __init__(self, *, first: bool) -> None:
+        """`first`: nobody has an account yet."""
+        super().__init__()
+        self.first = first
+
 
 class Forged(PermissionDeniedException):
     """The form was not one of this session's pages."""
@@ -77,10 +85,18 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     connection.scope[_SCOPE_KEY] = visitor  # type: ignore[typeddict-unknown-key]
     if not visitor.name:
         if not handler.opt.get("open"):
-            raise NotSignedIn
+            raise NotSignedIn(first=await is_first(connection.app.state.gateway, visitor))
         return
     if visitor.via == "console" and connection.scope.get("method") not in SAFE_METHODS:
         await _check_form(connection, visitor)
+
+
+async def is_first(gateway: Any, visitor: Visitor) -> bool:
+    """Tell whether nobody has an account yet. When that cannot be told, somebody has."""
+    try:
+        return bool((await gateway.call(visitor, "session.state"))["first"])
+    except ControlError:
+        return False
 
 
 def needs(right: Right) -> Guard:
@@ -109,6 +125,7 @@ def _stranger(connection: Connection) -> Visitor:
     query = connection.scope.get("query_string", b"").decode("latin-1")
     return Visitor(
         address=connection.client.host if connection.client else "",
+        origin=f"{connection.scope['scheme']}://{connection.headers.get('host', '')}",
         path=connection.scope["path"] + (f"?{query}" if query else ""),
         fragment=connection.headers.get("hx-request") == "true",
         theme=connection.cookies.get("theme", ""),

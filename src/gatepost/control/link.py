@@ -131,13 +131,18 @@ class LinkClient:
             raise ControlError("the gateway is gone") from error
         finally:
             self._waiting.pop(number, None)
-        if response.signed_out:
-            raise SignedOut(response.error)
-        if response.refused:
-            raise RefusedCall(response.error)
-        if response.error:
-            raise ControlError(response.error)
-        return response.result
+        return result_of(response)
+
+
+def result_of(response: Response) -> Any:
+    """Return what a call came to. ControlError (SignedOut, RefusedCall) says why there is nothing."""
+    if response.signed_out:
+        raise SignedOut(response.error)
+    if response.refused:
+        raise RefusedCall(response.error)
+    if response.error:
+        raise ControlError(response.error)
+    return response.result
 
 
 def _send(writer: asyncio.StreamWriter, number: int, response: Response) -> None:

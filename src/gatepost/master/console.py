@@ -150,12 +150,12 @@ class ConsoleHost:
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
         process.stdin.flush()
-        task = asyncio.create_task(serve_link(ours, self._answer))
+        task = asyncio.create_task(serve_link(ours, self.answer))
         self._links.add(task)
         task.add_done_callback(self._links.discard)
         return process
 
-    async def _answer(self, call: LinkCall) -> Response:
+    async def answer(self, call: LinkCall) -> Response:
         """Answer a call over the link."""
         try:
             caller = self._caller_of(call)

@@ -3,9 +3,24 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gatepost.console.pages import dashboard, databases, log, look, problems, reports, service, sign_in
+from gatepost.console.pages import (
+    account,
+    accounts,
+    audit,
+    dashboard,
+    databases,
+    log,
+    look,
+    problems,
+    reports,
+    service,
+    sign_in,
+)
 
 ROUTES: Final[Sequence[Any]] = (
+    *account.ROUTES,
+    *accounts.ROUTES,
+    *audit.ROUTES,
     *dashboard.ROUTES,
     *databases.ROUTES,
     *log.ROUTES,
