@@ -11,10 +11,14 @@ from gatepost.console.pages import (
     databases,
     log,
     look,
+    preview,
     problems,
+    quarantine,
+    queue,
     reports,
     service,
     sign_in,
+    tracking,
 )
 
 ROUTES: Final[Sequence[Any]] = (
@@ -25,8 +29,12 @@ ROUTES: Final[Sequence[Any]] = (
     *databases.ROUTES,
     *log.ROUTES,
     *look.ROUTES,
+    *preview.ROUTES,
     *problems.ROUTES,
+    *quarantine.ROUTES,
+    *queue.ROUTES,
     *reports.ROUTES,
     *service.ROUTES,
     *sign_in.ROUTES,
+    *tracking.ROUTES,
 )
