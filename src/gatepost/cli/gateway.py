@@ -54,7 +54,7 @@ class Caller:
                 text = f"{self._paths.run} cannot be read: run this as the gateway's user or root"
                 raise SystemExit(complain(text, EXIT_UNREADABLE))
 
-    def __call__(self, name: str, **arguments: object) -> Any:
+    def __call__(self, name: str, /, **arguments: object) -> Any:
         """Return the gateway's answer; SystemExit with the reason when there is none."""
         try:
             return call(self._paths.control, name, **arguments)

@@ -35,7 +35,9 @@ for _name, _place, _help in (
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
-    ("password", "password:app", "Who may sign in, and with what password."),
+    ("account", "account:app", "Who may sign in to the console, and what they may do."),
+    ("audit", "audit:app", "Who changed what, and who looked at whose mail."),
+    ("password", "password:app", "Who may send mail through us after signing in, and with what password."),
     ("demo", "demo:demo", "Start a gateway on an embedded default and show what it does."),
 ):
     app.command(f"gatepost.cli.{_place}", name=_name, help=_help)

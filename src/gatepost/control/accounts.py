@@ -21,6 +21,7 @@ FILE_LIMIT: Final = 16 * 1024 * 1024
 ACCOUNTS_LIMIT: Final = 1000
 TOKENS_LIMIT: Final = 50
 """Of one account."""
+TOKEN_DAYS_LIMIT: Final = 3650
 PASSKEYS_LIMIT: Final = 10
 KNOWN_LIMIT: Final = 8
 """Addresses an account has signed in from that are remembered."""
@@ -33,6 +34,7 @@ PASSWORD_LEAST: Final = 10
 """Characters of a password, of which half must differ: with the brake that outlasts guessing."""
 TOKEN_PREFIX: Final = "gpt_"
 SESSION_PREFIX: Final = "gps_"
+_DAY_S: Final = 86400.0
 
 
 class AccountError(ControlError):
@@ -217,6 +219,33 @@ def check_domains(domains: Iterable[str], role: Role) -> tuple[str, ...]:
     if role is Role.DOMAIN and not found:
         raise AccountError("the administrator of domains needs at least one domain")
     return tuple(sorted(set(found)))
+
+
+def make_token(account: Account, name: str, rights: Iterable[str], days: float, now: float) -> tuple[Account, str]:
+    """Return the account with one more token, the last of its tokens, and that token's secret. `days`: 0 = for ever.
+    AccountError.
+    """
+    name = check_label(name, "a token")
+    try:
+        chosen = frozenset(map(Right, rights))
+    except ValueError as error:
+        raise AccountError(f"{error}: rights are {', '.join(Right)}") from error
+    if not chosen or chosen - RIGHTS_OF[account.role] or chosen & {Right.NONE, Right.SELF}:
+        raise AccountError("choose some rights of the account for the token")
+    if not 0 <= days <= TOKEN_DAYS_LIMIT:
+        raise AccountError(f"a token counts for at most {TOKEN_DAYS_LIMIT} days")
+    if len(account.tokens) >= TOKENS_LIMIT:
+        raise AccountError(f"an account has at most {TOKENS_LIMIT} tokens")
+    secret = make_secret(TOKEN_PREFIX)
+    token = Token(
+        id=secrets.token_hex(6),
+        name=name,
+        digest=digest(secret),
+        rights=tuple(sorted(chosen)),
+        made=now,
+        expires=now + days * _DAY_S if days else 0.0,
+    )
+    return msgspec.structs.replace(account, tokens=(*account.tokens, token)), secret
 
 
 def rights_of_token(account: Account, token: Token) -> frozenset[Right]:

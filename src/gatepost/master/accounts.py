@@ -20,6 +20,7 @@ from gatepost.control.accounts import (
     check_account_name,
     check_domains,
     check_new_password,
+    make_token,
 )
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role
@@ -126,6 +127,7 @@ class AccountCalls:
         desk.add("accounts.password", Right.ACCOUNTS, self._set_password, audited=True)
         desk.add("accounts.forget_second", Right.ACCOUNTS, self._forget_second, audited=True)
         desk.add("accounts.end_sessions", Right.ACCOUNTS, self._end_sessions, audited=True)
+        desk.add("accounts.add_token", Right.ACCOUNTS, self._add_token, audited=True)
         desk.add("accounts.remove_token", Right.ACCOUNTS, self._remove_token, audited=True)
         desk.add("accounts.remove", Right.ACCOUNTS, self._remove, audited=True)
 
@@ -176,6 +178,21 @@ class AccountCalls:
 
     async def _end_sessions(self, arguments: Arguments, _: Caller) -> Any:
         return self._sessions.end(self._accounts.find(str(arguments["name"])).name)
+
+    async def _add_token(self, arguments: Arguments, caller: Caller) -> Any:
+        """Make a token of an account, at the machine only: elsewhere it would be a way to act under another's name."""
+        if caller.via != "cli":
+            raise ControlError("tokens are made by those they are for, or at the machine by `gatepost account token`")
+        account = self._accounts.find(str(arguments["name"]))
+        changed, secret = make_token(
+            account,
+            str(arguments["label"]),
+            map(str, arguments["rights"]),
+            float(arguments.get("days", 0)),
+            time.time(),
+        )
+        self._accounts.put(changed)
+        return {"id": changed.tokens[-1].id, "token": secret}
 
     async def _remove_token(self, arguments: Arguments, _: Caller) -> Any:
         account = self._accounts.find(str(arguments["name"]))

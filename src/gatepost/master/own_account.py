@@ -5,20 +5,16 @@ Registered by `master.process`. What would let somebody stay who has found an op
 
 import secrets
 import time
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gatepost.control.accounts import (
     PASSKEYS_LIMIT,
-    TOKEN_PREFIX,
-    TOKENS_LIMIT,
     Account,
-    Token,
     check_label,
     check_new_password,
-    digest,
-    make_secret,
+    make_token,
 )
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import RIGHTS_OF, Caller, Right
@@ -34,9 +30,6 @@ from gatepost.master.second_steps import (
     site_of,
     totp_uri,
 )
-
-TOKEN_DAYS_LIMIT: Final = 3650
-_DAY_S: Final = 86400.0
 
 
 class OwnAccount:
@@ -172,26 +165,11 @@ class OwnAccount:
     async def _add_token(self, arguments: Arguments, caller: Caller) -> Any:
         """Make a token with some `rights`, for some `days` (0 = for ever); its secret is returned this once."""
         account = await self._prove(arguments, caller)
-        name = check_label(str(arguments["name"]), "a token")
-        rights = frozenset(Right(str(one)) for one in arguments["rights"])
-        days = float(arguments.get("days", 0))
-        if not rights or rights - RIGHTS_OF[account.role] or rights & {Right.NONE, Right.SELF}:
-            raise ControlError("choose some of your own rights for the token")
-        if not 0 <= days <= TOKEN_DAYS_LIMIT:
-            raise ControlError(f"a token counts for at most {TOKEN_DAYS_LIMIT} days")
-        if len(account.tokens) >= TOKENS_LIMIT:
-            raise ControlError(f"an account has at most {TOKENS_LIMIT} tokens")
-        now, secret = time.time(), make_secret(TOKEN_PREFIX)
-        token = Token(
-            id=secrets.token_hex(6),
-            name=name,
-            digest=digest(secret),
-            rights=tuple(sorted(rights)),
-            made=now,
-            expires=now + days * _DAY_S if days else 0.0,
+        changed, secret = make_token(
+            account, str(arguments["name"]), map(str, arguments["rights"]), float(arguments.get("days", 0)), time.time()
         )
-        self._accounts.put(msgspec.structs.replace(account, tokens=(*account.tokens, token)))
-        return {"id": token.id, "token": secret}
+        self._accounts.put(changed)
+        return {"id": changed.tokens[-1].id, "token": secret}
 
     async def _remove_token(self, arguments: Arguments, caller: Caller) -> Any:
         account = self._own(caller)
