@@ -45,6 +45,8 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     texts: GroupTexts = GroupTexts()
     """Whom it notifies of what, and what it adds to messages."""
     spam: SpamPolicy = SpamPolicy()
+    share: str = ""
+    """Of a group whose recipients get copies apart (`policy.listings`): what tells this one from the others."""
 
     @classmethod
     def from_config(

@@ -85,6 +85,19 @@ class SenderList:
             unproved = unproved or Match(entries[0].text, address, network=False, proved=False)
         return unproved
 
+    def matching(self, addresses: Sequence[str], ips: Iterable[str], now: float) -> Iterator[SenderEntry]:
+        """Yield every entry that names one of these senders or addresses of the way, proved or not."""
+        for ip in ips:
+            if ip and self._networks.contains(ip):
+                yield from (entry for entry in self._of_network(ip) if not _expired(entry, now))
+        for address in addresses:
+            if address and self._senders.matches(address):
+                yield from (entry for entry in self._of_sender(address.lower()) if not _expired(entry, now))
+
+    def joined(self, texts: Sequence[str]) -> "SenderList":
+        """Return a list that has these entries, too."""
+        return _JoinedList(self, texts) if texts else self
+
     def _of_sender(self, address: str) -> Iterator[SenderEntry]:
         yield from self._exact.get(address, ())
         yield from self._exact.get(f"*@{domain_of(address)}", ())
@@ -97,6 +110,23 @@ class SenderList:
         for version, prefix in self._prefixes:
             if version == address.version:
                 yield from self._by_network.get(ipaddress.ip_network((address, prefix), strict=False), ())
+
+
+class _JoinedList(SenderList):
+    """A few entries in front of a list."""
+
+    def __init__(self, rest: SenderList, texts: Sequence[str]) -> None:
+        super().__init__(texts)
+        self._rest = rest
+
+    def find(
+        self, addresses: Sequence[str], ips: Iterable[str], now: float, proved: Proof | None = None
+    ) -> Match | None:
+        ips = tuple(ips)
+        own = super().find(addresses, ips, now, proved)
+        if own is not None and own.proved:
+            return own
+        return self._rest.find(addresses, ips, now, proved) or own
 
 
 def _expired(entry: SenderEntry, now: float) -> bool:

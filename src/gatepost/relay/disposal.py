@@ -23,6 +23,7 @@ from gatepost.model.spam import SpamStatus
 from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
+from gatepost.policy.listings import NO_LISTINGS, Listings
 from gatepost.policy.spam import decide_spam
 from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
 from gatepost.relay.delivery import Delivery
@@ -93,6 +94,8 @@ class Disposal:
         self._ids = ids
         self._delivery = delivery
         self._clock_ms = clock_ms
+        self.listings = NO_LISTINGS
+        """Entries of allow and block lists that count now."""
 
     def is_in_work(self, message_id: int) -> bool:
         """Tell whether delivery has this message in work."""
@@ -101,7 +104,7 @@ class Disposal:
     def dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> "asyncio.Future[None] | None":
         """Carry the verdicts out. None: handed on at once; else a future of the commit that makes them durable."""
         now = clock.now()
-        plans = _judge(work, partition, analysis, now)
+        plans = _judge(work, partition, analysis, now, self.listings)
         if len(plans) == 1:
             group, indices, verdict = plans[0]
             plain = _goes_on(verdict) and not (analysis and resolve_edits(analysis, verdict))
@@ -126,7 +129,7 @@ class Disposal:
         saving = self._saving
         saves = saving.plan_accepted(work, now)
         for copy, (group, _, verdict), changed in copies:
-            saves += saving.plan_disposed(work, copy, group.name, verdict, now, changed=changed)
+            saves += saving.plan_disposed(work, copy, group.name, verdict, now, changed=changed, share=group.share)
         return saves
 
     async def _hand_on_saved(self, work: Work, saves: Sequence[Save]) -> None:
@@ -161,7 +164,7 @@ class Disposal:
         Neither copies nor a refusal: it is to be accepted, and to be withheld once it is.
         """
         now = clock.now()
-        plans = _judge(work, partition, analysis, now)
+        plans = _judge(work, partition, analysis, now, self.listings)
         refusal = _find_refusal(work, plans)
         if refusal is None and all(verdict.withheld for _, _, verdict in plans):
             return Disposition([], [])
@@ -266,12 +269,13 @@ def _split(number: int, now: float, addresses: Sequence[str], source: int, group
     return Split(number, now, domain_of(addresses[0]), len(addresses), source, group, told)
 
 
-def _judge(work: Work, partition: Partition, analysis: Analysis | None, now: float) -> list[Plan]:
+def _judge(work: Work, partition: Partition, analysis: Analysis | None, now: float, listings: Listings) -> list[Plan]:
     """Return each group with its verdict."""
     envelope = work.stored.envelope
     wanted = work.stored.kind == RELEASED_WANTED
     return [
-        (group, indices, judge_group(group, analysis, envelope, now, wanted=wanted)) for group, indices in partition
+        (group, indices, judge_group(group, analysis, envelope, now, wanted=wanted))
+        for group, indices in listings.share(partition, envelope, analysis, now)
     ]
 
 

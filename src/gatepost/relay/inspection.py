@@ -155,7 +155,8 @@ class Inspection:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
                     ongoing = self._network.begin(stored, partition)
-                    judge = build_judge(stored, partition, options, ongoing, deadline_s - DECISION_S)
+                    listings, rest_s = self._disposal.listings, deadline_s - DECISION_S
+                    judge = build_judge(stored, partition, options, ongoing, listings, rest_s)
                     analysis = await self._ask_filter(work, options, judge)
                 if analysis is not None and analysis.unscanned:
                     self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
@@ -370,7 +371,8 @@ class Inspection:
         since, began = clock.now(), asyncio.get_running_loop().time()
         ongoing = self._network.begin(stored, partition)
         try:
-            analysis = await self._analyse(work, options, build_judge(stored, partition, options, ongoing))
+            judge = build_judge(stored, partition, options, ongoing, self._disposal.listings)
+            analysis = await self._analyse(work, options, judge)
             if analysis is None:
                 return
             if ongoing is not None:

@@ -98,22 +98,23 @@ class Saving:
         return [self._save(place, work, received, "", None, now)]
 
     def plan_disposed(
-        self, work: Work, copy: Stored, group: str, verdict: Verdict, now: float, *, changed: bool
+        self, work: Work, copy: Stored, group: str, verdict: Verdict, now: float, *, changed: bool, share: str = ""
     ) -> list[Save]:
         """Return what one group's verdict puts into stores: the original by the group's lists, and the copy, as it is
         to be sent or because it is blocked, into the outgoing archive (row F-STOR-02).
 
-        `copy`: the message for this group's recipients, with its edits; `changed`: some of them for what was found.
+        `copy`: the message for this group's recipients, with its edits; `changed`: some of them for what was found;
+        `share`: which of several copies for one group it is.
         """
         original = msgspec.structs.replace(copy, prefix=b"", splices=())
         saves = []
         rules = self._rules.get(group)
         if rules is not None and is_worth_saving(verdict):
             places = plan_places(rules, verdict, changed=changed)
-            saves += [self._save(place, work, original, group, verdict, now) for place in places]
+            saves += [self._save(place, work, original, group, verdict, now, share) for place in places]
         if self._outgoing:
             sent = original if verdict.withheld else copy
-            saves.append(self._save(Place(StoreKind.OUTGOING, self._outgoing), work, sent, group, verdict, now))
+            saves.append(self._save(Place(StoreKind.OUTGOING, self._outgoing), work, sent, group, verdict, now, share))
         return saves
 
     def plan_generated(self, stored: Stored, content: bytes, now: float) -> list[Save]:
@@ -133,7 +134,16 @@ class Saving:
         save.content = lambda: itertools.chain((stored.prefix,), content())
         return [save]
 
-    def _save(self, place: Place, work: Work, copy: Stored, group: str, verdict: Verdict | None, now: float) -> Save:
+    def _save(
+        self,
+        place: Place,
+        work: Work,
+        copy: Stored,
+        group: str,
+        verdict: Verdict | None,
+        now: float,
+        share: str = "",
+    ) -> Save:
         size = copy.content.size
         content, path = work.content, work.path
         statuses = verdict.words if verdict is not None else ()
@@ -141,7 +151,7 @@ class Saving:
         blocked = verdict is not None and verdict.withheld
         coded = statuses if spam is None or place.store is not StoreKind.SPAM_QUARANTINE else (spam.status.value,)
         item = Item(
-            id=item_id(copy.source, place.store, group),
+            id=item_id(copy.source, place.store, group + share),
             store=place.store,
             queue_id=format_queue_id(copy.id),
             source=format_queue_id(copy.source),

@@ -8,6 +8,7 @@ import msgspec
 from gatepost.filter.questions import SpamJudge
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.spam import SpamFacts
+from gatepost.policy.listings import Listings
 from gatepost.policy.spam import withheld_from_all
 from gatepost.relay.disposal import Partition
 from gatepost.relay.lookups.checks import Ongoing
@@ -16,7 +17,12 @@ from gatepost.spool.interface import Stored
 
 
 def build_judge(
-    stored: Stored, partition: Partition, options: ScanOptions, ongoing: Ongoing | None, limit_s: float | None = None
+    stored: Stored,
+    partition: Partition,
+    options: ScanOptions,
+    ongoing: Ongoing | None,
+    listings: Listings,
+    limit_s: float | None = None,
 ) -> SpamJudge | None:
     """Return who tells a filter that a message need not be scanned; None where all mail is. `limit_s`: time of the
     network checks, where it is less than their own.
@@ -28,6 +34,8 @@ def build_judge(
         analysis = Analysis((), spam=facts)
         if ongoing is not None:
             analysis = msgspec.structs.replace(analysis, network=await ongoing.finish(facts, limit_s))
-        return withheld_from_all(analysis, stored.envelope, [group for group, _ in partition], clock.now())
+        now = clock.now()
+        shares = listings.share(partition, stored.envelope, analysis, now)
+        return withheld_from_all(analysis, stored.envelope, [group for group, _ in shares], now)
 
     return judge
