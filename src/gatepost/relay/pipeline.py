@@ -19,11 +19,13 @@ from gatepost.model.ids import QueueIds
 from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.notices.template import load_template, shipped_template
 from gatepost.policy.group import GroupTable
+from gatepost.policy.listings import Listings
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import Inspection
+from gatepost.relay.listings import read_listings
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.outgoing_tls import OutgoingTls
@@ -137,8 +139,13 @@ class Pipeline:
         self._editing.configure(wording)
         self._notifying.configure(config.notices, wording, groups.groups)
         self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
+        self.use_listings(read_listings(config.relay.state_path, self._log.say))
         self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
+
+    def use_listings(self, listings: Listings) -> None:
+        """Have these entries of allow and block lists count, for mail that is not disposed of yet."""
+        self._disposal.listings = listings
 
     def use_bases(self, bases: Bases) -> None:
         """Have texts tell of these databases from now on."""

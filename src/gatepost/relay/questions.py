@@ -3,6 +3,7 @@
 Called by `relay.process` with each `Ask`. An answer is JSON that fits one channel message.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from gatepost.relay.announcing import Announcer
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
+from gatepost.relay.listings import read_listings
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline
 from gatepost.relay.preview import KeptMail
@@ -78,6 +80,7 @@ class Questions:
             "export": self._export,
             "announce": self._announce,
             "release": self._release,
+            "lists": self._lists,
             "preview": kept.preview,
             "lesson": kept.lesson,
             "uds": kept.tell_uds,
@@ -119,6 +122,17 @@ class Questions:
 
     async def _announce(self, arguments: Arguments) -> str:
         return await self._announcer.announce(msgspec.convert(arguments, ProblemMail))
+
+    async def _lists(self, arguments: Arguments) -> str:
+        """Take the entries of allow and block lists anew."""
+        troubles: list[str] = []
+        state_path = str(arguments["state_path"])
+        listings = await asyncio.to_thread(read_listings, state_path, lambda _, text: troubles.append(text))
+        if troubles:
+            raise ValueError(troubles[0])
+        for pipeline in self._pipelines():
+            pipeline.use_listings(listings)
+        return "taken"
 
     async def _summary(self, _: Arguments) -> Any:
         return await summarise(self._pipelines())
