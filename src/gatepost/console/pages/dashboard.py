@@ -26,6 +26,8 @@ STOPPED_SHOWN: Final = 8
 """Mails in the list of those lately stopped."""
 OLD_DATABASES_DAYS: Final = 5
 """As specification §10 has it (trap ObsoleteBases)."""
+NOTE_LIMIT: Final = 80
+"""Characters of a tile's note."""
 STOPPED: Final = ("refused", "blocked", "quarantined", "discarded")
 """Outcomes of these mails; each is a search of its own."""
 
@@ -108,11 +110,11 @@ def plan_tiles(status: Answer, problems: Answer, counts: Answer) -> tuple[Tile, 
 def _problem_tile(problems: Answer) -> Tile:
     if problems.value is None:
         return Tile("Problems", render.NONE, problems.trouble, "warning")
-    open_ones = [one for one in problems.value["problems"] if one["state"] != "normal"]
-    worst = max((one["state"] for one in open_ones), key=("normal", "warning", "error").index, default="normal")
-    note = open_ones[0]["title"] if open_ones else "everything watched is in order"
-    value = {"normal": "All well", "warning": "Warning", "error": "Error"}[worst]
-    return Tile(value=value, label="State", note=note, state=STATES[worst], href="/problems")
+    standing = problems.value["problems"]
+    worst = problems.value["state"]
+    note = standing[0]["text"] if standing else "everything watched is in order"
+    value = {"ok": "All well", "warning": "Warning", "error": "Error"}[worst]
+    return Tile("State", value, note[:NOTE_LIMIT], STATES[worst], "/problems")
 
 
 def _count_tiles(counts: Answer) -> tuple[Tile, ...]:

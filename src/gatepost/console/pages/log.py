@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from gatepost.console import render
 from gatepost.console.gateway import Gateway
@@ -45,9 +45,9 @@ class Line(msgspec.Struct, frozen=True):
 async def show_log(
     visitor: Visitor,
     gateway: Gateway,
-    letter: Annotated[str, Parameter(max_length=1)] = "",
-    text: Annotated[str, Parameter(max_length=TEXT_LIMIT)] = "",
-    queue_id: Annotated[str, Parameter(query="id", max_length=40)] = "",
+    letter: Annotated[str, QueryParameter(max_length=1)] = "",
+    text: Annotated[str, QueryParameter(max_length=TEXT_LIMIT)] = "",
+    queue_id: Annotated[str, QueryParameter(name="id", max_length=40)] = "",
 ) -> Response[str]:
     """Show the last lines; htmx asks again and again while the page is looked at."""
     answer: dict[str, Any] = await gateway.call(

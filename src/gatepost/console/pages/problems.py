@@ -13,7 +13,7 @@ from gatepost.console.visitor import Visitor, needs
 from gatepost.control.rights import Right
 
 AREA: Final = "problems"
-STATES: Final[dict[str, render.State]] = {"normal": "good", "warning": "warning", "error": "bad"}
+STATES: Final[dict[str, render.State]] = {"ok": "good", "warning": "warning", "error": "bad"}
 """The three states of the gateway's watch, as pages show them."""
 
 

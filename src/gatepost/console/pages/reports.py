@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from gatepost.console import render, tables
 from gatepost.console.gateway import Gateway
@@ -27,7 +27,7 @@ LONGEST: Final = timedelta(days=3660)
 """Longer than any mail is kept."""
 PERIODS: Final = (("1", "Today"), ("7", "7 days"), ("30", "30 days"))
 
-Day = Annotated[str, Parameter(max_length=DAY_LENGTH)]
+Day = Annotated[str, QueryParameter(max_length=DAY_LENGTH)]
 
 
 class Section(msgspec.Struct, frozen=True):
