@@ -4,6 +4,7 @@ Exit codes: 1 wrong options, 2 the message cannot be read, 3 it could not be ins
 """
 
 import ipaddress
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from gatepost.notices.grammar import TemplateError
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.direction import resolve_direction, trusted_networks
+from gatepost.relay.listings import read_listings
 from gatepost.spool.interface import ContentRef, State, Stored
 
 EXIT_NOT_INSPECTED: Final = 3
@@ -84,7 +86,9 @@ def _explain(config: Config, case: Case, message: ToldMessage) -> Explanation:
             analysis = inspect_alone(config, content, options, Setting(stored, partition, case.network))
         except FilterFailed as error:
             analysis = error_analysis(str(error))
-    return explain_message(config, envelope, partition, analysis, content)
+    listings = read_listings(config.relay.state_path, lambda _, text: print(text, file=sys.stderr))
+    shares = listings.share(partition, envelope, analysis, time.time())
+    return explain_message(config, envelope, shares, analysis, content)
 
 
 def _envelope_of(config: Config, case: Case, told: Envelope) -> Envelope:
