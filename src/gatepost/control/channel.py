@@ -46,6 +46,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Of the databases in force, for texts."""
     recorder_socket: str = ""
     """Where records go, "" when nobody takes any."""
+    run: str = ""
+    """Of the gateway: statistics begin with it."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):

@@ -19,6 +19,7 @@ import msgspec
 from gatepost import __version__
 from gatepost.config.schema import Config
 from gatepost.control import channel
+from gatepost.control.counters import LATENCY
 from gatepost.control.desk import Desk, Refused
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
@@ -39,6 +40,7 @@ STEP_S = 0.5
 """How long one call looks for messages before it says how far it has got."""
 SHOWN_REFUSALS = 20
 _RELAY_STATUS = (
+    "oldest",
     "engines",
     "network_checks",
     "filters",
@@ -281,6 +283,7 @@ class Calls:
         relays = self._relays
         rows: list[dict[str, Any]] = []
         counters: Counter[str] = Counter()
+        since_start: Counter[str] = Counter()
         queue: Counter[str] = Counter(waiting=0, ready=0, held=0, bytes=0)
         troubled: dict[str, dict[str, Any]] = {domain: _paused_row(domain) for domain in self._pauses.domains}
         for relay, answer in zip(relays.all, await self._all_statuses(), strict=True):
@@ -292,13 +295,16 @@ class Calls:
             }
             if isinstance(answer, dict):
                 row |= {key: answer[key] for key in _RELAY_STATUS}
-                counters.update(answer["counters"])
+                relay.counted = answer["counters"], answer["since_start"]
+                counters.update(answer["gauges"])
                 queue.update(answer["queue"])
                 for each in answer["troubled"]:
                     known = troubled.setdefault(each["domain"], each | {"waiting": 0})
                     known["waiting"] += each["waiting"]
             else:
                 row["error"] = relay.trouble or answer
+            counters.update(relay.counted[0])
+            since_start.update(relay.counted[1])
             rows.append(row)
         counters["mta_stored_messages_current"] = queue["waiting"] + queue["ready"] + queue["held"]
         template = self._template()
@@ -328,7 +334,9 @@ class Calls:
             "queue": dict(queue),
             "paused": list(self._pauses.domains),
             "troubled": sorted(troubled.values(), key=lambda row: (-row["waiting"], row["domain"]))[:_TROUBLED],
-            "counters": dict(sorted(counters.items())),
+            "counters": {name: counters[name] for name in sorted(counters) if not name.startswith(LATENCY)},
+            "since_start": dict(since_start),
+            "latency": {name: counters[name] for name in counters if name.startswith(LATENCY)},
         }
 
     async def _all_statuses(self) -> Sequence[dict[str, Any] | str]:

@@ -4,8 +4,10 @@ Used by `master.process` (life) and `master.calls` (questions of operators).
 """
 
 import asyncio
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +38,8 @@ class Relay:
         self.questions: dict[int, asyncio.Future[Any]] = {}
         """Asked and not answered yet, by number."""
         self.up = asyncio.Event()
+        self.counted: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        """What it had counted, ever and in this run, when it was last asked: totals do not fall while one starts anew."""
         self.trouble = ""
         """Why its last start failed, "" once it is up."""
 
@@ -69,6 +73,8 @@ class Relays:
         self.bases = NO_BASES
         self.recorder_socket = ""
         """Where they deliver records, "" when nobody takes any."""
+        self.run = f"{os.getpid()}-{time.time_ns()}"
+        """Names this run of the gateway, for relays that start anew in it."""
 
     def install(self, config: Config, generation: int) -> None:
         """Take a (new) configuration into force for what is sent from now on."""
@@ -144,6 +150,7 @@ class Relays:
             str(self._paths.commands),
             self.bases,
             self.recorder_socket,
+            self.run,
         )
         if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
             self._say("E", f"relay {relay.index} does not take its configuration: restart it")

@@ -64,15 +64,19 @@ class Pipeline:
         network: NetworkService,
         log: Log,
         recorder_socket: str,
+        run: str,
         broken: Callable[[str], None],
     ) -> None:
-        """`broken` is called when the spool can no longer be trusted: the relay must restart from disk."""
+        """`run` names the gateway's run. `broken` is called when the spool can no longer be trusted: the relay must
+        restart from disk.
+        """
         self.spool = spool
         self._broken = broken
         spool.on_broken = broken
         self._log = log
         self._recording = Recording(spool, shard_number(spool.directory), recorder_socket, log.say)
         self.counters = Counters(spool)
+        self._run = run
         self._log_view = LogView(log, spool)
         spool.consume(LogView.NAME, self._log_view.consume)
         spool.consume(Counters.NAME, self.counters.consume)
@@ -165,6 +169,7 @@ class Pipeline:
         """Replay unconfirmed records to the views, then begin to work."""
         await self.spool.start()
         self._log_view.replayed()
+        self.counters.begin_run(self._run)
         if self.spool.unclean:
             self._log.say("W", f"{self.spool.directory}: last stop was not clean, unsettled mail is taken up again")
         for stage in (

@@ -54,6 +54,7 @@ from gatepost.relay.questions import Questions
 from gatepost.relay.rates import RateTable
 from gatepost.relay.releasing import Releases
 from gatepost.relay.retention import Retention
+from gatepost.relay.statistics import Statistics
 from gatepost.relay.switching import without_spam_checks
 from gatepost.relay.tasks import Tasks, describe_fault
 from gatepost.resolver.resolver import Resolver
@@ -207,6 +208,7 @@ class Relay:
         self._bases = setup.bases
         self._index = setup.index
         self._recorder_socket = setup.recorder_socket
+        self._run = setup.run
         self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
         if test_clock := clock.follow_test_clock(os.environ):
             self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
@@ -263,6 +265,14 @@ class Relay:
             ids=self._ids,
             report=self._log.say,
         )
+        self._statistics = Statistics(
+            self._pipeline.counters,
+            pipelines=self._pipelines,
+            intake=self._intake,
+            pool=self._pool,
+            resolver=self._resolver,
+            network=self._network,
+        )
         self._questions = Questions(
             pipelines=self._pipelines,
             releases=self._releases,
@@ -271,7 +281,7 @@ class Relay:
             ),
             intake=self._intake,
             pool=self._pool,
-            resolver=self._resolver,
+            statistics=self._statistics,
             network=self._network,
             engines=self._engines,
             adopted=lambda: sorted(self._adopted),
@@ -304,7 +314,10 @@ class Relay:
         self._network.configure(config)
         self._engines.configure(config.engines, config.relay.relays)
         await self._clean.configure(config)
-        self._drained.clear()
+        relays = config.relay.relays
+        back = {number for number in self._drained if number < relays or number % relays != self._index % relays}
+        self._drained -= back
+        self._statistics.forget(back)
         self._pool.configure(_pool_settings(self._whole, setup))
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
@@ -343,6 +356,7 @@ class Relay:
             network=self._network,
             log=self._log,
             recorder_socket=self._recorder_socket,
+            run=self._run,
             broken=self._broken,
         )
 
@@ -379,6 +393,7 @@ class Relay:
                 del self._adopted[number]
                 self._drained.add(number)
                 await pipeline.stop(0)
+                self._statistics.keep(number, pipeline.counters)
 
     async def _adopt_shard(self, number: int) -> None:
         directory = shard_directory(self._config.path.queue_path, number)
@@ -387,11 +402,9 @@ class Relay:
             # On a thread: the recovery of a log, or the copying of what is left of a flood, may take a second.
             spool = await asyncio.to_thread(SqliteSpool.open, directory, self._loop, threshold=threshold)
             counts = await spool.counts()
-            if not any(counts[state] for state in ("waiting", "ready", "held")):
-                self._drained.add(number)
-                await spool.close()
-                return
-            self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
+            if any(counts[state] for state in ("waiting", "ready", "held")):
+                self._log.say("I", f"relay {self._index} adopts shard {number}: {counts}")
+            # One without mail, too: it may have records that no view has got, and counters.
             pipeline = self._make_pipeline(spool)
             pipeline.configure(self._config, self._bases)
             for module in self._switched_off - NOT_OF_PIPELINES:

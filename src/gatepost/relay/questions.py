@@ -26,8 +26,8 @@ from gatepost.relay.queue_acts import act_on
 from gatepost.relay.queue_filter import Choice, QueueFilter
 from gatepost.relay.queue_view import list_rows, search, show, summarise
 from gatepost.relay.releasing import ReleaseOrder, Releases
+from gatepost.relay.statistics import Statistics
 from gatepost.relay.verbs import Verb
-from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError
 
@@ -54,7 +54,7 @@ class Questions:
         kept: KeptMail,
         intake: Intake,
         pool: FilterPool,
-        resolver: Resolver,
+        statistics: Statistics,
         network: NetworkService,
         engines: EngineConnections,
         adopted: Callable[[], list[int]],
@@ -65,7 +65,7 @@ class Questions:
         self._releases = releases
         self._intake = intake
         self._pool = pool
-        self._resolver = resolver
+        self._statistics = statistics
         self._network = network
         self._engines = engines
         self._adopted = adopted
@@ -148,31 +148,21 @@ class Questions:
 
     async def _status(self, _: Arguments) -> dict[str, Any]:
         pipelines = self._pipelines()
-        counters: dict[str, int] = {}
         queue = {"waiting": 0, "ready": 0, "held": 0, "bytes": 0}
         troubled: list[dict[str, Any]] = []
         for pipeline in pipelines:
-            for name, value in pipeline.counters.values.items():
-                counters[name] = counters.get(name, 0) + value
             for name, value in (await pipeline.spool.counts()).items():
                 queue[name] += value
             troubled += await _troubled(pipeline)
-        counters.update(self._resolver.counters)
-        counters.update(self._network.counters())
-        counters["mta_outgoing_connections_current"] = sum(p.delivery.slots.open for p in pipelines)
-        counters["mta_outgoing_connections_maximum"] = sum(p.delivery.slots.most_open for p in pipelines)
-        filters = self._pool.stats()
-        counters["antiviral_checking_sessions_current"] = filters.busy
-        counters["antiviral_checking_sessions_maximum"] = filters.most_busy
         intake = self._intake
-        counters["mta_incoming_connections_total"] = intake.connections
-        counters["mta_incoming_connections_current"] = len(intake.sessions)
-        counters["mta_incoming_connections_maximum"] = intake.most_sessions
-        counters["mta_incoming_connection_errors"] = intake.errors
+        counters, since_start = self._statistics.counters()
         return {
             "pid": os.getpid(),
             "queue": queue,
             "counters": counters,
+            "since_start": since_start,
+            "gauges": self._statistics.gauges(),
+            "oldest": min(filter(None, (p.inspection.oldest() for p in pipelines)), default=0),
             "in_work": {
                 "inspection": sum(p.inspection.backlog()[0] for p in pipelines),
                 "delivery": sum(p.delivery.in_work() for p in pipelines),
@@ -182,7 +172,7 @@ class Questions:
             "troubled": _worst(troubled),
             "stores": {directory: why for p in pipelines for directory, why in p.saving.troubles().items()},
             "paused_messages": sum(row["waiting"] for row in troubled if row["paused"]),
-            "filters": msgspec.to_builtins(filters),
+            "filters": msgspec.to_builtins(self._pool.stats()),
             "engines": self._engines.states(),
             "network_checks": self._network.status(),
             "filter_pids": self._pool.pids(),
