@@ -60,3 +60,10 @@ class Caller:
             return call(self._paths.control, name, **arguments)
         except ControlError as error:
             raise SystemExit(complain(str(error), self._failed)) from error
+
+    def try_(self, name: str, **arguments: object) -> Any:
+        """Return the gateway's answer, None when it has none to give."""
+        try:
+            return call(self._paths.control, name, **arguments)
+        except ControlError:
+            return None

@@ -23,6 +23,8 @@ for _name, _place, _help in (
     ("stop", "run:stop", "Stop the gateway cleanly, and wait until it has ended."),
     ("restart", "run:restart", "Stop the gateway if it runs, and start it."),
     ("run", "run:run", "Run the gateway in the foreground, for service managers and containers."),
+    ("doctor", "doctor:doctor", "What is wrong with the gateway and its host, and how to mend it."),
+    ("top", "top:top", "Watch the running gateway: rates, queue, slowest steps, busiest senders, processes."),
     ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
     ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
