@@ -39,7 +39,7 @@ class Relay:
         """Asked and not answered yet, by number."""
         self.up = asyncio.Event()
         self.counted: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        """What it had counted, ever and in this run, when it was last asked: totals do not fall while one starts anew."""
+        """What it had counted, ever and in this run, when last asked: totals do not fall while one starts anew."""
         self.trouble = ""
         """Why its last start failed, "" once it is up."""
 
