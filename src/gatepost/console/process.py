@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import mimetypes
 import os
 import signal
 import socket
@@ -99,6 +100,7 @@ def main() -> None:
         sys.exit(f"console: {settings.tls_cert}: {error}")
     for name in environment().list_templates(["html"]):
         environment().get_template(name)  # compiled now: no visitor waits for it
+    mimetypes.init()  # the machine's table of file types lies outside the walls
     missing = walls.enter(os.getppid())
     asyncio.run(_serve(config, link, listeners, list(missing)))
 
