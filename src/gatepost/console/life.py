@@ -83,7 +83,7 @@ def tell_life(records: Sequence[Record], queue_id: str) -> Life:
 
 
 def _step(title: str, state: str = "", detail: str = "", facts: Sequence[tuple[str, Any]] = (), **more: Any) -> Step:
-    told = tuple(Fact(name, _shown(value)) for name, value in facts if value not in {"", 0, None} and value != [])
+    told = tuple(Fact(name, _shown(value)) for name, value in facts if value)
     return Step(0.0, 0.0, title, state, detail, told, **more)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
 from litestar import Response, get
+from litestar.enums import MediaType
 from litestar.response import Stream
 
 from gatepost.console import render
@@ -95,7 +96,7 @@ def _frame(shown: dict[str, Any], view: View) -> Response[str]:
         rest=[field for field in fields if field[0].lower() not in SHORT_FIELDS],
         statuses={each["name"]: each for each in reversed(shown["objects"])},
     )
-    return Response(text, media_type="text/html; charset=utf-8", headers=FRAME_HEADERS)
+    return Response(text, media_type=MediaType.HTML, headers=FRAME_HEADERS)
 
 
 async def _download(gateway: Gateway, visitor: Visitor, call: str, **arguments: Any) -> Stream:

@@ -36,7 +36,7 @@ FIELDS: Final = ("state", "sender", "recipient", "domain", "next_hop", "reason",
 """Of the form that filters the list; they are its address, too."""
 
 AnyRequest = Request[Any, Any, Any]
-Number = Annotated[int, Parameter(ge=0, lt=2**63)]
+Number = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
 
 
 class Act(msgspec.Struct, frozen=True):
