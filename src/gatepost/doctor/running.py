@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gatepost.doctor.finding import Finding, State
 
@@ -43,6 +43,28 @@ def judge_status(status: Row, restarts: Mapping[str, int], now: float) -> Iterat
     yield from _judge_databases(status, now)
     yield from _judge_engines(status["relays"])
     yield from _judge_queue(status, now)
+
+
+class Helper(Protocol):
+    """A process of the master's that mail can do without for a while."""
+
+    @property
+    def state(self) -> str:
+        """As `master.children` tells it."""
+
+
+_WITHOUT: Final = {
+    "recorder": "what becomes of mail is written down later: relays keep it",
+    "console": "the console cannot be reached",
+}
+
+
+def judge_helpers(helpers: Mapping[str, Helper | None]) -> Iterator[Finding]:
+    """Judge processes by name; None for one that is not wanted."""
+    for name, helper in helpers.items():
+        if helper is not None and helper.state != "running":
+            text = f"the {name} is {helper.state}: {_WITHOUT[name]}"
+            yield Finding(f"process:{name}", "process", State.WARNING, text, _LOG)
 
 
 def judge_troubles(troubles: Iterable[str]) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.rights import Caller, Right, local_caller
 from gatepost.control.socket import ControlError, Request, serve
-from gatepost.doctor.running import judge_troubles
+from gatepost.doctor.running import judge_helpers, judge_troubles
 from gatepost.master import control_files
 from gatepost.master.bases import describe_bases
 from gatepost.master.bases_in_force import BasesInForce
@@ -126,7 +126,10 @@ class Master:
             status=calls.status,
             announce=calls.announce,
             say=self._say,
-            sources=(lambda: judge_troubles(self._front.troubles),),
+            sources=(
+                lambda: judge_troubles(self._front.troubles),
+                lambda: judge_helpers({"recorder": self._recorder.current, "console": self._front.console.current}),
+            ),
         )
         problems.register(self._desk)
         register_mail_calls(
@@ -272,6 +275,11 @@ class Master:
             self._pauses = Pauses(self._paths.paused)
         except PauseError as error:
             raise StartError(ExitCode.SYSTEM, str(error)) from error
+        try:
+            if config.tracking.enabled:
+                self._paths.tracking.mkdir(0o700, exist_ok=True)
+        except OSError as error:
+            raise StartError(ExitCode.TRACE, f"what becomes of mail cannot be recorded: {error}") from error
         self._paths.exports.mkdir(0o700, exist_ok=True)
         for stale in (*self._paths.run.glob("config-*.bin"), *self._paths.exports.iterdir()):
             stale.unlink()
