@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import argon2
 
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load
@@ -75,7 +78,7 @@ class House:
         """Be the link."""
         return result_of(await self.front.console.answer(LinkCall(1, name, arguments, credential, address, via)))
 
-    async def ask(self, name: str, **arguments: Any) -> Any:
+    async def ask(self, name: str, /, **arguments: Any) -> Any:
         """Call as the command line does."""
         return await self.desk.handle(Request(name, arguments), local_caller("root"))
 
@@ -190,4 +193,6 @@ def in_house(state: Path, work: Callable[[House], Awaitable[None]]) -> None:
         finally:
             house.front.close()
 
-    asyncio.run(scene())
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with mock.patch("gatepost.master.passwords.hasher", return_value=cheap):
+        asyncio.run(scene())

@@ -83,10 +83,10 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """Find out who it is (a guard of the whole application, before all others). NotSignedIn, Forged."""
     visitor = await _identify(connection)
     connection.scope[_SCOPE_KEY] = visitor  # type: ignore[typeddict-unknown-key]
+    if handler.opt.get("open"):
+        return  # where these change something, the origin is proved (`console.security`)
     if not visitor.name:
-        if not handler.opt.get("open"):
-            raise NotSignedIn(first=await is_first(connection.app.state.gateway, visitor))
-        return
+        raise NotSignedIn(first=await is_first(connection.app.state.gateway, visitor))
     if visitor.via == "console" and connection.scope.get("method") not in SAFE_METHODS:
         await _check_form(connection, visitor)
 

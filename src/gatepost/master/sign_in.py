@@ -90,7 +90,7 @@ class SignIn:
             return {"first": not self._accounts.book.all}
 
         async def first_code(_: Arguments, __: Caller) -> Any:
-            return {"code": self.first_code()}
+            return {"code": "" if self._accounts.book.all else self.first_code()}
 
         desk.add("session.state", Right.NONE, state)
         desk.add("session.first_code", Right.ACCOUNTS, first_code)

@@ -54,7 +54,7 @@ async def sign_in(request: AnyRequest, visitor: Visitor, gateway: Gateway, data:
     if answer.trouble:
         return render.page(visitor, SIGN_IN, status_code=401, back=back, trouble=answer.trouble, name=name)
     if "ticket" not in answer.value:
-        return _enter(request, answer.value["session"], back)
+        return await _enter(request, visitor, gateway, answer.value["session"], back)
     passkey = answer.value["passkey"]
     page = render.page(
         visitor,
@@ -92,7 +92,7 @@ async def take_second_step(request: AnyRequest, visitor: Visitor, gateway: Gatew
             totp=bool(_text(data, "totp")),
             passkey=_text(data, "passkey"),
         )
-    response = _enter(request, answer.value["session"], back)
+    response = await _enter(request, visitor, gateway, answer.value["session"], back)
     response.delete_cookie(_step_name(request))
     return response
 
@@ -116,7 +116,7 @@ async def make_first(request: AnyRequest, visitor: Visitor, gateway: Gateway, da
         trouble = answer.trouble
     if trouble:
         return render.page(visitor, FIRST, status_code=401, trouble=trouble, name=name)
-    return _enter(request, answer.value["session"], "/")
+    return await _enter(request, visitor, gateway, answer.value["session"], "/")
 
 
 @post("/sign-out")
@@ -128,7 +128,10 @@ async def sign_out(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> R
     return response
 
 
-def _enter(request: AnyRequest, secret: str, back: str) -> Response[Any]:
+async def _enter(request: AnyRequest, visitor: Visitor, gateway: Gateway, secret: str, back: str) -> Response[Any]:
+    """Give the browser its new session; one it had before ends."""
+    if visitor.name:
+        await try_call(gateway, visitor, "session.end")
     response = render.go(back)
     response.set_cookie(_cookie(request, cookie_name(request.scope["scheme"]), secret))
     return response
