@@ -26,6 +26,7 @@ for _name, _place, _help in (
     ("doctor", "doctor:doctor", "What is wrong with the gateway and its host, and how to mend it."),
     ("top", "top:top", "Watch the running gateway: rates, queue, slowest steps, busiest senders, processes."),
     ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
+    ("stats", "stats:stats", "Write the statistics file and print it, by documented names."),
     ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
     ("backup", "store_apps:backup", "Originals of messages that were changed or blocked: show, release, delete them."),

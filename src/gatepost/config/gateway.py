@@ -349,7 +349,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         path(
             "StatFilename",
             "statistics dump, written on request",
-            built=False,
             derived="{state}/stat/mailgw.stat",
         ),
     ] = ""

@@ -44,6 +44,7 @@ from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
+from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
 from gatepost.master.templates import Templates
 from gatepost.relay.admission import SessionTable, create_table
@@ -132,6 +133,7 @@ class Master:
             ),
         )
         problems.register(self._desk)
+        register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
         register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )
