@@ -17,7 +17,7 @@ from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Request
 from gatepost.master.learning import Learning
 from gatepost.master.relays import Relays
-from gatepost.master.stored_mail import own_recipients
+from gatepost.master.stored_mail import own_domains
 from gatepost.master.stores import Say, StoreCalls, Target, blocking, describe
 from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id, parse_queue_id
@@ -141,9 +141,8 @@ class ContentCalls:
         packed = await self._ask("lesson", **_place(target))
         if not packed:
             raise ControlError("there is nothing in it that could be learned, or anti-spam is not at work")
-        domains = sorted({domain_of(each).lower() for each in own_recipients(caller, target.container.item)})
         told = ""
-        for domain in domains if caller.domains else ("",):
+        for domain in own_domains(caller, target.container.item):
             order = {"lesson": packed, "domain": domain}
             if lesson == "forget":
                 told = await self._learning.ask({"call": "forget", **order})
@@ -161,15 +160,22 @@ class ContentCalls:
         return await self._list_sender("block", arguments, caller)
 
     async def _list_sender(self, side: str, arguments: Arguments, caller: Caller) -> Any:
-        """Put the sender of a stored message (`item`), or with `whole_domain` everybody of its domain, on a list."""
+        """Put the sender of a stored message (`item`), or with `whole_domain` everybody of its domain, on a list: for
+        `scope`, else for everybody, or for the caller's domains among its recipients'.
+        """
         target = await self._stores.target(str(arguments["item"]), caller)
         sender = target.container.item.envelope.sender
         if not sender:
             raise ControlError("it has no sender: a report; nobody is put on a list for it")
         mask = f"*@{domain_of(sender)}" if arguments.get("whole_domain") else sender
-        note = f"from {target.id}"
-        request = Request("lists.add", {"list": side, "entry": mask, "note": note, **_scope(arguments)})
-        return await self._desk.handle(request, caller)
+        order = {"list": side, "entry": mask, "note": f"sender of {target.id}"}
+        if "expires" in arguments:
+            order["expires"] = arguments["expires"]
+        scopes = [str(arguments["scope"])] if "scope" in arguments else own_domains(caller, target.container.item)
+        answer: Any = None
+        for scope in scopes:
+            answer = await self._desk.handle(Request("lists.add", {**order, "scope": scope}), caller)
+        return answer
 
     # --- relays
 
@@ -200,10 +206,6 @@ def register_mail_calls(
 
 def _place(target: Target) -> dict[str, Any]:
     return {"store": target.directory, "item": target.id}
-
-
-def _scope(arguments: Arguments) -> dict[str, Any]:
-    return {name: arguments[name] for name in ("scope", "expires") if name in arguments}
 
 
 def _piece(content: Iterable[bytes], offset: int) -> bytes:

@@ -42,6 +42,15 @@ def own_recipients(caller: Caller, item: Item) -> list[str]:
     return _own(caller, (recipient.address for recipient in item.envelope.recipients))
 
 
+def own_domains(caller: Caller, item: Item) -> list[str]:
+    """Return the domains for which a caller decides about an item: those of its recipients that are the caller's; "",
+    which is all, for a caller without domains.
+    """
+    if not caller.domains:
+        return [""]
+    return sorted({domain_of(address).lower() for address in own_recipients(caller, item)}) or list(caller.domains)
+
+
 def _own(caller: Caller, addresses: Iterable[str]) -> list[str]:
     return [address for address in addresses if not caller.domains or _is_own(caller, address)]
 

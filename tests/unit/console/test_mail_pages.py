@@ -133,7 +133,7 @@ class _Elements(html.parser.HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def gateway(role: Role = Role.ADMIN, **answers: Any) -> ScriptedGateway:
+def gateway(role: Role = Role.ADMIN, /, **answers: Any) -> ScriptedGateway:
     domains = ("example.org",) if role is Role.DOMAIN else ()
     return ScriptedGateway({**ANSWERS, **answers}, RIGHTS_OF[role], domains)
 
