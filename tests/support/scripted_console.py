@@ -5,7 +5,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -79,7 +79,7 @@ def visit(
     gateway: ScriptedGateway,
     path: str,
     *,
-    data: Mapping[str, str] | None = None,
+    data: Mapping[str, str | Sequence[str]] | None = None,
     fragment: bool = False,
     cookies: Mapping[str, str] | None = None,
     signed_in: bool = True,
