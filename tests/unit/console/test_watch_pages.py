@@ -143,7 +143,11 @@ LOG = {
     "lines": [
         "[2026-11-22 12:00:00 A] 0123456789ABC: RECEIVED, from=<a@x.example>",
         "[2026-11-22 12:00:01 E]: engine clamd is down",
-    ]
+    ],
+    "begin": "7:120",
+    "end": "7:300",
+    "complete": False,
+    "rotated": False,
 }
 
 
@@ -292,8 +296,7 @@ def test_the_log_page_asks_for_what_is_looked_for_and_links_mails() -> None:
     page = visit(gateway, "/log?letter=A&text=RECEIVED&id=0123456789abc").text
     [(name, arguments)] = gateway.asked
     assert name == "log.tail"
-    assert arguments["letter"] == "A"
-    assert arguments["text"] == "RECEIVED"
+    assert (arguments["letters"], arguments["text"], arguments["queue_id"]) == ("A", "RECEIVED", "0123456789ABC")
     assert '<a href="/tracking/0123456789ABC">0123456789ABC</a>: RECEIVED' in page
     assert '<li data-level="E">[2026-11-22 12:00:01 E]: engine' in page
     part = visit(gateway, "/log", fragment=True).text
@@ -301,8 +304,19 @@ def test_the_log_page_asks_for_what_is_looked_for_and_links_mails() -> None:
     assert "<html" not in part
 
 
+def test_older_lines_of_the_log_stand_still() -> None:
+    gateway = _gateway()
+    page = visit(gateway, "/log?letter=E").text
+    assert 'href="/log?letter=E&amp;text=&amp;id=&amp;before=7%3A120"' in page
+    assert "data-live" in page
+    older = visit(gateway, "/log?letter=E&before=7:120").text
+    assert gateway.asked[-1][1]["before"] == "7:120"
+    assert "data-live" not in older
+    assert 'href="/log?letter=E&amp;text=&amp;id="' in older
+
+
 def test_the_log_page_says_when_nothing_fits_and_needs_its_right() -> None:
-    assert "No such lines" in visit(_gateway(**{"log.tail": {"lines": []}}), "/log").text
+    assert "No such lines" in visit(_gateway(**{"log.tail": LOG | {"lines": []}}), "/log").text
     assert visit(ScriptedGateway(ANSWERS, RIGHTS_OF[Role.QUARANTINE]), "/log").status_code == 403
     assert visit(_gateway(), "/log?text=" + "x" * 201).status_code == 400
 
@@ -379,7 +393,7 @@ HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\u202e\x1b[2
 def test_nothing_hostile_in_an_answer_becomes_part_of_a_page(path: str) -> None:
     answers = {name: _poisoned(value) for name, value in ANSWERS.items() if not callable(value)}
     answers["tracking.search"] = lambda _: {"mails": [_poisoned(MAIL)]}
-    answers["log.tail"] = {"lines": [HOSTILE, f"[x A] 0123456789ABC: {HOSTILE}"]}
+    answers["log.tail"] = LOG | {"lines": [HOSTILE, f"[x A] 0123456789ABC: {HOSTILE}"]}
     page = visit(ScriptedGateway(answers), path).text
     assert "&lt;script&gt;alert(2)" in page
     assert "<img" not in page

@@ -5,6 +5,7 @@ Listed in `console.pages`.
 
 import re
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, get
@@ -48,11 +49,12 @@ async def show_log(
     letter: Annotated[str, QueryParameter(max_length=1)] = "",
     text: Annotated[str, QueryParameter(max_length=TEXT_LIMIT)] = "",
     queue_id: Annotated[str, QueryParameter(name="id", max_length=40)] = "",
+    before: Annotated[str, QueryParameter(max_length=80)] = "",
 ) -> Response[str]:
-    """Show the last lines; htmx asks again and again while the page is looked at."""
-    answer: dict[str, Any] = await gateway.call(
-        visitor, "log.tail", letter=letter, text=text, queue_id=queue_id.strip().upper(), limit=LINES
-    )
+    """Show the last lines, or those before a place; htmx asks for the last again while the page is looked at."""
+    looked_for = {"letters": letter, "text": text, "queue_id": queue_id.strip().upper()}
+    answer: dict[str, Any] = await gateway.call(visitor, "log.tail", **looked_for, before=before, limit=LINES)
+    asked = {"letter": letter, "text": text, "id": queue_id}
     return render.page(
         visitor,
         "log/index.html",
@@ -60,9 +62,11 @@ async def show_log(
         letter=letter,
         text=text,
         queue_id=queue_id,
+        before=before,
         letters=LETTERS,
         lines=[parse_line(line) for line in answer["lines"]],
-        answer=answer,
+        newest=f"/log?{urlencode(asked)}" if before else "",
+        older="" if answer["complete"] else f"/log?{urlencode(asked | {'before': answer['begin']})}",
     )
 
 

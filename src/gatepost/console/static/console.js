@@ -174,6 +174,12 @@
   document.addEventListener("DOMContentLoaded", () => ready(document));
   document.addEventListener("htmx:after:swap", () => ready(document));
 
+  // Parts that keep themselves up to date do so at once when the page is looked at again.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    for (const part of document.querySelectorAll("[data-live]")) part.dispatchEvent(new Event("refresh"));
+  });
+
   // What htmx sends carries the session's token; a page that is not looked at asks nothing.
   document.addEventListener("htmx:config:request", (event) => {
     const { sourceElement: from, request } = event.detail.ctx;
