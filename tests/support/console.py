@@ -88,10 +88,10 @@ class House:
     def browser(self, **given: Any) -> "Browser":
         return Browser(self.app, **given)
 
-    async def signed_in(self, name: str, role: Role = Role.ADMIN, domains: str = "") -> "Browser":
+    async def signed_in(self, name: str, role: Role = Role.ADMIN, domains: str = "", **given: Any) -> "Browser":
         """A browser of a new account."""
         await self.add(name, role, domains)
-        browser = self.browser()
+        browser = self.browser(**given)
         answer = await browser.sign_in(name)
         assert answer.status == 303, answer.text
         return browser
@@ -153,7 +153,7 @@ class Browser:
             "path": urllib.parse.unquote(path),
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()],
+            "headers": [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in fields.items()],
             "client": (self.address, 40000),
             "server": ("127.0.0.1", 8025),
             "scheme": self.scheme,

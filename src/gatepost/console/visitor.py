@@ -141,9 +141,10 @@ async def _identify(connection: Connection) -> Visitor:
         credential, via = authorization.removeprefix(_BEARER).strip(), "api"
     else:
         credential, via = connection.cookies.get(cookie_name(connection.scope["scheme"]), ""), "console"
+    stranger = msgspec.structs.replace(stranger, via=via)
     if not credential or len(credential) > _CREDENTIAL_LIMIT:
         return stranger
-    asking = msgspec.structs.replace(stranger, credential=credential, via=via)
+    asking = msgspec.structs.replace(stranger, credential=credential)
     try:
         known = await connection.app.state.gateway.call(asking, "session.show")
     except SignedOut:

@@ -32,6 +32,9 @@ LINE_LIMIT: Final = 16 * 1024
 PAGE_LIMIT: Final = 500
 _SECRET_WORDS: Final = ("password", "secret", "code", "ticket", "credential", "assertion", "attestation", "passphrase")
 _CONCEALED: Final = "…"
+NEW_FILE: Final = "audit.file"
+"""The first entry of every file but the first one."""
+_LOG_ITSELF: Final = Caller("gatepost", frozenset(), via="master")
 _BEGINNING: Final = "0" * 64
 """The hash before the first entry there ever was."""
 
@@ -96,6 +99,9 @@ class AuditLog:
 
     def write(self, caller: Caller, call: str, arguments: Mapping[str, Any], outcome: str) -> None:
         """Append an entry. OSError: it is not there."""
+        if os.fstat(self._descriptor).st_size >= FILE_LIMIT:
+            self._begin_file()
+            self.write(_LOG_ITSELF, NEW_FILE, {"file": self._file.name}, "")
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
         entry = Entry(
             self._number + 1,
@@ -109,8 +115,6 @@ class AuditLog:
             self._former,
         )
         raw = msgspec.json.encode(entry) + b"\n"
-        if os.fstat(self._descriptor).st_size >= FILE_LIMIT:
-            self._begin_file()
         written = os.write(self._descriptor, raw)
         self._number, self._former, self._unsynced = entry.number, _hash(raw[:written]), True
         if written < len(raw):
@@ -193,6 +197,8 @@ def read(
             entry = _decode(raw)
             if entry is None or (before and entry.number >= before):
                 continue
+            if raw_text and raw_text not in raw[: raw.rfind(b'"former"')].lower():
+                continue  # it was found in the hash
             if (who and entry.who != who) or (call and entry.call != call and not entry.call.startswith(f"{call}.")):
                 continue
             found.append(entry)
@@ -217,8 +223,9 @@ def verify(directory: Path, head: tuple[int, str] | None = None) -> Verified:
             where = f"{path.name}: entry {entry.number}"
             if not first:
                 first = entry.number
-                if first == 1 and entry.former != _BEGINNING:
-                    return Verified(count, first, entry.number, f"{where}: does not begin the chain")
+                begins = entry.former == _BEGINNING if entry.number == 1 else entry.call == NEW_FILE
+                if not begins:
+                    return Verified(count, first, entry.number, f"{where} does not begin a file: others are missing")
             elif entry.number != last + 1:
                 return Verified(count, first, last, f"{where} follows entry {last}")
             elif entry.former != former:

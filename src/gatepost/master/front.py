@@ -4,9 +4,11 @@ Made by `master.process` before the control socket is open, so that no act is mi
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from gatepost.config.schema import Config
-from gatepost.control.desk import Desk
+from gatepost.control.desk import Arguments, Desk
+from gatepost.control.rights import Caller, Right
 from gatepost.control.sessions import Sessions
 from gatepost.master.accounts import AccountCalls, Accounts
 from gatepost.master.auditing import Auditing
@@ -35,6 +37,14 @@ class Front:
         AccountCalls(self._accounts, self._sessions, passwords).register(desk)
         OwnAccount(self._accounts, self._sessions, passwords).register(desk)
         self.console.register(desk)
+
+        async def calls(_: Arguments, __: Caller) -> Any:
+            return {
+                name: {"right": call.right, "audited": call.audited, "scoped": call.scoped}
+                for name, call in sorted(desk.calls.items())
+            }
+
+        desk.add("calls", Right.VIEW, calls)
 
     @property
     def troubles(self) -> tuple[str, ...]:
