@@ -11,6 +11,7 @@ PROOFS = {
     "power": "prove_power.py",
     "release": "prove_release.py",
     "scale": "prove_scale.py",
+    "tracking": "prove_tracking.py",
     "tricks": "prove_tricks.py",
 }
 

@@ -87,6 +87,7 @@ class Books:
         for name in self._store.retain(self._settings.retention_days, now):
             self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
         self._history.retain(now)
+        self._store.tidy()
 
     def seal(self) -> None:
         """Index what has gathered."""

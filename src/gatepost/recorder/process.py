@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ import msgspec
 
 from gatepost.control.socket import ControlError, Request, serve
 from gatepost.recorder.answers import Answers, answer_safely
+from gatepost.recorder.av_record import AvRecord
 from gatepost.recorder.books import COMMIT_S, Books
 from gatepost.recorder.frames import Durable, FrameError, Hello, Rows, Sample, build_frame, relay_frames
 from gatepost.recorder.settings import RecorderSettings
@@ -195,16 +196,16 @@ class Recorder:
     async def _tend(self) -> None:
         while True:
             try:
+                self.commit()
                 self.books.tend(time.time())
             except (apsw.Error, OSError) as error:
                 self.say("E", f"tracking: what is old cannot be dropped: {error}")
             await asyncio.sleep(TEND_S)
 
 
-def make_views(say: Any) -> list[View]:
+def make_views(say: Callable[[str, str], None]) -> list[View]:
     """Return the views besides tracking, history and JSON lines."""
-    del say
-    return []
+    return [AvRecord(say)]
 
 
 async def _work(settings: RecorderSettings) -> int:

@@ -5,7 +5,8 @@ outbox has been applied to this file. So a record that comes again, after a kill
 """
 
 from array import array
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
 from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final, cast
@@ -51,6 +52,8 @@ class Touched(msgspec.Struct):
     """What the index has of it, None when it is new ..."""
     counted: "set[str]"
     """... and what it is counted under."""
+    shown: int = 0
+    """So many of its records are in the summary."""
 
 
 class DayFile:
@@ -73,6 +76,9 @@ class DayFile:
         """Return a mail's summary as of now, None when there is none of it here."""
         touched = self._touched.get(message_id)
         if touched is not None:
+            for record in touched.records[touched.shown :]:
+                touched.summary.apply(record)
+            touched.shown = len(touched.records)
             return touched.summary
         known = self._known.get(message_id)
         if known is not None:
@@ -98,17 +104,28 @@ class DayFile:
             return True
         return self._execute("SELECT 1 FROM mail WHERE id=?", (message_id,)).fetchone() is not None
 
-    def take(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> None:
-        """Take a record of a mail. `new`: its summary if it has none yet; what is received is new for sure."""
+    def take(
+        self,
+        message_id: int,
+        source: str,
+        number: int,
+        record: Record,
+        new: Summary | None,
+        written: Callable[[], None],
+    ) -> list[Record]:
+        """Take a record of a mail; return the list that its next ones of this outbox may be added to, until `written`
+        is called. `new`: its summary if it has none yet; what is received is new for sure.
+        """
         self.dirty = True
         touched = self._touched.get(message_id)
         if touched is not None and touched.source != source:
             self.write()
+            written()
             touched = None
         if touched is None:
             touched = self._touched[message_id] = self._touch(message_id, source, number, record, new)
         touched.records.append(record)
-        touched.summary.apply(record)
+        return touched.records
 
     def _touch(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> Touched:
         found = self._known.get(message_id) if type(record) is Received else self.find(message_id)
@@ -126,6 +143,8 @@ class DayFile:
         tally: Counter[tuple[int, str]] = Counter()
         for number, touched in self._touched.items():
             summary = touched.summary
+            for record in touched.records[touched.shown :]:
+                summary.apply(record)
             summary.settle()
             mails.append((number, summaries.ENCODER.encode(summary)))
             lives.append((number, touched.source, touched.number, RECORDS.encode(touched.records)))
@@ -180,14 +199,10 @@ class DayFile:
         rows = self._execute(
             "SELECT id, summary FROM fresh JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
         ).fetchall()
-        postings: dict[str, list[int]] = {}
+        postings: defaultdict[str, list[int]] = defaultdict(list)
         for place, (_, raw_summary) in enumerate(rows):
             for term in terms_of(summaries.DECODER.decode(raw_summary)):
-                found = postings.get(term)
-                if found is None:
-                    postings[term] = [place]
-                else:
-                    found.append(place)
+                postings[term].append(place)
         ids = array("q", [number for number, _ in rows])
         with self._connection:
             segment = self._execute("SELECT coalesce(max(number), 0) + 1 FROM segment").fetchone()[0]

@@ -99,43 +99,42 @@ def _sum(one: list[int], other: list[int]) -> list[int]:
     return [a + b for a, b in zip(one, other, strict=True)]
 
 
-def _classify(classes: list[int], bounds: Sequence[float], value: float) -> None:
-    classes[bisect_left(bounds, value)] += 1
-
-
 def count_record(row: Row, record: Record) -> None:
     """Count a record."""
     counts = row.counts
+    kind = type(record)
+    name = _NAMES.get(kind)
+    if name is not None:
+        counts[name] = counts.get(name, 0) + 1
     match record:
         case Received():
-            counts["received"] = counts.get("received", 0) + 1
             counts["bytes"] = counts.get("bytes", 0) + record.size
-        case Delivered(sent=True):
-            counts["delivered"] = counts.get("delivered", 0) + 1
-            row.delays = row.delays or [0] * (len(DELAYS_S) + 1)
-            _classify(row.delays, DELAYS_S, record.delay_s)
         case Inspected():
             row.elapsed = row.elapsed or [0] * (len(ELAPSED_MS) + 1)
-            _classify(row.elapsed, ELAPSED_MS, record.elapsed_ms)
+            row.elapsed[bisect_left(ELAPSED_MS, record.elapsed_ms)] += 1
         case Scanned():
             if record.objects:
                 counts["scanned"] = counts.get("scanned", 0) + 1
             if not _INFECTED.isdisjoint(record.statuses):
                 counts["infected"] = counts.get("infected", 0) + 1
         case SpamChecked():
-            counts["checked"] = counts.get("checked", 0) + 1
-            if record.status in {"spam", "probable_spam", "blacklisted"}:
+            if record.status in _SPAM:
                 name = "probable_spam" if record.status == "probable_spam" else "spam"
                 counts[name] = counts.get(name, 0) + 1
-        case _:
-            name = _NAMES.get(type(record), "")
-            if name:
-                counts[name] = counts.get(name, 0) + 1
+        case Delivered():
+            if record.sent:
+                counts["delivered"] = counts.get("delivered", 0) + 1
+                row.delays = row.delays or [0] * (len(DELAYS_S) + 1)
+                row.delays[bisect_left(DELAYS_S, record.delay_s)] += 1
+            else:
+                counts["failed"] = counts.get("failed", 0) + 1
 
 
+_SPAM: Final = frozenset({"spam", "probable_spam", "blacklisted"})
 _NAMES: Final[dict[type, str]] = {
+    Received: "received",
+    SpamChecked: "checked",
     Refused: "refused",
-    Delivered: "failed",
     Deferred: "deferred",
     Blocked: "blocked",
     Discarded: "discarded",
@@ -167,8 +166,12 @@ class History:
     def apply(self, source: str, first: int, records: Sequence[Record]) -> None:
         """Count records of an outbox."""
         done = self.applied.get(source, 0)
-        for record in records[max(0, done + 1 - first) :]:
-            count_record(self._rows[int(record.at) // 60], record)
+        minute, row = -1, Row()
+        for record in records[done + 1 - first :] if done >= first else records:
+            now = int(record.at) // 60
+            if now != minute:
+                minute, row = now, self._rows[now]
+            count_record(row, record)
         self._ends[source] = first + len(records) - 1
 
     def sample(self, at: float, shard: int, queue: tuple[int, int, int]) -> None:

@@ -51,7 +51,7 @@ class Clause(msgspec.Struct, frozen=True):
                 if any(value.startswith(wanted) for value in values):
                     return True
             elif field is Field.SUBJECT:
-                if wanted in summary.subject.casefold():
+                if wanted in summary.subject.lower():
                     return True
             elif any(wanted in value for value in values):
                 return True
@@ -204,7 +204,7 @@ def _mode(text: str) -> tuple[str, Mode]:
 def _words(text: str) -> list[Clause]:
     value, mode = _mode(text)
     if mode is Mode.INSIDE:
-        return [Clause((Field.SUBJECT,), value.casefold(), mode)]
+        return [Clause((Field.SUBJECT,), value.lower(), mode)]
     words = words_of(value)
     if not words:
         raise QueryError(f"no word in {text!r}: put a part of a subject between two *")
@@ -234,7 +234,7 @@ def _free(text: str) -> int | list[Clause]:
     if " " not in value and ("." in value or "-" in value):
         domains = (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN, Field.CLIENT_NAME, Field.HOP, Field.FINDING)
         return [Clause(domains, fold_value(value), mode)]
-    if " " not in value and words_of(value) == [value.casefold()]:
+    if " " not in value and words_of(value) == [value.lower()]:
         everything = (*_ANYWHERE, Field.FINDING, Field.STATUS)
         return [Clause(everything, fold_value(value), mode)]
     return _words(text)

@@ -17,7 +17,6 @@ from gatepost.model.ids import EPOCH_MS, parse_queue_id
 from gatepost.model.record import Generated, Notified, Operated, Received, Record, Refused, Split
 from gatepost.storage.tracking.day import DayFile
 from gatepost.storage.tracking.layout import day_at, day_file, day_of, list_days, remove_day
-from gatepost.storage.tracking.postings import SEGMENT_MAILS
 from gatepost.storage.tracking.summary import Kind, Summary
 
 OPEN_LIMIT: Final = 4
@@ -26,7 +25,9 @@ COPIES_LIMIT: Final = 4096
 """Copies whose mail is remembered; others are looked up."""
 _REFUSALS_FROM: Final = 1024
 """Refused attempts take the upper half of a millisecond's sequence, which mail reaches at a million a second."""
-_DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+_SPECIAL: Final = frozenset({Received, Refused, Split, Generated, Notified, Operated})
+"""Records that are more than the next one of the message they name."""
+_DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
 
 
 class TrackingStore:
@@ -39,39 +40,65 @@ class TrackingStore:
         self._say = say
         self._days: OrderedDict[int, DayFile] = OrderedDict()
         self._mail_of: OrderedDict[int, int] = OrderedDict()
+        self._tidy: set[int] = set()
+        """Days that are wholly in the index."""
+        self._gathered: dict[str, dict[int, list[Record]]] = {}
+        """By outbox and message: lists of records since the last commit."""
         self._ends: dict[str, int] = {}
         """Outboxes, and the number up to which they were applied since the last commit."""
 
     def apply(self, source: str, shard: int, first: int, records: Sequence[Record]) -> None:
         """Take the records of one commit of an outbox."""
+        gathered = self._gathered.setdefault(source, {})
         number = first
         for record in records:
-            match record:
-                case Received():
-                    self._take(record.id, source, number, record, Summary(record.id, record.at))
-                case Refused():
-                    place = record.id or refusal_id(record.at, shard, number)
-                    self._take(place, source, number, record, None)
-                case Split():
-                    mail = self._find_mail(record.source)
-                    self._add_copy(record.id, mail, source, number)
-                    self._take(mail, source, number, record, None)
-                case Generated() | Notified():
-                    mail = self._find_mail(record.source)
-                    own = Summary(record.id, record.at, Kind.OWN, source=mail)
-                    self._take(record.id, source, number, record, own)
-                    self._tell(mail, source, number, record)
-                case Operated(act="release"):
-                    self._take_release(record, source, number)
-                case _:
-                    self._take(self._find_mail(record.id), source, number, record, None)
+            # Most records follow others of the same mail: 0.3 µs each instead of 5.
+            waiting = gathered.get(record.id)
+            if waiting is not None and type(record) not in _SPECIAL:
+                waiting.append(record)
+            else:
+                self._apply_one(source, shard, number, record, gathered)
             number += 1
         self._ends[source] = number - 1
 
-    def _take(self, mail: int, source: str, number: int, record: Record, new: Summary | None) -> None:
+    def _apply_one(
+        self, source: str, shard: int, number: int, record: Record, gathered: "dict[int, list[Record]]"
+    ) -> None:
+        match record:
+            case Received():
+                waiting = self._take(record.id, source, number, record, Summary(record.id, record.at))
+            case Refused():
+                place = record.id or refusal_id(record.at, shard, number)
+                self._take(place, source, number, record, None)
+                return
+            case Split():
+                mail = self._find_mail(record.source)
+                self._add_copy(record.id, mail, source, number)
+                waiting = self._take(mail, source, number, record, None)
+            case Generated() | Notified():
+                mail = self._find_mail(record.source)
+                own = Summary(record.id, record.at, Kind.OWN, source=mail)
+                waiting = self._take(record.id, source, number, record, own)
+                self._tell(mail, source, number, record)
+            case Operated(act="release"):
+                self._take_release(record, source, number)
+                return
+            case _:
+                waiting = self._take(self._find_mail(record.id), source, number, record, None)
+        if waiting is not None:
+            gathered[record.id] = waiting
+
+    def _take(self, mail: int, source: str, number: int, record: Record, new: Summary | None) -> "list[Record] | None":
+        """Have a record in the life of a mail; return the list that the next ones may be added to."""
         day = self._day(day_of(mail))
-        if number > day.applied.get(source, 0):
-            day.take(mail, source, number, record, new)
+        if number <= day.applied.get(source, 0):
+            return None
+        return day.take(mail, source, number, record, new, self._forget)
+
+    def _forget(self) -> None:
+        """What a day gathered is written: more begins new lists."""
+        for gathered in self._gathered.values():
+            gathered.clear()
 
     def _tell(self, mail: int, source: str, number: int, record: Record) -> None:
         """Have a record of another mail in the life of the one it is about, when there is one."""
@@ -111,6 +138,7 @@ class TrackingStore:
         day = self._days.get(number)
         if day is None:
             day = self._days[number] = self._open(number)
+            self._tidy.discard(number)
         return day
 
     def _open(self, number: int) -> DayFile:
@@ -125,18 +153,32 @@ class TrackingStore:
 
     def commit(self) -> None:
         """Make everything durable that was applied."""
+        self._gathered.clear()
         for day in self._days.values():
             day.commit(self._ends)
         self._ends = {}
         while len(self._days) > OPEN_LIMIT:
-            self._days.popitem(last=False)[1].close()
+            self._finish(min(self._days))
+
+    def tidy(self) -> None:
+        """Index the rest of days that are over, and what came late for them. Call it now and then, after a commit."""
+        for number in list_days(self._directory)[1:]:
+            if number not in self._tidy:
+                self._finish(number)
+
+    def _finish(self, number: int) -> None:
+        day = self._days.pop(number, None) or self._open(number)
+        try:
+            while day.seal(1):
+                pass
+        finally:
+            day.close()
+        self._tidy.add(number)
 
     def seal(self) -> None:
         """Index what has gathered; call it after a commit, when there is time."""
-        latest = max(self._days, default=0)
-        for number, day in self._days.items():
-            # Of a day that is over the rest goes into the index as well, sooner or later.
-            day.seal(SEGMENT_MAILS if number == latest else SEGMENT_MAILS // 8)
+        for day in self._days.values():
+            day.seal()
 
     def retain(self, days: int, now: float) -> list[str]:
         """Drop days older than `days` before `now`; return the names of files that are gone. OSError."""
