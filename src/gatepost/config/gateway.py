@@ -390,9 +390,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         str,
         text(
             "AVStatistics",
-            "one record per scanned object to this path or host:port",
+            "one line per scanned message to this path or host:port",
             generations=MIDDLE,
-            built=False,
             guard=Guard.STATE,
         ),
     ] = ""
