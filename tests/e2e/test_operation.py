@@ -262,6 +262,7 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(gateway: Gateway, sin
 # --- stop
 
 
+@pytest.mark.feature("F-MGMT-06")
 @pytest.mark.parametrize(("which", "number"), [("gateway", signal.SIGINT), ("three", signal.SIGTERM)])
 def test_clean_stop_answers_open_sessions_and_loses_nothing(
     which: str, number: signal.Signals, request: pytest.FixtureRequest

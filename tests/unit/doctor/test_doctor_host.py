@@ -1,0 +1,212 @@
+"""Disks, ports, certificates, clock, memory and names, each with what is wrong and how to mend it."""
+
+import datetime as dt
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.certificates import Authority
+
+from gatepost.config.load import load_text
+from gatepost.config.schema import Config
+from gatepost.doctor import disks, machine
+from gatepost.doctor.certificates import LAST_DAYS, SOON_DAYS, check_certificate
+from gatepost.doctor.disks import check_disks
+from gatepost.doctor.finding import Finding, State
+from gatepost.doctor.machine import check_clock, check_memory, check_open_files, check_walls, read_available
+from gatepost.doctor.names import judge_host, judge_resolver
+from gatepost.doctor.ports import check_ports, parse_listening
+from gatepost.resolver.answers import Answer, Outcome
+
+
+def config_of(tmp_path: Path, listen: str = "127.0.0.1:2525", more: str = "") -> Config:
+    loaded = load_text(
+        f"""
+[relay]
+state_path = "{tmp_path}"
+[network]
+hostname = "gw.example.org"
+protected_domains = ["example.org"]
+listen_on = ["{listen}"]
+{more}
+""",
+        str(tmp_path / "gatepost.toml"),
+    )
+    assert loaded.config is not None, loaded.errors
+    return loaded.config
+
+
+def bad(findings: list[Finding]) -> dict[str, State]:
+    return {each.key: each.state for each in findings if each.state is not State.OK}
+
+
+# --- disks
+
+
+def test_directories(tmp_path: Path) -> None:
+    config = config_of(tmp_path / "state")
+    queue = Path(config.path.queue_path)
+    queue.mkdir(parents=True)
+    assert f"space:{queue}" in {each.key for each in check_disks(config)}
+    queue.chmod(0o777)
+    assert bad(list(check_disks(config))) == {f"directory:{queue}": State.ERROR}
+    queue.rmdir()
+    queue.touch()
+    assert bad(list(check_disks(config))) == {f"directory:{queue}": State.ERROR}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_directory_of_another_user_is_found_by_root(tmp_path: Path) -> None:
+    config = config_of(tmp_path / "state")
+    queue = Path(config.path.queue_path)
+    queue.mkdir(mode=0o700, parents=True)
+    os.chown(tmp_path / "state", 65534, 65534)
+    assert bad(list(check_disks(config))) == {f"directory:{queue}": State.ERROR}
+    os.chown(queue, 65534, 65534)
+    assert not bad(list(check_disks(config)))
+
+
+def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(tmp_path / "state")
+    Path(config.path.queue_path).mkdir(parents=True)
+    key = f"space:{config.path.queue_path}"
+    for free, state in (
+        (disks.SHORT_BYTES, State.OK),
+        (disks.SHORT_BYTES - 1, State.WARNING),
+        (disks.SCARCE_BYTES, State.WARNING),
+        (disks.SCARCE_BYTES - 1, State.ERROR),
+    ):
+        values = (1, 1, free, free, free, 10**6, 10**6, 10**6, 0, 255)
+        monkeypatch.setattr(os, "statvfs", lambda _, values=values: os.statvfs_result(values))
+        assert {each.key: each.state for each in check_disks(config)}[key] is state, free
+    reserve = msgspec.structs.replace(config.limits, minimal_queue_free_space_size=10 * disks.SHORT_BYTES)
+    full = msgspec.structs.replace(config, limits=reserve)
+    assert {each.key: each.state for each in check_disks(full)}[key] is State.ERROR
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((1, 1, 10**12, 10**12, 10**12, 10**6, 5, 5, 0, 255)))
+    assert bad(list(check_disks(config)))[f"inodes:{tmp_path / 'state'}"] is State.ERROR
+
+
+# --- ports
+
+TABLE = """\
+   0: 0100007F:09DD 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:09DE 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0
+   2: 00000000000000000000000001000000:0019 0:0 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 1 0 0 10 0
+"""
+
+
+def test_the_kernels_table() -> None:
+    found = [(each.address, each.port, each.inode) for each in parse_listening(TABLE.splitlines())]
+    assert found == [("127.0.0.1", 2525, 4711), ("::1", 25, 4713)]
+
+
+def test_ports(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        config = config_of(tmp_path, f"127.0.0.1:{holder.getsockname()[1]}")
+        (taken,) = check_ports(config, running=False)
+        assert taken.state is State.ERROR
+        assert f"(process {os.getpid()})" in taken.text
+        assert [each.state for each in check_ports(config, running=True)] == [State.OK]
+    assert [each.state for each in check_ports(config, running=True)] == [State.ERROR]
+    assert not list(check_ports(config, running=True, receiving=False)), "reception is switched off"
+    assert [each.state for each in check_ports(config, running=False)] == [State.OK]
+    (nowhere,) = check_ports(config_of(tmp_path, "192.0.2.1:25"), running=False)
+    assert (nowhere.state, "192.0.2.1:25" in nowhere.text) == (State.ERROR, True)
+
+
+# --- certificates
+
+
+def test_certificates(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    made = authority.issue("gw.example.org")
+    cert, key = made.chain, made.key
+    key.chmod(0o600)
+    end = made.value.not_valid_after_utc.timestamp()
+    day = 86400
+
+    def states(now: float, name: str = "gw.example.org") -> dict[str, State]:
+        return bad(list(check_certificate(cert, key, name, now)))
+
+    assert states(end - (SOON_DAYS + 1) * day) == {}
+    assert states(end - SOON_DAYS * day) == {f"certificate:{cert}": State.WARNING}
+    assert states(end - LAST_DAYS * day) == {f"certificate:{cert}": State.ERROR}
+    assert states(end + 1) == {f"certificate:{cert}": State.ERROR}
+    assert states(0) == {f"certificate:{cert}": State.ERROR}, "it is not good yet"
+    good = end - (SOON_DAYS + 1) * day
+    assert states(good, "other.example.net") == {f"names:{cert}": State.WARNING}
+    key.chmod(0o644)
+    assert states(good) == {f"key:{key}": State.WARNING}
+    key.chmod(0o600)
+    other = authority.issue("gw.example.org").key
+    other.chmod(0o600)
+    assert bad(list(check_certificate(cert, other, "gw.example.org", good))) == {f"key:{other}": State.ERROR}
+    junk = tmp_path / "junk"
+    junk.write_text("-----BEGIN")
+    assert bad(list(check_certificate(junk, key, "", good))) == {f"certificate:{junk}": State.ERROR}
+    assert bad(list(check_certificate(tmp_path / "none", key, "", good))) == {
+        f"certificate:{tmp_path / 'none'}": State.ERROR
+    }
+    assert bad(list(check_certificate(cert, junk, "", good))) == {f"key:{junk}": State.ERROR}
+
+
+# --- the host
+
+
+def test_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = dt.datetime(2026, 6, 10, tzinfo=dt.UTC).timestamp()
+    monkeypatch.setattr(machine, "_clock_status", lambda: 0)
+    assert [each.state for each in check_clock(now)] == [State.OK]
+    monkeypatch.setattr(machine, "_clock_status", lambda: 0x40)
+    assert [each.state for each in check_clock(now)] == [State.WARNING]
+    monkeypatch.setattr(machine, "_clock_status", lambda: None)
+    assert [each.state for each in check_clock(now)] == [State.OK]
+    assert [each.state for each in check_clock(0)] == [State.ERROR]
+
+
+def test_the_kernel_answers() -> None:
+    assert machine._clock_status() in (None, *range(1 << 16))
+    assert machine.read_landlock() >= -1
+    assert read_available() > 0
+
+
+def test_memory_and_files(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    assert [each.state for each in check_memory(config, 64 * 1024**3)] == [State.OK]
+    assert [each.state for each in check_memory(config, machine.FILTER_BYTES)] == [State.WARNING]
+    assert [each.state for each in check_memory(config, machine.FILTER_BYTES - 1)] == [State.ERROR]
+    assert not list(check_memory(config, 0))
+    needed = config.limits.incoming_sessions + 2 * config.limits.outgoing_sessions + machine.FILES_BESIDE_SESSIONS
+    assert check_open_files(config, needed).state is State.OK
+    assert check_open_files(config, needed - 1).state is State.WARNING
+    assert check_open_files(config, -1).state is State.OK, "no limit"
+
+
+def test_walls() -> None:
+    assert [each.state for each in check_walls(4, "Name:\tx\nSeccomp:\t0\n")] == [State.OK]
+    (missing,) = check_walls(-1, "Name:\tx\n")
+    assert (missing.state, missing.text) == (State.WARNING, "this kernel lacks Landlock and seccomp")
+
+
+# --- names
+
+
+def test_resolver() -> None:
+    assert judge_resolver([Outcome.FOUND, Outcome.NO_NAME], "").state is State.OK
+    assert judge_resolver([Outcome.FOUND, Outcome.FAILED], "").state is State.WARNING
+    assert judge_resolver([Outcome.FAILED], "timeout").state is State.ERROR
+
+
+def test_host_names() -> None:
+    known = Answer(Outcome.FOUND, ("8.8.8.8", "10.0.0.1"))
+    back = [Answer(Outcome.FOUND, ("GW.example.org.",)), Answer(Outcome.NO_NAME)]
+    assert not bad(list(judge_host("gw.example.org", known, back)))
+    other = [Answer(Outcome.FOUND, ("dsl-1.example.net",)), Answer(Outcome.NO_NAME)]
+    assert bad(list(judge_host("gw.example.org", known, other))) == {"reverse:8.8.8.8": State.WARNING}
+    unknown: list[Answer[str]] = [Answer(Outcome.FAILED), Answer(Outcome.FAILED)]
+    assert not bad(list(judge_host("gw.example.org", known, unknown))), "the resolver's trouble is told elsewhere"
+    assert bad(list(judge_host("gw.example.org", Answer(Outcome.NO_NAME), []))) == {"hostname": State.WARNING}
