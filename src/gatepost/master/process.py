@@ -80,6 +80,7 @@ class Master:
         config = self._read()
         self._prepare(config)
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
+        say_configuration(config, self._file, self._overrides, self._say)
         await self._bind(config)
         self._bases = BasesInForce(lambda: self._config, self._paths, self._say)
         bases = self._bases.open(config)
@@ -393,6 +394,7 @@ class Master:
         self._retired = [child for child in self._retired if child.pid]
         self._front.open(config)
         self._say("I", f"configuration reloaded from {self._file}")
+        say_configuration(config, self._file, self._overrides, self._say)
         return swap, trouble
 
     def _refuse_moves(self, config: Config) -> None:
