@@ -31,6 +31,7 @@ from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
 from gatepost.master.configuration import Configuration, NotReloaded
+from gatepost.master.configuration_log import say_configuration
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
