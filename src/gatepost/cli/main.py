@@ -27,6 +27,7 @@ for _name, _place, _help in (
     ("top", "top:top", "Watch the running gateway: rates, queue, slowest steps, busiest senders, processes."),
     ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
     ("stats", "stats:stats", "Write the statistics file and print it, by documented names."),
+    ("trace", "trace:trace", "Where a mail is and why: its life as a time line, or the mails that match."),
     ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
     ("backup", "store_apps:backup", "Originals of messages that were changed or blocked: show, release, delete them."),
