@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import argon2
+import msgspec
 
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load
@@ -76,7 +77,8 @@ class House:
         self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
     ) -> Any:
         """Be the link."""
-        return result_of(await self.front.console.answer(LinkCall(1, name, arguments, credential, address, via)))
+        answer = result_of(await self.front.console.answer(LinkCall(1, name, arguments, credential, address, via)))
+        return msgspec.json.decode(msgspec.json.encode(answer))  # it goes over the link as JSON
 
     async def ask(self, name: str, /, **arguments: Any) -> Any:
         """Call as the command line does."""
