@@ -37,6 +37,7 @@ from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning, prepare_learning
 from gatepost.master.lists import Lists
+from gatepost.master.own_samples import OwnSamples
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
@@ -146,6 +147,7 @@ class Master:
             reload=self.reload,
             say=self._say,
         ).register(self._desk)
+        OwnSamples(self._paths.own_spam, self._file).register(self._desk)
         state = config.relay.state_path
         Lists(state, lambda: self._config, lambda: self._relays.ask_all("lists", state_path=state), self._say).register(
             self._desk
