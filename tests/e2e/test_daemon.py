@@ -24,7 +24,7 @@ from gatepost import __version__
 from gatepost.control.socket import ControlError, call
 from gatepost.master import daemon
 from gatepost.master.control_files import WISHES
-from gatepost.master.exit_code import ExitCode
+from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.pid_file import read_pid
 
 START = ("start", "--no-change-owner")
@@ -381,7 +381,7 @@ def test_streams(function: str, code: int, tmp_path: Path) -> None:
         try:
             setattr(os, function, refuse)
             daemon.redirect_streams()
-        except daemon.StartError as error:
+        except StartError as error:
             os._exit(error.code)
         finally:
             os._exit(99)

@@ -16,7 +16,7 @@ def test_signal_handlers_that_cannot_be_set() -> None:
         def refuse(*_: object) -> None:
             raise RuntimeError("signal 15 cannot be caught")
 
-        asyncio.get_running_loop().add_signal_handler = refuse  # type: ignore[method-assign]
+        asyncio.get_running_loop().add_signal_handler = refuse  # type: ignore[assignment,method-assign]
         Master(Path("/nowhere"), (), Supervision())._take_signals()
 
     with pytest.raises(StartError, match="cannot be caught") as caught:
