@@ -14,7 +14,8 @@ from gatepost.antispam.view import build_view
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import load
 from gatepost.control.socket import ControlError, call
-from gatepost.feeds.own_store import OwnError, OwnStore, Sort, make_name
+from gatepost.feeds.own_items import OwnError, Sort, make_name
+from gatepost.feeds.own_store import OwnStore
 from gatepost.master.paths import Paths
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions

@@ -5,54 +5,26 @@ Each item is a file whose first line says its category; `compile` makes of all o
 that it does not matter whether root or the gateway's user ran the command.
 """
 
-import contextlib
-import enum
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from gatepost.antispam.category import check_category
 from gatepost.antispam.images.base import ImageBase, KnownImage, compile_images, parse_images, read_image
 from gatepost.antispam.samples.base import SampleBase, compile_samples, parse_samples, sketch
 from gatepost.antispam.samples.source import build_sample, parse_sample
+from gatepost.feeds.own_items import OwnError, OwnItems, Sort
 from gatepost.storage.whole_file import replace_file
 
 ITEM_LIMIT = 16 * 1024 * 1024
 """Bytes of one item: beyond it no picture of a mail is looked at either."""
 _MODE = 0o640
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
-_NAME_LIMIT = 100
 Parsed = TypeVar("Parsed")
 
 
-class Sort(enum.StrEnum):
-    """What an item is; the values are the directories' names."""
-
-    SAMPLE = "samples"
-    IMAGE = "images"
-
-
-class OwnItem(msgspec.Struct, frozen=True):
-    """One item as it is listed."""
-
-    name: str
-    category: str
-    size: int
-    """Bytes without the line that says the category."""
-
-
-class OwnError(Exception):
-    """It cannot be done. The text says why."""
-
-
-class OwnStore:
+class OwnStore(OwnItems):
     """Items and their compiled forms below one directory."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
 
     def add(self, sort: Sort, name: str, category: str, content: bytes, *, replace: bool = False) -> None:
         """Keep an item: the text of a sample in UTF-8, or a picture. OwnError, OSError."""
@@ -73,21 +45,6 @@ class OwnStore:
             raise OwnError(str(error)) from None
         self._write(path, raw)
 
-    def remove(self, sort: Sort, name: str) -> None:
-        """Forget an item. OwnError, OSError."""
-        try:
-            self._path(sort, name).unlink()
-        except FileNotFoundError:
-            raise OwnError(f"there is no {name}: `list` shows what there is") from None
-
-    def items(self, sort: Sort) -> list[OwnItem]:
-        """Return the items in order of their names. OwnError, OSError."""
-        found = []
-        for path in self._files(sort):
-            category, content = _split(path)
-            found.append(OwnItem(path.name, category, len(content)))
-        return found
-
     def compile(self) -> dict[Sort, int]:
         """Make the files that filters read; return how many items are in each. OwnError, OSError."""
         samples = [_parse(parse_sample, path) for path in self._files(Sort.SAMPLE)]
@@ -106,17 +63,6 @@ class OwnStore:
                 (self._place / name).unlink(missing_ok=True)
         return {Sort.SAMPLE: len(samples), Sort.IMAGE: len(images)}
 
-    def _files(self, sort: Sort) -> list[Path]:
-        folder = self._place / sort
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        return []
-
-    def _path(self, sort: Sort, name: str) -> Path:
-        if not name or name.startswith(".") or not _NAME_CHARACTERS.issuperset(name) or len(name) > _NAME_LIMIT:
-            raise OwnError(f"{name!r} is no name: up to {_NAME_LIMIT} letters, digits, dots and - + _, no dot in front")
-        return self._place / sort / name
-
     def _write(self, path: Path, raw: bytes) -> None:
         owner = self._place.parent.stat()
         for folder in (self._place, path.parent):
@@ -130,11 +76,6 @@ class OwnStore:
             os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def make_name(path: Path) -> str:
-    """Return a name for an item from a file's, of the characters that names have."""
-    return "".join(each if each in _NAME_CHARACTERS else "-" for each in path.stem).lstrip(".")[:_NAME_LIMIT] or "item"
-
-
 def _parse(parse: Callable[[str, bytes], Parsed], path: Path) -> Parsed:
     try:
         return parse(path.name, path.read_bytes())
@@ -145,8 +86,3 @@ def _parse(parse: Callable[[str, bytes], Parsed], path: Path) -> Parsed:
 def _read_picture(name: str, raw: bytes) -> KnownImage:
     first, _, content = raw.partition(b"\n")
     return read_image(name, first.removeprefix(b"=").strip().decode("ascii", "replace"), content)
-
-
-def _split(path: Path) -> tuple[str, bytes]:
-    first, _, content = path.read_bytes().partition(b"\n")
-    return first.removeprefix(b"=").strip().decode("ascii", "replace"), content

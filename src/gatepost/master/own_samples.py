@@ -19,7 +19,7 @@ from typing import Any, Final
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
-from gatepost.feeds.own_store import OwnError, OwnStore, Sort
+from gatepost.feeds.own_items import OwnError, OwnItems, Sort
 
 ADD_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of one item added here; larger ones by the command line."""
@@ -49,7 +49,7 @@ class OwnSamples:
         return await asyncio.to_thread(self._list)
 
     def _list(self) -> dict[str, Any]:
-        store = OwnStore(self._directory)
+        store = OwnItems(self._directory)
         try:
             items = {sort.value: store.items(sort) for sort in Sort}
         except OSError as error:
@@ -93,7 +93,7 @@ class OwnSamples:
     async def _remove(self, arguments: Arguments, _: Caller) -> Any:
         """Forget the item `name` of a `sort`."""
         try:
-            await asyncio.to_thread(OwnStore(self._directory).remove, _sort_of(arguments), _name_of(arguments))
+            await asyncio.to_thread(OwnItems(self._directory).remove, _sort_of(arguments), _name_of(arguments))
         except (OwnError, OSError) as error:
             raise ControlError(str(error)) from error
         return "removed; it counts until the next compile"

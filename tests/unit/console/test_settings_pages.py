@@ -16,7 +16,7 @@ from gatepost.config.schema import FIELDS, SECTIONS
 from gatepost.console.forms import FIELD
 from gatepost.console.pages.policy import TOPICS, topic_of
 from gatepost.control.rights import Role
-from gatepost.feeds.own_store import OwnStore, Sort
+from gatepost.feeds.own_items import OwnItems, Sort
 from gatepost.master.configuration import Configuration, NotReloaded
 from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
@@ -298,7 +298,7 @@ def test_samples_are_kept_compiled_and_removed(tmp_path: Path) -> None:
             "Dear customer, your pills of wonder are waiting for you at the very lowest of all our prices today only. "
             * 4
         )
-        store = OwnStore(here.house.state / "own-spam")
+        store = OwnItems(here.house.state / "own-spam")
         await here.submit("/rules", "/rules/add", name="pills", text=text)
         assert [(item.name, item.category) for item in store.items(Sort.SAMPLE)] == [("pills", "spam/own")]
         assert "have changed since" in (await here.get("/rules")).text
