@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import cyclopts
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, AsJson, ConfigFile, complain, print_json
 from gatepost.cli.trace_view import show_life, show_row, show_time
@@ -34,9 +34,7 @@ Since = Annotated[str, cyclopts.Parameter(help="from when on: 30m, 2h, 7d, 2026-
 
 
 def trace(
-    query: str = "",
-    /,
-    *,
+    *query: str,
     sender: From = "",
     recipient: To = "",
     subject: str = "",
@@ -78,7 +76,7 @@ def trace(
 
     """
     arguments: dict[str, Any] = {
-        "text": query,
+        "text": " ".join(query),
         "sender": sender,
         "recipient": recipient,
         "subject": subject,
@@ -170,7 +168,7 @@ def _list(answer: dict[str, Any]) -> None:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     mails = answer["mails"]
     if mails:
-        table = Table("time", "queue id", "outcome", "from", "to", "subject")
+        table = Table(Column("time", no_wrap=True), Column("queue id", no_wrap=True), "outcome", "from", "to", "subject")
         for mail in mails:
             table.add_row(*show_row(mail))
         console.print(table)
