@@ -157,7 +157,7 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("console"), sink.port, console=True) as gateway:
-        wait_for(lambda: gateway.ask("console.status")["state"] == "running", "the console to run")
+        wait_for(lambda: gateway.ask("console.status")["up"], "the console to run")
         gateway.ask("accounts.add", name="ada", role="admin", password=PASSWORD)
         yield gateway
 

@@ -72,9 +72,9 @@ async def _serve(config: uvicorn.Config, link: LinkClient, listeners: list[socke
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    await link.open()
     linked = asyncio.create_task(link.run())
     linked.add_done_callback(lambda _: end())
-    await asyncio.sleep(0)  # the link is open from here
     with contextlib.suppress(ControlError):
         await link.call("console.up", {"walls_missing": missing})
     await server.serve(listeners)

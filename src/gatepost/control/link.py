@@ -8,6 +8,7 @@ Frame: 4 bytes of length, most significant first, then JSON.
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -82,7 +83,7 @@ async def serve_link(sock: socket.socket, answer: Answering) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        writer.close()
+        await _close(writer)
 
 
 class LinkClient:
@@ -92,14 +93,19 @@ class LinkClient:
         self._sock = sock
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+
+    async def open(self) -> None:
+        """Begin: calls can be made once this is done."""
+        self._reader, self._writer = await asyncio.open_connection(sock=self._sock, limit=ANSWER_LIMIT)
 
     async def run(self) -> None:
         """Receive answers until the master is gone."""
-        reader, self._writer = await asyncio.open_connection(sock=self._sock, limit=ANSWER_LIMIT)
+        assert self._reader is not None, "not open"
         try:
             while True:
-                answer = msgspec.json.decode(await _receive(reader), type=LinkAnswer)
+                answer = msgspec.json.decode(await _receive(self._reader), type=LinkAnswer)
                 waiting = self._waiting.pop(answer.number, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer.response)
@@ -109,6 +115,8 @@ class LinkClient:
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(_Gone())
+            if self._writer is not None:
+                await _close(self._writer)
 
     async def call(
         self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
@@ -158,6 +166,12 @@ def _send(writer: asyncio.StreamWriter, number: int, response: Response) -> None
 
 def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(len(data).to_bytes(4, "big") + data)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):  # the other end was quicker
+        await writer.wait_closed()
 
 
 async def _receive(reader: asyncio.StreamReader) -> bytes:

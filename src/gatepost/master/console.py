@@ -47,6 +47,7 @@ class ConsoleHost:
         self._again: asyncio.TimerHandle | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._walls_missing: tuple[str, ...] = ()
+        self._up = False
         self._retired: list[Child] = []
         self.current: Child | None = None
         self.troubles: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class ConsoleHost:
 
         async def up(arguments: Arguments, caller: Caller) -> None:
             if caller.via == "console":
+                self._up = True
                 self._note_walls(tuple(map(str, arguments["walls_missing"]))[:10])
 
         async def status(_: Arguments, __: Caller) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class ConsoleHost:
             "state": child.state if child is not None else "stopped",
             "pid": child.pid if child is not None else 0,
             "restarts": child.restarts if child is not None else 0,
+            "up": self._up,
             "addresses": [self._link(address) for address in self._listening],
             "troubles": list(self.troubles),
             "walls_missing": list(self._walls_missing),
@@ -134,6 +137,7 @@ class ConsoleHost:
             self._retired.append(child)
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        self._up = False
         ours, theirs = socket.socketpair()
         listening = [sock.fileno() for sock in self._listening.values()]
         command = [sys.executable, "-m", "gatepost.console.process", "--link", str(theirs.fileno())]
