@@ -249,6 +249,9 @@ def test_a_dead_master_is_back_with_its_mail(gateway: Daemon, sink: Sink) -> Non
     wait_for(lambda: gateway.master() not in {0, master}, "a new master")
     wait_for(lambda: gone(children), "the end of the dead master's processes")
     assert gateway.lines("E]: the master ended (signal 9), starts again")
+    assert gateway.status()["modules"]["sender"] is False, "what was switched off stays so"
+    wait_for(lambda: gateway.status()["queue"]["ready"] == len(kept), "the mail to be there")
+    assert gateway.command("send-on").returncode == 0
     wait_for(
         lambda: {mail.header.partition(b"Subject: ")[2] for mail in list(sink.mails)} and len(arrived(sink)) == 3, "it"
     )

@@ -32,6 +32,7 @@ from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import MODULES, Relay, Relays
 from gatepost.master.releasing import release_items
 from gatepost.master.supervisor import Supervision
+from gatepost.master.switches import keep_switched_off
 from gatepost.relay.queue_pages import Page, merge_pages
 
 STEP_IDS = 200
@@ -75,6 +76,7 @@ class Calls:
         file: Path,
         exports: Path,
         supervision: Supervision,
+        switches: Path,
     ) -> None:
         """`config`, `template` and `bases` are those in force now; `file` is the configuration's; `say(level, text)`
         logs.
@@ -89,6 +91,7 @@ class Calls:
         self._file = file
         self._exports = exports
         self._supervision = supervision
+        self._switches = switches
         self._started_at = time.time()
 
     def register(self, desk: Desk) -> None:
@@ -255,6 +258,10 @@ class Calls:
             relays.switches[module] = on
             relays.tell(channel.Switch(module, on))
         self._say("I", f"{module} switched {'on' if on else 'off'}")
+        try:
+            keep_switched_off(self._switches, (name for name, state in relays.switches.items() if not state))
+        except OSError as error:
+            self._say("W", f"{self._switches}: {error.strerror}: a master that dies would forget it")
         return "on" if on else "off"
 
     async def _switch_ports(self, *, on: bool) -> None:

@@ -16,6 +16,8 @@ class Paths:
         self.lock = run / "master.lock"
         self.pid = run / "gatepost.pid"
         """Who takes the daemon's signals."""
+        self.switches = run / "switches.json"
+        """Modules that are off."""
         self.problems = Path(state) / "problems.json"
         """What is wrong, since when, and what of it has been mailed."""
         self.control = run / "control.sock"

@@ -48,6 +48,7 @@ from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
 from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
+from gatepost.master.switches import read_switched_off
 from gatepost.master.templates import Templates
 from gatepost.relay.admission import SessionTable, create_table
 
@@ -96,6 +97,11 @@ class Master:
             say=self._say,
             on_taught=lambda taught: self._learning.take(taught.lesson, spam=taught.spam, who=taught.who),
         )
+        for module in read_switched_off(self._paths.switches, taking_over=self._supervision.restarts > 0):
+            self._relays.switches[module] = False
+            self._say("W", f"{module} stays switched off")
+        if not self._relays.switches["recv"]:
+            self._ports.pause()
         self._relays.use_bases(describe_bases(bases.antivirus))
         self._stage(config)
         self._install(config)
@@ -121,6 +127,7 @@ class Master:
             file=self._file,
             exports=self._paths.exports,
             supervision=self._supervision,
+            switches=self._paths.switches,
         )
         calls.register(self._desk)
         self._recorder.register(self._desk)
@@ -190,16 +197,12 @@ class Master:
         async def reload_bases(_: Arguments, __: Caller) -> Any:
             return await self._bases.reload()
 
-        async def learning(arguments: Arguments, _: Caller) -> Any:
-            return await self._learning.ask(arguments)
-
         async def stop(_: Arguments, __: Caller) -> Any:
             self._stopping.set()
             return "stopping"
 
         self._desk.add("reload", Right.SERVICE, reload, audited=True)
         self._desk.add("reloadbases", Right.SERVICE, reload_bases, audited=True)
-        self._desk.add("learning", Right.LEARN, learning)
         self._desk.add("stop", Right.SERVICE, stop, audited=True)
 
     async def _handle_local(self, request: Request, user: int) -> Any:
