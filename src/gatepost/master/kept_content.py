@@ -16,6 +16,7 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Request
 from gatepost.master.learning import Learning
+from gatepost.master.lessons import register_lessons
 from gatepost.master.relays import Relays
 from gatepost.master.stored_mail import own_domains
 from gatepost.master.stores import Say, StoreCalls, Target, blocking, describe
@@ -198,10 +199,11 @@ class ContentCalls:
 def register_mail_calls(
     desk: Desk, relays: Relays, learning: Learning, config: Callable[[], Config], exports: Path, say: Say
 ) -> None:
-    """Register all calls on kept mail: those of `master.stores`, and those here."""
+    """Register all calls on kept mail, those of `master.stores` and those here, and on what is learned of it."""
     stores = StoreCalls(relays, config, say)
     stores.register(desk)
     ContentCalls(stores, relays, learning, desk, exports).register(desk)
+    register_lessons(desk, learning)
 
 
 def _place(target: Target) -> dict[str, Any]:

@@ -108,6 +108,10 @@ ANSWERS: dict[str, Any] = {
     "show": MESSAGE,
     "tracking.search": {"mails": [MAIL], "cursor": ID, "back_until": NOW},
     "tracking.mail": LIFE,
+    "learning.status": {"spam": 3, "ham": 4, "trust": 0.5, "journal": 7, "recent": 5, "recent_disagreed": 2,
+                        "teachers": {EVIL_DOMAIN: 2}, "domains": [EVIL]},
+    "learning.recent": [{"at": NOW, "spam": True, "who": EVIL, "source": EVIL, "domain": EVIL, "opinion": -0.5}],
+    "learning.undo": 3,
 }  # fmt: skip
 PAGES = (
     "/quarantine", "/quarantine?store=quarantine&text=x&since=2026-01-01&until=2026-12-31&rate=50", f"/quarantine/{ITEM}",
@@ -320,6 +324,14 @@ def test_the_queue_is_acted_on_by_choice_and_by_filter() -> None:
     assert "1 of 1 message(s)" in done.text
     visit(scripted, "/queue/destination", data={"domain": "example.net", "act": "pause"})
     assert scripted.asked[-1] == ("pause", {"domain": "example.net", "paused": True})
+
+
+def test_lessons_are_taken_back_when_that_is_confirmed() -> None:
+    scripted = gateway()
+    assert "Take back all that bob taught" in visit(scripted, "/learning/undo", data={"who": "bob"}).text
+    assert not scripted.asked
+    assert visit(scripted, "/learning/undo", data={"who": "bob", "confirmed": "1"}).status_code == 303
+    assert scripted.asked[-1] == ("learning.undo", {"who": "bob", "hours": 24})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from gatepost.config.default import build_default_config
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.control.desk import Desk, Refused
-from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role
+from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role, local_caller
 from gatepost.control.socket import ControlError, Request
 from gatepost.master import kept_content
 from gatepost.master.kept_content import register_mail_calls
@@ -85,7 +85,7 @@ class Office:
         with Store(places[kind], create=True) as store:
             return put(store, *news)
 
-    async def ask(self, caller: Caller, call: str, **arguments: Any) -> Any:
+    async def ask(self, caller: Caller, call: str, /, **arguments: Any) -> Any:
         return await self.desk.handle(Request(call, arguments), caller)
 
 
@@ -338,5 +338,20 @@ def test_the_sender_goes_on_a_list_by_the_call_of_lists(tmp_path: Path) -> None:
             await office.ask(ADMIN, "stores.block", item=report)
         with pytest.raises(Refused):
             await office.ask(QUARANTINE, "stores.allow", item=item)
+
+    in_office(tmp_path, work)
+
+
+def test_only_the_command_line_names_files_of_what_was_learned(tmp_path: Path) -> None:
+    async def work(office: Office) -> None:
+        for who in (ADMIN, QUARANTINE):
+            with pytest.raises(Refused, match="command line"):
+                await office.ask(who, "learning", call="export", file="weights")
+            await office.ask(who, "learning.status")
+            await office.ask(who, "learning.undo", who="bob", hours=1)
+        await office.ask(local_caller("root"), "learning", call="reset")
+        assert [each["call"] for each in office.learning.asked] == ["status", "undo", "status", "undo", "reset"]
+        with pytest.raises(Refused):
+            await office.ask(READER, "learning.recent")
 
     in_office(tmp_path, work)
