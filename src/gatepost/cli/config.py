@@ -1,4 +1,5 @@
-"""`gatepost config check | show | explain | convert | init`: what the administrator asks about the configuration.
+"""`gatepost config check | show | explain | convert | init`: what the administrator asks about the configuration;
+`set`, `unset`, `history`, `rollback` are `cli.config_edit`.
 
 Mounted by `gatepost.cli.main`. Exit codes are the documented ones: 0, 65 (not loadable), 66 (errors in it).
 """
@@ -13,6 +14,7 @@ from typing import Annotated, TextIO
 import cyclopts
 import msgspec
 
+from gatepost.cli import config_edit
 from gatepost.config.default import build_default_config
 from gatepost.config.dump import build_conversion, build_effective
 from gatepost.config.load import DEFAULT_PATH, Loaded, load
@@ -23,7 +25,11 @@ from gatepost.master.settings import find_fault
 
 EXIT_BAD_OPTIONS = 1
 
-app = cyclopts.App(name="config", help="Check, show, explain, convert and create the configuration.")
+app = cyclopts.App(name="config", help="Check, show, explain, change, convert and create the configuration.")
+app.command(config_edit.set_values, name="set")
+app.command(config_edit.unset_values, name="unset")
+app.command(config_edit.history)
+app.command(config_edit.rollback)
 
 ConfFile = Annotated[str, cyclopts.Parameter(name=["--conf-file", "-c"], help="Configuration file.")]
 Overrides = Annotated[

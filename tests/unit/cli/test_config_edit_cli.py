@@ -1,0 +1,69 @@
+"""`gatepost config set` and `unset` without a running gateway: the file is edited where it lies, or left alone."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from tests.support.gateway import run_here
+
+from gatepost.config.default import build_default_config
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "gatepost.toml"
+    text = build_default_config(state_path=str(tmp_path / "state"), hostname="mx.corp.example")
+    path.write_text(text + '\n[[group]]\nname = "sales"\nrecipients = ["*@sales.example"]\n')
+    return path
+
+
+def test_values_are_set_and_unset_in_any_spelling(file: Path) -> None:
+    done = run_here(
+        "config", "set", "IncomingSessions=77", "policy.block_message=infected,error", "group:sales.Check=no",
+        "antispam.white_list=a@x.example", "antispam.white_list=@y.example  # until 2031-01-01 a note", "-c", str(file),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "+incoming_sessions = 77" in done.stdout
+    data = tomllib.loads(file.read_text())
+    assert data["limits"]["incoming_sessions"] == 77
+    assert data["policy"]["block_message"] == ["infected", "error"]
+    assert data["group"][0]["check"] is False
+    assert data["antispam"]["white_list"] == ["a@x.example", "@y.example  # until 2031-01-01 a note"]
+    assert "# Received fields a message may have before it counts as a loop." in file.read_text()
+    assert run_here("config", "unset", "limits.incoming_sessions", "-c", str(file)).returncode == 0
+    assert "incoming_sessions" not in tomllib.loads(file.read_text())["limits"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["set", "options.log_level=77"], 66, "out of range"),
+        (["set", "options.nonsense=1"], 1, "no parameter"),
+        (["set", "name=1"], 1, "one of"),
+        (["set", "options.log_level"], 1, "Name=value"),
+        (["unset", "options.log_level=4"], 1, "stands alone"),
+        (["set", "group:nobody.check=no"], 1, "no group"),
+        (["set", "network.tls_cert=/nowhere.pem"], 66, "tls_key"),
+        (["set"], 1, "name parameters"),
+    ],
+)
+def test_what_is_wrong_leaves_the_file_alone(file: Path, words: list[str], code: int, why: str) -> None:
+    before = file.read_bytes()
+    done = run_here("config", *words, "-c", str(file))
+    assert done.returncode == code, done
+    assert why in done.stderr
+    assert file.read_bytes() == before
+
+
+def test_a_dry_run_shows_the_difference_only(file: Path) -> None:
+    before = file.read_bytes()
+    done = run_here("config", "set", "options.log_level=5", "--dry-run", "-c", str(file))
+    assert done.returncode == 0
+    assert "+log_level = 5" in done.stdout
+    assert file.read_bytes() == before
+
+
+def test_history_needs_a_running_gateway(file: Path) -> None:
+    done = run_here("config", "history", "-c", str(file))
+    assert done.returncode == 1
+    assert "no gateway answers" in done.stderr
