@@ -168,7 +168,8 @@ def _list(answer: dict[str, Any]) -> None:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     mails = answer["mails"]
     if mails:
-        table = Table(Column("time", no_wrap=True), Column("queue id", no_wrap=True), "outcome", "from", "to", "subject")
+        whole = (Column(name, no_wrap=True) for name in ("time", "queue id"))
+        table = Table(*whole, "outcome", "from", "to", "subject")
         for mail in mails:
             table.add_row(*show_row(mail))
         console.print(table)

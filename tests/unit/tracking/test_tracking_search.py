@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.tracking.support_tracking import NOON, Filled, life, mail_id, refused
 
 from gatepost.storage.tracking import search as searching
 from gatepost.storage.tracking.layout import day_of
@@ -12,7 +13,6 @@ from gatepost.storage.tracking.postings import count_places, pack_places, places
 from gatepost.storage.tracking.query import Query, QueryError, parse_query
 from gatepost.storage.tracking.search import search
 from gatepost.storage.tracking.summary import Summary
-from tests.unit.tracking.support_tracking import NOON, Filled, life, mail_id, refused
 
 MAILS = 400
 

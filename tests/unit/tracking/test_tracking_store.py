@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.tracking.support_tracking import NOON, SOURCE, Filled, life, mail_id, received, refused
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import (
@@ -31,7 +32,6 @@ from gatepost.storage.tracking.reports import read_report
 from gatepost.storage.tracking.search import find_mail, read_life, search
 from gatepost.storage.tracking.store import refusal_id
 from gatepost.storage.tracking.summary import Summary
-from tests.unit.tracking.support_tracking import NOON, SOURCE, Filled, life, mail_id, received, refused
 
 
 @pytest.fixture

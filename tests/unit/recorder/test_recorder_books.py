@@ -1,0 +1,268 @@
+"""The recorder's books: views, history and tracking in step; masking; JSON lines that are neither doubled nor missing."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, received, refused
+
+from gatepost.model.record import ENCODER, Deferred, Operated, Record, SignNote, SpamChecked
+from gatepost.recorder.answers import Answers
+from gatepost.recorder.books import HISTORY_FILE, Books
+from gatepost.recorder.json_view import NOTE_FILE
+from gatepost.recorder.masking import Masking, load_key
+from gatepost.recorder.settings import RecorderSettings
+from gatepost.recorder.telling import tell_record
+from gatepost.recorder.view import Batch
+from gatepost.storage.tracking.history import DELAYS_S, find_percentile, read_series
+
+KEY = b"k" * 32
+
+
+def settings(place: Path, **changes: Any) -> RecorderSettings:
+    return RecorderSettings(directory=str(place / "tracking"), socket="", questions="", **changes)
+
+
+class Recorded:
+    """Books, and records given to them as a relay sends them."""
+
+    def __init__(self, place: Path, *views: Any, **changes: Any) -> None:
+        self.said: list[tuple[str, str]] = []
+        self.settings = settings(place, **changes)
+        self.books = Books(self.settings, lambda level, text: self.said.append((level, text)), views)
+        self.number = 0
+
+    def add(self, *records: Record) -> None:
+        self.books.take(SOURCE, 0, self.number + 1, len(records), ENCODER.encode(records))
+        self.number += len(records)
+
+    def answer(self, call: str, **arguments: Any) -> Any:
+        self.books.commit()
+        return Answers(self.books.directory, lambda: self.books.masking).answer(call, arguments)
+
+
+class Seen:
+    """A view that keeps what it gets, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.flushed = 0
+        self.broken = False
+
+    def configure(self, settings: RecorderSettings) -> None:
+        del settings
+
+    def consume(self, batch: Batch) -> None:
+        if self.broken:
+            raise RuntimeError("no more")
+        self.batches.append(batch)
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_commit_tells_how_far_everything_is_kept(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.add(*life(0))
+    recorded.add(*life(1))
+    assert recorded.books.commit() == {SOURCE: recorded.number}
+    assert recorded.books.commit() == {}
+
+
+def test_records_that_cannot_be_read_hold_up_nothing(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.books.take(SOURCE, 0, 1, 3, b"\xff\xff")
+    recorded.number = 3
+    recorded.add(*life(0))
+    assert recorded.books.commit() == {SOURCE: recorded.number}
+    assert [level for level, _ in recorded.said] == ["E"]
+    assert len(recorded.answer("tracking.search")["mails"]) == 1
+
+
+def test_a_view_that_fails_is_told_once_and_stops_no_other(tmp_path: Path) -> None:
+    broken, sound = Seen(), Seen()
+    recorded = Recorded(tmp_path, broken, sound)
+    broken.broken = True
+    for number in range(3):
+        recorded.add(*life(number))
+    recorded.books.commit()
+    assert [batch.first for batch in sound.batches] == [1, 1 + len(life(0)), 1 + len(life(0)) + len(life(1))]
+    assert sound.flushed
+    assert recorded.said == [("E", "Seen failed: RuntimeError: no more")]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_json_lines_hold_every_record_once_after_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "records.jsonl"
+    first = Recorded(tmp_path, json_file=str(path))
+    records = [record for number in range(6) for record in life(number)]
+    for record in records[:10]:
+        first.add(record)
+    first.books.commit()
+    for record in records[10:20]:
+        first.add(record)
+    for view in first.books._views:
+        view.flush()  # killed between the view's write and the commit, in the middle of a line
+    with path.open("ab") as file:
+        file.write(b'{"source":"0123456789abcdef","number":21,"ty')
+    (tmp_path / "tracking" / NOTE_FILE).unlink()
+    again = Recorded(tmp_path, json_file=str(path))
+    for record in records:
+        again.add(record)
+    again.books.commit()
+    assert [line["number"] for line in lines(path)] == list(range(1, len(records) + 1))
+    first_line = {"source": SOURCE, "number": 1, "shard": 0, **tell_record(records[0])}
+    assert lines(path)[0] == json.loads(json.dumps(first_line))
+    assert {line["about"] for line in lines(path) if line["type"] == "scanned"} <= {
+        line["id"] for line in lines(path) if "id" in line
+    }
+
+
+def test_json_lines_are_not_doubled_by_a_rotation_before_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    first = Recorded(tmp_path, json_file=str(path))
+    first.add(*life(0))
+    path.rename(tmp_path / "records.1")
+    first.books.configure(first.settings)
+    first.add(*life(1))
+    first.books.commit()
+    again = Recorded(tmp_path, json_file=str(path))
+    again.add(*life(0))
+    again.add(*life(1))
+    again.books.commit()
+    assert len(lines(tmp_path / "records.1")) == 0 or len(lines(tmp_path / "records.1")) == len(life(0))
+    told = lines(tmp_path / "records.1") + lines(path)
+    assert [line["number"] for line in told] == list(range(1, len(told) + 1))
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="no full device here")
+def test_a_full_disk_loses_lines_and_says_so_once(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, json_file="/dev/full")
+    for number in range(3):
+        recorded.add(*life(number))
+        recorded.books.commit()
+    assert [level for level, _ in recorded.said].count("E") == 1
+    assert len(recorded.answer("tracking.search")["mails"]) == 3
+
+
+@pytest.mark.parametrize("subjects", ["full", "hash", "none"])
+@pytest.mark.parametrize("addresses", ["full", "hash-local", "hash"])
+def test_what_is_hidden_is_in_no_file_and_is_found_by_its_whole_value(
+    tmp_path: Path, subjects: str, addresses: str
+) -> None:
+    path = tmp_path / "records.jsonl"
+    recorded = Recorded(tmp_path, json_file=str(path), subjects=subjects, addresses=addresses)
+    for number in range(8):
+        recorded.add(*life(number))
+    note = SignNote("content", "mentions", 1.0, "Hello <r0@to0.example>")
+    recorded.add(
+        SpamChecked(mail_id(0), NOON, "g", 1, "spam", 9, (), mail_id(0), notes=(note,)),
+        Deferred(mail_id(0), NOON, "r0@to0.example", "mx", "450 <r0@to0.example> is away", NOON),
+        Operated(mail_id(0), NOON, "reroute", "X out of /y by z to <r0@to0.example>, without checks"),
+    )
+    found = recorded.answer("tracking.search", recipient="r3@to3.example")["mails"]
+    assert [mail["id"] for mail in found] == [
+        recorded.answer("tracking.search", text="<R3@to3.example>")["mails"][0]["id"]
+    ]
+    by_subject = recorded.answer("tracking.search", subject="Word3 of mail 3")["mails"] if subjects != "none" else found
+    assert by_subject == found
+    by_domain = recorded.answer("tracking.search", recipient="@to3.example")["mails"]
+    assert bool(by_domain) == (addresses != "hash")
+    recorded.books.close()
+    written = b"".join(each.read_bytes() for each in [*tmp_path.rglob("*.tracking"), path])
+    assert (b"Word3 of mail" in written) == (subjects == "full")
+    assert (b"r0@" in written) == (addresses == "full")
+    assert (b"@to0.example" in written) == (addresses != "hash")
+
+
+def test_masks_are_the_same_after_a_restart_and_others_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    key = load_key(tmp_path / "a")
+    assert load_key(tmp_path / "a") == key
+    assert load_key(tmp_path / "b") != key
+    assert (tmp_path / "a" / "mask.key").stat().st_mode & 0o777 == 0o600
+    masking = Masking("hash", "hash-local", key)
+    assert masking.address("A@B.example") == masking.address("a@b.example").replace("b.example", "B.example")
+    assert Masking("full", "full", KEY).needed is False
+    (tmp_path / "a" / "mask.key").write_bytes(b"short")
+    with pytest.raises(OSError, match="no key"):
+        load_key(tmp_path / "a")
+
+
+def test_a_life_is_told_with_what_belongs_to_it_within_ones_domains(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.add(*life(7))
+    mail = recorded.answer("tracking.search")["mails"][0]["id"]
+    told = recorded.answer("tracking.mail", id=mail)
+    assert [record["type"] for record in told["records"]] == [
+        "received",
+        "inspected",
+        "scanned",
+        "spam-checked",
+        "saved",
+        "blocked",
+    ]
+    assert recorded.answer("tracking.mail", id=mail, domains=["elsewhere.example"])["mail"] is None
+    assert recorded.answer("tracking.mail", id=mail, domains=["TO3.example"])["mail"]["id"] == mail
+    assert recorded.answer("tracking.mail", id="0000000000000")["mail"] is None
+
+
+def test_counts_of_ones_domains_are_of_these_only(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    for number in range(40):
+        recorded.add(*life(number))
+    recorded.add(refused(1))
+    span = {"since": NOON - 60, "until": NOON + 60}
+    whole = recorded.answer("tracking.counts", **span)
+    part = recorded.answer("tracking.counts", **span, domains=["to1.example"])
+    assert whole["counts"]["kind/mail"] == 40
+    assert whole["counts"]["cause/relaying"] == 1
+    assert part["counts"]["kind/mail"] == 10
+    assert [domain for domain, _ in part["tops"]["recipient_domains"]] == ["to1.example"]
+
+
+def test_history_counts_by_minute_and_hour_and_never_twice(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    for number in range(40):
+        recorded.add(*life(number))
+    recorded.books.sample(NOON, 0, (5, 3, 1))
+    recorded.books.sample(NOON, 1, (1, 0, 0))
+    recorded.books.commit()
+    recorded.number = 0
+    for number in range(40):
+        recorded.add(*life(number))
+    recorded.books.close()
+    path = tmp_path / "tracking" / HISTORY_FILE
+    for since, until, step in ((NOON - 60, NOON + 120, 60), (NOON - 3600, NOON + 7200, 3600)):
+        series = read_series(path, since, until, step)
+        columns = series["columns"]
+        assert series["at"] == [int(since) + step * index for index in range(3)]
+        assert columns["received"] == [0, 40, 0]
+        assert columns["spam"] == [0, sum(number % 5 == 2 for number in range(40)), 0]
+        assert columns["infected"] == [0, sum(number % 13 == 5 for number in range(40)), 0]
+        assert columns["waiting"] == [None, 6, None]
+        assert 1.0 <= columns["delay_p50"][1] <= 2.0
+        assert columns["delay_p95"][0] is None
+    assert read_series(tmp_path / "none.db", NOON, NOON + 60)["columns"]["received"] == [0]
+    for span, step in (((NOON, NOON), 0), ((NOON, NOON + 86_400), 7), ((0.0, NOON), 60)):
+        with pytest.raises(ValueError, match=r"span|step"):
+            read_series(path, *span, step)
+
+
+def test_percentiles_lie_in_their_class() -> None:
+    classes = [0] * (len(DELAYS_S) + 1)
+    assert find_percentile(classes, DELAYS_S, 50) is None
+    classes[3] = 100
+    assert find_percentile(classes, DELAYS_S, 50) == pytest.approx((DELAYS_S[2] + DELAYS_S[3]) / 2)
+    classes[-1] = 100
+    assert find_percentile(classes, DELAYS_S, 99) == DELAYS_S[-1]
+    assert received(0).at == NOON
