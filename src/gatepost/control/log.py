@@ -8,7 +8,6 @@ at the end of the file, and writes only what is missing.
 import contextlib
 import os
 import sys
-import syslog
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,24 +17,11 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.control.lines import LEVEL_OF, Formatter, level_of
+from gatepost.control.syslog_target import SyslogTarget
 from gatepost.model.record import Record
 from gatepost.spool import clock
 from gatepost.spool.interface import Spool
 
-_FACILITIES = {
-    "mail": syslog.LOG_MAIL,
-    "user": syslog.LOG_USER,
-    "daemon": syslog.LOG_DAEMON,
-    **{f"local{i}": getattr(syslog, f"LOG_LOCAL{i}") for i in range(8)},
-}
-_PRIORITIES = {
-    "F": syslog.LOG_CRIT,
-    "E": syslog.LOG_ERR,
-    "W": syslog.LOG_WARNING,
-    "I": syslog.LOG_NOTICE,
-    "A": syslog.LOG_INFO,
-    "D": syslog.LOG_DEBUG,
-}
 TAIL_LIMIT = 16 * 1024 * 1024
 """Bytes at the end of the log that are compared after an unclean stop: far more than is ever unconfirmed."""
 
@@ -81,6 +67,7 @@ class Log:
         `required`: then lines are lost until it can be.
         """
         self._fd = -1
+        self._syslog: SyslogTarget | None = None
         self._looked_at = 0.0
         self._told = False
         try:
@@ -96,14 +83,15 @@ class Log:
         fd = -1
         if settings.target and settings.target != "syslog":
             fd = os.open(settings.target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        elif settings.target == "syslog":
-            syslog.openlog("gatepost", syslog.LOG_PID, _FACILITIES.get(settings.facility, syslog.LOG_MAIL))
         self._use(fd, settings)
 
     def _use(self, fd: int, settings: LogSettings) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
+        if self._syslog is not None:
+            self._syslog.close()
+        self._syslog = SyslogTarget(settings.facility) if settings.target == "syslog" else None
         self.settings = settings
         self.formatter = Formatter(settings.date_format, settings.time_format)
 
@@ -126,9 +114,13 @@ class Log:
                 self._told = False
             except OSError as error:
                 self._complain(error)
-        elif self.settings.target == "syslog":
-            for letter, line in lines:
-                syslog.syslog(_PRIORITIES[letter], line.rstrip("\n"))
+        elif self._syslog is not None:
+            try:
+                for letter, line in lines:
+                    self._syslog.write(letter, line.rstrip("\n"), clock.now())
+                self._told = False
+            except OSError as error:
+                self._complain(error)
 
     def _look_after(self) -> None:
         """Open the file anew when it could not be opened or was removed (when it was renamed, HUP does that)."""
