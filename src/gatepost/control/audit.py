@@ -127,9 +127,12 @@ class AuditLog:
             os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        """Sync and close."""
-        self.sync()
-        os.close(self._descriptor)
+        """Sync and close: nothing can be written from here on."""
+        descriptor, self._descriptor = self._descriptor, -1  # the number may soon be another file's
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _begin_file(self) -> None:
         """Go on in a new file, and let the oldest go."""
@@ -189,10 +192,13 @@ def read(
     """
     found: list[Entry] = []
     limit = min(limit, PAGE_LIMIT)
-    raw_text = text.lower().encode()
+    raw_text = text.lower().encode("utf-8", "replace")
+    # Looked for in the raw line first: of millions of entries few are worth reading.
+    wanted = [b'"who":' + msgspec.json.encode(who)] if who else []
+    wanted += [b'"call":' + msgspec.json.encode(call)[:-1]] if call else []
     for path in reversed(_files(directory)):
         for raw in reversed(list(_lines(path))):
-            if raw_text and raw_text not in raw.lower():
+            if not all(part in raw for part in wanted) or (raw_text and raw_text not in raw.lower()):
                 continue
             entry = _decode(raw)
             if entry is None or (before and entry.number >= before):
