@@ -1,4 +1,4 @@
-"""`make pictures`: docs/pictures/demo.svg, the table of `make run` as it really came out."""
+"""`make pictures`: docs/pictures/demo.svg, the table of `make run` as it really came out; and pages of the console."""
 
 import asyncio
 import io
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from console_pictures import make_console_pictures
 from gatepost.cli.demo import Demo
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "demo.svg"
@@ -24,6 +25,7 @@ def main() -> int:
     console.print(demo.table())
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(console.export_svg(title="make run"))
+    make_console_pictures(PICTURE.parent)
     return status
 
 

@@ -26,6 +26,8 @@ STOPPED_SHOWN: Final = 8
 """Mails in the list of those lately stopped."""
 OLD_DATABASES_DAYS: Final = 5
 """As specification §10 has it (trap ObsoleteBases)."""
+LIVE_STEP_S: Final = 900
+"""Up to this length of a point the one that is not over is left out; a longer one would be missed."""
 NOTE_LIMIT: Final = 80
 """Characters of a tile's note."""
 STOPPED: Final = ("refused", "blocked", "quarantined", "discarded")
@@ -91,6 +93,8 @@ def newest_of(found: Sequence[Answer]) -> Answer:
 
 async def _ask_series(visitor: Visitor, gateway: Gateway, span: Span) -> dict[str, Any]:
     until = time.time()
+    if span.step_s <= LIVE_STEP_S:
+        until -= until % span.step_s  # what has only begun would look like a fall
     (answer,) = await try_all(
         gateway,
         visitor,

@@ -117,9 +117,14 @@
     canvas.replaceChildren();
     if (rows.length < 2) return;
     const axis = { stroke: probe("axis-colour"), grid: { stroke: probe("grid-colour"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    // Where no mail came there is nothing to tell: a value between two gaps is a point, all others are lines.
+    const alone = (self, series) => {
+      const values = self.data[series];
+      return [...values.keys()].filter((i) => values[i] != null && values[i - 1] == null && values[i + 1] == null);
+    };
     const marks = heads.map((head, at) => {
       const colour = legend[at] ? colourOf(legend[at].querySelector("i")) : axis.stroke;
-      return { label: head.textContent, stroke: colour, width: 2, points: { show: false } };
+      return { label: head.textContent, stroke: colour, width: 2, points: { show: true, size: 4, fill: colour, filter: alone } };
     });
     // Times are the gateway's, as in the tables and the log, wherever the reader is.
     const at = (moment) => new Date((moment + Number(figure.dataset.offset || 0)) * 1000);
