@@ -97,7 +97,7 @@ class Tab:
         assert not unexpected, "\n".join(unexpected)
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type != "verbose":  # hints about forms
+        if str(message.type) != "verbose":  # hints about forms
             self.complaints.append(f"{message.type} on {self.page.url}: {message.text}")
 
     def _watch(self, request: Request) -> None:

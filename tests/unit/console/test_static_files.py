@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.console import render
+from gatepost.console.pages import ROUTES
 
 FRAME = render.HERE / "templates" / "preview" / "frame.html"
 """The document of a message that is looked at: alone in its sandbox, under a policy of its own."""
@@ -59,3 +60,8 @@ def test_scripts_of_others_are_those_that_were_published() -> None:
 def test_every_area_has_an_icon() -> None:
     icons = set(re.findall(r'<symbol id="([a-z-]+)"', (render.STATIC / "icons.svg").read_text()))
     assert {area.name for area in render.AREAS} <= icons
+
+
+def test_every_entry_of_the_menu_leads_to_a_page() -> None:
+    served = {path for route in ROUTES for path in route.paths if "GET" in route.http_methods}
+    assert {area.path for area in render.AREAS} <= served
