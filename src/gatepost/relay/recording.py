@@ -29,8 +29,8 @@ LONGEST_PAUSE_S = 2.0
 """Bounds of the pause before the recorder is looked for again."""
 SAMPLE_S = 10.0
 """Between two samples of the queue."""
-UNCONFIRMED_LIMIT = 20_000_000
-"""Records that may wait for a recorder that does not come back: some 10 GB of outbox. Beyond it the oldest are let go,
+UNCONFIRMED_LIMIT = 5_000_000
+"""Records that may wait for a recorder that does not come back: some 4 GB of outbox. Beyond it the oldest are let go,
 for the disk is the mail's."""
 
 
