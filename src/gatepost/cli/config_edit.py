@@ -17,6 +17,7 @@ import msgspec
 from gatepost.cli.gateway import AsJson, complain, print_json
 from gatepost.config.editing import Change, EditError, Verb, edit
 from gatepost.config.external import explain_os_error
+from gatepost.config.file_text import decode_file
 from gatepost.config.load import DEFAULT_PATH, EXIT_ERRORS, Loaded, load, load_text
 from gatepost.config.parameter import Field, Kind
 from gatepost.config.schema import SECTION_BY_NAME, find_field, find_fields, normalise_section
@@ -175,20 +176,17 @@ def _edit_file(conf_file: str, changes: list[Change], *, dry_run: bool) -> int:
     """Edit the file of a gateway that does not run."""
     file = Path(conf_file)
     try:
-        raw = file.read_bytes()
-        text = raw.decode("utf-8")
-        after = edit(text, conf_file, changes)
+        before = decode_file(file.read_bytes())
+        after = edit(before.text, conf_file, changes)
         loaded = load_text(after, conf_file)
         fault = find_fault(loaded.config) if loaded.config is not None else ""
         if loaded.errors or fault:
             return complain("\n".join([*map(str, loaded.errors), *filter(None, (fault,))]), EXIT_ERRORS)
-        print(build_diff(text, after, f"{conf_file} (before)", conf_file) or "the file says that already")
+        print(build_diff(before.text, after, f"{conf_file} (before)", conf_file) or "the file says that already")
         if not dry_run:
-            rewrite_file(file, after.encode())
-    except EditError as error:
+            rewrite_file(file, before.encode(after))
+    except (EditError, ValueError) as error:
         return complain(str(error), EXIT_REFUSED)
-    except UnicodeDecodeError:
-        return complain(f"{conf_file} is not in UTF-8: edit it by hand", EXIT_REFUSED)
     except OSError as error:
         return complain(f"{conf_file}: {explain_os_error(error)}", EXIT_REFUSED)
     return 0

@@ -17,6 +17,7 @@ import msgspec
 from gatepost.config.description import describe_schema, describe_values
 from gatepost.config.editing import CHANGES_LIMIT, Change, EditError, Verb, edit, find_places
 from gatepost.config.external import MAX_FILE_BYTES
+from gatepost.config.file_text import FileText, decode_file, digest_of
 from gatepost.config.guarding import find_refusal
 from gatepost.config.load import Loaded, choose_form, load_text
 from gatepost.config.problem import Problem, Severity
@@ -30,33 +31,18 @@ from gatepost.master.configuration_history import (
     History,
     VersionRow,
     build_diff,
-    digest_of,
 )
 from gatepost.master.settings import find_fault
 from gatepost.storage.whole_file import rewrite_file
 
 DRAFTS_LIMIT: Final = 50
 """People who have something unsaved at once."""
-_BOM: Final = b"\xef\xbb\xbf"
 _KEPT_IN_GROUPS: Final = frozenset({"name", "senders", "recipients", "directions"})
 """What makes a group the group it is: its defaults are no wish of anybody."""
 
 
 class NotReloaded(ControlError):  # noqa: N818 - an answer
     """The gateway goes on with what it had: nothing of the file was taken."""
-
-
-class FileText(msgspec.Struct, frozen=True):
-    """The file as it is read to be edited."""
-
-    text: str
-    encoding: str
-    bom: bool
-
-    @property
-    def digest(self) -> str:
-        """What a change must name to be sure that it is about this text."""
-        return digest_of(self.text)
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
@@ -351,12 +337,7 @@ class Configuration:
                 raw = stream.read(MAX_FILE_BYTES)
         except OSError as error:
             raise ControlError(f"{self._file} cannot be read: {error.strerror or error}") from error
-        bom = raw.startswith(_BOM)
-        raw = raw.removeprefix(_BOM)
-        try:
-            found = FileText(raw.decode("utf-8"), "utf-8", bom)
-        except UnicodeDecodeError:
-            found = FileText(raw.decode("latin-1"), "latin-1", bom)
+        found = decode_file(raw)
         if digest and digest != found.digest:
             raise ControlError(
                 f"{self._file} has been changed by somebody else since: look at it as it is now, then change it"
@@ -388,11 +369,9 @@ class Configuration:
     def _write(self, outcome: _Outcome, caller: Caller, comment: str) -> int:
         before = outcome.before
         try:
-            raw = outcome.text.encode(before.encoding)
-        except UnicodeEncodeError as error:
-            raise ControlError(
-                f"{self._file} is not in UTF-8, and {outcome.text[error.start]!r} cannot be written in it"
-            ) from error
+            raw = before.encode(outcome.text)
+        except ValueError as error:
+            raise ControlError(f"{self._file}: {error}") from error
         try:
             now = self._clock()
             self._history.note_found(before.text, now)
@@ -401,7 +380,7 @@ class Configuration:
             raise ControlError(f"nothing changed: the history cannot be kept: {error}") from error
         try:
             self._read(before.digest)  # an editor may have been quicker
-            rewrite_file(self._file, (_BOM if before.bom else b"") + raw)
+            rewrite_file(self._file, raw)
         except (OSError, ControlError) as error:
             self._history.drop(number)
             if isinstance(error, ControlError):
@@ -418,7 +397,7 @@ class Configuration:
         before = outcome.before
         try:
             self._read(digest_of(outcome.text))
-            rewrite_file(self._file, (_BOM if before.bom else b"") + before.text.encode(before.encoding))
+            rewrite_file(self._file, before.encode(before.text))
         except (OSError, ControlError) as error:
             self._say("E", f"configuration: {self._file} could not be put back: {error}")
 

@@ -5,11 +5,11 @@ Kept below the state directory, one file each, readable for the gateway's user o
 """
 
 import difflib
-import hashlib
 from pathlib import Path
 
 import msgspec
 
+from gatepost.config.file_text import digest_of
 from gatepost.storage.whole_file import replace_file
 
 VERSIONS_LIMIT = 200
@@ -100,11 +100,6 @@ class History:
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:06}.json"
-
-
-def digest_of(text: str) -> str:
-    """Return what tells one text from another."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def build_diff(before: str, after: str, old: str, new: str) -> str:

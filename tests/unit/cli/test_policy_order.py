@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.gateway import run_here
+from tests.unit.config.documented_ini import ini_text
 
-from gatepost.cli.policy_order import rearrange
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load
 from gatepost.config.schema import Config
@@ -94,8 +94,13 @@ def test_groups_that_are_not_there_are_told(file: Path, arguments: tuple[str, ..
     assert "there are: " in refused.stderr
 
 
-def test_groups_of_the_ini_form_are_moved_too() -> None:
-    text = "[mailgw.policy]\nCheck=yes\n[mailgw.group:a]\nSenders=x@y\n; about b\n[mailgw.group:b]\nSenders=z@y"
-    assert rearrange(text, ["a", "b"], ["b", "a"]) == (
-        "[mailgw.policy]\nCheck=yes\n; about b\n[mailgw.group:b]\nSenders=z@y\n[mailgw.group:a]\nSenders=x@y\n"
+def test_groups_of_the_ini_form_are_moved_too(tmp_path: Path) -> None:
+    text = ini_text(
+        {}, "; about a\n[mailgw.group:a]\nSenders=x@y.example\n; about b\n[mailgw.group:b]\nSenders=z@y.example\n"
     )
+    path = tmp_path / "mailgw.conf"
+    path.write_text(text)
+    assert run_here("policy", "move", "b", "--before", "a", "-c", str(path)).returncode == 0
+    moved = path.read_text()
+    assert moved.index("; about b\n[mailgw.group:b]") < moved.index("; about a\n[mailgw.group:a]")
+    assert [group.name for group in config_of(path).groups] == ["b", "a", "policy"]
