@@ -14,6 +14,9 @@ FACILITIES: Final = {
     "mail": syslog.LOG_MAIL,
     "user": syslog.LOG_USER,
     "daemon": syslog.LOG_DAEMON,
+    "auth": syslog.LOG_AUTH,
+    "authpriv": syslog.LOG_AUTHPRIV,
+    "syslog": syslog.LOG_SYSLOG,
     **{f"local{number}": getattr(syslog, f"LOG_LOCAL{number}") for number in range(8)},
 }
 PRIORITIES: Final = {
