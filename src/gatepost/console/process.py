@@ -30,7 +30,7 @@ from gatepost.control.socket import ControlError
 CONNECTIONS_LIMIT = 512
 """Connections at the same time; more get 503."""
 IDLE_CONNECTION_S = 15
-LAST_REQUESTS_S = 2
+LAST_REQUESTS_S = 1
 """How long requests under way may take when the console ends: live views never end by themselves."""
 
 
@@ -90,6 +90,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it goes to the master, too, who ends us
     # What browsers send wrong is no news for the log; what breaks down here is.
     logging.basicConfig(level=logging.ERROR, format="console: %(message)s")
+    # That requests were cut off at the end is no news either: live views never end by themselves.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "graceful shutdown" not in str(record.msg))
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     link = LinkClient(socket.socket(fileno=arguments.link))
     listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listen.split(",")]

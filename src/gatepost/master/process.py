@@ -56,6 +56,8 @@ PORTS_PATIENCE_S = 10.0
 """How long ports may stay taken after the death of a former master ..."""
 PORTS_LOOK_S = 0.1
 """... and the pause between two tries."""
+FRONT_PATIENCE_S = 10.0
+"""The console waits so long for relays to be up: they need the processor more."""
 STOP_TIMEOUT_S = 20.0
 """How long relays may take to end; then they are killed, and the spool decides."""
 KEPT_SNAPSHOTS = 32
@@ -165,6 +167,7 @@ class Master:
         tasks = [
             asyncio.create_task(self._manager.feed(self._relays.find_mute)),
             asyncio.create_task(self._announce(started)),
+            asyncio.create_task(self._open_front_anyway()),
             asyncio.create_task(self._learning.watch()),
             asyncio.create_task(problems.watch()),
             asyncio.create_task(
@@ -239,7 +242,8 @@ class Master:
         self._manager.ready("in service")
         self._front.open(self._config)
         if welcome := self._front.welcome():
-            print(welcome, flush=True)
+            with contextlib.suppress(OSError):  # nobody listens any more
+                print(welcome, flush=True)
         if started is not None:
             started()
 
@@ -312,6 +316,11 @@ class Master:
                 if loop.time() >= end:
                     raise StartError(ExitCode.BIND, str(error)) from error
             await asyncio.sleep(PORTS_LOOK_S)
+
+    async def _open_front_anyway(self) -> None:
+        """Open the console when relays do not come up: that is when somebody needs it."""
+        await asyncio.sleep(FRONT_PATIENCE_S)
+        self._front.open(self._config)
 
     def _open_front(self, config: Config) -> Front:
         try:
