@@ -61,11 +61,11 @@ class ContentCalls:
         target = await self._stores.target(str(arguments["item"]), caller)
         shown = await self._preview(_place(target))
         objects = [msgspec.structs.asdict(each) for each in target.container.item.objects[:100]]
-        return shown | {"objects": objects}
+        return shown | {"objects": objects, "scanned": bool(target.container.item.statuses)}
 
     async def _preview_queued(self, arguments: Arguments, _: Caller) -> Any:
         """Return how a queued message (`id`) is shown."""
-        return await self._preview({"id": parse_queue_id(str(arguments["id"]))}) | {"objects": []}
+        return await self._preview({"id": parse_queue_id(str(arguments["id"]))}) | {"objects": [], "scanned": False}
 
     async def _preview(self, place: dict[str, Any]) -> dict[str, Any]:
         path = Path(str(await self._ask("preview", **place, directory=str(self._exports))))

@@ -90,7 +90,7 @@ RECORDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 SHOWN: dict[str, Any] = {
     "fields": [["Subject", EVIL], [EVIL, EVIL]], "html": "<b>hello</b><script>alert(1)</script>", "text": EVIL,
-    "source": EVIL, "links": [EVIL], "remote": 2, "cut": True, "trouble": EVIL,
+    "source": EVIL, "links": [EVIL], "remote": 2, "cut": True, "trouble": EVIL, "scanned": True,
     "parts": [{"name": EVIL, "content_type": EVIL, "size": 5, "found": EVIL, "shown": False, "nested": True}],
     "objects": [{"name": EVIL, "status": EVIL, "threat": EVIL, "action": EVIL}],
 }  # fmt: skip
