@@ -39,6 +39,12 @@ TOPICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 """Parameters by topic: names, or how they begin (`use_`). What is in none of them is in the last."""
 
 
+_LEADS: Final = {
+    "group": "What is done with mail between these senders and recipients; what it leaves out is as for everybody.",
+    "policy": "What is done with mail of everybody no group is for, and what groups inherit.",
+}
+
+
 def topic_of(name: str) -> str:
     """Return the topic of a parameter of the policy."""
     for topic, (_, names) in TOPICS.items():
@@ -123,6 +129,7 @@ def _show_topic(
         area=AREA,
         heading=heading,
         here=f"{path}?topic={topic}",
+        lead=_LEADS[section],
         back=(HOME, "Policy and groups"),
         only=frozenset(name for name in names if topic_of(name) == topic),
         topics=[(f"{path}?topic={each}", TOPICS[each][0], each == topic) for each in known],

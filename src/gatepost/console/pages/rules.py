@@ -45,7 +45,7 @@ async def _page(visitor: Visitor, gateway: Gateway, trouble: str = "", text: str
         trouble=trouble,
         text=text,
         can_edit=visitor.may(Right.CONFIGURE),
-        sorts=(("samples", "Samples", "sample"), ("images", "Images", "image")),
+        sorts=(("samples", "Samples"), ("images", "Images")),
     )
 
 
