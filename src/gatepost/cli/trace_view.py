@@ -33,7 +33,7 @@ def show_span(seconds: float) -> str:
 
 def show_row(mail: Told) -> tuple[str, ...]:
     """Return a mail as a row of the table: time, queue id, outcome, sender, recipients, subject."""
-    return (
+    cells = (
         show_time(mail["at"]),
         mail["id"],
         _outcome(mail),
@@ -41,6 +41,7 @@ def show_row(mail: Told) -> tuple[str, ...]:
         _addresses(mail["recipients"], mail["expected"]),
         _text(mail["subject"] or mail["what"], SUBJECT_WIDTH),
     )
+    return tuple(map(printable, cells))
 
 
 def _outcome(mail: Told) -> str:
@@ -53,6 +54,10 @@ def _outcome(mail: Told) -> str:
 
 def show_life(told: Told) -> Iterator[str]:
     """Yield the lines of a mail's life: what it is, what became of it, and each step with the time since it came."""
+    return map(printable, _life(told))
+
+
+def _life(told: Told) -> Iterator[str]:
     mail = told["mail"]
     yield f"{mail['id']}  {_outcome(mail)}"
     yield f"  from    {_address(mail['sender'])}"

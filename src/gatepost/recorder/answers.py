@@ -6,12 +6,13 @@ only some. The command line uses it, too, on the files of a gateway that does no
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
+from gatepost.model.address import domain_of
 from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.model.record import DECODER, Record
 from gatepost.recorder.books import HISTORY_FILE
@@ -70,7 +71,7 @@ class Answers:
             parse_queue_id(cursor) if cursor else 0,
         )
         return {
-            "mails": [tell_summary(summary) for summary in page.mails],
+            "mails": [narrow(tell_summary(summary), query.domains) for summary in page.mails],
             "cursor": format_queue_id(page.before) if page.before else "",
             "back_until": page.back_until,
         }
@@ -90,13 +91,17 @@ class Answers:
         records.sort(key=lambda record: record.at)
         related = Query((Clause((Field.SOURCE,), str(summary.id)),), since=summary.at - 1, domains=tuple(domains))
         found = search(self._directory, related, RELATED_LIMIT).mails
-        if summary.source and (origin := find_mail(self._directory, summary.source)) is not None:
+        origin = find_mail(self._directory, summary.source) if summary.source else None
+        if origin is not None and (not domains or in_domains(origin, domains)):
             found.append(origin)
+        told = [tell_record(record) for record in records[:RECORDS_LIMIT]]
+        if domains and domain_of(summary.sender) not in domains:
+            told = [narrow(record, domains) for record in told if _is_for(record, domains)]
         return {
-            "mail": tell_summary(summary),
-            "records": [tell_record(record) for record in records[:RECORDS_LIMIT]],
+            "mail": narrow(tell_summary(summary), domains),
+            "records": told,
             "cut": len(records) > RECORDS_LIMIT,
-            "related": [tell_summary(each) for each in sorted(found, key=lambda each: each.id)],
+            "related": [narrow(tell_summary(each), domains) for each in sorted(found, key=lambda each: each.id)],
         }
 
     def _counts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +143,27 @@ def answer_safely(answers: Answers, call: str, arguments: Mapping[str, Any]) -> 
         return answers.answer(call, arguments)
     except apsw.Error as error:
         raise ValueError(f"the tracking files cannot be read: {error}") from error
+
+
+def narrow(told: dict[str, Any], domains: Sequence[str]) -> dict[str, Any]:
+    """Return what is told of a mail, or of a step of it, without other people's addresses: who sees only some domains
+    learns of mail from elsewhere only who of them got it.
+    """
+    if not domains or domain_of(told.get("sender", "")) in domains:
+        return told
+    return told | {
+        name: [address for address in told[name] if domain_of(address) in domains]
+        for name in _ADDRESSES
+        if isinstance(told.get(name), list | tuple)
+    }
+
+
+def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:
+    """Tell whether a step is about somebody in these domains, or about nobody in particular."""
+    return "recipient" not in record or domain_of(record["recipient"]) in domains
+
+
+_ADDRESSES: Final = ("recipients", "addresses", "to")
 
 
 def _domains(arguments: Mapping[str, Any]) -> tuple[str, ...]:

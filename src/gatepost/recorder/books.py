@@ -19,8 +19,8 @@ from gatepost.storage.tracking.store import TrackingStore
 
 COMMIT_S: Final = 1.0
 """From the first batch to the commit that confirms it: what is sent again after a kill, and how late a view is."""
-COMMIT_BYTES: Final = 2 * 1024 * 1024
-"""Records at which a commit does not wait: half of what a relay lets be under way."""
+COMMIT_BYTES: Final = 1024 * 1024
+"""Records at which a commit does not wait: a quarter of what a relay lets be under way, ten times that when decoded."""
 HISTORY_FILE: Final = "history.db"
 
 

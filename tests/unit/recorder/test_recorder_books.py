@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, received, refused
 
-from gatepost.model.record import ENCODER, Deferred, Operated, Record, SignNote, SpamChecked
+from gatepost.model.record import ENCODER, Deferred, Delivered, Operated, Record, SignNote, SpamChecked
 from gatepost.recorder.answers import Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
 from gatepost.recorder.json_view import NOTE_FILE
@@ -214,6 +214,25 @@ def test_a_life_is_told_with_what_belongs_to_it_within_ones_domains(tmp_path: Pa
     assert recorded.answer("tracking.mail", id=mail, domains=["elsewhere.example"])["mail"] is None
     assert recorded.answer("tracking.mail", id=mail, domains=["TO3.example"])["mail"]["id"] == mail
     assert recorded.answer("tracking.mail", id="0000000000000")["mail"] is None
+
+
+def test_other_peoples_addresses_stay_out_of_ones_domains(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    addresses = ("me@mine.example", "you@yours.example")
+    mail = mail_id(0)
+    recorded.add(
+        received(0, sender="x@outside.example", recipients=2, addresses=addresses),
+        Delivered(mail, NOON + 1, "me@mine.example", "mx", 1, True),
+        Delivered(mail, NOON + 2, "you@yours.example", "mx", 1, True),
+        received(1, sender="me@mine.example", recipients=2, addresses=addresses),
+    )
+    queue_ids = [each["id"] for each in recorded.answer("tracking.search", domains=["mine.example"])["mails"]]
+    own, foreign = (recorded.answer("tracking.mail", id=each, domains=["mine.example"]) for each in queue_ids)
+    assert own["mail"]["recipients"] == list(addresses)
+    assert foreign["mail"]["recipients"] == ["me@mine.example"]
+    assert [record.get("recipient") for record in foreign["records"]] == [None, "me@mine.example"]
+    assert "yours" not in str(foreign)
+    assert "yours" in str(recorded.answer("tracking.mail", id=queue_ids[1]))
 
 
 def test_counts_of_ones_domains_are_of_these_only(tmp_path: Path) -> None:

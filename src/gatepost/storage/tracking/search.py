@@ -6,6 +6,7 @@ the index; what no index helps with (a part of a value, times alone) by looking 
 
 import contextlib
 import heapq
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -74,12 +75,13 @@ def search(directory: Path, query: Query, limit: int, before: int = 0) -> Page:
     before = before or _LAST_ID
     if query.id:
         return _find_one(directory, query)
-    if query.until < 2**40:
+    last_day = day_of(before)
+    if not math.isinf(query.until):
         before = min(before, first_id(query.until))
+        last_day = min(last_day, day_at(query.until))
     lowest = first_id(query.since)
     page = Page([])
     budget = _Budget()
-    last_day = min(day_of(before), day_at(query.until) if query.until < 2**40 else 1 << 40)
     try:
         for day in list_days(directory):
             if day > last_day or day < day_at(query.since):

@@ -1,0 +1,84 @@
+"""`gatepost trace` as a person sees it: every step has words, and nothing a stranger wrote can move the cursor."""
+
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.tracking.support_tracking import NOON, Filled, mail_id
+
+from gatepost.cli import trace_view
+from gatepost.cli.trace import parse_moment
+from gatepost.cli.trace_view import show_life, show_row, show_span
+from gatepost.model.finding import EngineNote, ObjectStatus
+from gatepost.model.record import Generated, Notified, ObjectNote, Received, Record, Refused, SignNote
+from gatepost.recorder.answers import Answers
+from gatepost.recorder.masking import Masking
+from gatepost.recorder.telling import tell_record
+
+HOSTILE = 'x\x1b[2J\r\n\u202e"<b>&'
+
+
+def hostile(kind: type[Any]) -> Record:
+    """Return a record of a kind with hostile text wherever text is."""
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(kind)
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        values[field.name] = {
+            str: HOSTILE,
+            int: mail_id(0),
+            float: NOON,
+            bool: True,
+            tuple[str, ...]: (HOSTILE,),
+            tuple[EngineNote, ...]: (EngineNote(HOSTILE, HOSTILE, 1, 1.0, ObjectStatus.ERROR, HOSTILE),),
+            tuple[ObjectNote, ...]: (ObjectNote(HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
+            tuple[SignNote, ...]: (SignNote(HOSTILE, HOSTILE, 1.0, HOSTILE),),
+            tuple[tuple[str, float], ...]: ((HOSTILE, 1.0),),
+            tuple[tuple[str, str, str], ...]: ((HOSTILE, HOSTILE, HOSTILE),),
+        }[hint]
+    record: Record = kind(**values)
+    return record
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Record), ids=lambda kind: kind.__name__)
+def test_every_record_is_shown_and_foreign_text_is_harmless(tmp_path: Path, kind: type[Any]) -> None:
+    filled = Filled(tmp_path)
+    first = hostile(Received)
+    about: dict[str, Any] = {}
+    if kind in {Generated, Notified}:
+        about = {"id": mail_id(1)}
+    elif kind is Refused:
+        about = {"id": mail_id(0)}
+    record = msgspec.structs.replace(hostile(kind), **about)
+    filled.add(first, record)
+    filled.store.close()
+    masking = Masking("full", "full", b"")
+    answers = Answers(tmp_path, lambda: masking)
+    told = answers.answer("tracking.mail", {"id": answers.answer("tracking.search", {})["mails"][-1]["id"]})
+    assert tell_record(record)["type"] in [each["type"] for each in told["records"]]
+    told = msgspec.json.decode(msgspec.json.encode(told))  # as it comes over the socket
+    lines = list(show_life(told))
+    assert all(line.isprintable() for line in lines), lines
+    assert all(cell.isprintable() for cell in show_row(told["mail"]))
+    assert tell_record(record)["type"] in trace_view._STEPS, "no words for it"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("90s", NOON - 90), ("2h", NOON - 7200), ("3d", NOON - 3 * 86_400), ("1w", NOON - 7 * 86_400)],
+)
+def test_spans_before_now(text: str, moment: float) -> None:
+    assert parse_moment(text, NOON) == moment
+
+
+def test_dates_and_what_is_none() -> None:
+    assert parse_moment("2026-01-31 13:00", NOON) - parse_moment("2026-01-31", NOON) == 13 * 3600
+    for text in ("", "yesterday", "2026-13-01", "1x"):
+        with pytest.raises(ValueError, match="is no moment"):
+            parse_moment(text, NOON)
+
+
+def test_spans_are_said_as_people_do() -> None:
+    assert [show_span(s) for s in (0.02, 5.0, 600, 9000, 400_000)] == ["20 ms", "5.0 s", "10 min", "2.5 h", "4.6 d"]
