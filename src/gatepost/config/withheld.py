@@ -2,6 +2,9 @@
 `find_new_guarded`. Called by `master.configuration`. Pure but for resolving links of paths.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from gatepost.config.description import HIDDEN
 from gatepost.config.dump import toml_string
 from gatepost.config.editing import build_model
@@ -11,7 +14,7 @@ from gatepost.config.guarding import find_refusal
 from gatepost.config.ini import read_ini
 from gatepost.config.load import choose_form
 from gatepost.config.problem import Document, Form
-from gatepost.config.schema import FIELDS
+from gatepost.config.schema import FIELDS, find_field
 from gatepost.config.toml import read_toml
 
 _UNREADABLE = "(the file cannot be read as a configuration, and is not shown)"
@@ -24,6 +27,13 @@ def mask_secrets(text: str, file: str) -> str:
     if not read_toml(text, file).readable:
         return _UNREADABLE
     return TomlText(text).masked(toml_string(HIDDEN))
+
+
+def without_secrets(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a change as it came over a call, with something else in place of a secret it sets."""
+    field = find_field(str(change.get("section", "")), str(change.get("name", "")))
+    hidden = field is not None and field.parameter.secret and bool(change.get("value"))
+    return {**change, "value": HIDDEN} if hidden else dict(change)
 
 
 def find_new_guarded(before: str, after: str, file: str, state_path: str) -> str:

@@ -22,7 +22,7 @@ from gatepost.config.guarding import find_refusal
 from gatepost.config.load import Loaded, choose_form, load_text
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME
-from gatepost.config.withheld import find_new_guarded, mask_secrets
+from gatepost.config.withheld import find_new_guarded, mask_secrets, without_secrets
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
@@ -109,7 +109,7 @@ class Configuration:
         desk.add("configuration.history", see, self._show_history)
         desk.add("configuration.draft", change, self._take_draft)
         desk.add("configuration.reset", change, self._reset)
-        desk.add("configuration.apply", change, self._apply, audited=True)
+        desk.add("configuration.apply", change, self._apply, audited=True, noted=_noted)
         desk.add("configuration.default", change, self._default, audited=True)
         desk.add("configuration.rollback", change, self._rollback, audited=True)
 
@@ -412,6 +412,14 @@ class Configuration:
         if os.access(place.parent, os.W_OK | os.X_OK):
             return ""
         return f"{place.parent} cannot be written by the gateway's user: changes are shown to be made by hand"
+
+
+def _noted(arguments: Arguments) -> Arguments:
+    """What of an apply the audit log gets: no secrets."""
+    changes = arguments.get("changes")
+    if not isinstance(changes, list):
+        return arguments
+    return {**arguments, "changes": [without_secrets(one) if isinstance(one, dict) else one for one in changes]}
 
 
 def _convert(raw: object) -> list[Change]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gatepost.config.withheld import without_secrets
 from gatepost.control import audit
 from gatepost.control.rights import Caller, Right
 
@@ -166,3 +167,11 @@ def test_hostile_text_stays_one_line(tmp_path: Path) -> None:
     log.close()
     assert len(lines(tmp_path)) == 1
     assert audit.read(tmp_path)[0].number == 1
+
+
+def test_secret_parameters_of_a_changed_configuration_are_not_written() -> None:
+    secret = {"section": "ave", "name": "archive_passwords", "value": ["hidden"], "verb": "set"}
+    assert "hidden" not in str(without_secrets(secret))
+    assert without_secrets({**secret, "name": "ArchivePasswords"})["value"] != ["hidden"]
+    plain = {"section": "limits", "name": "maximal_incoming_sessions", "value": 7}
+    assert without_secrets(plain) == plain
