@@ -135,11 +135,12 @@ class IniText:
         allow that.
         """
         wanted = list(values)
+        known = frozenset(wanted)
         stay: list[int] = []
         kept: list[str] = []
         for place in places:
             elements = split_items(field.parameter, self._lines[place].value)
-            if elements and all(each in wanted for each in elements):
+            if elements and known.issuperset(elements):
                 stay.append(place)
                 kept += elements
         if kept != wanted[: len(kept)] or not stay:

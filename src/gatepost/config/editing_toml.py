@@ -334,24 +334,25 @@ class TomlText:
         if elements is None:
             return None
         indent = next((e.lead.rpartition("\n")[2] for e in elements if "\n" in e.lead), _INDENT)
+        there: dict[str, list[_Element]] = {}
+        for each in reversed(elements):
+            there.setdefault(each.value, []).append(each)
         kept: list[_Element] = []
         for text in value:
-            same = next((each for each in elements if each.value == text), None)
-            if same is not None:
-                elements.remove(same)
-                kept.append(same)
+            if there.get(text):
+                kept.append(there[text].pop())
             else:
                 lead = f"{self._newline}{indent}"
                 kept.append(_Element(lead, toml_string(text), text, "", ""))
-        out, comment = "[", ""
+        out, comment = ["["], ""
         for each in kept:
             if comment and "\n" not in each.lead:
                 each.lead = f"{self._newline}{indent}"
-            out += each.lead + each.text + each.between + "," + each.after
+            out += (each.lead, each.text, each.between, ",", each.after)
             comment = each.after
         if "\n" not in tail:
             tail = self._newline + tail
-        return out + tail + "]"
+        return "".join((*out, tail, "]"))
 
 
 def _split_array(array: str) -> tuple[list[_Element] | None, str]:
