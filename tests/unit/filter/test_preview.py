@@ -116,7 +116,7 @@ def test_pictures_are_made_small_and_bombs_are_not_opened() -> None:
     data = base64.b64decode(re.findall(r"base64,([A-Za-z0-9+/=]+)", large.html)[0])
     with Image.open(io.BytesIO(data)) as image:
         assert max(image.size) <= 1000
-    bomb = related('<img src="cid:a">', ("a", picture(6000, 6000)))
+    bomb = related('<img src="cid:a">', ("a", picture(3100, 3100)))
     assert "src=" not in bomb.html
     damaged = related('<img src="cid:a">', ("a", picture()[:40]))
     assert "src=" not in damaged.html

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.mime.sanitise import LINKS_LIMIT, sanitise, sanitise_again
+from gatepost.mime.sanitise import DEPTH_LIMIT, LINKS_LIMIT, sanitise, sanitise_again
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -177,3 +177,17 @@ def test_any_mixture_is_harmless_and_stays_as_it_is(html: str) -> None:
     assert_harmless(clean.html)
     assert sanitise_again(clean.html) == sanitise_again(sanitise_again(clean.html))
     assert_harmless(sanitise_again(clean.html))
+
+
+@pytest.mark.parametrize("piece", ["<div>", "<div></x>", "<font size=1><div>", "<DIV><p>", "<table><tr><td>"])
+def test_what_is_nested_beyond_reason_comes_as_bare_text(piece: str) -> None:
+    deep = piece * (DEPTH_LIMIT + 1) + "still <b>read</b> <script>alert(1)</script>"
+    cleaned = sanitise(deep, draw).html
+    assert "still" in cleaned
+    assert "<" not in cleaned
+    assert "<" not in sanitise_again(deep)
+
+
+def test_long_pages_that_are_flat_are_read() -> None:
+    flat = "<div><p>x<br><li>y</div>" * (3 * DEPTH_LIMIT)
+    assert sanitise(flat, draw).html.count("<div>") == 3 * DEPTH_LIMIT
