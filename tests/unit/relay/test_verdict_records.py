@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gatepost.config.schema import Config
+from gatepost.config.load import load_text
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis, Finding, ObjectKind, ObjectReport, ObjectStatus
 from gatepost.model.record import (
@@ -25,14 +25,27 @@ from gatepost.model.verdict import (
     SpamVerdict,
     Verdict,
 )
-from gatepost.policy.group import GroupTable
+from gatepost.policy.group import GroupPolicy, GroupTable
 from gatepost.relay.verdict_records import build_checked, build_inspected
 from gatepost.spool.interface import ContentRef, State, Stored
 
 HUGE = "x" * 5000
-GROUP = GroupTable.from_config(Config().groups, Config().ave, 60.0).groups[0]
 RECORD_LIMIT = 64 * 1024
 """Bytes of any record here, whatever a message holds."""
+
+
+CONFIG = """
+[network]
+hostname = "gw.example.org"
+[policy]
+check = true
+"""
+
+
+def a_group() -> GroupPolicy:
+    loaded = load_text(CONFIG, "x.toml")
+    assert loaded.config is not None, loaded.problems
+    return GroupTable.from_config(loaded.config.groups, loaded.config.ave, 60.0).groups[-1]
 
 
 def stored() -> Stored:
@@ -89,7 +102,7 @@ def verdict(signs: tuple[Sign, ...], actions: SpamActions = SpamActions()) -> Ve
 
 
 def checked(given: Verdict) -> tuple[SpamChecked, Scanned]:
-    spam, scanned = build_checked(stored(), GROUP, 1, given, Analysis((report(ObjectStatus.INFECTED),)), 1.0)
+    spam, scanned = build_checked(stored(), a_group(), 1, given, Analysis((report(ObjectStatus.INFECTED),)), 1.0)
     assert isinstance(spam, SpamChecked)
     assert isinstance(scanned, Scanned)
     return spam, scanned
