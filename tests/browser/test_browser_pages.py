@@ -89,8 +89,7 @@ def test_a_page_has_no_serious_accessibility_error_in_light_dark_and_phone_width
         tab.page.emulate_media(color_scheme="dark")
         tab.audit(only=("color-contrast",))
         tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        tab.page.emulate_media(color_scheme="light")
-        tab.audit()
+        tab.audit(without=("color-contrast",))  # colours are those of the wide page
         assert tab.overflow() <= 0, f"{path} is wider than a phone"
 
 

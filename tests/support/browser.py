@@ -134,7 +134,8 @@ class Tab:
 
     def audit(self, *, only: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> None:
         """Fail when axe-core finds a serious or critical error; `only` and `without` name rules."""
-        self.page.evaluate(_axe_source())
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(_axe_source())
         options: dict[str, Any] = {"resultTypes": ["violations"]}
         if only:
             options["runOnly"] = {"type": "rule", "values": list(only)}
