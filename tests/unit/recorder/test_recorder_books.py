@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, received, refused
 
-from gatepost.model.record import ENCODER, Deferred, Delivered, Operated, Record, SignNote, SpamChecked
+from gatepost.model.ids import format_queue_id
+from gatepost.model.record import ENCODER, Deferred, Delivered, Generated, Operated, Record, SignNote, SpamChecked
 from gatepost.recorder.answers import Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
 from gatepost.recorder.json_view import NOTE_FILE
@@ -233,6 +234,20 @@ def test_other_peoples_addresses_stay_out_of_ones_domains(tmp_path: Path) -> Non
     assert [record.get("recipient") for record in foreign["records"]] == [None, "me@mine.example"]
     assert "yours" not in str(foreign)
     assert "yours" in str(recorded.answer("tracking.mail", id=queue_ids[1]))
+
+
+def test_what_a_mail_is_about_is_told_to_those_who_may_see_it(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    origin, report = mail_id(0), mail_id(1)
+    recorded.add(
+        received(0, sender="x@outside.example", addresses=("you@yours.example",)),
+        Generated(report, NOON + 1, "dsn-failed", origin, "me@mine.example", 900),
+    )
+    whole = recorded.answer("tracking.mail", id=format_queue_id(report))
+    part = recorded.answer("tracking.mail", id=format_queue_id(report), domains=["mine.example"])
+    assert [mail["id"] for mail in whole["related"]] == [format_queue_id(origin)]
+    assert part["mail"]["recipients"] == ["me@mine.example"]
+    assert part["related"] == []
 
 
 def test_counts_of_ones_domains_are_of_these_only(tmp_path: Path) -> None:
