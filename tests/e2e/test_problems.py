@@ -1,8 +1,11 @@
 """A gateway that watches itself: three states, one mail about each new error, doctor and top beside it."""
 
+import functools
 import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,45 @@ from tests.support.waiting import wait_for
 ADMIN = "keeper@example.org"
 
 
+class ServiceManager:
+    """Listens as systemd would: all the time."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._said: list[str] = []
+        self._heard = 0
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def listen(self, place: Path) -> None:
+        self.socket.bind(str(place))
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while said := self.socket.recv(4096):
+            self._said.append(said.decode().splitlines()[0])
+
+    def hear(self, *wanted: str) -> None:
+        """Return when these have been said in this order, behind what was heard before."""
+        for line in wanted:
+            wait_for(functools.partial(self._was_said, line), line)
+            self._heard = self._said.index(line, self._heard) + 1
+
+    def _was_said(self, line: str) -> bool:
+        return line in self._said[self._heard :]
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RD)
+        self._thread.join(10)
+        self.socket.close()
+
+
+@pytest.fixture(scope="module")
+def service_manager() -> Iterator[ServiceManager]:
+    manager = ServiceManager()
+    yield manager
+    manager.close()
+
+
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Sink]:
     with Sink() as sink:
@@ -31,7 +73,9 @@ def engine_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, sink: Sink, engine_port: int) -> Iterator[Gateway]:
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, sink: Sink, engine_port: int, service_manager: ServiceManager
+) -> Iterator[Gateway]:
     with StubDns() as dns:
         dns.add("gw.example.org", "A", "127.0.0.1")
         dns.add("example.org", "MX", "10 gw.example.org.")
@@ -40,8 +84,19 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, sink: Sink, engine_port: i
             f'\n[[engine]]\nname = "stopped"\nkind = "clamd"\naddress = "127.0.0.1:{engine_port}"\ntimeout = "1s"\n'
             'on_failure = "error"\n'
         )
-        with Gateway(tmp_path_factory.mktemp("problems") / "gw", sink.port, settings=settings) as gateway:
+        directory = tmp_path_factory.mktemp("problems")
+        service_manager.listen(directory / "notify")
+        env = {"NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "600000"}
+        with Gateway(directory / "gw", sink.port, settings=settings, env=env) as gateway:
             yield gateway
+
+
+def test_the_service_manager_hears_of_a_start_a_reload_and_that_it_lives(
+    gateway: Gateway, service_manager: ServiceManager
+) -> None:
+    service_manager.hear("READY=1", "WATCHDOG=1")
+    assert gateway.command("reload").returncode == 0
+    service_manager.hear("RELOADING=1", "READY=1", "WATCHDOG=1")
 
 
 def row_of(gateway: Gateway, key: str) -> dict[str, Any]:

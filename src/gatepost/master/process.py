@@ -382,6 +382,10 @@ class Master:
         """Take the configuration file anew; return the swap of filters under way, and what is wrong with databases.
         NotReloaded: the running configuration stays in force.
         """
+        with self._manager.reload():
+            return self._put_file_in_force()
+
+    def _put_file_in_force(self) -> tuple["asyncio.Task[str]", str]:
         try:
             config = self._read()
             self._refuse_moves(config)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Final, Self
 
 FEEDS_A_PERIOD: Final = 3
@@ -50,9 +50,14 @@ class ServiceManager:
         """Say that the gateway is in service, or is again after a reload."""
         self.tell("READY=1", f"STATUS={status}", f"MAINPID={os.getpid()}")
 
-    def reloading(self) -> None:
-        """Say that a configuration is being taken into force."""
+    @contextlib.contextmanager
+    def reload(self) -> Iterator[None]:
+        """Say that a configuration is being taken into force, and, whatever comes of it, that the gateway works on."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            yield
+        finally:
+            self.ready("in service")
 
     def stopping(self) -> None:
         """Say that the gateway ends."""

@@ -1,6 +1,7 @@
 """Word to the service manager, over a real datagram socket."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -37,10 +38,12 @@ def test_states(manager: socket.socket, tmp_path: Path) -> None:
     service = ServiceManager(str(tmp_path / "notify"), 0)
     service.ready("in service")
     assert told(manager) == {"READY": "1", "STATUS": "in service", "MAINPID": str(os.getpid())}
-    service.reloading()
-    reloading = told(manager)
-    assert reloading["RELOADING"] == "1"
-    assert int(reloading["MONOTONIC_USEC"]) > 0
+    with contextlib.suppress(ValueError), service.reload():
+        reloading = told(manager)
+        assert reloading["RELOADING"] == "1"
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        raise ValueError("a faulty file")
+    assert told(manager)["READY"] == "1"
     service.stopping()
     assert told(manager)["STOPPING"] == "1"
 
