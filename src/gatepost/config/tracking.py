@@ -35,9 +35,7 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Annotated[
         bool, flag("", "keep it, and the history that pictures show; takes effect at the next start", generations=OWN)
     ] = True
-    retention: Annotated[
-        int, count("", 1, 3660, "days it is kept, by the day of acceptance", generations=OWN)
-    ] = 30
+    retention: Annotated[int, count("", 1, 3660, "days it is kept, by the day of acceptance", generations=OWN)] = 30
     subjects: Annotated[
         Subjects, choice("", tuple(Subjects), "how subjects are written, now and from now on", generations=OWN)
     ] = Subjects.FULL
