@@ -2,11 +2,15 @@
 fails no generated test.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import hypothesis
+import pytest
+
+from tests.support.cost import SHOWN, CostPlugin
 
 _PYCACHE = Path(__file__).resolve().parents[1] / "build" / "pycache"
 
@@ -18,7 +22,13 @@ hypothesis.settings.load_profile("shared machine")
 """Wall time says nothing of the code: another process may have the core for seconds."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cost", type=int, nargs="?", const=SHOWN, metavar="N", help="print the N dearest modules, in CPU seconds"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Keep bytecode, whatever the environment says: a gateway is at least four Python processes, and the suite starts
     hundreds. Compiling their modules anew each time took as much CPU as all the rest of the tests.
     """
@@ -26,3 +36,12 @@ def pytest_configure() -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(_PYCACHE)
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(_PYCACHE)
+    if config.getoption("cost"):
+        config.pluginmanager.register(CostPlugin(config), "cost")
+
+
+def pytest_collection_finish() -> None:
+    """Look for cycles less often, and not among all that is loaded by now, as the product's own processes do it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

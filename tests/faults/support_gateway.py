@@ -21,6 +21,15 @@ RELAY = "gatepost.relay.process"
 TEMPLATE = "gatepost.filter.template"
 
 
+_HEAD = """
+import os, sys
+if "gatepost.cli.main" in sys.orig_argv:
+    # Each process is to be a program of its own, and so to read this file: no fork server.
+    from gatepost.master.fork_server import ForkServer
+    ForkServer.begin = classmethod(lambda cls: cls(None, 0))
+"""
+
+
 def injected(directory: Path, process: str, code: str) -> dict[str, str]:
     """Return an environment in which every process running module `process` first executes `code`.
 
@@ -28,8 +37,9 @@ def injected(directory: Path, process: str, code: str) -> dict[str, str]:
     """
     place = directory / "injected"
     place.mkdir(parents=True, exist_ok=True)
-    head = f"import os, sys\nFLAGS = {str(place)!r}\nif {process!r} in sys.orig_argv:\n"
-    (place / "sitecustomize.py").write_text(head + textwrap.indent(textwrap.dedent(code).strip() + "\n", "    "))
+    body = textwrap.indent(textwrap.dedent(code).strip() + "\n", "    ")
+    text = _HEAD + f"FLAGS = {str(place)!r}\nif {process!r} in sys.orig_argv:\n{body}"
+    (place / "sitecustomize.py").write_text(text)
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))}
 
 

@@ -15,6 +15,7 @@ from unittest import mock
 
 from gatepost.config.default import build_default_config
 from tests.support.bases import bring_compiled, keep_compiled
+from tests.support.nursery import Launched, can_fork, launch, run_command
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -32,7 +33,7 @@ _QUEUED = re.compile(r"queued as ([0-9A-Z]{13})")
 
 def run_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command `gatepost` in this process: all that the real one does between its start and its exit status."""
-    from gatepost.cli.main import run_command
+    from gatepost.cli import main
 
     out, err = io.StringIO(), io.StringIO()
     status: object = 0
@@ -43,7 +44,7 @@ def run_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
         contextlib.redirect_stderr(err),
     ):
         try:
-            run_command()
+            main.run_command()
         except SystemExit as ended:
             status = ended.code or 0
     assert isinstance(status, int), status
@@ -79,7 +80,7 @@ class Gateway:
         self.config = state / "gatepost.toml"
         self.log_file = state / "log" / "gatepost.log"
         self.env = {**os.environ, **(env or {})}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Launched | None = None
         state.mkdir(parents=True, exist_ok=True)
         text = build_default_config(
             state_path=str(state),
@@ -134,9 +135,11 @@ class Gateway:
         """Start and wait until it is in service."""
         assert self.process is None
         bring_compiled(self.state, antispam=self.antispam)
-        self.process = subprocess.Popen(
-            [*GATEPOST, "run", "-c", str(self.config)], env=self.env, start_new_session=True
-        )
+        if can_fork(self.env):
+            self.process = launch("run", "-c", str(self.config), env=self.env, antispam=self.antispam)
+        else:
+            command = [*GATEPOST, "run", "-c", str(self.config)]
+            self.process = subprocess.Popen(command, env=self.env, start_new_session=True)
         wait_for(self._in_service, "the gateway to come into service", 30, _START_LOOK_S)
         keep_compiled(self.state, antispam=self.antispam)
 
@@ -193,11 +196,10 @@ class Gateway:
         self, *arguments: str, timeout_s: float = 60, conf_file: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another, in a new process."""
-        command = [*GATEPOST, *arguments, "-c", str(conf_file or self.config)]
-        return subprocess.run(command, check=False, capture_output=True, text=True, env=self.env, timeout=timeout_s)
+        return run_command(*arguments, "-c", str(conf_file or self.config), env=self.env, timeout_s=timeout_s)
 
     def command(self, *arguments: str, conf_file: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        """Do as `run` does, inside this process, which spares the start of an interpreter.
+        """Do as `run` does, inside this process, which spares the start of another.
 
         For commands that end by themselves; nobody is at their standard input.
         """

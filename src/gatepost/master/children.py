@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Sequence
+
+from gatepost.master.fork_server import ForkedProcess, Process
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 60.0
@@ -30,7 +31,7 @@ class Child:
     def __init__(
         self,
         name: str,
-        start: Callable[[], subprocess.Popen[bytes]],
+        start: Callable[[], Process],
         *,
         ended: Callable[["Child", int], None],
         say: Callable[[str, str], None],
@@ -43,7 +44,7 @@ class Child:
         self._ended = ended
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._pidfd = -1
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +80,8 @@ class Child:
             self._say("E", f"{self.name} cannot be started: {error}")
             self._over(-1)
             return
-        self._pidfd = os.pidfd_open(self._process.pid)
+        process = self._process
+        self._pidfd = process.pidfd if isinstance(process, ForkedProcess) else os.pidfd_open(process.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     def signal(self, number: int) -> None:

@@ -33,6 +33,7 @@ from gatepost.master.commands import Commands
 from gatepost.master.configuration import Configuration, NotReloaded
 from gatepost.master.configuration_log import say_configuration
 from gatepost.master.exit_code import ExitCode, StartError
+from gatepost.master.fork_server import ForkServer
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning, prepare_learning
@@ -67,8 +68,11 @@ KEPT_SNAPSHOTS = 32
 class Master:
     """A running gateway's master. `run` returns the exit status."""
 
-    def __init__(self, config_file: Path, overrides: Sequence[str], supervision: Supervision) -> None:
+    def __init__(
+        self, config_file: Path, overrides: Sequence[str], supervision: Supervision, forks: ForkServer
+    ) -> None:
         self._file = config_file
+        self._forks = forks
         self._overrides = tuple(overrides)
         self._supervision = supervision
         self._manager = ServiceManager.from_environment(os.environ)
@@ -84,6 +88,7 @@ class Master:
         """Start, work until told to stop, stop. StartError when it cannot start. `started` is called in service."""
         config = self._read()
         self._prepare(config)
+        self._forks.say = self._say
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         say_configuration(config, self._file, self._overrides, self._say)
         await self._bind(config)
@@ -91,6 +96,7 @@ class Master:
         bases = self._bases.open(config)
         table_fd = create_table()
         self._relays = Relays(
+            forks=self._forks,
             paths=self._paths,
             ports=self._ports,
             pauses=self._pauses,
@@ -109,9 +115,9 @@ class Master:
         self._install(config)
         self._commands = Commands(self._paths.commands, self._paths.scratch, self._say)
         self._commands.configure(config)
-        self._templates = Templates(self._paths, self._say)
+        self._templates = Templates(self._forks, self._paths, self._say)
         self._templates.start(self._bases.settings_with(bases))
-        self._recorder = RecorderHost(self._paths, self._say)
+        self._recorder = RecorderHost(self._forks, self._paths, self._say)
         self._recorder.start(config)
         self._relays.recorder_socket = self._recorder.socket
         self._retired += self._relays.resize()
@@ -456,9 +462,13 @@ def run(
     """Run a gateway until it is told to stop; return its exit status. `started` is called in service. StartError."""
 
     async def work() -> int:
-        return await Master(config_file, overrides, supervision).run(started)
+        return await Master(config_file, overrides, supervision, forks).run(started)
 
     # A log rotation while we start must not end us; there is nothing to reload or to count yet.
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    return asyncio.run(work())
+    forks = ForkServer.begin()
+    try:
+        return asyncio.run(work())
+    finally:
+        forks.close()

@@ -5,8 +5,6 @@ Used by `master.process`. Mail never waits for the recorder: while it is away, r
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
 from gatepost.master.children import Child
+from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.paths import Paths
 from gatepost.recorder.settings import RecorderSettings
 
@@ -29,12 +28,13 @@ CALLS: Final = ("tracking.search", "tracking.mail", "tracking.counts", "tracking
 class RecorderHost:
     """The recorder, or none."""
 
-    def __init__(self, paths: Paths, say: Callable[[str, str], None]) -> None:
+    def __init__(self, forks: ForkServer, paths: Paths, say: Callable[[str, str], None]) -> None:
         """`say(level, text)` logs."""
+        self._forks = forks
         self._paths = paths
         self._say = say
         self._settings: RecorderSettings | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._heard = b""
         self.current: Child | None = None
 
@@ -103,10 +103,8 @@ class RecorderHost:
             raise ControlError(response.error)
         return response.result
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gatepost.recorder.process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+    def _start(self) -> Process:
+        process = self._forks.start("gatepost.recorder.process", (), title="recorder", piped=True)
         assert process.stdout is not None
         self._process = process
         self._heard = b""

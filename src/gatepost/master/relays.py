@@ -5,8 +5,6 @@ Used by `master.process` (life) and `master.calls` (questions of operators).
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +15,7 @@ from gatepost.config.schema import Config
 from gatepost.control import channel
 from gatepost.control.socket import ControlError
 from gatepost.master.children import Child
+from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import Pauses
 from gatepost.master.ports import Ports
@@ -50,6 +49,7 @@ class Relays:
     def __init__(
         self,
         *,
+        forks: ForkServer,
         paths: Paths,
         ports: Ports,
         pauses: Pauses,
@@ -59,6 +59,7 @@ class Relays:
         on_taught: Callable[[channel.Taught], None],
     ) -> None:
         """`say(level, text)` logs. `on_taught` has a message learned."""
+        self._forks = forks
         self._paths = paths
         self._ports = ports
         self._pauses = pauses
@@ -106,11 +107,12 @@ class Relays:
             relay.channel.send(channel.Stop())
 
     def _start(self, relay: Relay) -> None:
-        def start() -> "subprocess.Popen[bytes]":
+        def start() -> Process:
             ours, theirs = channel.pair()
-            command = [sys.executable, "-m", "gatepost.relay.process", "--channel", str(theirs.fileno())]
             try:
-                process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)  # noqa: S603
+                process = self._forks.start(
+                    "gatepost.relay.process", (), title=f"relay {relay.index}", channel=theirs.fileno()
+                )
             except OSError:
                 ours.close()
                 raise

@@ -7,16 +7,16 @@ databases by their digests: with the same ones the template in force stays.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import msgspec
 
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.children import GIVEN_UP_AFTER, Child
+from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.paths import Paths
 
 READY_TIMEOUT_S = 120.0
@@ -32,8 +32,9 @@ class NotReplaced(Exception):  # noqa: N818 - what happened
 class Templates:
     """The template in force and those around it."""
 
-    def __init__(self, paths: Paths, say: Callable[[str, str], None]) -> None:
+    def __init__(self, forks: ForkServer, paths: Paths, say: Callable[[str, str], None]) -> None:
         """`say(level, text)` logs."""
+        self._forks = forks
         self._paths = paths
         self._say = say
         self._generation = 0
@@ -42,20 +43,23 @@ class Templates:
         self._retired: list[Child] = []
         self.current: Child | None = None
         """The one in force, or the first on its way."""
-        self._in_force: FilterSettings | None = None
-        """Its settings, once it has come up."""
+        self._settings: FilterSettings | None = None
+        """Its settings."""
+        self._up = False
+        """One has come up."""
         self.settled = asyncio.Event()
         """The first template has come up, or does not though it was tried often enough."""
 
     def start(self, settings: FilterSettings) -> None:
         """Start the first template; it is started again whenever it ends."""
+        self._settings = settings
         self.current = self._make(settings, None)
         self.current.start()
 
     async def replace(self, settings: FilterSettings) -> None:
-        """Put a new template in the place of the one in force, unless that works with these settings. NotReplaced."""
+        """Put a new template in the place of the current one, unless that has these settings. NotReplaced."""
         self._give_up("a newer one takes its place")
-        if settings == self._in_force:
+        if settings == self._settings:
             return
         coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         candidate = self._make(settings, coming)
@@ -74,7 +78,7 @@ class Templates:
     @property
     def work(self) -> bool:
         """Tell whether one has come up."""
-        return self._in_force is not None
+        return self._up
 
     def dismiss(self) -> list[Child]:
         """Start none again; return all that may still run."""
@@ -89,25 +93,21 @@ class Templates:
         self._generation += 1
         line = msgspec.json.encode(msgspec.structs.replace(settings, generation=self._generation)) + b"\n"
 
-        def start() -> "subprocess.Popen[bytes]":
-            word, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            command = [sys.executable, "-m", "gatepost.filter.template", "--socket", str(self._paths.filters)]
-            try:
-                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=theirs)  # noqa: S603
-            except OSError:
-                os.close(word)
-                raise
-            finally:
-                os.close(theirs)
-            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings)
+        def start() -> Process:
+            arguments = ("--socket", str(self._paths.filters))
+            process = self._forks.start("gatepost.filter.template", arguments, title="filter template", piped=True)
             assert process.stdin is not None
+            assert process.stdout is not None
+            word = process.stdout.fileno()
+            os.set_blocking(word, False)
+            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings)
             # Standard input stays open as the lifeline: its end tells the template that the master is gone.
-            process.stdin.write(line)
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, as `ended` will be told
+                process.stdin.write(line)
             return process
 
         def ended(_: Child, status: int) -> None:
-            if self._in_force is None and child.ends + 1 >= GIVEN_UP_AFTER:
+            if not self._up and child.ends + 1 >= GIVEN_UP_AFTER:
                 self.settled.set()
             if coming is not None and not coming.done():
                 child.dismiss()
@@ -122,12 +122,12 @@ class Templates:
         if said and b"\n" not in said:
             return
         asyncio.get_running_loop().remove_reader(word)
-        os.close(word)
         if said and child in (self.current, self._candidate):
-            self._in_force = settings
+            self._up = True
             self.settled.set()
         if said and child is self._candidate:
             assert self._coming is not None
+            self._settings = settings
             old, self.current = self.current, child
             coming, self._candidate, self._coming = self._coming, None, None
             if old is not None:

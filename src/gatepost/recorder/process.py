@@ -215,7 +215,7 @@ async def _work(settings: RecorderSettings) -> int:
     return await Recorder(settings, make_views(say)).run()
 
 
-def main() -> None:
+def main(_arguments: Sequence[str] | None = None) -> None:
     """Run the recorder."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

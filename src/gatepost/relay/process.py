@@ -467,11 +467,11 @@ def _read_snapshot(path: str) -> Config:
     return msgspec.msgpack.decode(Path(path).read_bytes(), type=Config)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run a relay."""
     parser = argparse.ArgumentParser(prog="gatepost.relay.process", description="A relay process; run by the master.")
     parser.add_argument("--channel", type=int, required=True, help="inherited descriptor of the channel to the master")
-    descriptor: int = parser.parse_args().channel
+    descriptor: int = parser.parse_args(arguments).channel
     # Terminal signals go to the whole group; the master tells relays what to do.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
