@@ -74,10 +74,18 @@ class House:
         self.app: Any = build_app(Gateway(self), Settings(host_names=("gw.example.org",)))
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        credential: str = "",
+        address: str = "",
+        via: str = "console",
+        key: str = "",
     ) -> Any:
         """Be the link."""
-        answer = result_of(await self.front.console.answer(LinkCall(1, name, arguments, credential, address, via)))
+        call = LinkCall(1, name, arguments, credential, address, via, key)
+        answer = result_of(await self.front.console.answer(call))
         return msgspec.json.decode(msgspec.json.encode(answer))  # it goes over the link as JSON
 
     async def ask(self, name: str, /, **arguments: Any) -> Any:

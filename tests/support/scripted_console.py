@@ -35,7 +35,14 @@ class ScriptedGateway:
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        credential: str = "",
+        address: str = "",
+        via: str = "console",
+        key: str = "",
     ) -> Any:
         if name == "session.show":
             if not credential:

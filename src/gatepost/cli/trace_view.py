@@ -206,6 +206,16 @@ def _refused(r: Told) -> Iterator[str]:
         yield _text(r["reply"])
 
 
+def _bypassed(r: Told) -> Iterator[str]:
+    yield f"NOT SCANNED for group {_text(r['group'])}: emergency bypass"
+    yield _text(r["reason"])
+
+
+def _shadowed(r: Told) -> Iterator[str]:
+    differs = f"{_text(r['would'])}, and not {_text(r['was'])}" if r["changed"] else "the same"
+    yield f"shadow {_text(r['shadow'])} of group {_text(r['group'])} would have done: {differs}"
+
+
 def _unknown(r: Told) -> Iterator[str]:
     yield _text(str(r["type"]))
 
@@ -227,4 +237,6 @@ _STEPS: dict[str, Callable[[Told], Iterator[str]]] = {
     "removed": _removed,
     "operated": _operated,
     "refused": _refused,
+    "bypassed": _bypassed,
+    "shadowed": _shadowed,
 }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from gatepost.config.parameter import OWN, Item, duration, flag, listing, path
+from gatepost.config.parameter import OWN, Item, count, duration, flag, listing, path
 
 
 class Console(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +52,26 @@ class Console(msgspec.Struct, frozen=True, kw_only=True):
     session_time: Annotated[
         float, duration("", 60, 2_592_000, "who signed in so long ago signs in anew", generations=OWN)
     ] = 43_200.0
+    api_rate: Annotated[
+        int,
+        count(
+            "",
+            1,
+            10_000,
+            "requests a second that a token may make of the interface for programs, and an address four times as many; "
+            "ten seconds' worth of them at once",
+            generations=OWN,
+        ),
+    ] = 50
+    metrics_from: Annotated[
+        tuple[str, ...],
+        listing(
+            "",
+            Item.NETWORK,
+            "who connects from there reads `/metrics` without a token",
+            generations=OWN,
+        ),
+    ] = ()
     quarantine_releases_malware: Annotated[
         bool,
         flag(

@@ -13,7 +13,14 @@ class Link(Protocol):
     """What carries a call: `control.link.LinkClient`, or a scripted one in tests."""
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        credential: str = "",
+        address: str = "",
+        via: str = "console",
+        key: str = "",
     ) -> Any: ...
 
 
@@ -31,4 +38,10 @@ class Gateway:
         """
         return await self._link.call(
             name, arguments, credential=visitor.credential, address=visitor.address, via=visitor.via
+        )
+
+    async def act(self, visitor: Visitor, name: str, arguments: dict[str, Any], key: str) -> Any:
+        """Make a call that is done once however often it is made with this key; "" = each time (`master.replays`)."""
+        return await self._link.call(
+            name, arguments, credential=visitor.credential, address=visitor.address, via=visitor.via, key=key
         )

@@ -56,7 +56,7 @@ class Life(msgspec.Struct, frozen=True):
     """The verdicts among the steps."""
 
 
-_VERDICTS: Final = frozenset({"scanned", "spam-checked", "blocked", "discarded", "refused", "held"})
+_VERDICTS: Final = frozenset({"scanned", "bypassed", "spam-checked", "blocked", "discarded", "refused", "held"})
 
 
 def tell_life(records: Sequence[Record], queue_id: str) -> Life:
@@ -260,6 +260,15 @@ _TELLING: Final[dict[str, Callable[[Record], Step]]] = {
     "removed": lambda r: _step("Taken out of the queue", "warning", str(r["reason"])),
     "operated": lambda r: _step(f"An operator: {r['act']}", "info", str(r.get("detail", ""))),
     "refused": _refused,
+    "bypassed": lambda r: _step(
+        f"Not scanned for group {r['group']}: emergency bypass", "warning", str(r.get("reason", ""))
+    ),
+    "shadowed": lambda r: _step(
+        f"Shadow {r['shadow']} of group {r['group']} would have done "
+        + ("something else" if r["changed"] else "the same"),
+        "info",
+        facts=(("Is done", r["was"]), ("Would be done", r["would"])),
+    ),
 }
 
 

@@ -17,5 +17,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the key, "" = in the same file."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks whose `X-Forwarded-For` and `-Proto` are believed."""
+    api_rate: int = 50
+    """Requests a second of one token."""
     product: str = "Gatepost"
     version: str = ""

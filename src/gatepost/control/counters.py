@@ -14,6 +14,7 @@ import msgspec
 
 from gatepost.model.record import (
     Blocked,
+    Bypassed,
     Deferred,
     Delivered,
     Discarded,
@@ -25,6 +26,7 @@ from gatepost.model.record import (
     Record,
     Refused,
     Scanned,
+    Shadowed,
     SpamChecked,
 )
 from gatepost.spool.interface import Spool
@@ -201,6 +203,12 @@ class Counters:
                 add("mta_discarded_messages")
             case Held():
                 add("mta_held_messages")
+            case Bypassed():
+                add("mta_bypassed_messages")
+            case Shadowed():
+                add(f"shadow_{record.shadow}_checked")
+                if record.changed:
+                    add(f"shadow_{record.shadow}_changed")
 
     def _count_scanned(self, record: Scanned) -> None:
         add = self.add

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ControlError, Request
+from gatepost.control.socket import ControlError, NotThere, Request, Unfit
 
 Arguments = Mapping[str, Any]
 Answering = Callable[[Arguments, Caller], Awaitable[Any]]
@@ -70,7 +70,7 @@ class Desk:
         """Answer one request. ControlError says why it cannot be done; Refused, why the caller may not."""
         call = self._calls.get(request.call)
         if call is None:
-            raise ControlError(f"unknown call {request.call!r}")
+            raise NotThere(f"unknown call {request.call!r}")
         try:
             self._check(request.call, call, caller)
             result = await call.answer(request.arguments, caller)
@@ -79,7 +79,7 @@ class Desk:
             raise
         except (KeyError, TypeError, ValueError) as error:
             self._note(call, request, caller, f"bad arguments: {error!r}")
-            raise ControlError(f"{request.call}: bad arguments: {error!r}") from error
+            raise Unfit(f"{request.call}: bad arguments: {error!r}") from error
         except Exception as error:  # it may have acted before it broke down
             self._note(call, request, caller, f"broke down: {error!r}")
             raise

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import (
     Blocked,
+    Bypassed,
     Deferred,
     Delivered,
     Discarded,
@@ -27,6 +28,7 @@ from gatepost.model.record import (
     Removed,
     Saved,
     Scanned,
+    Shadowed,
     SpamChecked,
     Split,
 )
@@ -183,6 +185,20 @@ def _refused(r: Refused) -> str:
     )
 
 
+def _bypassed(r: Bypassed) -> str:
+    return (
+        f"BYPASSED, group=<{clean(r.group)}>, nrcpt={r.recipients}, srcid={format_queue_id(r.source)}, "
+        f'reason="{clean(r.reason)}"'
+    )
+
+
+def _shadowed(r: Shadowed) -> str:
+    return (
+        f"SHADOWED, shadow={clean(r.shadow)}, group=<{clean(r.group)}>, nrcpt={r.recipients}, "
+        f'changed={"yes" if r.changed else "no"}, was="{clean(r.was)}", would="{clean(r.would)}"'
+    )
+
+
 _RENDER: dict[type, tuple[str, Callable[..., str]]] = {
     Received: ("A", _received),
     Inspected: ("D", _inspected),
@@ -200,6 +216,8 @@ _RENDER: dict[type, tuple[str, Callable[..., str]]] = {
     Held: ("E", _held),
     Operated: ("A", _operated),
     Removed: ("A", _removed),
+    Bypassed: ("W", _bypassed),
+    Shadowed: ("D", _shadowed),
 }
 _LEVELS = {kind: LEVEL_OF[letter] for kind, (letter, _) in _RENDER.items()}
 

@@ -32,6 +32,8 @@ class LinkCall(msgspec.Struct, frozen=True):
     address: str = ""
     """The client's."""
     via: str = "console"
+    key: str = ""
+    """Told apart by this, the same act asked for twice is done once (`master.replays`)."""
 
 
 class LinkAnswer(msgspec.Struct, frozen=True):
@@ -119,24 +121,31 @@ class LinkClient:
                 await _close(self._writer)
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, credential: str = "", address: str = "", via: str = "console"
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        credential: str = "",
+        address: str = "",
+        via: str = "console",
+        key: str = "",
     ) -> Any:
         """Return the answer. ControlError (RefusedCall when the credential does not do) says why there is none."""
         if self._writer is None:
-            raise ControlError("the gateway does not answer yet")
+            raise ControlError("the gateway does not answer yet", "away")
         self._number += 1
         number = self._number
         waiting: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
         try:
-            _write(self._writer, msgspec.json.encode(LinkCall(number, name, arguments, credential, address, via)))
+            _write(self._writer, msgspec.json.encode(LinkCall(number, name, arguments, credential, address, via, key)))
             await self._writer.drain()
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 response = await waiting
         except TimeoutError as error:
-            raise ControlError(f"{name}: no answer within {CALL_TIMEOUT_S:g} s") from error
+            raise ControlError(f"{name}: no answer within {CALL_TIMEOUT_S:g} s", "away") from error
         except (OSError, _Gone) as error:
-            raise ControlError("the gateway is gone") from error
+            raise ControlError("the gateway is gone", "away") from error
         finally:
             self._waiting.pop(number, None)
         return result_of(response)
@@ -149,7 +158,7 @@ def result_of(response: Response) -> Any:
     if response.refused:
         raise RefusedCall(response.error)
     if response.error:
-        raise ControlError(response.error)
+        raise ControlError(response.error, response.kind)
     return response.result
 
 

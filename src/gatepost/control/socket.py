@@ -36,10 +36,37 @@ class Response(msgspec.Struct, frozen=True):
     """The error is that the caller may not do it ..."""
     signed_out: bool = False
     """... or that the credential is nobody's (any more)."""
+    kind: str = ""
+    """What kind of error it is (`ControlError.kind`)."""
 
 
 class ControlError(Exception):
     """The gateway does not answer, or could not do what was asked."""
+
+    kind = ""
+    """For programs, which read no sentences: `missing`, `unfit`, `stale`, `reused`, `away`; "" = it does not go now."""
+
+    def __init__(self, text: str = "", kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind or self.kind
+
+
+class NotThere(ControlError):  # noqa: N818 - an answer
+    """What it is about is not there, or not for this caller."""
+
+    kind = "missing"
+
+
+class Unfit(ControlError):  # noqa: N818 - an answer
+    """The arguments cannot mean anything."""
+
+    kind = "unfit"
+
+
+class Stale(ControlError):  # noqa: N818 - an answer
+    """What was to be changed is no longer what the caller has seen."""
+
+    kind = "stale"
 
 
 Handler = Callable[[Request, int], Awaitable[Any]]
@@ -78,7 +105,7 @@ async def _respond(handler: Handler, line: bytes, user: int) -> Response:
     try:
         return Response(result=await handler(msgspec.json.decode(line, type=Request), user))
     except (ControlError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Response(error=str(error))
+        return Response(error=str(error), kind=getattr(error, "kind", ""))
 
 
 def call(path: Path, name: str, /, **arguments: object) -> Any:
@@ -102,5 +129,5 @@ def call(path: Path, name: str, /, **arguments: object) -> Any:
         raise ControlError(f"the gateway at {path} closed the connection without an answer: it is stopping")
     response = msgspec.json.decode(bytes(data), type=Response)
     if response.error:
-        raise ControlError(response.error)
+        raise ControlError(response.error, response.kind)
     return response.result

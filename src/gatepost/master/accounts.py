@@ -25,7 +25,7 @@ from gatepost.control.accounts import (
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role
 from gatepost.control.sessions import Sessions
-from gatepost.control.socket import ControlError
+from gatepost.control.socket import ControlError, NotThere
 from gatepost.master.passwords import Passwords
 
 _HANDLE_BYTES: Final = 32
@@ -56,7 +56,7 @@ class Accounts:
         """Return an account. ControlError when there is none."""
         account = self.book.get(name)
         if account is None:
-            raise ControlError(f"there is no account {name[:64]!r}")
+            raise NotThere(f"there is no account {name[:64]!r}")
         return account
 
     def new(self, name: str, role: Role, hashed: str, domains: tuple[str, ...]) -> Account:
@@ -198,7 +198,7 @@ class AccountCalls:
         account = self._accounts.find(str(arguments["name"]))
         tokens = tuple(token for token in account.tokens if token.id != arguments["id"])
         if len(tokens) == len(account.tokens):
-            raise ControlError("there is no such token")
+            raise NotThere("there is no such token")
         self._accounts.put(msgspec.structs.replace(account, tokens=tokens))
         return "removed"
 

@@ -25,7 +25,7 @@ from gatepost.config.schema import FIELDS, SECTION_BY_NAME
 from gatepost.config.withheld import find_new_guarded, mask_secrets, without_secrets
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ControlError
+from gatepost.control.socket import ControlError, NotThere, Stale
 from gatepost.master.configuration_history import (
     COMMENT_LIMIT,
     History,
@@ -165,7 +165,7 @@ class Configuration:
             version = self._history.read(each)
             if version is None:
                 if number is not None:
-                    raise ControlError(f"version {each} is not kept")
+                    raise NotThere(f"version {each} is not kept")
                 continue
             diff = ""
             if number is not None:
@@ -267,7 +267,7 @@ class Configuration:
     def _try_version(self, number: int, digest: str) -> _Outcome:
         version = self._history.read(number)
         if version is None:
-            raise ControlError(f"version {number} is not kept")
+            raise NotThere(f"version {number} is not kept")
         before = self._read(digest)
         guarded = find_new_guarded(before.text, version.text, str(self._file), self._state_path)
         if guarded:
@@ -339,7 +339,7 @@ class Configuration:
             raise ControlError(f"{self._file} cannot be read: {error.strerror or error}") from error
         found = decode_file(raw)
         if digest and digest != found.digest:
-            raise ControlError(
+            raise Stale(
                 f"{self._file} has been changed by somebody else since: look at it as it is now, then change it"
             )
         return found

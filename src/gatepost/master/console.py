@@ -24,6 +24,7 @@ from gatepost.control.link import LinkCall, SignedOut, serve_link
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Request, Response
 from gatepost.master.children import Child
+from gatepost.master.replays import Replays
 
 BIND_AGAIN_S = 30.0
 """Between tries for a port that another program has."""
@@ -40,6 +41,7 @@ class ConsoleHost:
         self._desk = desk
         self._caller_of = caller_of
         self._say = say
+        self._replays = Replays()
         self._listening: dict[str, socket.socket] = {}
         self._fingerprint: object = None
         self._settings = Settings()
@@ -163,13 +165,21 @@ class ConsoleHost:
         """Answer a call over the link."""
         try:
             caller = self._caller_of(call)
+        except SignedOut as error:
+            return Response(error=str(error), signed_out=True)
+        if not call.key:
+            return await self._act(call, caller)
+        return await self._replays.answer(caller, call.key, call.call, call.arguments, lambda: self._act(call, caller))
+
+    async def _act(self, call: LinkCall, caller: Caller) -> Response:
+        try:
             return Response(result=await self._desk.handle(Request(call.call, call.arguments), caller))
         except SignedOut as error:
             return Response(error=str(error), signed_out=True)
         except Refused as error:
             return Response(error=str(error), refused=True)
         except ControlError as error:
-            return Response(error=str(error))
+            return Response(error=str(error), kind=error.kind)
         except Exception as error:  # noqa: BLE001 - one bad call must not end the link; the log tells which it was
             self._say("E", f"console: {call.call} failed: {error!r}")
             return Response(error=f"{call.call}: an inner error; the gateway's log says more")
@@ -191,6 +201,7 @@ def _settings_of(config: Config) -> Settings:
         tls_cert=console.tls_cert,
         tls_key=console.tls_key,
         proxies=console.proxies,
+        api_rate=console.api_rate,
         version=__version__,
     )
 

@@ -14,7 +14,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ControlError, Request
+from gatepost.control.socket import ControlError, NotThere, Request
 from gatepost.master.learning import Learning
 from gatepost.master.lessons import register_lessons
 from gatepost.master.relays import Relays
@@ -193,7 +193,7 @@ class ContentCalls:
             else:
                 if answer is not None:
                     return answer
-        raise troubles[0] if troubles else ControlError("no such message in the queue")
+        raise troubles[0] if troubles else NotThere("no such message in the queue")
 
 
 def register_mail_calls(

@@ -19,7 +19,7 @@ from gatepost.control.accounts import (
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import RIGHTS_OF, Caller, Right
 from gatepost.control.sessions import Session, Sessions
-from gatepost.control.socket import ControlError
+from gatepost.control.socket import ControlError, NotThere
 from gatepost.master.accounts import Accounts, token_row
 from gatepost.master.passwords import Passwords
 from gatepost.master.second_steps import (
@@ -175,6 +175,6 @@ class OwnAccount:
         account = self._own(caller)
         left = tuple(token for token in account.tokens if token.id != arguments["id"])
         if len(left) == len(account.tokens):
-            raise ControlError("there is no such token")
+            raise NotThere("there is no such token")
         self._accounts.put(msgspec.structs.replace(account, tokens=left))
         return "removed"

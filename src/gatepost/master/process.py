@@ -42,6 +42,7 @@ from gatepost.master.own_samples import OwnSamples
 from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.probes import Probes
 from gatepost.master.problems import Problems
 from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
@@ -152,6 +153,7 @@ class Master:
         )
         problems.register(self._desk)
         register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
+        Probes(self._desk, lambda: self._config, calls.status).register()
         register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )

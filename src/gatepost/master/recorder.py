@@ -100,7 +100,7 @@ class RecorderHost:
             raise ControlError("the recorder ended before it had an answer: see the log")
         response = msgspec.json.decode(line, type=Response)
         if response.error:
-            raise ControlError(response.error)
+            raise ControlError(response.error, response.kind)
         return response.result
 
     def _start(self) -> Process:

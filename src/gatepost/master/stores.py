@@ -14,7 +14,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.desk import Arguments, Desk, Refused
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ControlError
+from gatepost.control.socket import ControlError, NotThere
 from gatepost.master.relays import Relays
 from gatepost.master.releasing import ITEMS_LIMIT, release_items
 from gatepost.master.stored_mail import (
@@ -239,7 +239,7 @@ class StoreCalls:
             told = ", ".join(target.id for target in targets[:SHOWN_REFUSALS])
             raise ControlError(f"{name}: {len(targets)} stored messages, name one: {told}")
         if not targets:
-            raise ControlError(f"{name}: no such stored message")
+            raise NotThere(f"{name}: no such stored message")
         return targets[0]
 
     def _collection(self, arguments: Arguments) -> Collection:

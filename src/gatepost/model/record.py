@@ -336,6 +336,36 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     """Bytes of content that had come."""
 
 
+class Bypassed(msgspec.Struct, frozen=True, tag="bypassed", array_like=True):
+    """A copy goes on without having been looked at: the emergency bypass is on. Not scanned is never clean."""
+
+    id: int
+    at: float
+    group: str
+    recipients: int
+    source: int
+    reason: str = ""
+    """Who has switched it on, and why."""
+
+
+class Shadowed(msgspec.Struct, frozen=True, tag="shadowed", array_like=True):
+    """What would have become of a copy under a shadow of its group; nothing came of it."""
+
+    id: int
+    at: float
+    shadow: str
+    """Its name."""
+    group: str
+    recipients: int
+    source: int
+    was: str
+    """What is done with it, in words ..."""
+    would: str
+    """... and what the shadow would have done."""
+    changed: bool
+    """The two differ."""
+
+
 Record = (
     Received
     | Inspected
@@ -353,6 +383,8 @@ Record = (
     | Removed
     | Operated
     | Refused
+    | Bypassed
+    | Shadowed
 )
 
 ENCODER = msgspec.msgpack.Encoder()

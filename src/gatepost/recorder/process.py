@@ -20,7 +20,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from gatepost.control.socket import ControlError, Request, serve
+from gatepost.control.socket import Request, Unfit, serve
 from gatepost.recorder.answers import Answers, answer_safely
 from gatepost.recorder.av_record import AvRecord
 from gatepost.recorder.books import COMMIT_S, Books
@@ -151,7 +151,7 @@ class Recorder:
                 self._threads, answer_safely, self._answers, request.call, request.arguments
             )
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ControlError(f"{request.call}: {error}") from error
+            raise Unfit(f"{request.call}: {error}") from error
 
     async def run(self) -> int:
         """Work until the master is gone, or the files cannot be written; return the exit status."""

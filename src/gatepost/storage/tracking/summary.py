@@ -12,6 +12,7 @@ import msgspec
 
 from gatepost.model.record import (
     Blocked,
+    Bypassed,
     Deferred,
     Delivered,
     Discarded,
@@ -26,6 +27,7 @@ from gatepost.model.record import (
     Removed,
     Saved,
     Scanned,
+    Shadowed,
     SpamChecked,
     Split,
 )
@@ -311,6 +313,16 @@ def _operated(s: Summary, r: Operated) -> None:
         s.held = False
 
 
+def _bypassed(s: Summary, _: Bypassed) -> None:
+    _add(s.statuses, ("bypassed",), NAMES_KEPT)
+    _add(s.findings, ("bypassed",), NAMES_KEPT)
+
+
+def _shadowed(s: Summary, r: Shadowed) -> None:
+    if r.changed:
+        _add(s.findings, (f"shadow:{r.shadow}",), NAMES_KEPT)
+
+
 def _refused(s: Summary, r: Refused) -> None:
     s.kind, s.what = Kind.REFUSAL, f"{r.stage} {r.cause}"
     s.at = r.at
@@ -338,4 +350,6 @@ _APPLY: dict[type, Callable[[Any, Any], None]] = {
     Removed: _removed,
     Operated: _operated,
     Refused: _refused,
+    Bypassed: _bypassed,
+    Shadowed: _shadowed,
 }
