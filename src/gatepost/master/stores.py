@@ -14,7 +14,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.desk import Arguments, Desk, Refused
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ControlError, NotThere
+from gatepost.control.socket import ControlError, NotThere, Unfit
 from gatepost.master.relays import Relays
 from gatepost.master.releasing import ITEMS_LIMIT, release_items
 from gatepost.master.stored_mail import (
@@ -270,7 +270,7 @@ async def blocking(work: Callable[[], T]) -> T:
     except Damaged as error:
         raise ControlError(f"damaged: {error}") from error
     except ValueError as error:
-        raise ControlError(str(error)) from error
+        raise Unfit(str(error)) from error
     except OSError as error:
         raise ControlError(f"the store cannot be used now: {error}") from error
 
