@@ -32,6 +32,7 @@ for _name, _place, _help in (
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
     ("backup", "store_apps:backup", "Originals of messages that were changed or blocked: show, release, delete them."),
     ("archive", "archive:app", "Archives of accepted and of sent messages: list, show, send again, delete."),
+    ("bypass", "emergency:app", "In an emergency: mail passes unscanned, marked, for some minutes."),
     ("drain", "drain:drain", "Take no more mail, let what is here go, then stop."),
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),

@@ -32,6 +32,7 @@ from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
 from gatepost.master.configuration import Configuration, NotReloaded
 from gatepost.master.configuration_log import say_configuration
+from gatepost.master.emergency import Emergency
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.fork_server import ForkServer
 from gatepost.master.front import Front
@@ -140,6 +141,14 @@ class Master:
         )
         calls.register(self._desk)
         self._recorder.register(self._desk)
+        emergency = Emergency(
+            state_path=config.relay.state_path,
+            config=lambda: self._config,
+            ask_all=self._relays.ask_all,
+            announce=calls.announce,
+            say=self._say,
+        )
+        emergency.register(self._desk)
         problems = Problems(
             file=self._paths.problems,
             config=lambda: self._config,
@@ -147,6 +156,7 @@ class Master:
             announce=calls.announce,
             say=self._say,
             sources=(
+                emergency.findings,
                 lambda: judge_troubles(self._front.troubles),
                 lambda: judge_helpers({"recorder": self._recorder.current, "console": self._front.console.current}),
             ),
@@ -178,6 +188,7 @@ class Master:
             asyncio.create_task(self._open_front_anyway()),
             asyncio.create_task(self._learning.watch()),
             asyncio.create_task(problems.watch()),
+            asyncio.create_task(emergency.watch()),
             asyncio.create_task(
                 control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say)
             ),

@@ -47,6 +47,8 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     spam: SpamPolicy = SpamPolicy()
     share: str = ""
     """Of a group whose recipients get copies apart (`policy.listings`): what tells this one from the others."""
+    bypass: str = ""
+    """Why nothing of its mail is looked at: the emergency bypass, and who has ordered it; "" as a rule."""
 
     @classmethod
     def from_config(

@@ -25,6 +25,7 @@ from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.listings import NO_LISTINGS, Listings
 from gatepost.policy.spam import decide_spam
+from gatepost.relay.bypass import judge_unscanned
 from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
@@ -285,6 +286,8 @@ def judge_group(
     """Return a group's verdict, on objects and as to spam. `analysis` None: nothing was looked at. `wanted`: somebody
     has said that it is no spam.
     """
+    if group.bypass:
+        return judge_unscanned(group, envelope, now)
     spam = _WANTED if wanted else decide_spam(analysis, envelope, group, now)
     verdict = _judge_objects(group, analysis, spam)
     return verdict if spam is None else msgspec.structs.replace(verdict, spam=spam)

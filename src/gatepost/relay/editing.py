@@ -17,6 +17,7 @@ from gatepost.mime.signatures import DKIM
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import format_queue_id
 from gatepost.model.verdict import ObjectAction, ObjectDecision, SignedEdits, Splice, Verdict
+from gatepost.notices.bypass_field import build_bypass_field
 from gatepost.notices.disclaimer import write_disclaimer
 from gatepost.notices.facts import MessageFacts, ObjectFacts, build_values, gather_object_facts
 from gatepost.notices.original import header_of, message_id_of, subject_of
@@ -117,7 +118,7 @@ class Editing:
         self, work: Work, group: GroupPolicy, verdict: Verdict, analysis: Analysis | None, now: float
     ) -> bytes | None:
         """Return the fields to go in front of a message without edits of its objects, None when more is to be done."""
-        texts, prefix = group.texts, work.stored.prefix
+        texts, prefix = group.texts, _prefix(work, group, now)
         if verdict.spam is not None:
             fields = spam_prefix(work, group, verdict.spam, analysis, self.wording.hostname)
             if fields is None:
@@ -138,7 +139,7 @@ class Editing:
         self, work: Work, subject: Subject, decisions: Sequence[ObjectDecision], analysis: Analysis | None, now: float
     ) -> Edited:
         """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
-        group, prefix = subject.group, work.stored.prefix
+        group, prefix = subject.group, _prefix(work, subject.group, now)
         field, text = resolve_additions(group, analysis)
         spam = subject.verdict.spam
         if not decisions and not field and not text and spam is None:
@@ -176,6 +177,11 @@ class Editing:
         for spot in analysis.spots if text else ():
             splices = _fit(splices, write_disclaimer(spot, text), size)
         return splices
+
+
+def _prefix(work: Work, group: GroupPolicy, now: float) -> bytes:
+    """Return what stands in front of every copy of the group."""
+    return work.stored.prefix + build_bypass_field(now) if group.bypass else work.stored.prefix
 
 
 def resolve_additions(group: GroupPolicy, analysis: Analysis | None) -> tuple[bool, bool]:

@@ -7,8 +7,7 @@ A message that an engine has to see and cannot now is left in the spool and rest
 tried again after pauses that grow while none succeeds, and at the end of the queue's life it goes on as not scanned.
 
 Promises: never more than `ACTIVE_LIMIT` messages and `MEMORY_LIMIT` bytes in hand; beyond that mail waits in the spool
-only and is read back in order of acceptance. Mail that was
-unsettled at an unclean stop goes through `relay.suspects`.
+only and is read back in order of acceptance. Mail unsettled at an unclean stop goes through `relay.suspects`.
 """
 
 import asyncio
@@ -26,6 +25,7 @@ from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
+from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.lookups.base import describe_troubles
 from gatepost.relay.lookups.checks import Ongoing
@@ -92,6 +92,7 @@ class Inspection:
         self._wake.set()
         self.running = True
         """False: scanning is switched off, mail waits in the spool."""
+        self.bypass: Bypass | None = None
 
     def configure(self, groups: GroupTable, lifetime_s: float = math.inf) -> None:
         """Take a (new) policy into use for messages taken up from now on. `lifetime_s`: how long mail may wait."""
@@ -272,9 +273,7 @@ class Inspection:
             self._left, self._left_bytes, self._oldest_left = self._resting.measure()
 
     async def _wait_for_filter(self) -> None:
-        """Wait a while for a filter after the start. A suspect that only waits for one is not at work: a stop in that
-        time says nothing of it, and must not count against it.
-        """
+        """Wait a while for a filter after the start: a stop while a suspect waits for one must not count against it."""
         loop = asyncio.get_running_loop()
         end = loop.time() + FILTER_WAIT_S
         while self.running and loop.time() < end:
@@ -361,9 +360,9 @@ class Inspection:
 
     def _partition(self, stored: Stored) -> Partition:
         envelope = stored.envelope
-        return self._groups.partition(
-            envelope.sender, [recipient.address for recipient in envelope.recipients], envelope.direction
-        )
+        addresses = [recipient.address for recipient in envelope.recipients]
+        partition = self._groups.partition(envelope.sender, addresses, envelope.direction)
+        return partition if self.bypass is None else self.bypass.waive(stored, partition)
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
         """Have a filter look while the network checks that it need not wait for are on their way."""

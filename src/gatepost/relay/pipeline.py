@@ -6,6 +6,7 @@ exists, until that is empty.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from gatepost.notices.template import load_template, shipped_template
 from gatepost.policy.group import GroupTable
 from gatepost.policy.listings import Listings
 from gatepost.relay.admission import SessionTable
+from gatepost.relay.bypass import Bypass, Order, read_order
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording
@@ -144,12 +146,21 @@ class Pipeline:
         self._notifying.configure(config.notices, wording, groups.groups)
         self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
         self.use_listings(read_listings(config.relay.state_path, self._log.say))
+        if self.inspection.bypass is None:
+            self.use_bypass(read_order(config.relay.state_path))
         self.delivery.configure(config, tls)
         self._schedule.configure(retry_rules(config))
 
     def use_listings(self, listings: Listings) -> None:
         """Have these entries of allow and block lists count, for mail that is not disposed of yet."""
         self._disposal.listings = listings
+
+    def use_bypass(self, order: Order | None) -> None:
+        """Have mail pass unscanned for as long as the order says; None: it is looked at."""
+        bypass = Bypass(order, time.monotonic, clock.now) if order is not None else None
+        self.inspection.bypass = bypass if bypass is not None and bypass.is_on() else None
+        if self.inspection.bypass is not None:
+            self.inspection.look_again()  # what rests because an engine is away need not wait any longer
 
     def use_bases(self, bases: Bases) -> None:
         """Have texts tell of these databases from now on."""

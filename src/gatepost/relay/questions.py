@@ -15,6 +15,7 @@ from gatepost.filter.pool import FilterPool
 from gatepost.model.ids import received_ms
 from gatepost.notices.problem_mail import ProblemMail
 from gatepost.relay.announcing import Announcer
+from gatepost.relay.bypass import Order
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake
@@ -81,6 +82,7 @@ class Questions:
             "announce": self._announce,
             "release": self._release,
             "lists": self._lists,
+            "bypass": self._bypass,
             "preview": kept.preview,
             "lesson": kept.lesson,
             "uds": kept.tell_uds,
@@ -132,6 +134,13 @@ class Questions:
             raise ValueError(troubles[0])
         for pipeline in self._pipelines():
             pipeline.use_listings(listings)
+        return "taken"
+
+    async def _bypass(self, arguments: Arguments) -> str:
+        """Let mail pass unscanned as `order` says; None: no more."""
+        order = msgspec.convert(arguments["order"], Order | None)
+        for pipeline in self._pipelines():
+            pipeline.use_bypass(order)
         return "taken"
 
     async def _summary(self, _: Arguments) -> Any:

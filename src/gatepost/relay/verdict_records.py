@@ -11,6 +11,7 @@ from gatepost.model.record import (
     OBJECTS_TOLD,
     SIGNS_TOLD,
     TEXT_TOLD,
+    Bypassed,
     Inspected,
     ObjectNote,
     Record,
@@ -101,6 +102,8 @@ def build_checked(
     scanned = _scanned(copy, group, recipients, verdict, analysis, now, edited)
     spam = verdict.spam
     if spam is None or not spam.checked:
+        if group.bypass:
+            return [scanned, Bypassed(copy.id, now, group.name, recipients, copy.source, group.bypass[:TEXT_TOLD])]
         return [scanned]
     record = _spam_checked(copy, group, recipients, spam, now)
     options = group.spam.options
