@@ -6,7 +6,7 @@ only some. The command line uses it, too, on the files of a gateway that does no
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from gatepost.recorder.masking import Masking
 from gatepost.recorder.telling import tell_record, tell_summary
 from gatepost.storage.tracking.fields import Field
 from gatepost.storage.tracking.history import read_series
-from gatepost.storage.tracking.query import Clause, Query, in_domains, parse_query
+from gatepost.storage.tracking.query import Clause, Query, is_from, narrow_summary, parse_query
 from gatepost.storage.tracking.reports import Report, read_report
 from gatepost.storage.tracking.search import find_mail, read_life, search
+from gatepost.storage.tracking.summary import Summary
 
 LIMIT: Final = 50
 """Mails of one page unless asked otherwise."""
@@ -71,7 +72,7 @@ class Answers:
             parse_queue_id(cursor) if cursor else 0,
         )
         return {
-            "mails": [narrow(tell_summary(summary), query.domains) for summary in page.mails],
+            "mails": _tell_all(page.mails, query.domains),
             "cursor": format_queue_id(page.before) if page.before else "",
             "back_until": page.back_until,
         }
@@ -81,9 +82,10 @@ class Answers:
         None when there is nothing of it, or nothing the caller may see.
         """
         number = parse_queue_id(str(arguments["id"]))
-        summary = find_mail(self._directory, number)
         domains = _domains(arguments)
-        if summary is None or (domains and not in_domains(summary, domains)):
+        whole = find_mail(self._directory, number)
+        summary = narrow_summary(whole, domains) if whole is not None else None
+        if summary is None:
             return {"mail": None, "records": [], "cut": False, "related": []}
         records: list[Record] = []
         for batch in read_life(self._directory, summary.id):
@@ -92,16 +94,16 @@ class Answers:
         related = Query((Clause((Field.SOURCE,), str(summary.id)),), since=summary.at - 1, domains=tuple(domains))
         found = search(self._directory, related, RELATED_LIMIT).mails
         origin = find_mail(self._directory, summary.source) if summary.source else None
-        if origin is not None and (not domains or in_domains(origin, domains)):
+        if origin is not None:
             found.append(origin)
         told = [tell_record(record) for record in records[:RECORDS_LIMIT]]
-        if domains and domain_of(summary.sender) not in domains:
-            told = [narrow(record, domains) for record in told if _is_for(record, domains)]
+        if domains and not is_from(summary, domains):
+            told = [_narrow(record, domains) for record in told if _is_for(record, domains)]
         return {
-            "mail": narrow(tell_summary(summary), domains),
+            "mail": tell_summary(summary),
             "records": told,
             "cut": len(records) > RECORDS_LIMIT,
-            "related": [narrow(tell_summary(each), domains) for each in sorted(found, key=lambda each: each.id)],
+            "related": _tell_all(sorted(found, key=lambda each: each.id), domains),
         }
 
     def _counts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class Answers:
             page = search(self._directory, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
             report = Report()
             for summary in page.mails:
-                report.add(summary)
+                report.add(narrow_summary(summary, domains) or summary)
             report.exact = not page.before
             report.back_until = page.back_until
         else:
@@ -145,12 +147,14 @@ def answer_safely(answers: Answers, call: str, arguments: Mapping[str, Any]) -> 
         raise ValueError(f"the tracking files cannot be read: {error}") from error
 
 
-def narrow(told: dict[str, Any], domains: Sequence[str]) -> dict[str, Any]:
-    """Return what is told of a mail, or of a step of it, without other people's addresses: who sees only some domains
-    learns of mail from elsewhere only who of them got it.
-    """
-    if not domains or domain_of(told.get("sender", "")) in domains:
-        return told
+def _tell_all(summaries: Iterable[Summary], domains: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what of some mails is for who sees only some domains."""
+    seen = (narrow_summary(each, domains) for each in summaries)
+    return [tell_summary(each) for each in seen if each is not None]
+
+
+def _narrow(told: dict[str, Any], domains: Sequence[str]) -> dict[str, Any]:
+    """Return what is told of a step of a mail from elsewhere without the addresses of other people."""
     return told | {
         name: [address for address in told[name] if domain_of(address) in domains]
         for name in _ADDRESSES

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, received, refused
 
@@ -225,7 +226,7 @@ def test_other_peoples_addresses_stay_out_of_ones_domains(tmp_path: Path) -> Non
         received(0, sender="x@outside.example", recipients=2, addresses=addresses),
         Delivered(mail, NOON + 1, "me@mine.example", "mx", 1, True),
         Delivered(mail, NOON + 2, "you@yours.example", "mx", 1, True),
-        received(1, sender="me@mine.example", recipients=2, addresses=addresses),
+        received(1, sender="me@mine.example", recipients=2, addresses=addresses, direction="outbound"),
     )
     queue_ids = [each["id"] for each in recorded.answer("tracking.search", domains=["mine.example"])["mails"]]
     own, foreign = (recorded.answer("tracking.mail", id=each, domains=["mine.example"]) for each in queue_ids)
@@ -248,6 +249,42 @@ def test_what_a_mail_is_about_is_told_to_those_who_may_see_it(tmp_path: Path) ->
     assert [mail["id"] for mail in whole["related"]] == [format_queue_id(origin)]
     assert part["mail"]["recipients"] == ["me@mine.example"]
     assert part["related"] == []
+
+
+def test_a_forged_sender_shows_nobody_other_peoples_mail(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    both = ("me@mine.example", "you@yours.example")
+    attempt = msgspec.structs.replace(refused(2), sender="boss@mine.example", recipient="you@yours.example")
+    recorded.add(
+        received(0, sender="boss@mine.example", addresses=("you@yours.example",), direction="inbound"),
+        Delivered(mail_id(0), NOON + 1, "you@yours.example", "mx", 1, True),
+        received(1, sender="boss@mine.example", recipients=2, addresses=both, direction="inbound"),
+        attempt,
+        received(3, sender="boss@mine.example", addresses=("you@yours.example",), direction="outbound"),
+        msgspec.structs.replace(attempt, at=attempt.at + 1, user="boss@mine.example"),
+    )
+    mine = {"domains": ["mine.example"]}
+    seen = recorded.answer("tracking.search", **mine)["mails"]
+    assert [(mail["kind"], mail["direction"], mail["recipients"]) for mail in seen] == [
+        ("refusal", "", ["you@yours.example"]),
+        ("", "outbound", ["you@yours.example"]),
+        ("", "inbound", ["me@mine.example"]),
+    ]
+    assert recorded.answer("tracking.mail", id=format_queue_id(mail_id(0)), **mine)["mail"] is None
+    assert "yours" not in str(recorded.answer("tracking.mail", id=format_queue_id(mail_id(1)), **mine))
+
+
+def test_who_else_got_a_mail_is_neither_found_by_guessing_nor_counted(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    both = ("me@mine.example", "you@yours.example")
+    recorded.add(received(0, sender="x@outside.example", recipients=2, addresses=both))
+    mine = {"domains": ["mine.example"]}
+    assert recorded.answer("tracking.search", recipient="me@mine.example", **mine)["mails"]
+    for guess in ({"recipient": "you@yours.example"}, {"recipient": "@yours.example"}, {"text": "*you@*"}):
+        assert recorded.answer("tracking.search", **guess)["mails"]
+        assert not recorded.answer("tracking.search", **guess, **mine)["mails"]
+    counted = recorded.answer("tracking.counts", since=NOON - 10, until=NOON + 10, **mine)
+    assert counted["tops"]["recipients"] == [("me@mine.example", 1)]
 
 
 def test_counts_of_ones_domains_are_of_these_only(tmp_path: Path) -> None:

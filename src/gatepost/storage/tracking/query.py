@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gatepost.model.address import domain_of
+from gatepost.model.envelope import Direction
 from gatepost.model.ids import parse_queue_id
 from gatepost.storage.tracking.fields import VALUES, Field, fold_value, words_of
 from gatepost.storage.tracking.summary import Summary
@@ -67,7 +69,7 @@ class Query(msgspec.Struct, frozen=True):
     since: float = 0.0
     until: float = float("inf")
     domains: tuple[str, ...] = ()
-    """Only mail from or to these; () = all."""
+    """Only mail that these sent, or to these; () = all."""
 
     @property
     def indexed(self) -> tuple[Clause, ...]:
@@ -78,20 +80,33 @@ class Query(msgspec.Struct, frozen=True):
 
     def matches(self, summary: Summary) -> bool:
         """Tell whether a mail is wanted."""
-        return (
-            self.since <= summary.at < self.until
-            and (not self.domains or in_domains(summary, self.domains))
-            and all(clause.matches(summary) for clause in self.clauses)
-        )
+        if not self.since <= summary.at < self.until:
+            return False
+        seen = narrow_summary(summary, self.domains)  # other people's addresses are not found by guessing, either
+        return seen is not None and all(clause.matches(seen) for clause in self.clauses)
 
 
-def in_domains(summary: Summary, domains: Sequence[str]) -> bool:
-    """Tell whether a mail is from or to one of some domains."""
-    for field in (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN):
-        for domain in VALUES[field](summary):
-            if domain in domains:
-                return True
-    return False
+def is_from(summary: Summary, domains: Sequence[str]) -> bool:
+    """Tell whether somebody of some domains sent it: out of our own network, or signed in. A stranger may claim any
+    sender, which makes the mail nobody's here.
+    """
+    ours = summary.direction in _FROM_US or bool(summary.user)
+    return ours and any(domain in domains for domain in VALUES[Field.SENDER_DOMAIN](summary))
+
+
+def narrow_summary(summary: Summary, domains: Sequence[str]) -> Summary | None:
+    """Return a mail as those see it who see only some domains: of what these did not send, only who of them got it.
+    None when it is neither from nor to them. Without domains: all of it.
+    """
+    if not domains or is_from(summary, domains):
+        return summary
+    own = [address for address in summary.recipients if domain_of(address) in domains]
+    if not own:
+        return None
+    return summary if len(own) == len(summary.recipients) else msgspec.structs.replace(summary, recipients=own)
+
+
+_FROM_US: Final = frozenset({Direction.OUTBOUND, Direction.INTERNAL})
 
 
 _FIELDS: Final[dict[str, tuple[Field, ...]]] = {
