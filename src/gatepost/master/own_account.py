@@ -55,9 +55,11 @@ class OwnAccount:
         desk.add("tokens.remove", Right.SELF, self._remove_token, audited=True)
 
     def _own(self, caller: Caller) -> Account:
+        """Return the caller's account as it is now. ControlError: no session, or it has ended, meanwhile perhaps."""
         account = self._accounts.book.get(caller.name) if caller.session else None
         if account is None:
             raise ControlError("this is about the account that has signed in to the console: sign in there")
+        self._session(caller)
         return account
 
     def _session(self, caller: Caller) -> Session:

@@ -178,6 +178,11 @@ class SignIn:
         if account is not None and account.disabled:
             account = None
         right = await self._passwords.check(account, name, str(arguments["password"]), caller.address)
+        if right:  # meanwhile it may have been removed, disabled or given another password: what is there now counts
+            compared, account = account, self._accounts.book.get(name)
+            right = (
+                account is not None and not account.disabled and account.password == (compared and compared.password)
+            )
         if not right or account is None:
             self._note(caller, "session.begin", name, _WRONG)
             raise ControlError(_WRONG)

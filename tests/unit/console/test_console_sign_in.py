@@ -14,6 +14,7 @@ from gatepost.control.rights import Role
 from gatepost.control.sessions import SESSIONS_LIMIT, TICKET_S, TICKET_TRIES, Sessions
 from gatepost.control.socket import ControlError
 from gatepost.master import own_account
+from gatepost.master.passwords import Passwords
 from gatepost.master.second_steps import find_step, site_of
 from gatepost.master.sign_in import FIRST_CODE_S, FIRST_CODE_TRIES, FirstCode
 from gatepost.relay.passwords import FAILURES_FREE
@@ -420,3 +421,64 @@ def test_passkeys_belong_to_names_with_encryption() -> None:
     assert [site_of(each) for each in ("http://gw.example.org", "https://192.0.2.1", "https://[::1]", "", "x")] == [
         ""
     ] * 5
+
+
+def test_a_sign_in_under_way_undoes_nothing_an_administrator_does_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is compared on a thread: what is kept afterwards must be of the account as it is by then."""
+
+    async def work(house: House) -> None:
+        await house.add("root")
+        acts = {
+            "gone": ("accounts.remove", {}),
+            "off": ("accounts.change", {"disabled": True}),
+            "stolen": ("accounts.password", {"password": "another long word"}),
+            "promoted": ("accounts.change", {"role": "read-only"}),
+        }
+        check = Passwords.check
+        for name, (call, arguments) in acts.items():
+            await house.add(name)
+
+            async def meanwhile(*given: Any, name: str = name, call: str = call, more: Any = arguments) -> bool:
+                right = await check(*given)
+                await house.ask(call, name=name, **more)
+                return right
+
+            monkeypatch.setattr(Passwords, "check", meanwhile)
+            browser = house.browser()
+            answer = await browser.sign_in(name)
+            assert (answer.status == 303) == (name == "promoted"), (name, answer.status)
+            monkeypatch.setattr(Passwords, "check", check)
+        rows = {row["name"]: row for row in await house.ask("accounts.list")}
+        assert "gone" not in rows
+        assert rows["off"]["disabled"]
+        assert rows["promoted"]["role"] == "read-only"
+        assert (await house.browser().sign_in("stolen")).status == 401
+        assert (await house.browser().sign_in("stolen", "another long word")).status == 303
+
+    in_house(tmp_path, work)
+
+
+def test_a_session_that_ends_while_its_password_is_compared_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(house: House) -> None:
+        await house.add("root")
+        thief = await house.signed_in("ada")
+        csrf = await thief.csrf()
+        check = Passwords.check
+
+        async def meanwhile(*given: Any) -> bool:
+            right = await check(*given)
+            await house.ask("accounts.password", name="ada", password="set by an administrator")
+            return right
+
+        monkeypatch.setattr(Passwords, "check", meanwhile)
+        form = {"password": PASSWORD, "new_password": "of the thief 123", "again": "of the thief 123", "csrf": csrf}
+        await thief.post("/account/password", form)
+        monkeypatch.setattr(Passwords, "check", check)
+        assert (await house.browser().sign_in("ada", "of the thief 123")).status == 401
+        assert (await house.browser().sign_in("ada", "set by an administrator")).status == 303
+
+    in_house(tmp_path, work)
