@@ -134,7 +134,7 @@ def _show_summary(answer: dict[str, Any]) -> None:
         table = Table(f"destination ({answer['destination_count']} in all)", "waiting", "rests until", "reason")
         for row in rows:
             state = "paused" if row["paused"] else _moment(row["rests_until"])
-            table.add_row(row["domain"], str(row["waiting"]), state, printable(row["reason"]))
+            table.add_row(printable(row["domain"]), str(row["waiting"]), state, printable(row["reason"]))
         console.print(table, markup=False)
     for title, counts in (("why mail waits", answer["reasons"]), ("why mail is held", answer["held"])):
         if counts:

@@ -96,5 +96,5 @@ def _show_troubled(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("destination in trouble", "waiting", "until", "reason")
     for row in rows:
         until = "resumed" if row["paused"] else time.strftime("%H:%M:%S", time.localtime(row["rests_until"]))
-        table.add_row(row["domain"], str(row["waiting"]), until, printable(row["reason"]))
+        table.add_row(printable(row["domain"]), str(row["waiting"]), until, printable(row["reason"]))
     console.print(table)
