@@ -197,7 +197,7 @@ class DayFile:
         if self.fresh < max(1, at_least):
             return False
         rows = self._execute(
-            "SELECT id, summary FROM fresh JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
+            "SELECT id, summary FROM fresh CROSS JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
         ).fetchall()
         postings: defaultdict[str, list[int]] = defaultdict(list)
         for place, (_, raw_summary) in enumerate(rows):

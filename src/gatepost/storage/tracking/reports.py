@@ -79,6 +79,6 @@ def _add_day(report: Report, connection: Any, since: float, until: float) -> Non
                     row = connection.execute("SELECT summary FROM mail WHERE id=?", (number,)).fetchone()
                     report.add_tops(DECODER.decode(row[0]))
     for (raw,) in connection.execute(
-        "SELECT summary FROM fresh JOIN mail USING(id) WHERE id >= ? AND id < ?", (low, high)
+        "SELECT summary FROM fresh CROSS JOIN mail USING(id) WHERE id >= ? AND id < ?", (low, high)
     ):
         report.add_tops(DECODER.decode(raw))
