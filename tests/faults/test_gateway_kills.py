@@ -91,6 +91,26 @@ def test_killed_template_is_replaced_and_no_filter_survives_it(tmp_path: Path, r
         assert gateway.status()["filter_template"]["restarts"] == 1
 
 
+def test_without_its_fork_server_a_gateway_goes_on_and_its_processes_come_back(tmp_path: Path) -> None:
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port) as gateway:
+        (server,) = (pid for pid in gateway.pids() if Path(f"/proc/{pid}/comm").read_text() == "fork server\n")
+        relay = gateway.relay_pids()[0]
+        kill(server)
+        wait_for(lambda: is_gone(server), "the fork server to be gone")
+        gateway.send(plain("first"))
+        wait_for(lambda: len(sink.mails) == 1, "mail through the same relay")
+        assert gateway.relay_pids() == [relay]
+        kill(relay)
+        wait_for(lambda: gateway.relay_pids()[0] not in (0, relay), "a new relay")
+        kill(gateway.status()["filter_template"]["pid"])
+        wait_for(lambda: gateway.status()["filter_template"]["restarts"], "a new template")
+        wait_for(lambda: "error" not in gateway.status()["relays"][0], "the new relay to be in service")
+        gateway.send(plain("second"))
+        wait_for(lambda: len(sink.mails) == 2, "mail through the new ones")
+        assert "fork server has ended" in gateway.log()
+        assert gateway.stop() == 0
+
+
 @pytest.mark.feature("F-ARCH-02")
 @pytest.mark.parametrize("relays", [1, 3])
 def test_killed_master_leaves_no_process_behind_and_a_new_one_takes_over(tmp_path: Path, relays: int) -> None:
