@@ -6,7 +6,6 @@ no process, sends no signal, writes no file. A wall the kernel does not have is 
 """
 
 import ctypes
-import errno
 import os
 import resource
 import signal
@@ -15,21 +14,14 @@ import sysconfig
 import time
 from pathlib import Path
 
-import landlock
+from landlock import FSAccess
 
-try:  # the library loads libseccomp when imported, and some systems have none
-    import pyseccomp
-except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
-    pyseccomp = None
+from gatepost.control import walling
 
 MEMORY_LIMIT = 1 << 30
 """Address space: several times what it uses; large downloads pass through it in pieces."""
 OPEN_FILES = 1024
 """Connections, and the files of pages."""
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_NO_NEW_PRIVS = 38
-_CLONE_THREAD = 0x10000
 
 ALLOWED_CALLS = {
     "reading and writing what is open": (
@@ -62,22 +54,24 @@ def enter(parent: int) -> tuple[str, ...]:
     """Wall in this process. `parent`: its end ends the process. Returns the walls that could not be built, with the
     reason.
     """
-    for limit, value in (
-        (resource.RLIMIT_AS, MEMORY_LIMIT),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(limit)
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (bound, bound))
+    walling.limit_resources(
+        {
+            resource.RLIMIT_AS: MEMORY_LIMIT,
+            resource.RLIMIT_NOFILE: OPEN_FILES,
+            resource.RLIMIT_CORE: 0,
+        }
+    )
     libc = ctypes.CDLL(None, use_errno=True)
     time.tzset()  # reads the time zone, as long as it can
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(walling.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("console: the master has gone")
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    return tuple(reason for reason in (_enter_landlock(), _enter_seccomp()) if reason)
+    libc.prctl(walling.PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(walling.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    reading = FSAccess.READ_FILE | FSAccess.READ_DIR
+    places = [(place, reading) for place in readable()]
+    reasons = (walling.enter_landlock(walling.landlock_version(), places), walling.enter_seccomp(_allowed()))
+    return tuple(reason for reason in reasons if reason)
 
 
 def readable() -> tuple[Path, ...]:
@@ -88,43 +82,10 @@ def readable() -> tuple[Path, ...]:
     return tuple(sorted(place for place in found if place.is_dir()))
 
 
-def _enter_landlock() -> str:
-    access = landlock.FSAccess
-    try:
-        if landlock.landlock_abi_version() < 1:
-            return "landlock: not in this kernel"
-        rules = landlock.Ruleset()
-        for place in readable():
-            rules.allow(place, rules=access.READ_FILE | access.READ_DIR)
-        rules.apply()
-        os.close(rules._fd)  # the library leaves it open
-    except (landlock.LandlockError, OSError) as error:
-        return f"landlock: {error or type(error).__name__}"
-    return ""
-
-
-def _enter_seccomp() -> str:
-    if pyseccomp is None:
-        return "seccomp: libseccomp is not installed"
-    try:
-        _build_filter().load()
-    except (OSError, RuntimeError) as error:
-        return f"seccomp: {error}"
-    return ""
-
-
-def _build_filter() -> "pyseccomp.SyscallFilter":
-    calls = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
-    for name in " ".join(ALLOWED_CALLS.values()).split():
-        try:
-            calls.add_rule(pyseccomp.ALLOW, name)
-        except OSError:  # a call this machine's library does not know cannot be allowed; it stays refused
-            continue
-    writing = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
-    calls.add_rule(pyseccomp.ALLOW, "openat", pyseccomp.Arg(2, pyseccomp.MASKED_EQ, writing, os.O_RDONLY))
-    calls.add_rule(pyseccomp.ALLOW, "open", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, writing, os.O_RDONLY))
-    threads = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
-    calls.add_rule(pyseccomp.ALLOW, "clone", threads)
-    calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: make libc fall back to clone
-    calls.add_rule(pyseccomp.ALLOW, "prlimit64", pyseccomp.Arg(0, pyseccomp.EQ, 0))
+def _allowed() -> "walling.Calls | None":
+    calls = walling.allow_calls(" ".join(ALLOWED_CALLS.values()))
+    if calls is not None:
+        writing = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+        walling.allow_where(calls, "openat", 2, os.O_RDONLY, mask=writing)
+        walling.allow_where(calls, "open", 1, os.O_RDONLY, mask=writing)
     return calls

@@ -12,26 +12,18 @@ import os
 import resource
 import signal
 
-import landlock
 import msgspec
 
-try:  # the library loads libseccomp when imported, and some systems have none
-    import pyseccomp
-except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
-    pyseccomp = None
+from gatepost.control import walling
 
 OPEN_FILES = 64
 """Descriptors a filter may have: its socket, one content, stderr; an engine's own few."""
 HIGHEST_DESCRIPTOR = 1 << 20
 """Above what a template can have open: the kernel's default bound of RLIMIT_NOFILE."""
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3 of capset(2): two blocks of three 32-bit sets."""
-CLONE_THREAD = 0x10000
 
 ALLOWED_CALLS = {
     "reading and writing what is open": (
@@ -84,8 +76,8 @@ class Sandbox:
     def __init__(self, walls: Walls) -> None:
         self.walls = walls
         self.libc = ctypes.CDLL(None, use_errno=True)
-        self.landlock_version = landlock.landlock_abi_version()
-        self.calls = None if pyseccomp is None else _build_filter()
+        self.landlock_version = walling.landlock_version()
+        self.calls = _allowed()
 
 
 def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
@@ -103,13 +95,13 @@ def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
         os.setresuid(walls.uid, walls.uid, walls.uid)
     libc = sandbox.libc
     _drop_capabilities(libc)
-    _prctl(libc, PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+    _prctl(libc, walling.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         raise OSError(errno.ESRCH, "the template has gone")
-    _prctl(libc, PR_SET_DUMPABLE, 0)
-    _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
-    missing = [reason for reason in (_enter_landlock(sandbox), _enter_seccomp(sandbox)) if reason]
-    return SandboxReport(tuple(missing))
+    _prctl(libc, walling.PR_SET_DUMPABLE, 0)
+    _prctl(libc, walling.PR_SET_NO_NEW_PRIVS, 1)
+    reasons = (walling.enter_landlock(sandbox.landlock_version), walling.enter_seccomp(sandbox.calls))
+    return SandboxReport(tuple(reason for reason in reasons if reason))
 
 
 def _close_descriptors(keep: frozenset[int]) -> None:
@@ -125,13 +117,14 @@ def _limit_resources(walls: Walls) -> None:
     """Memory, descriptors, no file growth, no core. Processes are the system-call filter's matter: RLIMIT_NPROC
     counts all processes and threads of a user, relays included, and so bounds the wrong thing.
     """
-    for limit, value in (
-        (resource.RLIMIT_AS, walls.memory_bytes),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
+    walling.limit_resources(
+        {
+            resource.RLIMIT_AS: walls.memory_bytes,
+            resource.RLIMIT_NOFILE: OPEN_FILES,
+            resource.RLIMIT_FSIZE: 0,
+            resource.RLIMIT_CORE: 0,
+        }
+    )
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
@@ -152,41 +145,9 @@ def _last_error(what: str) -> OSError:
     return OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _enter_landlock(sandbox: Sandbox) -> str:
-    """Take away all file access: a rule set that handles everything and allows nothing."""
-    try:
-        if sandbox.landlock_version < 1:
-            return "landlock: not in this kernel"
-        rules = landlock.Ruleset()
-        rules.apply()
-        os.close(rules._fd)  # the library leaves it open
-    except (landlock.LandlockError, OSError) as error:
-        return f"landlock: {error or type(error).__name__}"
-    return ""
-
-
-def _enter_seccomp(sandbox: Sandbox) -> str:
-    if sandbox.calls is None:
-        return "seccomp: libseccomp is not installed"
-    try:
-        sandbox.calls.load()
-    except (OSError, RuntimeError) as error:
-        return f"seccomp: {error}"
-    return ""
-
-
-def _build_filter() -> "pyseccomp.SyscallFilter":
-    calls = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
-    for name in " ".join(ALLOWED_CALLS.values()).split():
-        try:
-            calls.add_rule(pyseccomp.ALLOW, name)
-        except OSError:  # a call this machine's library does not know cannot be allowed; it stays refused
-            continue
-    threads = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD)
-    calls.add_rule(pyseccomp.ALLOW, "clone", threads)
-    for command in DESCRIPTOR_COMMANDS:
-        calls.add_rule(pyseccomp.ALLOW, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
-    calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: make libc fall back to clone
-    itself = pyseccomp.Arg(0, pyseccomp.EQ, 0)
-    calls.add_rule(pyseccomp.ALLOW, "prlimit64", itself)
+def _allowed() -> "walling.Calls | None":
+    calls = walling.allow_calls(" ".join(ALLOWED_CALLS.values()))
+    if calls is not None:
+        for command in DESCRIPTOR_COMMANDS:
+            walling.allow_where(calls, "fcntl", 1, command)
     return calls

@@ -5,18 +5,14 @@ starts), and in every child between fork and exec (`CommandWalls.enter_child`).
 """
 
 import ctypes
-import errno
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import landlock
+from landlock import FSAccess
 
-try:  # the library loads libseccomp when imported, and some systems have none
-    import pyseccomp
-except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
-    pyseccomp = None
+from gatepost.control import walling
 
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt"),
@@ -42,7 +38,6 @@ FILE_LIMIT = 1024**3
 """Bytes of one file it writes."""
 OPEN_FILES = 256
 CPU_SLACK_S = 2
-_PR_SET_PDEATHSIG = 1
 
 
 class CommandWalls:
@@ -52,22 +47,20 @@ class CommandWalls:
         self.missing = missing
         """Walls that could not be built, each with the reason."""
         self._prctl = ctypes.CDLL(None).prctl
-        self._leaving = None if pyseccomp is None else _refusing(LEAVING)
+        self._leaving = walling.refuse_calls(LEAVING)
 
     def enter_child(self, timeout_s: float) -> None:
         """Limit this process, which has a group of its own already. Between fork and exec only."""
-        cpu_s = int(timeout_s) + CPU_SLACK_S
-        for limit, value in (
-            (resource.RLIMIT_AS, MEMORY_LIMIT),
-            (resource.RLIMIT_FSIZE, FILE_LIMIT),
-            (resource.RLIMIT_NOFILE, OPEN_FILES),
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_CPU, cpu_s),
-        ):
-            _, hard = resource.getrlimit(limit)
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(limit, (bound, bound))
-        self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        walling.limit_resources(
+            {
+                resource.RLIMIT_AS: MEMORY_LIMIT,
+                resource.RLIMIT_FSIZE: FILE_LIMIT,
+                resource.RLIMIT_NOFILE: OPEN_FILES,
+                resource.RLIMIT_CORE: 0,
+                resource.RLIMIT_CPU: int(timeout_s) + CPU_SLACK_S,
+            }
+        )
+        self._prctl(walling.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if self._leaving is not None:
             self._leaving.load()
@@ -77,46 +70,21 @@ def enter_walls(readable: Iterable[str], scratch: Path) -> CommandWalls:
     """Wall in the calling process, single-threaded, and all it will start. `readable`: files and directories to be read
     and run besides those of the system.
     """
-    missing = [reason for reason in (_enter_landlock(readable, scratch), _enter_seccomp()) if reason]
-    return CommandWalls(tuple(missing))
+    places = _places(readable, scratch)
+    reasons = (
+        walling.enter_landlock(walling.landlock_version(), places),
+        walling.enter_seccomp(walling.refuse_calls(FORBIDDEN)),
+    )
+    return CommandWalls(tuple(reason for reason in reasons if reason))
 
 
-def _enter_landlock(readable: Iterable[str], scratch: Path) -> str:
-    access = landlock.FSAccess
-    reading = access.EXECUTE | access.READ_FILE | access.READ_DIR
-    files = access.EXECUTE | access.READ_FILE
-    try:
-        if landlock.landlock_abi_version() < 1:
-            return "landlock: not in this kernel"
-        rules = landlock.Ruleset()
-        for path in map(Path, (*SYSTEM, *readable)):
-            if path.exists():
-                rules.allow(path, rules=reading if path.is_dir() else files)
-        for path in map(Path, DEVICES):
-            if path.exists():
-                rules.allow(path, rules=access.READ_FILE | access.WRITE_FILE)
-        rules.allow(scratch)
-        rules.apply()
-    except (landlock.LandlockError, OSError) as error:
-        return f"landlock: {error or type(error).__name__}"
-    return ""
-
-
-def _enter_seccomp() -> str:
-    if pyseccomp is None:
-        return "seccomp: libseccomp is not installed"
-    try:
-        _refusing(FORBIDDEN).load()
-    except (OSError, RuntimeError) as error:
-        return f"seccomp: {error}"
-    return ""
-
-
-def _refusing(names: str) -> "pyseccomp.SyscallFilter":
-    calls = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for name in names.split():
-        try:
-            calls.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
-        except OSError:  # a call this machine's library does not know, its kernel most likely does not either
-            continue
-    return calls
+def _places(readable: Iterable[str], scratch: Path) -> Iterator[tuple[Path, FSAccess]]:
+    """Say what may be done where; paths that do not exist are left out."""
+    files = FSAccess.EXECUTE | FSAccess.READ_FILE
+    for path in map(Path, (*SYSTEM, *readable)):
+        if path.exists():
+            yield path, files | FSAccess.READ_DIR if path.is_dir() else files
+    for path in map(Path, DEVICES):
+        if path.exists():
+            yield path, FSAccess.READ_FILE | FSAccess.WRITE_FILE
+    yield scratch, FSAccess.all()

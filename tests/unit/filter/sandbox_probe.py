@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from gatepost.control import walling
 from gatepost.filter import sandbox
 
 # Bare calls are what is tried here.
@@ -88,9 +89,9 @@ def attempts(parent: int, folder: str) -> dict:
 def main() -> None:
     leave_out, folder = sys.argv[1:3]
     if leave_out == "seccomp":
-        sandbox.pyseccomp = None
+        walling.pyseccomp = None
     elif leave_out == "landlock":
-        sandbox.landlock.landlock_abi_version = lambda: 0
+        walling.landlock_version = lambda: 0
     prepared = sandbox.Sandbox(sandbox.Walls(512 << 20, 65534, 65534))
     reader, writer = os.pipe()
     secret = os.open("/etc/passwd", os.O_RDONLY)

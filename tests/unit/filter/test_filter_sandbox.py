@@ -7,7 +7,7 @@ from pathlib import Path
 import landlock
 import pytest
 
-from gatepost.filter import sandbox
+from gatepost.control import walling
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 WORKING = ("thread", "clock", "some memory")
@@ -15,7 +15,7 @@ LIMITS = ("grow a file", "much memory", "many descriptors", "raise a limit")
 FILES = ("read a file", "write a file", "create a file", "list a folder", "make a folder", "remove")
 
 has_landlock = pytest.mark.skipif(landlock.landlock_abi_version() < 1, reason="this kernel has no Landlock")
-has_seccomp = pytest.mark.skipif(sandbox.pyseccomp is None, reason="libseccomp is not installed")
+has_seccomp = pytest.mark.skipif(walling.pyseccomp is None, reason="libseccomp is not installed")
 
 
 def probe(folder: Path, leave_out: str = "all") -> dict[str, object]:
