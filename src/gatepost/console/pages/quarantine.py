@@ -14,6 +14,7 @@ from litestar.params import Parameter
 from gatepost.console import chosen, render
 from gatepost.console.asking import try_call
 from gatepost.console.gateway import Gateway
+from gatepost.console.steps import show_step
 from gatepost.console.visitor import Visitor, needs
 from gatepost.control.link import SignedOut
 from gatepost.control.rights import Right
@@ -278,24 +279,8 @@ async def act_on_all(request: AnyRequest, visitor: Visitor, gateway: Gateway) ->
             danger=act.danger,
         )
     step = await gateway.call(visitor, "stores.act", verb=verb, cursor=sent.one("cursor"), **selection)
-    progress = {
-        "done": chosen.count(sent.one("done"), 10**9) + step["done"],
-        "refused": chosen.count(sent.one("refused"), 10**9) + step["refused"],
-        "total": chosen.count(sent.one("total"), 10**9),
-    }
-    fields = {**asked, "verb": verb, "moment": moment, "cursor": step["cursor"], "confirmed": "1"}
-    return render.page(
-        visitor,
-        "quarantine/progress.html",
-        area=AREA,
-        act=act,
-        action=f"{HOME}/all",
-        progress=progress,
-        why=list(step["why"].values())[:3],
-        fields=fields | {name: str(value) for name, value in progress.items()},
-        ended=step["ended"],
-        back=back,
-    )
+    fields = {**asked, "verb": verb, "moment": moment, "cursor": step["cursor"]}
+    return show_step(visitor, act, sent, step, area=AREA, action=f"{HOME}/all", fields=fields, back=back)
 
 
 async def stored_of(gateway: Gateway, visitor: Visitor, queue_id: str) -> list[dict[str, Any]]:

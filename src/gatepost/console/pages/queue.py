@@ -13,6 +13,7 @@ from litestar.params import Parameter
 from gatepost.console import chosen, render
 from gatepost.console.asking import Question, try_all
 from gatepost.console.gateway import Gateway
+from gatepost.console.steps import show_step
 from gatepost.console.visitor import Visitor, needs
 from gatepost.control.link import SignedOut
 from gatepost.control.rights import Right
@@ -210,24 +211,8 @@ async def act_on_all(request: AnyRequest, visitor: Visitor, gateway: Gateway) ->
         )
     after = chosen.count(sent.one("after"), 2**62)
     step = await gateway.call(visitor, "act", verb=verb, filter=filters, after=after, text=_text(act, sent))
-    progress = {
-        "done": chosen.count(sent.one("done"), 10**9) + step["done"],
-        "refused": chosen.count(sent.one("refused"), 10**9) + step["refused"],
-        "total": chosen.count(sent.one("total"), 10**9),
-    }
-    fields = {**asked, "verb": verb, "text": sent.one("text"), "after": str(step["upto"]), "confirmed": "1"}
-    return render.page(
-        visitor,
-        "quarantine/progress.html",
-        area=AREA,
-        act=act,
-        action=f"{HOME}/all",
-        progress=progress,
-        why=list(step["why"].values())[:3],
-        fields=fields | {name: str(value) for name, value in progress.items()},
-        ended=step["ended"],
-        back=back,
-    )
+    fields = {**asked, "verb": verb, "text": sent.one("text"), "after": str(step["upto"])}
+    return show_step(visitor, act, sent, step, area=AREA, action=f"{HOME}/all", fields=fields, back=back)
 
 
 async def _count(gateway: Gateway, visitor: Visitor, verb: str, filters: dict[str, Any]) -> tuple[int, bool]:
