@@ -20,6 +20,27 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 """Line ends above all: no parameter has a value of several lines."""
 _URL = re.compile(r"(?:https?|icaps?)://[^\s/]+", re.IGNORECASE)
 _WORDS = frozenset(("", "syslog"))
+OWN_FILES = frozenset(
+    {
+        "accounts.json",
+        "audit",
+        "bases-cache",
+        "bypass.json",
+        "configuration",
+        "greylist.db",
+        "learn",
+        "learned",
+        "lists.json",
+        "own-spam",
+        "paused.json",
+        "problems.json",
+        "run",
+        "tracking",
+    }
+)
+"""What the gateway itself keeps in the state directory, some of it secret: a log or a statistics file in the place of
+the accounts or of the audit log, or a template made of them, is nobody's wish.
+"""
 
 
 def find_refusal(field: Field, value: object, state_path: str) -> str:
@@ -44,8 +65,11 @@ def _refuse_text(field: Field, text: str, state_path: str) -> str:
         return "contains a line end or another control character"
     if names_file(field, text):
         return "an external file: only the configuration file itself can name one"
-    if field.parameter.guard is Guard.STATE and not is_inside(field, text, state_path):
-        return f"a path outside the state directory {state_path}: only the configuration file itself can set it"
+    if field.parameter.guard is Guard.STATE:
+        if not is_inside(field, text, state_path):
+            return f"a path outside the state directory {state_path}: only the configuration file itself can set it"
+        if own := _find_own(text, state_path):
+            return f"the gateway keeps something of its own in {own}: only the configuration file itself can name it"
     return ""
 
 
@@ -66,3 +90,11 @@ def is_inside(field: Field, text: str, state_path: str) -> bool:
         return False
     state = os.path.realpath(state_path)
     return os.path.realpath(text).startswith(f"{state.rstrip('/')}/")
+
+
+def _find_own(text: str, state_path: str) -> str:
+    """Return the file or directory of the gateway's own that a path leads to or into, "" when it does not."""
+    state = os.path.realpath(state_path)
+    inside = os.path.realpath(text).removeprefix(f"{state.rstrip('/')}/") if text.startswith("/") else ""
+    first = inside.partition("/")[0]
+    return f"{state}/{first}" if first in OWN_FILES or first.startswith("reputation-") else ""

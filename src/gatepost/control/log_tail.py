@@ -39,15 +39,13 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """... or behind this one (`Tail.end`)."""
 
     def matches(self, line: str) -> bool:
-        """Tell whether a line is wanted."""
+        """Tell whether a line is wanted. What is no line of a log never is: the file may have been another before."""
         if self.queue_id and self.queue_id not in line:
             return False
         if self.text and self.text.casefold() not in line.casefold():
             return False
-        if not self.letters:
-            return True
         found = _LETTER.search(line)
-        return found is not None and found[1] in self.letters
+        return found is not None and (not self.letters or found[1] in self.letters)
 
 
 class Tail(msgspec.Struct, frozen=True):

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from gatepost.config.default import build_default_config
 from gatepost.config.editing import Change, EditError, Verb, edit, find_places
-from gatepost.config.guarding import find_refusal
+from gatepost.config.guarding import OWN_FILES, find_refusal
 from gatepost.config.load import load_text
 from gatepost.config.parameter import Field, Guard, Item, Kind
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_field
+from gatepost.master.paths import Paths
+from gatepost.policy.listings import LISTS_FILE
+from gatepost.relay import greylisting
+from gatepost.relay.bypass import BYPASS_FILE
 
 SHIPPED = build_default_config(hostname="shipped.corp.example", next_hop="[127.0.0.1:1025]")
 FILE = "gatepost.toml"
@@ -343,6 +347,12 @@ def test_hostile_values_are_refused_before_they_are_edited(value: str) -> None:
         ("options", "log_filename", "syslog", False),
         ("options", "log_filename", "/etc/cron.d/x", True),
         ("options", "log_filename", "x.log", True),
+        ("options", "log_filename", "/var/lib/gatepost/accounts.json", True),
+        ("options", "log_filename", "/var/lib/gatepost/log/accounts.json", False),
+        ("options", "stat_filename", "/var/lib/gatepost/stat/../audit/audit-000001.jsonl", True),
+        ("options", "dsn_template", "/var/lib/gatepost/accounts.json", True),
+        ("policy", "quarantine_path", "/var/lib/gatepost/tracking", True),
+        ("policy", "quarantine_path", "/var/lib/gatepost", True),
         ("updater.options", "post_update_cmd", "reboot", True),
         ("antispam", "white_list", ["a@x.example", " file:/etc/shadow"], True),
         ("access", "relay_rule", ["deny from file:/etc/shadow to *"], True),
@@ -372,3 +382,11 @@ def test_links_below_the_state_directory_do_not_lead_out(tmp_path: Path) -> None
     assert field is not None
     assert find_refusal(field, str(tmp_path / "state" / "out" / "x"), str(tmp_path / "state"))
     assert not find_refusal(field, str(tmp_path / "state" / "in"), str(tmp_path / "state"))
+    (tmp_path / "state" / "in").symlink_to(tmp_path / "state" / "accounts.json")
+    assert find_refusal(field, str(tmp_path / "state" / "in"), str(tmp_path / "state"))
+
+
+def test_what_the_gateway_keeps_itself_is_known_to_the_guard() -> None:
+    kept = [path for path in vars(Paths("/state")).values() if isinstance(path, Path)]
+    names = {path.relative_to("/state").parts[0] for path in kept} | {LISTS_FILE, BYPASS_FILE, greylisting.FILE}
+    assert names | {"configuration"} == OWN_FILES

@@ -119,12 +119,12 @@ def test_a_full_file_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.
 
 def test_entries_are_found_by_person_act_and_text(tmp_path: Path) -> None:
     log = filled(tmp_path, 2)
-    log.write(Caller("eve", frozenset()), "queue.remove", {"id": 77}, "")
+    log.write(Caller("eve", frozenset()), "queue.remove", {"id": "needle"}, "")
     log.write(ADA, "queued", {}, "")
     assert [entry.number for entry in audit.read(tmp_path, who="eve")] == [3]
     assert [entry.number for entry in audit.read(tmp_path, call="queue")] == [3, 2, 1]
     assert [entry.number for entry in audit.read(tmp_path, call="queue.remove")] == [3]
-    assert [entry.number for entry in audit.read(tmp_path, text="77")] == [3]
+    assert [entry.number for entry in audit.read(tmp_path, text="needle")] == [3]
     log.close()
 
 

@@ -137,3 +137,12 @@ def test_a_hole_without_lines_costs_no_memory_and_is_passed(log: Path):
 def test_places_and_letters_that_are_none_are_refused(log: Path, wanted: dict[str, str]):
     with pytest.raises(ValueError, match=r"no such letter|no place"):
         tail(log, **wanted)
+
+
+def test_what_is_no_line_of_a_log_is_never_shown(tmp_path: Path):
+    """`log_filename` can be set by call: what a file held before it became the log is nobody's to read."""
+    path = tmp_path / "was-something-else"
+    path.write_text('{"password": "$argon2id$..."}\n-----BEGIN PRIVATE KEY-----\n' + LINES[0] + "\n")
+    assert list(tail(path).lines) == [LINES[0]]
+    assert list(tail(path, text="private").lines) == []
+    assert list(tail(path, after=f"{path.stat().st_ino}:0").lines) == [LINES[0]]
