@@ -1,4 +1,4 @@
-"""Inspection: accepted message → analysis by a filter → verdict per group → disposal.
+"""Inspection: accepted message → examination by filter and network → verdict per group → disposal.
 
 Called by `relay.intake` for fresh mail and, for what a restart or a full memory left in the spool, by its own backlog
 reader. A message is inspected once, with the union of its groups' checks, however many copies it becomes.
@@ -15,26 +15,19 @@ import contextlib
 import math
 from collections import Counter, deque
 from collections.abc import Callable
-from pathlib import Path
 
-import msgspec
-
-from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
-from gatepost.filter.questions import SpamJudge
+from gatepost.filter.pool import FilterPool, FilterUnavailable
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import Disposal, Disposition, Partition
-from gatepost.relay.lookups.base import describe_troubles
-from gatepost.relay.lookups.checks import Ongoing
+from gatepost.relay.examination import Examination, Examiner
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
-from gatepost.relay.sparing import build_judge
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks, describe_fault
-from gatepost.relay.verdict_records import note_inspection
 from gatepost.relay.work import Work, read_content
 from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
@@ -69,7 +62,7 @@ class Inspection:
         """`report(level, text)` writes to the log; `trouble` is told of faults of ours."""
         self._spool = spool
         self._pool = pool
-        self._network = network
+        self._examiner = Examiner(pool, network, report)
         self._disposal = disposal
         self._suspects = suspects
         self._report = report
@@ -148,26 +141,20 @@ class Inspection:
         options = scan_options([group for group, _ in partition])
         queue_id = format_queue_id(stored.id)
         analysis: Analysis | None = None
-        ongoing: Ongoing | None = None
+        examination: Examination | None = None
         loop = asyncio.get_running_loop()
-        since, began = clock.now(), loop.time()
-        end = began + deadline_s
+        end = loop.time() + deadline_s
         try:
             async with asyncio.timeout(deadline_s):
                 if options is not None:
-                    ongoing = self._network.begin(stored, partition)
                     listings, rest_s = self._disposal.listings, deadline_s - DECISION_S
-                    judge = build_judge(stored, partition, options, ongoing, listings, rest_s)
-                    analysis = await self._ask_filter(work, options, judge)
-                if analysis is not None and analysis.unscanned:
-                    self._report("W", f"{queue_id}: not inspected, its client is to come again: {analysis.unscanned}")
-                    return None
-                if analysis is not None and ongoing is not None:
-                    analysis = await self._finish_checks(
-                        stored, partition, analysis, ongoing, end - loop.time() - DECISION_S
-                    )
-                if analysis is not None:
-                    note_inspection(work, analysis, since, clock.now(), loop.time() - began)
+                    examination = self._examiner.begin(work, partition, options, listings, rest_s)
+                    analysis = await examination.ask_filter()
+                    if analysis.unscanned:
+                        why = analysis.unscanned
+                        self._report("W", f"{queue_id}: not inspected, its client is to come again: {why}")
+                        return None
+                    analysis = await examination.finish(analysis, end - loop.time() - DECISION_S)
                 return await self._disposal.judge(work, partition, analysis)
         except TimeoutError:
             self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
@@ -176,8 +163,8 @@ class Inspection:
             self._report("E", f"{queue_id}: not inspected, its client is to come again: {error}")
             return None
         finally:
-            if ongoing is not None:
-                ongoing.cancel()
+            if examination is not None:
+                examination.cancel()
             self._done(work)
 
     def switch(self, *, on: bool) -> None:
@@ -366,29 +353,21 @@ class Inspection:
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:
         """Have a filter look while the network checks that it need not wait for are on their way."""
-        stored = work.stored
-        since, began = clock.now(), asyncio.get_running_loop().time()
-        ongoing = self._network.begin(stored, partition)
+        examination = self._examiner.begin(work, partition, options, self._disposal.listings)
         try:
-            judge = build_judge(stored, partition, options, ongoing, self._disposal.listings)
-            analysis = await self._analyse(work, options, judge)
-            if analysis is None:
-                return
-            if ongoing is not None:
-                analysis = await self._finish_checks(stored, partition, analysis, ongoing)
-            note_inspection(work, analysis, since, clock.now(), asyncio.get_running_loop().time() - began)
-            self._dispose(work, partition, analysis)
+            analysis = await self._analyse(work, examination)
+            if analysis is not None:
+                self._dispose(work, partition, await examination.finish(analysis))
         except Exception as error:  # noqa: BLE001 - as in `_take`
             self._set_aside(work, error)
         finally:
-            if ongoing is not None:
-                ongoing.cancel()
+            examination.cancel()
 
-    async def _analyse(self, work: Work, options: ScanOptions, judge: SpamJudge | None) -> Analysis | None:
+    async def _analyse(self, work: Work, examination: Examination) -> Analysis | None:
         """Return what the filter found; None: the message is somebody else's business now."""
         stored = work.stored
         try:
-            analysis = await self._ask_filter(work, options, judge)
+            analysis = await examination.ask_filter()
         except FileNotFoundError:
             await self._set_aside_durably(work, "its content file is missing")
             return None
@@ -404,36 +383,6 @@ class Inspection:
             return error_analysis(f"not scanned: {analysis.unscanned}")
         self._resting.succeeded(stored.id)
         return analysis
-
-    async def _ask_filter(self, work: Work, options: ScanOptions, judge: SpamJudge | None) -> Analysis:
-        stored = work.stored
-        content = work.content if work.content is not None else Path(work.path or "")
-        queue_id = format_queue_id(stored.id)
-        try:
-            return await self._pool.inspect(
-                queue_id, content, stored.content.size, self._network.describe(options, stored), judge
-            )
-        except FilterFailed as error:
-            self._report("E", f"{queue_id}: inspection failed twice: {error}")
-            return error_analysis(str(error))
-
-    async def _finish_checks(
-        self,
-        stored: Stored,
-        partition: Partition,
-        analysis: Analysis,
-        ongoing: Ongoing,
-        limit_s: float | None = None,
-    ) -> Analysis:
-        """Return the analysis with what the network checks found, and say what they could not."""
-        facts = await ongoing.finish(analysis.spam, limit_s)
-        if facts.troubles:
-            self._report("W", f"{format_queue_id(stored.id)}: network checks: {describe_troubles(facts.troubles)}")
-        whole = msgspec.structs.replace(analysis, network=facts)
-        self._network.learn(stored.envelope, whole)
-        if not stored.kind:
-            self._network.tell(stored.envelope, partition, whole)
-        return whole
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
         future = self._disposal.dispose(work, partition, analysis)

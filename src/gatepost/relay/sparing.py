@@ -1,6 +1,6 @@
 """Sparing the anti-virus stage what nobody gets (preset speed; specification antispam.md §9).
 
-Used by `relay.inspection`: what it makes answers a filter that has anti-spam look first and asks before it scans.
+Used by `relay.examination`: what it makes answers a filter that has anti-spam look first and asks before it scans.
 """
 
 import msgspec
