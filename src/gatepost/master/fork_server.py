@@ -31,7 +31,7 @@ from typing import IO
 
 import msgspec
 
-WARM = ("gatepost.relay.process",)
+WARM: tuple[str, ...] = ("gatepost.relay.process",)
 """Imported before the first fork. Only what relays carry anyway: what reads mail is imported by the template alone."""
 CHANNEL = 3
 """Descriptor of the channel in a child that gets one: the lowest after the standard ones."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.master.exit_code import ExitCode, StartError
+from gatepost.master.fork_server import ForkServer
 from gatepost.master.process import Master
 from gatepost.master.supervisor import Supervision
 
@@ -17,7 +18,7 @@ def test_signal_handlers_that_cannot_be_set() -> None:
             raise RuntimeError("signal 15 cannot be caught")
 
         asyncio.get_running_loop().add_signal_handler = refuse  # type: ignore[assignment,method-assign]
-        Master(Path("/nowhere"), (), Supervision())._take_signals()
+        Master(Path("/nowhere"), (), Supervision(), ForkServer(None, 0))._take_signals()
 
     with pytest.raises(StartError, match="cannot be caught") as caught:
         asyncio.run(take())
