@@ -6,13 +6,16 @@ Made by `console.process`, and by tests around a scripted gateway.
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response, route
 from litestar.connection import Request
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.static_files import create_static_files_router
 
 from gatepost.console import errors
+from gatepost.console.api.probes import READ, metrics, readyz
+from gatepost.console.api.routes import build_router
+from gatepost.console.events import Listeners
 from gatepost.console.gateway import Gateway
 from gatepost.console.pages import ROUTES
 from gatepost.console.security import Shield
@@ -26,7 +29,7 @@ _KEPT = CacheControlHeader(public=True, max_age=365 * 86400, immutable=True)
 """Browsers keep static files: their addresses change with the content (`render.static_url`)."""
 
 
-@get("/healthz", opt=OPEN, sync_to_thread=False)
+@route("/healthz", http_method=READ, opt=OPEN, sync_to_thread=False)
 def healthz() -> Response[str]:
     """Tell that the console answers (not that the gateway does: that is `/readyz`)."""
     return errors.plain("ok")
@@ -44,11 +47,11 @@ def build_app(gateway: Gateway, settings: Settings) -> Shield:
         path="/static", directories=[STATIC], opt=OPEN, cache_control=_KEPT, include_in_schema=False
     )
     app = Litestar(
-        route_handlers=[healthz, static, *ROUTES],
+        route_handlers=[healthz, readyz, metrics, static, *ROUTES, build_router(settings.api_rate)],
         guards=[admit],
         dependencies={"visitor": Provide(provide_visitor), "gateway": Provide(provide_gateway)},
         exception_handlers=errors.HANDLERS,
-        state=State({"gateway": gateway, "settings": settings}),
+        state=State({"gateway": gateway, "settings": settings, "listeners": Listeners()}),
         request_max_body_size=BODY_LIMIT,
         openapi_config=None,
         logging_config=None,

@@ -13,11 +13,11 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from gatepost.console import render
+from gatepost.console.security import API_PREFIX
 from gatepost.console.visitor import NotSignedIn, visitor_of
 from gatepost.control.link import RefusedCall, SignedOut
 from gatepost.control.socket import ControlError
 
-API_PREFIX = "/api/"
 SIGN_IN = "/sign-in"
 _TITLES = {
     400: "Not understood",

@@ -9,6 +9,8 @@ import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from gatepost.console.visitor import SAFE_METHODS
 
 Event: TypeAlias = dict[str, Any]
@@ -16,6 +18,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Scope: TypeAlias = dict[str, Any]
 
+API_PREFIX: Final = "/api/"
+"""Below it everything is for programs."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -49,7 +53,7 @@ class Shield:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no web sockets here
-        fields = _Fields(scope, send)
+        fields = _Fields(scope, send, as_problem=scope["path"].startswith(API_PREFIX))
         headers = _single(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_ours(host):
@@ -98,8 +102,10 @@ def _single(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class _Fields:
     """Adds the fields to an answer as it goes out."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, as_problem: bool) -> None:
+        """`as_problem`: what is refused is told for programs (RFC 9457)."""
         self._send = send
+        self._as_problem = as_problem
         self._all = (*_FIELDS, _STRICT_TRANSPORT) if scope["scheme"] == "https" else _FIELDS
 
     async def send(self, message: Event) -> None:
@@ -110,12 +116,15 @@ class _Fields:
         await self._send(message)
 
     async def refuse(self, status: int, text: str) -> None:
-        body = f"{text}\n".encode()
+        body, kind = f"{text}\n".encode(), b"text/plain; charset=utf-8"
+        if self._as_problem:
+            told = {"type": "about:blank", "title": "Not possible", "status": status, "detail": text}
+            body, kind = msgspec.json.encode(told), b"application/problem+json"
         await self.send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))],
+                "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body))],
             }
         )
         await self.send({"type": "http.response.body", "body": body, "more_body": False})

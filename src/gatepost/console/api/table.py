@@ -1,0 +1,41 @@
+"""All operations of the interface, and the calls of the desk that it leaves out, each with the reason."""
+
+from typing import Final
+
+from gatepost.console.api import accounts, configuration, lists, mails, queue, service, stores
+from gatepost.console.api.operation import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *mails.OPERATIONS,
+    *queue.OPERATIONS,
+    *stores.OPERATIONS,
+    *lists.OPERATIONS,
+    *configuration.OPERATIONS,
+    *accounts.OPERATIONS,
+    *service.OPERATIONS,
+)
+_BROWSER: Final = "a step between a browser and the console's own pages"
+_LOCAL: Final = "made at the machine only: "
+LEFT_OUT: Final[dict[str, str]] = {
+    "session.begin": _BROWSER,
+    "session.first": _BROWSER,
+    "session.second": _BROWSER,
+    "session.state": _BROWSER,
+    "session.first_code": _LOCAL + "before it is used nobody has an account",
+    "account.totp_begin": _BROWSER,
+    "account.totp_confirm": _BROWSER,
+    "account.totp_end": _BROWSER,
+    "account.passkey_begin": _BROWSER,
+    "account.passkey_add": _BROWSER,
+    "account.passkey_remove": _BROWSER,
+    "accounts.add_token": _LOCAL + "elsewhere it would be a way to act under another's name",
+    "calls": "how this interface is put together inside; its description is /api/v1/openapi.json",
+    "console.up": "the console tells it to the master",
+    "export": _LOCAL + "it names files; downloadQueuedMail and downloadStoredMail do the same",
+    "learning": _LOCAL + "it names files, or forgets everything",
+    "release": _LOCAL + "it names directories; releaseStoredMails does the same",
+    "metrics": "/metrics",
+    "metrics.open": "/metrics",
+    "readiness": "/readyz",
+}
+"""By call: why it is no operation, or where else it is served."""
