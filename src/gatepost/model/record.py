@@ -334,6 +334,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     """Of a message that was refused when its content had come: what was found in it bears the same; else 0."""
     size: int = 0
     """Bytes of content that had come."""
+    addresses: tuple[str, ...] = ()
+    """Whose RCPT had been taken when the message was refused, the first `ADDRESSES_TOLD`."""
 
 
 class Bypassed(msgspec.Struct, frozen=True, tag="bypassed", array_like=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.model.envelope import Client, Recipient
 from gatepost.model.ids import format_queue_id
-from gatepost.model.record import Received
+from gatepost.model.record import ADDRESSES_TOLD, Received
 from gatepost.model.reply import Reply, reply
 from gatepost.relay.access import Decision, Ruling
 from gatepost.relay.disposal import Disposition
@@ -141,12 +141,23 @@ class Dialogue:
     def note(self, stage: str, cause: str, answer: Reply, sender: str = "", recipient: str = "") -> None:
         """Record a refusal."""
         incoming, number, size = self._incoming, 0, 0
+        addresses: tuple[str, ...] = ()
         if incoming is not None:
             sender = sender or incoming.mail.address
             number = incoming.id
             size = incoming.size
+            if stage == "data":  # of all it was for: who asks where it is knows one of them
+                addresses = tuple(each.address for each in incoming.recipients[:ADDRESSES_TOLD])
         record = self.visit.refusal(
-            clock.now(), stage, cause, answer, sender=sender, recipient=recipient, number=number, size=size
+            clock.now(),
+            stage,
+            cause,
+            answer,
+            sender=sender,
+            recipient=recipient,
+            number=number,
+            size=size,
+            addresses=addresses,
         )
         self._intake.refused(record)
 

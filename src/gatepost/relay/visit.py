@@ -93,8 +93,9 @@ class Visit:
         recipient: str = "",
         number: int = 0,
         size: int = 0,
+        addresses: tuple[str, ...] = (),
     ) -> Refused:
-        """Return the record of a refusal. `number`, `size`: of the message, when its content had come."""
+        """Return the record of a refusal. `number`, `size`, `addresses`: of the message, when its content had come."""
         return Refused(
             now,
             self.ip,
@@ -111,6 +112,7 @@ class Visit:
             self.listener.name or self.listener.address,
             number,
             size,
+            addresses,
         )
 
     def replace(self, ip: str, port: int = 0, name: str = "", helo: str = "", user: str = "") -> None:

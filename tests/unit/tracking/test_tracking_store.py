@@ -148,6 +148,25 @@ def test_refused_attempts_are_found_and_have_rows_of_their_own(filled: Filled) -
     assert len(search(filled.directory, parse_query({"finding": "relaying"}), 10).mails) == 2
 
 
+def test_a_message_refused_at_its_content_is_found_by_everybody_it_was_for(filled: Filled) -> None:
+    people = ("anna@example.org", "lee@example.org")
+    filled.add(Refused(NOON, "198.51.100.9", "data", "malformed", 550, "x@bad.example", addresses=people))
+    filled.store.commit()
+    for one in people:
+        (mail,) = search(filled.directory, parse_query({"recipient": one}), 10).mails
+        assert (mail.outcome, mail.recipients) == ("refused", list(people))
+
+
+def test_names_of_objects_are_no_threats_but_find_their_mail(filled: Filled) -> None:
+    names = ("Some.Virus", "figures.zip")
+    actions = (("figures.zip", "protected", "placeholder"), ("tool.exe", "infected", "placeholder"))
+    filled.add(received(0), Scanned(MAIL, NOON, "policy", 1, ("infected", "protected"), MAIL, names, actions=actions))
+    filled.store.commit()
+    (mail,) = search(filled.directory, parse_query({"finding": "figures.zip"}), 10).mails
+    assert mail.threats == ["Some.Virus"]
+    assert not search(filled.directory, parse_query({"threat": "figures.zip"}), 10).mails
+
+
 def test_records_that_come_again_change_nothing(tmp_path: Path) -> None:
     filled = Filled(tmp_path)
     filled.lives(range(40))

@@ -215,7 +215,9 @@ def _scanned(s: Summary, r: Scanned) -> None:
     _add(s.groups, (r.group,), NAMES_KEPT)
     _add(s.statuses, r.statuses, NAMES_KEPT)
     if r.names:
-        _add(s.threats, r.names, NAMES_KEPT)
+        objects = {name for name, _, _ in r.actions}  # what has no threat is called by its own name, and is none
+        _add(s.threats, [name for name in r.names if name not in objects], NAMES_KEPT)
+        _add(s.findings, [name for name in r.names if name in objects], NAMES_KEPT)
     if r.breaks:
         _add(s.findings, [f"breaks-{name}" for name in r.breaks], NAMES_KEPT)
 
@@ -327,7 +329,7 @@ def _refused(s: Summary, r: Refused) -> None:
     s.kind, s.what = Kind.REFUSAL, f"{r.stage} {r.cause}"
     s.at = r.at
     s.sender = _cut(r.sender)
-    _add(s.recipients, (r.recipient,), ADDRESSES_KEPT)
+    _add(s.recipients, (r.recipient, *r.addresses), ADDRESSES_KEPT)
     s.ip, s.helo, s.client = r.ip, _cut(r.helo), _cut(r.client)
     s.tls, s.user, s.listener = r.tls, _cut(r.user), r.listener
     s.size, s.code = r.size, r.code
