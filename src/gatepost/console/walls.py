@@ -5,7 +5,6 @@ What is left: the sockets it has and those it accepts, and reading the program's
 no process, sends no signal, writes no file. A wall the kernel does not have is named, never passed over in silence.
 """
 
-import ctypes
 import os
 import resource
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from landlock import FSAccess
 
-from gatepost.control import walling
+from gatepost.control import privileges, walling
 
 MEMORY_LIMIT = 1 << 30
 """Address space: several times what it uses; large downloads pass through it in pieces."""
@@ -61,13 +60,12 @@ def enter(parent: int) -> tuple[str, ...]:
             resource.RLIMIT_CORE: 0,
         }
     )
-    libc = ctypes.CDLL(None, use_errno=True)
     time.tzset()  # reads the time zone, as long as it can
-    libc.prctl(walling.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    privileges.prctl(privileges.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("console: the master has gone")
-    libc.prctl(walling.PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(walling.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    privileges.prctl(privileges.PR_SET_DUMPABLE, 0)
+    privileges.prctl(privileges.PR_SET_NO_NEW_PRIVS, 1)
     reading = FSAccess.READ_FILE | FSAccess.READ_DIR
     places = [(place, reading) for place in readable()]
     reasons = (walling.enter_landlock(walling.landlock_version(), places), walling.enter_seccomp(_allowed()))

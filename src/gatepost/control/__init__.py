@@ -1,1 +1,1 @@
-"""Layer 5: seeing and steering: log lines, counters, the control socket; accounts; what walls of processes are built of."""
+"""Layer 5: seeing and steering: log lines, counters, control socket, accounts; what processes are walled in with."""

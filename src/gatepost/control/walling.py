@@ -21,9 +21,6 @@ except (RuntimeError, OSError):  # pragma: no cover - depends on the machine
 
 Calls: TypeAlias = "pyseccomp.SyscallFilter"
 """A filter of system calls, not yet in force."""
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-PR_SET_NO_NEW_PRIVS = 38
 CLONE_THREAD = 0x10000
 
 

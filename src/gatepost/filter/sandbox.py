@@ -5,7 +5,6 @@ descriptors, resource limits, user, capabilities, parent-death signal, no_new_pr
 afterwards. A wall the kernel does not have is named in the returned report, never passed over in silence.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -14,16 +13,10 @@ import signal
 
 import msgspec
 
-from gatepost.control import walling
+from gatepost.control import privileges, walling
 
 OPEN_FILES = 64
 """Descriptors a filter may have: its socket, one content, stderr; an engine's own few."""
-HIGHEST_DESCRIPTOR = 1 << 20
-"""Above what a template can have open: the kernel's default bound of RLIMIT_NOFILE."""
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
-CAPABILITY_VERSION = 0x20080522
-"""_LINUX_CAPABILITY_VERSION_3 of capset(2): two blocks of three 32-bit sets."""
 
 ALLOWED_CALLS = {
     "reading and writing what is open": (
@@ -75,7 +68,6 @@ class Sandbox:
 
     def __init__(self, walls: Walls) -> None:
         self.walls = walls
-        self.libc = ctypes.CDLL(None, use_errno=True)
         self.landlock_version = walling.landlock_version()
         self.calls = _allowed()
 
@@ -86,31 +78,21 @@ def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
 
     OSError: a wall every supported kernel has (limits, user, no_new_privs) could not be built.
     """
-    _close_descriptors(keep)
+    privileges.close_descriptors(keep)
     walls = sandbox.walls
     _limit_resources(walls)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(walls.gid, walls.gid, walls.gid)
         os.setresuid(walls.uid, walls.uid, walls.uid)
-    libc = sandbox.libc
-    _drop_capabilities(libc)
-    _prctl(libc, walling.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+    privileges.set_capabilities()  # a service manager may have given the gateway some
+    privileges.prctl(privileges.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         raise OSError(errno.ESRCH, "the template has gone")
-    _prctl(libc, walling.PR_SET_DUMPABLE, 0)
-    _prctl(libc, walling.PR_SET_NO_NEW_PRIVS, 1)
+    privileges.prctl(privileges.PR_SET_DUMPABLE, 0)
+    privileges.prctl(privileges.PR_SET_NO_NEW_PRIVS, 1)
     reasons = (walling.enter_landlock(sandbox.landlock_version), walling.enter_seccomp(sandbox.calls))
     return SandboxReport(tuple(reason for reason in reasons if reason))
-
-
-def _close_descriptors(keep: frozenset[int]) -> None:
-    """Close all descriptors but those in `keep`: one system call for each gap between them."""
-    start = 0
-    for fd in (*sorted(keep), HIGHEST_DESCRIPTOR):
-        if start < fd:  # closerange(0, 0) would close all there are
-            os.closerange(start, fd)
-        start = fd + 1
 
 
 def _limit_resources(walls: Walls) -> None:
@@ -125,24 +107,6 @@ def _limit_resources(walls: Walls) -> None:
             resource.RLIMIT_CORE: 0,
         }
     )
-
-
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Give up what a service manager may have given the gateway (CAP_NET_BIND_SERVICE as a rule)."""
-    _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
-        raise _last_error("capset")
-
-
-def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise _last_error(f"prctl({option})")
-
-
-def _last_error(what: str) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def _allowed() -> "walling.Calls | None":

@@ -4,7 +4,6 @@ Called by `master.command_helper` once for itself (`enter_walls`: Landlock and a
 starts), and in every child between fork and exec (`CommandWalls.enter_child`).
 """
 
-import ctypes
 import resource
 import signal
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from landlock import FSAccess
 
-from gatepost.control import walling
+from gatepost.control import privileges, walling
 
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt"),
@@ -46,7 +45,6 @@ class CommandWalls:
     def __init__(self, missing: tuple[str, ...]) -> None:
         self.missing = missing
         """Walls that could not be built, each with the reason."""
-        self._prctl = ctypes.CDLL(None).prctl
         self._leaving = walling.refuse_calls(LEAVING)
 
     def enter_child(self, timeout_s: float) -> None:
@@ -60,7 +58,7 @@ class CommandWalls:
                 resource.RLIMIT_CPU: int(timeout_s) + CPU_SLACK_S,
             }
         )
-        self._prctl(walling.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        privileges.prctl(privileges.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if self._leaving is not None:
             self._leaving.load()

@@ -31,6 +31,8 @@ from typing import IO
 
 import msgspec
 
+from gatepost.control import privileges
+
 WARM: tuple[str, ...] = ("gatepost.relay.process",)
 """Imported before the first fork. Only what relays carry anyway: what reads mail is imported by the template alone."""
 CHANNEL = 3
@@ -41,14 +43,6 @@ STATUS_TIMEOUT_S = 5.0
 STATUS_UNKNOWN = 255
 """Status of a child whose end nobody has seen: the server ended before it."""
 MESSAGE_LIMIT = 16 * 1024
-HIGHEST_DESCRIPTOR = 1 << 20
-"""Above what the server can have open: the kernel's default bound of RLIMIT_NOFILE."""
-PR_SET_DUMPABLE = 4
-PR_SET_NAME = 15
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
-CAPABILITY_VERSION = 0x20080522
-"""_LINUX_CAPABILITY_VERSION_3 of capset(2)."""
 _ARG_START, _ARG_END = 45, 46
 """Fields of /proc/PID/stat behind the name: where the command line lies in memory (48 and 49 of proc(5))."""
 
@@ -243,7 +237,7 @@ def _serve(sock: socket.socket) -> None:
     """Fork children until the master has gone."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
-    _close_descriptors(keep=sock.fileno())
+    privileges.close_descriptors((0, 1, 2, sock.fileno()))
     _give_up_privileges()
     _set_title("gatepost: fork server")
     for module in WARM:
@@ -321,7 +315,7 @@ def _run(request: Start, descriptors: Sequence[int]) -> int:
     for descriptor, place in zip(moved, (0, 1, CHANNEL), strict=False):
         os.dup2(descriptor, place)
     has_channel = len(moved) > CHANNEL - 1
-    os.closerange(CHANNEL + has_channel, HIGHEST_DESCRIPTOR)
+    privileges.close_descriptors(range(CHANNEL + has_channel))
     _set_title(f"gatepost: {request.title}")
     arguments = [*request.arguments, *_channel_option(CHANNEL if has_channel else -1)]
     sys.argv = [request.module, *arguments]
@@ -342,21 +336,12 @@ def _run(request: Start, descriptors: Sequence[int]) -> int:
     return status
 
 
-def _close_descriptors(keep: int) -> None:
-    """Close all but the standard ones and `keep`."""
-    os.closerange(3, keep)
-    os.closerange(keep + 1, HIGHEST_DESCRIPTOR)
-
-
 def _give_up_privileges() -> None:
     """Keep no capability, as a process that is executed by a user other than root keeps none."""
     if os.geteuid() == 0:
         return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    if libc.capset((ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
-    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # off since the master was root; its user may look at its children
+    privileges.set_capabilities()
+    privileges.prctl(privileges.PR_SET_DUMPABLE, 1)  # off since the master was root; its user may look at its children
 
 
 def _set_title(title: str) -> None:
@@ -367,4 +352,4 @@ def _set_title(title: str) -> None:
         raw = title.encode()[: max(0, end - start - 1)]
         if start:
             ctypes.memmove(start, raw.ljust(end - start, b"\0"), end - start)
-        ctypes.CDLL(None).prctl(PR_SET_NAME, title.removeprefix("gatepost: ").encode(), 0, 0, 0)
+        privileges.prctl(privileges.PR_SET_NAME, title.removeprefix("gatepost: ").encode())

@@ -17,6 +17,7 @@ from gatepost.master.exit_code import ExitCode, StartError
 _PR_SET_KEEPCAPS: Final = 8
 _CAPABILITY_VERSION: Final = 0x20080522
 _NET_BIND_SERVICE: Final = 1 << 10
+_NO_USER: Final = "there is no such user; make it (useradd --system), or name another one with --user"
 _SHORTEST_TREE: Final = 3
 """Parts of a path whose whole tree may change its owner: `/var` is never ours."""
 
@@ -36,8 +37,16 @@ def become(user: str, trees: Iterable[Path], files: Iterable[Path]) -> None:
             _give_file(file, who)
         _switch(who)
     except (KeyError, OSError) as error:
-        reason = "there is no such user" if isinstance(error, KeyError) else str(error)
+        reason = _NO_USER if isinstance(error, KeyError) else str(error)
         raise StartError(ExitCode.IDENTITY, f"cannot become user {user}: {reason}") from error
+
+
+def check_user(user: str) -> None:
+    """Tell before anything is stopped or made whether `user` can be taken. StartError 44: it does not exist."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise StartError(ExitCode.IDENTITY, f"cannot become user {user}: {_NO_USER}") from None
 
 
 def _give_tree(tree: Path, who: pwd.struct_passwd) -> None:
