@@ -6,7 +6,8 @@ from typing import Annotated
 import cyclopts
 
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, Caller, ConfigFile, complain, print_json
-from gatepost.cli.trace import trace
+from gatepost.cli.trace import parse_moment
+from gatepost.cli.trace_view import show_row
 from gatepost.notices.text import clean_text
 from gatepost.relay.bypass import MINUTES_LIMIT, REASON_LIMIT
 
@@ -72,7 +73,20 @@ def list_passed(
         Mails listed.
 
     """
-    return trace(finding="bypassed", since=since, limit=limit, json=as_json, conf_file=conf_file)
+    arguments: dict[str, object] = {"finding": "bypassed", "limit": limit}
+    try:
+        arguments |= {"since": parse_moment(since, time.time())} if since else {}
+    except ValueError as error:
+        return complain(str(error), EXIT_BAD_OPTIONS)
+    mails = Caller(conf_file)("tracking.search", **arguments)["mails"]
+    if as_json:
+        print_json(mails)
+        return 0
+    for mail in mails:
+        print("  ".join(show_row(mail)))
+    if not mails:
+        print("no mail has passed unscanned")
+    return 0
 
 
 def _show(told: dict[str, object], *, as_json: bool) -> int:

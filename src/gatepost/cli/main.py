@@ -36,6 +36,7 @@ for _name, _place, _help in (
     ("drain", "drain:drain", "Take no more mail, let what is here go, then stop."),
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),
+    ("shadow", "shadow:shadow", "What settings that are tried without effect would have changed."),
     ("template", "template:app", "Show, preview and check text templates."),
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),

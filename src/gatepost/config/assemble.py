@@ -22,6 +22,7 @@ from gatepost.config.parameter import Field, Kind
 from gatepost.config.presets import apply_preset
 from gatepost.config.problem import Severity
 from gatepost.config.schema import FIELDS, SECTIONS, Config, is_built
+from gatepost.config.shadow_groups import resolve_shadows
 
 Values = dict[str, object]
 
@@ -54,6 +55,7 @@ def assemble(collected: Collected) -> Config:
     _migrate_access(collected, _section(data, "access"))
     _adopt_cache_times(collected, _section(data, "resolve"))
     apply_preset(collected, {name: _section(data, name) for name in ("antispam", "ave", "policy")})
+    groups = _groups(collected, _section(data, "policy"))
     data |= {
         "zones": zones,
         "tls_policies": [
@@ -67,7 +69,8 @@ def assemble(collected: Collected) -> Config:
         "listeners": listeners,
         "routes": routes,
         "relay_rules": _relay_rules(collected, data, zones),
-        "groups": _groups(collected, _section(data, "policy")),
+        "groups": groups,
+        "shadows": resolve_shadows(collected, groups),
     }
     _section(data, "network")["listen_on"] = [listener["address"] for listener in listeners]
     _section(data, "forward")["forward_route"] = []  # `routes` says it, with room for more

@@ -163,6 +163,12 @@ class Collected:
             self.note(Severity.WARNING, field.section, field.name, what, origin=entry.origin)
         return self._scalar_value(field, entry)
 
+    def read(self, field: Field, text: str, origin: Origin) -> Value | None:
+        """Return the value of a parameter that is written as text inside of another one; None: it is noted what is
+        wrong.
+        """
+        return self._value(field, [Entry(field.section, 0, field.name, text, origin)])
+
     def _scalar_value(self, field: Field, entry: Entry) -> Value | None:
         parameter = field.parameter
         wide = self.form is Form.TOML

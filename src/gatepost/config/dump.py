@@ -116,6 +116,7 @@ def _array(section: Section, loaded: Loaded, config: Config, note: Note) -> Iter
         "network.zone": lambda: _plain("network.zone", config.zones),
         "tls_policy": lambda: _plain("tls_policy", config.tls_policies),
         "engine": lambda: _plain("engine", config.engines),
+        "shadow": lambda: _plain("shadow", config.shadows),
         "group": lambda: _groups(loaded, config),
     }
     fields = {field.name: field for field in FIELDS[section.name]}

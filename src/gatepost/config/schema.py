@@ -41,6 +41,7 @@ from gatepost.config.services import (
     UpdaterPath,
     UpdaterReport,
 )
+from gatepost.config.shadow import Shadow
 from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
 from gatepost.config.tracking import Tracking
@@ -196,6 +197,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Besides the built-in one, in file order."""
     groups: tuple[Group, ...]
     """In file order, fully resolved; the last is the policy itself."""
+    shadows: tuple[Shadow, ...] = ()
+    """In file order, with the groups as they would be."""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -236,6 +239,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("engine", EngineTable, array=True),
     Section("policy", Policy),
     Section("group", Group, array=True),
+    Section("shadow", Shadow, array=True),
     Section("notices", Notices),
     Section("stores", Stores),
     Section("forward", Forward),

@@ -53,6 +53,7 @@ from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
 from gatepost.master.switches import read_switched_off
 from gatepost.master.templates import Templates
+from gatepost.master.what_if import register as register_shadows
 from gatepost.relay.admission import SessionTable, create_table
 
 PORTS_PATIENCE_S = 10.0
@@ -162,6 +163,7 @@ class Master:
             ),
         )
         problems.register(self._desk)
+        register_shadows(self._desk, lambda: self._config, calls.status)
         register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
         Probes(self._desk, lambda: self._config, calls.status).register()
         register_mail_calls(

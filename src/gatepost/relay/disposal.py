@@ -24,6 +24,7 @@ from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.listings import NO_LISTINGS, Listings
+from gatepost.policy.shadow import ShadowTable
 from gatepost.policy.spam import decide_spam
 from gatepost.relay.bypass import judge_unscanned
 from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
@@ -34,6 +35,7 @@ from gatepost.relay.rejecting import failure_records, may_report, rejection, rep
 from gatepost.relay.reports import RELEASED_WANTED, Reports
 from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
+from gatepost.relay.shadowing import build_shadowed
 from gatepost.relay.verdict_records import build_checked
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -97,6 +99,7 @@ class Disposal:
         self._clock_ms = clock_ms
         self.listings = NO_LISTINGS
         """Entries of allow and block lists that count now."""
+        self.shadows: ShadowTable | None = None
 
     def is_in_work(self, message_id: int) -> bool:
         """Tell whether delivery has this message in work."""
@@ -114,6 +117,8 @@ class Disposal:
             if prefix is not None:
                 work.tell_inspection()
                 work.records += build_checked(work.stored, group, len(indices), verdict, analysis, now)
+                if self.shadows is not None and not work.stored.kind:
+                    work.records += self._shadowed(work.stored, plans[0], analysis, now)
                 copy = ready_copy(work.stored, work.stored.id, group.name, indices, Edited(prefix), now)
                 saves = None
                 if self._saving.archives or is_worth_saving(verdict):
@@ -124,6 +129,16 @@ class Disposal:
                 self._delivery.submit(work)
                 return None
         return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
+
+    def _shadowed(self, copy: Stored, plan: Plan, analysis: Analysis | None, now: float) -> Sequence[Record]:
+        """Return what the shadows of a group would have done; what came out of a store is no live mail."""
+        assert self.shadows is not None
+        group, indices, verdict = plan
+
+        def judge(shadow: GroupPolicy) -> Verdict:
+            return judge_group(shadow, analysis, copy.envelope, now)
+
+        return build_shadowed(self.shadows, copy, group, len(indices), verdict, analysis, now, judge)
 
     def _plan_saves(self, work: Work, copies: Sequence[tuple[Stored, Plan, bool]], now: float) -> list[Save]:
         """Return what goes into stores; `copies`: each group's copy, plan, and whether objects in it are changed."""
@@ -221,6 +236,8 @@ class Disposal:
                     disposition.records.append(_split(number, now, addresses, original.id, group.name))
                 edits = edited if decisions or edited.breaks else None
                 disposition.records += build_checked(copy, group, len(indices), verdict, analysis, now, edits)
+                if self.shadows is not None and not original.kind:
+                    disposition.records += self._shadowed(copy, (group, indices, decided), analysis, now)
                 if analysis is not None and self._notifying.wants(group, verdict):
                     notices.append((subject, analysis, edited.breaks))
                 await self._send_on(work, copy, group, verdict, disposition, now, told=told)

@@ -21,6 +21,7 @@ from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.notices.template import load_template, shipped_template
 from gatepost.policy.group import GroupTable
 from gatepost.policy.listings import Listings
+from gatepost.policy.shadow import ShadowTable
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.bypass import Bypass, Order, read_order
 from gatepost.relay.delivery import Delivery
@@ -133,6 +134,7 @@ class Pipeline:
             config.network.protected_domains,
             config.antispam,
         )
+        shadows = ShadowTable.from_config(config.shadows, config.ave, config.filter.filter_deadline, config.antispam)
         template = Path(config.options.dsn_template) if config.options.dsn_template else None
         self._reports.configure(
             hostname=config.network.hostname,
@@ -144,6 +146,7 @@ class Pipeline:
         wording = Wording.from_config(config, bases)
         self._editing.configure(wording)
         self._notifying.configure(config.notices, wording, groups.groups)
+        self._disposal.shadows = shadows
         self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
         self.use_listings(read_listings(config.relay.state_path, self._log.say))
         if self.inspection.bypass is None:

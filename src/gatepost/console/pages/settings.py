@@ -275,7 +275,7 @@ async def show_changes(visitor: Visitor, gateway: Gateway) -> Response[str]:
     check = await gateway.call(visitor, "configuration.check")
 
     def href(problem: Mapping[str, Any]) -> str:
-        array = problem["section"] in ("listener", "route", "engine", "network.zone", "tls_policy")
+        array = problem["section"] in ("listener", "route", "engine", "shadow", "network.zone", "tls_policy")
         return href_of(str(problem["section"]), int(problem["item"]), array=array)
 
     return render.page(
