@@ -3,6 +3,7 @@
 Asks the running gateway; one that does not run has its files read, if whoever asks may.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -10,20 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import cyclopts
-from rich.console import Console
-from rich.table import Column, Table
 
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, AsJson, ConfigFile, complain, print_json
-from gatepost.cli.trace_view import show_life, show_row, show_time
+from gatepost.cli.trace_view import show_life, show_row, show_rows, show_time, show_waiting
 from gatepost.config.load import load
 from gatepost.control.socket import ControlError, call
 from gatepost.master.paths import Paths
+from gatepost.model.ids import parse_queue_id
 from gatepost.recorder.answers import Answers, answer_safely
 from gatepost.recorder.masking import Masking, load_key
 
+LISTED: Final = 500
+"""Mails one search gives at most."""
 FOLLOW_S: Final = 1.0
 FOLLOWED: Final = 200
 """Mails looked at for news at each turn."""
+WAITING: Final = frozenset({"waiting", "deferred", "held"})
+"""Outcomes with which somebody still waits for a mail."""
 _SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FORMS: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 
@@ -31,6 +35,9 @@ Ask = Callable[[str, dict[str, Any]], Any]
 From = Annotated[str, cyclopts.Parameter(name="--from", help="sender: an address, @domain, the beginning and *")]
 To = Annotated[str, cyclopts.Parameter(name="--to", help="recipient, in the same way")]
 Since = Annotated[str, cyclopts.Parameter(help="from when on: 30m, 2h, 7d, 2026-01-31, '2026-01-31 13:00'")]
+
+Limit = Annotated[int, cyclopts.Parameter(help="mails listed", validator=cyclopts.validators.Number(gte=1, lte=LISTED))]
+Follow = Annotated[bool, cyclopts.Parameter(negative="", help="go on, and show what comes")]
 
 
 def trace(
@@ -45,8 +52,8 @@ def trace(
     message_id: str = "",
     since: Since = "",
     until: str = "",
-    limit: int = 20,
-    follow: bool = False,
+    limit: Limit = 20,
+    follow: Follow = False,
     json: AsJson = False,
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
@@ -69,10 +76,6 @@ def trace(
         Server it was offered to.
     until
         Up to when, as in --since.
-    limit
-        Mails listed.
-    follow
-        Go on, and show what comes.
 
     """
     arguments: dict[str, Any] = {
@@ -152,10 +155,11 @@ def _show(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
     mails = answer["mails"]
     if len(mails) == 1 and not answer["cursor"]:
         life = ask("tracking.mail", {"id": mails[0]["id"]})
+        waiting = _waiting(ask, life)
         if json:
-            print_json(life)
+            print_json({**life, "waiting": waiting})
         else:
-            print("\n".join(show_life(life)))
+            print("\n".join([*show_life(life), *show_waiting(waiting, time.time())]))
         return 0
     if json:
         print_json(answer)
@@ -164,25 +168,31 @@ def _show(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
     return 0 if mails else EXIT_NOT_DONE
 
 
+def _waiting(ask: Ask, life: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what of a mail and its copies is in the queue now: what rests with its destination has no record of it."""
+    mail = life["mail"]
+    if mail["outcome"] not in WAITING:
+        return []
+    waiting = []
+    for queue_id in dict.fromkeys([mail["id"], *(each["id"] for each in life["records"] if each.get("id"))]):
+        with contextlib.suppress(ControlError, ValueError):  # gone meanwhile, or the gateway does not run
+            waiting.append(ask("show", {"id": parse_queue_id(queue_id)}))
+    return waiting
+
+
 def _list(answer: dict[str, Any]) -> None:
-    console = Console(soft_wrap=True, markup=False, highlight=False)
     mails = answer["mails"]
-    if mails:
-        whole = (Column(name, no_wrap=True) for name in ("time", "queue id"))
-        table = Table(*whole, "outcome", "from", "to", "subject")
-        for mail in mails:
-            table.add_row(*show_row(mail))
-        console.print(table)
+    for line in show_rows(mails):
+        print(line)
     if answer["cursor"]:
         back = show_time(answer["back_until"])
-        console.print(f"looked back until {back}: there may be more, say --until '{back}' or more of what is sought")
+        print(f"looked back until {back}: there may be more, say --until '{back}' or more of what is sought")
     elif not mails:
-        console.print("nothing matches")
+        print("nothing matches")
 
 
 def _follow(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
     """Show each mail that matches when it comes, and again when its outcome changes, until interrupted."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
     arguments = {**arguments, "limit": FOLLOWED}
     arguments.setdefault("since", time.time() - 10)
     shown: dict[str, str] = {}
@@ -194,7 +204,7 @@ def _follow(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
                     if json:
                         print_json(mail)
                     else:
-                        console.print("  ".join(show_row(mail)))
+                        print("  ".join(show_row(mail)), flush=True)
             while len(shown) > 2 * FOLLOWED:
                 del shown[next(iter(shown))]
             time.sleep(FOLLOW_S)

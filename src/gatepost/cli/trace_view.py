@@ -3,7 +3,7 @@ zones: moments are shown as the machine's clock does. All text from mail is fore
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from gatepost.cli.queue import printable
@@ -11,9 +11,28 @@ from gatepost.cli.queue import printable
 Told = dict[str, Any]
 """A record or a summary as `recorder.telling` makes it."""
 
+HEADINGS: Final = ("time", "queue id", "outcome", "from", "to", "subject")
 SUBJECT_WIDTH: Final = 40
+COLUMN_WIDTH: Final = 40
+"""Of a table: a longer text makes its own line longer, not all of them."""
+QUEUE_STATES: Final = {
+    "WFC": "waits for inspection",
+    "CHK": "in inspection",
+    "QUE": "waits for delivery",
+    "SND": "being delivered",
+    "HLD": "held",
+}
 TEXT_WIDTH: Final = 300
 ADDRESSES_SHOWN: Final = 5
+
+_WHAT: Final = {
+    "dsn-failed": "report: not delivered",
+    "dsn-delayed": "report: delayed",
+    "notice-admin": "notice to administrators",
+    "notice-sender": "notice to the sender",
+    "notice-recipient": "notice to recipients",
+}
+"""What mails of our own are, which have no subject in the records."""
 
 
 def show_time(moment: float) -> str:
@@ -39,9 +58,41 @@ def show_row(mail: Told) -> tuple[str, ...]:
         _outcome(mail),
         _address(mail["sender"]),
         _addresses(mail["recipients"], mail["expected"]),
-        _text(mail["subject"] or mail["what"], SUBJECT_WIDTH),
+        _text(mail["subject"] or str(_WHAT.get(mail["what"], mail["what"])), SUBJECT_WIDTH),
     )
     return tuple(map(printable, cells))
+
+
+def show_rows(mails: Sequence[Told]) -> Iterator[str]:
+    """Yield a table of mails, one line each; nothing is cut but subjects: addresses are what is looked for."""
+    rows = [HEADINGS, *map(show_row, mails)] if mails else []
+    widths = [min(max(map(len, column)), COLUMN_WIDTH) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def show_waiting(waiting: Sequence[Told], now: float) -> Iterator[str]:
+    """Yield where a mail is now: each recipient that waits in the queue, why, and until when."""
+    return map(printable, _waits(waiting, now))
+
+
+def _waits(waiting: Sequence[Told], now: float) -> Iterator[str]:
+    for message in waiting:
+        if message["state"] == "corrupt":
+            yield f"now: {message['queue_id']} cannot be read: {_text(message['reason'])}"
+            continue
+        yield f"now: in the queue as {message['queue_id']}, {QUEUE_STATES.get(message['state'], message['state'])}" + (
+            f": {_text(message['held_reason'])}" if message["held_reason"] else ""
+        )
+        for each in message["waiting"]:
+            due = each["next_attempt"] or message["next_attempt"]
+            when = "paused" if each["paused"] else f"next try {show_time(due)}" if due > now else "due now"
+            hop = f" by {_text(each['next_hop'])}" if each["next_hop"] else ""
+            yield f"  {_address(each['address'])}{hop}, {each['attempts']} tries so far, {when}"
+            why = each["last_reply"] or each["destination_reason"]
+            if why:
+                yield f"    {_text(why)}"
+        yield f"  what to do about it: gatepost queue retry|hold|release|reroute|remove {message['queue_id']}"
 
 
 def _outcome(mail: Told) -> str:
@@ -190,6 +241,9 @@ def _notified(r: Told) -> Iterator[str]:
 
 def _saved(r: Told) -> Iterator[str]:
     yield f"kept in {r['store']} as {_text(r['item'])}"
+    command = _STORE_COMMANDS.get(r["store"])
+    if command:
+        yield f"gatepost {command} show|release|delete {_text(r['item'])}"
 
 
 def _removed(r: Told) -> Iterator[str]:
@@ -219,6 +273,8 @@ def _shadowed(r: Told) -> Iterator[str]:
 def _unknown(r: Told) -> Iterator[str]:
     yield _text(str(r["type"]))
 
+
+_STORE_COMMANDS: Final = {"quarantine": "quarantine", "spam-quarantine": "quarantine", "backup": "backup"}
 
 _STEPS: dict[str, Callable[[Told], Iterator[str]]] = {
     "received": _received,

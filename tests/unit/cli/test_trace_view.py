@@ -10,7 +10,7 @@ from tests.unit.tracking.support_tracking import NOON, Filled, mail_id
 
 from gatepost.cli import trace_view
 from gatepost.cli.trace import parse_moment
-from gatepost.cli.trace_view import show_life, show_row, show_span
+from gatepost.cli.trace_view import show_life, show_row, show_rows, show_span, show_waiting
 from gatepost.model.finding import EngineNote, ObjectStatus
 from gatepost.model.record import Generated, Notified, ObjectNote, Received, Record, Refused, SignNote
 from gatepost.recorder.answers import Answers
@@ -82,3 +82,50 @@ def test_dates_and_what_is_none() -> None:
 
 def test_spans_are_said_as_people_do() -> None:
     assert [show_span(s) for s in (0.02, 5.0, 600, 9000, 400_000)] == ["20 ms", "5.0 s", "10 min", "2.5 h", "4.6 d"]
+
+
+def test_a_list_is_a_line_a_mail_and_cuts_no_address() -> None:
+    long = f"{'a' * 60}@sender.example"
+    rows = [
+        row_of(sender=long, recipients=["anna@example.org"], what="dsn-failed", subject=""),
+        row_of(sender="", recipients=["lee@example.org"], what="", subject="Minutes"),
+    ]
+    head, first, second = show_rows(rows)
+    assert head.split() == ["time", "queue", "id", "outcome", "from", "to", "subject"]
+    assert f"<{long}>  <anna@example.org>" in first
+    assert first.endswith("report: not delivered")
+    assert second.endswith("<lee@example.org>   Minutes")
+    assert len(second) < len(first)
+    assert list(show_rows([])) == []
+
+
+def row_of(**values: Any) -> dict[str, Any]:
+    mail: dict[str, Any] = {"at": NOON, "id": "0AM1W8QNM0000", "outcome": "delivered", "spam": "", "statuses": []}
+    return {**mail, "expected": 1, **values}
+
+
+def test_what_waits_is_told_recipient_by_recipient() -> None:
+    at_rest = {"address": "bill@late.example", "attempts": 0, "last_reply": "", "next_attempt": NOON + 60}
+    full = {"address": HOSTILE, "attempts": 3, "last_reply": "452 full", "next_attempt": NOON - 1}
+    message = {
+        "queue_id": "0AM1W8QNM0000",
+        "state": "QUE",
+        "held_reason": "",
+        "next_attempt": 0,
+        "reason": "",
+        "waiting": [
+            {**at_rest, "next_hop": "mx.late.example", "paused": False, "destination_reason": "451 refused"},
+            {**full, "next_hop": "", "paused": False, "destination_reason": ""},
+            {**full, "next_hop": "", "paused": True, "destination_reason": ""},
+        ],
+    }
+    lines = list(show_waiting([message], NOON))
+    assert lines[0] == "now: in the queue as 0AM1W8QNM0000, waits for delivery"
+    assert "<bill@late.example> by mx.late.example, 0 tries so far, next try " in lines[1]
+    assert lines[2].strip() == "451 refused"
+    assert lines[3].endswith("3 tries so far, due now")
+    assert lines[5].endswith("paused")
+    assert lines[-1].endswith("gatepost queue retry|hold|release|reroute|remove 0AM1W8QNM0000")
+    assert all(line.isprintable() for line in lines)
+    damaged = {"queue_id": "0AM1W8QNM0000", "state": "corrupt", "reason": "bad page"}
+    assert list(show_waiting([damaged], NOON)) == ["now: 0AM1W8QNM0000 cannot be read: bad page"]
