@@ -5,17 +5,15 @@ Used by `master.daemon`, once, before there is any other process or thread. Filt
 lose that capability too.
 """
 
-import ctypes
 import os
 import pwd
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from gatepost.control import privileges
 from gatepost.master.exit_code import ExitCode, StartError
 
-_PR_SET_KEEPCAPS: Final = 8
-_CAPABILITY_VERSION: Final = 0x20080522
 _NET_BIND_SERVICE: Final = 1 << 10
 _NO_USER: Final = "there is no such user; make it (useradd --system), or name another one with --user"
 _SHORTEST_TREE: Final = 3
@@ -67,15 +65,12 @@ def _give_file(file: Path, who: pwd.struct_passwd) -> None:
 
 
 def _switch(who: pwd.struct_passwd) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    privileges.prctl(privileges.PR_SET_KEEPCAPS, 1)
     os.initgroups(who.pw_name, who.pw_gid)
     os.setgid(who.pw_gid)
     os.setuid(who.pw_uid)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    # Effective, permitted, inheritable of the lower 32, then of the upper.
-    kept = (ctypes.c_uint32 * 6)(_NET_BIND_SERVICE, _NET_BIND_SERVICE, 0, 0, 0, 0)
-    if libc.capset(header, kept) != 0 and libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"capabilities cannot be given up: {os.strerror(number)}")
-    libc.prctl(_PR_SET_KEEPCAPS, 0, 0, 0, 0)
+    try:
+        privileges.set_capabilities(_NET_BIND_SERVICE)
+    except OSError:  # there was none to keep
+        privileges.set_capabilities()
+    privileges.prctl(privileges.PR_SET_KEEPCAPS, 0)
