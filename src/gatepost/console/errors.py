@@ -48,8 +48,7 @@ def _on_sign_in(request: AnyRequest, error: Exception) -> Response[Any]:
     challenge = {"WWW-Authenticate": 'Session realm="Gatepost"'}
     back = visitor.path if request.method == "GET" else "/"
     if visitor.fragment:
-        here = urllib.parse.urlsplit(request.headers.get("hx-current-url", "/"))
-        back = here.path + (f"?{here.query}" if here.query else "")
+        back = _path_of(request.headers.get("hx-current-url", "/"))
         place = f"{SIGN_IN}?{urllib.parse.urlencode({'next': back})}"
         return Response(b"", status_code=401, headers={**challenge, "HX-Redirect": place})
     return render.page(
@@ -61,6 +60,15 @@ def _on_sign_in(request: AnyRequest, error: Exception) -> Response[Any]:
         trouble="",
         name="",
     )
+
+
+def _path_of(address: str) -> str:
+    """Return the path and the query of an address; "/" when it is none."""
+    try:
+        here = urllib.parse.urlsplit(address)
+    except ValueError:
+        return "/"
+    return here.path + (f"?{here.query}" if here.query else "")
 
 
 def _on_refused(request: AnyRequest, error: Exception) -> Response[Any]:
@@ -77,7 +85,7 @@ def _on_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 
 def _on_unknown(request: AnyRequest, error: Exception) -> Response[Any]:
-    _log.error("%s %s", request.method, request.scope["path"], exc_info=error)
+    _log.error("%r %r", request.method, request.scope["path"], exc_info=error)  # the path may hold line ends
     return answer(request, 500, "The gateway's log says more.")
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from litestar import Response
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Beginnings that a spreadsheet takes for a formula, or leaves out before one."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings that a spreadsheet takes for a formula, or leaves out before one; in some languages also wide ones."""
 _BOM: Final = "\ufeff"
 """Spreadsheets read the file as UTF-8 only with it."""
 

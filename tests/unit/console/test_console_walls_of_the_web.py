@@ -252,6 +252,8 @@ def test_who_has_not_signed_in_gets_the_form_and_comes_back(tmp_path: Path) -> N
         assert fragment.body == b""
         outside = await house.browser().get("/audit", hx_request="true", hx_current_url="http://evil.example/audit")
         assert outside.headers["hx-redirect"].startswith("/sign-in?")
+        senseless = await house.browser().get("/audit", hx_request="true", hx_current_url="http://[")
+        assert (senseless.status, senseless.headers["hx-redirect"]) == (401, "/sign-in?next=%2F")
 
         program = house.browser()
         program.headers["authorization"] = "Bearer gpt_wrong"
@@ -265,8 +267,9 @@ def test_who_has_not_signed_in_gets_the_form_and_comes_back(tmp_path: Path) -> N
 def test_too_much_is_refused_before_it_is_read(tmp_path: Path) -> None:
     async def work(house: House) -> None:
         browser = await house.signed_in("ada")
-        answer = await browser.post("/sign-in", {"name": "x" * (BODY_LIMIT + 1)})
-        assert answer.status == 413
+        assert (await browser.submit("/account/tokens", {"name": "x" * BODY_LIMIT})).status == 413
+        for path in ("/sign-in", "/sign-in/second", "/sign-in/first", "/theme"):  # a stranger's forms are shorter yet
+            assert (await house.browser().post(path, {"name": "x" * 65_536})).status == 413, path
 
     in_house(tmp_path, work)
 

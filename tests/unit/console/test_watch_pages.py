@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.scripted_console import ScriptedGateway, visit
 
+from gatepost.console.tables import build_csv
 from gatepost.control.rights import RIGHTS_OF, Right, Role
 from gatepost.control.socket import ControlError
 
@@ -355,7 +356,16 @@ def test_reports_show_counts_by_status_and_the_most_frequent() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["since=2026-11-05&until=2026-11-01", "days=0", "days=x", "since=yesterday", "days=99999"]
+    "query",
+    [
+        "since=2026-11-05&until=2026-11-01",
+        "days=0",
+        "days=x",
+        "since=yesterday",
+        "days=99999",
+        "until=9999-12-31&since=9999-12-31",
+        "since=0001-01-01&until=0001-01-02",
+    ],
 )
 def test_a_period_that_cannot_be_is_told_and_the_last_week_shown(query: str) -> None:
     gateway = _gateway()
@@ -371,6 +381,12 @@ def test_a_report_is_a_file_whose_cells_run_nothing() -> None:
     assert answer.headers["content-disposition"].startswith('attachment; filename="gatepost-senders-')
     rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
     assert rows == [["Sender", "Mails"], ["'=cmd|calc@x.example", "4"], ["a@x.example", "3"]]
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t=", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_signs_that_begin_a_formula_somewhere_are_disarmed(sign: str) -> None:
+    (row,) = list(csv.reader(io.StringIO(build_csv((), [(f"{sign}1+1", 7)]))))[1:]
+    assert row == [f"'{sign}1+1", "7"]
 
 
 # --- all of them

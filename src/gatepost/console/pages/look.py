@@ -15,9 +15,10 @@ from gatepost.console import render
 from gatepost.console.visitor import OPEN
 
 _KEPT_S: Final = 365 * 86400
+_BODY_LIMIT: Final = 8 * 1024
 
 
-@post("/theme", opt=OPEN, sync_to_thread=False)
+@post("/theme", opt=OPEN, sync_to_thread=False, request_max_body_size=_BODY_LIMIT)
 def choose_theme(
     data: Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)],
 ) -> Redirect:

@@ -57,6 +57,11 @@ SECTIONS: Final = (
 )
 
 
+_FIRST_DAY: Final = date(1970, 1, 2)
+_LAST_DAY: Final = date(9999, 1, 1)
+"""Days outside cannot be told as Unix times in every zone."""
+
+
 class Period(msgspec.Struct, frozen=True):
     """Whole days of the gateway's zone."""
 
@@ -128,7 +133,7 @@ def parse_period(days: str, since: str, until: str, today: date) -> tuple[Period
             first, last = today - timedelta(days=int(days) - 1), today
     except (ValueError, OverflowError):
         first, last = today, date.min
-    if not timedelta(0) <= last - first <= LONGEST:
+    if not timedelta(0) <= last - first <= LONGEST or not _FIRST_DAY <= first <= last <= _LAST_DAY:
         return Period(today - timedelta(days=6), today), "Give two days, the earlier one first."
     return Period(first, last), ""
 

@@ -21,6 +21,8 @@ from gatepost.console.visitor import OPEN, Visitor, cookie_name, is_first
 AnyRequest = Request[Any, Any, Any]
 Form = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)]
 
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes of a form that anybody may send: of these it is names, passwords and answers of authenticators."""
 SECOND_STEP_S: Final = 300
 """As long as the master waits for the second step."""
 SIGN_IN: Final = "sign_in/sign_in.html"
@@ -38,7 +40,7 @@ async def show_sign_in(request: AnyRequest, visitor: Visitor, gateway: Gateway) 
     return render.page(visitor, FIRST if first else SIGN_IN, back=back, trouble="", name="")
 
 
-@post("/sign-in", opt=OPEN)
+@post("/sign-in", opt=OPEN, request_max_body_size=BODY_LIMIT)
 async def sign_in(request: AnyRequest, visitor: Visitor, gateway: Gateway, data: Form) -> Response[Any]:
     """Check name and password; ask for the second step where there is one."""
     back, name = render.local_path(_text(data, "next") or "/"), _text(data, "name")
@@ -68,7 +70,7 @@ async def sign_in(request: AnyRequest, visitor: Visitor, gateway: Gateway, data:
     return page
 
 
-@post("/sign-in/second", opt=OPEN)
+@post("/sign-in/second", opt=OPEN, request_max_body_size=BODY_LIMIT)
 async def take_second_step(request: AnyRequest, visitor: Visitor, gateway: Gateway, data: Form) -> Response[Any]:
     """Check the second step."""
     back = render.local_path(_text(data, "next") or "/")
@@ -97,7 +99,7 @@ async def take_second_step(request: AnyRequest, visitor: Visitor, gateway: Gatew
     return response
 
 
-@post("/sign-in/first", opt=OPEN)
+@post("/sign-in/first", opt=OPEN, request_max_body_size=BODY_LIMIT)
 async def make_first(request: AnyRequest, visitor: Visitor, gateway: Gateway, data: Form) -> Response[Any]:
     """Make the first account."""
     name, trouble = _text(data, "name"), ""
