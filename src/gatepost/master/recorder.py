@@ -70,9 +70,24 @@ class RecorderHost:
 
     def register(self, desk: Desk) -> None:
         """Register the calls it answers. Callers with domains get what is from or to these."""
+
+        async def status(_: Arguments, __: Caller) -> dict[str, Any]:
+            return self.status()
+
+        desk.add("tracking.status", Right.VIEW, status)
         for name in CALLS:
             scoped = name != "tracking.series"
             desk.add(name, Right.TRACK if scoped else Right.VIEW, self._forward(name), scoped=scoped)
+
+    def status(self) -> dict[str, Any]:
+        """Return whether anything is kept, and how the recorder fares."""
+        child = self.current
+        return {
+            "enabled": child is not None,
+            "state": child.state if child is not None else "stopped",
+            "pid": child.pid if child is not None else 0,
+            "restarts": child.restarts if child is not None else 0,
+        }
 
     def _forward(self, name: str) -> Callable[[Arguments, Caller], Any]:
         async def forward(arguments: Arguments, caller: Caller) -> Any:
