@@ -12,7 +12,6 @@ from litestar.exceptions import NotFoundException
 from litestar.params import Parameter
 
 from gatepost.console import chosen, render
-from gatepost.console.asking import try_call
 from gatepost.console.gateway import Gateway
 from gatepost.console.steps import show_step
 from gatepost.console.visitor import Visitor, needs
@@ -281,12 +280,6 @@ async def act_on_all(request: AnyRequest, visitor: Visitor, gateway: Gateway) ->
     step = await gateway.call(visitor, "stores.act", verb=verb, cursor=sent.one("cursor"), **selection)
     fields = {**asked, "verb": verb, "moment": moment, "cursor": step["cursor"]}
     return show_step(visitor, act, sent, step, area=AREA, action=f"{HOME}/all", fields=fields, back=back)
-
-
-async def stored_of(gateway: Gateway, visitor: Visitor, queue_id: str) -> list[dict[str, Any]]:
-    """Return the stored items of a message, [] when they cannot be told."""
-    answer = await try_call(gateway, visitor, "stores.of", queue_id=queue_id)
-    return answer.value or []
 
 
 ROUTES: Final = (list_items, show_item, act_on_chosen, act_on_all)

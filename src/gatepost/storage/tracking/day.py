@@ -24,8 +24,6 @@ from gatepost.storage.tracking.summary import Summary
 
 KNOWN_LIMIT: Final = 1000
 """Summaries kept in memory after they were written: most mails are settled a moment after they came."""
-CHECKPOINT_PAGES: Final = 1000
-"""Pages in the write-ahead log at which SQLite copies them home by itself: 8 MB."""
 TOPS_KEPT: Final = 200
 """Values of a field whose counts are kept for each segment."""
 TOP_FIELDS: Final = (

@@ -46,11 +46,6 @@ def unpack_places(packed: bytes) -> int:
     return int.from_bytes(bits, "little")
 
 
-def count_places(packed: bytes) -> int:
-    """Return how many there are."""
-    return int.from_bytes(packed[1:], "little").bit_count() if packed[0] == _BITMAP else (len(packed) - 1) // 2
-
-
 def places_of(places: int) -> Iterator[int]:
     """Yield the places of a set, the last first."""
     while places:
