@@ -175,7 +175,7 @@ class StoreCalls:
                 check_delete(caller, target.container.item)
                 by_directory.setdefault(target.directory, []).append(target.id)
             except ControlError as error:
-                outcomes[name] = {"refused": str(error)}
+                outcomes[name] = {"refused": str(error), "kind": error.kind}
         for directory, ids in by_directory.items():
             refused = await blocking(lambda directory=directory, ids=ids: _delete(directory, ids))  # type: ignore[misc]
             outcomes |= {each: {"refused": refused[each]} if each in refused else {"deleted": True} for each in ids}

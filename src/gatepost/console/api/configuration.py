@@ -255,7 +255,7 @@ OPERATIONS: Final = (
         build=_digest,
         takes_version=True,
         example={
-            "changes": [{"section": "limits", "name": "maximal_incoming_sessions", "value": 200}],
+            "changes": [{"section": "limits", "name": "incoming_sessions", "value": 200}],
             "comment": "more sessions",
         },
     ),
@@ -278,7 +278,7 @@ OPERATIONS: Final = (
         summary="Try changes",
         body=CheckOrder,
         answer=Checked,
-        example={"changes": [{"section": "limits", "name": "maximal_incoming_sessions", "value": -1}]},
+        example={"changes": [{"section": "limits", "name": "incoming_sessions", "value": -1}]},
     ),
     Operation(
         name="draftConfiguration",
@@ -289,7 +289,7 @@ OPERATIONS: Final = (
         summary="Add changes to your draft",
         body=DraftOrder,
         answer=Drafted,
-        example={"changes": [{"section": "limits", "name": "maximal_incoming_sessions", "value": 200}]},
+        example={"changes": [{"section": "limits", "name": "incoming_sessions", "value": 200}]},
     ),
     Operation(
         name="resetConfiguration",
@@ -310,7 +310,7 @@ OPERATIONS: Final = (
         summary="Have a parameter, or all of a section, as by default",
         body=DefaultOrder,
         answer=Applied,
-        example={"section": "limits", "name": "maximal_incoming_sessions"},
+        example={"section": "limits", "name": "incoming_sessions"},
     ),
     Operation(
         name="listConfigurationVersions",

@@ -5,9 +5,10 @@ it. Every answer an operation can give is listed, errors by reference.
 """
 
 import ast
+import functools
 import inspect
+import itertools
 import sys
-import textwrap
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -240,12 +241,17 @@ def _describe_fields(struct: type[msgspec.Struct], schema: dict[str, Any]) -> No
 
 
 def _lines_under(cls: type) -> Iterable[tuple[str, str]]:
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(sys.modules[cls.__module__].__dict__[cls.__name__]))).body
-    assert isinstance(body, ast.ClassDef)
-    for field, below in zip(body.body, body.body[1:], strict=False):
+    body = _classes(cls.__module__)[cls.__name__].body
+    for field, below in itertools.pairwise(body):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 yield name, " ".join(text.split())
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def _referred(schemas: dict[str, Any]) -> set[str]:

@@ -15,7 +15,7 @@ from gatepost.control.link import RefusedCall
 from gatepost.control.rights import Right
 from gatepost.control.socket import ControlError
 
-METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+METRICS: Final = "text/plain; version=0.0.4"
 READ: Final = [HttpMethod.GET, HttpMethod.HEAD]
 
 

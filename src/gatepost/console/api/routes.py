@@ -25,7 +25,7 @@ from gatepost.console.api.rates import Rates
 from gatepost.console.api.table import OPERATIONS
 from gatepost.console.events import events
 from gatepost.console.gateway import Gateway
-from gatepost.console.visitor import Visitor, needs
+from gatepost.console.visitor import Visitor, needs, visitor_of
 from gatepost.control.rights import Right
 
 QUERY_FIELDS: Final = 200
@@ -197,8 +197,8 @@ async def _hand_out(operation: Operation, visitor: Visitor, gateway: Gateway, ar
 def build_route(operation: Operation) -> HTTPRouteHandler:
     """Return the route of an operation."""
 
-    async def serve(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Response[Any]:
-        return await answer(operation, request, visitor, gateway)
+    async def serve(request: AnyRequest) -> Response[Any]:
+        return await answer(operation, request, visitor_of(request), request.app.state.gateway)
 
     return route(
         operation.path.replace("}", ":str}"),

@@ -22,6 +22,9 @@ from gatepost.console.api.operation import (
 )
 from gatepost.console.api.queue import Preview
 from gatepost.control.rights import Right
+from gatepost.control.socket import ControlError
+from gatepost.model.ids import parse_queue_id
+from gatepost.storage.item import parse_item_id
 
 LIST_LIMIT: Final = 200
 NAMED_LIMIT: Final = 200
@@ -280,14 +283,24 @@ def _of(asked: Asked) -> dict[str, Any]:
     return {"queue_id": asked.path["id"]}
 
 
+def _item(asked: Asked) -> dict[str, Any]:
+    """Return all arguments; Missing when there can be no such item."""
+    name = asked.path["item"]
+    try:
+        parse_item_id(name) if "-" in name else parse_queue_id(name.strip())
+    except ValueError:
+        raise Missing from None
+    return asked.arguments
+
+
 def _one(asked: Asked) -> dict[str, Any]:
-    return {"items": [asked.path["item"]]}
+    return {"items": [_item(asked)["item"]]}
 
 
 def _one_outcome(found: Any, _: Asked) -> Any:
     (outcome,) = found.values()
-    if "no such" in outcome.get("refused", ""):
-        raise Missing
+    if not outcome.get("deleted"):
+        raise ControlError(outcome["refused"], outcome.get("kind", ""))
     return outcome
 
 
@@ -301,6 +314,7 @@ def _listing(name: str, word: str) -> Operation:
         summary=f"Put the sender of a stored mail on the {word} list",
         body=SenderOrder,
         answer=Listed,
+        build=_item,
         names_one=True,
         example={"whole_domain": False},
     )
@@ -337,6 +351,7 @@ OPERATIONS: Final = (
         right=Right.TRACK,
         summary="Show a stored mail",
         answer=StoredMail,
+        build=_item,
         names_one=True,
     ),
     Operation(
@@ -360,6 +375,7 @@ OPERATIONS: Final = (
         summary="Show the content of a stored mail, made harmless",
         detail="Written to the audit log.",
         answer=Preview,
+        build=_item,
         names_one=True,
     ),
     Operation(
@@ -371,6 +387,7 @@ OPERATIONS: Final = (
         summary="Download a stored mail",
         detail="Written to the audit log. It may do harm.",
         answer=Bytes,
+        build=_item,
         names_one=True,
     ),
     Operation(
