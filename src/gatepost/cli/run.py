@@ -12,7 +12,7 @@ from typing import Annotated
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.gateway import DEFAULT_FILE, ConfigFile
+from gatepost.cli.gateway import DEFAULT_FILE, Caller, ConfigFile
 from gatepost.cli.stopping import stop_gateway
 from gatepost.master import daemon
 from gatepost.master.exit_code import ExitCode
@@ -63,14 +63,46 @@ def start(
         from gatepost.cli.config import check  # noqa: PLC0415 - brings in what a start does not need
 
         return check(conf_file=str(conf_file), overrides=overrides)
-    options = daemon.Options(
+    options = _options(conf_file, pid_file, user, overrides, no_pid_file=no_pid_file, no_change_owner=no_change_owner)
+    if no_daemon:
+        return daemon.run(options)
+    code = daemon.start(options)
+    if code == ExitCode.STARTED:
+        _welcome(conf_file)
+    return code
+
+
+def _options(
+    conf_file: Path,
+    pid_file: Path | None,
+    user: str,
+    overrides: list[str] | None,
+    *,
+    no_pid_file: bool,
+    no_change_owner: bool,
+) -> daemon.Options:
+    return daemon.Options(
         conf_file,
         tuple(overrides or ()),
         "" if no_change_owner or os.getuid() else user,
         pid_file.absolute() if pid_file else None,
         not no_pid_file,
     )
-    return daemon.run(options) if no_daemon else daemon.start(options)
+
+
+def _welcome(conf_file: Path) -> None:
+    """Say where the gateway is to be found, and how the first administrator gets in."""
+    caller = Caller(conf_file)
+    status, console = caller.try_("status"), caller.try_("console.status")
+    if status is None:
+        return
+    print(f"in service, pid {status['pid']}, mail at {', '.join(status['listeners']) or 'no port'}")
+    if not console or not console["addresses"]:
+        return
+    print(f"console: {' '.join(console['addresses'])}")
+    first = caller.try_("session.first_code") or {}
+    if first.get("code"):
+        print(f"code for the first sign-in, within an hour: {first['code']} (again: gatepost account first-code)")
 
 
 def stop(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
@@ -87,8 +119,12 @@ def restart(
     no_change_owner: NoChangeOwner = False,
     overrides: Overrides = None,
 ) -> int:
-    """Stop the gateway if it runs, and start it as a daemon; a faulty configuration stops nothing. Codes as `start`."""
-    checked = start(conf_file=conf_file, check_config=True, overrides=overrides)
+    """Stop the gateway if it runs, and start it as a daemon; a configuration or user that will not do stops nothing.
+
+    Codes as `start`.
+    """
+    options = _options(conf_file, pid_file, user, overrides, no_pid_file=no_pid_file, no_change_owner=no_change_owner)
+    checked = start(conf_file=conf_file, check_config=True, overrides=overrides) or daemon.check(options)
     if checked:
         return checked
     stopped = stop_gateway(conf_file)

@@ -23,7 +23,7 @@ from gatepost.config.schema import Config
 from gatepost.control.log import Log, LogSettings
 from gatepost.master import process as master
 from gatepost.master.exit_code import ExitCode, StartError
-from gatepost.master.identity import become
+from gatepost.master.identity import become, check_user
 from gatepost.master.installation import find_damage
 from gatepost.master.paths import Paths
 from gatepost.master.pid_file import PidFile
@@ -107,6 +107,18 @@ def _take_pid_file(options: Options, config: Config) -> PidFile | None:
     if not options.use_pid_file:
         return None
     return PidFile.take(options.pid_file or Paths(config.relay.state_path).pid)
+
+
+def check(options: Options) -> int:
+    """Find, before a running gateway is stopped, what would keep the next from starting; return its exit status."""
+    try:
+        _prepare(options)
+        if options.user:
+            check_user(options.user)
+    except StartError as error:
+        print(str(error), file=sys.stderr)
+        return error.code
+    return ExitCode.STARTED
 
 
 def _take_identity(options: Options, config: Config) -> None:
