@@ -1,7 +1,7 @@
 """`gatepost status`: whether the gateway runs, its modules and processes, what waits and what is in trouble."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -9,25 +9,38 @@ from rich.table import Table
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
 from gatepost.cli.queue import printable
 
+_HELPERS: Final = {"recorder": "tracking.status", "console": "console.status"}
+"""Processes beside those that handle mail, and the calls that tell of them."""
+
 
 def status(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Show whether the gateway runs, its modules, processes, queue and counters. Codes: 0 it runs, 3 it does not."""
-    answer = Caller(conf_file, queue_codes=True)("status")
-    (print_json if json else _show)(answer)
+    caller = Caller(conf_file, queue_codes=True)
+    answer = caller("status")
+    if json:
+        print_json(answer)
+    else:
+        helpers = {name: caller.try_(call) for name, call in _HELPERS.items()}
+        _show(answer, {name: told for name, told in helpers.items() if told and told["pid"]}, caller.try_("problems"))
     return 0
 
 
-def _show(answer: dict[str, Any]) -> None:
+def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, Any] | None) -> None:
     console = Console(soft_wrap=True, markup=False)
     up = time.time() - answer["started_at"]
     console.print(f"gatepost {answer['version']}, pid {answer['pid']}, up {up:.0f} s, {answer['configuration']}")
     console.print(f"listening on {', '.join(answer['listeners'])}")
+    for address in helpers.get("console", {}).get("addresses", ()):
+        console.print(f"console at {address}", highlight=False)
+    for problem in (problems or {}).get("problems", ()):
+        console.print(f"{problem['state'].upper()} {printable(problem['text'])}", style="bold", highlight=False)
+        console.print(f"  {printable(problem['mend'])}", highlight=False)
     modules = ", ".join(f"{name} {'on' if on else 'OFF'}" for name, on in answer["modules"].items())
     console.print(f"modules: {modules}")
     for name, kind in (("databases", "databases"), ("spam databases", "spam_databases")):
         sets = ", ".join(f"{each['name']} {each['number']} of {each['issued']}" for each in answer[kind])
         console.print(f"{name}: {printable(sets) or 'none'}")
-    _show_processes(console, answer)
+    _show_processes(console, answer, helpers)
     missing = sorted({wall for relay in answer["relays"] for wall in relay.get("filter_walls_missing", ())})
     if missing:
         console.print(f"filters run without: {', '.join(missing)} (the kernel lacks it)", style="bold")
@@ -53,10 +66,18 @@ def _show(answer: dict[str, Any]) -> None:
         console.print(f"{name}={value}", highlight=False)
 
 
-def _show_processes(console: Console, answer: dict[str, Any]) -> None:
-    table = Table(
-        "process", "pid", "state", "restarts", "filters busy/idle", "in inspection/delivery", "commit p99/longest ms"
-    )
+def _show_processes(console: Console, answer: dict[str, Any], helpers: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "process",
+        "pid",
+        "state",
+        "restarts",
+        "filters\nbusy/idle",
+        "inspection/\ndelivery",
+        "commit ms\np99/longest",
+    ):
+        table.add_column(heading, no_wrap=True)
     for relay in answer["relays"]:
         filters, work, commits = (relay.get(name, {}) for name in ("filters", "in_work", "commits"))
         table.add_row(
@@ -70,6 +91,8 @@ def _show_processes(console: Console, answer: dict[str, Any]) -> None:
         )
     template = answer["filter_template"]
     table.add_row("filter template", str(template["pid"]), template["state"], str(template["restarts"]), "", "", "")
+    for name, told in helpers.items():
+        table.add_row(name, str(told["pid"]), told["state"], str(told["restarts"]), "", "", "")
     console.print(table)
 
 

@@ -31,7 +31,8 @@ TOP_ROWS: Final = 5
 SHORT_S: Final = 0.2
 """Between the two samples of `--once`."""
 TABLES_ABREAST: Final = 3
-TEMPLATE: Final = "filter.template"
+TEMPLATES: Final = frozenset({"filter.template", "filter template"})
+"""A template by its module and by the title it has when it was forked; its children are filters, and keep both."""
 _RATES: Final = {
     "received": "mta_received_messages",
     "sent": "mta_sent_messages",
@@ -112,7 +113,8 @@ def read_processes(master: int, proc: Path = Path("/proc")) -> Iterator[Process]
             yield msgspec.structs.replace(process, name="master")
         elif _descends(pid, master, parents):
             name = _module(pid, proc) or process.name
-            forked = name == TEMPLATE and _module(parent, proc) == TEMPLATE
+            above = _module(parent, proc) or parents[parent][1].name
+            forked = name in TEMPLATES and above in TEMPLATES
             yield msgspec.structs.replace(process, name="filter" if forked else name)
 
 
@@ -297,7 +299,7 @@ def _tables(view: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column(title, no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True, min_width=max((len(value) for _, value in rows), default=0))
     for name, value in rows:
         table.add_row(Text(printable(name), overflow="ellipsis"), value)
     return table

@@ -111,7 +111,9 @@ ACTS: Final = {
 @get(HOME, guards=[needs(Right.VIEW)])
 async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
     """Show what runs."""
-    status, console = await try_all(gateway, visitor, Question("status"), Question("console.status"))
+    status, console, recorder = await try_all(
+        gateway, visitor, Question("status"), Question("console.status"), Question("tracking.status")
+    )
     return render.page(
         visitor,
         "service/index.html",
@@ -119,6 +121,7 @@ async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
         status=status.value,
         trouble=status.trouble,
         console=console.value,
+        recorder=recorder.value if recorder.value and recorder.value["enabled"] else None,
         modules=MODULES,
         acts=ACTS,
     )
