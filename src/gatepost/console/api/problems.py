@@ -12,9 +12,10 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.types import ExceptionHandlersMap
 
 from gatepost.console import errors
-from gatepost.console.api.operation import Missing, Operation
-from gatepost.console.visitor import Forged, visitor_of
+from gatepost.console.api.operation import Missing
+from gatepost.console.visitor import visitor_of
 from gatepost.control.link import RefusedCall
+from gatepost.control.rights import Right
 from gatepost.control.socket import ControlError
 
 STATUS_OF_KIND: Final = {"missing": 404, "unfit": 422, "stale": 412, "reused": 422, "away": 503}
@@ -57,12 +58,11 @@ def _on_control(_: Request[Any, Any, Any], error: ControlError) -> Response[Any]
 
 
 def _on_refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    operation: Operation | None = request.route_handler.opt.get("operation")
-    lacks = operation is not None and operation.right not in visitor_of(request).rights
+    right: Right | None = request.route_handler.opt.get("right")
     detail = error.detail if isinstance(error, PermissionDeniedException) else str(error)
     answer = errors.problem(403, detail)
-    if lacks and operation is not None and not isinstance(error, Forged):
-        answer.content["right"] = operation.right.value
+    if right is not None and right not in visitor_of(request).rights:
+        answer.content["right"] = right.value
     return answer
 
 

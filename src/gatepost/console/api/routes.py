@@ -204,7 +204,7 @@ def build_route(operation: Operation) -> HTTPRouteHandler:
         operation.path.replace("}", ":str}"),
         http_method=operation.method,  # type: ignore[arg-type]
         guards=[needs(operation.right)],
-        opt={"operation": operation},
+        opt={"right": operation.right},
         status_code=200,
         name=operation.name,
         request_max_body_size=operation.body_limit,
