@@ -18,6 +18,7 @@ from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
+from gatepost.config.load import load_text
 from gatepost.control.socket import ControlError
 from gatepost.control.statistics import NAMES
 from gatepost.model.ids import parse_queue_id
@@ -269,6 +270,7 @@ def test_levels_are_cumulative_and_the_log_goes_where_it_is_told(
     gateway: Gateway, traffic: Traffic, tmp_path: Path
 ) -> None:
     number = parse_queue_id(traffic.later)
+    assert load_text('[network]\nhostname = "gw.example.org"', "own.toml").config.options.log_level == 4
     assert {"I", "A", "D"} <= set(letters(gateway.log()))
     seen: dict[int, set[str]] = {}
     level = 9

@@ -36,6 +36,7 @@ def settings(level: int = 4, facility: str = "mail") -> LogSettings:
     return LogSettings("syslog", level, facility, "%d", "%H")
 
 
+@pytest.mark.feature("F-LOG-02")
 def test_lines_come_with_facility_priority_and_the_documented_prefix(daemon: socket.socket):
     with opened(settings(9, "local3")) as log:
         for letter, priority in {"E": 3, "W": 4, "I": 5, "A": 6, "D": 7}.items():
@@ -76,6 +77,7 @@ def test_a_daemon_that_takes_nothing_makes_nobody_wait(daemon: socket.socket, ca
     assert capsys.readouterr().err.count("lines are lost") == 1
 
 
+@pytest.mark.feature("F-LOG-02")
 def test_no_target_means_no_log(capsys: pytest.CaptureFixture[str]):
     log = Log(NOWHERE)
     log.say("E", "unheard")
