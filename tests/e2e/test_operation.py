@@ -186,7 +186,7 @@ def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) 
         listing[0],
     )
     assert listing[-1] == f"1 queued messages, {row['size']} bytes"
-    assert gateway.status()["modules"] == {"receiver": True, "scanner": True, "antivirus": True, "sender": False}
+    assert [name for name, on in gateway.status()["modules"].items() if not on] == ["sender"]
     # No mailbox anywhere: neither a file of the recipient's nor a directory of the mail's.
     assert {path for path in gateway.state.rglob("*") if path.is_dir()} == before
     assert not list(gateway.state.rglob("*root*"))
