@@ -40,10 +40,10 @@ def test_databases(tmp_path: Path) -> None:
 
 
 def test_a_request() -> None:
-    async def handler(_request: object) -> object:
+    async def handler(_request: object, _user: int) -> object:
         raise AssertionError
 
-    assert asyncio.run(_respond(handler, NO_TEXT)).error
+    assert asyncio.run(_respond(handler, NO_TEXT, os.getuid())).error
 
 
 def test_a_row_of_the_spool() -> None:
