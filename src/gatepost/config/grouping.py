@@ -327,7 +327,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(Policy, frozen=True, kw_only=True):
-    """A group with every value resolved. The last of `Config.groups` is the policy itself, named `policy`."""
+    """What is done with mail of some senders and recipients, where that differs from the policy.
+
+    Every value is resolved. The last of `Config.groups` is the policy itself, named `policy`.
+    """
 
     name: Annotated[str, text("", "name in the log; in the INI form the part after `group:`")] = POLICY_GROUP
     senders: Annotated[Texts, listing("Senders", Item.ADDRESS_MASK, "envelope senders; none = everyone")] = ("*@*",)

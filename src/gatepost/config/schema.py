@@ -61,7 +61,7 @@ class BareLineFeed(enum.StrEnum):
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint that receives mail: `[[listener]]`, or a `ListenOn` line."""
+    """An endpoint that receives mail (in INI a `ListenOn` line)."""
 
     address: Annotated[
         str, text("", "ip:port, IPv6 in brackets", item=Item.ENDPOINT, required=Required.ALWAYS, generations=OWN)
@@ -119,7 +119,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A `[[route]]` as it is written; it becomes one `Route` for each recipient mask."""
+    """Where mail for some recipients goes.
+
+    As it is written: it becomes one `Route` for each recipient mask.
+    """
 
     recipients: Annotated[
         Texts,
@@ -147,7 +150,7 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """A named network, `[[network.zone]]`: `from @name` in relay rules."""
+    """A network with a name, for `from @name` in relay rules."""
 
     name: Annotated[str, text("", "name after the @", required=Required.ALWAYS, generations=OWN)] = ""
     addresses: Annotated[
@@ -214,8 +217,8 @@ class Section(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What the section is about: the first sentence of its struct."""
-        return (self.struct.__doc__ or "").strip().split("\n")[0]
+        """What the section is about: the first paragraph of its struct."""
+        return " ".join((self.struct.__doc__ or "").strip().split("\n\n")[0].split())
 
 
 SECTIONS: tuple[Section, ...] = (

@@ -126,8 +126,14 @@ def _count_tiles(counts: Answer) -> tuple[Tile, ...]:
         return (Tile("Mail of 24 h", render.NONE, counts.trouble, "warning"),)
     found: Mapping[str, int] = counts.value["counts"]
     stopped = sum(found.get(f"outcome/{name}", 0) for name in STOPPED if name != "refused")
+    own = found.get("kind/own", 0)  # reports and notices: they are among what was delivered
     return (
-        Tile("Received, 24 h", render.number(found.get("kind/mail", 0)), href="/tracking"),
+        Tile(
+            "Received, 24 h",
+            render.number(found.get("kind/mail", 0)),
+            f"and {render.number(own)} of the gateway's own" if own else "",
+            href="/tracking",
+        ),
         Tile("Delivered, 24 h", render.number(found.get("outcome/delivered", 0)), "to all their recipients", "good"),
         Tile("Stopped, 24 h", render.number(stopped), "blocked, quarantined or discarded"),
         Tile("Refused, 24 h", render.number(found.get("outcome/refused", 0)), "before acceptance"),

@@ -85,9 +85,10 @@ async def show_all(visitor: Visitor, gateway: Gateway) -> Response[str]:
     for section in pages.schema.values():
         tables = pages.values["sections"][section["name"]]
         count = sum(value["source"] == "file" for table in tables for value in table.values())
-        told = f"{len(tables)} with " if section["array"] else ""
+        told = f"{len(tables)} {'table' if len(tables) == 1 else 'tables'}, " if section["array"] else ""
         href = POLICY if section["name"] in ("group", "policy") else href_of(section["name"])
-        rows.append(Row(section["name"], href, section["title"], f"{told}{count}", section["built"]))
+        told += f"{count} {'value' if count == 1 else 'values'}"
+        rows.append(Row(section["name"], href, section["title"].replace("`", ""), told, section["built"]))
     return render.page(visitor, "settings/index.html", area=AREA, values=pages.values, rows=rows)
 
 
@@ -120,7 +121,7 @@ def show_tables(visitor: Visitor, pages: Pages, section: Mapping[str, Any]) -> R
         "settings/tables.html",
         area=AREA,
         heading=f"[[{name}]]",
-        lead=section["title"],
+        lead=section["title"].replace("`", ""),
         values=pages.values,
         section=section,
         rows=rows,
