@@ -63,6 +63,7 @@ CALLS = {
     "console.status": "view",
     "console.up": "none",
     "databases.show": "view",
+    "digests.send": "service audited",
     "export": "content audited",
     "learning": "learn audited",
     "learning.recent": "learn",
@@ -122,6 +123,7 @@ CALLS = {
     "tracking.mail": "track scoped",
     "tracking.search": "track scoped",
     "tracking.series": "view",
+    "user_quarantine.status": "view",
 }
 """Every call that can be made: the right it needs, whether it is written to the audit log, whether it looks at a
 caller's domains itself. A call that joins them, or changes its right, is a decision, made here.

@@ -7,7 +7,7 @@ file could not be read, 3 a file has a syntax error (which counts more than 2).
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -27,6 +27,16 @@ SYNTAX_ERROR = 3
 
 SAMPLE_MOMENT = 1_767_268_800.0
 """When the sample message of a preview came: a fixed day, so that previews can be compared."""
+
+_DIGEST_ITEM: Final = {
+    "DIGEST_SENDER": "sender@example.net",
+    "DIGEST_SUBJECT": "Prices",
+    "DIGEST_TIME": "01/01/26 12:00:00",
+    "DIGEST_RATE": "95",
+    "DIGEST_RELEASE": "https://spam.example.org/l/release",
+    "DIGEST_ALLOW": "https://spam.example.org/l/allow",
+    "DIGEST_BLOCK": "https://spam.example.org/l/block",
+}
 
 app = App(name="template", help="Templates of notifications, placeholders and delivery reports.")
 
@@ -155,6 +165,12 @@ def _sample_values(*, blocked: bool) -> dict[str, Values]:
         "DSN_ACTION": "failed",
         "DSN_UNTIL": "Fri, 02 Jan 2026 12:00:00 +0000",
         "DSN_RCPT": (Item("first@example.org", {"DSN_STATUS": "5.1.1", "DSN_DIAG": "550 5.1.1 no such user"}),),
+        "DIGEST_ITEM": (Item("1", _DIGEST_ITEM),),
+        "DIGEST_COUNT": "12",
+        "DIGEST_MORE": "11",
+        "DIGEST_PAGE": "https://spam.example.org/l/page",
+        "DIGEST_UNTIL": "15/01/26 12:00:00",
+        "DIGEST_ASKED": "no",
         "SUM_MESSAGES": "12",
         "SUM_BLOCKED": "12",
         "SUM_FIRST": "Thu, 01 Jan 2026 12:00:00 +0000",

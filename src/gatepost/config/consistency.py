@@ -11,6 +11,7 @@ from gatepost.config.schema import Config
 from gatepost.config.spam_actions import find_contradiction
 from gatepost.config.transport import ListenerTls, SignIn
 from gatepost.config.units import format_size, format_time
+from gatepost.config.user_pages import check_user_quarantine
 
 
 def check_consistency(config: Config, collected: Collected) -> None:
@@ -83,6 +84,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
         collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
     _check_listeners(config, collected)
     _check_console(config, collected)
+    check_user_quarantine(config, collected)
     _check_relaying(config, collected)
     _check_access(config, collected)
     _check_engines(config, collected)

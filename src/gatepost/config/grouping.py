@@ -14,6 +14,8 @@ from gatepost.config.parameter import (
     Item,
     Required,
     choice,
+    count,
+    duration,
     flag,
     listing,
     path,
@@ -46,6 +48,8 @@ SPAM_STATUSES = ("spam", "probable_spam", "formal", "blacklisted", "trusted", "n
 
 LANGUAGES = ("en", "ru")
 """Languages that the product's own texts are shipped in."""
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 NAME_FILTERS = ("include_by_name", "exclude_by_name")
 TYPE_FILTERS = ("include_by_mime", "exclude_by_mime")
@@ -324,6 +328,33 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         Texts,
         statuses("NotifyAdminSpam", SPAM_STATUSES, "notify the administrators of spam", generations="M55 M56"),
     ] = ()
+    user_quarantine: Annotated[
+        bool,
+        flag("", "recipients see and release their own spam; needs `user_quarantine.enabled` (pages)", generations=OWN),
+    ] = False
+    digest_times: Annotated[
+        Texts,
+        listing(
+            "", Item.TEXT, "times of day (`8:00`) at which recipients hear of new spam; none = never", generations=OWN
+        ),
+    ] = ("8:00",)
+    digest_days: Annotated[Texts, statuses("", DAYS, "days of the week for that; none = all", generations=OWN)] = ()
+    digest_interval: Annotated[
+        float,
+        duration("", 0, 2_592_000, "instead of times of day: the pause between two; 0 = by times", generations=OWN),
+    ] = 0.0
+    digest_items: Annotated[int, count("", 1, 50, "messages told of in one digest, the newest", generations=OWN)] = 20
+    digest_never: Annotated[
+        Texts,
+        listing(
+            "",
+            Item.ADDRESS_MASK,
+            "recipients who have no quarantine of their own and get no digest: lists and addresses of several people",
+            generations=OWN,
+        ),
+    ] = ()
+    digest_template: Annotated[str, path("", "text of the digest; empty = the built-in one", generations=OWN)] = ""
+    digest_html_template: Annotated[str, path("", "its HTML; empty = the built-in one", generations=OWN)] = ""
 
 
 class Group(Policy, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ OWN_FILES = frozenset(
         "problems.json",
         "run",
         "tracking",
+        "user-quarantine",
     }
 )
 """What the gateway itself keeps in the state directory, some of it secret: a log or a statistics file in the place of

@@ -46,6 +46,7 @@ from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
 from gatepost.config.tracking import Tracking
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
+from gatepost.config.user_quarantine import UserQuarantine
 from gatepost.config.watch import Watch
 
 Texts = tuple[str, ...]
@@ -185,6 +186,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     agentx: Agentx
     updater: Updater
     console: Console
+    user_quarantine: UserQuarantine
     tracking: Tracking
     watch: Watch
     listeners: tuple[Listener, ...]
@@ -252,6 +254,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("uds", Uds),
     Section("tracking", Tracking),
     Section("console", Console, external=False),
+    Section("user_quarantine", UserQuarantine, external=False),
     Section("watch", Watch, external=False),
     Section("snmp", Snmp, built=False),
     Section("agentx", Agentx, built=False),

@@ -13,7 +13,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import msgspec
 import uvicorn
@@ -43,10 +44,20 @@ class Server(uvicorn.Server):
         yield
 
 
-def _build_config(settings: Settings, link: LinkClient) -> uvicorn.Config:
+class Kind(msgspec.Struct, frozen=True):
+    """What pages a process serves."""
+
+    name: str
+    """As the master names its calls and its log lines."""
+    build_app: Callable[[LinkClient, Settings], Any]
+    templates: str = ""
+    """Beginning of the names of the templates it uses."""
+
+
+def _build_config(kind: Kind, settings: Settings, link: LinkClient) -> uvicorn.Config:
     tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key or None} if settings.tls_cert else {}
     return uvicorn.Config(
-        build_app(Gateway(link), settings),
+        kind.build_app(link, settings),
         http=BoundedProtocol,
         ws="none",
         loop="asyncio",
@@ -63,7 +74,9 @@ def _build_config(settings: Settings, link: LinkClient) -> uvicorn.Config:
     )
 
 
-async def _serve(config: uvicorn.Config, link: LinkClient, listeners: list[socket.socket], missing: list[str]) -> None:
+async def _serve(
+    kind: Kind, config: uvicorn.Config, link: LinkClient, listeners: list[socket.socket], missing: list[str]
+) -> None:
     server = Server(config)
 
     def end() -> None:
@@ -76,12 +89,12 @@ async def _serve(config: uvicorn.Config, link: LinkClient, listeners: list[socke
     linked = asyncio.create_task(link.run())
     linked.add_done_callback(lambda _: end())
     with contextlib.suppress(ControlError):
-        await link.call("console.up", {"walls_missing": missing})
+        await link.call(f"{kind.name}.up", {"walls_missing": missing})
     await server.serve(listeners)
     linked.cancel()
 
 
-def main() -> None:
+def serve(kind: Kind) -> None:
     """Serve until the master is gone or TERM comes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--link", type=int, required=True)
@@ -89,23 +102,26 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it goes to the master, too, who ends us
     # What browsers send wrong is no news for the log; what breaks down here is.
-    logging.basicConfig(level=logging.ERROR, format="console: %(message)s")
+    logging.basicConfig(level=logging.ERROR, format=f"{kind.name}: %(message)s")
     # That requests were cut off at the end is no news either: live views never end by themselves.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "graceful shutdown" not in str(record.msg))
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     link = LinkClient(socket.socket(fileno=arguments.link))
     listeners = [socket.socket(fileno=int(fd)) for fd in arguments.listen.split(",")]
-    config = _build_config(settings, link)
+    config = _build_config(kind, settings, link)
     try:
         config.load()  # reads the certificate
     except OSError as error:
-        sys.exit(f"console: {settings.tls_cert}: {error}")
+        sys.exit(f"{kind.name}: {settings.tls_cert}: {error}")
     for name in environment().list_templates(["html"]):
-        environment().get_template(name)  # compiled now: no visitor waits for it
+        if name.startswith(kind.templates):
+            environment().get_template(name)  # compiled now: no visitor waits for it
     mimetypes.init()  # the machine's table of file types lies outside the walls
     missing = walls.enter(os.getppid())
-    asyncio.run(_serve(config, link, listeners, list(missing)))
+    asyncio.run(_serve(kind, config, link, listeners, list(missing)))
 
+
+CONSOLE: Final = Kind("console", lambda link, settings: build_app(Gateway(link), settings))
 
 if __name__ == "__main__":
-    main()
+    serve(CONSOLE)

@@ -45,6 +45,9 @@ class Right(enum.StrEnum):
     """Accounts, tokens and roles of others."""
     AUDIT = "audit"
     """The audit log."""
+    OWN = "own"
+    """A recipient who came by a link, about mail to this one address: of no role, and good for nothing at the desk of
+    accounts (`master.user_front`)."""
 
 
 class Role(enum.StrEnum):
@@ -62,7 +65,7 @@ _READING: Final = frozenset({Right.NONE, Right.SELF, Right.VIEW, Right.TRACK})
 _QUARANTINE: Final = _READING | {Right.CONTENT, Right.QUARANTINE, Right.LEARN}
 _OPERATOR: Final = _QUARANTINE | {Right.QUEUE, Right.LISTS, Right.LOG, Right.SERVICE, Right.CONFIGURATION}
 RIGHTS_OF: Final[dict[Role, frozenset[Right]]] = {
-    Role.ADMIN: frozenset(Right),
+    Role.ADMIN: frozenset(Right) - {Right.OWN},
     Role.OPERATOR: _OPERATOR,
     Role.QUARANTINE: _QUARANTINE,
     Role.READ_ONLY: _READING | {Right.LOG, Right.CONFIGURATION},
@@ -79,7 +82,7 @@ class Caller(msgspec.Struct, frozen=True):
     domains: tuple[str, ...] = ()
     """Only mail from or to these; () = all mail."""
     via: str = "cli"
-    """`cli`, `signal`, `control-file`, `console`, `api`."""
+    """`cli`, `signal`, `control-file`, `console`, `api`, `user` (a recipient: the name is the address)."""
     address: str = ""
     """Where a console's or API's client is."""
     session: str = ""

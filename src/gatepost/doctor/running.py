@@ -56,6 +56,7 @@ class Helper(Protocol):
 _WITHOUT: Final = {
     "recorder": "what becomes of mail is written down later: relays keep it",
     "console": "the console cannot be reached",
+    "user_quarantine": "recipients cannot reach their quarantine",
 }
 
 

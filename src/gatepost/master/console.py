@@ -1,7 +1,7 @@
-"""The console as the master sees it: its ports, its process, its link.
+"""A process of pages as the master sees it, the console or the pages of recipients: its ports, its process, its link.
 
-Used by `master.process`. The ports stay bound while the process is started anew, so that nobody gets "connection
-refused" meanwhile; one that cannot be bound is tried again, and mail goes on without it.
+Used by `master.front` and `master.user_front`. The ports stay bound while the process is started anew, so that nobody
+gets "connection refused" meanwhile; one that cannot be bound is tried again, and mail goes on without it.
 """
 
 import asyncio
@@ -9,15 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gatepost import __version__
+from gatepost.config.console import Console
 from gatepost.config.items import parse_endpoint
 from gatepost.config.schema import Config
+from gatepost.config.user_quarantine import UserQuarantine
 from gatepost.console.settings import Settings
 from gatepost.control.desk import Arguments, Desk, Refused
 from gatepost.control.link import LinkCall, SignedOut, serve_link
@@ -33,11 +35,37 @@ BACKLOG = 128
 CallerOf = Callable[[LinkCall], Caller]
 
 
-class ConsoleHost:
-    """The console, or none."""
+class Pages(msgspec.Struct, frozen=True):
+    """What kind of pages."""
 
-    def __init__(self, desk: Desk, caller_of: CallerOf, say: Callable[[str, str], None]) -> None:
+    name: str
+    """In the log and in the names of its calls."""
+    module: str
+    """Its process."""
+    via: str
+    """Of its callers."""
+    section: Callable[[Config], Console | UserQuarantine]
+    host_names: Callable[[Config], Iterable[str]]
+    """Under which browsers reach it."""
+
+
+CONSOLE = Pages(
+    "console",
+    "gatepost.console.process",
+    "console",
+    lambda config: config.console,
+    lambda config: (*config.console.host_names, config.network.hostname),
+)
+
+
+class ConsoleHost:
+    """The console, or other pages; or none."""
+
+    def __init__(
+        self, desk: Desk, caller_of: CallerOf, say: Callable[[str, str], None], pages: Pages = CONSOLE
+    ) -> None:
         """`caller_of(call)` tells for whom a call is made, SignedOut when the credential is nobody's."""
+        self._pages = pages
         self._desk = desk
         self._caller_of = caller_of
         self._say = say
@@ -56,18 +84,18 @@ class ConsoleHost:
         """Addresses that could not be bound, each with the reason."""
 
     def register(self, desk: Desk) -> None:
-        """Register what the console tells, and what is told of it."""
+        """Register what the console tells, at the desk it calls, and at `desk` what is told of it."""
 
         async def up(arguments: Arguments, caller: Caller) -> None:
-            if caller.via == "console":
+            if caller.via == self._pages.via:
                 self._up = True
                 self._note_walls(tuple(map(str, arguments["walls_missing"]))[:10])
 
         async def status(_: Arguments, __: Caller) -> dict[str, Any]:
             return self.status()
 
-        desk.add("console.up", Right.NONE, up)
-        desk.add("console.status", Right.VIEW, status)
+        self._desk.add(f"{self._pages.name}.up", Right.NONE, up)
+        desk.add(f"{self._pages.name}.status", Right.VIEW, status)
 
     def status(self) -> dict[str, Any]:
         """Return where the console is, and how it fares."""
@@ -85,8 +113,8 @@ class ConsoleHost:
 
     def bind(self, config: Config) -> None:
         """Have exactly the configured addresses open, as far as they can be had. As root, where a port needs it."""
-        console = config.console
-        self._wanted = console.listen if console.enabled else ()
+        section = self._pages.section(config)
+        self._wanted = section.listen if section.enabled else ()
         for address in [address for address in self._listening if address not in self._wanted]:
             self._listening.pop(address).close()
         troubles = []
@@ -95,7 +123,7 @@ class ConsoleHost:
                 try:
                     self._listening[address] = _listen(address)
                 except OSError as error:
-                    troubles.append(f"console: cannot listen on {address}: {error.strerror or error}")
+                    troubles.append(f"{self._pages.name}: cannot listen on {address}: {error.strerror or error}")
         for trouble in troubles:
             if trouble not in self.troubles:
                 self._say("E", f"{trouble}; it is tried again every {BIND_AGAIN_S:.0f} s, mail goes on")
@@ -109,16 +137,16 @@ class ConsoleHost:
         self.bind(config)
         if self.troubles:
             self._again = asyncio.get_running_loop().call_later(BIND_AGAIN_S, self.configure, config)
-        self._settings = _settings_of(config)
+        self._settings = _settings_of(config, self._pages)
         fingerprint = (self._settings, tuple(self._listening), _certificate_of(self._settings))
         if fingerprint == self._fingerprint:
             return
         self._fingerprint = fingerprint
         self._end_current()
         if self._listening:
-            self.current = Child("console", self._start, ended=lambda _, __: None, say=self._say)
+            self.current = Child(self._pages.name, self._start, ended=lambda _, __: None, say=self._say)
             self.current.start()
-            self._say("I", f"console: {', '.join(map(self._link, self._listening))}")
+            self._say("I", f"{self._pages.name}: {', '.join(map(self._link, self._listening))}")
 
     def dismiss(self) -> list[Child]:
         """End the console and close its ports; return the processes to wait for."""
@@ -142,7 +170,7 @@ class ConsoleHost:
         self._up = False
         ours, theirs = socket.socketpair()
         listening = [sock.fileno() for sock in self._listening.values()]
-        command = [sys.executable, "-m", "gatepost.console.process", "--link", str(theirs.fileno())]
+        command = [sys.executable, "-m", self._pages.module, "--link", str(theirs.fileno())]
         command += ["--listen", ",".join(map(str, listening))]
         try:
             process = subprocess.Popen(  # noqa: S603
@@ -181,12 +209,12 @@ class ConsoleHost:
         except ControlError as error:
             return Response(error=str(error), kind=error.kind)
         except Exception as error:  # noqa: BLE001 - one bad call must not end the link; the log tells which it was
-            self._say("E", f"console: {call.call} failed: {error!r}")
+            self._say("E", f"{self._pages.name}: {call.call} failed: {error!r}")
             return Response(error=f"{call.call}: an inner error; the gateway's log says more")
 
     def _note_walls(self, missing: tuple[str, ...]) -> None:
         if missing and missing != self._walls_missing:
-            self._say("W", f"console: not walled in by {'; '.join(missing)}")
+            self._say("W", f"{self._pages.name}: not walled in by {'; '.join(missing)}")
         self._walls_missing = missing
 
     def _link(self, address: str) -> str:
@@ -194,14 +222,14 @@ class ConsoleHost:
         return f"{'https' if self._settings.tls_cert else 'http'}://{address}/"
 
 
-def _settings_of(config: Config) -> Settings:
-    console = config.console
+def _settings_of(config: Config, pages: Pages) -> Settings:
+    section = pages.section(config)
     return Settings(
-        host_names=tuple(dict.fromkeys(name.lower() for name in (*console.host_names, config.network.hostname))),
-        tls_cert=console.tls_cert,
-        tls_key=console.tls_key,
-        proxies=console.proxies,
-        api_rate=console.api_rate,
+        host_names=tuple(dict.fromkeys(name.lower() for name in pages.host_names(config))),
+        tls_cert=section.tls_cert,
+        tls_key=section.tls_key,
+        proxies=section.proxies,
+        api_rate=config.console.api_rate,
         version=__version__,
     )
 

@@ -18,6 +18,7 @@ from gatepost.master.own_account import OwnAccount
 from gatepost.master.passwords import Passwords
 from gatepost.master.paths import Paths
 from gatepost.master.sign_in import SignIn
+from gatepost.master.user_front import UserFront
 
 
 class Front:
@@ -45,18 +46,29 @@ class Front:
             }
 
         desk.add("calls", Right.VIEW, calls)
+        self.users: UserFront | None = None
+        """The quarantine of recipients, once what it needs is there."""
+
+    @property
+    def helpers(self) -> dict[str, Child | None]:
+        """The processes of pages, by name; None for one that is not wanted."""
+        users = self.users.pages.current if self.users is not None else None
+        return {"console": self.console.current, "user_quarantine": users}
 
     @property
     def troubles(self) -> tuple[str, ...]:
         """What an administrator should know: ports, accounts, the audit log."""
         audit = f"audit log: {self._auditing.trouble}" if self._auditing.trouble else ""
         accounts = f"accounts: {self._accounts.trouble}" if self._accounts.trouble else ""
-        return tuple(filter(None, (*self.console.troubles, accounts, audit)))
+        users = self.users.troubles if self.users is not None else ()
+        return tuple(filter(None, (*self.console.troubles, accounts, audit, *users)))
 
     def open(self, config: Config) -> None:
         """Have the console as configured, at the start and after a reload."""
         self._sessions.idle_s, self._sessions.life_s = config.console.idle_time, config.console.session_time
         self.console.configure(config)
+        if self.users is not None:
+            self.users.open(config)
 
     def welcome(self) -> str:
         """Return what the first administrator must know, "" when there is one: it is for the terminal, not the log."""
@@ -71,4 +83,5 @@ class Front:
         """End the console; return the processes to wait for."""
         self._accounts.close()
         self._auditing.close()
-        return self.console.dismiss()
+        users = self.users.close() if self.users is not None else []
+        return [*self.console.dismiss(), *users]

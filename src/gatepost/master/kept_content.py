@@ -59,9 +59,13 @@ class ContentCalls:
     async def _preview_item(self, arguments: Arguments, caller: Caller) -> Any:
         """Return how a stored message (`item`) is shown (`model.preview.Preview`), with what was found in it."""
         target = await self._stores.target(str(arguments["item"]), caller)
-        shown = await self._preview(_place(target))
+        shown = await self.show(target)
         objects = [msgspec.structs.asdict(each) for each in target.container.item.objects[:100]]
         return shown | {"objects": objects, "scanned": bool(target.container.item.statuses)}
+
+    async def show(self, target: Target) -> dict[str, Any]:
+        """Return how a stored message is shown. ControlError."""
+        return await self._preview(_place(target))
 
     async def _preview_queued(self, arguments: Arguments, _: Caller) -> Any:
         """Return how a queued message (`id`) is shown."""
@@ -129,7 +133,7 @@ class ContentCalls:
         for name in names:
             try:
                 target = await self._stores.target(name, caller)
-                outcome: dict[str, Any] = {"lesson": await self._teach(target, lesson, caller)}
+                outcome: dict[str, Any] = {"lesson": await self.teach(target, lesson, caller)}
                 if arguments.get("uds"):
                     word = "withdrawn" if lesson == "forget" else lesson
                     outcome["uds"] = await self._ask("uds", **_place(target), report=word)
@@ -138,7 +142,8 @@ class ContentCalls:
                 outcomes[name] = {"refused": str(error)}
         return outcomes
 
-    async def _teach(self, target: Target, lesson: str, caller: Caller) -> str:
+    async def teach(self, target: Target, lesson: str, caller: Caller) -> str:
+        """Teach a stored message, for the caller's domains or for all; return what the learner says. ControlError."""
         packed = await self._ask("lesson", **_place(target))
         if not packed:
             raise ControlError("there is nothing in it that could be learned, or anti-spam is not at work")
@@ -198,12 +203,16 @@ class ContentCalls:
 
 def register_mail_calls(
     desk: Desk, relays: Relays, learning: Learning, config: Callable[[], Config], exports: Path, say: Say
-) -> None:
-    """Register all calls on kept mail, those of `master.stores` and those here, and on what is learned of it."""
+) -> ContentCalls:
+    """Register all calls on kept mail, those of `master.stores` and those here, and on what is learned of it. Return
+    those here: the pages of recipients show and teach by them, too.
+    """
     stores = StoreCalls(relays, config, say)
     stores.register(desk)
-    ContentCalls(stores, relays, learning, desk, exports).register(desk)
+    content = ContentCalls(stores, relays, learning, desk, exports)
+    content.register(desk)
     register_lessons(desk, learning)
+    return content
 
 
 def _place(target: Target) -> dict[str, Any]:

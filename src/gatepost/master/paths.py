@@ -46,6 +46,8 @@ class Paths:
         """Who may sign in to the console."""
         self.audit = Path(state) / "audit"
         """Who changed what, and looked at whose mail."""
+        self.user_quarantine = Path(state) / "user-quarantine"
+        """Keys of links to recipients, which were used, and the digests that were sent."""
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

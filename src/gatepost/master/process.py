@@ -53,6 +53,7 @@ from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
 from gatepost.master.switches import read_switched_off
 from gatepost.master.templates import Templates
+from gatepost.master.user_front import UserFront
 from gatepost.master.what_if import register as register_shadows
 from gatepost.relay.admission import SessionTable, create_table
 
@@ -159,15 +160,18 @@ class Master:
             sources=(
                 emergency.findings,
                 lambda: judge_troubles(self._front.troubles),
-                lambda: judge_helpers({"recorder": self._recorder.current, "console": self._front.console.current}),
+                lambda: judge_helpers({"recorder": self._recorder.current, **self._front.helpers}),
             ),
         )
         problems.register(self._desk)
         register_shadows(self._desk, lambda: self._config, calls.status)
         register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
         Probes(self._desk, lambda: self._config, calls.status).register()
-        register_mail_calls(
+        content = register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
+        )
+        self._front.users = UserFront(
+            self._paths, self._desk, self._relays, content, lambda: self._config, calls.announce, self._say
         )
         Configuration(
             file=self._file,

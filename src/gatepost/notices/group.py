@@ -40,6 +40,8 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
     templates: Mapping[Role, Template] = MappingProxyType({})
     summary: Template | None = None
     """Text that sums up what was not told singly."""
+    digest: tuple[Template, Template] | None = None
+    """Of what is kept for a recipient: text and HTML."""
     admins: tuple[str, ...] = ()
     from_address: str = ""
     attach_original: bool = False
@@ -81,6 +83,7 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
                 Role.RECIPIENT: template(group.notify_recipient_template, "notify-recipient"),
             },
             summary=shipped_template("notify-summary", group.text_language),
+            digest=(template(group.digest_template, "digest"), template(group.digest_html_template, "digest-html")),
             admins=group.admin_notify_address,
             from_address=group.notify_from_address,
             attach_original=group.attach_original_to_admin,

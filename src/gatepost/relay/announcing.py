@@ -1,4 +1,5 @@
-"""Mail of the master's about the gateway itself, put into the queue like any message of our own making.
+"""Mail of the master's own: about the gateway itself, and digests of what is kept for recipients. It is put into the
+queue like any message of our own making.
 
 Asked by the master (`relay.questions`, "announce"). The answer comes when the mail is durable.
 """
@@ -18,7 +19,7 @@ from gatepost.spool.interface import NewMessage, Pending, State, Stored
 
 RECIPIENTS_LIMIT = 100
 TEXT_LIMIT = 64 * 1024
-"""Characters of such a mail: a few hundred problems."""
+"""Characters of such a mail, and of its HTML: a few hundred problems, fifty messages with their links."""
 
 
 class Announcer:
@@ -33,7 +34,7 @@ class Announcer:
 
     async def announce(self, mail: ProblemMail) -> str:
         """Make a mail durable and send it; return its queue id. SpoolError, OSError, ValueError: it is not told."""
-        if not 0 < len(mail.to) <= RECIPIENTS_LIMIT or len(mail.text) > TEXT_LIMIT:
+        if not 0 < len(mail.to) <= RECIPIENTS_LIMIT or len(mail.text) > TEXT_LIMIT or len(mail.html) > TEXT_LIMIT:
             raise ValueError("too many recipients, or too long a text")
         pipeline, now = self._pipelines()[0], clock.now()
         hostname = self._config().network.hostname
@@ -58,10 +59,12 @@ class Announcer:
                 staged.ref,
                 b"",
                 pending=tuple(Pending(index, domain_of(each), now) for index, each in enumerate(mail.to)),
-                kind=f"{KIND_PREFIX}admin",
+                kind=f"{KIND_PREFIX}{mail.role.value}",
             )
             new = NewMessage(stored, staged)
-            await pipeline.spool.accept(new, (Notified(number, now, "admin", len(mail.to), len(text), number, 1),))
+            await pipeline.spool.accept(
+                new, (Notified(number, now, mail.role.value, len(mail.to), len(text), number, 1),)
+            )
         except BaseException:
             staged.discard()
             raise

@@ -23,6 +23,6 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         antispam=any(group.check_spam for group in config.groups),
         recognise_text=config.antispam.recognise_text,
         recognise_text_data=config.antispam.recognise_text_data,
-        previews=config.console.enabled,
+        previews=config.console.enabled or config.user_quarantine.enabled,
         generation=generation,
     )

@@ -225,7 +225,7 @@ NOTICES = ("notify-admin", "notify-sender", "notify-recipient", "notify-summary"
 @pytest.mark.parametrize("directory", [SHIPPED, SHIPPED / "ru"], ids=["en", "ru"])
 def test_all_documented_files_ship(directory):
     names = {path.stem for path in directory.glob("*.tmpl")}
-    assert names == {"dsn", "placeholder", "disclaimer", *NOTICES}
+    assert names == {"dsn", "placeholder", "disclaimer", "digest", "digest-html", *NOTICES}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -103,7 +103,7 @@ def names_in(values):
 
 def test_what_cannot_be_shown_or_previewed(tmp_path, capsys):
     assert call("show", "nothing") == 1
-    assert "there are: disclaimer, dsn, notify-admin" in capsys.readouterr().err
+    assert "there are: digest, digest-html, disclaimer, dsn, notify-admin" in capsys.readouterr().err
     assert call("show", "dsn", "--language", "xx") == 1
     own = tmp_path / "own.tmpl"
     own.write_text("%")

@@ -46,7 +46,7 @@ def show_stored(visitor: Visitor, item: str, view: View = "html") -> Response[st
 @get("/quarantine/{item:str}/frame", guards=[needs(Right.CONTENT)])
 async def frame_stored(visitor: Visitor, gateway: Gateway, item: str, view: View = "html") -> Response[str]:
     """Show a stored message in its frame."""
-    return _frame(await gateway.call(visitor, "stores.preview", item=item), view)
+    return frame(await gateway.call(visitor, "stores.preview", item=item), view)
 
 
 @get("/quarantine/{item:str}/original", guards=[needs(Right.CONTENT)])
@@ -64,7 +64,7 @@ def show_queued(visitor: Visitor, queue_id: str, view: View = "html") -> Respons
 @get("/queue/{queue_id:str}/frame", guards=[needs(Right.CONTENT)])
 async def frame_queued(visitor: Visitor, gateway: Gateway, queue_id: str, view: View = "html") -> Response[str]:
     """Show a queued message in its frame."""
-    return _frame(await gateway.call(visitor, "queue.preview", id=queue_id), view)
+    return frame(await gateway.call(visitor, "queue.preview", id=queue_id), view)
 
 
 @get("/queue/{queue_id:str}/original", guards=[needs(Right.CONTENT)])
@@ -85,7 +85,8 @@ def _page(visitor: Visitor, area: str, name: str, path: str, view: View) -> Resp
     )
 
 
-def _frame(shown: dict[str, Any], view: View) -> Response[str]:
+def frame(shown: dict[str, Any], view: View) -> Response[str]:
+    """Return what a message holds (the answer of a call of previews), for a frame that allows nothing."""
     fields = [(str(name), str(value)) for name, value in shown["fields"]]
     template = render.environment().get_template("preview/frame.html")
     text = template.render(
