@@ -8,8 +8,8 @@ import cyclopts
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, Caller, ConfigFile, complain, print_json
 from gatepost.cli.trace import parse_moment
 from gatepost.cli.trace_view import show_row
+from gatepost.control.bypass_order import MINUTES_LIMIT, REASON_LIMIT
 from gatepost.notices.text import clean_text
-from gatepost.relay.bypass import MINUTES_LIMIT, REASON_LIMIT
 
 app = cyclopts.App(name="bypass", help="In an emergency: mail passes unscanned, marked, for some minutes.")
 Group = Annotated[list[str] | None, cyclopts.Parameter(name="--group", negative="", help="Only its mail; several.")]

@@ -17,12 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.control.bypass_order import BYPASS_FILE, MINUTES_LIMIT, REASON_LIMIT, Order, read_order
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
 from gatepost.doctor.finding import Finding, State
 from gatepost.model.envelope import Direction
-from gatepost.relay.bypass import BYPASS_FILE, MINUTES_LIMIT, REASON_LIMIT, Order, read_order
 from gatepost.storage.whole_file import replace_file
 
 TICK_S: Final = 5.0

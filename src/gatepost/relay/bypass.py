@@ -1,8 +1,7 @@
 """The emergency bypass: for some minutes mail passes without being looked at, and marked as such.
 
-`Order` is what the master keeps in one file of the state directory (`BYPASS_FILE`) and sends to the relays;
-`Bypass` is one that is in force in a relay. Asked by `relay.inspection` for each message while there is one; what
-stays of a verdict without a look is decided here for `relay.disposal`.
+`Bypass` is an order of the master's (`control.bypass_order`) that is in force in a relay. Asked by `relay.inspection`
+for each message while there is one; what stays of a verdict without a look is decided here for `relay.disposal`.
 
 Promises: it ends by itself, by the clock of running time and by the wall clock, whichever comes first, so a clock that
 is set, a restart or a master that is away never makes it longer. It is for fresh mail only: what came out of a store,
@@ -10,12 +9,11 @@ what the gateway wrote, and what was in hand when a relay died is looked at as e
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from gatepost.model.envelope import Direction, Envelope
+from gatepost.control.bypass_order import Order
+from gatepost.model.envelope import Envelope
 from gatepost.model.spam import SpamStatus
 from gatepost.model.verdict import SpamVerdict, Verdict
 from gatepost.policy.group import GroupPolicy
@@ -24,32 +22,6 @@ from gatepost.spool.interface import Stored
 
 Shares = Sequence[tuple[GroupPolicy, Sequence[int]]]
 """Groups of one message with the indices of their recipients."""
-BYPASS_FILE: Final = "bypass.json"
-MINUTES_LIMIT: Final = 240
-"""Longest bypass: whoever needs more says so again, and why."""
-REASON_LIMIT: Final = 200
-"""Characters of a reason."""
-
-
-class Order(msgspec.Struct, frozen=True):
-    """A bypass that somebody has ordered."""
-
-    since: float
-    """Unix time."""
-    until: float
-    """Unix time at which it ends, whatever the running time says ..."""
-    left_s: float
-    """... and running time that is left, whatever the wall clock says."""
-    reason: str
-    by: str
-    groups: tuple[str, ...] = ()
-    """Names; () = all."""
-    directions: tuple[Direction, ...] = ()
-    """() = all."""
-
-    def describe(self) -> str:
-        """Return who has ordered it and why, in one line."""
-        return f"emergency bypass by {self.by}: {self.reason}"
 
 
 class Bypass:
@@ -93,11 +65,3 @@ def judge_unscanned(group: GroupPolicy, envelope: Envelope, now: float) -> Verdi
             SpamStatus.NOT_DETECTED, info=f"{NOT_PROCESSED}: emergency bypass", checked=False, shown=spam.shown
         )
     return Verdict(group.name, (), reason=f"not scanned: {group.bypass}", spam=spam)
-
-
-def read_order(state_path: str) -> Order | None:
-    """Return the order that is kept, None when there is none, or none that can be read: then mail is scanned."""
-    try:
-        return msgspec.json.decode((Path(state_path) / BYPASS_FILE).read_bytes(), type=Order)
-    except (OSError, msgspec.MsgspecError):
-        return None

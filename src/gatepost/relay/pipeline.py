@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.control.bypass_order import Order, read_order
 from gatepost.control.counters import Counters
 from gatepost.control.log import Log, LogView
 from gatepost.filter.pool import FilterPool
@@ -23,7 +24,7 @@ from gatepost.policy.group import GroupTable
 from gatepost.policy.listings import Listings
 from gatepost.policy.shadow import ShadowTable
 from gatepost.relay.admission import SessionTable
-from gatepost.relay.bypass import Bypass, Order, read_order
+from gatepost.relay.bypass import Bypass
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording

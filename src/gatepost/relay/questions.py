@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from gatepost.control.bypass_order import Order
 from gatepost.control.channel import MESSAGE_LIMIT, Answer, Ask
 from gatepost.filter.pool import FilterPool
 from gatepost.model.ids import received_ms
 from gatepost.notices.problem_mail import ProblemMail
 from gatepost.relay.announcing import Announcer
-from gatepost.relay.bypass import Order
 from gatepost.relay.engine_connections import EngineConnections
 from gatepost.relay.export import export
 from gatepost.relay.intake import Intake

@@ -16,10 +16,10 @@ from gatepost.config.guarding import OWN_FILES, find_refusal
 from gatepost.config.load import load_text
 from gatepost.config.parameter import Field, Guard, Item, Kind
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_field
+from gatepost.control.bypass_order import BYPASS_FILE
 from gatepost.master.paths import Paths
 from gatepost.policy.listings import LISTS_FILE
 from gatepost.relay import greylisting
-from gatepost.relay.bypass import BYPASS_FILE
 
 SHIPPED = build_default_config(hostname="shipped.corp.example", next_hop="[127.0.0.1:1025]")
 FILE = "gatepost.toml"

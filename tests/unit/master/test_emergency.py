@@ -10,11 +10,12 @@ import pytest
 
 from gatepost.config.load import load
 from gatepost.config.schema import Config
+from gatepost.control.bypass_order import BYPASS_FILE, Order, read_order
 from gatepost.control.desk import Desk
 from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role, local_caller
 from gatepost.control.socket import ControlError, Request
 from gatepost.master.emergency import TICK_S, Emergency
-from gatepost.relay.bypass import BYPASS_FILE, Bypass, Order, read_order
+from gatepost.relay.bypass import Bypass
 
 TOML = """
 [relay]

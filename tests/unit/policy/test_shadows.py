@@ -6,6 +6,7 @@ import pytest
 
 from gatepost.config.load import Loaded, load_text
 from gatepost.config.schema import Config
+from gatepost.control.bypass_order import Order
 from gatepost.master.what_if import describe_shadow
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
@@ -13,7 +14,7 @@ from gatepost.model.record import Shadowed
 from gatepost.model.spam import Method, Sign, SpamFacts
 from gatepost.policy.group import GroupPolicy, GroupTable, scan_options
 from gatepost.policy.shadow import ShadowTable
-from gatepost.relay.bypass import Bypass, Order
+from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import judge_group
 from gatepost.relay.shadowing import build_shadowed
 from gatepost.spool.interface import ContentRef, State, Stored
