@@ -1,4 +1,5 @@
-"""A message, inspected and explained by a configuration: what `policy explain` and `spam explain` have in common.
+"""A message, inspected and explained by a configuration: what `policy explain`, `spam explain` and
+`rescan` have in common.
 
 Exit codes: 1 wrong options, 2 the message cannot be read, 3 it could not be inspected; 65 and 66 as for `config check`.
 """
@@ -25,6 +26,7 @@ from gatepost.filter.pool import FilterFailed, FilterUnavailable
 from gatepost.licence.term import LicenceError
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis
+from gatepost.model.spam import NetworkFacts
 from gatepost.notices.grammar import TemplateError
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
@@ -33,6 +35,8 @@ from gatepost.relay.listings import read_listings
 from gatepost.spool.interface import ContentRef, State, Stored
 
 EXIT_NOT_INSPECTED: Final = 3
+TROUBLES: Final = (TrialError, FilterUnavailable, BasesError, BadKey, LicenceError, TemplateError, OSError)
+"""Why an inspection could not be made."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ class Case(msgspec.Struct, frozen=True):
     user: str = ""
     network: bool = False
     """The network checks are asked, too."""
+    facts: NetworkFacts | None = None
+    """What they found when it came, where that is known and they are not asked anew."""
 
 
 def explain_message_of(text: str, conf_file: Path, case: Case) -> Explanation | int:
@@ -65,12 +71,13 @@ def explain_message_of(text: str, conf_file: Path, case: Case) -> Explanation | 
     except Failed as failed:
         return failed.say()
     try:
-        return _explain(loaded.config, case, message)
-    except (TrialError, FilterUnavailable, BasesError, BadKey, LicenceError, TemplateError, OSError) as error:
+        return explain_told(loaded.config, case, message)
+    except TROUBLES as error:
         return complain(f"the message could not be inspected: {error}", EXIT_NOT_INSPECTED)
 
 
-def _explain(config: Config, case: Case, message: ToldMessage) -> Explanation:
+def explain_told(config: Config, case: Case, message: ToldMessage) -> Explanation:
+    """Return what becomes of a message. One of `TROUBLES`: it could not be inspected."""
     content = message.content
     envelope = _envelope_of(config, case, message.envelope)
     table = GroupTable.from_config(
@@ -86,6 +93,8 @@ def _explain(config: Config, case: Case, message: ToldMessage) -> Explanation:
             analysis = inspect_alone(config, content, options, Setting(stored, partition, case.network))
         except FilterFailed as error:
             analysis = error_analysis(str(error))
+        if case.facts is not None and not case.network:
+            analysis = msgspec.structs.replace(analysis, network=case.facts)
     listings = read_listings(config.relay.state_path, lambda _, text: print(text, file=sys.stderr))
     shares = listings.share(partition, envelope, analysis, time.time())
     return explain_message(config, envelope, shares, analysis, content)

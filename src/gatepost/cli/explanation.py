@@ -83,6 +83,8 @@ class ExplainedGroup(msgspec.Struct, frozen=True):
     disposition: str
     spam: ExplainedSpam | None = None
     """None: the group has nothing to do with anti-spam."""
+    end: str = "deliver"
+    """The disposition in a word: `waits`, `blocked` (for its objects), or a `SpamEnd` in lower case."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -197,6 +199,7 @@ def _explain_group(
             notifications={},
             stores=(),
             disposition="waits in the queue for its inspection",
+            end="waits",
         )
     verdict = judge_group(group, analysis, envelope, time.time())
     decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
@@ -226,6 +229,7 @@ def _explain_group(
         stores=tuple(_stores(config, settings, verdict, changed=bool(decisions))),
         disposition=_disposition(verdict, edited=bool(decisions) or text or bool(spam and spam.labels)),
         spam=explain_spam(group, spam, analysis) if spam is not None else None,
+        end="blocked" if verdict.blocked else spam.actions.end.name.lower() if spam is not None else "deliver",
     )
 
 

@@ -37,6 +37,7 @@ for _name, _place, _help in (
     ("drain", "drain:drain", "Take no more mail, let what is here go, then stop."),
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),
+    ("rescan", "rescan:rescan", "Look at a kept message again, and show what differs."),
     ("shadow", "shadow:shadow", "What settings that are tried without effect would have changed."),
     ("template", "template:app", "Show, preview and check text templates."),
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),

@@ -95,7 +95,7 @@ def trace(
         arguments |= {name: parse_moment(text, now) for name, text in (("since", since), ("until", until)) if text}
     except ValueError as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
-    ask = _asker(conf_file)
+    ask = ask_or_read(conf_file)
     try:
         if follow:
             return _follow(ask, arguments, json=json)
@@ -117,7 +117,7 @@ def parse_moment(text: str, now: float) -> float:
     raise ValueError(f"{text!r} is no moment: 30m, 2h, 7d, 2026-01-31 or '2026-01-31 13:00'")
 
 
-def _asker(conf_file: Path) -> Ask:
+def ask_or_read(conf_file: Path) -> Ask:
     """Return what answers: the gateway, or its files when it does not run. SystemExit when neither can be found."""
     loaded = load(conf_file)
     if not loaded.state_path:

@@ -126,6 +126,8 @@ class SealedReader(io.RawIOBase):
         if length > PIECE + _TAG:
             raise SealError("it is damaged")
         sealed = self._file.read(length)
+        if len(sealed) < length:
+            raise SealError("it is cut off")
         try:
             piece = self._key.decrypt(
                 self._number.to_bytes(12, "big"), sealed, _bound(self._line, self._number, last=last)
