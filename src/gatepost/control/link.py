@@ -19,6 +19,10 @@ from gatepost.control.socket import ANSWER_LIMIT, CALL_TIMEOUT_S, ControlError, 
 
 CALLS_LIMIT = 256
 """Calls of one console under way; more wait their turn."""
+CALL_LIMIT = 16 * 1024 * 1024
+"""Bytes of one call: the largest has a file of 4 MB in base64."""
+HELD_LIMIT = 2 * CALL_LIMIT
+"""Bytes of all calls under way: a console that is taken over does not fill the master's memory."""
 
 
 class LinkCall(msgspec.Struct, frozen=True):
@@ -60,11 +64,13 @@ Answering = Callable[[LinkCall], Awaitable[Response]]
 
 async def serve_link(sock: socket.socket, answer: Answering) -> None:
     """Answer calls until the other end closes. `answer` never raises."""
-    reader, writer = await asyncio.open_connection(sock=sock, limit=ANSWER_LIMIT)
+    reader, writer = await asyncio.open_connection(sock=sock, limit=CALL_LIMIT)
     under_way = asyncio.Semaphore(CALLS_LIMIT)
     tasks: set[asyncio.Task[None]] = set()
+    held, freed = 0, asyncio.Event()
 
-    async def one(call: LinkCall) -> None:
+    async def one(call: LinkCall, length: int) -> None:
+        nonlocal held
         try:
             _send(writer, call.number, await answer(call))
             await writer.drain()
@@ -72,15 +78,22 @@ async def serve_link(sock: socket.socket, answer: Answering) -> None:
             pass  # the console is gone
         finally:
             under_way.release()
+            held -= length
+            freed.set()
 
     try:
         while True:
-            data = await _receive(reader)
+            length = await _receive_length(reader, CALL_LIMIT)
+            while held and held + length > HELD_LIMIT:
+                freed.clear()
+                await freed.wait()
+            call = msgspec.json.decode(await reader.readexactly(length), type=LinkCall)
             await under_way.acquire()
-            task = asyncio.create_task(one(msgspec.json.decode(data, type=LinkCall)))
+            held += length
+            task = asyncio.create_task(one(call, length))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-    except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError):
+    except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError, RecursionError):
         pass  # the console is gone, or is not ours any more: the master ends and restarts it
     finally:
         for task in tasks:
@@ -138,7 +151,10 @@ class LinkClient:
         waiting: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
         try:
-            _write(self._writer, msgspec.json.encode(LinkCall(number, name, arguments, credential, address, via, key)))
+            data = msgspec.json.encode(LinkCall(number, name, arguments, credential, address, via, key))
+            if len(data) > CALL_LIMIT:
+                raise ControlError(f"{name}: more than {CALL_LIMIT} bytes at once", "unfit")
+            _write(self._writer, data)
             await self._writer.drain()
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 response = await waiting
@@ -184,7 +200,11 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 async def _receive(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(await _receive_length(reader, ANSWER_LIMIT))
+
+
+async def _receive_length(reader: asyncio.StreamReader, limit: int) -> int:
     length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > ANSWER_LIMIT:
+    if length > limit:
         raise OSError("a frame longer than any of ours")
-    return await reader.readexactly(length)
+    return length

@@ -104,8 +104,19 @@ def test_a_console_that_babbles_loses_its_link_and_nothing_more() -> None:
         raise AssertionError
 
     async def play() -> None:
-        for babble in (b"\0\0\0\5hello", b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0"):
+        deep = b'{"number":1,"call":"x","arguments":{"a":' + b"[" * 60_000
+        too_long = (link.CALL_LIMIT + 1).to_bytes(4, "big") + b"{"
+        for babble in (
+            b"\0\0\0\5hello",
+            b"\xff\xff\xff\xff",
+            b"\0\0\0\2{}",
+            b"\0\0",
+            len(deep).to_bytes(4, "big") + deep,
+            too_long,
+        ):
             ours, theirs = socket.socketpair()
+            theirs.setblocking(True)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             theirs.sendall(babble)
             theirs.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(serve_link(ours, answer), 30)
@@ -113,3 +124,27 @@ def test_a_console_that_babbles_loses_its_link_and_nothing_more() -> None:
             theirs.close()
 
     asyncio.run(play())
+
+
+def test_a_flood_of_long_calls_waits_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console that is taken over does not fill the master's memory: calls under way have a bound in bytes, too."""
+    monkeypatch.setattr(link, "HELD_LIMIT", 50_000)
+    under_way, most = 0, 0
+
+    async def scene(client: LinkClient) -> None:
+        assert len(await asyncio.gather(*(client.call("x", {"data": "x" * 20_000}) for _ in range(12)))) == 12
+        with pytest.raises(ControlError, match="at once"):
+            await client.call("x", {"data": "x" * (link.CALL_LIMIT + 1)})
+        assert await client.call("x", {"data": "x" * 60_000}) is None, "one that is longer than all room goes alone"
+
+    async def answer(_: LinkCall) -> Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _turn in range(20):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return Response()
+
+    linked(answer, scene)
+    assert most == 2
