@@ -35,7 +35,7 @@ MAILS = 10_000
 CLIENTS = 4
 STRANGER = "127.0.0.9"
 """May not relay."""
-KILLED = ("gatepost.recorder.process", "gatepost.console", "gatepost.relay.process")
+KILLED = ("recorder", "console", "relay")
 LOST_REFUSALS_S = 1.0
 _LINE = re.compile(r"^\[[^\]]* [A-Z]\](?: ([0-9A-Z]{13}))?: ([A-Z]+), ", re.MULTILINE)
 _JSON_TYPES = {
@@ -195,14 +195,18 @@ def find_disagreements(views: Views, clients: Clients, killed_at: float) -> list
     return found
 
 
-def kill(gateway: Gateway, module: str) -> bool:
+def kill(gateway: Gateway, kind: str) -> bool:
     """Kill one process of a kind; False when there is none."""
-    for pid in gateway.pids():
-        with contextlib.suppress(OSError):
-            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-                return True
-    return False
+    match kind:
+        case "recorder":
+            pid = gateway.ask("tracking.status").get("pid", 0)
+        case "console":
+            pid = gateway.ask("console.status").get("pid", 0)
+        case _:
+            pid = gateway.relay_pids()[0]
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+    return bool(pid)
 
 
 def prove(mails: int, place: Path, *, console: bool = True, say: Callable[[str], object] = print) -> list[str]:
@@ -221,10 +225,10 @@ def prove(mails: int, place: Path, *, console: bool = True, say: Callable[[str],
         clients = Clients(gateway.port, mails)
         clients.start()
         killed_at = 0.0
-        for index, module in enumerate(KILLED, 1):
+        for index, kind in enumerate(KILLED, 1):
             share = mails * index // (len(KILLED) + 1)
             wait_for(partial(clients.has_done, share), f"{share} mails", 3600)
-            say(f"{clients.done} mails: {module} killed: {kill(gateway, module)}")
+            say(f"{clients.done} mails: {kind} killed: {kill(gateway, kind)}")
             killed_at = time.time()
         clients.join()
         wait_for(lambda: all("error" not in row for row in gateway.status()["relays"]), "both relays", 30)
