@@ -1,5 +1,6 @@
 """Which stored messages are meant: a filter as the command line gives it, and the SQL it becomes. Pure."""
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -63,20 +64,26 @@ def build_where(chosen: ItemFilter, now: float) -> tuple[str, list[Any]]:
             terms.append("(" + " OR ".join([term] * len(arguments)) + ")")
             values.extend(arguments)
 
+    domains = json.dumps([f"*@{_literal(domain.lower())}" for domain in chosen.domains])
     any_of("code = ?", chosen.codes)
     any_of("sender GLOB ?", tuple(map(address_pattern, chosen.senders)))
-    any_of(
-        "EXISTS(SELECT 1 FROM json_each(recipients) WHERE lower(value) GLOB ?)",
-        tuple(map(address_pattern, chosen.recipients)),
-    )
+    if chosen.recipients:
+        terms.append(f"({' OR '.join([_recipient('lower(r.value) GLOB ?', chosen)] * len(chosen.recipients))})")
+        for pattern in map(address_pattern, chosen.recipients):
+            values += [pattern, domains] if chosen.domains else [pattern]
     any_of("grp = ?", chosen.groups)
     any_of("instr(lower(subject), ?)", tuple(subject.lower() for subject in chosen.subjects))
     any_of("instr(lower(threats), ?)", tuple(threat.lower() for threat in chosen.threats))
     any_of("state = ?", tuple(STATES.index(state) for state in chosen.states))
     any_of("store = ?", chosen.stores)
-    if chosen.text:
-        terms.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
+    if chosen.text and not chosen.domains:
+        terms.append(_MATCH)
         values.append(" ".join(f'"{word}"*' for word in _words(chosen.text)))
+    elif chosen.text:  # who else got a mail is not found by guessing, either
+        for word in _words(chosen.text):
+            own = _recipient("instr(lower(r.value), ?)", chosen)
+            terms.append(f"({_MATCH} OR instr(sender, ?) OR {own})")
+            values += [f'{{subject names threats}} : "{word}"*', word.lower(), word.lower(), domains]
     if chosen.older_than_s:
         terms.append("saved_at < ?")
         values.append(now - chosen.older_than_s)
@@ -93,11 +100,21 @@ def build_where(chosen: ItemFilter, now: float) -> tuple[str, list[Any]]:
         terms.append("rate >= ?")
         values.append(chosen.rate)
     if chosen.domains:
-        own = [f"*@{_literal(domain.lower())}" for domain in chosen.domains]
-        term = "EXISTS(SELECT 1 FROM json_each(recipients) WHERE lower(value) GLOB ?) OR (outgoing AND sender GLOB ?)"
-        terms.append(f"({' OR '.join([term] * len(own))})")
-        values += [pattern for each in own for pattern in (each, each)]
+        terms.append(f"({_recipient('1', chosen)} OR {_SENT})")
+        values += [domains, domains]
     return " AND ".join(terms) or "1", values
+
+
+_MATCH: Final = "number IN (SELECT rowid FROM words WHERE words MATCH ?)"
+# The patterns of the filter's domains come all in one argument: an account may have a thousand.
+_SENT: Final = "(outgoing AND EXISTS(SELECT 1 FROM json_each(?) AS d WHERE sender GLOB d.value))"
+_RECIPIENT: Final = "EXISTS(SELECT 1 FROM json_each(recipients) AS r WHERE "
+_OWN: Final = " AND EXISTS(SELECT 1 FROM json_each(?) AS d WHERE lower(r.value) GLOB d.value)"
+
+
+def _recipient(condition: str, chosen: ItemFilter) -> str:
+    """Return the condition that there is such a recipient `r`, within the filter's domains: its last argument."""
+    return _RECIPIENT + condition + (_OWN if chosen.domains else "") + ")"
 
 
 def _literal(text: str) -> str:

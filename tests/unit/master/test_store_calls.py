@@ -13,6 +13,7 @@ from tests.unit.storage.store_items import NOW, new, put
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load
 from gatepost.config.schema import Config
+from gatepost.control.accounts import DOMAINS_LIMIT
 from gatepost.control.desk import Desk, Refused
 from gatepost.control.rights import RIGHTS_OF, Caller, Right, Role, local_caller
 from gatepost.control.socket import ControlError, Request
@@ -179,6 +180,42 @@ def test_who_has_domains_sees_mail_of_these_only(tmp_path: Path, message: New, s
             assert not [each for each in office.relays.asked if each[0] == "release"]
             counted = await office.ask(OURS, "stores.act", verb="delete", dry_run=True)
             assert counted["found"] == 0
+
+    in_office(tmp_path, work)
+
+
+def test_who_else_got_a_mail_is_not_found_by_guessing(tmp_path: Path) -> None:
+    async def work(office: Office) -> None:
+        (both,) = office.put(SPAM, new(store=SPAM, recipients=("anna@example.org", "berta@other.example")))
+
+        async def found(who: Caller, **chosen: Any) -> bool:
+            return bool((await office.ask(who, "stores.list", filter=chosen))["rows"])
+
+        guesses: list[dict[str, Any]] = [
+            {"recipients": ["berta@other.example"]},
+            {"recipients": ["other.example"]},
+            {"text": "berta"},
+            {"text": "anna other.example"},
+        ]
+        for guess in guesses:
+            assert await found(READER, **guess), guess
+            assert not await found(OURS, **guess), guess
+        subject = (await office.ask(ADMIN, "stores.show", item=both))["subject"]
+        sender = (await office.ask(ADMIN, "stores.show", item=both))["sender"]
+        for own in ({"recipients": ["anna@*"]}, {"recipients": ["x@y.example", "example.org"]}, {"text": "ANNA"}):
+            assert await found(OURS, **own), own
+        assert await found(OURS, text=f"{subject} anna@example.org {sender.upper()}")
+
+    in_office(tmp_path, work)
+
+
+def test_an_account_may_have_as_many_domains_as_it_may(tmp_path: Path) -> None:
+    many = [f"d{number}.example" for number in range(DOMAINS_LIMIT - 1)]
+
+    async def work(office: Office) -> None:
+        office.put(SPAM, new(store=SPAM, recipients=("a@example.org",)))
+        rows = await office.ask(caller(Role.DOMAIN, *many, "example.org"), "stores.list", filter={"text": "example"})
+        assert len(rows["rows"]) == 1
 
     in_office(tmp_path, work)
 
