@@ -10,6 +10,7 @@ from gatepost.config.load import load_text
 from gatepost.control.desk import Desk, Refused
 from gatepost.control.rights import RIGHTS_OF, Caller, Role
 from gatepost.control.socket import ControlError, Request
+from gatepost.master import lists
 from gatepost.master.lists import Lists
 from gatepost.policy.listings import LISTS_FILE, decode_listings
 
@@ -134,3 +135,14 @@ def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="cannot be read"):
         bench.call("add", list="allow", entry="a@x.example")
     assert (tmp_path / LISTS_FILE).read_text().endswith('"id"')
+
+
+def test_who_has_domains_leaves_room_for_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "SCOPED_LIMIT", 3)
+    for number in range(5):
+        bench.call("add", list="block", entry=f"@x{number}.example", scope="other.example")
+    for number in range(3):
+        bench.call("add", SALES, list="block", entry=f"@x{number}.example", scope="sales.example")
+    with pytest.raises(ControlError, match="your domains"):
+        bench.call("add", SALES, list="block", entry="@y.example", scope="sales.example")
+    assert bench.call("add", list="block", entry="@y.example", scope="sales.example")["added"]
