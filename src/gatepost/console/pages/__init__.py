@@ -9,6 +9,7 @@ from gatepost.console.pages import (
     audit,
     dashboard,
     databases,
+    emergency,
     learning,
     lists,
     log,
@@ -24,6 +25,7 @@ from gatepost.console.pages import (
     settings,
     sign_in,
     tracking,
+    what_if,
 )
 
 ROUTES: Final[Sequence[Any]] = (
@@ -32,6 +34,7 @@ ROUTES: Final[Sequence[Any]] = (
     *audit.ROUTES,
     *dashboard.ROUTES,
     *databases.ROUTES,
+    *emergency.ROUTES,
     *learning.ROUTES,
     *lists.ROUTES,
     *log.ROUTES,
@@ -47,4 +50,5 @@ ROUTES: Final[Sequence[Any]] = (
     *settings.ROUTES,
     *sign_in.ROUTES,
     *tracking.ROUTES,
+    *what_if.ROUTES,
 )
