@@ -18,7 +18,7 @@ from litestar.response import Redirect
 from gatepost.console import render
 from gatepost.console.pages.preview import View, frame
 from gatepost.console.user_quarantine.words import Words, choose_language
-from gatepost.control.link import RefusedCall
+from gatepost.control.link import RefusedCall, SignedOut
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -101,7 +101,7 @@ async def ask_for_link(request: AnyRequest, data: Form) -> Response[str]:
 @get("/")
 async def show_list(request: AnyRequest, cursor: str = "") -> Response[str]:
     """Show all that is kept for the recipient; who has no session may ask for a link."""
-    credential = _credential(request)
+    credential = _cookie(request)
     if not credential:
         return page(request, "ask.html", trouble="")
     who = await _call(request, "own.show", credential)
@@ -162,8 +162,16 @@ def _cookie_name(request: AnyRequest) -> str:
     return "__Host-quarantine" if request.url.scheme == "https" else "quarantine"
 
 
-def _credential(request: AnyRequest) -> str:
+def _cookie(request: AnyRequest) -> str:
     return request.cookies.get(_cookie_name(request), "")[:200]
+
+
+def _credential(request: AnyRequest) -> str:
+    """Return the session's secret. SignedOut: there is none."""
+    credential = _cookie(request)
+    if not credential:
+        raise SignedOut("")
+    return credential
 
 
 def _redirect(to: str) -> Redirect:
