@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -83,16 +83,21 @@ class Sampler:
     def take(self) -> Sample:
         """Take one. SystemExit when the gateway does not answer."""
         status = self._caller("status")
+        recorder = self._caller.try_("tracking.status") or {}
+        others = [*status["relays"], status["filter_template"], recorder]
         at, now = time.monotonic(), time.time()
         if at - self._looked_at >= TOPS_EVERY_S:
             self._looked_at = at
             self._tops = self._caller.try_("tracking.counts", since=now - TOPS_SPAN_S, top=TOP_ROWS) or {}
             self._series = self._caller.try_("tracking.series", since=now - TOPS_SPAN_S) or {}
-        return Sample(at, now, status, tuple(read_processes(status["pid"])), self._tops, self._series)
+        processes = tuple(read_processes(status["pid"], [each["pid"] for each in others if each.get("pid")]))
+        return Sample(at, now, status, processes, self._tops, self._series)
 
 
-def read_processes(master: int, proc: Path = Path("/proc")) -> Iterator[Process]:
-    """Return a process and all that descend from it, as the kernel tells of them."""
+def read_processes(master: int, others: Sequence[int] = (), proc: Path = Path("/proc")) -> Iterator[Process]:
+    """Return the master, `others` of the gateway (whose parent may have died) and all that descend from them, as the
+    kernel tells of them.
+    """
     parents: dict[int, tuple[int, Process]] = {}
     for entry in proc.iterdir():
         if not entry.name.isdigit():
@@ -107,22 +112,23 @@ def read_processes(master: int, proc: Path = Path("/proc")) -> Iterator[Process]
                 int(fields[21]) * _PAGE_BYTES,
             )
             parents[process.pid] = (int(fields[1]), process)
+    roots = frozenset({master, *others})
     for pid in sorted(parents):
         parent, process = parents[pid]
         if pid == master:
             yield msgspec.structs.replace(process, name="master")
-        elif _descends(pid, master, parents):
+        elif pid in roots or _descends(pid, roots, parents):
             name = _module(pid, proc) or process.name
-            above = _module(parent, proc) or parents[parent][1].name
+            above = _module(parent, proc) or (parents[parent][1].name if parent in parents else "")
             forked = name in TEMPLATES and above in TEMPLATES
             yield msgspec.structs.replace(process, name="filter" if forked else name)
 
 
-def _descends(pid: int, master: int, parents: Mapping[int, tuple[int, Process]]) -> bool:
+def _descends(pid: int, roots: frozenset[int], parents: Mapping[int, tuple[int, Process]]) -> bool:
     seen = {pid}
     while pid in parents:
         pid = parents[pid][0]
-        if pid == master:
+        if pid in roots:
             return True
         if pid in seen:
             return False

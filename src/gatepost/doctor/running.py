@@ -75,6 +75,10 @@ def judge_troubles(troubles: Iterable[str]) -> Iterator[Finding]:
         yield Finding(key, "console", State.WARNING, text, "see the log; it is tried again by itself")
 
 
+_WAVE: Final = "a wave of mail passes; if it stays, raise limits.incoming_sessions or add filters"
+_ROOM: Final = "make room where the queue lies (old files in stores, logs): mail is taken again by itself"
+
+
 def _judge_relays(relays: list[Row]) -> Iterator[Finding]:
     for relay in relays:
         name = f"relay {relay['index']}"
@@ -87,7 +91,7 @@ def _judge_relays(relays: list[Row]) -> Iterator[Finding]:
             yield Finding(f"process:{name}", "process", State.OK, f"{name} works")
         if relay.get("shedding"):
             facts = ", ".join(f"{what} {value}" for what, value in relay["shedding"].items())
-            mend = "a wave of mail passes; if it stays, raise limits.incoming_sessions or add filters"
+            mend = _ROOM if "free_space" in facts else _WAVE
             yield Finding(f"shedding:{name}", "queue", State.WARNING, f"{name} refuses for load: {facts}", mend)
         for place, why in relay.get("stores", {}).items():
             mend = "make room and give the gateway's user the directory: mail goes on by itself"

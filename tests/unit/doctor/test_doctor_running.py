@@ -124,3 +124,14 @@ def test_helpers_and_what_keeps_the_console_away() -> None:
     assert not list(judge_helpers({"recorder": None}))
     (trouble,) = judge_troubles(["127.0.0.1:8025: address in use"])
     assert worst([trouble]) is State.WARNING
+
+
+def test_a_full_disk_is_not_mended_by_more_sessions() -> None:
+    status = copy.deepcopy(STATUS)
+    for shedding, words in (
+        ({"reception": "paused", "free_space": "below 500"}, "make room"),
+        ({"sessions": 90}, "sessions"),
+    ):
+        status["relays"][0]["shedding"] = shedding
+        (finding,) = [each for each in judge_status(status, {}, NOW) if each.key == "shedding:relay 0"]
+        assert words in finding.mend
