@@ -195,7 +195,7 @@ class ConsoleHost:
             caller = self._caller_of(call)
         except SignedOut as error:
             return Response(error=str(error), signed_out=True)
-        if not call.key:
+        if not call.key or not caller.name:  # of strangers nothing is kept, and none is given another's session
             return await self._act(call, caller)
         return await self._replays.answer(caller, call.key, call.call, call.arguments, lambda: self._act(call, caller))
 

@@ -482,3 +482,13 @@ def test_a_session_that_ends_while_its_password_is_compared_changes_nothing(
         assert (await house.browser().sign_in("ada", "set by an administrator")).status == 303
 
     in_house(tmp_path, work)
+
+
+def test_keys_of_repeated_acts_give_nobody_a_session_of_another(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        await house.add("ada")
+        form = {"name": "ada", "password": PASSWORD}
+        first, second = [await house.call("session.begin", form, key="k") for _ in range(2)]
+        assert first["session"] != second["session"]
+
+    in_house(tmp_path, work)
