@@ -34,7 +34,7 @@ _SECRET_WORDS: Final = ("password", "secret", "code", "ticket", "credential", "a
 _CONCEALED: Final = "…"
 NEW_FILE: Final = "audit.file"
 """The first entry of every file but the first one."""
-_LOG_ITSELF: Final = Caller("gatepost", frozenset(), via="master")
+LOG_ITSELF: Final = Caller("gatepost", frozenset(), via="master")
 _BEGINNING: Final = "0" * 64
 """The hash before the first entry there ever was."""
 
@@ -101,7 +101,7 @@ class AuditLog:
         """Append an entry. OSError: it is not there."""
         if os.fstat(self._descriptor).st_size >= FILE_LIMIT:
             self._begin_file()
-            self.write(_LOG_ITSELF, NEW_FILE, {"file": self._file.name}, "")
+            self.write(LOG_ITSELF, NEW_FILE, {"file": self._file.name}, "")
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
         entry = Entry(
             self._number + 1,

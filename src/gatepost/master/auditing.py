@@ -6,6 +6,7 @@ administrator must be able to act on a full disk) and the gateway's own log says
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from gatepost.control.rights import Caller, Right
 
 SYNC_S = 0.5
 """Entries may be lost to a power failure for so long."""
+REFUSALS_A_MINUTE = 600
+"""Acts that were refused or failed, written down one by one; of more, how many: else a flood of them, which costs
+whoever makes it nothing, would push out of the log what was done."""
 
 
 class Auditing:
@@ -28,6 +32,9 @@ class Auditing:
         self._say = say
         self._log = audit.AuditLog(directory)
         self._timer: asyncio.TimerHandle | None = None
+        self._minute = float("-inf")
+        self._refusals = 0
+        """Since then."""
         self.trouble = ""
         """Why the last entry could not be written."""
 
@@ -47,6 +54,10 @@ class Auditing:
     def write(self, caller: Caller, call: str, arguments: Mapping[str, Any], outcome: str) -> None:
         """Write one entry; said in the log when that cannot be."""
         try:
+            self._tell_left_out(time.monotonic())
+            self._refusals += bool(outcome)
+            if outcome and self._refusals > REFUSALS_A_MINUTE:
+                return
             self._log.write(caller, call, arguments, outcome)
         except OSError as error:
             self.trouble = str(error)
@@ -61,7 +72,18 @@ class Auditing:
         if self._timer is not None:
             self._timer.cancel()
         with contextlib.suppress(OSError):
+            self._tell_left_out(time.monotonic(), last=True)
+        with contextlib.suppress(OSError):
             self._log.close()
+
+    def _tell_left_out(self, now: float, *, last: bool = False) -> None:
+        """Begin to count anew each minute, and write down how many entries the last one has left out. OSError."""
+        if now < self._minute + 60.0 and not last:
+            return
+        left_out, self._minute, self._refusals = self._refusals - REFUSALS_A_MINUTE, now, 0
+        if left_out > 0:
+            self._log.write(audit.LOG_ITSELF, "audit.left_out", {"refused": left_out}, "")
+            self._say("W", f"audit log: {left_out} more acts were refused than a minute's worth, they are not in it")
 
     def _sync_soon(self) -> None:
         self._timer = None

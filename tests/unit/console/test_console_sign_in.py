@@ -13,7 +13,7 @@ from gatepost.control.brake import TRIES_EACH, Brake
 from gatepost.control.rights import Role
 from gatepost.control.sessions import SESSIONS_LIMIT, TICKET_S, TICKET_TRIES, Sessions
 from gatepost.control.socket import ControlError
-from gatepost.master import own_account
+from gatepost.master import auditing, own_account
 from gatepost.master.passwords import Passwords
 from gatepost.master.second_steps import find_step, site_of
 from gatepost.master.sign_in import FIRST_CODE_S, FIRST_CODE_TRIES, FirstCode
@@ -490,5 +490,28 @@ def test_keys_of_repeated_acts_give_nobody_a_session_of_another(tmp_path: Path) 
         form = {"name": "ada", "password": PASSWORD}
         first, second = [await house.call("session.begin", form, key="k") for _ in range(2)]
         assert first["session"] != second["session"]
+
+    in_house(tmp_path, work)
+
+
+def test_a_flood_of_refusals_does_not_push_out_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditing, "REFUSALS_A_MINUTE", 5)
+    clock = [1000.0]
+    monkeypatch.setattr(auditing.time, "monotonic", lambda: clock[0])
+
+    async def work(house: House) -> None:
+        await house.add("ada")
+        for _ in range(20):
+            with pytest.raises(ControlError):
+                await house.call("accounts.remove", {"name": "ada"})
+        await house.add("eve")
+        clock[0] += 61
+        await house.add("joe")
+        told = await house.ask("audit.list")
+        assert [one["call"] for one in told] == [
+            "accounts.add", "audit.left_out", "accounts.add", *["accounts.remove"] * 5, "accounts.add",
+        ]  # fmt: skip
+        assert told[1]["arguments"] == {"refused": 15}
+        assert (await house.ask("audit.verify"))["trouble"] == ""
 
     in_house(tmp_path, work)
