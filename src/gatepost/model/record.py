@@ -2,7 +2,7 @@
 
 Log lines, counters and every later view are consumers of these. Text from outside is carried as received, cut to the
 limits here; the consumer that shows it cleans it. Records are arrays: fields are added at the end, with defaults, so
-that what an older version wrote is still read.
+that what an older version wrote is still read. They hold no containers but tuples, so the collector need not know them.
 """
 
 import msgspec
@@ -19,7 +19,7 @@ TEXT_TOLD = 240
 """Characters of one foreign text, an evidence or a reply among them: what a person reads of it."""
 
 
-class ObjectNote(msgspec.Struct, frozen=True, array_like=True):
+class ObjectNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object of a message that is not clean."""
 
     name: str
@@ -35,7 +35,7 @@ class ObjectNote(msgspec.Struct, frozen=True, array_like=True):
     evidence: str = ""
 
 
-class SignNote(msgspec.Struct, frozen=True, array_like=True):
+class SignNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A sign for or against spam, as it counted for one group."""
 
     method: str
@@ -46,7 +46,7 @@ class SignNote(msgspec.Struct, frozen=True, array_like=True):
     evidence: str = ""
 
 
-class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
+class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=False):
     """A message was accepted: 250 follows this record's commit."""
 
     id: int
@@ -77,7 +77,7 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     """SMTPUTF8 was declared."""
 
 
-class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True):
+class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True, gc=False):
     """A message was looked at, once for all its groups: what was found, and what that cost."""
 
     id: int
@@ -103,7 +103,7 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True):
     """Of its content."""
 
 
-class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
+class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True, gc=False):
     """A group's verdict on a message."""
 
     id: int
@@ -129,7 +129,7 @@ class Scanned(msgspec.Struct, frozen=True, tag="scanned", array_like=True):
     """(name, status, action) of objects something was done about, the first `OBJECTS_TOLD`."""
 
 
-class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=True):
+class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=True, gc=False):
     """A group's spam verdict on a message."""
 
     id: int
@@ -158,7 +158,7 @@ class SpamChecked(msgspec.Struct, frozen=True, tag="spam-checked", array_like=Tr
     """In one sentence; "" when nothing was found."""
 
 
-class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
+class Split(msgspec.Struct, frozen=True, tag="split", array_like=True, gc=False):
     """A virtual copy was made for a group (specification F-GRP-05)."""
 
     id: int
@@ -171,7 +171,7 @@ class Split(msgspec.Struct, frozen=True, tag="split", array_like=True):
     """Whom the copy is for, the first `ADDRESSES_TOLD`."""
 
 
-class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
+class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True, gc=False):
     """Final outcome for one recipient: sent, or failed for good."""
 
     id: int
@@ -195,7 +195,7 @@ class Delivered(msgspec.Struct, frozen=True, tag="delivered", array_like=True):
     """It went with the recipient before it, in one transaction: the message and its bytes are counted there."""
 
 
-class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
+class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True, gc=False):
     """An attempt failed temporarily; the recipient waits for the next."""
 
     id: int
@@ -211,7 +211,7 @@ class Deferred(msgspec.Struct, frozen=True, tag="deferred", array_like=True):
     """As in `Delivered`."""
 
 
-class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True):
+class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True, gc=False):
     """A copy is not delivered because of its content."""
 
     id: int
@@ -221,7 +221,7 @@ class Blocked(msgspec.Struct, frozen=True, tag="blocked", array_like=True):
     reason: str = ""
 
 
-class Discarded(msgspec.Struct, frozen=True, tag="discarded", array_like=True):
+class Discarded(msgspec.Struct, frozen=True, tag="discarded", array_like=True, gc=False):
     """A copy is dropped, as a group wants it for spam, and nobody is told."""
 
     id: int
@@ -231,7 +231,7 @@ class Discarded(msgspec.Struct, frozen=True, tag="discarded", array_like=True):
     reason: str = ""
 
 
-class Held(msgspec.Struct, frozen=True, tag="held", array_like=True):
+class Held(msgspec.Struct, frozen=True, tag="held", array_like=True, gc=False):
     """A message waits for an operator."""
 
     id: int
@@ -239,7 +239,7 @@ class Held(msgspec.Struct, frozen=True, tag="held", array_like=True):
     reason: str
 
 
-class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True):
+class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True, gc=False):
     """The gateway wrote a message itself."""
 
     id: int
@@ -252,7 +252,7 @@ class Generated(msgspec.Struct, frozen=True, tag="generated", array_like=True):
     sender: str = ""
 
 
-class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True):
+class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True, gc=False):
     """A notification about a message was written (rows F-NOTI-01 to F-NOTI-03)."""
 
     id: int
@@ -271,7 +271,7 @@ class Notified(msgspec.Struct, frozen=True, tag="notified", array_like=True):
     sender: str = ""
 
 
-class Saved(msgspec.Struct, frozen=True, tag="saved", array_like=True):
+class Saved(msgspec.Struct, frozen=True, tag="saved", array_like=True, gc=False):
     """A copy of a message was put into a store (rows F-STOR-01 to F-STOR-04)."""
 
     id: int
@@ -283,7 +283,7 @@ class Saved(msgspec.Struct, frozen=True, tag="saved", array_like=True):
     statuses: tuple[str, ...] = ()
 
 
-class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True):
+class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True, gc=False):
     """An operator, or the end of its life, took a message out of the queue."""
 
     id: int
@@ -291,7 +291,7 @@ class Removed(msgspec.Struct, frozen=True, tag="removed", array_like=True):
     reason: str
 
 
-class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True):
+class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True, gc=False):
     """An operator did something about a waiting message that no other record tells."""
 
     id: int
@@ -306,7 +306,7 @@ class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True):
     """... and its size."""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
+class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True, gc=False):
     """A connection, command or message was refused before acceptance."""
 
     at: float
@@ -338,7 +338,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
     """Whose RCPT had been taken when the message was refused, the first `ADDRESSES_TOLD`."""
 
 
-class Bypassed(msgspec.Struct, frozen=True, tag="bypassed", array_like=True):
+class Bypassed(msgspec.Struct, frozen=True, tag="bypassed", array_like=True, gc=False):
     """A copy goes on without having been looked at: the emergency bypass is on. Not scanned is never clean."""
 
     id: int
@@ -350,7 +350,7 @@ class Bypassed(msgspec.Struct, frozen=True, tag="bypassed", array_like=True):
     """Who has switched it on, and why."""
 
 
-class Shadowed(msgspec.Struct, frozen=True, tag="shadowed", array_like=True):
+class Shadowed(msgspec.Struct, frozen=True, tag="shadowed", array_like=True, gc=False):
     """What would have become of a copy under a shadow of its group; nothing came of it."""
 
     id: int

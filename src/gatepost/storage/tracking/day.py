@@ -6,7 +6,7 @@ outbox has been applied to this file. So a record that comes again, after a kill
 
 from array import array
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,7 +17,7 @@ from gatepost.model.ids import received_ms
 from gatepost.model.record import ENCODER as RECORDS
 from gatepost.model.record import Received, Record
 from gatepost.storage.tracking import summary as summaries
-from gatepost.storage.tracking.fields import Field, tally_keys, terms_of
+from gatepost.storage.tracking.fields import Field, own_terms, shared_terms, tally_keys, terms_of
 from gatepost.storage.tracking.layout import hour_of, open_writer
 from gatepost.storage.tracking.postings import SEGMENT_MAILS, pack_places
 from gatepost.storage.tracking.summary import Summary
@@ -38,20 +38,45 @@ TOP_FIELDS: Final = (
 _TOPS: Final = msgspec.msgpack.Encoder()
 
 
-class Touched(msgspec.Struct):
+class Touched(msgspec.Struct, gc=False):
     """A mail with records that are not written yet."""
 
     summary: Summary
+    """As of the latest record."""
     source: str
     number: int
     """Of the first of them."""
-    records: list[Record]
     terms: "set[str] | None"
     """What the index has of it, None when it is new ..."""
-    counted: "set[str]"
+    counted: "frozenset[str]"
     """... and what it is counted under."""
-    shown: int = 0
-    """So many of its records are in the summary."""
+    records: list[Record] = []
+    """The latest, until `pack` ..."""
+    packed: list[bytes] = []
+    """... and those before, as they are stored, but for the head that says how many ..."""
+    count: int = 0
+    """... these are."""
+
+    def add(self, record: Record) -> None:
+        """Take its next record."""
+        self.summary.apply(record)
+        self.records.append(record)
+
+    def pack(self) -> None:
+        """Put the latest records as they are stored: a batch's are fresh in the cache, a commit's are not."""
+        records = self.records
+        if records:
+            raw = RECORDS.encode(records)
+            self.packed.append(raw[len(_array_head(len(records))) :])
+            self.count += len(records)
+            records.clear()
+
+
+def _array_head(count: int) -> bytes:
+    """Return what msgpack writes before the elements of an array."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    return b"\xdc" + count.to_bytes(2, "big") if count < 65_536 else b"\xdd" + count.to_bytes(4, "big")
 
 
 class DayFile:
@@ -74,9 +99,6 @@ class DayFile:
         """Return a mail's summary as of now, None when there is none of it here."""
         touched = self._touched.get(message_id)
         if touched is not None:
-            for record in touched.records[touched.shown :]:
-                touched.summary.apply(record)
-            touched.shown = len(touched.records)
             return touched.summary
         known = self._known.get(message_id)
         if known is not None:
@@ -110,9 +132,9 @@ class DayFile:
         record: Record,
         new: Summary | None,
         written: Callable[[], None],
-    ) -> list[Record]:
-        """Take a record of a mail; return the list that its next ones of this outbox may be added to, until `written`
-        is called. `new`: its summary if it has none yet; what is received is new for sure.
+    ) -> Touched:
+        """Take a record of a mail; return what its next ones of this outbox may be added to, until `written` is called.
+        `new`: its summary if it has none yet; what is received is new for sure.
         """
         self.dirty = True
         touched = self._touched.get(message_id)
@@ -122,14 +144,16 @@ class DayFile:
             touched = None
         if touched is None:
             touched = self._touched[message_id] = self._touch(message_id, source, number, record, new)
-        touched.records.append(record)
-        return touched.records
+        touched.add(record)
+        return touched
 
     def _touch(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> Touched:
         found = self._known.get(message_id) if type(record) is Received else self.find(message_id)
         if found is None:
-            return Touched(new or Summary(message_id, received_ms(message_id) / 1000), source, number, [], None, set())
-        return Touched(found, source, number, [], terms_of(found), tally_keys(found))
+            return Touched(
+                new or Summary(message_id, received_ms(message_id) / 1000), source, number, None, frozenset()
+            )
+        return Touched(found, source, number, terms_of(found), tally_keys(found))
 
     def write(self) -> None:
         """Write what was gathered."""
@@ -141,11 +165,11 @@ class DayFile:
         tally: Counter[tuple[int, str]] = Counter()
         for number, touched in self._touched.items():
             summary = touched.summary
-            for record in touched.records[touched.shown :]:
-                summary.apply(record)
             summary.settle()
+            touched.pack()
             mails.append((number, summaries.ENCODER.encode(summary)))
-            lives.append((number, touched.source, touched.number, RECORDS.encode(touched.records)))
+            records = b"".join((_array_head(touched.count), *touched.packed))
+            lives.append((number, touched.source, touched.number, records))
             if touched.terms is None or terms_of(summary) != touched.terms:
                 fresh.append((number,))
             counted = tally_keys(summary)
@@ -197,10 +221,7 @@ class DayFile:
         rows = self._execute(
             "SELECT id, summary FROM fresh CROSS JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
         ).fetchall()
-        postings: defaultdict[str, list[int]] = defaultdict(list)
-        for place, (_, raw_summary) in enumerate(rows):
-            for term in terms_of(summaries.DECODER.decode(raw_summary)):
-                postings[term].append(place)
+        postings = _find_postings(raw_summary for _, raw_summary in rows)
         ids = array("q", [number for number, _ in rows])
         with self._connection:
             segment = self._execute("SELECT coalesce(max(number), 0) + 1 FROM segment").fetchone()[0]
@@ -212,7 +233,7 @@ class DayFile:
                 "INSERT INTO posting VALUES(?,?,?)",
                 ((segment, term, pack_places(postings[term], size)) for term in sorted(postings)),
             )
-            self._execute_many("DELETE FROM fresh WHERE id=?", ((number,) for number in ids))
+            self._execute("DELETE FROM fresh WHERE id <= ?", (ids[-1],))
         self.fresh -= len(ids)
         return True
 
@@ -222,6 +243,25 @@ class DayFile:
 
     def _execute_many(self, statement: str, rows: Any) -> None:
         self._connection.executemany(statement, rows)
+
+
+def _find_postings(raw_summaries: Iterable[bytes]) -> dict[str, list[int]]:
+    """Return the places of each term, ascending."""
+    postings: defaultdict[str, list[int]] = defaultdict(list)
+    shared: defaultdict[frozenset[str], list[int]] = defaultdict(list)
+    for place, raw_summary in enumerate(raw_summaries):
+        summary = summaries.DECODER.decode(raw_summary)
+        for term in own_terms(summary):
+            postings[term].append(place)
+        for terms in shared_terms(summary):
+            shared[terms].append(place)
+    for terms, places in shared.items():
+        for term in terms:
+            postings[term] += places
+    for terms in shared:
+        for term in terms:
+            postings[term].sort()
+    return postings
 
 
 def _find_tops(postings: "dict[str, list[int]]") -> bytes:

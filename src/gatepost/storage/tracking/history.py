@@ -101,46 +101,71 @@ def _sum(one: list[int], other: list[int]) -> list[int]:
 
 def count_record(row: Row, record: Record) -> None:
     """Count a record."""
+    count = _COUNT.get(type(record))
+    if count is not None:
+        count(row, record)
+
+
+def _one(name: str) -> Callable[[Row, Any], None]:
+    """Return what counts a record as one more of these."""
+
+    def count(row: Row, _: Any) -> None:
+        row.counts[name] = row.counts.get(name, 0) + 1
+
+    return count
+
+
+def _count_received(row: Row, record: Received) -> None:
     counts = row.counts
-    kind = type(record)
-    name = _NAMES.get(kind)
-    if name is not None:
+    counts["received"] = counts.get("received", 0) + 1
+    counts["bytes"] = counts.get("bytes", 0) + record.size
+
+
+def _count_inspected(row: Row, record: Inspected) -> None:
+    row.elapsed = row.elapsed or [0] * (len(ELAPSED_MS) + 1)
+    row.elapsed[bisect_left(ELAPSED_MS, record.elapsed_ms)] += 1
+
+
+def _count_scanned(row: Row, record: Scanned) -> None:
+    counts = row.counts
+    if record.objects:
+        counts["scanned"] = counts.get("scanned", 0) + 1
+    if not _INFECTED.isdisjoint(record.statuses):
+        counts["infected"] = counts.get("infected", 0) + 1
+
+
+def _count_checked(row: Row, record: SpamChecked) -> None:
+    counts = row.counts
+    counts["checked"] = counts.get("checked", 0) + 1
+    if record.status in _SPAM:
+        name = "probable_spam" if record.status == "probable_spam" else "spam"
         counts[name] = counts.get(name, 0) + 1
-    match record:
-        case Received():
-            counts["bytes"] = counts.get("bytes", 0) + record.size
-        case Inspected():
-            row.elapsed = row.elapsed or [0] * (len(ELAPSED_MS) + 1)
-            row.elapsed[bisect_left(ELAPSED_MS, record.elapsed_ms)] += 1
-        case Scanned():
-            if record.objects:
-                counts["scanned"] = counts.get("scanned", 0) + 1
-            if not _INFECTED.isdisjoint(record.statuses):
-                counts["infected"] = counts.get("infected", 0) + 1
-        case SpamChecked():
-            if record.status in _SPAM:
-                name = "probable_spam" if record.status == "probable_spam" else "spam"
-                counts[name] = counts.get(name, 0) + 1
-        case Delivered():
-            if record.sent:
-                counts["delivered"] = counts.get("delivered", 0) + 1
-                row.delays = row.delays or [0] * (len(DELAYS_S) + 1)
-                row.delays[bisect_left(DELAYS_S, record.delay_s)] += 1
-            else:
-                counts["failed"] = counts.get("failed", 0) + 1
+
+
+def _count_delivered(row: Row, record: Delivered) -> None:
+    counts = row.counts
+    if record.sent:
+        counts["delivered"] = counts.get("delivered", 0) + 1
+        row.delays = row.delays or [0] * (len(DELAYS_S) + 1)
+        row.delays[bisect_left(DELAYS_S, record.delay_s)] += 1
+    else:
+        counts["failed"] = counts.get("failed", 0) + 1
 
 
 _SPAM: Final = frozenset({"spam", "probable_spam", "blacklisted"})
-_NAMES: Final[dict[type, str]] = {
-    Received: "received",
-    SpamChecked: "checked",
-    Refused: "refused",
-    Deferred: "deferred",
-    Blocked: "blocked",
-    Discarded: "discarded",
-    Held: "held",
-    Generated: "generated",
-    Notified: "generated",
+_COUNT: Final[dict[type, Callable[[Row, Any], None]]] = {
+    Received: _count_received,
+    Inspected: _count_inspected,
+    Scanned: _count_scanned,
+    SpamChecked: _count_checked,
+    Delivered: _count_delivered,
+    Refused: _one("refused"),
+    Deferred: _one("deferred"),
+    Blocked: _one("blocked"),
+    Discarded: _one("discarded"),
+    Held: _one("held"),
+    Generated: _one("generated"),
+    Notified: _one("generated"),
 }
 
 

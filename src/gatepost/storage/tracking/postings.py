@@ -19,7 +19,9 @@ _LIST: Final = 0
 
 def pack_places(places: Sequence[int], size: int) -> bytes:
     """Return ascending places of a segment of `size` mails as bytes: a list, or a bitmap where that is shorter."""
-    if 16 * len(places) <= size or len(places) <= 1:
+    if len(places) == 1:  # most terms are one mail's: a third of the time
+        return b"\0" + places[0].to_bytes(2, "little")
+    if 16 * len(places) <= size or not places:
         numbers = array("H", places)
         if _SWAP:
             numbers.byteswap()

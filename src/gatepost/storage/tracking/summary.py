@@ -83,7 +83,7 @@ class Kind(enum.StrEnum):
     """The gateway wrote it: a report, a notification, a blind copy."""
 
 
-class Summary(msgspec.Struct, array_like=True):
+class Summary(msgspec.Struct, array_like=True, gc=False):
     """One mail, or one refused attempt. Fields are only ever added at the end."""
 
     id: int
@@ -170,7 +170,12 @@ class Summary(msgspec.Struct, array_like=True):
 ENCODER = msgspec.msgpack.Encoder()
 DECODER = msgspec.msgpack.Decoder(Summary)
 
-_GRAVITY: Final = ("", "trusted", "not_detected", "formal", "probable_spam", "spam", "blacklisted")
+_GRAVITY: Final = {
+    status: gravity
+    for gravity, status in enumerate(
+        ("", "trusted", "not_detected", "formal", "probable_spam", "spam", "blacklisted"),
+    )
+}
 
 
 def _cut(text: str) -> str:
@@ -180,7 +185,7 @@ def _cut(text: str) -> str:
 def _add(known: list[str], new: Iterable[str], limit: int) -> None:
     for text in new:
         if text and text not in known and len(known) < limit:
-            known.append(_cut(text))
+            known.append(text if len(text) <= TEXT_KEPT else text[:TEXT_KEPT])
 
 
 def _received(s: Summary, r: Received) -> None:
@@ -236,7 +241,7 @@ def _spam_checked(s: Summary, r: SpamChecked) -> None:
 
 
 def _gravity(status: str) -> int:
-    return _GRAVITY.index(status) if status in _GRAVITY else 1
+    return _GRAVITY.get(status, 1)
 
 
 def _delivered(s: Summary, r: Delivered) -> None:
