@@ -33,6 +33,8 @@ MAILS: Final = 200
 """Mails looked at in one look; who cannot keep up misses those between."""
 RESUMED_S: Final = 3600.0
 """How far back a listener that comes again gets what it has missed."""
+OVERLAP_S: Final = 1.0
+"""Mails are recorded a moment after they came, not quite in their order: those of the last second are told again."""
 RIGHT_OF: Final = {"status": Right.VIEW, "queue": Right.VIEW, "problems": Right.VIEW, "mail": Right.TRACK}
 """Topics, and what each needs."""
 RETRY_MS: Final = 3000
@@ -158,7 +160,7 @@ def resume_from(last_id: str, now: float) -> float:
         at = float(last_id) if len(last_id) <= 40 else now
     except ValueError:
         return now
-    return min(max(at, now - RESUMED_S), now) if at == at else now  # noqa: PLR0124 - it may be no number
+    return min(max(at - OVERLAP_S, now - RESUMED_S), now) if at == at else now  # noqa: PLR0124 - it may be no number
 
 
 def build_event(topic: str, value: Any, place: float) -> bytes:

@@ -4,7 +4,18 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from gatepost.console.api.operation import Ask, Asked, Cursor, Missing, Moment, Operation, Text, Texts, Told
+from gatepost.console.api.operation import (
+    Ask,
+    Asked,
+    Cursor,
+    Missing,
+    Moment,
+    Operation,
+    Text,
+    Texts,
+    Told,
+    queue_number,
+)
 from gatepost.control.rights import Right
 
 SEARCH_LIMIT: Final = 500
@@ -161,6 +172,11 @@ class Series(Told, frozen=True):
     """By name, one value a step; null where nothing is known."""
 
 
+def _one(asked: Asked) -> dict[str, Any]:
+    queue_number(asked.path["id"])
+    return asked.arguments
+
+
 def _page(found: Any, _: Asked) -> dict[str, Any]:
     return {"items": found["mails"], "next": found["cursor"] or None, "back_until": found["back_until"]}
 
@@ -197,6 +213,7 @@ OPERATIONS: Final = (
         right=Right.TRACK,
         summary="Show the life of a mail",
         answer=MailLife,
+        build=_one,
         shape=_life,
         names_one=True,
     ),

@@ -172,7 +172,7 @@ def _headers(operation: Operation) -> Iterable[dict[str, Any]]:
             "in": "header",
             "required": True,
             "description": "The `ETag` of what you have seen; `*` = whatever it is now.",
-            "schema": {"type": "string"},
+            "schema": {"type": "string", "pattern": '^("[0-9A-Za-z]+"|\\*)$'},
         }
     if operation.acts:
         yield {

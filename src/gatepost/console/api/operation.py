@@ -17,13 +17,27 @@ from gatepost.model.ids import format_queue_id, parse_queue_id
 PREFIX: Final = "/api/v1"
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a body, unless its operation says otherwise."""
+_LARGEST: Final = 2**63 - 1
+"""Queue id that stores can hold."""
 TEXT_LIMIT: Final = 1000
 """Characters of a text that is asked with, unless its field says otherwise."""
 
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(max_length=100)]
 QueueId: TypeAlias = Annotated[
-    str, Meta(pattern="^[0-9A-Za-z]{13}$", description="Queue id: 13 letters and digits.", examples=["0AM21E9SR0000"])
+    str,
+    Meta(
+        pattern="^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{12}$",
+        description="Queue id: 13 letters and digits.",
+        examples=["0AM21E9SR0000"],
+    ),
+]
+QueueCursor: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^([0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{12})?$",
+        description="`next` of the page, or the step, before; none for the first.",
+    ),
 ]
 ItemId: TypeAlias = Annotated[
     str,
@@ -89,9 +103,12 @@ class Missing(Exception):  # noqa: N818 - an answer
 def queue_number(text: str) -> int:
     """Return the number of a queue id of a path. Missing: there can be no such mail."""
     try:
-        return parse_queue_id(text)
+        number = parse_queue_id(text)
     except ValueError:
         raise Missing from None
+    if number > _LARGEST:
+        raise Missing
+    return number
 
 
 def queue_cursor(number: int) -> str:

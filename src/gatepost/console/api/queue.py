@@ -11,6 +11,7 @@ from gatepost.console.api.operation import (
     Bytes,
     Done,
     Operation,
+    QueueCursor,
     QueueId,
     Text,
     Texts,
@@ -47,7 +48,7 @@ class QueueChoice(Ask, frozen=True):
 class QueuePlace(QueueChoice, frozen=True):
     """Which mails, and from where on."""
 
-    cursor: QueueId | Literal[""] = ""
+    cursor: QueueCursor = ""
     limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT)] = 100
 
 
@@ -139,8 +140,7 @@ class QueueAct(Ask, frozen=True):
     """`{}` = all."""
     text: Text = ""
     """hold, bounce: the reason; reroute: the next hop, "" = the routing table's."""
-    cursor: QueueId | Literal[""] = ""
-    """`next` of the step before."""
+    cursor: QueueCursor = ""
     dry_run: bool = False
     """Only count."""
 
@@ -230,6 +230,11 @@ def _number(asked: Asked) -> dict[str, Any]:
     return {"id": queue_number(asked.path["id"])}
 
 
+def _one(asked: Asked) -> dict[str, Any]:
+    queue_number(asked.path["id"])
+    return asked.arguments
+
+
 def _act(asked: Asked) -> dict[str, Any]:
     act: QueueAct = asked.body
     arguments: dict[str, Any] = {"verb": act.verb, "text": act.text, "dry_run": act.dry_run}
@@ -294,6 +299,7 @@ OPERATIONS: Final = (
         summary="Show the content of a waiting mail, made harmless",
         detail="Written to the audit log.",
         answer=Preview,
+        build=_one,
         names_one=True,
     ),
     Operation(
@@ -306,6 +312,7 @@ OPERATIONS: Final = (
         detail="Written to the audit log. It may do harm.",
         query=Version,
         answer=Bytes,
+        build=_one,
         names_one=True,
     ),
     Operation(

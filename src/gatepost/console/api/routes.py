@@ -139,7 +139,7 @@ def parse_version(given: str | None) -> str:
         return ""
     digest = text[1:-1]
     if not (len(text) > 2 and text[0] == text[-1] == '"' and digest.isascii() and digest.isalnum()):
-        raise Unusable(412, "If-Match names no version of ours.")
+        raise Unusable(422, "If-Match is to be the ETag of GET /configuration, in its quotes, or *.")
     return digest
 
 
@@ -155,12 +155,12 @@ def parse_key(given: str) -> str:
 
 async def answer(operation: Operation, request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Response[Any]:
     """Answer a request."""
+    key = parse_key(request.headers.get("idempotency-key", "")) if operation.acts else ""
     asked = await read_request(operation, request)
     arguments = operation.build(asked)
     if operation.answer is Bytes:
         return await _hand_out(operation, visitor, gateway, arguments)
     if operation.acts:
-        key = parse_key(request.headers.get("idempotency-key", ""))
         found = await gateway.act(visitor, operation.call, arguments, key)
     else:
         found = await gateway.call(visitor, operation.call, **arguments)

@@ -184,6 +184,15 @@ class ConsoleState(Told, frozen=True):
     walls_missing: list[str]
 
 
+class RecorderState(Told, frozen=True):
+    """The recorder, which keeps what became of mails."""
+
+    enabled: bool
+    state: str
+    pid: int
+    restarts: int
+
+
 class Switch(Ask, frozen=True):
     """What a module is to be."""
 
@@ -272,6 +281,15 @@ OPERATIONS: Final = (
         right=Right.VIEW,
         summary="Show how the console fares",
         answer=ConsoleState,
+    ),
+    Operation(
+        name="getRecorder",
+        method="GET",
+        path="/recorder",
+        call="tracking.status",
+        right=Right.VIEW,
+        summary="Show how the recorder fares",
+        answer=RecorderState,
     ),
     Operation(
         name="reloadService",

@@ -1,5 +1,6 @@
 """Stored mail: quarantines, backups and archives."""
 
+import base64
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -22,8 +23,7 @@ from gatepost.console.api.operation import (
 )
 from gatepost.console.api.queue import Preview
 from gatepost.control.rights import Right
-from gatepost.control.socket import ControlError
-from gatepost.model.ids import parse_queue_id
+from gatepost.control.socket import ControlError, Unfit
 from gatepost.storage.item import parse_item_id
 
 LIST_LIMIT: Final = 200
@@ -266,16 +266,33 @@ class SenderOrder(Ask, frozen=True):
 def _list(asked: Asked) -> dict[str, Any]:
     given = asked.arguments
     about: dict[str, Any] = {name: given.pop(name) for name in ("kinds", "cursor", "limit", "totals") if name in given}
-    return {**about, "filter": given}
+    return {**about, "cursor": _read_cursor(about.get("cursor", "")), "filter": given}
 
 
 def _page(found: Any, _: Asked) -> dict[str, Any]:
-    return {"items": found["rows"], "next": found["cursor"] or None, "totals": found.get("totals")}
+    return {"items": found["rows"], "next": _write_cursor(found["cursor"]), "totals": found.get("totals")}
 
 
 def _acted(found: Any, _: Asked) -> dict[str, Any]:
     told = {"done": 0, "refused": 0, "why": {}, **found}
-    return {**told, "next": found.get("cursor") or None}
+    return {**told, "next": _write_cursor(found.get("cursor", ""))}
+
+
+def _act(asked: Asked) -> dict[str, Any]:
+    given = asked.arguments
+    return {**given, "cursor": _read_cursor(given.get("cursor", ""))}
+
+
+def _write_cursor(place: str) -> str | None:
+    """Return a place in a list as it stands in an address."""
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=") if place else None
+
+
+def _read_cursor(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except ValueError:
+        raise Unfit("cursor: it is none of ours") from None
 
 
 def _of(asked: Asked) -> dict[str, Any]:
@@ -287,7 +304,7 @@ def _item(asked: Asked) -> dict[str, Any]:
     """Return all arguments; Missing when there can be no such item."""
     name = asked.path["item"]
     try:
-        parse_item_id(name) if "-" in name else parse_queue_id(name.strip())
+        parse_item_id(name) if "-" in name else queue_number(name)
     except ValueError:
         raise Missing from None
     return asked.arguments
@@ -436,6 +453,7 @@ OPERATIONS: Final = (
         detail="Each request does a step; go on with `cursor` until `next` is null.",
         body=StoredAct,
         answer=StoredActed,
+        build=_act,
         shape=_acted,
         example={"verb": "delete", "kinds": ["spam-quarantine"], "filter": {"older_than_s": 604800}, "dry_run": True},
     ),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gatepost.console.api import accounts, configuration, lists, mails, queue, service, stores
+from gatepost.console.api import accounts, configuration, emergency, lists, mails, queue, service, stores
 from gatepost.console.api.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -13,6 +13,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *configuration.OPERATIONS,
     *accounts.OPERATIONS,
     *service.OPERATIONS,
+    *emergency.OPERATIONS,
 )
 _BROWSER: Final = "a step between a browser and the console's own pages"
 _LOCAL: Final = "made at the machine only: "
