@@ -7,6 +7,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent
 PROOFS = {
     "agreement": "prove_agreement.py",
+    "api": "prove_api.py",
     "bombs": "prove_bombs.py",
     "kill": "prove_kill.py",
     "power": "prove_power.py",
