@@ -40,7 +40,8 @@ NOTE_LIMIT: Final = 300
 ENTRY_LIMIT: Final = 400
 """Characters: an address has 254 (RFC 5321 §4.5.3.1.3), a day and its words the rest."""
 SCOPED_LIMIT: Final = 2000
-"""Entries for the domains of one caller: who administers some domains leaves room for the others."""
+"""Entries made by one caller with domains: whoever administers some, or lists senders for their own mail, leaves room
+for the others."""
 PAGE: Final = 500
 """Entries shown at once."""
 _YEARS: Final = 100
@@ -133,8 +134,8 @@ class Lists:
                     return {"id": known.id, "added": False, "row": self._row(known)}
             if len(self._kept.listings) >= LISTINGS_LIMIT:
                 raise ControlError(f"{LISTINGS_LIMIT} entries are there already: remove some that have ended")
-            if caller.domains and sum(_may_see(caller, known.scope) for known in self._kept.listings) >= SCOPED_LIMIT:
-                raise ControlError(f"{SCOPED_LIMIT} entries for your domains are there already: remove some")
+            if caller.domains and sum(known.by == caller.name for known in self._kept.listings) >= SCOPED_LIMIT:
+                raise ControlError(f"{SCOPED_LIMIT} entries of yours are there already: remove some")
             number = self._kept.last + 1
             listing = msgspec.structs.replace(listing, id=number)
             await self._keep(ListingsFile(number, (*self._kept.listings, listing)))
