@@ -4,7 +4,6 @@ and control calls. It never touches mail.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import pwd
 import signal
@@ -37,10 +36,9 @@ from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.fork_server import ForkServer
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
-from gatepost.master.learning import Learning, prepare_learning
+from gatepost.master.learning import Learning
 from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
-from gatepost.master.paths import Paths
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.probes import Probes
@@ -49,6 +47,7 @@ from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
+from gatepost.master.state_directory import take_state
 from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
 from gatepost.master.switches import read_switched_off
@@ -289,38 +288,11 @@ class Master:
         return settle_automatic(loaded.config)
 
     def _prepare(self, config: Config) -> None:
-        self._paths = Paths(config.relay.state_path)
-        if self._paths.too_long:
-            raise StartError(
-                ExitCode.CONFIGURATION,
-                f"[relay] state_path: {config.relay.state_path} is too long, the sockets below it could not be bound",
-            )
-        try:
-            self._paths.run.mkdir(0o700, parents=True, exist_ok=True)
-            Path(config.path.queue_path).mkdir(0o700, parents=True, exist_ok=True)
-            prepare_learning(self._paths)
-            Path(config.path.control_path).mkdir(0o700, parents=True, exist_ok=True)
-            self._lock_fd = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StartError(ExitCode.SYSTEM, f"cannot use the state directory: {error}") from error
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartError(
-                ExitCode.PID_FILE_EXISTS, f"another gateway runs in {config.relay.state_path}: stop it first"
-            ) from error
+        self._paths, self._lock_fd = take_state(config)
         try:
             self._pauses = Pauses(self._paths.paused)
         except PauseError as error:
             raise StartError(ExitCode.SYSTEM, str(error)) from error
-        try:
-            if config.tracking.enabled:
-                self._paths.tracking.mkdir(0o700, exist_ok=True)
-        except OSError as error:
-            raise StartError(ExitCode.TRACE, f"what becomes of mail cannot be recorded: {error}") from error
-        self._paths.exports.mkdir(0o700, exist_ok=True)
-        for stale in (*self._paths.run.glob("config-*.bin"), *self._paths.exports.iterdir()):
-            stale.unlink()
         try:
             if config.options.log_filename not in {"", "syslog"}:
                 Path(config.options.log_filename).parent.mkdir(0o755, parents=True, exist_ok=True)
