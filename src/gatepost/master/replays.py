@@ -24,12 +24,15 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 """Of all kept answers."""
 ANSWER_BYTES: Final = 256 * 1024
 """An answer that is longer is not kept whole: it says so. Acts answer with far less."""
-_TOO_LONG: Final = Response(error="it was done before; its answer was too long to be kept")
+SECRETS: Final = frozenset({"accounts.add", "accounts.password", "tokens.add"})
+"""Calls whose answers are told once and kept nowhere."""
+_NOT_KEPT: Final = Response(error="it was done before; its answer was told then, and is not kept")
 
 _REUSED: Final = Response(error="the key was used for another act before: each has its own", kind="reused")
 
 
 class _Known(msgspec.Struct):
+    call: str
     what: bytes
     """Digest of call and arguments."""
     at: float
@@ -60,7 +63,7 @@ class Replays:
         what = hashlib.sha256(msgspec.json.encode([call, arguments], order="deterministic")).digest()
         known = self._known.get(place)
         if known is None:
-            known = self._known[place] = _Known(what, now, asyncio.ensure_future(self._act(place, act)))
+            known = self._known[place] = _Known(call, what, now, asyncio.ensure_future(self._act(place, act)))
         elif known.what != what:
             return _REUSED
         if isinstance(known.answer, bytes):
@@ -76,7 +79,8 @@ class Replays:
             del self._known[place]  # nothing was begun
             return response
         raw = msgspec.json.encode(response)
-        known.answer = raw if len(raw) <= ANSWER_BYTES else msgspec.json.encode(_TOO_LONG)
+        keep = len(raw) <= ANSWER_BYTES and known.call not in SECRETS
+        known.answer = raw if keep else msgspec.json.encode(_NOT_KEPT)
         self._bytes += len(known.answer)
         return response
 

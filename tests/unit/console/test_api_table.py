@@ -345,6 +345,17 @@ def test_errors_of_acts_are_kept_and_refusals_are_not() -> None:
     asyncio.run(work())
 
 
+def test_secrets_are_told_once() -> None:
+    async def work() -> None:
+        replays, act = Replays(), Acts(Response({"password": "secret"}))
+        assert (await replays.answer(ADA, "k", "accounts.add", {}, act)).result == {"password": "secret"}
+        again = await replays.answer(ADA, "k", "accounts.add", {}, act)
+        assert (again.result, act.times) == (None, 1)
+        assert "done before" in again.error
+
+    asyncio.run(work())
+
+
 def test_an_act_goes_on_when_who_asked_is_gone() -> None:
     async def work() -> None:
         replays, act = Replays(), Acts(Response("done"))
