@@ -196,7 +196,13 @@ class Gateway:
         self, *arguments: str, timeout_s: float = 60, conf_file: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another, in a new process."""
-        return run_command(*arguments, "-c", str(conf_file or self.config), env=self.env, timeout_s=timeout_s)
+        given = (*arguments, "-c", str(conf_file or self.config))
+        if can_fork(self.env):
+            return run_command(*given, env=self.env, timeout_s=timeout_s)
+        # A fault is to be put into what is started: what is forked off this process would not read it.
+        return subprocess.run(
+            [*GATEPOST, *given], env=self.env, timeout=timeout_s, capture_output=True, text=True, check=False
+        )
 
     def command(self, *arguments: str, conf_file: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Do as `run` does, inside this process, which spares the start of another.
