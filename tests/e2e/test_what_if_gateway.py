@@ -1,10 +1,16 @@
 """One running gateway: mail under a shadow, mail looked at again, mail that passes unscanned in an emergency."""
 
 import base64
+import contextlib
 import json
+import os
 import re
+import shutil
+import signal
+import smtplib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.gateway import Gateway
@@ -78,11 +84,6 @@ def test_a_kept_mail_is_looked_at_again(house: tuple[Gateway, Sink]) -> None:
     assert differs.returncode == 1, differs.stderr
     changes = json.loads(differs.stdout)["changes"]
     assert {"where": "policy", "what": "end", "name": "", "before": "blocked", "after": "deliver"} in changes
-    file = gateway.state / "clean.eml"
-    file.write_bytes(CLEAN)
-    alone = gateway.command("rescan", str(file))
-    assert alone.returncode == 0
-    assert "Nothing is on record" in alone.stdout
     assert len(sink.mails) == delivered
 
 
@@ -100,10 +101,23 @@ def test_in_an_emergency_mail_passes_marked_until_it_is_over(house: tuple[Gatewa
     assert queue_id in gateway.command("bypass", "list").stdout
     assert gateway.ask("tracking.mail", id=queue_id)["mail"]["statuses"] == ["not_checked", "bypassed"]
     wait_for(lambda: gateway.lines("W] " + queue_id + ": BYPASSED") != [], "its line in the log")
+    [relay] = gateway.relay_pids()
+    os.kill(relay, signal.SIGKILL)
+    wait_for(lambda: gateway.relay_pids() not in ([relay], [0]), "another relay")
+    wait_for(lambda: _sent(gateway), "the other relay to take mail")
+    wait_for(lambda: len(sink.mails) == before + 2, "the mail that passes the other relay")
+    assert FOUND in sink.mails[-1].content
     assert "engines are down" in gateway.command("bypass", "status").stdout
     assert gateway.command("bypass", "off").returncode == 0
     send_bad(gateway)
-    assert len(sink.mails) == before + 1
+    assert len(sink.mails) == before + 2
+
+
+def _sent(gateway: Gateway) -> bool:
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        gateway.send(BAD)
+        return True
+    return False
 
 
 def test_a_bypass_ends_by_itself_over_a_restart(house: tuple[Gateway, Sink]) -> None:
@@ -118,5 +132,30 @@ def test_a_bypass_ends_by_itself_over_a_restart(house: tuple[Gateway, Sink]) -> 
     gateway.start()
     wait_for(lambda: "emergency bypass is over" in gateway.log().rpartition(" starts, ")[2], "its end")
     assert not file.exists()
+    send_bad(gateway)
+    assert len(sink.mails) == before
+
+
+def test_a_restored_gateway_judges_and_signs_in_the_same(house: tuple[Gateway, Sink], tmp_path: Path) -> None:
+    gateway, sink = house
+    gateway.ask("accounts.add", name="ada", role="admin", password="correct horse battery")
+    gateway.ask("lists.add", list="block", entry="enemy@example.net")
+    file = tmp_path / "gateway.gpb"
+    done = gateway.command("backup", str(file))
+    assert done.returncode == 0, done.stderr
+    assert gateway.command("restore", str(file), "--yes").returncode == 2, "it runs"
+    gateway.stop()
+    for name in ("lists.json", "accounts.json"):
+        (gateway.state / name).unlink()
+    shutil.rmtree(gateway.state / "learned")
+    gateway.config.write_text("")
+    done = gateway.command("restore", str(file), "--yes", "--state", str(gateway.state))
+    assert done.returncode == 0, done.stderr
+    before = len(sink.mails)
+    gateway.start()
+    assert [account["name"] for account in gateway.ask("accounts.list")] == ["ada"]
+    assert gateway.ask("session.begin", name="ada", password="correct horse battery")["session"]
+    assert [row["entry"] for row in gateway.ask("lists.show")["rows"]] == ["enemy@example.net"]
+    assert [shadow["name"] for shadow in gateway.ask("shadow.list")] == ["lenient"]
     send_bad(gateway)
     assert len(sink.mails) == before
