@@ -32,6 +32,8 @@ class _Line(msgspec.Struct):
 _LINES: Final = msgspec.json.Decoder(_Line)
 _NOTES: Final = msgspec.json.Decoder(dict[str, int])
 _ENCODER: Final = msgspec.json.Encoder()
+_BEGINNING: Final = b'{"source":'
+"""Of every line."""
 
 
 class JsonView:
@@ -74,13 +76,18 @@ class JsonView:
             self._written[source] = max(number, self._written.get(source, 0))
 
     def _read_tail(self) -> dict[str, int]:
-        """Return the last numbers in the file; a line that was cut off by a kill is taken away."""
+        """Return the last numbers in the file. A line that was cut off by a kill is taken away, if it is one of ours:
+        of a file that was something else before nothing is.
+        """
         size = os.fstat(self._fd).st_size
         start = max(0, size - TAIL_BYTES)
         tail = os.pread(self._fd, TAIL_BYTES, start)
         whole = tail.rfind(b"\n") + 1
-        if whole < len(tail):
+        torn = tail[whole:]
+        if torn and (whole or not start) and (torn.startswith(_BEGINNING) or _BEGINNING.startswith(torn)):
             os.ftruncate(self._fd, start + whole)
+        elif torn:
+            os.write(self._fd, b"\n")
         found: dict[str, int] = {}
         for line in reversed(tail[:whole].splitlines()):
             with contextlib.suppress(msgspec.MsgspecError):
@@ -94,7 +101,7 @@ class JsonView:
             return
         done = self._written.get(batch.source, 0)
         number = batch.first
-        before = b'{"source":%b,"number":' % _ENCODER.encode(batch.source)
+        before = b'%b%b,"number":' % (_BEGINNING, _ENCODER.encode(batch.source))
         behind = b',"shard":%d,' % batch.shard
         for record in batch.records:
             if number > done:
