@@ -60,6 +60,7 @@ _PLAIN: Final = (
     _Plain("gatepost_malformed_messages", "Messages that were malformed.", "mta_malformed_messages"),
     _Plain("gatepost_reports", "Delivery reports written.", "mta_dsn_generated"),
     _Plain("gatepost_messages_blocked", "Copies withheld for their content.", "mta_blocked_messages"),
+    _Plain("gatepost_messages_bypassed", "Copies that passed unscanned in an emergency.", "mta_bypassed_messages"),
     _Plain("gatepost_messages_discarded", "Copies dropped as their group wants it.", "mta_discarded_messages"),
     _Plain("gatepost_messages_held", "Messages held for an operator.", "mta_held_messages"),
     _Plain("gatepost_routing_queries", "Ways looked up for deliveries.", "mta_routing_queries_total"),
