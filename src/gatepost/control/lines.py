@@ -42,7 +42,8 @@ TEXT_LIMIT = 512
 EVENT_LIMIT = 4096
 """Characters of a process event: longer than any of ours, some of which quote several foreign values."""
 
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""Also what turns the direction of writing: a name could stand in a terminal as another."""
 _UNPRINTABLE = re.compile(f'[{_CONTROLS}"]')
 _UNPRINTABLE_EVENT = re.compile(f"[{_CONTROLS}]")
 
