@@ -34,6 +34,8 @@ class RecorderHost:
         self._paths = paths
         self._say = say
         self._settings: RecorderSettings | None = None
+        self._tracking = False
+        """Whether it keeps tracking: for as long as it runs, whatever a reload says."""
         self._process: Process | None = None
         self._heard = b""
         self.current: Child | None = None
@@ -44,10 +46,11 @@ class RecorderHost:
         return str(self._paths.recorder) if self.current is not None else ""
 
     def start(self, config: Config) -> None:
-        """Start it, if the configuration wants it."""
-        if not config.tracking.enabled:
+        """Start it, if the configuration wants any of what it keeps or writes."""
+        self._tracking = config.tracking.enabled
+        if not (self._tracking or config.tracking.json_file or config.options.av_statistics):
             return
-        self._settings = recorder_settings(config, self._paths)
+        self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
         self.current.start()
 
@@ -55,7 +58,7 @@ class RecorderHost:
         """Tell it a new configuration; its files are opened anew, as after a rotation."""
         if self.current is None:
             return
-        self._settings = recorder_settings(config, self._paths)
+        self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self._tell()
 
     def dismiss(self) -> list[Child]:
@@ -83,7 +86,7 @@ class RecorderHost:
         """Return whether anything is kept, and how the recorder fares."""
         child = self.current
         return {
-            "enabled": child is not None,
+            "enabled": self._tracking,
             "state": child.state if child is not None else "stopped",
             "pid": child.pid if child is not None else 0,
             "restarts": child.restarts if child is not None else 0,
@@ -97,7 +100,7 @@ class RecorderHost:
 
     async def _ask(self, request: Request) -> Any:
         """Return the recorder's answer. ControlError."""
-        if self.current is None:
+        if self.current is None or not self._tracking:
             raise ControlError("nothing is kept of mails: tracking.enabled is off")
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -158,12 +161,13 @@ class RecorderHost:
                 self._say(level, text)
 
 
-def recorder_settings(config: Config, paths: Paths) -> RecorderSettings:
-    """Return what the recorder is told of a configuration."""
+def recorder_settings(config: Config, paths: Paths, *, tracking: bool) -> RecorderSettings:
+    """Return what the recorder is told of a configuration. `tracking`: it keeps tracking and history."""
     return RecorderSettings(
         directory=str(paths.tracking),
         socket=str(paths.recorder),
         questions=str(paths.tracking_socket),
+        tracking=tracking,
         retention_days=config.tracking.retention,
         subjects=config.tracking.subjects.value,
         addresses=config.tracking.addresses.value,

@@ -1,4 +1,5 @@
 """All that the recorder keeps, in step: tracking, history and views take each batch, and are made durable together.
+Where tracking is off there are only the views.
 
 One thread. An error of a file it cannot do without (apsw.Error, OSError) goes up: the process ends, and begins
 anew from what is on the disk; relays send again what was not confirmed. A view's fault is its own.
@@ -31,9 +32,10 @@ class Books:
         """`views`: besides the JSON lines. apsw.Error, OSError, ValueError when the files cannot be used."""
         self._say = say
         self.directory = Path(settings.directory)
-        self._store = TrackingStore(self.directory, say)
+        self.directory.mkdir(0o700, parents=True, exist_ok=True)
+        self._store = TrackingStore(self.directory, say) if settings.tracking else None
         self._key = load_key(self.directory)
-        self._history = History(self.directory / HISTORY_FILE)
+        self._history = History(self.directory / HISTORY_FILE) if settings.tracking else None
         self._views: list[View] = [JsonView(say), *views]
         self._troubled: set[int] = set()
         self._ends: dict[str, int] = {}
@@ -58,15 +60,18 @@ class Books:
             return
         if self.masking.needed:
             records = [self.masking.mask(record) for record in records]
-        self._store.apply(source, shard, first, records)
-        self._history.apply(source, first, records)
+        if self._store is not None:
+            self._store.apply(source, shard, first, records)
+        if self._history is not None:
+            self._history.apply(source, first, records)
         batch = Batch(source, shard, first, records)
         for view in self._views:
             self._guard(view, partial(view.consume, batch))
 
     def sample(self, at: float, shard: int, queue: tuple[int, int, int]) -> None:
         """Take note of the state of a shard's queue."""
-        self._history.sample(at, shard, queue)
+        if self._history is not None:
+            self._history.sample(at, shard, queue)
 
     @property
     def full(self) -> bool:
@@ -77,29 +82,36 @@ class Books:
         """Make everything durable; return the outboxes and the numbers up to which that is so."""
         for view in self._views:
             self._guard(view, view.flush)
-        self._store.commit()
-        self._history.commit()
+        if self._store is not None:
+            self._store.commit()
+        if self._history is not None:
+            self._history.commit()
         ends, self._ends, self._bytes = self._ends, {}, 0
         return ends
 
     def tend(self, now: float) -> None:
         """Drop what is older than is kept."""
-        for name in self._store.retain(self._settings.retention_days, now):
-            self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
-        self._history.retain(now)
-        self._store.tidy()
+        if self._store is not None:
+            for name in self._store.retain(self._settings.retention_days, now):
+                self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
+            self._store.tidy()
+        if self._history is not None:
+            self._history.retain(now)
 
     def seal(self) -> None:
         """Index what has gathered."""
-        self._store.seal()
+        if self._store is not None:
+            self._store.seal()
 
     def close(self) -> None:
         """Make everything durable, and let go of the files."""
         self.commit()
         for view in self._views:
             self._guard(view, view.close)
-        self._store.close()
-        self._history.close()
+        if self._store is not None:
+            self._store.close()
+        if self._history is not None:
+            self._history.close()
 
     def _guard(self, view: View, act: Callable[[], None]) -> None:
         """Have a view do something; what it raises is told once, until it works again."""

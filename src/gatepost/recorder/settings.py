@@ -15,6 +15,8 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where relays deliver records."""
     questions: str
     """Where the master asks."""
+    tracking: bool = True
+    """Keep tracking and history; without it there are only the views below."""
     retention_days: int = 30
     subjects: str = "full"
     """A `config.tracking.Subjects`."""

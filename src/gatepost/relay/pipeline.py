@@ -216,9 +216,10 @@ class Pipeline:
         self._recording.close()
 
     async def empty(self) -> bool:
-        """Tell whether nothing waits here any more."""
+        """Tell whether nothing waits here any more, neither mail nor records of it."""
         counts = await self.spool.counts()
-        return not (counts["waiting"] or counts["ready"] or counts["held"] or self.delivery.in_work())
+        waits = counts["waiting"] or counts["ready"] or counts["held"] or self.delivery.in_work()
+        return not waits and self._recording.settled
 
     def trouble(self, error: BaseException) -> None:
         """Take note of a failure of the spool. Anything else is a fault of ours, and the relay starts again: whose

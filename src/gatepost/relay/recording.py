@@ -135,6 +135,11 @@ class Recording:
         if socket:
             spool.follow(NAME, self._on_row)
 
+    @property
+    def settled(self) -> bool:
+        """Nobody keeps records, or the recorder has confirmed all there are."""
+        return not self._socket or self._feed.confirmed >= self._spool.last_record
+
     async def run(self) -> None:
         """Work until cancelled."""
         if not self._socket:

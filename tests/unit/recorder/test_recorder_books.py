@@ -128,6 +128,19 @@ def test_json_lines_hold_every_record_once_after_a_kill(tmp_path: Path) -> None:
     }
 
 
+def test_without_tracking_there_are_only_the_views(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    recorded = Recorded(tmp_path, json_file=str(path), tracking=False)
+    recorded.add(*life(0))
+    recorded.books.sample(NOON, 0, (1, 2, 3))
+    assert recorded.books.commit() == {SOURCE: recorded.number}
+    recorded.books.seal()
+    recorded.books.tend(NOON)
+    recorded.books.close()
+    assert [line["number"] for line in lines(path)] == list(range(1, recorded.number + 1))
+    assert not [*(tmp_path / "tracking").glob("*.tracking"), *(tmp_path / "tracking").glob(HISTORY_FILE)]
+
+
 def test_json_lines_are_not_doubled_by_a_rotation_before_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     first = Recorded(tmp_path, json_file=str(path))

@@ -1,5 +1,11 @@
 """The relay's side of recording: what is sent, confirmed, sent again; frames whole, in pieces and broken."""
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import msgspec
 import pytest
 
@@ -15,7 +21,8 @@ from gatepost.recorder.frames import (
     relay_frames,
 )
 from gatepost.relay import recording
-from gatepost.relay.recording import OutboxFeed
+from gatepost.relay.pipeline import Pipeline
+from gatepost.relay.recording import OutboxFeed, Recording
 
 MESSAGES: list[Hello | Rows | Sample] = [Hello("abc", 2), Rows(1, 3, b"\x93abc"), Rows(4, 1, b""), Sample(1.5, 1, 2, 3)]
 
@@ -90,3 +97,75 @@ def test_what_is_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     feed.confirm(2)
     assert feed.room
     assert feed.take(4, 1, 400)
+
+
+class Rest:
+    """An outbox of a former relay: two rows that nobody has confirmed, and no mail."""
+
+    last_record = 5
+
+    def __init__(self) -> None:
+        self.on_confirm: Callable[[int], None] = lambda _: None
+
+    def follow(self, name: str, follower: Any) -> None:
+        del name, follower
+
+    def position(self, name: str) -> tuple[int, bytes]:
+        del name
+        return 0, b""
+
+    def confirm(self, name: str, number: int, note: bytes = b"") -> None:
+        del name, note
+        self.on_confirm(number)
+
+    async def outbox(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        del limit
+        return [row for row in ((1, 3, b"abc"), (4, 2, b"de")) if row[0] + row[1] - 1 > after]
+
+    async def counts(self) -> dict[str, int]:
+        return {"waiting": 0, "ready": 0, "held": 0}
+
+
+def test_a_shard_is_not_empty_before_its_last_rows_are_kept(tmp_path: Path) -> None:
+    async def drain() -> None:
+        spool = Rest()
+        sent, confirm, kept, over = (asyncio.Event() for _ in range(4))
+        spool.on_confirm = lambda number: kept.set() if number == 5 else None
+        came: list[Rows] = []
+        reader = relay_frames()
+
+        async def record(stream: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+            while not came or came[-1].first != 4:
+                came.extend(each for each in reader.feed(await stream.read(1000)) if isinstance(each, Rows))
+            sent.set()
+            await confirm.wait()
+            answers.write(build_frame(Durable(5)))
+            await stream.read()
+            answers.close()
+            await answers.wait_closed()
+            over.set()
+
+        server = await asyncio.start_unix_server(record, tmp_path / "s")
+        keeper = Recording(spool, 3, str(tmp_path / "s"), lambda _, __: None)
+        delivery = SimpleNamespace(in_work=lambda: 0)
+        pipeline = cast("Pipeline", SimpleNamespace(spool=spool, delivery=delivery, _recording=keeper))
+        task = asyncio.create_task(keeper.run())
+        async with asyncio.timeout(20):
+            await sent.wait()
+            assert not await Pipeline.empty(pipeline)
+            confirm.set()
+            await kept.wait()
+            assert await Pipeline.empty(pipeline)
+            task.cancel()
+            keeper.close()
+            await over.wait()
+        server.close()
+
+    asyncio.run(drain())
+
+
+def test_where_nobody_keeps_records_nothing_is_waited_for() -> None:
+    async def make() -> bool:
+        return Recording(Rest(), 3, "", lambda _, __: None).settled
+
+    assert asyncio.run(make())

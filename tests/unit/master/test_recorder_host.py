@@ -1,0 +1,66 @@
+"""The recorder as the master starts it: for tracking, or for what is written besides."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gatepost.config.schema import Config
+from gatepost.config.tracking import Tracking
+from gatepost.control.desk import Desk
+from gatepost.control.rights import local_caller
+from gatepost.control.socket import ControlError, Request
+from gatepost.master.fork_server import ForkServer
+from gatepost.master.paths import Paths
+from gatepost.master.recorder import RecorderHost, recorder_settings
+
+
+class NoForks:
+    """A fork server that starts nothing."""
+
+    def start(self, *_: Any, **__: Any) -> Any:
+        raise OSError("not here")
+
+
+def config_of(*, tracking: bool = False, json_file: str = "", av_statistics: str = "") -> Config:
+    options = SimpleNamespace(av_statistics=av_statistics)
+    return cast("Config", SimpleNamespace(tracking=Tracking(enabled=tracking, json_file=json_file), options=options))
+
+
+def started(place: Path, config: Config) -> tuple[bool, dict[str, Any]]:
+    """Start a host; tell whether there is a socket for relays, and its status."""
+
+    async def start() -> tuple[bool, dict[str, Any]]:
+        host = RecorderHost(cast("ForkServer", NoForks()), Paths(str(place)), lambda _, __: None)
+        host.start(config)
+        status = host.status()
+        if not status["enabled"]:
+            desk = Desk()
+            host.register(desk)
+            with pytest.raises(ControlError, match="nothing is kept"):
+                await desk.handle(Request("tracking.search", {}), local_caller("root"))
+        host.dismiss()
+        return bool(host.socket) or status["state"] != "stopped", status
+
+    return asyncio.run(start())
+
+
+def test_nobody_is_started_where_nothing_is_kept(tmp_path: Path) -> None:
+    assert started(tmp_path, config_of()) == (
+        False,
+        {"enabled": False, "state": "stopped", "pid": 0, "restarts": 0},
+    )
+
+
+@pytest.mark.parametrize("wanted", [{"json_file": "/x/records.jsonl"}, {"av_statistics": "/x/av"}, {"tracking": True}])
+def test_any_view_starts_the_recorder(tmp_path: Path, wanted: dict[str, Any]) -> None:
+    runs, status = started(tmp_path, config_of(**wanted))
+    assert runs
+    assert status["enabled"] == ("tracking" in wanted)
+
+
+def test_a_reload_does_not_change_whether_tracking_is_kept(tmp_path: Path) -> None:
+    settings = recorder_settings(config_of(tracking=True, json_file="/x"), Paths(str(tmp_path)), tracking=False)
+    assert (settings.tracking, settings.json_file) == (False, "/x")
