@@ -52,12 +52,13 @@ class OwnSamples:
         store = OwnItems(self._directory)
         try:
             items = {sort.value: store.items(sort) for sort in Sort}
+            stale = self._is_stale()
         except OSError as error:
             raise ControlError(f"{error.filename}: {error.strerror}") from error
         return {
             "counts": {name: len(found) for name, found in items.items()},
             **{name: found[:SHOWN_LIMIT] for name, found in items.items()},
-            "stale": self._is_stale(),
+            "stale": stale,
         }
 
     def _is_stale(self) -> bool:
