@@ -41,6 +41,9 @@ def check_user_quarantine(config: Config, collected: Collected) -> None:
             what = "not enabled, but a group lets recipients see their spam: nobody hears of it"
             collected.note(Severity.WARNING, SECTION, "enabled", what, mend="Set enabled = true")
         return
+    if not config.network.protected_domains:
+        what = "network.protected_domains is empty: nobody is a recipient of ours"
+        collected.note(Severity.WARNING, SECTION, "enabled", what, mend="List your domains there")
     if not own.listen:
         what = "the pages are to be there, and listen nowhere"
         collected.note(Severity.ERROR, SECTION, "listen", what, mend="Name an address")

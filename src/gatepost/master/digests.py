@@ -125,7 +125,7 @@ class Digests:
         await asyncio.to_thread(self._state.put_run, group.name, run)
         return await self._tell(config, group, run, anew=False)
 
-    async def send_now(self, *, group: str = "", days: int = 0) -> dict[str, Any]:
+    async def send_now(self, *, group: str = "", days: int = 0) -> int:
         """Send the digests of all groups, or of one, as if they were due; `days`: of so many days, told of before
         or not. Return how many were sent. ControlError.
         """
@@ -143,7 +143,7 @@ class Digests:
                     sent += await self._tell(config, each, Run(now - days * _DAY_S, now, done=False), anew=True)
                 else:
                     sent += await self._begin(config, each, last, now)
-        return {"sent": sent}
+        return sent
 
     async def _tell(self, config: Config, group: Group, run: Run, *, anew: bool) -> int:
         """Send the digests of a run; return how many. `anew`: also of what was told before, and out of turn."""

@@ -2,7 +2,7 @@
 
 Used by `master.digests` and `master.user_desk`; nothing else decides what recipients see. Spam only: what anti-virus
 has not called clean (infected, suspicious, protected, filtered, in error, or not scanned at all) is not theirs to see
-or release, nor what was delivered to them anyway. The functions on stores block.
+or release, nor what was delivered to them anyway, nor our own people's mail to others. The functions on stores block.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from gatepost.config.grouping import Group
 from gatepost.config.masks import MaskSet
 from gatepost.config.schema import Config
 from gatepost.master.stores import Target
+from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectStatus
 from gatepost.model.verdict import NOTABLE
 from gatepost.storage.collection import Collection
@@ -39,16 +40,21 @@ class Whose(msgspec.Struct, frozen=True):
     """For whom there is such a quarantine: by the names of groups, and without the addresses that never have one."""
 
     never: Mapping[str, MaskSet]
+    protected: MaskSet
+    """Our own people: mail of ours to others is nobody's here."""
 
     @classmethod
     def of(cls, config: Config) -> "Whose":
         """Read the configuration."""
-        return cls({group.name: MaskSet(group.digest_never) for group in config.groups if group.user_quarantine})
+        never = {group.name: MaskSet(group.digest_never) for group in config.groups if group.user_quarantine}
+        return cls(never, MaskSet(f"*@{domain}" for domain in config.network.protected_domains))
 
     def has(self, group: str, address: str) -> bool:
         """Tell whether a recipient of a group has one."""
         never = self.never.get(group)
-        return never is not None and is_plain(address) and not never.matches(address)
+        if never is None or not is_plain(address) or never.matches(address):
+            return False
+        return self.protected.matches(address)
 
 
 def is_plain(address: str) -> bool:
@@ -68,6 +74,7 @@ def is_spam_only(item: Item) -> bool:
         item.store is StoreKind.SPAM_QUARANTINE
         and item.blocked
         and not item.kind
+        and item.envelope.direction is not Direction.OUTBOUND
         and _CLEAN in item.statuses
         and _SPAM.issuperset(status for status in item.statuses if status != _CLEAN)
     )

@@ -28,6 +28,8 @@ from gatepost.model.address import domain_of
 from gatepost.relay.passwords import FailureLog
 
 VIA: Final = "user"
+ENTRIES_EACH: Final = 200
+"""Entries of lists that one recipient may have: all share the gateway's limit (`policy.listings`)."""
 _ADDRESS_LIMIT: Final = 64
 _NO_LINK: Final = "this link is not valid"
 _ENDED: Final = "the page was open for too long: use a link of a newer mail, or ask for one"
@@ -247,11 +249,14 @@ class UserDesk:
         order = {
             "list": side, "entry": sender.lower(), "scope": caller.name, "note": f"by the recipient, of {own.id}",
         }  # fmt: skip
+        lister = Caller(caller.name, frozenset({Right.LISTS}), (domain_of(caller.name),), VIA, caller.address)
+        kept = await self._accounts_desk.handle(Request("lists.show", {"scope": caller.name}), lister)
+        if kept["total"] >= ENTRIES_EACH:
+            raise ControlError("you have as many entries as there may be: ask the administrator to remove some")
         days = self._config().user_quarantine.entry_days
         if days:
             today = dt.datetime.fromtimestamp(self._clock(), dt.UTC).date()
             order["expires"] = (today + dt.timedelta(days=days)).isoformat()
-        lister = Caller(caller.name, frozenset({Right.LISTS}), (domain_of(caller.name),), VIA, caller.address)
         await self._accounts_desk.handle(Request("lists.add", order), lister)
         return {"done": True}
 

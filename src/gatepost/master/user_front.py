@@ -37,6 +37,8 @@ def _host_names(config: Config) -> tuple[str, ...]:
     return (name, config.network.hostname)
 
 
+PATIENCE_S: Final = 20.0
+"""A call that sends digests answers after so long at the latest: below what callers wait (`control.socket`)."""
 PAGES: Final = Pages(
     "user_quarantine",
     "gatepost.console.user_quarantine.process",
@@ -73,6 +75,7 @@ class UserFront:
         self._requests: LinkRequests | None = None
         self._state: DigestState | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[int] | None = None
         self.trouble = ""
         """Why there are no pages though there should be."""
         self.pages = ConsoleHost(self._own_desk, self._caller_of, say, PAGES)
@@ -101,8 +104,9 @@ class UserFront:
 
     def close(self) -> list[Child]:
         """End the pages; return the processes to wait for."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, self._sending):
+            if task is not None:
+                task.cancel()
         if self._requests is not None:
             self._requests.close()
         if self._state is not None:
@@ -134,7 +138,18 @@ class UserFront:
         return self._calls.caller_of(call)
 
     async def _send(self, arguments: Arguments, _: Caller) -> dict[str, Any]:
-        """Send digests now (`Digests.send_now`)."""
+        """Send digests now (`Digests.send_now`: `group`, `days`); `under_way` when it takes long."""
         if self._digests is None:
             raise ControlError("there are no pages for recipients: user_quarantine.enabled is off")
-        return await self._digests.send_now(group=str(arguments.get("group", "")), days=int(arguments.get("days", 0)))
+        if self._sending is not None and not self._sending.done():
+            raise ControlError("digests are being sent just now")
+        group, days = str(arguments.get("group", "")), int(arguments.get("days", 0))
+        self._sending = asyncio.create_task(self._digests.send_now(group=group, days=days))
+        self._sending.add_done_callback(self._tell_failure)
+        done, _ = await asyncio.wait((self._sending,), timeout=PATIENCE_S)
+        sent = self._sending.result() if done else 0
+        return {"sent": sent, "under_way": not done}
+
+    def _tell_failure(self, sending: "asyncio.Task[int]") -> None:
+        if not sending.cancelled() and (error := sending.exception()) is not None:
+            self._say("W", f"digests: {error}")

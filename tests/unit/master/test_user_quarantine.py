@@ -35,6 +35,7 @@ from gatepost.master.lists import Lists
 from gatepost.master.own_mail import Whose, is_own, is_plain
 from gatepost.master.user_desk import UserDesk
 from gatepost.master.user_front import PAGES, _host_names
+from gatepost.model.envelope import Client, Direction, Envelope, Recipient
 from gatepost.storage.container import Event
 from gatepost.storage.item import StoreKind
 from gatepost.storage.store import New, Store
@@ -202,6 +203,7 @@ NOT_THEIRS = [
     {"store": StoreKind.BACKUP},
     {"kind": "notice-admin"},
     {"group": "other"},
+    {"envelope": Envelope("boss@example.org", (Recipient(ANN),), Client("192.0.2.7"), direction=Direction.OUTBOUND)},
 ]
 
 
@@ -222,7 +224,7 @@ def test_what_is_no_spam_alone_is_never_theirs(tmp_path: Path, given: dict[str, 
         assert (await browser.get(f"/m/{item}")).status == 409
         assert (await browser.get(f"/m/{item}/frame")).status == 409
         await hall.digests.look()
-        assert await hall.digests.send_now(days=3) == {"sent": 0}
+        assert await hall.digests.send_now(days=3) == 0
         assert hall.released == []
         assert hall.content.asked == []
 
@@ -267,6 +269,34 @@ def test_addresses_that_could_mean_others(tmp_path: Path, address: str) -> None:
     in_hall(tmp_path, work)
 
 
+def test_recipients_elsewhere_are_none_of_ours(tmp_path: Path) -> None:
+    """Whoever our own people write to gets no link to what was kept of it."""
+
+    async def work(hall: Hall) -> None:
+        stranger = "customer@elsewhere.example"
+        item = hall.put(ANN, stranger)
+        assert (await hall.use(hall.link(Verb.RELEASE, item, stranger))).status == 403
+        assert await hall.digests.send_now(days=1) == 1
+        assert [mail["to"] for mail in hall.mails] == [(ANN,)]
+        await hall.call("link.ask", {"address": stranger})
+        await asyncio.gather(*hall.requests.under_way)
+        assert len(hall.mails) == 1
+
+    in_hall(tmp_path, work)
+
+
+def test_entries_of_one_recipient_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatepost.master.user_desk.ENTRIES_EACH", 1)
+
+    async def work(hall: Hall) -> None:
+        assert (await hall.use(hall.link(Verb.BLOCK, hall.put()))).status == 200
+        refused = await hall.use(hall.link(Verb.ALLOW, hall.put()))
+        assert (refused.status, "as many entries" in refused.text) == (409, True)
+        assert (await hall.use(hall.link(Verb.BLOCK, hall.put(BOB), BOB))).status == 200
+
+    in_hall(tmp_path, work)
+
+
 # --- links
 
 
@@ -288,7 +318,7 @@ def test_only_the_form_of_the_page_acts_and_once(tmp_path: Path) -> None:
         assert form
         path = f"/l/{link}"
         assert (await browser.post(path, {})).status == 403
-        assert (await browser.post(path, {"form": form[1][:-1] + "0"})).status == 403
+        assert (await browser.post(path, {"form": form[1][::-1]})).status == 403
         assert (await browser.post(path, {"form": form[1]}, origin="https://evil.example")).status == 403
         assert (
             await browser.post(path, {"form": form[1]}, origin="null", **{"sec-fetch-site": "cross-site"})
@@ -586,7 +616,7 @@ def test_of_a_flood_the_newest_are_told(tmp_path: Path) -> None:
     async def work(hall: Hall) -> None:
         for number in range(9):
             hall.put(subject=f"number {number}", at=hall.now - 1000 + number)
-        assert await hall.digests.send_now(days=1) == {"sent": 1}
+        assert await hall.digests.send_now(days=1) == 1
         text = hall.mails[0]["text"]
         assert re.findall(r"number (\d)", text) == ["8", "7", "6"]
         assert "on the page: 6" in text
