@@ -20,6 +20,7 @@ from gatepost.config.external import MAX_FILE_BYTES
 from gatepost.config.file_text import FileText, decode_file, digest_of
 from gatepost.config.guarding import find_refusal
 from gatepost.config.load import Loaded, choose_form, load_text
+from gatepost.config.parameter import Field, Guard
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME
 from gatepost.config.withheld import find_new_guarded, mask_secrets, without_secrets
@@ -298,9 +299,14 @@ class Configuration:
         if change.verb is Verb.ADD:
             field = next((each for each in FIELDS.get(change.section, ()) if each.name == "name"), None)
         if field is not None and change.verb in (Verb.SET, Verb.ADD):
-            refusal = find_refusal(field, change.value, self._state_path)
+            refusal = find_refusal(field, change.value, self._state_path) or self._refuse_itself(field, change.value)
             if refusal:
                 raise EditError(f"[{change.section}] {field.name}: {refusal}", change.section, change.item, field.name)
+
+    def _refuse_itself(self, field: Field, value: object) -> str:
+        """Return why a parameter may not name the configuration file: a log would be written into it, and be shown."""
+        names = field.parameter.guard is Guard.STATE and isinstance(value, str) and value.startswith("/")
+        return "the configuration file itself" if names and Path(str(value)).resolve() == self._file.resolve() else ""
 
     def _load(self, text: str) -> Loaded:
         return load_text(text, str(self._file), overrides=self._overrides)

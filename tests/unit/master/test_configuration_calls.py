@@ -219,6 +219,14 @@ def test_a_roll_back_brings_no_command_back_that_the_file_no_longer_has(tmp_path
     assert bench.file.read_text() == text
 
 
+def test_the_configuration_file_is_made_into_nothing_else(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, name="state/gatepost.toml")
+    (bench.state / "also").symlink_to(bench.file)
+    for name, value in (("log_filename", str(bench.file)), ("stat_filename", str(bench.state / "also"))):
+        problems = bench.call("check", changes=[change("options", name, value)])["problems"]
+        assert any("configuration file itself" in problem.what for problem in problems), name
+
+
 def test_secrets_never_leave(bench: Bench) -> None:
     done = bench.call("apply", changes=[change("ave", "archive_passwords", ["hunter2", "correct horse"])])
     assert "hunter2" in bench.file.read_text()
