@@ -87,7 +87,7 @@ def test_a_group_and_a_list_entry_are_made(browser: Browser, gateway: Gateway, s
         tab.go("/policy/actions")
         assert "inherited" in tab.page.inner_text("main")
         tab.go("/lists")
-        tab.page.get_by_label("Address, mask, @domain or network").fill("@pest.example")
+        tab.page.get_by_label("Sender or client").fill("@pest.example")
         tab.page.get_by_role("button", name="Add").click()
         assert "*@pest.example" in tab.page.inner_text("main")
     (group,) = tomllib.loads(gateway.config.read_text())["group"]

@@ -246,19 +246,32 @@ class Demo:
             table.add_row(progress.sample.name, findings, rating, progress.disposition, arrived, verdict)
         return table
 
+    def _console_line(self) -> str:
+        """Return where the console is and how to get in, "" while it is not open."""
+        control = Paths(str(self._state)).control
+        try:
+            addresses = call(control, "console.status")["addresses"]
+            code = call(control, "session.first_code")["code"]
+        except ControlError:
+            return ""
+        first = f" (code for the first sign-in: {code})" if code else ""
+        return "".join(f"\n  {address}{first}" for address in addresses)
+
     def _tell(self) -> None:
         port = self._port
         one_liner = (
             f"""python3 -c 'import smtplib; smtplib.SMTP("127.0.0.1", {port}).sendmail("{SENDER}", """
             f""""{RECIPIENT}", "Subject: hi\\n\\nhello")'"""
         )
+        console = self._console_line()
         self._console.print(
             f"""
 Listening on 127.0.0.1:{port}; what passes arrives in {self._folder}; log: {self._log}
 Send more:
   swaks --server 127.0.0.1:{port} --from {SENDER} --to {RECIPIENT} --attach @FILE
   {one_liner}
-Look at it:
+Look at it:{console}
+  .venv/bin/gatepost trace {RECIPIENT} -c {self._config}
   .venv/bin/gatepost status -c {self._config}
   .venv/bin/gatepost queue list -c {self._config}
   .venv/bin/gatepost spam explain {self._folder}/FILE -c {self._config}""",
