@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, plain, with_attachment
+from tests.support.ports import free_port
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
@@ -23,6 +24,8 @@ SHADOW = """
 name = "lenient"
 settings = ["block_message = suspicious"]
 """
+BEFORE_QUEUE = free_port()
+"""Of a listener that inspects before it answers."""
 CLEAN = plain()
 BAD = with_attachment(EICAR, subject="bad")
 FOUND = base64.b64encode(EICAR)[:40]
@@ -32,7 +35,8 @@ FOUND = base64.b64encode(EICAR)[:40]
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Sink]]:
     state = tmp_path_factory.mktemp("what-if") / "gw"
-    with Sink() as sink, Gateway(state, sink.port, settings=SHADOW) as gateway:
+    settings = SHADOW + f'[[listener]]\naddress = "127.0.0.1:{BEFORE_QUEUE}"\nbefore_queue = true\n'
+    with Sink() as sink, Gateway(state, sink.port, settings=settings) as gateway:
         yield gateway, sink
 
 
@@ -101,16 +105,29 @@ def test_in_an_emergency_mail_passes_marked_until_it_is_over(house: tuple[Gatewa
     assert queue_id in gateway.command("bypass", "list").stdout
     assert gateway.ask("tracking.mail", id=queue_id)["mail"]["statuses"] == ["not_checked", "bypassed"]
     wait_for(lambda: gateway.lines("W] " + queue_id + ": BYPASSED") != [], "its line in the log")
+    assert send_before_queue() == 250
+    wait_for(lambda: len(sink.mails) == before + 2, "the mail that passes before the queue")
+    assert b"X-Not-Scanned: " in sink.mails[-1].header
     [relay] = gateway.relay_pids()
     os.kill(relay, signal.SIGKILL)
     wait_for(lambda: gateway.relay_pids() not in ([relay], [0]), "another relay")
     wait_for(lambda: _sent(gateway), "the other relay to take mail")
-    wait_for(lambda: len(sink.mails) == before + 2, "the mail that passes the other relay")
+    wait_for(lambda: len(sink.mails) == before + 3, "the mail that passes the other relay")
     assert FOUND in sink.mails[-1].content
     assert "engines are down" in gateway.command("bypass", "status").stdout
     assert gateway.command("bypass", "off").returncode == 0
     send_bad(gateway)
-    assert len(sink.mails) == before + 2
+    assert send_before_queue() == 550
+    assert len(sink.mails) == before + 3
+
+
+def send_before_queue() -> int:
+    """Send the mail to the listener that inspects it first; return the code of its answer."""
+    with smtplib.SMTP("127.0.0.1", BEFORE_QUEUE, timeout=30) as client:
+        client.ehlo("client.example.net")
+        client.mail("sender@example.net")
+        client.rcpt("user@example.org")
+        return client.data(BAD)[0]
 
 
 def _sent(gateway: Gateway) -> bool:
