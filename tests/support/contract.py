@@ -18,7 +18,6 @@ CHECKS = (
     "response_schema_conformance",
     "response_headers_conformance",
     "negative_data_rejection",
-    "missing_required_header",
     "ignored_auth",
     "unsupported_method",
 )

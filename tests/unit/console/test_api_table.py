@@ -6,6 +6,7 @@ import math
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -263,7 +264,9 @@ def test_a_token_may_what_it_was_given_and_its_account_may(tmp_path: Path) -> No
     in_house(tmp_path, work)
 
 
-def test_too_many_requests_wait(tmp_path: Path) -> None:
+def test_too_many_requests_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "time", SimpleNamespace(monotonic=lambda: 1.0))
+
     async def work(house: House) -> None:
         program = house.browser()
         statuses = []
