@@ -123,6 +123,7 @@ CALLS = {
     "tracking.mail": "track scoped",
     "tracking.search": "track scoped",
     "tracking.series": "view",
+    "tracking.status": "view",
     "user_quarantine.status": "view",
 }
 """Every call that can be made: the right it needs, whether it is written to the audit log, whether it looks at a
