@@ -176,7 +176,7 @@ def test_who_has_domains_sees_mail_of_these_only(tmp_path: Path, message: New, s
         if not seen:
             for call in ("stores.release", "stores.delete"):
                 outcome = await office.ask(OURS, call, items=[item])
-                assert outcome == {item: {"refused": f"{item}: no such stored message", "kind": "missing"}}
+                assert outcome[item]["refused"] == f"{item}: no such stored message"
             assert not [each for each in office.relays.asked if each[0] == "release"]
             counted = await office.ask(OURS, "stores.act", verb="delete", dry_run=True)
             assert counted["found"] == 0
