@@ -146,9 +146,9 @@ class UserFront:
         group, days = str(arguments.get("group", "")), int(arguments.get("days", 0))
         self._sending = asyncio.create_task(self._digests.send_now(group=group, days=days))
         self._sending.add_done_callback(self._tell_failure)
-        done, _ = await asyncio.wait((self._sending,), timeout=PATIENCE_S)
-        sent = self._sending.result() if done else 0
-        return {"sent": sent, "under_way": not done}
+        await asyncio.wait((self._sending,), timeout=PATIENCE_S)
+        done = self._sending.done()
+        return {"sent": self._sending.result() if done else 0, "under_way": not done}
 
     def _tell_failure(self, sending: "asyncio.Task[int]") -> None:
         if not sending.cancelled() and (error := sending.exception()) is not None:

@@ -600,6 +600,23 @@ def test_digests_go_on_where_they_were_broken_off(tmp_path: Path) -> None:
     in_hall(tmp_path, work)
 
 
+def test_what_was_just_told_is_not_told_again(tmp_path: Path) -> None:
+    """A run looks back a little behind the end of the last one: for what came into the store late, not for the rest."""
+
+    async def work(hall: Hall) -> None:
+        await hall.digests.look()
+        hall.now += 2 * DAY
+        hall.put(subject="told")
+        assert await hall.digests.send_now() == 1
+        hall.put(subject="late", at=hall.now - 60)
+        hall.now += 60
+        assert await hall.digests.send_now() == 1
+        assert "told" not in hall.mails[1]["text"].partition("Subject:")[2].partition("Each link")[0]
+        assert "late" in hall.mails[1]["text"]
+
+    in_hall(tmp_path, work)
+
+
 def test_a_clock_that_was_wrong_does_not_silence_digests(tmp_path: Path) -> None:
     async def work(hall: Hall) -> None:
         hall.state.put_run("policy", Run(0, hall.now + 400 * DAY, done=True))
