@@ -17,6 +17,7 @@ from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, NotThere, Request
 from gatepost.master.learning import Learning
 from gatepost.master.lessons import register_lessons
+from gatepost.master.own_mail import is_plain
 from gatepost.master.relays import Relays
 from gatepost.master.stored_mail import own_domains
 from gatepost.master.stores import Say, StoreCalls, Target, blocking, describe
@@ -173,6 +174,9 @@ class ContentCalls:
         sender = target.container.item.envelope.sender
         if not sender:
             raise ControlError("it has no sender: a report; nobody is put on a list for it")
+        if not is_plain(sender):
+            # A stranger chose it: `*@bank.example` or `!x@y` would be more than one address on a list.
+            raise ControlError("its sender's address would mean more than itself on a list: write the entry by hand")
         mask = f"*@{domain_of(sender)}" if arguments.get("whole_domain") else sender
         order = {"list": side, "entry": mask, "note": f"sender of {target.id}"}
         if "expires" in arguments:

@@ -373,6 +373,10 @@ def test_the_sender_goes_on_a_list_by_the_call_of_lists(tmp_path: Path) -> None:
         ]
         with pytest.raises(ControlError, match="no sender"):
             await office.ask(ADMIN, "stores.block", item=report)
+        for strange in ("*@bank.example", "!joe@one.example", '"a b"@one.example'):
+            (masked,) = office.put(SPAM, new(store=SPAM, sender=strange, at=NOW + 2))
+            with pytest.raises(ControlError, match="more than itself"):
+                await office.ask(ADMIN, "stores.allow", item=masked)
         with pytest.raises(Refused):
             await office.ask(QUARANTINE, "stores.allow", item=item)
 
