@@ -336,6 +336,9 @@ def test_history_counts_by_minute_and_hour_and_never_twice(tmp_path: Path) -> No
         assert columns["waiting"] == [None, 6, None]
         assert 1.0 <= columns["delay_p50"][1] <= 2.0
         assert columns["delay_p95"][0] is None
+    begun = read_series(path, NOON - 60, NOON + 0.5)  # now, half a second after the minute began
+    assert begun["columns"]["received"] == [0, 40]
+    assert read_series(path, NOON - 60, NOON)["columns"]["received"] == [0]
     assert read_series(tmp_path / "none.db", NOON, NOON + 60)["columns"]["received"] == [0]
     for span, step in (((NOON, NOON), 0), ((NOON, NOON + 86_400), 7), ((0.0, NOON), 60)):
         with pytest.raises(ValueError, match=r"span|step"):

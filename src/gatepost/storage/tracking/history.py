@@ -4,6 +4,7 @@ Written by the recorder from the same records as everything else; a record that 
 """
 
 import contextlib
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -252,7 +253,7 @@ def read_series(path: Path, since: float, until: float, step_s: int = 0) -> dict
     if step < 60 or step % 60 or (step > 3600 and step % 3600) or span / step > POINTS_LIMIT:
         raise ValueError(f"a step of {step} s does not do: whole minutes or hours, at most {POINTS_LIMIT} of them")
     table, unit = ("minute", 60) if step < 3600 else ("hour", 3600)
-    first, last = int(since) // step, -(-int(until) // step)
+    first, last = int(since // step), math.ceil(until / step)
     rows = [Row() for _ in range(first, last)]
     for at, row in _read_rows(path, table, first * step // unit, last * step // unit):
         rows[at * unit // step - first].add(row)
