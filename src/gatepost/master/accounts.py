@@ -158,13 +158,15 @@ class AccountCalls:
         return self._row(changed)
 
     async def _set_password(self, arguments: Arguments, _: Caller) -> Any:
-        """Set a password for somebody who has forgotten theirs; ends all their sessions."""
+        """Set a password for somebody who has forgotten theirs, or whose account others got into: ends all their
+        sessions and takes their tokens away, which whoever was there may have made.
+        """
         name = self._accounts.find(str(arguments["name"])).name
         given = str(arguments.get("password") or "")
         password = check_new_password(given, name) if given else _make_password()
         hashed = await self._passwords.hash(password)
         account = self._accounts.find(name)
-        self._accounts.put(msgspec.structs.replace(account, password=hashed, password_set=time.time()))
+        self._accounts.put(msgspec.structs.replace(account, password=hashed, password_set=time.time(), tokens=()))
         self._sessions.end(name)
         return {"name": name, "password": "" if given else password}
 

@@ -364,6 +364,10 @@ def test_tokens_carry_no_more_than_their_rights_and_end(tmp_path: Path, monkeypa
         await house.ask("accounts.change", name="ada", disabled=True)
         assert (await program.get("/account")).status == 401
         await house.ask("accounts.change", name="ada", disabled=False)
+        assert (await house.call("session.show", {}, credential=secret))["domains"] == ["example.org"]
+        await house.ask("accounts.password", name="ada", password="set by an administrator")
+        assert (await program.get("/account")).status == 401, "a password that others set takes the tokens away"
+        await house.ask("accounts.change", name="ada", disabled=False)
         monkeypatch.setattr(house.front._sign_in, "_clock", lambda: time.time() + 31 * 86400)
         assert (await program.get("/account")).status == 401
 
