@@ -19,7 +19,7 @@ NAME = "recorder"
 WINDOW_BYTES = 4 * 1024 * 1024
 """Sent and not confirmed: what is beyond stays on the disk. The recorder confirms once a second."""
 GATHER_S = 0.2
-"""Rows wait this long for others to go along with: at a hundred mails a second each turn of both loops is for twenty."""
+"""Rows wait this long for others to go along with: at a hundred mails a second a turn of both loops is for twenty."""
 GATHER_BYTES = 128 * 1024
 """Rows that are sent at once."""
 READ_ROWS = 64
