@@ -261,12 +261,14 @@ def test_a_client_that_dawdles_or_babbles_disturbs_nobody(gateway: Gateway, visi
             b"A" * 200_000,
             b"GET /\0 HTTP/1.1\r\n\r\n",
         ):
-            with socket.create_connection(("127.0.0.1", gateway.console_port), timeout=20) as client:
+            with (
+                socket.create_connection(("127.0.0.1", gateway.console_port), timeout=20) as client,
+                contextlib.suppress(OSError),  # it may have had enough of us before all is sent
+            ):
                 client.sendall(babble)
                 client.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(ConnectionError):
-                    while client.recv(65536):
-                        pass
+                while client.recv(65536):
+                    pass
         assert answers(visit)
     assert "Traceback" not in gateway.log()
 

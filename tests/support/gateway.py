@@ -141,7 +141,14 @@ class Gateway:
             command = [*GATEPOST, "run", "-c", str(self.config)]
             self.process = subprocess.Popen(command, env=self.env, start_new_session=True)
         wait_for(self._in_service, "the gateway to come into service", 30, _START_LOOK_S)
+        if self.console_port:  # it comes up beside the relays, and no sooner than they
+            wait_for(self._console_listens, "the console to listen", 30, _START_LOOK_S)
         keep_compiled(self.state, antispam=self.antispam)
+
+    def _console_listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.console_port), timeout=5):
+            return True
+        return False
 
     def _in_service(self) -> bool:
         assert self.process is not None
