@@ -15,7 +15,6 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from gatepost.control.counters import BOUNDS_S, LATENCY
-from gatepost.model.ids import received_ms
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -244,8 +243,8 @@ class _StatusCollector(Collector):
             states.add_metric((state,), queue.get(state, 0))
         yield states
         yield GaugeMetricFamily("gatepost_queue_bytes", "Bytes of content in the queue.", value=queue.get("bytes", 0))
-        oldest = [row["oldest"] for row in self._status["relays"] if row.get("oldest")]
-        age_s = max(0.0, self._now - received_ms(min(oldest)) / 1000) if oldest else 0.0
+        oldest = [row["oldest_waiting"] for row in self._status["relays"] if row.get("oldest_waiting")]
+        age_s = max(0.0, self._now - min(oldest)) if oldest else 0.0
         text = "Age of the oldest message that awaits inspection."
         yield GaugeMetricFamily("gatepost_queue_oldest_seconds", text, value=age_s)
 

@@ -41,7 +41,6 @@ STEP_S = 0.5
 """How long one call looks for messages before it says how far it has got."""
 SHOWN_REFUSALS = 20
 _RELAY_STATUS = (
-    "oldest",
     "engines",
     "network_checks",
     "filters",

@@ -171,7 +171,6 @@ class Questions:
             "counters": counters,
             "since_start": since_start,
             "gauges": self._statistics.gauges(),
-            "oldest": min(filter(None, (p.inspection.oldest() for p in pipelines)), default=0),
             "in_work": {
                 "inspection": sum(p.inspection.backlog()[0] for p in pipelines),
                 "delivery": sum(p.delivery.in_work() for p in pipelines),

@@ -14,7 +14,6 @@ import pytest
 from gatepost.control.counters import BOUNDS_S, LATENCY
 from gatepost.control.metrics import HostFacts, render_metrics
 from gatepost.control.statistics import NAMES, build_statistics, render_statistics
-from gatepost.model.ids import EPOCH_MS
 
 SHARED = Path(os.environ.get("GATEPOST_SHARED", Path(__file__).parents[4] / "shared"))
 STARTED = 1_800_000_000.25
@@ -37,7 +36,7 @@ def status(**changes: Any) -> dict[str, Any]:
             {
                 "index": 0,
                 "restarts": 2,
-                "oldest": int((NOW - 30) * 1000 - EPOCH_MS) << 22,
+                "oldest_waiting": NOW - 30,
                 "filters": {"busy": 1, "idle": 2, "starting": 0, "started": 3, "crashed": 0, "killed": 0, "retried": 0},
                 "engines": [{"name": "builtin", "reason": ""}, {"name": 'cl"am\n', "reason": "down"}],
                 "commits": {"p50_ms": 1.0, "p99_ms": 2.0, "longest_ms": 3.0},
