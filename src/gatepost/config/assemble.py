@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gatepost.config.collect import Collected, Given
+from gatepost.config.doors import parse_door_address
 from gatepost.config.grouping import NAME_FILTERS, POLICY_GROUP, TYPE_FILTERS
 from gatepost.config.items import (
     PROTECTED,
@@ -71,6 +72,7 @@ def assemble(collected: Collected) -> Config:
         "relay_rules": _relay_rules(collected, data, zones),
         "groups": groups,
         "shadows": resolve_shadows(collected, groups),
+        "doors": _doors(collected, context),
     }
     _section(data, "network")["listen_on"] = [listener["address"] for listener in listeners]
     _section(data, "forward")["forward_route"] = []  # `routes` says it, with room for more
@@ -167,11 +169,23 @@ def _listeners(collected: Collected, context: Mapping[str, str]) -> list[Values]
         listener["host"], listener["port"] = parse_endpoint(address)
         listener["name"] = listener["name"] or address
         listeners.append(listener)
-    if not rows:
-        collected.note(
-            Severity.ERROR, "network", "listen_on", "no endpoint to receive mail on", mend="Add one, ip:port"
-        )
+    if not rows and not collected.items_of("door"):
+        mend = "Add one, ip:port, or a [[door]] for a filtering server without a relay"
+        collected.note(Severity.ERROR, "network", "listen_on", "no endpoint to receive mail on", mend=mend)
     return listeners
+
+
+def _doors(collected: Collected, context: Mapping[str, str]) -> list[Values]:
+    doors = []
+    for item in collected.items_of("door"):
+        door = _fill(FIELDS["door"], collected.tables.get(("door", item), {}), context)
+        try:
+            door["host"], door["port"], door["socket"] = parse_door_address(str(door["address"]))
+        except ValueError as error:
+            collected.note(Severity.ERROR, "door", "address", str(error), item=item)
+        door["name"] = door["name"] or f"{door['kind']} {door['address']}"
+        doors.append(door)
+    return doors
 
 
 def _routes(collected: Collected) -> list[Values]:

@@ -3,9 +3,10 @@
 import ipaddress
 
 from gatepost.config.collect import Collected
+from gatepost.config.doors import DOORS_LIMIT, SOCKET_MODE, Door, DoorKind, DoorTls, parse_door_address
 from gatepost.config.engines import ENGINES_LIMIT, check_engine
 from gatepost.config.grouping import SPAM_ACTIONS
-from gatepost.config.items import PROTECTED, is_host_and_port, parse_endpoint
+from gatepost.config.items import PROTECTED, format_endpoint, is_host_and_port, parse_endpoint
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
 from gatepost.config.spam_actions import find_contradiction
@@ -83,6 +84,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
         name = "tls_key" if network.tls_cert else "tls_cert"
         collected.note(Severity.ERROR, "network", name, "certificate and key go together", mend=f"Set {name} as well")
     _check_listeners(config, collected)
+    _check_doors(config, collected)
     _check_console(config, collected)
     check_user_quarantine(config, collected)
     _check_relaying(config, collected)
@@ -110,6 +112,36 @@ def _check_listeners(config: Config, collected: Collected) -> None:
             note(number, "proxy_protocol", "nobody's PROXY header is believed", "Set access.proxy_networks")
         if listener.binarymime and not listener.chunking:
             note(number, "binarymime", "binary content comes by chunking, which is off", "Set chunking = true")
+
+
+def _check_doors(config: Config, collected: Collected) -> None:
+    if len(config.doors) > DOORS_LIMIT:
+        what = f"{len(config.doors)} doors: a filtering server may have {DOORS_LIMIT}"
+        collected.note(Severity.ERROR, "door", "address", what, mend="Remove some", item=DOORS_LIMIT)
+    addresses: set[str] = {format_endpoint(each.host, each.port) for each in config.listeners}
+    groups = {group.name.lower() for group in config.groups}
+    for number, door in enumerate(config.doors):
+
+        def note(name: str, what: str, mend: str, number: int = number, door: Door = door) -> None:
+            collected.note(Severity.ERROR, "door", name, f"door {door.name}: {what}", mend=mend, item=number)
+
+        address = door.socket or format_endpoint(door.host, door.port)
+        if address in addresses:
+            note("address", f"{address} is given twice", "Remove one of them")
+        addresses.add(address)
+        if door.tls is not DoorTls.OFF and not config.network.tls_cert:
+            note("tls", "encryption without a certificate", "Set network.tls_cert and tls_key")
+        if door.client_ca and door.tls is DoorTls.OFF:
+            note("client_ca", "clients show certificates over TLS only", 'Set tls = "on"')
+        if not SOCKET_MODE.fullmatch(door.socket_mode):
+            note("socket_mode", f"{door.socket_mode!r} is not three octal digits", "Write 660 or 666")
+        if door.group and door.group.lower() not in groups:
+            note("group", f"there is no group {door.group!r}", "Name one of [[group]], or leave it empty")
+        if door.kind is DoorKind.PROXY:
+            try:
+                parse_door_address(door.next_hop)
+            except ValueError as error:
+                note("next_hop", str(error), "Name where filtered mail goes")
 
 
 def _check_console(config: Config, collected: Collected) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from gatepost.config.access import Access, Rates
 from gatepost.config.console import Console
+from gatepost.config.doors import Door
 from gatepost.config.engines import EngineTable
 from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
 from gatepost.config.greylisting import Greylisting
@@ -204,6 +205,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """In file order, fully resolved; the last is the policy itself."""
     shadows: tuple[Shadow, ...] = ()
     """In file order, with the groups as they would be."""
+    doors: tuple[Door, ...] = ()
+    """Where other mail systems ask for a judgement, in file order."""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -229,6 +232,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("network", Network),
     Section("network.zone", Zone, array=True),
     Section("listener", Listener, array=True),
+    Section("door", Door, array=True),
     Section("route", RouteTable, array=True),
     Section("access", Access),
     Section("greylisting", Greylisting),

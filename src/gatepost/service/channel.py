@@ -1,0 +1,146 @@
+"""One connection of a door: bytes from an MTA or a client in, bytes out, with the limits every door has.
+
+A door is a coroutine `serve(channel, ...)`: it reads, feeds its sans-I/O session, writes. The channel closes when that
+returns or fails. Promises: who is not allowed is closed at once; never more than `UNREAD_LIMIT` bytes are kept unread;
+a client that neither sends nor reads within the time ends in `TimeoutError`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+UNREAD_LIMIT: Final = 256 * 1024
+"""Bytes kept that the door has not read: above them reading from the client pauses."""
+
+
+class ChannelClosed(ConnectionError):  # noqa: N818 - a state
+    """The client has gone, or its connection is being closed."""
+
+
+Serve = Callable[["Channel"], Awaitable[None]]
+
+
+class Channel(asyncio.Protocol):
+    """A client's connection."""
+
+    __slots__ = (
+        "_buffer", "_eof", "_loop", "_reader", "_reading", "_serve", "_task", "_timeout_s", "_transport", "_writer",
+        "on_end", "peer",
+    )  # fmt: skip
+
+    def __init__(
+        self, serve: Serve, timeout_s: float, on_end: "Callable[[Channel, BaseException | None], None]"
+    ) -> None:
+        """`serve` talks; `on_end` is told of the end, with what `serve` failed with."""
+        self._serve = serve
+        self._timeout_s = timeout_s
+        self.on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._eof = False
+        self._reading = True
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.peer = ""
+        """Address of the client, "" on a local socket."""
+
+    # --- the transport's side
+
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast("asyncio.Transport", base)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        self._task = self._loop.create_task(self._run())
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > UNREAD_LIMIT and self._reading and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+        self._wake(self._reader)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        self._wake(self._reader)
+        return True  # one that has only ended its own side still gets its answer
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._eof = True
+        self._wake(self._reader)
+        self._wake(self._writer)
+
+    def pause_writing(self) -> None:
+        self._writer = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._wake(self._writer)
+        self._writer = None
+
+    @staticmethod
+    def _wake(future: "asyncio.Future[None] | None") -> None:
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    # --- the door's side
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has closed its connection altogether: nobody waits for an answer any more."""
+        return self._transport is None
+
+    async def read(self, timeout_s: float | None = None) -> bytes:
+        """Return what has come, waiting for the first byte; b"" at the end. TimeoutError."""
+        if not self._buffer:
+            if self._eof:
+                return b""
+            self._reader = self._loop.create_future()
+            async with asyncio.timeout(self._timeout_s if timeout_s is None else timeout_s):
+                await self._reader
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if not self._reading and self._transport is not None:
+            self._reading = True
+            self._transport.resume_reading()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send. ChannelClosed."""
+        if self._transport is None or self._transport.is_closing():
+            raise ChannelClosed("the client has gone")
+        if data:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough of what was sent. TimeoutError."""
+        if self._writer is not None:
+            async with asyncio.timeout(self._timeout_s):
+                await self._writer
+
+    def close(self) -> None:
+        """Close when what was sent has gone out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection, and what is said on it."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _run(self) -> None:
+        failure: BaseException | None = None
+        try:
+            await self._serve(self)
+        except (ConnectionError, TimeoutError) as error:
+            failure = error
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one connection's fault must not end the others
+            failure = error
+        finally:
+            self.close()
+            self.on_end(self, failure)
