@@ -115,10 +115,11 @@ class ObjectList:
             entry.other_names = tuple(map(bounded_name, part.names[1:]))
             entry.evidence = bounded(f"some readers call it {', '.join(entry.other_names)}", EVIDENCE_LIMIT)
 
-    def add_whole(self, size: int) -> int:
-        """List the message of so many bytes itself, as the object of what concerns all of it."""
+    def add_whole(self, size: int, name: str = "", content_type: str = "") -> int:
+        """List the content of so many bytes itself: as the object of what concerns all of it, or as the only one."""
         whole = Span(0, size)
-        self.entries.append(Entry(ObjectKind.PART, -1, "", "", PartSpans(whole, whole, (), NO_SPAN, 1)))
+        spans = PartSpans(whole, whole, (), NO_SPAN, 1)
+        self.entries.append(Entry(ObjectKind.PART, -1, bounded_name(name), bounded(content_type, NAME_LIMIT), spans))
         return len(self.entries) - 1
 
     def mark(

@@ -28,7 +28,7 @@ from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
 from gatepost.mime.structure import parse
-from gatepost.model.finding import Analysis, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
+from gatepost.model.finding import Analysis, BareObject, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
 from gatepost.policy.object_filter import compile_filter
 
 UNLISTED = "objects-unlisted"
@@ -63,7 +63,10 @@ def inspect(
     inspection = _Inspection(content, options, panel, deadline)
     trouble = unscanned = ""
     try:
-        inspection.run(parse(content) if message is None else message, memory if options.cache else None)
+        if options.bare is not None:
+            inspection.run_bare(options.bare)
+        else:
+            inspection.run(parse(content) if message is None else message, memory if options.cache else None)
     except Overrun:
         arm(0)
         trouble = f"the inspection did not end within {options.deadline_s:g} s"
@@ -108,6 +111,13 @@ class _Inspection:
         if message.truncated:
             limits = ", ".join(sorted(defect for defect in self.defects if defect.startswith("limit-")))
             self.mark_whole(f"the message was not read to its end: {limits}")
+
+    def run_bare(self, subject: BareObject) -> None:
+        """Scan content that is one object and no message."""
+        self.opening.passwords = self.options.passwords
+        index = self.objects.add_whole(len(self.content), subject.name, subject.content_type)
+        if not self.drop_filtered(index, 0):
+            self.examine(index, self.content, subject.name)
 
     def mark_whole(self, evidence: str) -> None:
         self.objects.mark(self.objects.add_whole(len(self.content)), ObjectStatus.ERROR, evidence=evidence)

@@ -236,6 +236,8 @@ class Template:
             if options.preview:
                 shown = self._preview(parse(content)) if self._preview is not None else None
                 return Analysis((), preview=shown)
+            if options.bare is not None:
+                return inspect(content, options, engines, deadline, set_alarm, remote=remotes)
             message = parse(content)  # once for all who look at it
             subject = read_subject(message)
             found, facts = Analysis(()), None

@@ -10,6 +10,7 @@ import enum
 import msgspec
 
 from gatepost.model.envelope import Client
+from gatepost.model.finding import BareObject
 from gatepost.model.reply import Reply
 from gatepost.model.verdict import Splice
 
@@ -45,6 +46,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     checks: Checks = Checks.ALL
     divided: bool = False
     """The asker can make a copy for each part. Else `Ruling.whole` is what it carries out."""
+    bare: BareObject | None = None
+    """The content is this one object, not a mail: `ScanOptions.bare`; anti-spam does not look at it."""
 
 
 class Deed(enum.StrEnum):

@@ -215,6 +215,14 @@ class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
     """Members of archives are filtered, too."""
 
 
+class BareObject(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of content that is one object and no mail: a file from the web, a stream somebody has scanned."""
+
+    name: str = ""
+    content_type: str = ""
+    """As whoever sends it declares it, without parameters."""
+
+
 class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """What to do in one inspection: what any group of the message asks for (specification configuration.md §4.2)."""
 
@@ -249,3 +257,5 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """Characters beyond ASCII that disclaimers have: spots are such that they can be written there."""
     preview: bool = False
     """Scan nothing: say how the message is shown to an administrator."""
+    bare: BareObject | None = None
+    """The content is this object, not a message; if it is a stored mail, it is opened as an attached one is."""
