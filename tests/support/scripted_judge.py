@@ -1,0 +1,233 @@
+"""A judge that says what it is told to, and a door in front of it: on a socket pair, or listening for real programs.
+
+    judge = ScriptedJudge(ruling(rate=100, status="spam"))
+
+    async def scene() -> None:
+        async with open_door(spamd_door.make, judge) as door:
+            talk = await door.talk()
+            talk.send(b"PING SPAMC/1.2\\r\\n")
+            assert await talk.rest() == b"SPAMD/1.5 0 PONG\\r\\n"
+
+    asyncio.run(scene())
+
+Programs need a door that listens: `with ListeningDoor(spamd_door.make, judge) as door:` runs it in a thread.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from gatepost.config.doors import Door, DoorKind
+from gatepost.model.filtering import Part, Request, Ruling
+from gatepost.service.channel import Channel, Serve
+from gatepost.service.judge import Context, Unjudged
+from tests.support.ports import free_port
+
+Answer = Ruling | Exception | Callable[[Request, bytes], "Ruling | Exception"]
+Make = Callable[[Context], Serve]
+Learn = Callable[[bytes, bool | None], Awaitable[str]]
+WAIT_S = 20.0
+"""For what the other end of a conversation has to say: only a failure takes as long."""
+
+
+def ruling(*parts: Part, queue_id: str = "0AB1CD2EF3GH4", info: str = "", **fields: Any) -> Ruling:
+    """Return a ruling of one part with these fields; with several `parts` the first is the whole."""
+    chosen = parts or (Part(**fields),)
+    return Ruling(parts=chosen, whole=chosen[0], queue_id=queue_id, info=info)
+
+
+CLEAN = ruling(status="not_detected", objects=("clean",), methods=("none",))
+
+
+class Asked(msgspec.Struct):
+    """One question as it came."""
+
+    request: Request
+    content: bytes
+    deadline_s: float
+    was_file: bool
+
+
+class ScriptedJudge:
+    """Answers each question with `answer`: a ruling, what it raises (`Unjudged("why")`), or what it says to a question."""
+
+    def __init__(self, answer: Answer = CLEAN) -> None:
+        self.answer = answer
+        self.asked: list[Asked] = []
+        self.hold: asyncio.Event | None = None
+        """When set to an event, answers wait for it."""
+
+    @property
+    def last(self) -> Asked:
+        return self.asked[-1]
+
+    async def judge(self, request: Request, content: bytes | Path, deadline_s: float) -> Ruling:
+        data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
+        self.asked.append(Asked(request, data, deadline_s, not isinstance(content, bytes)))
+        if self.hold is not None:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    await self.hold.wait()
+            except TimeoutError:
+                raise Unjudged("no answer in time") from None
+        answer = self.answer if isinstance(self.answer, (Ruling, Exception)) else self.answer(request, data)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Talk:
+    """The client's end of a connection to a door."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *pieces: bytes) -> None:
+        """Send; each piece goes out by itself."""
+        for piece in pieces:
+            self.writer.write(piece)
+
+    def end(self) -> None:
+        """Send nothing more; answers can still be read."""
+        self.writer.write_eof()
+
+    async def read(self, size: int) -> bytes:
+        """Return exactly so many bytes."""
+        return await asyncio.wait_for(self.reader.readexactly(size), WAIT_S)
+
+    async def until(self, end: bytes) -> bytes:
+        """Return what comes up to and including `end`."""
+        return await asyncio.wait_for(self.reader.readuntil(end), WAIT_S)
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the door closes."""
+        return await asyncio.wait_for(self.reader.read(), WAIT_S)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class OpenDoor:
+    """A door; `ended` holds what each connection failed with, None for those that ended well."""
+
+    def __init__(self, serve: Serve, timeout_s: float, reported: list[tuple[str, str]]) -> None:
+        self._serve = serve
+        self._timeout_s = timeout_s
+        self._talks: list[Talk] = []
+        self.reported = reported
+        self.ended: list[BaseException | None] = []
+        self.channels: set[Channel] = set()
+        self._quiet = asyncio.Event()
+
+    def channel(self) -> Channel:
+        """Return the next connection, for a listening server."""
+        channel = Channel(self._serve, self._timeout_s, self._note)
+        self.channels.add(channel)
+        self._quiet.clear()
+        return channel
+
+    async def talk(self) -> Talk:
+        """Connect, over a local socket."""
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        await loop.connect_accepted_socket(self.channel, ours)
+        talk = Talk(*await asyncio.open_connection(sock=theirs))
+        self._talks.append(talk)
+        return talk
+
+    async def settle(self) -> None:
+        """Wait until every connection has ended."""
+        await asyncio.wait_for(self._quiet.wait(), WAIT_S)
+
+    async def close(self) -> None:
+        for talk in self._talks:
+            talk.close()
+        for channel in tuple(self.channels):
+            channel.abort()
+        for talk in self._talks:
+            with contextlib.suppress(OSError):
+                await talk.writer.wait_closed()
+
+    def _note(self, channel: Channel, failure: BaseException | None) -> None:
+        self.channels.discard(channel)
+        self.ended.append(failure)
+        if not self.channels:
+            self._quiet.set()
+
+
+def _context(judge: ScriptedJudge, door: Door, learn: Learn | None) -> tuple[Context, list[tuple[str, str]]]:
+    reported: list[tuple[str, str]] = []
+
+    def report(level: str, text: str) -> None:
+        reported.append((level, text))
+
+    return Context(door=door, judge=judge, hostname="mx.example.com", report=report, learn=learn), reported
+
+
+@contextlib.asynccontextmanager
+async def open_door(
+    make: Make, judge: ScriptedJudge, door: Door | None = None, *, learn: Learn | None = None, timeout_s: float = WAIT_S
+) -> AsyncIterator[OpenDoor]:
+    """Open a door for conversations within this event loop."""
+    context, reported = _context(judge, door or Door(name="door"), learn)
+    opened = OpenDoor(make(context), timeout_s, reported)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+class ListeningDoor:
+    """A door that listens on a port of 127.0.0.1, and on a local socket when it has a path; served by a thread."""
+
+    def __init__(
+        self, make: Make, judge: ScriptedJudge, door: Door | None = None, *, path: Path | None = None,
+        learn: Learn | None = None,
+    ) -> None:  # fmt: skip
+        self._make = make
+        self.judge = judge
+        self._door = door or Door(name="door", kind=DoorKind.SPAMD)
+        self._learn = learn
+        self.port = free_port()
+        self.path = path
+        self.reported: list[tuple[str, str]] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(WAIT_S), "the door does not open"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
+        assert self._stop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(WAIT_S)
+
+    async def _run(self) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        context, self.reported = _context(self.judge, self._door, self._learn)
+        opened = OpenDoor(self._make(context), WAIT_S, self.reported)
+        servers: list[asyncio.Server] = [await loop.create_server(opened.channel, "127.0.0.1", self.port)]
+        if self.path is not None:
+            servers.append(await loop.create_unix_server(opened.channel, self.path))
+        self._ready.set()
+        await self._stop.wait()
+        await _shut(servers)
+        await opened.close()
+
+
+async def _shut(servers: Iterable[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
