@@ -132,7 +132,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     description: str = ""
     comment: str = ""
     recipients: tuple[str, ...] = ()
-    """Personal: whose it is, written as for `ConditionKind.SENDER`; with `recipient_list` empty as well, everybody's."""
+    """Personal: whose it is, written as for SENDER; with `recipient_list` empty as well, everybody's."""
     recipient_list: str = ""
     """Or a list of addresses, by its file."""
     rules: tuple[Rule, ...] = ()
