@@ -6,6 +6,7 @@ Mounted by `gatepost.cli.main`. Exit codes are the documented ones: 0, 65 (not l
 
 import difflib
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,12 @@ import msgspec
 from gatepost.cli import config_edit
 from gatepost.config.default import build_default_config
 from gatepost.config.dump import build_conversion, build_effective
-from gatepost.config.load import DEFAULT_PATH, Loaded, load
+from gatepost.config.external import read_text
+from gatepost.config.load import DEFAULT_PATH, Loaded, load, load_text
+from gatepost.config.old_server import build_from_old_server
+from gatepost.config.old_server_file import OldFile, read_old_file
 from gatepost.config.parameter import Field, Kind, Required
-from gatepost.config.problem import Problem, Severity
+from gatepost.config.problem import Form, Problem, Severity
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_fields, is_built
 from gatepost.master.settings import find_fault
 
@@ -116,19 +120,42 @@ def convert(
     /,
     *,
     output: Annotated[str, cyclopts.Parameter(name=["--output", "-o"], help="Write to this file.")] = "",
+    hostname: str = "",
 ) -> int:
-    """Convert a file of the documented INI form to TOML; what cannot be carried over is named in comments.
+    """Convert a documented file to TOML: a gateway's INI form, or the `keyword value` form of filtering servers.
+
+    What cannot be carried over is named in comments.
 
     Parameters
     ----------
     old
         The file to convert. It is not changed.
+    hostname
+        Name of this host in DNS, for files of filtering servers, which have none; without it the system's.
     """
+    found = _read_old(old)
+    if found is not None:
+        return _convert_old_server(found, hostname or socket.gethostname(), output)
     loaded = load(old)
     if loaded.config is None:
         _print_problems(loaded, sys.stderr)
         return loaded.exit_code
     return _write(build_conversion(loaded, loaded.config), output, force=False)
+
+
+def _read_old(file: str) -> OldFile | None:
+    try:
+        return read_old_file(read_text(file), file)
+    except (OSError, ValueError):
+        return None  # `load` says why
+
+
+def _convert_old_server(old: OldFile, hostname: str, output: str) -> int:
+    text = build_from_old_server(old, hostname)
+    # What is wrong with it was wrong before: it is written all the same, to be mended there.
+    for problem in load_text(text, output or "converted.toml", Form.TOML).problems:
+        print(problem, file=sys.stderr)
+    return _write(text, output, force=False)
 
 
 @app.command
