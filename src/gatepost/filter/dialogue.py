@@ -17,7 +17,7 @@ import msgspec
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.filter.preview_bounds import check_preview
-from gatepost.filter.spam_bounds import check_spam
+from gatepost.filter.spam_bounds import check_fields, check_spam
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import (
@@ -331,6 +331,8 @@ def check_analysis(analysis: Analysis, size: int) -> None:
         raise HostileAnswer("network facts from a filter")
     if analysis.spam is not None:
         check_spam(analysis.spam, size)
+    if analysis.fields:
+        check_fields(analysis.fields, size)
     if analysis.preview is not None:
         check_preview(analysis.preview)
     for finding in analysis.findings:

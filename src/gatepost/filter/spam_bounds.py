@@ -1,10 +1,13 @@
-"""Bounds of what a filter may say of spam: `check_spam`. Used by `filter.dialogue`, whose promise it shares."""
+"""Bounds of what a filter may say of spam and of header fields: `check_spam`, `check_fields`. Used by
+`filter.dialogue`, whose promise it shares.
+"""
 
 import math
 from collections.abc import Sequence
 
 from gatepost.filter.hostile import HostileAnswer
 from gatepost.model.authn import SETS_LIMIT, SIGNATURES_LIMIT, AuthnMaterial, SignatureMaterial
+from gatepost.model.finding import FIELDS_LIMIT, NamedField
 from gatepost.model.spam import COSTS_TOLD, FieldSpot, SpamFacts
 
 SIGNS_LIMIT = 400
@@ -59,6 +62,14 @@ def check_spam(facts: SpamFacts, size: int) -> None:
         _check_spots((facts.subject,), size)
     _check_spots(facts.foreign, size)
     _check_spots(facts.keywords, size)
+
+
+def check_fields(fields: Sequence[NamedField], size: int) -> None:
+    """Raise HostileAnswer unless the fields told for rules fit content of `size` bytes."""
+    if len(fields) > FIELDS_LIMIT:
+        raise HostileAnswer("too many header fields")
+    _check_words([field.name for field in fields], WORD_LIMIT)
+    _check_spots([field.spot for field in fields], size)
 
 
 def _check_words(words: Sequence[str], limit: int) -> None:

@@ -46,6 +46,7 @@ from gatepost.filter.sandbox import Sandbox, Walls, enter
 from gatepost.filter.settings import FilterSettings
 from gatepost.filter.worker import REASON_LIMIT, Quota, serve, set_alarm
 from gatepost.mime.disclaimer import annotate
+from gatepost.mime.named_fields import find_named
 from gatepost.mime.structure import parse
 from gatepost.mime.subject import read_subject
 from gatepost.mime.transfer import plan_seven_bit
@@ -253,7 +254,8 @@ class Template:
                 )
             if stage is not None and spam is not None:
                 facts = facts if facts is not None else stage.inspect(message, spam)
-            found = msgspec.structs.replace(found, spam=facts, subject=subject)
+            named = find_named(message, options.fields) if options.fields else ()
+            found = msgspec.structs.replace(found, spam=facts, subject=subject, fields=named)
             return annotate(found, content, options, message)
 
         serve(asker, inspector, Quota(settings.quota, settings.quota_random), report)

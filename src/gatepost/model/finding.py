@@ -9,7 +9,7 @@ import enum
 import msgspec
 
 from gatepost.model.preview import Preview
-from gatepost.model.spam import NetworkFacts, SpamFacts, SpamOptions
+from gatepost.model.spam import FieldSpot, NetworkFacts, SpamFacts, SpamOptions
 
 
 class ObjectStatus(enum.StrEnum):
@@ -167,6 +167,18 @@ class TextSpot(msgspec.Struct, frozen=True, array_like=True):
     hold `ScanOptions.text_characters`: then `before` is the whole text so far, in the new charset."""
 
 
+FIELDS_LIMIT = 1_000
+"""Fields of the header that are told for rules."""
+
+
+class NamedField(msgspec.Struct, frozen=True, array_like=True):
+    """A field of the header that rules ask for."""
+
+    name: str
+    """In lower case."""
+    spot: FieldSpot
+
+
 class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """Everything one inspection found: objects in tree order, and findings about the message."""
 
@@ -198,6 +210,8 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """With `ScanOptions.preview`: how the message is shown."""
     subject: str = ""
     """Decoded subject of the message, cut at `SUBJECT_LIMIT` characters: for those who look for the mail later."""
+    fields: tuple[NamedField, ...] = ()
+    """With `ScanOptions.fields`: where fields of these names stand in the header, in order, at most `FIELDS_LIMIT`."""
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -259,3 +273,5 @@ class ScanOptions(msgspec.Struct, frozen=True, array_like=True):
     """Scan nothing: say how the message is shown to an administrator."""
     bare: BareObject | None = None
     """The content is this object, not a message; if it is a stored mail, it is opened as an attached one is."""
+    fields: tuple[str, ...] | None = None
+    """Names, in lower case, of header fields that rules ask for; () when they ask for other facts only."""

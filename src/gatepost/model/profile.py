@@ -2,7 +2,7 @@
 
 `config.profiles` reads and writes them in their native form, the XML of older servers is translated from and to them,
 `policy.profiles` decides by them, the console edits them (specification antispam.md §10, rows F-ASP-01 to F-ASP-14).
-Values only: whether a set is sound is told by `policy.profile_check`.
+Values only: whether a set is sound is told by `config.profiles_check`.
 """
 
 import enum
@@ -237,14 +237,6 @@ class FieldEdit(msgspec.Struct, frozen=True):
     """With its macros filled in."""
 
 
-class RecipientEdit(msgspec.Struct, frozen=True):
-    """A change of the envelope that a rule has ordered, in order of execution."""
-
-    do: Act
-    """RECIPIENT_DELETE, RECIPIENT_ADD, RECIPIENT_REPLACE."""
-    addresses: tuple[str, ...]
-
-
 class RuleHit(msgspec.Struct, frozen=True):
     """A rule that held, for logs and tracking."""
 
@@ -263,7 +255,10 @@ class RuleOutcome(msgspec.Struct, frozen=True):
     """REJECT: by a common profile, so the client may hear of it; else it is a bounce, and the message is dropped."""
     bounce: bool = False
     """The sender is to be told that it was rejected, whatever else becomes of it."""
-    recipients: tuple[RecipientEdit, ...] = ()
+    kept: bool = True
+    """False: the recipients that it was sent to do not get it ..."""
+    added: tuple[str, ...] = ()
+    """... and these do, besides or instead."""
     fields: tuple[FieldEdit, ...] = ()
     log: tuple[str, ...] = ()
     hits: tuple[RuleHit, ...] = ()
