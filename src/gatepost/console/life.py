@@ -97,9 +97,10 @@ def _shown(value: Any) -> str:
 
 def _received(r: Record) -> Step:
     return _step(
-        f"Accepted from {r['ip']}",
+        f"Another mail system asked at {r['listener']}" if r.get("door") else f"Accepted from {r['ip']}",
         "info",
         facts=(
+            ("Its id there", r.get("reference")),
             ("Client", r.get("client", "")),
             ("Helo", r["helo"]),
             ("TLS", r.get("tls") or "none"),
@@ -241,6 +242,33 @@ def _other(r: Record) -> Step:
     return _step(str(r.get("type", "?")).replace("-", " ").capitalize(), facts=facts)
 
 
+_DEEDS: Final = {
+    "deliver": ("deliver it", "good"),
+    "reject": ("reject it", "bad"),
+    "discard": ("deliver it to nobody", "warning"),
+    "unjudged": ("do without a judgement", "warning"),
+}
+
+
+def _answered(r: Record) -> Step:
+    words, state = _DEEDS.get(str(r["deed"]), (str(r["deed"]), "info"))
+    return _step(
+        f"Its mail system was told to {words}",
+        state,
+        str(r.get("reason", "")),
+        (
+            ("Get it", r.get("recipients")),
+            ("Rejected for", r.get("rejected")),
+            ("Withheld from", r.get("discarded")),
+            ("Who do not get it", r.get("without")),
+            ("Reply", r.get("reply")),
+            ("Note", r.get("info")),
+            ("Only asked for its status", str(r.get("purpose")) == "ask"),
+            ("Took", _ms(r.get("elapsed_ms"))),
+        ),
+    )
+
+
 _TELLING: Final[dict[str, Callable[[Record], Step]]] = {
     "received": _received,
     "inspected": _inspected,
@@ -260,6 +288,7 @@ _TELLING: Final[dict[str, Callable[[Record], Step]]] = {
     "removed": lambda r: _step("Taken out of the queue", "warning", str(r["reason"])),
     "operated": lambda r: _step(f"An operator: {r['act']}", "info", str(r.get("detail", ""))),
     "refused": _refused,
+    "answered": _answered,
     "bypassed": lambda r: _step(
         f"Not scanned for group {r['group']}: emergency bypass", "warning", str(r.get("reason", ""))
     ),

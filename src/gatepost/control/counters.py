@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gatepost.model.record import (
+    Answered,
     Blocked,
     Bypassed,
     Deferred,
@@ -69,6 +70,12 @@ _NOTIFIED = {
     "sender": "antiviral_notifications_generated_for_sender",
     "recipient": "antiviral_notifications_generated_for_recipients",
     "admin": "antiviral_notifications_generated_for_admin",
+}
+
+_NOT_LOOKED_AT = {
+    "Not processed": "service_not_processed_messages",
+    "Not protected": "service_not_protected_messages",
+    "Too large": "service_too_large_messages",
 }
 
 LATENCY = "latency_"
@@ -157,6 +164,14 @@ class Counters:
     def _count(self, record: Record) -> None:
         add = self.add
         match record:
+            case Received() if record.door:
+                add("service_asked_messages")
+                add("service_asked_bytes", record.size)
+                add("service_asked_recipients", record.recipients)
+            case Answered():
+                add(f"service_answered_{record.deed}")
+                if record.info:
+                    add(_NOT_LOOKED_AT[record.info])
             case Received():
                 add("mta_received_messages")
                 add("mta_received_bytes", record.size)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import (
+    Answered,
     Blocked,
     Bypassed,
     Deferred,
@@ -93,6 +94,17 @@ def _received(r: Received) -> str:
         f"helo=<{clean(r.helo)}>, message_id={_angled(clean(r.message_id))}, flags={r.flags}"
         + (f", tls={r.tls.replace(' ', '/')}" if r.tls else "")
         + (f", user=<{clean(r.user)}>" if r.user else "")
+        + (f", door=<{clean(r.listener)}>, reference={clean(r.reference) or '-'}" if r.door else "")
+    )
+
+
+def _answered(r: Answered) -> str:
+    return (
+        f"ANSWERED, deed={r.deed}, nrcpt={r.recipients}, rejected={r.rejected}, discarded={r.discarded}, "
+        f"took={r.elapsed_ms:.2f}ms"
+        + (f', info="{clean(r.info)}"' if r.info else "")
+        + (f', reply="{clean(r.reply)}"' if r.reply else "")
+        + (f', reason="{clean(r.reason)}"' if r.reason else "")
     )
 
 
@@ -213,6 +225,7 @@ _RENDER: dict[type, tuple[str, Callable[..., str]]] = {
     Generated: ("A", _generated),
     Notified: ("A", _notified),
     Saved: ("A", _saved),
+    Answered: ("A", _answered),
     Refused: ("A", _refused),
     Held: ("E", _held),
     Operated: ("A", _operated),

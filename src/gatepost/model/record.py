@@ -75,6 +75,11 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=
     """A `Body`."""
     utf8: bool = False
     """SMTPUTF8 was declared."""
+    door: str = ""
+    """Kind of the door (`config.doors.DoorKind`) at which another mail system asks about a message of its own; "" for
+    mail of ours."""
+    reference: str = ""
+    """Queue id that system has for it."""
 
 
 class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True, gc=False):
@@ -306,6 +311,37 @@ class Operated(msgspec.Struct, frozen=True, tag="operated", array_like=True, gc=
     """... and its size."""
 
 
+class Answered(msgspec.Struct, frozen=True, tag="answered", array_like=True, gc=False):
+    """Another mail system was told what to do with a message it had asked about; with that it is no business of ours
+    any more.
+    """
+
+    id: int
+    at: float
+    deed: str
+    """A `model.filtering.Deed`, of all recipients on one copy; or `unjudged`: it could not be judged, and the asker does
+    what it is set to do then."""
+    recipients: int = 0
+    """Who get it, by our answer ..."""
+    rejected: int = 0
+    """... for whom it is refused ..."""
+    discarded: int = 0
+    """... and from whom it is withheld without a word. All three are 0 when the asker named nobody."""
+    without: tuple[str, ...] = ()
+    """Recipients who do not get it, the first `ADDRESSES_TOLD`."""
+    size: int = 0
+    info: str = ""
+    """`Not processed`, `Not protected` or `Too large` when it was not looked at; "" as a rule."""
+    reply: str = ""
+    """What its sender is to hear."""
+    reason: str = ""
+    """Why it is so, in one sentence."""
+    purpose: str = ""
+    """A `model.filtering.Purpose`: with `ask` it was only told what it is."""
+    elapsed_ms: float = 0.0
+    """From the question to the answer."""
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True, gc=False):
     """A connection, command or message was refused before acceptance."""
 
@@ -384,6 +420,7 @@ Record = (
     | Saved
     | Removed
     | Operated
+    | Answered
     | Refused
     | Bypassed
     | Shadowed

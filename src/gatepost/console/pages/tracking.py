@@ -39,6 +39,8 @@ OUTCOMES: Final = {
     "discarded": "warning",
     "removed": "warning",
     "refused": "bad",
+    "passed": "good",
+    "unjudged": "warning",
 }
 """What has become of a mail, and the state it is shown in."""
 FIELDS: Final = (

@@ -33,6 +33,7 @@ class Field(enum.StrEnum):
     CLIENT_NAME = "h"
     """... and its names: in DNS, in HELO, and who had signed in."""
     MESSAGE_ID = "m"
+    """Also the queue id of the mail system that asked about it."""
     FINDING = "f"
     """Signs, threats, what is odd, causes of refusals."""
     THREAT = "v"
@@ -91,7 +92,7 @@ def _client_names(s: Summary) -> Iterable[str]:
 
 
 def _message_ids(s: Summary) -> Iterable[str]:
-    return (s.message_id.strip("<>").lower(),)
+    return (s.message_id.strip("<>").lower(), s.reference.lower())
 
 
 def _findings(s: Summary) -> Iterable[str]:
@@ -165,6 +166,8 @@ def own_terms(s: Summary) -> set[str]:
         terms.add("h" + s.user.lower())
     if s.source:
         terms.add(f"p{s.source}")
+    if s.reference:
+        terms.add("m" + s.reference.lower())
     return _bounded(terms)
 
 

@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from gatepost.model.record import (
+    Answered,
     Blocked,
     Deferred,
     Delivered,
@@ -153,6 +154,15 @@ def _count_delivered(row: Row, record: Delivered) -> None:
         counts["failed"] = counts.get("failed", 0) + 1
 
 
+_ANSWERS: Final = {"deliver": "passed", "reject": "refused", "discard": "discarded"}
+
+
+def _count_answered(row: Row, record: Answered) -> None:
+    name = _ANSWERS.get(record.deed)
+    if name is not None:
+        row.counts[name] = row.counts.get(name, 0) + 1
+
+
 _SPAM: Final = frozenset({"spam", "probable_spam", "blacklisted"})
 _COUNT: Final[dict[type, Callable[[Row, Any], None]]] = {
     Received: _count_received,
@@ -160,6 +170,7 @@ _COUNT: Final[dict[type, Callable[[Row, Any], None]]] = {
     Scanned: _count_scanned,
     SpamChecked: _count_checked,
     Delivered: _count_delivered,
+    Answered: _count_answered,
     Refused: _one("refused"),
     Deferred: _one("deferred"),
     Blocked: _one("blocked"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from gatepost.model.record import (
+    Answered,
     Blocked,
     Bypassed,
     Deferred,
@@ -68,6 +69,10 @@ class Outcome(enum.StrEnum):
     """Taken out of the queue by an operator."""
     REFUSED = "refused"
     """Never accepted."""
+    PASSED = "passed"
+    """Another mail system asked about it, and was told to deliver it to everybody."""
+    UNJUDGED = "unjudged"
+    """Another mail system asked about it, and could not be told anything."""
 
 
 class Kind(enum.StrEnum):
@@ -140,6 +145,16 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
     waited_ms: float = 0.0
     elapsed_ms: float = 0.0
     """Of the inspection."""
+    door: str = ""
+    """Kind of the door at which another mail system asked about it; "" for mail of ours."""
+    reference: str = ""
+    """Its queue id there."""
+    deed: str = ""
+    """What that system was told (`model.record.Answered`) ..."""
+    passed: int = 0
+    """... and how many recipients get it ..."""
+    rejected: int = 0
+    """... or are refused."""
 
     def apply(self, record: Record) -> None:
         """Take a record of this mail into account."""
@@ -153,7 +168,9 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
             self.outcome = Outcome.REFUSED
             return
         gone = self.sent + self.failed + self.blocked + self.discarded
-        if self.removed:
+        if self.door:
+            self.outcome = self._outcome_at_door()
+        elif self.removed:
             self.outcome = Outcome.PARTLY if self.sent else Outcome.REMOVED
         elif gone < self.expected or not gone:
             self.outcome = Outcome.HELD if self.held else Outcome.DEFERRED if self.deferrals else Outcome.WAITING
@@ -165,6 +182,20 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
             self.outcome = Outcome.QUARANTINED
         else:
             self.outcome = Outcome.BLOCKED if self.blocked else Outcome.DISCARDED
+
+    def _outcome_at_door(self) -> Outcome:
+        """Return what its asker was told, who may have named no recipients."""
+        match self.deed:
+            case "":
+                return Outcome.WAITING
+            case "deliver":
+                return Outcome.PARTLY if self.rejected or self.discarded else Outcome.PASSED
+            case "reject":
+                return Outcome.REFUSED
+            case "discard":
+                kept = any(place.partition("/")[0] in QUARANTINES for place in self.stored)
+                return Outcome.QUARANTINED if kept else Outcome.DISCARDED
+        return Outcome.UNJUDGED
 
 
 ENCODER = msgspec.msgpack.Encoder()
@@ -203,6 +234,15 @@ def _received(s: Summary, r: Received) -> None:
     s.listener = r.listener
     s.direction = r.direction
     s.message_id = _cut(r.message_id)
+    s.door, s.reference = r.door, _cut(r.reference)
+
+
+def _answered(s: Summary, r: Answered) -> None:
+    s.deed = r.deed
+    s.passed, s.rejected = r.recipients, r.rejected
+    s.discarded += r.discarded
+    if r.info:
+        _add(s.findings, (r.info.lower(),), NAMES_KEPT)
 
 
 def _inspected(s: Summary, r: Inspected) -> None:
@@ -356,6 +396,7 @@ _APPLY: dict[type, Callable[[Any, Any], None]] = {
     Saved: _saved,
     Removed: _removed,
     Operated: _operated,
+    Answered: _answered,
     Refused: _refused,
     Bypassed: _bypassed,
     Shadowed: _shadowed,
