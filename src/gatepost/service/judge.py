@@ -39,3 +39,5 @@ class Context(msgspec.Struct, frozen=True):
     """Writes to the log: level, text."""
     learn: Callable[[bytes, bool | None], Awaitable[str]] | None = None
     """Teach: (message, spam or not; None: forget it) -> "" or why not. None: this server does not learn."""
+    version: Callable[[], str] | None = None
+    """Says what answers depend on besides the message: it changes with databases and settings."""
