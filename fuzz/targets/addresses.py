@@ -15,6 +15,7 @@ from gatepost.smtp.extensions import Extensions
 from gatepost.smtp.requests import parse_request
 from gatepost.smtp.sendable import ascii_address, ascii_domain, is_sendable, is_sendable_utf8
 from gatepost.smtp.server_events import MailFrom, RcptTo
+from gatepost.smtp.server_offer import Extension
 
 INSTRUMENTED: Final = ("gatepost",)
 LENGTH_LIMIT: Final = 320
@@ -45,7 +46,12 @@ def execute(data: bytes) -> None:
     _check_domain(text)
     verb = b"RCPT TO:<" if kind & 2 else b"MAIL FROM:<"
     request = parse_request(verb + raw + b"> SMTPUTF8" if kind & 4 else verb + raw + b">")
-    if isinstance(request.argument, MailFrom) and request.argument_fault is None:
+    if Extension.BARE_LOCAL_PARTS in request.needs:
+        argument = request.argument
+        local = argument.address if isinstance(argument, MailFrom) else argument.recipient.address
+        assert 0 < len(local) <= LOCAL_PART_LIMIT
+        assert is_sendable(local)
+    elif isinstance(request.argument, MailFrom) and request.argument_fault is None:
         _check(request.argument.address)
     elif isinstance(request.argument, RcptTo) and request.argument_fault is None:
         _check(request.argument.recipient.address)

@@ -44,32 +44,37 @@ _WIDE_PATH = re.compile(
 )
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE | re.ASCII)
+_LOCAL_PART = re.compile(rf"<(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED}))>{_REST}")
 _LONG_LABEL = re.compile(rf"[^.]{{{LABEL_LIMIT + 1}}}")
 
 
-def parse_mail_argument(argument: str) -> tuple[str, str]:
-    """Return (address or "" for `<>`, text of the parameters) of what follows `MAIL `."""
-    return _parse_path(argument, "FROM:", _NULL)
+def parse_mail_argument(argument: str, *, bare: bool = False) -> tuple[str, str]:
+    """Return (address or "" for `<>`, text of the parameters) of what follows `MAIL `. With `bare` the address may be a
+    local part alone.
+    """
+    return _parse_path(argument, "FROM:", (_NULL, _LOCAL_PART) if bare else (_NULL,))
 
 
-def parse_rcpt_argument(argument: str) -> tuple[str, str]:
+def parse_rcpt_argument(argument: str, *, bare: bool = False) -> tuple[str, str]:
     """Return (address, text of the parameters) of what follows `RCPT `.
 
-    Bare `<postmaster>` is allowed, in any case (RFC 5321 §4.5.1).
+    Bare `<postmaster>` is allowed, in any case (RFC 5321 §4.5.1); with `bare` any local part alone.
     """
-    return _parse_path(argument, "TO:", _POSTMASTER)
+    return _parse_path(argument, "TO:", (_LOCAL_PART,) if bare else (_POSTMASTER,))
 
 
-def _parse_path(argument: str, keyword: str, exception: re.Pattern[str]) -> tuple[str, str]:
-    """Parse `keyword`, a path or the one form that is none, and what follows."""
+def _parse_path(argument: str, keyword: str, exceptions: tuple[re.Pattern[str], ...]) -> tuple[str, str]:
+    """Parse `keyword`, a path or a form that is none, and what follows."""
     if argument[: len(keyword)].upper() != keyword:
         raise ArgumentError(replies.BAD_ARGUMENT)
     path = argument[len(keyword) :].lstrip(" ")  # the blank many clients put there is forgiven
     match = _PATH.fullmatch(path)
     if match is None:
-        match = exception.fullmatch(path)
+        match = next(filter(None, (exception.fullmatch(path) for exception in exceptions)), None)
         if match is None:
             return _parse_wide_path(path)
+        if len(match["address"]) > LOCAL_PART_LIMIT:
+            raise ArgumentError(replies.BAD_ADDRESS)
     elif (
         len(match["local"]) > LOCAL_PART_LIMIT
         or len(match["address"]) + 2 > PATH_LIMIT

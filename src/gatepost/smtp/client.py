@@ -22,6 +22,7 @@ from gatepost.smtp.chunk_writer import ChunkWriter
 from gatepost.smtp.client_events import (
     Closed,
     Event,
+    Forwarded,
     LocalCause,
     Outcome,
     Ready,
@@ -34,7 +35,7 @@ from gatepost.smtp.client_events import (
 )
 from gatepost.smtp.client_opening import OpeningSession, Take
 from gatepost.smtp.client_phase import Phase
-from gatepost.smtp.commands import build_mail, build_rcpt
+from gatepost.smtp.commands import build_mail, build_rcpt, build_xforward
 from gatepost.smtp.extensions import Extensions
 from gatepost.smtp.recipient_replies import RecipientReplies
 from gatepost.smtp.settings import ClientSettings, TlsUse
@@ -46,6 +47,7 @@ __all__ = [
     "Closed",
     "Event",
     "Extensions",
+    "Forwarded",
     "LocalCause",
     "Outcome",
     "Phase",
@@ -66,6 +68,7 @@ loss when the peer refuses all; of more than that the peer must first want some.
 # A member read through its class is a call (0.1 µs in Python 3.11): what every transaction needs is read here once.
 _IDLE = Phase.IDLE
 _RESET = Phase.RESET
+_XFORWARD = Phase.XFORWARD
 _MAIL = Phase.MAIL
 _RCPT = Phase.RCPT
 _DATA_INITIATION = Phase.DATA_INITIATION
@@ -75,6 +78,8 @@ _SENDING = Phase.SENDING
 _BINARY = Body.BINARY
 
 _SEND_DATA: Final = SendData()
+DATA: Final = (b"DATA\r\n", _DATA_INITIATION, 0)
+"""A command with what its reply is and for whom."""
 _ALL: Final = -1
 """Index of a reply to the end of the content that is for all recipients; LMTP has one for each."""
 
@@ -106,10 +111,7 @@ class ClientSession(OpeningSession):
         """Begin a transaction; allowed while `waiting` is IDLE."""
         self._require(_IDLE)
         transaction, own, obstacle = plan_transaction(transaction, self.extensions, self._chunking)
-        self._transaction = transaction
-        self._replies = RecipientReplies(own)
-        self._chunk_refusal = None
-        self._end_given = self._end_taken = self._answered = False
+        self._take_up(transaction, own)
         if obstacle is not None:
             self._replies.common = obstacle.reply
             self._settle(None, obstacle.cause)
@@ -121,6 +123,12 @@ class ClientSession(OpeningSession):
             # By LMTP the peer must have accepted somebody: how many replies a BDAT for nobody brings is not laid down.
             if self._chunking and 0 < transaction.size <= FLIGHT_LIMIT and not self._settings.lmtp:
                 self._begin_chunks(transaction)
+
+    def _take_up(self, transaction: Transaction, own: list[Reply | None]) -> None:
+        self._transaction = transaction
+        self._replies = RecipientReplies(own)
+        self._chunk_refusal = None
+        self._end_given = self._end_taken = self._answered = False
 
     def send_data(self, chunk: bytes) -> None:
         """Give content after `SendData`, in pieces of any size. Ignored once the peer has ended the transaction."""
@@ -190,20 +198,26 @@ class ClientSession(OpeningSession):
 
     def _write_script(self, transaction: Transaction) -> None:
         """Lay down the commands of a transaction in front of its content."""
+        self._write_opening(transaction)
         script = self._script
-        extensions = self.extensions
-        if self._needs_reset:
-            self._needs_reset = False
-            script.append((b"RSET\r\n", _RESET, 0))
-        script.append((build_mail(transaction, extensions), _MAIL, 0))
-        dsn = extensions.dsn
-        utf8 = transaction.smtputf8 and extensions.smtputf8
+        dsn = self.extensions.dsn
+        utf8 = transaction.smtputf8 and self.extensions.smtputf8
         own = self._replies.own
         for index, recipient in enumerate(transaction.recipients):
             if own[index] is None:
                 script.append((build_rcpt(recipient, dsn=dsn, utf8=utf8), _RCPT, index))
         if not self._chunking:
-            script.append((b"DATA\r\n", _DATA_INITIATION, 0))
+            script.append(DATA)
+
+    def _write_opening(self, transaction: Transaction) -> None:
+        script = self._script
+        extensions = self.extensions
+        if self._needs_reset:
+            self._needs_reset = False
+            script.append((b"RSET\r\n", _RESET, 0))
+        if transaction.forwarded is not None and extensions.xforward:
+            script += [(line, _XFORWARD, 0) for line in build_xforward(transaction.forwarded, extensions.xforward)]
+        script.append((build_mail(transaction, extensions), _MAIL, 0))
 
     def _proceed(self) -> None:
         """Send what may be sent now: everything when pipelining, else one command at a time."""
@@ -246,6 +260,10 @@ class ClientSession(OpeningSession):
             super()._ready()
         else:
             self._proceed()
+
+    def _take_xforward(self, _answer: Reply, _index: int) -> None:
+        self._answered = True
+        self._proceed()
 
     def _take_mail(self, answer: Reply, _index: int) -> None:
         self._answered = True
@@ -327,6 +345,7 @@ class ClientSession(OpeningSession):
     _TAKE: ClassVar[dict[Phase, Take]] = {
         **OpeningSession._TAKE,
         Phase.RESET: _take_reset,
+        Phase.XFORWARD: _take_xforward,
         Phase.MAIL: _take_mail,
         Phase.RCPT: _take_rcpt,
         Phase.DATA_INITIATION: _take_data,

@@ -9,6 +9,20 @@ from gatepost.model.reply import Reply
 from gatepost.smtp.extensions import Extensions
 
 
+class Forwarded(msgspec.Struct, frozen=True, gc=False):
+    """Facts of the client that a message came from, for peers that take XFORWARD; "" or 0 are not available."""
+
+    name: str = ""
+    address: str = ""
+    port: int = 0
+    protocol: str = ""
+    helo: str = ""
+    ident: str = ""
+    """Our id of the message."""
+    source: str = ""
+    """`LOCAL` or `REMOTE`."""
+
+
 class Transaction(msgspec.Struct, frozen=True, gc=False):
     """One message for some recipients at this peer."""
 
@@ -33,6 +47,8 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     plain: bool = False
     """All lines of the content end with CRLF and none begins with a dot, as the receiving side has seen for itself
     (`server_events.DataEnd.plain`): nothing is looked for and stuffed. False whenever anything was changed since."""
+    forwarded: Forwarded | None = None
+    """Told to a peer that offers XFORWARD; what it says to that changes nothing."""
 
 
 class RecipientOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -125,4 +141,10 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     transaction, as it does with one that has idled too long."""
 
 
-Event = Ready | Refused | StartTls | SendData | Outcome | Closed
+class Stepped(msgspec.Struct, frozen=True, gc=False):
+    """What the peer, or we in its place, say to MAIL or RCPT of a transaction that goes by steps (`client_steps`)."""
+
+    reply: Reply
+
+
+Event = Ready | Refused | StartTls | SendData | Outcome | Closed | Stepped

@@ -15,6 +15,7 @@ class Phase(enum.Enum):
     IDLE = "idle"
     """No transaction; `start`, `reset` and `quit` are allowed."""
     RESET = "reset"
+    XFORWARD = "xforward"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA_INITIATION = "data-initiation"
@@ -36,6 +37,7 @@ TIMEOUTS: Final = {
     Phase.STARTTLS: "hello_s",
     Phase.HANDSHAKE: "hello_s",
     Phase.RESET: "mail_s",
+    Phase.XFORWARD: "mail_s",
     Phase.MAIL: "mail_s",
     Phase.RCPT: "rcpt_s",
     Phase.DATA_INITIATION: "data_initiation_s",

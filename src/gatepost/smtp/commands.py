@@ -1,9 +1,9 @@
-"""MAIL and RCPT as the client writes them, with the parameters the peer understands. Used by `client` only."""
+"""MAIL, RCPT and XFORWARD as the client writes them, with what the peer understands. Used by `client` only."""
 
 from gatepost.model.envelope import Body, Recipient
-from gatepost.smtp.client_events import Transaction
+from gatepost.smtp.client_events import Forwarded, Transaction
 from gatepost.smtp.extensions import Extensions
-from gatepost.smtp.parameters import is_xtext
+from gatepost.smtp.parameters import encode_xtext, is_xtext
 from gatepost.smtp.sendable import sendable_orcpt
 
 _SEVEN_BIT = Body.SEVEN_BIT  # reading a member through its class is a call (0.1 µs in Python 3.11)
@@ -37,3 +37,26 @@ def build_rcpt(recipient: Recipient, *, dsn: bool, utf8: bool = False) -> bytes:
             if orcpt:
                 line += f" ORCPT={orcpt}"
     return line.encode() + b"\r\n"
+
+
+_FIRST_ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO")
+_MORE_ATTRIBUTES = ("HELO", "IDENT", "SOURCE")
+
+
+def build_xforward(forwarded: Forwarded, taken: tuple[str, ...]) -> list[bytes]:
+    """Return XFORWARD commands with the attributes that the peer takes: two, so that neither can be too long."""
+    values = {
+        "NAME": forwarded.name,
+        "ADDR": f"IPV6:{forwarded.address}" if ":" in forwarded.address else forwarded.address,
+        "PORT": str(forwarded.port or ""),
+        "PROTO": forwarded.protocol,
+        "HELO": forwarded.helo,
+        "IDENT": forwarded.ident,
+        "SOURCE": forwarded.source,
+    }
+    lines = []
+    for names in (_FIRST_ATTRIBUTES, _MORE_ATTRIBUTES):
+        words = [f"{name}={encode_xtext(values[name]) or '[UNAVAILABLE]'}" for name in names if name in taken]
+        if words:
+            lines.append(f"XFORWARD {' '.join(words)}\r\n".encode("ascii"))
+    return lines

@@ -22,6 +22,8 @@ class Extensions(msgspec.Struct, frozen=True, gc=False):
     binary: bool = False
     """BINARYMIME, which is of no use without CHUNKING (RFC 3030 §3)."""
     smtputf8: bool = False
+    xforward: tuple[str, ...] = ()
+    """Attributes that the peer takes by XFORWARD; () when it takes none of us."""
     keywords: tuple[str, ...] = ()
     """All keywords in upper case, those not known here too."""
 
@@ -42,5 +44,6 @@ def parse_extensions(answer: Reply) -> Extensions:
         chunking="CHUNKING" in keywords,
         binary="BINARYMIME" in keywords,
         smtputf8="SMTPUTF8" in keywords,
+        xforward=tuple(keywords.get("XFORWARD", "").upper().split()),
         keywords=tuple(keywords),
     )

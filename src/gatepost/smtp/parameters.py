@@ -168,3 +168,10 @@ def decode_xtext(text: str) -> str:
     if not is_xtext(text):
         return text
     return _HEX_PAIR.sub(lambda pair: chr(int(pair[1], 16)), text)
+
+
+def encode_xtext(text: str) -> str:
+    """Return the xtext that stands for a text (RFC 3461 §4), its octets in UTF-8."""
+    return "".join(
+        [chr(octet) if 33 <= octet <= 126 and octet not in b"+=" else f"+{octet:02X}" for octet in text.encode()]
+    )

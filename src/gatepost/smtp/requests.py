@@ -41,6 +41,8 @@ _SIGN_IN = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _REMEMBERED_VERBS: Final = frozenset({b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT"})
 """First four octets of the lines that are kept: neither AUTH, nor what follows an AUTH that was refused."""
 _WIDE_VERBS: Final = frozenset({"MAIL", "RCPT"})
+_NOTHING: Final[frozenset[Extension]] = frozenset()
+_BARE: Final = frozenset({Extension.BARE_LOCAL_PARTS})
 
 
 class ChunkSize(msgspec.Struct, frozen=True, gc=False):
@@ -122,8 +124,17 @@ def _parse(raw_line: bytes) -> Request:
     except ArgumentError as error:
         return Request(verb, stage, argument_fault=error.reply)
     if verb == "MAIL":
-        return Request(verb, stage, value[0], needs=value[1])
+        return _request_with_address(verb, stage, value[0], value[0].address, value[1])
+    if verb == "RCPT":
+        return _request_with_address(verb, stage, value, value.recipient.address, _NOTHING)
     return Request(verb, stage, value)
+
+
+def _request_with_address(verb: str, stage: Stage, value: Any, address: str, needs: frozenset[Extension]) -> Request:
+    """Return a request whose address may have no domain, which is not understood everywhere."""
+    if address and "@" not in address and not (verb == "RCPT" and address.lower() == "postmaster"):
+        return Request(verb, stage, value, needs=needs | _BARE, lacking=replies.BAD_ADDRESS)
+    return Request(verb, stage, value, needs=needs)
 
 
 def _parse_wide(verb: str, stage: Stage, raw_line: bytes) -> Request:
@@ -169,6 +180,10 @@ def _parse_ehlo(argument: str) -> Hello:
     return Hello(_parse_name(argument), esmtp=True)
 
 
+def _parse_lhlo(argument: str) -> Hello:
+    return Hello(_parse_name(argument), esmtp=True, lmtp=True)
+
+
 def _parse_name(name: str) -> str:
     if not name or " " in name or len(name) > HELLO_LIMIT:
         raise ArgumentError(replies.BAD_ARGUMENT)
@@ -177,7 +192,7 @@ def _parse_name(name: str) -> str:
 
 def _parse_mail(argument: str) -> tuple[MailFrom, frozenset[Extension]]:
     """Return the event and what its parameters make use of."""
-    sender, rest = parse_mail_argument(argument)
+    sender, rest = parse_mail_argument(argument, bare=True)
     given = parse_mail_parameters(rest)
     dsn = given.ret is not None or given.envid != ""
     mail = MailFrom(sender, given.size, given.body, given.ret, given.envid, dsn, given.smtputf8)
@@ -190,7 +205,7 @@ def _parse_mail(argument: str) -> tuple[MailFrom, frozenset[Extension]]:
 
 
 def _parse_rcpt(argument: str) -> RcptTo:
-    return RcptTo(parse_rcpt_parameters(*parse_rcpt_argument(argument)))
+    return RcptTo(parse_rcpt_parameters(*parse_rcpt_argument(argument, bare=True)))
 
 
 def _parse_vrfy(argument: str) -> str:
@@ -220,6 +235,7 @@ def _parse_text(argument: str) -> str:
 _VERBS: Final[dict[str, tuple[Stage, Callable[[str], Any] | None]]] = {
     "HELO": (Stage.HELO, _parse_helo),
     "EHLO": (Stage.HELO, _parse_ehlo),
+    "LHLO": (Stage.HELO, _parse_lhlo),
     "MAIL": (Stage.MAIL, _parse_mail),
     "RCPT": (Stage.RCPT, _parse_rcpt),
     "DATA": (Stage.DATA, None),

@@ -10,7 +10,7 @@ ends content; every line put out is well-formed.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -169,6 +169,19 @@ class ServerSession(AccessSession):
         self._pending = None
         decide(decision)
 
+    def answer_each(self, decisions: Sequence[Reply]) -> None:
+        """Decide the pending `DataEnd` of LMTP: a reply for each accepted recipient, in their order."""
+        if self.closed:
+            return
+        if self._pending != self._decide_end or self._events or len(decisions) != self._replies_due:
+            raise RuntimeError("no end of content waits for as many decisions")
+        self._pending = None
+        self._reset(READY)
+        if any(decision.positive for decision in decisions):
+            self._errors = self._fruitless = 0
+        for decision in decisions:
+            self._send(decision)
+
     def take_output(self) -> bytes:
         """Return and forget everything to be written, replies in order."""
         output = b"".join(self._output)
@@ -281,11 +294,15 @@ class ServerSession(AccessSession):
         """Return what is said of an argument that uses what is not there, None when all of it is."""
         if not request.needs <= self._offer.extensions:
             return request.lacking
-        if request.verb == "RCPT" and not self._smtputf8:
+        if request.verb == "RCPT" and not self._smtputf8 and Extension.SMTPUTF8 in request.needs:
             return replies.NON_ASCII_ADDRESS
         return None
 
     def _hello(self, hello: Hello) -> None:
+        if hello.lmtp is not self._settings.lmtp:
+            self._reject(Stage.HELO, replies.NOT_RECOGNISED)  # RFC 2033 §4.1: of HELO, EHLO and LHLO only one side's
+            return
+
         def decide(decision: Reply | None) -> None:
             self._fruitless += 1
             if decision is None or decision.positive:
@@ -379,6 +396,7 @@ _OUTSIDE = (START, READY)
 
 _COMMANDS: Final[dict[str, tuple[Callable[[ServerSession, Any], None], tuple[Phase, ...], Extension | None]]] = {
     "HELO": (ServerSession._hello, _ANY, None),
+    "LHLO": (ServerSession._hello, _ANY, None),
     "EHLO": (ServerSession._hello, _ANY, None),
     "MAIL": (ServerSession._mail, (READY,), None),
     "RCPT": (ServerSession._rcpt, (_SENDER, _RECIPIENTS), None),

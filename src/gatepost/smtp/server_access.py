@@ -49,7 +49,8 @@ class AccessSession(ContentSession):
         self._forget()
 
     def _banner(self) -> bytes:
-        return b"220 " + self._settings.hostname.encode("ascii", "replace") + b" ESMTP\r\n"
+        protocol = b" LMTP\r\n" if self._settings.lmtp else b" ESMTP\r\n"
+        return b"220 " + self._settings.hostname.encode("ascii", "replace") + protocol
 
     def _forget(self) -> None:
         """Be as at the start of a connection, but for what is known of the peer and its limits."""

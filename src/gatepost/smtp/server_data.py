@@ -186,8 +186,10 @@ class ContentSession(SessionCore):
     def _end_content(self, reader: ContentReader) -> None:
         self._content_bytes += reader.size
         if self._abort_reply is not None:
+            copies = self._replies_due
             self._reset_refused()
-            self._send(self._abort_reply)
+            for _ in range(copies):
+                self._send(self._abort_reply)
             self.closed = self.closed or reader.swallowed > SWALLOW_LIMIT
             return
         self._ask(
@@ -204,14 +206,21 @@ class ContentSession(SessionCore):
             self._decide_end,
         )
 
+    @property
+    def _replies_due(self) -> int:
+        """How many replies the end of the content brings: by LMTP one for each recipient (RFC 2033 §4.2)."""
+        return self._recipients if self._settings.lmtp else 1
+
     def _decide_end(self, decision: Reply | None) -> None:
+        copies = self._replies_due
         self._reset(READY)
         if decision is None or decision.positive:
             self._errors = self._fruitless = 0
         if decision is None:
-            self._output.append(_MESSAGE_OK[self._esmtp])
+            self._output.append(_MESSAGE_OK[self._esmtp] * copies)
         else:
-            self._send(decision)
+            for _ in range(copies):
+                self._send(decision)
 
     def _abandon_content(self, answer: Reply | None) -> None:
         """Tell the shell to forget content that will not come to its end."""

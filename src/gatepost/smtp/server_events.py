@@ -47,6 +47,8 @@ class Hello(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     esmtp: bool
+    lmtp: bool = False
+    """It was LHLO (RFC 2033)."""
 
 
 class MailFrom(msgspec.Struct, frozen=True, gc=False):

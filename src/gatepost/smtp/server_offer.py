@@ -29,6 +29,10 @@ class Extension(enum.Enum):
     SMTPUTF8 = "SMTPUTF8"
     XCLIENT = "XCLIENT"
     XFORWARD = "XFORWARD"
+    LMTP = "LMTP"
+    """No keyword: LHLO is understood."""
+    BARE_LOCAL_PARTS = "bare-local-parts"
+    """No keyword: addresses without a domain are taken."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -56,13 +60,16 @@ def build_offer(settings: ServerSettings, *, encrypted: bool, signed_in: bool) -
         Extension.SMTPUTF8: settings.smtputf8,
         Extension.XCLIENT: settings.xclient,
         Extension.XFORWARD: settings.xforward,
+        Extension.LMTP: settings.lmtp,
+        Extension.BARE_LOCAL_PARTS: settings.bare_local_parts,
     }
     extensions = frozenset(extension for extension, on in wanted.items() if on)
+    hello = ["LHLO"] if settings.lmtp else ["HELO", "EHLO"]
     verbs = [name for extension, name in _VERBS.items() if extension in extensions]
     return Offer(
         extensions,
         _build_keywords(settings, extensions, encrypted=encrypted),
-        reply(214, "2.0.0", " ".join(["HELO EHLO MAIL RCPT DATA RSET NOOP HELP VRFY QUIT", *verbs])),
+        reply(214, "2.0.0", " ".join([*hello, "MAIL RCPT DATA RSET NOOP HELP VRFY QUIT", *verbs])),
         _find_barrier(settings, encrypted=encrypted, signed_in=signed_in),
         SIGN_IN_LIMIT if settings.auth and encrypted else COMMAND_LIMIT,
     )
@@ -70,7 +77,10 @@ def build_offer(settings: ServerSettings, *, encrypted: bool, signed_in: bool) -
 
 def _build_keywords(settings: ServerSettings, extensions: frozenset[Extension], *, encrypted: bool) -> bytes:
     """The documented keywords keep their documented order, DSN at the end."""
-    keywords = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", f"SIZE {settings.size_limit}"]
+    keywords = ["ENHANCEDSTATUSCODES", "PIPELINING"]
+    if settings.eight_bit:
+        keywords.append("8BITMIME")
+    keywords.append(f"SIZE {settings.size_limit}")
     if Extension.STARTTLS in extensions and not encrypted:
         keywords.append("STARTTLS")
     if Extension.AUTH in extensions and encrypted:
@@ -80,7 +90,9 @@ def _build_keywords(settings: ServerSettings, extensions: frozenset[Extension], 
         keywords.append(" ".join(["XCLIENT", *XCLIENT_NAMES]))
     if Extension.XFORWARD in extensions:
         keywords.append(" ".join(["XFORWARD", *XFORWARD_NAMES]))
-    return replies.render(reply(250, "", *keywords, "DSN"), enhanced=True)
+    if settings.dsn:
+        keywords.append("DSN")
+    return replies.render(reply(250, "", *keywords), enhanced=True)
 
 
 def _find_barrier(settings: ServerSettings, *, encrypted: bool, signed_in: bool) -> tuple[Cause, Reply] | None:

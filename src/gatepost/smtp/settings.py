@@ -43,6 +43,14 @@ class ServerSettings(msgspec.Struct, frozen=True, cache_hash=True):
     """The peer is trusted to speak for its clients (XCLIENT)."""
     xforward: bool = False
     """The peer is trusted to tell about its clients (XFORWARD)."""
+    eight_bit: bool = True
+    """8BITMIME is offered; a proxy offers it only where its next hop does."""
+    dsn: bool = True
+    """DSN is offered."""
+    bare_local_parts: bool = False
+    """Addresses without a domain are taken: the peer is a mail system of our own, which may leave out its domain."""
+    lmtp: bool = False
+    """Speak LMTP (RFC 2033): LHLO, and a reply for each accepted recipient behind the content."""
 
 
 class TlsUse(enum.StrEnum):
