@@ -48,6 +48,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The asker can make a copy for each part. Else `Ruling.whole` is what it carries out."""
     bare: BareObject | None = None
     """The content is this one object, not a mail: `ScanOptions.bare`; anti-spam does not look at it."""
+    accepted: bool = False
+    """The asker has taken the message from its sender already: a rejection becomes a bounce. Then REJECT is said only
+    where the sender may be told (own network, signed in, proved); else it is DISCARD, with the message in quarantine."""
 
 
 class Deed(enum.StrEnum):
