@@ -1,0 +1,174 @@
+"""The door of the product's own protocol: its clients ask here (docs/manual/filter-protocol.md).
+
+Made by `service.doors` for doors of kind `filter`, one coroutine a connection. A client asks one question after the
+other; larger messages than `MEMORY_LIMIT` wait in a temporary file. What cannot be judged is answered so: what becomes
+of it is the client's to decide.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from gatepost import __version__
+from gatepost.model.filtering import Part, Request, Ruling
+from gatepost.service.channel import Channel, Serve
+from gatepost.service.judge import Context, Unjudged
+from gatepost.wire.filtering import Asked, Ended, FilteringError, FilterServerSession, Left, ServerEvent
+from gatepost.wire.filtering_values import Hello
+
+MEMORY_LIMIT: Final = 1024 * 1024
+"""Bytes of a message held in memory: with the benchmark's mix one message in a hundred is larger."""
+TOO_LARGE: Final = "Too large"
+"""`Ruling.info` of a message above the door's size limit (row F-CLI-09)."""
+
+
+def make(context: Context) -> Serve:
+    """Return what serves a connection of this door."""
+
+    async def serve(channel: Channel) -> None:
+        await _Connection(context, channel).run()
+
+    return serve
+
+
+class _Content:
+    """What has come of a message."""
+
+    def __init__(self, size: int, *, wanted: bool) -> None:
+        """`wanted`: not wanted content is counted by the session and dropped."""
+        self._wanted = wanted
+        self._pieces: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        if wanted and size > MEMORY_LIMIT:
+            self._file = tempfile.NamedTemporaryFile(prefix="gatepost-door-")  # noqa: SIM115 - closed by close()
+
+    def add(self, piece: bytes) -> None:
+        if self._file is not None:
+            self._file.write(piece)
+        elif self._wanted:
+            self._pieces.append(piece)
+
+    def whole(self) -> bytes | Path:
+        """Return the content, or the file with it."""
+        if self._file is None:
+            return b"".join(self._pieces)
+        self._file.flush()
+        return Path(self._file.name)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class _Connection:
+    """The conversation with one client."""
+
+    def __init__(self, context: Context, channel: Channel) -> None:
+        self._context = context
+        self._channel = channel
+        self._session = FilterServerSession(f"gatepost {__version__}", context.door.size_limit)
+        self._asked: Asked | None = None
+        self._content = _Content(0, wanted=False)
+
+    async def run(self) -> None:
+        """Serve until the client leaves. ConnectionError, TimeoutError: it is gone, or silent within a question."""
+        try:
+            while await self._turn():
+                pass
+        finally:
+            self._content.close()
+
+    async def _turn(self) -> bool:
+        """Take what has come; False at the end."""
+        channel = self._channel
+        try:
+            data = await channel.read()
+        except TimeoutError:
+            if self._session.asked:
+                raise
+            return False  # a kept connection nobody needs any more
+        if not data:
+            return False
+        try:
+            events = self._session.feed(data)
+            while events:
+                for event in events:
+                    if not await self._take(event):
+                        return False
+                # Answered: the next question may have come with this one.
+                events = self._session.feed(b"")
+        except FilteringError as error:
+            self._context.report("W", f"door {self._context.door.name}: client {channel.peer or 'here'}: {error}")
+            channel.write(error.frame)
+            return False
+        await channel.drain()
+        return True
+
+    async def _take(self, event: ServerEvent) -> bool:
+        match event:
+            case bytes():
+                self._content.add(event)
+            case Asked():
+                self._asked = event
+                self._content.close()
+                self._content = _Content(event.size, wanted=not self._too_large(event.size))
+            case Ended():
+                self._channel.write(await self._answer())
+                self._content.close()
+                self._asked = None
+            case Left():
+                return False
+            case Hello():
+                self._channel.write(self._session.hello())
+        return True
+
+    def _request(self, request: Request) -> Request:
+        """Return the question as the judge gets it: with the door's name, and whole addresses."""
+        door = self._context.door
+        return msgspec.structs.replace(
+            request,
+            client=msgspec.structs.replace(request.client, listener=door.name),
+            recipients=tuple([_complete(each, door.default_domain) for each in request.recipients]),
+        )
+
+    def _too_large(self, size: int) -> bool:
+        limit = self._context.door.size_limit
+        return bool(limit) and size > limit
+
+    async def _answer(self) -> bytes:
+        asked = self._asked
+        assert asked is not None, "the session lets no question end that has not begun"
+        door = self._context.door
+        if self._too_large(asked.size):
+            part = Part(recipients=asked.request.recipients)
+            return self._session.result(Ruling(parts=(part,), whole=part, info=TOO_LARGE))
+        deadline_s = min(door.deadline, asked.deadline_s) if asked.deadline_s else door.deadline
+        try:
+            ruling = await self._context.judge.judge(self._request(asked.request), self._content.whole(), deadline_s)
+            return self._session.result(_as_asked(ruling, asked.request.recipients, door.default_domain))
+        except Unjudged as reason:
+            return self._session.unjudged(str(reason))
+        except ValueError as error:
+            self._context.report("E", f"door {door.name}: an answer cannot be sent: {error}")
+            return self._session.unjudged("the answer is larger than the protocol allows")
+
+
+def _complete(recipient: str, domain: str) -> str:
+    return recipient if not domain or "@" in recipient else f"{recipient}@{domain}"
+
+
+def _as_asked(ruling: Ruling, recipients: tuple[str, ...], domain: str) -> Ruling:
+    """Return the ruling with the recipients as the client named them."""
+    names: dict[str, list[str]] = {}
+    for each in recipients:
+        names.setdefault(_complete(each, domain), []).append(each)
+    if all(names.get(each) == [each] for each in recipients):
+        return ruling
+
+    def named(part: Part) -> Part:
+        back = tuple(name for each in dict.fromkeys(part.recipients) for name in dict.fromkeys(names.get(each, ())))
+        return msgspec.structs.replace(part, recipients=back)
+
+    return msgspec.structs.replace(ruling, parts=tuple(map(named, ruling.parts)), whole=named(ruling.whole))
