@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.support.certificates import shared_authority
+from tests.support.ports import free_port
+from tests.support.scripted_judge import OpenDoor, ScriptedJudge, open_door, ruling
 
 from gatepost.client.remote import RemoteJudge, RemoteSettings, RemoteTls
 from gatepost.config.doors import Door
@@ -16,9 +19,6 @@ from gatepost.model.reply import Reply
 from gatepost.service import filter_door
 from gatepost.service.judge import Unjudged
 from gatepost.wire.filtering import FilterServerSession
-from tests.support.certificates import shared_authority
-from tests.support.ports import free_port
-from tests.support.scripted_judge import OpenDoor, ScriptedJudge, open_door, ruling
 
 CONTENT = b"Subject: x\r\n\r\nHello\r\n"
 REQUEST = Request(client=Client("192.0.2.7", helo="mx.example"), sender="a@x.example", recipients=("b@y.example",))
@@ -142,8 +142,8 @@ def test_messages_at_once_use_no_more_connections_than_allowed(tmp_path: Path) -
         async with serving(scripted, tmp_path / "s") as door:
             judge = remote(f"unix:{tmp_path / 's'}", connections=2)
             tasks = [asyncio.create_task(judge.judge(REQUEST, CONTENT, 20.0)) for _ in range(4)]
-            while len(scripted.asked) < 2:
-                await asyncio.sleep(0)  # noqa: ASYNC110 - the scripted judge tells of no event
+            while len(scripted.asked) < 2:  # noqa: ASYNC110 - the scripted judge tells of no event
+                await asyncio.sleep(0)
             most = len(door.channels)
             scripted.hold.set()
             assert await asyncio.gather(*tasks) == [ANSWER] * 4
