@@ -5,6 +5,7 @@ an error.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -22,6 +23,7 @@ from gatepost.config.items import (
 from gatepost.config.parameter import Field, Kind
 from gatepost.config.presets import apply_preset
 from gatepost.config.problem import Severity
+from gatepost.config.profiles_files import read_rule_set
 from gatepost.config.schema import FIELDS, SECTIONS, Config, is_built
 from gatepost.config.shadow_groups import resolve_shadows
 
@@ -76,7 +78,16 @@ def assemble(collected: Collected) -> Config:
     }
     _section(data, "network")["listen_on"] = [listener["address"] for listener in listeners]
     _section(data, "forward")["forward_route"] = []  # `routes` says it, with room for more
-    return msgspec.convert(data, Config)
+    return _with_rules(msgspec.convert(data, Config), collected)
+
+
+def _with_rules(config: Config, collected: Collected) -> Config:
+    """Read the rule set, which has files of its own, when one is to be in force."""
+    if not config.profiles.enabled:
+        return config
+    rules, problems = read_rule_set(Path(config.profiles.path))
+    collected.problems += problems
+    return msgspec.structs.replace(config, rule_set=rules)
 
 
 def _context(collected: Collected) -> dict[str, str]:

@@ -34,6 +34,7 @@ OWN_FILES = frozenset(
         "own-spam",
         "paused.json",
         "problems.json",
+        "rules",
         "run",
         "tracking",
         "user-quarantine",

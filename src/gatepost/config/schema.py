@@ -31,6 +31,7 @@ from gatepost.config.parameter import (
     text,
 )
 from gatepost.config.process import FilterPool, Notices, Relay
+from gatepost.config.profiles import Profiles
 from gatepost.config.services import (
     Agentx,
     Antispam,
@@ -49,6 +50,7 @@ from gatepost.config.tracking import Tracking
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
 from gatepost.config.user_quarantine import UserQuarantine
 from gatepost.config.watch import Watch
+from gatepost.model.profile import RuleSet
 
 Texts = tuple[str, ...]
 
@@ -207,6 +209,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """In file order, with the groups as they would be."""
     doors: tuple[Door, ...] = ()
     """Where other mail systems ask for a judgement, in file order."""
+    profiles: Profiles = Profiles()
+    rule_set: RuleSet = RuleSet()
+    """What `profiles.path` holds, when rules are in force: checked."""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -249,6 +254,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("policy", Policy),
     Section("group", Group, array=True),
     Section("shadow", Shadow, array=True),
+    Section("profiles", Profiles, external=False),
     Section("notices", Notices),
     Section("stores", Stores),
     Section("forward", Forward),
@@ -260,8 +266,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("console", Console, external=False),
     Section("user_quarantine", UserQuarantine, external=False),
     Section("watch", Watch, external=False),
-    Section("snmp", Snmp, built=False),
-    Section("agentx", Agentx, built=False),
+    Section("snmp", Snmp),
+    Section("agentx", Agentx),
     Section("updater.path", UpdaterPath, external=False, built=False),
     Section("updater.options", UpdaterOptions, external=False, built=False),
     Section("updater.report", UpdaterReport, external=False, built=False),

@@ -48,6 +48,8 @@ class Paths:
         """Who changed what, and looked at whose mail."""
         self.user_quarantine = Path(state) / "user-quarantine"
         """Keys of links to recipients, which were used, and the digests that were sent."""
+        self.rules = Path(state) / "rules"
+        """The rule set, unless the configuration keeps it elsewhere."""
         self.paused = Path(state) / "paused.json"
         """Destinations an operator lets wait: kept over restarts."""
 

@@ -51,7 +51,9 @@ class ConditionKind(enum.StrEnum):
     """Obscene words were found in it."""
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"negated": "not"}):
+class Condition(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename={"negated": "not"}
+):
     """One condition of a rule."""
 
     test: ConditionKind
@@ -102,7 +104,7 @@ ENDS_PROFILE: Final = SEVERE | {Act.SKIP}
 """... these at least that of the profile: nothing behind one of them is done."""
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One action of a rule."""
 
     do: Act
@@ -115,7 +117,12 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Rule(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"conditions": "if", "actions": "then"}
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"conditions": "if", "actions": "then"},
 ):
     """IF all conditions hold THEN the actions, in their order."""
 
@@ -125,7 +132,9 @@ class Rule(
     actions: tuple[Action, ...] = ()
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"rules": "rule"}):
+class Profile(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename={"rules": "rule"}
+):
     """A profile: rules in order, for the whole message (common) or for some recipients (personal)."""
 
     name: str = ""
@@ -138,7 +147,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     rules: tuple[Rule, ...] = ()
 
 
-class ProfileRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProfileRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A profile's place in the order."""
 
     file: str
@@ -147,7 +156,7 @@ class ProfileRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     comment: str = ""
 
 
-class AddressList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AddressList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A list of mail addresses."""
 
     name: str = ""
@@ -157,7 +166,7 @@ class AddressList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """As `ConditionKind.SENDER` writes them."""
 
 
-class NetworkList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NetworkList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A list of addresses and networks."""
 
     name: str = ""
@@ -167,14 +176,14 @@ class NetworkList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """`a.b.c.d`, `a.b.c.d/nn`, or IPv6."""
 
 
-class DnsService(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DnsService(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A DNSBL service."""
 
     zone: str
     description: str = ""
 
 
-class DnsList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DnsList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A list of DNSBL services."""
 
     name: str = ""
@@ -183,7 +192,7 @@ class DnsList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     services: tuple[DnsService, ...] = ()
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """An administrator's sample message. Rules do not name samples, but the categories they give."""
 
     category: str
@@ -191,7 +200,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
 
 
-class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Texts of all profiles."""
 
     reject_text: str = "Message rejected by the rules of this site"
