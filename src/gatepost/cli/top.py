@@ -10,8 +10,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import cyclopts
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
 from gatepost.cli.queue import printable
+from gatepost.control.processes import Process, read_processes
 
 TOPS_EVERY_S: Final = 5.0
 """Between two looks at what has been tracked: it is counted by the minute."""
@@ -31,8 +31,6 @@ TOP_ROWS: Final = 5
 SHORT_S: Final = 0.2
 """Between the two samples of `--once`."""
 TABLES_ABREAST: Final = 3
-TEMPLATES: Final = frozenset({"filter.template", "filter template"})
-"""A template by its module and by the title it has when it was forked; its children are filters, and keep both."""
 _RATES: Final = {
     "received": "mta_received_messages",
     "sent": "mta_sent_messages",
@@ -44,18 +42,6 @@ _RATES: Final = {
 """Shown name and counter."""
 _TRACKED_MS: Final = {"inspection": 1.0, "delay": 1000.0}
 """Steps that are tracked, and milliseconds in their unit: the inspection, and all from acceptance to delivery."""
-_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-
-
-class Process(msgspec.Struct, frozen=True):
-    """One process of the gateway."""
-
-    pid: int
-    name: str
-    cpu_s: float
-    bytes: int
-    """Resident; what filters share with their template counts for each."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -92,58 +78,6 @@ class Sampler:
             self._series = self._caller.try_("tracking.series", since=now - TOPS_SPAN_S) or {}
         processes = tuple(read_processes(status["pid"], [each["pid"] for each in others if each.get("pid")]))
         return Sample(at, now, status, processes, self._tops, self._series)
-
-
-def read_processes(master: int, others: Sequence[int] = (), proc: Path = Path("/proc")) -> Iterator[Process]:
-    """Return the master, `others` of the gateway (whose parent may have died) and all that descend from them, as the
-    kernel tells of them.
-    """
-    parents: dict[int, tuple[int, Process]] = {}
-    for entry in proc.iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            name, _, rest = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
-            fields = rest.split()
-            process = Process(
-                int(entry.name),
-                name.partition("(")[2],
-                (int(fields[11]) + int(fields[12])) * _TICK_S,
-                int(fields[21]) * _PAGE_BYTES,
-            )
-            parents[process.pid] = (int(fields[1]), process)
-    roots = frozenset({master, *others})
-    for pid in sorted(parents):
-        parent, process = parents[pid]
-        if pid == master:
-            yield msgspec.structs.replace(process, name="master")
-        elif pid in roots or _descends(pid, roots, parents):
-            name = _module(pid, proc) or process.name
-            above = _module(parent, proc) or (parents[parent][1].name if parent in parents else "")
-            forked = name in TEMPLATES and above in TEMPLATES
-            yield msgspec.structs.replace(process, name="filter" if forked else name)
-
-
-def _descends(pid: int, roots: frozenset[int], parents: Mapping[int, tuple[int, Process]]) -> bool:
-    seen = {pid}
-    while pid in parents:
-        pid = parents[pid][0]
-        if pid in roots:
-            return True
-        if pid in seen:
-            return False
-        seen.add(pid)
-    return False
-
-
-def _module(pid: int, proc: Path) -> str:
-    """Return the module a process of ours runs, "" when its command line does not tell."""
-    with contextlib.suppress(OSError):
-        words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        modules = [word for word in words if word.startswith("gatepost.")]
-        if modules:
-            return modules[0].removeprefix("gatepost.").removesuffix(".process")
-    return ""
 
 
 def build_view(before: Sample, after: Sample) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Rules between parameters, checked when each one by itself is right."""
 
 import ipaddress
+import re
 
 from gatepost.config.collect import Collected
 from gatepost.config.doors import DOORS_LIMIT, SOCKET_MODE, Door, DoorKind, DoorTls, parse_door_address
@@ -13,6 +14,8 @@ from gatepost.config.spam_actions import find_contradiction
 from gatepost.config.transport import ListenerTls, SignIn
 from gatepost.config.units import format_size, format_time
 from gatepost.config.user_pages import check_user_quarantine
+
+_BASE_OID = re.compile(r"1\.3\.6\.1\.4\.1(\.(0|[1-9][0-9]{0,8})){1,16}")
 
 
 def check_consistency(config: Config, collected: Collected) -> None:
@@ -92,6 +95,7 @@ def check_consistency(config: Config, collected: Collected) -> None:
     _check_engines(config, collected)
     _check_spam_actions(config, collected)
     _check_uds(config, collected)
+    _check_agentx(config, collected)
 
 
 def _check_listeners(config: Config, collected: Collected) -> None:
@@ -250,3 +254,9 @@ def _check_uds(config: Config, collected: Collected) -> None:
     if not config.uds.key_file:
         what = "UDS is switched on, and there is no key: no server answers without one"
         collected.note(Severity.WARNING, "uds", "key_file", what, mend="Make one with `gatepost uds key`")
+
+
+def _check_agentx(config: Config, collected: Collected) -> None:
+    if not _BASE_OID.fullmatch(config.agentx.base_oid):
+        what = f"{config.agentx.base_oid!r} is no arc below enterprises"
+        collected.note(Severity.ERROR, "agentx", "base_oid", what, mend="Write 1.3.6.1.4.1 and the numbers behind it")

@@ -242,6 +242,10 @@ class Agentx(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: Annotated[
         float, duration("PingInterval", 1, 3600, "pause before reconnecting", generations="M56")
     ] = 15.0
+    base_oid: Annotated[
+        str,
+        text("", "root of MAILGW-MIB: an arc below 1.3.6.1.4.1 that is yours, in digits and dots", generations=OWN),
+    ] = "1.3.6.1.4.1.8072.9999.9999.25"
 
 
 class UpdaterPath(msgspec.Struct, frozen=True, kw_only=True):

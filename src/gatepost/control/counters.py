@@ -78,6 +78,13 @@ _NOT_LOOKED_AT = {
     "Too large": "service_too_large_messages",
 }
 
+_MESSAGE = (
+    ("infected", frozenset({"infected", "disinfected"})),
+    ("suspicious", frozenset({"suspicious"})),
+    ("protected", frozenset({"protected"})),
+    ("error", frozenset({"error"})),
+)
+"""Each message is counted once, for the worst of its objects."""
 LATENCY = "latency_"
 """What begins so is of a histogram: `latency_<name>_<index>` counts what took at most `BOUNDS_S[name][index]`, and no
 less than the bound before it; the last index counts the rest. `latency_<name>_ms` is the sum.
@@ -235,6 +242,9 @@ class Counters:
             for status in record.objects:
                 for name in _OBJECT.get(status, ()):
                     add(name)
+            worst = next((word for word, statuses in _MESSAGE if not statuses.isdisjoint(record.objects)), "")
+            if worst:
+                add(f"antiviral_checked_messages_{worst}")
         if record.blocked:
             add("antiviral_checked_messages_blocked")
         if record.modified:

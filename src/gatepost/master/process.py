@@ -47,6 +47,7 @@ from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
 from gatepost.master.settings import find_fault, settle_automatic
+from gatepost.master.snmp import SnmpAgent
 from gatepost.master.state_directory import take_state
 from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
@@ -193,6 +194,11 @@ class Master:
             asyncio.create_task(self._open_front_anyway()),
             asyncio.create_task(self._learning.watch()),
             asyncio.create_task(problems.watch()),
+            asyncio.create_task(
+                SnmpAgent(
+                    self._desk, config=lambda: self._config, bases=lambda: self._bases.current, say=self._say
+                ).run()
+            ),
             asyncio.create_task(emergency.watch()),
             asyncio.create_task(
                 control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say)
