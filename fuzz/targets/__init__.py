@@ -51,5 +51,6 @@ NAMES: Final = (
     "spam_files",
     "spam_pictures",
     "lessons",
+    "icap_requests",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""

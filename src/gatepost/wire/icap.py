@@ -231,8 +231,8 @@ class IcapReader:
         first, _, rest = raw.partition(b"\r\n")
         match = _STATUS_LINE.match(first)
         if match is None:
-            raise IcapError(f"not a response: {_readable(first)!r}")
-        self._status, self._reason = int(match[1]), _readable(match[2] or b"")
+            raise IcapError(f"not a response: {readable(first)!r}")
+        self._status, self._reason = int(match[1]), readable(match[2] or b"")
         if self._status == CONTINUE:
             if self._pending:
                 raise IcapError("it says what it wants more of, and goes on without it")
@@ -269,7 +269,7 @@ class IcapReader:
             return False
         match = _CHUNK.match(line)
         if match is None:
-            raise IcapError(f"not the length of a chunk: {_readable(line)!r}")
+            raise IcapError(f"not the length of a chunk: {readable(line)!r}")
         self._left = int(match[1], 16)
         if self._at + self._left > BODY_LIMIT:
             raise IcapError(f"a body of more than {BODY_LIMIT} bytes")
@@ -333,8 +333,8 @@ def _parse_fields(raw: bytes) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not _FIELD.match(name):
-            raise IcapError(f"not a header field: {_readable(line.encode())!r}")
-        name, value = name.lower(), _readable(value.strip().encode(), HEAD_LIMIT)
+            raise IcapError(f"not a header field: {readable(line.encode())!r}")
+        name, value = name.lower(), readable(value.strip().encode(), HEAD_LIMIT)
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields
 
@@ -365,6 +365,7 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else default
 
 
-def _readable(raw: bytes, limit: int = TEXT_LIMIT) -> str:
+def readable(raw: bytes, limit: int = TEXT_LIMIT) -> str:
+    """Return a peer's text as it may be shown and logged: of bounded length, in one line."""
     text = raw[: limit * 4].decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in text)[:limit]
