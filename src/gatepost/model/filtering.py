@@ -68,6 +68,8 @@ class FieldOp(enum.StrEnum):
 
     INSERT = "insert"
     """A field in front of all others."""
+    APPEND = "append"
+    """A field behind all others."""
     CHANGE = "change"
     """Field `name`, the `index`-th of that name from 1, gets this value."""
     DELETE = "delete"
