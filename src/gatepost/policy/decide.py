@@ -31,7 +31,7 @@ WHOLE_MESSAGE_NAME: Final = "(the whole message)"
 
 _CLEAN: Final = ObjectStatus.CLEAN
 _RANK: Final = {status: rank for rank, status in enumerate(reversed(SEVERITY))}
-_STRENGTH: Final = {
+STRENGTH: Final = {
     ObjectAction.PASS: 0,
     ObjectAction.CURE: 1,
     ObjectAction.PLACEHOLDER: 2,
@@ -110,7 +110,7 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
 def _harm(status: ObjectStatus, group: GroupPolicy) -> tuple[bool, int, int]:
     """Return how little a status leaves of an object in this group, and how bad it is."""
     action = ObjectAction.PASS if status is _CLEAN else group.actions[status]
-    return status in group.block_message, _STRENGTH[action], _RANK[status]
+    return status in group.block_message, STRENGTH[action], _RANK[status]
 
 
 def resolve_edits(analysis: Analysis, verdict: Verdict) -> tuple[ObjectDecision, ...]:
@@ -186,7 +186,7 @@ class _Judge:
 
     def _condemn(self, anchor: int, index: int, action: ObjectAction) -> None:
         before = self._actions.get(anchor, ObjectAction.PASS)
-        self._actions[anchor] = max(before, action, key=_STRENGTH.__getitem__)
+        self._actions[anchor] = max(before, action, key=STRENGTH.__getitem__)
         worst = self._worst.setdefault(anchor, index)
         if _RANK[self._statuses[index]] > _RANK[self._statuses[worst]]:
             self._worst[anchor] = index
@@ -204,12 +204,12 @@ class _Judge:
             action = self._actions.get(anchor, ObjectAction.PASS)
             inner = below.get(anchor, ObjectAction.PASS)
             if action is ObjectAction.CURE and inner is not ObjectAction.PASS:
-                action = max(inner, ObjectAction.PLACEHOLDER, key=_STRENGTH.__getitem__)
+                action = max(inner, ObjectAction.PLACEHOLDER, key=STRENGTH.__getitem__)
                 self._actions[anchor] = action
             parent = self._objects[anchor].parent
             if 0 <= parent < anchor:
                 outer = self._anchors[parent]
-                below[outer] = max(below.get(outer, ObjectAction.PASS), action, inner, key=_STRENGTH.__getitem__)
+                below[outer] = max(below.get(outer, ObjectAction.PASS), action, inner, key=STRENGTH.__getitem__)
 
     def decisions(self) -> Iterator[ObjectDecision]:
         """Yield the decisions: on the whole message first, then on objects in their order."""

@@ -20,7 +20,7 @@ from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import ADDRESSES_TOLD, Blocked, Discarded, Record, Split
 from gatepost.model.reply import Reply
 from gatepost.model.spam import SpamStatus
-from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
+from gatepost.model.verdict import ObjectDecision, SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.listings import NO_LISTINGS, Listings
@@ -63,11 +63,43 @@ class Disposition(msgspec.Struct):
     """Notifications and reports, made durable with it."""
     refusal: Reply | None = None
     """Before the queue: what the client hears, for nobody is to get the message, and its sender is to know."""
+    shares: list["Share"] = msgspec.field(default_factory=list)
+    """Of a message that another mail system asks about: what it is to do for each group ..."""
+    whole: Edited | None = None
+    """... and, when there is more than one that gets it, one copy for all who do."""
 
     def discard(self) -> None:
         """Nothing comes of it: leave nothing of what was generated behind."""
         for new in self.generated:
             new.content.discard()
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One group's share of a message that another mail system asks about."""
+
+    copy: Stored
+    """With its edits; `copies` and `redirect` of the verdict are not in it."""
+    subject: Subject
+    decisions: Sequence[ObjectDecision] = ()
+    """Carried out in the copy."""
+    refusal: Reply | None = None
+    """What its sender hears, for these recipients are not to get it, and its sender is to know."""
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """Addresses that get a copy besides."""
+        verdict = self.subject.verdict
+        wanted = verdict.spam.actions.copies if verdict.spam is not None and not verdict.blocked else ()
+        return () if is_sent_on(self.copy, wanted) else wanted
+
+    @property
+    def redirect(self) -> tuple[str, ...]:
+        """Addresses that get it instead of the recipients."""
+        verdict = self.subject.verdict
+        actions = verdict.spam.actions if verdict.spam is not None else _NO_ACTIONS
+        if verdict.withheld or actions.end is not SpamEnd.REDIRECT or is_sent_on(self.copy, actions.redirect):
+            return ()
+        return actions.redirect
 
 
 _Notice = tuple[Subject, Analysis, tuple[str, ...]]
@@ -111,9 +143,7 @@ class Disposal:
         plans = _judge(work, partition, analysis, now, self.listings)
         if len(plans) == 1:
             group, indices, verdict = plans[0]
-            plain = _goes_on(verdict) and not (analysis and resolve_edits(analysis, verdict))
-            plain = plain and not self._notifying.wants(group, verdict)
-            prefix = self._editing.in_front(work, group, verdict, analysis, now) if plain else None
+            prefix = self._in_front(work, plans[0], analysis, now)
             if prefix is not None:
                 work.tell_inspection()
                 work.records += build_checked(work.stored, group, len(indices), verdict, analysis, now)
@@ -129,6 +159,15 @@ class Disposal:
                 self._delivery.submit(work)
                 return None
         return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
+
+    def _in_front(self, work: Work, plan: Plan, analysis: Analysis | None, now: float) -> bytes | None:
+        """Return the fields in front of a message about which nothing else is to be done, None when there is more."""
+        group, _, verdict = plan
+        if not _goes_on(verdict) or (analysis is not None and resolve_edits(analysis, verdict)):
+            return None
+        if self._notifying.wants(group, verdict):
+            return None
+        return self._editing.in_front(work, group, verdict, analysis, now)
 
     def _shadowed(self, copy: Stored, plan: Plan, analysis: Analysis | None, now: float) -> Sequence[Record]:
         """Return what the shadows of a group would have done; what came out of a store is no live mail."""
@@ -192,6 +231,52 @@ class Disposal:
         await self._complete(work, disposition, notices, now)
         return disposition
 
+    async def answer(
+        self, work: Work, partition: Partition, analysis: Analysis | None, *, handle: bool, divided: bool
+    ) -> Disposition:
+        """Return what another mail system is to do with a message it asks about, as `shares`; nothing is delivered from
+        here, and nothing bounces. With `handle` it does that: stores are filled, and notifications written; else it is
+        only told. Not `divided`: all who get it get one copy.
+        """
+        now = clock.now()
+        plans = _judge(work, partition, analysis, now, self.listings)
+        refused = [_is_refused(verdict) for _, _, verdict in plans]
+        if handle and not divided and any(refused) and not all(refused):
+            # Its sender cannot hear of some of the recipients alone.
+            plans = [(group, indices, _keep_rejected(verdict)) for group, indices, verdict in plans]
+        prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
+        if prefix is None:
+            disposition, notices = await self._resolve(work, plans, analysis, now, refused=True, asked=True)
+            shares = disposition.shares
+            gets = [share for share in shares if not share.subject.verdict.withheld]
+            if not divided and len(gets) > 1:
+                together = [(share.subject, share.decisions) for share in gets]
+                disposition.whole = await self._editing.edit_together(work, together, analysis, now)
+        else:
+            disposition, notices = self._answer_plainly(work, plans[0], prefix, analysis, now), []
+        if handle:
+            told = {share.copy.id for share in disposition.shares if share.refusal is not None}
+            disposition.saves = [save for save in disposition.saves if save.place.listed or save.message_id not in told]
+            await self._complete(work, disposition, notices, now)
+        return disposition
+
+    def _answer_plainly(
+        self, work: Work, plan: Plan, prefix: bytes, analysis: Analysis | None, now: float
+    ) -> Disposition:
+        group, indices, verdict = plan
+        original = work.stored
+        copy = ready_copy(original, original.id, group.name, indices, Edited(prefix), now)
+        addresses = tuple(original.envelope.recipients[index].address for index in indices)
+        records: list[Record] = [work.inspected] if work.inspected is not None else []
+        records += build_checked(copy, group, len(indices), verdict, analysis, now)
+        if self.shadows is not None:
+            records += self._shadowed(copy, plan, analysis, now)
+        share = Share(copy, Subject(original, original.id, group, addresses, verdict))
+        disposition = Disposition([], records, shares=[share])
+        if self._saving.archives or is_worth_saving(verdict):
+            disposition.saves = self._plan_saves(work, [(copy, plan, False)], now)
+        return disposition
+
     async def _complete(self, work: Work, disposition: Disposition, notices: Sequence[_Notice], now: float) -> None:
         """Have everything stored that is to be, then write the notifications: a message whose store cannot be written
         comes again and again, and nobody is to be told of it each time.
@@ -210,10 +295,17 @@ class Disposal:
             raise
 
     async def _resolve(
-        self, work: Work, plans: Sequence[Plan], analysis: Analysis | None, now: float, *, refused: bool = False
+        self,
+        work: Work,
+        plans: Sequence[Plan],
+        analysis: Analysis | None,
+        now: float,
+        *,
+        refused: bool = False,
+        asked: bool = False,
     ) -> tuple[Disposition, list[_Notice]]:
         """Return what becomes of a message, and what may be told of it. `refused`: its client hears that nobody gets
-        it.
+        it. `asked`: it is another mail system's to carry out (`shares`).
         """
         original = work.stored
         disposition = Disposition([], [work.inspected] if work.inspected is not None else [])
@@ -228,7 +320,7 @@ class Disposal:
                 subject = Subject(original, number, group, addresses, verdict)
                 decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
                 edited = Edited(original.prefix)
-                if not verdict.withheld:
+                if asked or not verdict.withheld:
                     edited = await self._editing.edit(work, subject, decisions, analysis, now)
                 copy = ready_copy(original, number, group.name, indices, edited, now)
                 treated.append((copy, (group, indices, verdict), bool(decisions)))
@@ -240,7 +332,11 @@ class Disposal:
                     disposition.records += self._shadowed(copy, (group, indices, decided), analysis, now)
                 if analysis is not None and self._notifying.wants(group, verdict):
                     notices.append((subject, analysis, edited.breaks))
-                await self._send_on(work, copy, group, verdict, disposition, now, told=told)
+                if asked:
+                    refusal = _refuse(group, verdict, original.id) if _is_refused(verdict) else None
+                    disposition.shares.append(Share(copy, subject, decisions, refusal))
+                else:
+                    await self._send_on(work, copy, group, verdict, disposition, now, told=told)
         except BaseException:
             disposition.discard()
             raise
@@ -329,15 +425,20 @@ def _goes_on(verdict: Verdict) -> bool:
 
 def _find_refusal(work: Work, plans: Sequence[Plan]) -> Reply | None:
     """Return what the client hears when nobody is to get the message and every group wants its sender to know."""
-    texts = []
-    for group, _, verdict in plans:
-        if verdict.blocked:
-            texts.append(REFUSED_FOR_CONTENT)
-        elif verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT:
-            texts.append(group.spam.reject_text)
-        else:
-            return None
-    return rejection(texts[0], f"; our reference: {format_queue_id(work.stored.id)}") if texts else None
+    if not plans or not all(_is_refused(verdict) for _, _, verdict in plans):
+        return None
+    group, _, verdict = plans[0]
+    return _refuse(group, verdict, work.stored.id)
+
+
+def _is_refused(verdict: Verdict) -> bool:
+    """Tell whether a group does not take a message, and its sender is to know where he can be told in time."""
+    return verdict.blocked or (verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT)
+
+
+def _refuse(group: GroupPolicy, verdict: Verdict, message_id: int) -> Reply:
+    text = REFUSED_FOR_CONTENT if verdict.blocked else group.spam.reject_text
+    return rejection(text, f"; our reference: {format_queue_id(message_id)}")
 
 
 def _keep_rejected(verdict: Verdict) -> Verdict:

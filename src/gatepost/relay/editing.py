@@ -23,7 +23,7 @@ from gatepost.notices.facts import MessageFacts, ObjectFacts, build_values, gath
 from gatepost.notices.original import header_of, message_id_of, subject_of
 from gatepost.notices.placeholder import build_placeholder
 from gatepost.notices.scan_field import NO_BASES, Bases, build_scan_field, has_foreign_field, rename_foreign_fields
-from gatepost.policy.decide import WHOLE_MESSAGE
+from gatepost.policy.decide import STRENGTH, WHOLE_MESSAGE
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.spam_editing import plan_spam_edits, spam_prefix
 from gatepost.relay.work import Work
@@ -139,21 +139,75 @@ class Editing:
         self, work: Work, subject: Subject, decisions: Sequence[ObjectDecision], analysis: Analysis | None, now: float
     ) -> Edited:
         """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
-        group, prefix = subject.group, _prefix(work, subject.group, now)
+        field, text = resolve_additions(subject.group, analysis)
+        if not decisions and not field and not text and subject.verdict.spam is None:
+            return Edited(_prefix(work, subject.group, now))
+        content = await load_content(work)
+        edited = Edited(b"")
+        if analysis is not None and decisions:
+            facts = describe(self.wording, subject, content, now, analysis.signatures)
+            edited = Edited(b"", _carry_out(content, analysis, decisions, subject, facts), analysis.signatures)
+        if field:
+            edited = _rename_foreign(edited, content)
+        return self._add(edited, work, content, subject, decisions, analysis, now)
+
+    async def edit_together(
+        self,
+        work: Work,
+        shares: Sequence[tuple[Subject, Sequence[ObjectDecision]]],
+        analysis: Analysis | None,
+        now: float,
+    ) -> Edited:
+        """Return one copy for several groups: of two decisions on one object that is carried out which leaves less of
+        it, and everybody's additions are made. What stands in front of the message is not among them.
+        """
+        content = await load_content(work)
+        every = [decision for _, decisions in shares for decision in decisions]
+        edited = Edited(b"")
+        if analysis is not None and every:
+            edited = Edited(b"", self._carry_out_together(content, shares, analysis, now), analysis.signatures)
+        if any(resolve_additions(subject.group, analysis)[0] for subject, _ in shares):
+            edited = _rename_foreign(edited, content)
+        for subject, _ in shares:
+            edited = self._add(edited, work, content, subject, every, analysis, now)
+        return edited
+
+    def _carry_out_together(
+        self,
+        content: bytes,
+        shares: Sequence[tuple[Subject, Sequence[ObjectDecision]]],
+        analysis: Analysis,
+        now: float,
+    ) -> tuple[Splice, ...]:
+        edits: dict[int, tuple[ObjectAction, Edit]] = {}
+        for subject, decisions in shares:
+            facts = describe(self.wording, subject, content, now, analysis.signatures)
+            if _replaces_message(decisions):
+                return _carry_out(content, analysis, decisions, subject, facts)
+            for decision, edit in _plan(analysis, decisions, subject, facts):
+                known = edits.get(decision.index)
+                if known is None or STRENGTH[decision.action] > STRENGTH[known[0]]:
+                    edits[decision.index] = decision.action, edit
+        return plan_edits(content, [edit for _, edit in edits.values()])
+
+    def _add(
+        self,
+        edited: Edited,
+        work: Work,
+        content: bytes,
+        subject: Subject,
+        decisions: Sequence[ObjectDecision],
+        analysis: Analysis | None,
+        now: float,
+    ) -> Edited:
+        """Return a copy, in which `decisions` are carried out, with what a group adds."""
+        group, prefix = subject.group, edited.prefix + _prefix(work, subject.group, now)
         field, text = resolve_additions(group, analysis)
         spam = subject.verdict.spam
-        if not decisions and not field and not text and spam is None:
-            return Edited(prefix)
-        content = await load_content(work)
         signatures = analysis.signatures if analysis is not None else ()
-        broken = signatures if decisions else ()
-        splices: tuple[Splice, ...] = ()
-        if analysis is not None and decisions:
-            facts = describe(self.wording, subject, content, now, broken)
-            splices = _carry_out(content, analysis, decisions, subject, facts)
+        broken, splices = edited.breaks, edited.splices
         if field:
             prefix += build_scan_field(self.wording.bases, subject.verdict.statuses, now)
-            splices = merge([*splices, *rename_foreign_fields(content)])
         if text and analysis is not None and analysis.spots and not _replaces_message(decisions):
             before = splices
             facts = describe(self.wording, subject, content, now, broken)
@@ -177,6 +231,11 @@ class Editing:
         for spot in analysis.spots if text else ():
             splices = _fit(splices, write_disclaimer(spot, text), size)
         return splices
+
+
+def _rename_foreign(edited: Edited, content: bytes) -> Edited:
+    splices = merge([*edited.splices, *rename_foreign_fields(content)])
+    return msgspec.structs.replace(edited, splices=splices)
 
 
 def _prefix(work: Work, group: GroupPolicy, now: float) -> bytes:
@@ -218,22 +277,34 @@ def _carry_out(
     facts: MessageFacts,
 ) -> tuple[Splice, ...]:
     """Return the splices that carry out a verdict's decisions on objects."""
-    verdict, template = subject.verdict, subject.group.placeholder_template
-    facts_of: dict[ObjectDecision, ObjectFacts] = dict(
-        zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True)
-    )
-    edits = []
     for decision in decisions:
         if decision.index == WHOLE_MESSAGE:
-            return replace_message(content, build_placeholder(template, facts_of[decision], facts))
+            about = _object_facts(analysis, subject.verdict)[decision]
+            return replace_message(content, build_placeholder(subject.group.placeholder_template, about, facts))
+    return plan_edits(content, [edit for _, edit in _plan(analysis, decisions, subject, facts)])
+
+
+def _plan(
+    analysis: Analysis, decisions: Sequence[ObjectDecision], subject: Subject, facts: MessageFacts
+) -> list[tuple[ObjectDecision, Edit]]:
+    """Return what is done about each object."""
+    facts_of = _object_facts(analysis, subject.verdict)
+    edits = []
+    for decision in decisions:
         report = analysis.objects[decision.index]
         if decision.action is ObjectAction.CURE:
-            edits.append(Edit(report, Action.CURE, report.cured or b""))
+            edit = Edit(report, Action.CURE, report.cured or b"")
         elif decision.action is ObjectAction.REMOVE:
-            edits.append(Edit(report, Action.REMOVE))
+            edit = Edit(report, Action.REMOVE)
         else:
-            edits.append(Edit(report, Action.REPLACE, build_placeholder(template, facts_of[decision], facts)))
-    return plan_edits(content, edits)
+            text = build_placeholder(subject.group.placeholder_template, facts_of[decision], facts)
+            edit = Edit(report, Action.REPLACE, text)
+        edits.append((decision, edit))
+    return edits
+
+
+def _object_facts(analysis: Analysis, verdict: Verdict) -> dict[ObjectDecision, ObjectFacts]:
+    return dict(zip(verdict.decisions, gather_object_facts(analysis, verdict), strict=True))
 
 
 def _cut_out(splices: tuple[Splice, ...], removed: Sequence[Splice]) -> tuple[Splice, ...]:
@@ -244,6 +315,7 @@ def _cut_out(splices: tuple[Splice, ...], removed: Sequence[Splice]) -> tuple[Sp
 
 def _fit(splices: tuple[Splice, ...], added: Sequence[Splice], size: int) -> tuple[Splice, ...]:
     """Return the splices with others added, all of them or none: what touches edited bytes is left out."""
+    added = [new for new in added if new not in splices]  # another group's, on one copy
     for new in added:
         if any(old.start < new.end and new.start <= old.end for old in splices if old.end > old.start):
             return splices

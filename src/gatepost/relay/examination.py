@@ -24,6 +24,14 @@ from gatepost.relay.work import Work
 from gatepost.spool import clock
 
 
+class NotInspected(Exception):  # noqa: N818 - a state of ours, not a failure of the message
+    """A message for which somebody waits could not be inspected. `level` is how the log says why."""
+
+    def __init__(self, level: str, why: str) -> None:
+        super().__init__(why)
+        self.level = level
+
+
 class Examiner:
     """What all examinations of a relay share."""
 

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gatepost.filter.pool import FilterPool, FilterUnavailable
 from gatepost.model.finding import Analysis, ScanOptions
@@ -23,7 +23,7 @@ from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
 from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import Disposal, Disposition, Partition
-from gatepost.relay.examination import Examination, Examiner
+from gatepost.relay.examination import Examination, Examiner, NotInspected
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
 from gatepost.relay.suspects import Suspects
@@ -135,11 +135,61 @@ class Inspection:
         if not self.running or not self._room():
             return None
         work = Work(stored, content, path)
+        partition = self.partition(stored)
+        options = scan_options([group for group, _ in partition])
+
+        async def decide(analysis: Analysis | None) -> Disposition:
+            return await self._disposal.judge(work, partition, analysis)
+
+        try:
+            return await self._judge(work, partition, options, deadline_s, decide)
+        except NotInspected as error:
+            queue_id = format_queue_id(stored.id)
+            self._report(error.level, f"{queue_id}: not inspected, its client is to come again: {error}")
+            return None
+
+    async def answer(
+        self,
+        work: Work,
+        partition: Partition,
+        options: ScanOptions | None,
+        deadline_s: float,
+        *,
+        handle: bool,
+        divided: bool,
+    ) -> Disposition:
+        """Inspect a message that another mail system asks about, and say what it is to do (`Disposal.answer`). It waits
+        for room as it waits for a filter. NotInspected.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        while self.running and not self._room():
+            self._freed.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._freed.wait()
+            except TimeoutError as error:
+                raise NotInspected("W", f"there are too many messages in hand for {deadline_s:.0f} s") from error
+        if not self.running:
+            raise NotInspected("W", "scanning is switched off")
+
+        async def decide(analysis: Analysis | None) -> Disposition:
+            return await self._disposal.answer(work, partition, analysis, handle=handle, divided=divided)
+
+        return await self._judge(work, partition, options, end - loop.time(), decide)
+
+    async def _judge(
+        self,
+        work: Work,
+        partition: Partition,
+        options: ScanOptions | None,
+        deadline_s: float,
+        decide: Callable[[Analysis | None], Awaitable[Disposition]],
+    ) -> Disposition:
+        """Have a message examined and decided about while somebody waits for it. NotInspected."""
+        stored, content = work.stored, work.content
         self._active[stored.id] = size = len(content) if content is not None else 0
         self._bytes += size
-        partition = self._partition(stored)
-        options = scan_options([group for group, _ in partition])
-        queue_id = format_queue_id(stored.id)
         analysis: Analysis | None = None
         examination: Examination | None = None
         loop = asyncio.get_running_loop()
@@ -151,17 +201,13 @@ class Inspection:
                     examination = self._examiner.begin(work, partition, options, listings, rest_s)
                     analysis = await examination.ask_filter()
                     if analysis.unscanned:
-                        why = analysis.unscanned
-                        self._report("W", f"{queue_id}: not inspected, its client is to come again: {why}")
-                        return None
+                        raise NotInspected("W", analysis.unscanned)
                     analysis = await examination.finish(analysis, end - loop.time() - DECISION_S)
-                return await self._disposal.judge(work, partition, analysis)
-        except TimeoutError:
-            self._report("W", f"{queue_id}: not inspected within {deadline_s:.0f} s, its client is to come again")
-            return None
+                return await decide(analysis)
+        except TimeoutError as error:
+            raise NotInspected("W", f"it takes more than {deadline_s:.0f} s") from error
         except (FilterUnavailable, OSError) as error:
-            self._report("E", f"{queue_id}: not inspected, its client is to come again: {error}")
-            return None
+            raise NotInspected("E", str(error)) from error
         finally:
             if examination is not None:
                 examination.cancel()
@@ -338,14 +384,15 @@ class Inspection:
 
     def _begin(self, work: Work) -> None:
         stored = work.stored
-        partition = self._partition(stored)
+        partition = self.partition(stored)
         options = scan_options([group for group, _ in partition])
         if options is None:
             self._dispose(work, partition, None)
             return
         self._tasks.spawn(self._inspect(work, partition, options))
 
-    def _partition(self, stored: Stored) -> Partition:
+    def partition(self, stored: Stored) -> Partition:
+        """Return the groups of a message with the indices of their recipients."""
         envelope = stored.envelope
         addresses = [recipient.address for recipient in envelope.recipients]
         partition = self._groups.partition(envelope.sender, addresses, envelope.direction)
