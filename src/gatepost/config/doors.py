@@ -126,6 +126,12 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         str,
         text("", "group whose settings hold when no recipients are told; empty = the policy's", generations=OWN),
     ] = ""
+    hold: Annotated[
+        bool,
+        flag(
+            "", "kind milter: what nobody is to get waits in the mail system's hold queue, not dropped", generations=OWN
+        ),
+    ] = False
     learning: Annotated[
         bool, flag("", "clients may teach it what is spam and what is not (kind spamd, rspamd)", generations=OWN)
     ] = False
