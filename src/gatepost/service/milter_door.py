@@ -1,0 +1,225 @@
+"""The milter door: Postfix, Sendmail and whoever speaks milter ask about their mail, and carry the answer out.
+
+Opened by a relay for a `[[door]]` of kind milter, and by `gatepost client milter` with a remote judge. A mail system
+has one copy of a message for all its recipients, so `Ruling.whole` is what it gets. Promises: while a judgement takes
+time the mail system hears every `PROGRESS_S` seconds that it goes on; one that has gone ends the judgement; what cannot
+be judged, or carried out, gets the door's `on_error`.
+"""
+
+import asyncio
+import ipaddress
+from pathlib import Path
+from typing import Final
+
+from gatepost.config.doors import OnError
+from gatepost.model.envelope import Client
+from gatepost.model.filtering import Request, Ruling
+from gatepost.model.reply import reply
+from gatepost.service.channel import Channel, ChannelClosed, Serve
+from gatepost.service.gathered import Gathered
+from gatepost.service.judge import Context, Unjudged
+from gatepost.service.milter_plan import PlanError, plan_answer
+from gatepost.wire.milter import MilterSession, State
+from gatepost.wire.milter_answers import CONTINUE, PROGRESS, build_refusal
+from gatepost.wire.milter_values import Dropped, Family, MilterClient, MilterError, MilterMessage, Piece
+
+PROGRESS_S: Final = 5.0
+"""Mail systems give a filter 10 seconds (Sendmail's T=R) to some minutes for each word."""
+IDLE_S: Final = 7210.0
+"""Between two words of a mail system: as long as an SMTP client of its may take, which is libmilter's rule, too."""
+CONTENT_LIMIT: Final = 1024 * 1024 * 1024
+"""Octets of a message: above them it cannot be judged."""
+
+_TEMPFAIL: Final = build_refusal(reply(451, "4.7.1", "Message cannot be inspected now, try again later"))
+_REJECT: Final = build_refusal(reply(554, "5.7.1", "Message cannot be inspected"))
+_ON_ERROR: Final = {OnError.ACCEPT: CONTINUE, OnError.TEMPFAIL: _TEMPFAIL, OnError.REJECT: _REJECT}
+_CONFIRMED: Final = frozenset({b"", b"OK"})
+
+
+def make(context: Context, progress_s: float = PROGRESS_S) -> Serve:
+    """Return what serves a connection."""
+
+    async def serve(channel: Channel) -> None:
+        await _Conversation(context, channel, progress_s).run()
+
+    return serve
+
+
+class _Conversation:
+    """One connection of a mail system."""
+
+    def __init__(self, context: Context, channel: Channel, progress_s: float) -> None:
+        self._context = context
+        self._door = context.door
+        self._channel = channel
+        self._progress_s = progress_s
+        self._session = MilterSession(context.door.size_limit, CONTENT_LIMIT)
+        self._gathered: Gathered | None = None
+        """What came of a message that does not come in one piece."""
+
+    async def run(self) -> None:
+        """Talk until the mail system ends it."""
+        session = self._session
+        try:
+            while session.state is not State.CLOSED:
+                event = session.next_event()
+                if event is None:
+                    if not await self._hear():
+                        return
+                elif isinstance(event, MilterMessage):
+                    self._channel.write(session.take_output())
+                    answer = await self._answer(event)
+                    self._forget()
+                    self._channel.write(answer)
+                    await self._channel.drain()
+                    session.finish()
+                elif isinstance(event, Piece):
+                    self._keep(event.content)
+                elif isinstance(event, Dropped):
+                    self._forget()
+        except MilterError as error:
+            self._report("W", f"the mail system's words are no milter protocol: {error}")
+        finally:
+            self._forget()
+
+    async def _hear(self) -> bool:
+        """Send what is due, and take what comes; return False at the end."""
+        self._channel.write(self._session.take_output())
+        data = await self._channel.read(None if self._session.partial else IDLE_S)
+        self._session.feed(data)
+        return bool(data)
+
+    # --- one message
+
+    async def _answer(self, message: MilterMessage) -> bytes:
+        """Return the packets that answer a message."""
+        if message.too_large:
+            if 0 < self._door.size_limit < message.size:
+                return CONTINUE
+            return self._failed(message, f"more than {CONTENT_LIMIT} bytes")
+        recipients = self._recipients(message)
+        try:
+            content = self._content(message)
+            ruling = await self._judge(self._request(message, recipients), content)
+            changed = await self._read(content) if ruling.whole.body_changed else b""
+            packets = plan_answer(
+                ruling, recipients, changed, exact_values=self._session.exact_values, hold=self._door.hold
+            )
+        except (Unjudged, PlanError, OSError) as error:
+            return self._failed(message, str(error))
+        return b"".join(packets)
+
+    async def _judge(self, request: Request, content: bytes | Path) -> Ruling:
+        """Ask the judge, and tell the mail system that it goes on. Unjudged."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def go_on() -> None:
+            nonlocal timer
+            try:
+                self._channel.write(PROGRESS)
+            except ChannelClosed:
+                self._channel.abort()  # nobody waits any more
+            else:
+                timer = loop.call_later(self._progress_s, go_on)
+
+        timer = loop.call_later(self._progress_s, go_on)
+        try:
+            return await self._context.judge.judge(request, content, self._door.deadline)
+        finally:
+            timer.cancel()
+
+    def _failed(self, message: MilterMessage, why: str) -> bytes:
+        queue_id = _text(message.macros.get(b"i", b""))
+        self._report("W", f"{queue_id or 'a message'} not judged ({self._door.on_error.value}): {why}")
+        return _ON_ERROR[self._door.on_error]
+
+    def _report(self, level: str, text: str) -> None:
+        self._context.report(level, f"door {self._door.name}: {text}")
+
+    def _recipients(self, message: MilterMessage) -> dict[str, list[bytes]]:
+        """Return recipients with the default domain, and each as the mail system told it."""
+        recipients: dict[str, list[bytes]] = {}
+        for raw in message.recipients:
+            address = _address(raw)
+            if "@" not in address and self._door.default_domain:
+                address = f"{address}@{self._door.default_domain}"
+            recipients.setdefault(address, []).append(raw)
+        return recipients
+
+    def _request(self, message: MilterMessage, recipients: dict[str, list[bytes]]) -> Request:
+        macros = message.macros
+        raw_tls = b" ".join(macros[name] for name in (b"{tls_version}", b"{cipher}") if macros.get(name))
+        client = message.client
+        return Request(
+            client=Client(
+                _ip(client),
+                client.port,
+                _text(message.helo),
+                True,
+                self._door.name,
+                _name(client, macros),
+                _text(raw_tls),
+                _text(macros.get(b"{auth_authen}", b"")),
+            ),
+            sender=_address(message.sender),
+            recipients=tuple(recipients),
+            queue_id=_text(macros.get(b"i", b"")),
+        )
+
+    # --- large messages
+
+    def _keep(self, content: bytes) -> None:
+        if self._gathered is None:
+            self._gathered = Gathered()
+        self._gathered.add(content)
+
+    def _content(self, message: MilterMessage) -> bytes | Path:
+        """Return the whole content, or the file it is in. OSError."""
+        if self._gathered is None:
+            return message.content
+        self._gathered.add(message.content)
+        return self._gathered.content
+
+    @staticmethod
+    async def _read(content: bytes | Path) -> bytes:
+        return content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
+
+    def _forget(self) -> None:
+        if self._gathered is not None:
+            self._gathered.close()
+            self._gathered = None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _address(raw: bytes) -> str:
+    """Return the address of MAIL's or RCPT's path (RFC 5321 §4.1.2), without brackets and source route."""
+    text = _text(raw.strip())
+    if text.startswith("<"):
+        text = text[1:].removesuffix(">")
+    if text.startswith("@"):
+        route, colon, rest = text.partition(":")
+        text = rest if colon else route
+    return text
+
+
+def _ip(client: MilterClient) -> str:
+    """Return the client's address in canonical form, "" when it has none."""
+    if client.family not in {Family.IPV4, Family.IPV6}:
+        return ""
+    text = client.address.decode("ascii", "replace")
+    try:
+        address = ipaddress.ip_address(text[5:] if text[:5].lower() == "ipv6:" else text)
+    except ValueError:
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _name(client: MilterClient, macros: dict[bytes, bytes]) -> str:
+    """Return the client's name when the mail system has confirmed it by the address."""
+    if client.name.startswith(b"[") or client.name == b"unknown" or not _ip(client):
+        return ""
+    return _text(client.name) if macros.get(b"{client_resolve}", b"") in _CONFIRMED else ""
