@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; Chromium for the console, promtool for its metrics; LibreOffice and poppler, which open cured files; Tesseract's data. Exim excludes Postfix, so its package is only unpacked, below build/peers.
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim excludes Postfix, so its package is only unpacked, below build/peers.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
@@ -27,6 +27,10 @@ command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
 find /usr/share/tesseract-ocr -name eng.traineddata 2>/dev/null | grep -q . || missing="$missing tesseract-ocr-eng"
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v snmpbulkwalk >/dev/null 2>&1 || missing="$missing snmp"
+command -v snmpd >/dev/null 2>&1 || missing="$missing snmpd"
+command -v snmptrapd >/dev/null 2>&1 || missing="$missing snmptrapd"
+command -v smilint >/dev/null 2>&1 || missing="$missing smitools"
 command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
 # For `make accuracy` beside them: other spam filters, and the store of rspamd's Bayes.
 command -v bogofilter >/dev/null 2>&1 || missing="$missing bogofilter"

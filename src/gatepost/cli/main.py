@@ -44,6 +44,7 @@ for _name, _place, _help in (
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
+    ("mib", "mib:mib", "Print the MIB of what SNMP shows."),
     ("account", "account:app", "Who may sign in to the console, and what they may do."),
     ("audit", "audit:app", "Who changed what, and who looked at whose mail."),
     ("password", "password:app", "Who may send mail through us after signing in, and with what password."),

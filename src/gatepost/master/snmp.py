@@ -93,7 +93,6 @@ class SnmpAgent:
                     await asyncio.sleep(LOOK_S)
         finally:
             looking.cancel()
-            await self._say_goodbye()
 
     @staticmethod
     def _wanted(config: Config) -> bool:
@@ -126,6 +125,9 @@ class SnmpAgent:
             self._tell_away("the master agent has closed the session")
         except (OSError, AgentxError) as error:
             self._tell_away(str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            await self._say_goodbye(session, writer, config)
+            raise
         finally:
             self._session = self._writer = None
             self._registered = False
@@ -179,12 +181,10 @@ class SnmpAgent:
             self._told_away = True
             self._say("W", f"snmp: {why}; trying again")
 
-    async def _say_goodbye(self) -> None:
-        session, writer = self._session, self._writer
-        if session is None or writer is None:
-            return
-        self._pending.append(Happened(Trap.PRODUCT_STOP))
-        self._send_pending(self._config())
+    async def _say_goodbye(self, session: AgentSession, writer: asyncio.StreamWriter, config: Config) -> None:
+        if self._registered:
+            self._pending.append(Happened(Trap.PRODUCT_STOP))
+            self._send_pending(config)
         session.close()
         self._flush()
         with contextlib.suppress(OSError, TimeoutError):
@@ -210,7 +210,7 @@ class SnmpAgent:
         if "statistics" in config.snmp.snmp_services and config.tracking.enabled:
             found = await self._ask("tracking.search", status="infected", limit=LATEST_LIMIT) or {"mails": []}
             infections = [
-                Infection(mail["at"], ", ".join(mail.get("threats") or ()), mail.get("client") or "")
+                Infection(mail["at"], ", ".join(mail.get("threats") or ()), mail.get("ip") or "")
                 for mail in found["mails"]
             ]
         return Facts(
