@@ -43,6 +43,8 @@ def _read(pieces: Iterable[bytes], seed: int) -> list[object]:
                 _take(session, event, found, seed)
             assert len(session._pending) <= max(HTTP_LIMIT, fed)
     except IcapRequestError as error:
+        if found and isinstance(found[-1], bytes):
+            del found[-1]  # how much of a body comes before what is wrong in it depends on the pieces
         found.append(error.status)
     assert sum(len(each) for each in found if isinstance(each, bytes)) <= fed
     return found
