@@ -289,6 +289,12 @@ _TELLING: Final[dict[str, Callable[[Record], Step]]] = {
     "operated": lambda r: _step(f"An operator: {r['act']}", "info", str(r.get("detail", ""))),
     "refused": _refused,
     "answered": _answered,
+    "ruled": lambda r: _step(
+        f"Rules held for group {r['group']}",
+        "info",
+        "; ".join(r.get("rules", ())),
+        (("Added recipients", r.get("to")), ("For the log", r.get("log"))),
+    ),
     "bypassed": lambda r: _step(
         f"Not scanned for group {r['group']}: emergency bypass", "warning", str(r.get("reason", ""))
     ),

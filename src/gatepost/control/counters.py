@@ -26,6 +26,7 @@ from gatepost.model.record import (
     Received,
     Record,
     Refused,
+    Ruled,
     Scanned,
     Shadowed,
     SpamChecked,
@@ -175,6 +176,8 @@ class Counters:
                 add("service_asked_messages")
                 add("service_asked_bytes", record.size)
                 add("service_asked_recipients", record.recipients)
+            case Ruled():
+                add("policy_ruled_messages")
             case Answered():
                 add(f"service_answered_{record.deed}")
                 if record.info:

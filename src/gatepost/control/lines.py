@@ -27,6 +27,7 @@ from gatepost.model.record import (
     Record,
     Refused,
     Removed,
+    Ruled,
     Saved,
     Scanned,
     Shadowed,
@@ -95,6 +96,14 @@ def _received(r: Received) -> str:
         + (f", tls={r.tls.replace(' ', '/')}" if r.tls else "")
         + (f", user=<{clean(r.user)}>" if r.user else "")
         + (f", door=<{clean(r.listener)}>, reference={clean(r.reference) or '-'}" if r.door else "")
+    )
+
+
+def _ruled(r: Ruled) -> str:
+    return (
+        f'RULES, group="{clean(r.group)}", nrcpt={r.recipients}, rules="{clean("; ".join(r.rules))}"'
+        + (f", to={_angled(clean(', '.join(r.to)))}" if r.to else "")
+        + "".join(f', log="{clean(each)}"' for each in r.log)
     )
 
 
@@ -226,6 +235,7 @@ _RENDER: dict[type, tuple[str, Callable[..., str]]] = {
     Notified: ("A", _notified),
     Saved: ("A", _saved),
     Answered: ("A", _answered),
+    Ruled: ("A", _ruled),
     Refused: ("A", _refused),
     Held: ("E", _held),
     Operated: ("A", _operated),

@@ -342,6 +342,25 @@ class Answered(msgspec.Struct, frozen=True, tag="answered", array_like=True, gc=
     """From the question to the answer."""
 
 
+class Ruled(msgspec.Struct, frozen=True, tag="ruled", array_like=True, gc=False):
+    """Rules of the administrator's profiles held for a copy."""
+
+    id: int
+    at: float
+    group: str
+    recipients: int
+    """Whom it was for before the rules."""
+    source: int = 0
+    rules: tuple[str, ...] = ()
+    """Each rule that held and what it did, in words."""
+    to: tuple[str, ...] = ()
+    """Recipients whom rules have added, the first `ADDRESSES_TOLD`."""
+    gained: int = 0
+    """How many more recipients it goes to; below 0, how many fewer."""
+    log: tuple[str, ...] = ()
+    """What rules wanted in the log."""
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True, gc=False):
     """A connection, command or message was refused before acceptance."""
 
@@ -421,6 +440,7 @@ Record = (
     | Removed
     | Operated
     | Answered
+    | Ruled
     | Refused
     | Bypassed
     | Shadowed

@@ -199,3 +199,7 @@ class NetworkFacts(msgspec.Struct, frozen=True, array_like=True):
     """What could not be told within the budget: facts for the log, never signs."""
     costs: tuple[tuple[str, float], ...] = ()
     """Checks that had to be waited for, with how many ms, the longest first."""
+    listed: tuple[tuple[str, bool], ...] = ()
+    """DNSBL services that rules ask and that have answered: whether they list the client ..."""
+    in_dns: bool | None = None
+    """... and whether it has a name; None: rules do not ask, or nobody could tell."""

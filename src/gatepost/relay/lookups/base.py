@@ -45,6 +45,8 @@ class NetworkNotes:
         self.uds = ""
         self.troubles: list[str] = []
         self.costs: list[tuple[str, float]] = []
+        self.listed: dict[str, bool] = {}
+        self.in_dns: bool | None = None
 
     def sign(self, method: Method, name: str, evidence: str, weight: float, detail: str = "") -> None:
         """Add a sign; `weight` in log-odds."""
@@ -71,6 +73,8 @@ class NetworkNotes:
             elapsed_ms,
             tuple(self.troubles),
             tuple(sorted(self.costs, key=operator.itemgetter(1), reverse=True)[:COSTS_TOLD]),
+            tuple(self.listed.items()),
+            self.in_dns,
         )
 
 
@@ -102,7 +106,7 @@ class Lookup(Protocol):
     name: str
     """In words of the log."""
     methods: frozenset[Method]
-    """Whose signs it makes: it is asked when a group uses any of them."""
+    """Whose signs it makes: it is asked when a group uses any of them; empty: whatever groups use."""
 
     def begin(self, facts: EnvelopeFacts) -> Query | None:
         """Start what the envelope alone asks for; None: there is nothing to ask for this message."""

@@ -52,6 +52,8 @@ class NetworkChecks:
         self._report = report
         self._out_of_time = 0
         self._wanted: dict[frozenset[Method], tuple[Lookup, ...]] = {}
+        self.for_all = any(not each.methods for each in self._lookups)
+        """There are checks that do not depend on what groups use."""
 
     def begin(self, queue_id: str, envelope: Envelope, methods: frozenset[Method]) -> "Ongoing | None":
         """Start the checks that groups using `methods` need; None when there are none."""
@@ -59,7 +61,9 @@ class NetworkChecks:
             return None
         lookups = self._wanted.get(methods)
         if lookups is None:
-            lookups = self._wanted[methods] = tuple(each for each in self._lookups if each.methods & methods)
+            lookups = self._wanted[methods] = tuple(
+                each for each in self._lookups if each.methods & methods or not each.methods
+            )
         if not lookups:
             return None
         facts = EnvelopeFacts(queue_id, envelope, methods)

@@ -27,6 +27,7 @@ from gatepost.relay.lookups.checks import NetworkChecks, Ongoing
 from gatepost.relay.lookups.dnsbl import DnsblLookup
 from gatepost.relay.lookups.links import LinksLookup
 from gatepost.relay.lookups.reverse_dns import ReverseDnsLookup
+from gatepost.relay.lookups.rules import RuleLookup
 from gatepost.relay.lookups.uds import UdsLookup, build_uds
 from gatepost.relay.lookups.zones import Zones
 from gatepost.relay.reputation import SAVE_S, Reputation, ReputationLookup, judge, names_of
@@ -69,7 +70,10 @@ class NetworkService:
         self._hostname = config.network.hostname
         dnsbl = DnsblLookup(config, self._zones)
         links = LinksLookup(config, self._zones)
-        self._zones.keep(dnsbl.zones | links.zones)
+        rules = (
+            RuleLookup(config.rule_set, self._zones, self._resolver, self._clock) if config.profiles.enabled else None
+        )
+        self._zones.keep(dnsbl.zones | links.zones | (rules.zones if rules is not None else frozenset()))
         lookups: list[Lookup] = [
             AuthenticationLookup(config, self._resolver, self._clock),
             ReverseDnsLookup(self._resolver, self._clock),
@@ -78,6 +82,8 @@ class NetworkService:
             lookups.append(dnsbl)
         if links.zones:
             lookups.append(links)
+        if rules is not None and rules.asks:
+            lookups.append(rules)
         self._uds = build_uds(config, self._report, self._uds)
         if self._uds is not None:
             lookups.append(self._uds)
@@ -164,7 +170,7 @@ class NetworkService:
     def begin(self, stored: Stored, partition: Partition) -> Ongoing | None:
         """Start the network checks that the groups of a message use; None when there is nothing to wait for."""
         methods = _methods_of(partition)
-        if not methods:
+        if not methods and not self._checks.for_all:
             return None
         return self._checks.begin(format_queue_id(stored.id), stored.envelope, methods)
 

@@ -26,6 +26,7 @@ from gatepost.model.record import (
     Record,
     Refused,
     Removed,
+    Ruled,
     Saved,
     Scanned,
     Shadowed,
@@ -360,6 +361,11 @@ def _operated(s: Summary, r: Operated) -> None:
         s.held = False
 
 
+def _ruled(s: Summary, r: Ruled) -> None:
+    s.expected += r.gained
+    _add(s.findings, [each.partition(":")[0] for each in r.rules], NAMES_KEPT)
+
+
 def _bypassed(s: Summary, _: Bypassed) -> None:
     _add(s.statuses, ("bypassed",), NAMES_KEPT)
     _add(s.findings, ("bypassed",), NAMES_KEPT)
@@ -397,6 +403,7 @@ _APPLY: dict[type, Callable[[Any, Any], None]] = {
     Removed: _removed,
     Operated: _operated,
     Answered: _answered,
+    Ruled: _ruled,
     Refused: _refused,
     Bypassed: _bypassed,
     Shadowed: _shadowed,
