@@ -18,6 +18,7 @@ import gatepost
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.profiles_check import FILE_NAME, check_rule_set
 from gatepost.model.profile import (
+    UPDATE_MARKER,
     AddressList,
     DnsList,
     NetworkList,
@@ -76,7 +77,7 @@ class _Reader:
             return RuleSet()
         order = self._read_one("profiles.toml", _Order, needed=True) or _Order()
         return RuleSet(
-            hidden=self._read_one("hidden.toml", Profile),
+            hidden=self._read_hidden(),
             common=order.common,
             personal=order.personal,
             profiles=self._read_all("profiles", Profile, ()),
@@ -86,6 +87,13 @@ class _Reader:
             samples=self._read_all("samples", Sample, order.samples),
             settings=self._read_one("settings.toml", RuleSettings) or RuleSettings(),
         )
+
+    def _read_hidden(self) -> Profile | None:
+        """Return the hidden profile: with the marker of updates in it always the one that came with the product."""
+        own = self._read_one("hidden.toml", Profile)
+        if own is None or not own.comment.startswith(UPDATE_MARKER) or self._root == SHIPPED:
+            return own
+        return _Reader(SHIPPED)._read_one("hidden.toml", Profile) or own
 
     def _note(self, file: Path, place: str, what: str, mend: str) -> None:
         self.problems.append(Problem(Severity.ERROR, str(file), 0, "", place, what, mend=mend))
