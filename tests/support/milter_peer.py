@@ -97,6 +97,9 @@ def carried_out(mail: bytes, answers: bytes) -> bytes:
     for command, data in packets(answers):
         if command == "b":
             new_body = (new_body or b"") + data
+        elif command == "h":
+            name, value = data[:-1].split(b"\0")
+            fields.append(name + b":" + value.replace(b"\n", b"\r\n") + b"\r\n")
         elif command in "im":
             name, value = data[4:-1].split(b"\0")
             field = name + b":" + value.replace(b"\n", b"\r\n") + b"\r\n"

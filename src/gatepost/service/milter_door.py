@@ -11,16 +11,15 @@ import ipaddress
 from pathlib import Path
 from typing import Final
 
-from gatepost.config.doors import OnError
+from gatepost.client.on_error import rule_unjudged
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Request, Ruling
-from gatepost.model.reply import reply
 from gatepost.service.channel import Channel, ChannelClosed, Serve
-from gatepost.service.gathered import Gathered
+from gatepost.service.gathered import MEMORY_BYTES, Gathered
 from gatepost.service.judge import Context, Unjudged
 from gatepost.service.milter_plan import PlanError, plan_answer
 from gatepost.wire.milter import MilterSession, State
-from gatepost.wire.milter_answers import CONTINUE, PROGRESS, build_refusal
+from gatepost.wire.milter_answers import CONTINUE, PROGRESS
 from gatepost.wire.milter_values import Dropped, Family, MilterClient, MilterError, MilterMessage, Piece
 
 PROGRESS_S: Final = 5.0
@@ -30,17 +29,14 @@ IDLE_S: Final = 7210.0
 CONTENT_LIMIT: Final = 1024 * 1024 * 1024
 """Octets of a message: above them it cannot be judged."""
 
-_TEMPFAIL: Final = build_refusal(reply(451, "4.7.1", "Message cannot be inspected now, try again later"))
-_REJECT: Final = build_refusal(reply(554, "5.7.1", "Message cannot be inspected"))
-_ON_ERROR: Final = {OnError.ACCEPT: CONTINUE, OnError.TEMPFAIL: _TEMPFAIL, OnError.REJECT: _REJECT}
 _CONFIRMED: Final = frozenset({b"", b"OK"})
 
 
-def make(context: Context, progress_s: float = PROGRESS_S) -> Serve:
-    """Return what serves a connection."""
+def make(context: Context, *, progress_s: float = PROGRESS_S, memory_bytes: int = MEMORY_BYTES) -> Serve:
+    """Return what serves a connection. Above `memory_bytes` a content is kept in a file."""
 
     async def serve(channel: Channel) -> None:
-        await _Conversation(context, channel, progress_s).run()
+        await _Conversation(context, channel, progress_s, memory_bytes).run()
 
     return serve
 
@@ -48,11 +44,12 @@ def make(context: Context, progress_s: float = PROGRESS_S) -> Serve:
 class _Conversation:
     """One connection of a mail system."""
 
-    def __init__(self, context: Context, channel: Channel, progress_s: float) -> None:
+    def __init__(self, context: Context, channel: Channel, progress_s: float, memory_bytes: int) -> None:
         self._context = context
         self._door = context.door
         self._channel = channel
         self._progress_s = progress_s
+        self._memory_bytes = memory_bytes
         self._session = MilterSession(context.door.size_limit, CONTENT_LIMIT)
         self._gathered: Gathered | None = None
         """What came of a message that does not come in one piece."""
@@ -93,21 +90,23 @@ class _Conversation:
 
     async def _answer(self, message: MilterMessage) -> bytes:
         """Return the packets that answer a message."""
-        if message.too_large:
-            if 0 < self._door.size_limit < message.size:
-                return CONTINUE
-            return self._failed(message, f"more than {CONTENT_LIMIT} bytes")
+        if message.too_large and 0 < self._door.size_limit < message.size:
+            return CONTINUE
         recipients = self._recipients(message)
+        request = self._request(message, recipients)
         try:
             content = self._content(message)
-            ruling = await self._judge(self._request(message, recipients), content)
-            changed = await self._read(content) if ruling.whole.body_changed else b""
-            packets = plan_answer(
-                ruling, recipients, changed, exact_values=self._session.exact_values, hold=self._door.hold
-            )
+            return await self._plan(await self._judge(request, content), recipients, content)
         except (Unjudged, PlanError, OSError) as error:
-            return self._failed(message, str(error))
-        return b"".join(packets)
+            on_error = self._door.on_error
+            self._report("W", f"{request.queue_id or 'a message'} not judged, {on_error.value}: {error}")
+            return await self._plan(rule_unjudged(on_error, request), recipients, b"")
+
+    async def _plan(self, ruling: Ruling, recipients: dict[str, list[bytes]], content: bytes | Path) -> bytes:
+        """Return the packets that carry the ruling out. PlanError, OSError."""
+        changed = await self._read(content) if ruling.whole.body_changed else b""
+        exact_values = self._session.exact_values
+        return b"".join(plan_answer(ruling, recipients, changed, exact_values=exact_values, hold=self._door.hold))
 
     async def _judge(self, request: Request, content: bytes | Path) -> Ruling:
         """Ask the judge, and tell the mail system that it goes on. Unjudged."""
@@ -128,11 +127,6 @@ class _Conversation:
             return await self._context.judge.judge(request, content, self._door.deadline)
         finally:
             timer.cancel()
-
-    def _failed(self, message: MilterMessage, why: str) -> bytes:
-        queue_id = _text(message.macros.get(b"i", b""))
-        self._report("W", f"{queue_id or 'a message'} not judged ({self._door.on_error.value}): {why}")
-        return _ON_ERROR[self._door.on_error]
 
     def _report(self, level: str, text: str) -> None:
         self._context.report(level, f"door {self._door.name}: {text}")
@@ -169,17 +163,19 @@ class _Conversation:
 
     # --- large messages
 
-    def _keep(self, content: bytes) -> None:
+    def _keep(self, content: bytes) -> Gathered:
         if self._gathered is None:
-            self._gathered = Gathered()
+            self._gathered = Gathered(self._memory_bytes)
         self._gathered.add(content)
+        return self._gathered
 
     def _content(self, message: MilterMessage) -> bytes | Path:
-        """Return the whole content, or the file it is in. OSError."""
-        if self._gathered is None:
+        """Return the whole content, or the file it is in. Unjudged: it was too large to be kept. OSError."""
+        if message.too_large:
+            raise Unjudged(f"it has more than {CONTENT_LIMIT} bytes")
+        if self._gathered is None and len(message.content) <= self._memory_bytes:
             return message.content
-        self._gathered.add(message.content)
-        return self._gathered.content
+        return self._keep(message.content).content
 
     @staticmethod
     async def _read(content: bytes | Path) -> bytes:

@@ -14,6 +14,7 @@ from gatepost.wire.milter_answers import (
     CONTINUE,
     DISCARD,
     build_add_recipient,
+    build_append,
     build_body,
     build_change,
     build_delete,
@@ -25,6 +26,7 @@ from gatepost.wire.milter_answers import (
 
 REFUSED: Final = reply(550, "5.7.1", "Message refused")
 """For a ruling that says no words of its own."""
+_BY_NUMBER: Final = frozenset((FieldOp.CHANGE, FieldOp.DELETE))
 Recipients = Mapping[str, Sequence[bytes]]
 """Recipients as the judge was told them, and each as the mail system told it: twice, when it did so twice."""
 
@@ -79,17 +81,21 @@ def plan_fields(edits: Sequence[FieldEdit], *, exact_values: bool) -> list[bytes
     Mail systems disagree on whether a deleted or inserted field changes the number of those behind it: with the last
     of a name first, and what is new at the end, it is the same to all of them.
     """
-    rising = [edit for edit in edits if edit.op is not FieldOp.INSERT]
-    packets = [
-        build_delete(edit.name, edit.index)
-        if edit.op is FieldOp.DELETE
-        else build_change(edit.name, edit.index, edit.value, exact_values=exact_values)
-        for edit in sorted(rising, key=lambda edit: -edit.index)
-    ]
-    packets += (
-        build_insert(edit.name, edit.value, exact_values=exact_values) for edit in edits if edit.op is FieldOp.INSERT
-    )
-    return packets
+    by_number = sorted((edit for edit in edits if edit.op in _BY_NUMBER), key=lambda edit: -edit.index)
+    new = [edit for edit in edits if edit.op not in _BY_NUMBER]
+    return [_plan_field(edit, exact_values=exact_values) for edit in (*by_number, *new)]
+
+
+def _plan_field(edit: FieldEdit, *, exact_values: bool) -> bytes:
+    match edit.op:
+        case FieldOp.CHANGE:
+            return build_change(edit.name, edit.index, edit.value, exact_values=exact_values)
+        case FieldOp.DELETE:
+            return build_delete(edit.name, edit.index)
+        case FieldOp.INSERT:
+            return build_insert(edit.name, edit.value, exact_values=exact_values)
+        case FieldOp.APPEND:
+            return build_append(edit.name, edit.value, exact_values=exact_values)
 
 
 def edited_body(part: Part, content: bytes) -> bytes:

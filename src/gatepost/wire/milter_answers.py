@@ -46,6 +46,11 @@ def build_insert(name: str, value: bytes, *, exact_values: bool) -> bytes:
     return _packet(b"i", _INDEX.pack(0) + _name(name) + _value(value, exact_values=exact_values))
 
 
+def build_append(name: str, value: bytes, *, exact_values: bool) -> bytes:
+    """Return the packet that puts a field behind all others."""
+    return _packet(b"h", _name(name) + _value(value, exact_values=exact_values))
+
+
 def build_change(name: str, index: int, value: bytes, *, exact_values: bool) -> bytes:
     """Return the packet that gives the `index`-th field of this name, from 1, another value."""
     return _packet(b"m", _INDEX.pack(index) + _name(name) + _value(value, exact_values=exact_values))

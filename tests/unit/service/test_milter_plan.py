@@ -4,6 +4,7 @@ import pytest
 from tests.support.milter_peer import CONTENT, carried_out, packets
 from tests.support.scripted_judge import ruling
 
+from gatepost.mime.field_edits import plan_field_edits
 from gatepost.model.filtering import Deed, FieldEdit, FieldOp, Part, Ruling
 from gatepost.model.reply import reply
 from gatepost.model.verdict import Splice
@@ -49,10 +50,22 @@ def test_fields_of_one_name_are_changed_last_first():
             FieldEdit(FieldOp.DELETE, "A", index=1),
             FieldEdit(FieldOp.INSERT, "A", b"0"),
             FieldEdit(FieldOp.CHANGE, "A", b"two", index=2),
+            FieldEdit(FieldOp.APPEND, "B", b"last"),
             FieldEdit(FieldOp.DELETE, "A", index=3),
         )
     )
-    assert carried_out(content, plan(ruling(part), content)) == b"A: 0\r\nA: two\r\n\r\n"
+    assert carried_out(content, plan(ruling(part), content)) == b"A: 0\r\nA: two\r\nB: last\r\n\r\n"
+
+
+def test_planned_edits_make_the_header_of_the_copy():
+    """With the edits the judge makes of its splices."""
+    at = CONTENT.index(b"two")
+    splices = (Splice(0, CONTENT.index(b"Subject"), b""), Splice(at, at + 3, b"2"))
+    prefix = b"X-A: 1\r\nX-B: 2\r\n folded\r\n"
+    edits, body_changed = plan_field_edits(CONTENT, CONTENT.index(b"\r\n\r\n") + 2, prefix, splices)
+    part = Part(prefix=prefix, splices=splices, field_edits=edits, body_changed=body_changed)
+    copy = prefix + CONTENT[CONTENT.index(b"Subject") :].replace(b"two", b"2")
+    assert carried_out(CONTENT, plan(ruling(part))) == copy
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gatepost.model.reply import reply
 from gatepost.wire.milter_answers import (
     BODY_PIECE,
     build_add_recipient,
+    build_append,
     build_body,
     build_change,
     build_delete,
@@ -57,6 +58,7 @@ def test_any_text_makes_a_well_formed_refusal(lines):
 def test_fields():
     assert build_insert("X-A", b"one\r\n two", exact_values=True) == packet("i", b"\0\0\0\0X-A\0 one\n two\0")
     assert build_insert("X-A", b"one", exact_values=False) == packet("i", b"\0\0\0\0X-A\0one\0")
+    assert build_append("X-A", b"one", exact_values=True) == packet("h", b"X-A\0 one\0")
     assert build_change("X-A", 3, b"a\0b", exact_values=True) == packet("m", b"\0\0\0\3X-A\0 ab\0")
     assert build_delete("X-A", 2) == packet("m", b"\0\0\0\2X-A\0\0")
 
