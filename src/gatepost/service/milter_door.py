@@ -165,7 +165,7 @@ class _Conversation:
 
     def _keep(self, content: bytes) -> Gathered:
         if self._gathered is None:
-            self._gathered = Gathered(self._memory_bytes)
+            self._gathered = Gathered(memory_bytes=self._memory_bytes)
         self._gathered.add(content)
         return self._gathered
 
