@@ -45,6 +45,7 @@ for _name, _place, _help in (
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
     ("mib", "mib:mib", "Print the MIB of what SNMP shows."),
+    ("client", "client:app", "Filtering for mail systems that stay: their client programs, set-up and undo."),
     ("account", "account:app", "Who may sign in to the console, and what they may do."),
     ("audit", "audit:app", "Who changed what, and who looked at whose mail."),
     ("password", "password:app", "Who may send mail through us after signing in, and with what password."),

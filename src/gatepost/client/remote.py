@@ -188,6 +188,7 @@ class RemoteJudge:
         self._report = report
         self._servers = [_Server(each) for each in dict.fromkeys(settings.addresses)]
         self._tls = _tls_context(settings.tls) if settings.tls is not None else None
+        self._closed = False
         self._slots = asyncio.Semaphore(settings.connections)
 
     async def judge(self, request: Request, content: bytes | Path, deadline_s: float) -> Ruling:
@@ -217,7 +218,8 @@ class RemoteJudge:
             self._slots.release()
 
     def close(self) -> None:
-        """Take leave of all servers. Messages under way break off."""
+        """Take leave of all servers, as soon as the messages under way have their answers."""
+        self._closed = True
         for server in self._servers:
             for link in server.idle:
                 link.quit()
@@ -274,7 +276,10 @@ class RemoteJudge:
         except TimeoutError:
             raise _Failed(f"no connection within {timeout_s:g} s") from None
         except OSError as error:
-            raise _Failed(f"no connection: {error.strerror or error}") from None
+            why = (
+                os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            )  # below 0: of the resolver
+            raise _Failed(f"no connection: {why}") from None
         try:
             event = await link.event(timeout_s)
         except TimeoutError:
@@ -298,17 +303,23 @@ class RemoteJudge:
                 link.drop("no answer in time")
         match event:
             case Ruling():
-                if not link.lost:
-                    link.server.idle.append(link)
+                self._keep(link)
                 return event
             case Refused(text, closes):
                 if closes:
                     link.drop(text)
-                elif not link.lost:
-                    link.server.idle.append(link)
+                else:
+                    self._keep(link)
                 raise _Failed(text, away=closes)
         link.drop("it greets twice")
         raise _Failed(link.lost)
+
+    def _keep(self, link: _Link) -> None:
+        """Keep a connection for the next message."""
+        if self._closed:
+            link.quit()
+        elif not link.lost:
+            link.server.idle.append(link)
 
     async def _send(self, link: _Link, request: Request, content: bytes | Path, ends: float) -> None:
         if isinstance(content, bytes):

@@ -1,0 +1,144 @@
+"""What all client programs have in common: options, settings, log, leaving. `gatepost client NAME -c FILE` calls it.
+
+A program is a module of this package with `run(program, arguments) -> exit status`; it is imported when it is asked
+for, and nothing of the filters ever is. Programs that are started for each message begin by
+`python -I -m gatepost.client NAME`, which spares them the command line's imports.
+"""
+
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from gatepost.client.settings import ClientSettings, ReadSettings, read_settings
+from gatepost.control.syslog_target import SyslogTarget
+
+DEFAULT_FILE: Final = "/etc/gatepost/client.toml"
+EXIT_USAGE: Final = 64
+_LETTERS: Final = {"error": "FEW", "info": "FEWIA", "debug": "FEWIAD"}
+"""Letters of lines that are written, by detail of the log."""
+_TEXT_LIMIT: Final = 900
+"""Characters of a line: what syslog carries whole (RFC 3164 §4.1)."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A program there is."""
+
+    module: str
+    unusable: int
+    """Its exit status when its settings cannot be used: one with which no mail is lost."""
+
+
+PROGRAMS: Final = {
+    "milter": Known("gatepost.client.milter", 78),
+    "pipe": Known("gatepost.client.pipe", 75),  # EX_TEMPFAIL; EX_CONFIG would bounce the mail
+    "qmail": Known("gatepost.client.qmail", 81),  # qmail-queue(8): 81 internal bug, temporary
+    "cgpro": Known("gatepost.client.cgpro", 78),
+}
+
+
+class ClientLog:
+    """Where a program's lines go: syslog, or standard error when it is asked for or syslog is away."""
+
+    def __init__(self, facility: str, level: str, *, to_stderr: bool = False) -> None:
+        self._letters = _LETTERS[level]
+        self._target = None if to_stderr else SyslogTarget(facility)
+
+    def __call__(self, letter: str, text: str) -> None:
+        """Write a line of this letter (F, E, W, I, A, D); control characters in it are shown as such."""
+        if letter not in self._letters:
+            return
+        text = "".join([each if each.isprintable() else f"\\x{ord(each):02x}" for each in text[:_TEXT_LIMIT]])
+        if self._target is not None:
+            try:
+                self._target.write(letter, text, time.time())
+            except OSError:
+                pass
+            else:
+                return
+        try:
+            sys.stderr.write(f"gatepost[{os.getpid()}] {letter}: {text}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass  # nobody listens: a lost line is no reason to lose mail
+
+
+class ClientProgram:
+    """One program as it runs."""
+
+    def __init__(self, name: str, file: Path, settings: ClientSettings, *, to_stderr: bool = False) -> None:
+        self.name = name
+        self.file = file
+        self.settings = settings
+        self._to_stderr = to_stderr
+        self.report = self._open_log()
+        """Writes to the log: letter, text."""
+
+    def reread(self) -> bool:
+        """Take the settings anew. False: the file has errors, which are told; the settings in force stay."""
+        read = read_settings(self.file)
+        self._tell(read)
+        if read.settings is None:
+            self.report("E", f"{self.file}: not taken, the settings in force stay")
+            return False
+        self.settings = read.settings
+        self.report = self._open_log()
+        tempfile.tempdir = read.settings.client_temp_dir or None
+        return True
+
+    def _open_log(self) -> ClientLog:
+        return ClientLog(self.settings.log_facility, self.settings.log_level, to_stderr=self._to_stderr)
+
+    def _tell(self, read: ReadSettings) -> None:
+        for each in read.problems:
+            self.report("E" if each in read.errors else "W", str(each))
+
+
+class Run(Protocol):
+    """What the module of a program offers."""
+
+    def run(self, program: ClientProgram, arguments: Sequence[str]) -> int:
+        """Do the program's work; return its exit status. `arguments`: what is left of the command line."""
+
+
+def run_program(name: str, file: Path, arguments: Sequence[str], *, to_stderr: bool = False) -> int:
+    """Run a program of `PROGRAMS`; return its exit status."""
+    known = PROGRAMS[name]
+    read = read_settings(file)
+    settings = read.settings or ClientSettings()
+    program = ClientProgram(name, file, settings, to_stderr=to_stderr)
+    program._tell(read)
+    if read.settings is None:
+        return known.unusable
+    tempfile.tempdir = settings.client_temp_dir or None
+    module: Run = importlib.import_module(known.module)
+    return module.run(program, arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `NAME [-c FILE] [--stderr] [--] ARGUMENTS …`; return the exit status."""
+    rest = list(arguments)
+    name = rest.pop(0) if rest else ""
+    if name not in PROGRAMS:
+        sys.stderr.write(f"usage: gatepost client {'|'.join(PROGRAMS)} [-c FILE] [--stderr] [--] [ARGUMENTS]\n")
+        return EXIT_USAGE
+    file = DEFAULT_FILE
+    to_stderr = False
+    while rest and rest[0] in {"-c", "--conf-file", "--stderr"}:
+        option = rest.pop(0)
+        if option == "--stderr":
+            to_stderr = True
+        elif rest:
+            file = rest.pop(0)
+        else:
+            sys.stderr.write(f"{option}: a file is missing behind it\n")
+            return PROGRAMS[name].unusable
+    if rest and rest[0] == "--":
+        del rest[0]
+    return run_program(name, Path(file), rest, to_stderr=to_stderr)

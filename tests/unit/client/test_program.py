@@ -1,0 +1,178 @@
+"""What client programs have in common: options, settings taken again, the log, listening and leaving."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.waiting import wait_for
+
+from gatepost.client.on_error import NOT_JUDGED, rule_too_large, rule_unjudged
+from gatepost.client.program import PROGRAMS, ClientLog, ClientProgram, main
+from gatepost.client.settings import ClientSettings
+from gatepost.config.doors import OnError
+from gatepost.model.envelope import Client
+from gatepost.model.filtering import Deed, Request
+
+LISTENER = """
+import sys
+from pathlib import Path
+from gatepost.client.listening import listen
+from gatepost.client.program import ClientProgram
+from gatepost.client.settings import read_settings
+from gatepost.config.doors import Door
+
+def make(context):
+    async def serve(channel):
+        channel.write(context.door.on_error.encode() + b"\\n")
+        await channel.read()
+        channel.write(b"bye\\n")
+    return serve
+
+file = Path(sys.argv[1])
+program = ClientProgram("milter", file, read_settings(file).settings, to_stderr=True)
+door_of = lambda settings: Door(name="client", on_error=settings.client_on_error)
+sys.exit(listen(program, sys.argv[2], door_of, make, socket_mode=0o600))
+"""
+
+
+def start(file: Path, address: str) -> "subprocess.Popen[bytes]":
+    with (file.parent / "log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-c", LISTENER, str(file), address], stderr=log)
+
+
+def connected(path: Path) -> socket.socket:
+    def attempt() -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            connection.close()
+            return None
+        connection.settimeout(20)
+        return connection
+
+    connection = wait_for(attempt, "the program listens", 20)
+    assert connection is not None
+    return connection
+
+
+def greeting(path: Path) -> bytes:
+    with connected(path) as connection:
+        return connection.recv(100)
+
+
+def test_a_listening_program_takes_settings_anew_and_ends_cleanly(tmp_path: Path) -> None:
+    file, path, pid = tmp_path / "client.toml", tmp_path / "s", tmp_path / "pid"
+    file.write_text(f"client_on_error = 'accept'\npid_file = '{pid}'\n")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    process = start(file, f"unix:{path}")
+    log = tmp_path / "log"
+    try:
+        assert greeting(path) == b"accept\n"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert int(pid.read_text()) == process.pid
+        file.write_text("client_on_error = 'perhaps'\n")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the settings in force stay" in log.read_text(), "the mistake is told", 20)
+        assert greeting(path) == b"accept\n"
+        file.write_text(f"client_on_error = 'reject'\npid_file = '{pid}'\n")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: greeting(path) == b"reject\n", "the settings are taken", 20)
+        with connected(path) as busy:
+            assert busy.recv(100) == b"reject\n"
+            process.send_signal(signal.SIGTERM)
+            wait_for(lambda: not _listens(path), "no more connections are taken", 20)
+            busy.sendall(b"x")
+            assert busy.recv(100) == b"bye\n"
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert not path.exists()
+    assert not pid.exists()
+    assert "client.toml:1: error: client_on_error: 'perhaps' is none of" in log.read_text()
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def test_a_socket_in_use_is_left_to_its_owner(tmp_path: Path) -> None:
+    file, path = tmp_path / "client.toml", tmp_path / "s"
+    file.write_text("")
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(str(path))
+        owner.listen()
+        assert start(file, f"unix:{path}").wait(20) == 71
+        assert _listens(path)
+    assert "somebody listens there already" in (tmp_path / "log").read_text()
+
+
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    file, path = tmp_path / "client.toml", tmp_path / "s"
+    file.write_text("")
+    path.write_text("precious")
+    assert start(file, f"unix:{path}").wait(20) == 71
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_broken_settings_end_a_program_with_a_status_that_loses_no_mail(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text("client_on_error = 'perhaps'\n")
+    assert main([name, "-c", str(file), "--stderr"]) == PROGRAMS[name].unusable
+    assert main([name, "--stderr", "-c", str(tmp_path / "none")]) == PROGRAMS[name].unusable
+    told = capfd.readouterr().err
+    assert "client.toml:1: error: client_on_error" in told
+    assert "none: error: cannot be read" in told
+    assert PROGRAMS["pipe"].unusable == os.EX_TEMPFAIL
+
+
+def test_wrong_options_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == main(["other"]) == 64
+    assert main(["pipe", "-c"]) == PROGRAMS["pipe"].unusable
+    assert "milter|pipe|qmail|cgpro" in capfd.readouterr().err
+
+
+def test_the_log_has_the_detail_asked_for_and_no_control_characters(capfd: pytest.CaptureFixture[str]) -> None:
+    log = ClientLog("mail", "info", to_stderr=True)
+    log("D", "detail")
+    log("I", "one\r\ntwo\x1b[31m" + "x" * 2000)
+    ClientLog("mail", "error", to_stderr=True)("I", "not wanted")
+    told = capfd.readouterr().err
+    assert told.startswith(f"gatepost[{os.getpid()}] I: one\\x0d\\x0atwo\\x1b[31mxx")
+    assert told.count("\n") == 1
+    assert len(told) < 1000
+
+
+def test_settings_that_break_later_leave_those_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "client.toml"
+    program = ClientProgram("milter", file, ClientSettings(client_on_error=OnError.REJECT), to_stderr=True)
+    assert not program.reread()
+    assert program.settings == ClientSettings(client_on_error=OnError.REJECT)
+    file.write_text("client_on_error = 'accept'\n")
+    assert program.reread()
+    assert program.settings == ClientSettings(client_on_error=OnError.ACCEPT)
+
+
+@pytest.mark.parametrize(
+    ("on_error", "deed", "code"),
+    [(OnError.ACCEPT, Deed.DELIVER, None), (OnError.TEMPFAIL, Deed.REJECT, 451), (OnError.REJECT, Deed.REJECT, 554)],
+)
+def test_the_three_choices_on_error(on_error: OnError, deed: Deed, code: int | None) -> None:
+    request = Request(client=Client(""), recipients=("a@x.example", "b@x.example"))
+    ruling = rule_unjudged(on_error, request)
+    assert ruling.parts == (ruling.whole,)
+    assert ruling.info == NOT_JUDGED
+    assert ruling.whole.recipients == request.recipients
+    assert ruling.whole.deed is deed
+    assert (ruling.whole.reply.code if ruling.whole.reply else None) == code
+    assert (rule_too_large(request).whole.deed, rule_too_large(request).info) == (Deed.DELIVER, "Too large")
