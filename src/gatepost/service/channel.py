@@ -91,6 +91,11 @@ class Channel(asyncio.Protocol):
         """Whether the client has closed its connection altogether: nobody waits for an answer any more."""
         return self._transport is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the client sends nothing more, and all it sent was read: it may have gone for good."""
+        return self._eof and not self._buffer
+
     async def read(self, timeout_s: float | None = None) -> bytes:
         """Return what has come, waiting for the first byte; b"" at the end. TimeoutError."""
         if not self._buffer:
