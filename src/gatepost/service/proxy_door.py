@@ -13,17 +13,16 @@ from typing import Any, Final
 
 import msgspec
 
-from gatepost.config.doors import Door, OnError
+from gatepost.config.doors import Door
 from gatepost.model.envelope import Client
-from gatepost.model.filtering import Request
 from gatepost.model.reply import reply
 from gatepost.service.channel import Channel, ChannelClosed, Serve
-from gatepost.service.gathered import Gathered
-from gatepost.service.judge import Context, Unjudged
+from gatepost.service.judge import Context
 from gatepost.service.proxy_hop import HopLost, dial_smtp
 from gatepost.service.proxy_memory import DeliveredMemory
 from gatepost.service.proxy_onward import Mail, Means, Onward
-from gatepost.service.proxy_plan import Fate, Kind, Plan, PlanError, join_fates, plan_copies, plan_unedited
+from gatepost.service.proxy_plan import Fate, Kind, join_fates
+from gatepost.service.proxy_settlement import Settlement, complete_address
 from gatepost.smtp import server as smtp
 from gatepost.smtp.extensions import Extensions
 
@@ -35,8 +34,6 @@ RECIPIENTS_LIMIT: Final = 10_000
 HOPS_LIMIT: Final = 100
 """Received fields: a proxy adds none, but must not go on for ever when it is its own next hop."""
 
-NOT_JUDGED: Final = reply(451, "4.7.1", "Message cannot be inspected now, try again later")
-NOT_JUDGED_FINAL: Final = reply(554, "5.7.1", "Message cannot be inspected")
 NO_ROOM: Final = reply(452, "4.3.1", "Insufficient system storage")
 CLOSING: Final = reply(421, "4.4.1", "Next server cannot be reached, try again later", closes=True)
 _LOCAL: Final = "127.0.0.1"
@@ -94,6 +91,7 @@ class _Conversation:
         self._door = context.door
         self._means = means
         self._onward = onward
+        self._settlement = Settlement(context, onward)
         self._channel = channel
         self._mail: Mail | None = None
         self._facts = smtp.ClientForwarded()
@@ -151,9 +149,6 @@ class _Conversation:
         self._channel.write(session.greeting())
         return session
 
-    def _report(self, level: str, text: str) -> None:
-        self._context.report(level, f"door {self._door.name}: {text}")
-
     def _forget(self) -> None:
         mail, self._mail = self._mail, None
         if mail is None:
@@ -176,22 +171,17 @@ class _Conversation:
     async def _mail_from(self, event: smtp.MailFrom) -> None:
         self._forget()
         facts, self._facts = self._facts, smtp.ClientForwarded()
-        mail = Mail(event, self._completed(event.address), facts)
+        mail = Mail(event, complete_address(event.address, self._door), facts)
         answer = await self._onward.begin(mail)
         if answer.positive:
             self._mail = mail
         self._session.answer(answer)
 
-    def _completed(self, address: str) -> str:
-        """Return an address with the default domain, when it has none (row F-CLI-09)."""
-        domain = self._door.default_domain
-        return f"{address}@{domain}" if domain and address and "@" not in address else address
-
     async def _rcpt(self, event: smtp.RcptTo) -> None:
         mail = self._mail
         assert mail is not None
         recipient = event.recipient
-        address = self._completed(recipient.address)
+        address = complete_address(recipient.address, self._door)
         if address is not recipient.address:
             recipient = msgspec.structs.replace(recipient, address=address)
         self._session.answer(await self._onward.add(mail, recipient))
@@ -210,7 +200,7 @@ class _Conversation:
         try:
             mail.gathered.add(event.data)
         except OSError as error:
-            self._report("E", f"content cannot be kept: {error.strerror}")
+            self._context.report("E", f"door {self._door.name}: content cannot be kept: {error.strerror}")
             mail.gathered.close()
             mail.gathered = None
 
@@ -222,9 +212,13 @@ class _Conversation:
         mail = self._mail
         assert mail is not None
         if mail.gathered is None:
-            fates = _all(mail, Fate(Kind.FAILED, NO_ROOM))
+            fates = [Fate(Kind.FAILED, NO_ROOM)] * len(mail.recipients)
         else:
-            fates = await self._settle(mail, mail.gathered, plain=end.plain)
+            fates = await self._settlement.settle(
+                mail, mail.gathered, self._client(mail), plain=end.plain, waits=self._waits
+            )
+            if self._channel.gone:
+                self._onward.remember(mail, mail.gathered, fates)
         self._forget()
         if self._channel.gone:
             raise ChannelClosed("the client has gone")
@@ -233,39 +227,11 @@ class _Conversation:
         else:
             self._session.answer(join_fates(fates))
 
-    async def _settle(self, mail: Mail, gathered: Gathered, *, plain: bool) -> list[Fate]:
-        """Return what became of each accepted recipient."""
-        try:
-            plan = await self._plan(mail, gathered)
-        except (Unjudged, PlanError, OSError) as error:
-            on_error = self._door.on_error
-            self._report("W", f"{mail.facts.ident or 'a message'} not judged ({on_error.value}): {error}")
-            if on_error is not OnError.ACCEPT:
-                said = NOT_JUDGED if on_error is OnError.TEMPFAIL else NOT_JUDGED_FINAL
-                return _all(mail, Fate(Kind.REFUSED, said))
-            plan = plan_unedited(mail.recipients)
-        if self._channel.gone:
-            raise ChannelClosed(
-                "the client has gone"
-            )  # and comes again: what is delivered now would be delivered twice
-        fates = await self._onward.deliver(mail, gathered, plan, plain=plain, lmtp=self._door.lmtp)
-        if self._channel.gone:
-            self._onward.remember(mail, gathered, fates)
-        return fates
-
-    async def _plan(self, mail: Mail, gathered: Gathered) -> Plan:
-        """Return what is to be done with a message. Unjudged, PlanError, OSError."""
-        if 0 < self._door.size_limit < gathered.size:
-            self._report("I", f"{mail.facts.ident or 'a message'} of {gathered.size} bytes is not judged: too large")
-            return plan_unedited(mail.recipients)
-        ruling = await self._context.judge.judge(self._request(mail), gathered.content, self._door.deadline)
-        return plan_copies(ruling, mail.recipients, divide=self._door.multiple_messages, size=gathered.size)
-
-    def _request(self, mail: Mail) -> Request:
+    def _client(self, mail: Mail) -> Client:
         facts = mail.facts
         name = facts.name or ""
         ip = facts.address or ((self._channel.peer or _LOCAL) if facts.source == "LOCAL" else "")
-        client = Client(
+        return Client(
             ip,
             facts.port or 0,
             facts.helo or "",
@@ -273,18 +239,10 @@ class _Conversation:
             self._door.name,
             "" if name == smtp.TEMPORARILY_UNKNOWN else name,
         )
-        return Request(
-            client=client,
-            sender=mail.sender,
-            recipients=tuple(dict.fromkeys(each.address for each in mail.recipients)),
-            queue_id=facts.ident or "",
-            divided=self._door.multiple_messages,
-            accepted=not self._door.before_queue,
-        )
 
-
-def _all(mail: Mail, fate: Fate) -> list[Fate]:
-    return [fate] * len(mail.recipients)
+    def _waits(self) -> bool:
+        """Tell whether the client is there, to hear what becomes of its message."""
+        return not (self._channel.gone or (self._means.eof_is_gone and self._channel.ended))
 
 
 _HANDLERS: Final[dict[type, Callable[[_Conversation, Any], Awaitable[None]]]] = {

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from gatepost.config.doors import parse_door_address
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply, reply
 from gatepost.smtp.client_events import Closed, Event, Outcome, Ready, Refused, SendData, Stepped, Transaction
@@ -206,7 +205,7 @@ def _lost(event: Event) -> HopLost:
 
 
 async def dial_smtp(address: str, hostname: str, timeout_s: float, *, lmtp: bool) -> SmtpHop:
-    """Return an open session with the server at `tcp:ip:port` or `unix:/path`. HopLost."""
+    """Return an open session with the server at `tcp:host:port` or `unix:/path`. HopLost."""
     settings = ClientSettings(
         hostname,
         initial_s=timeout_s,
@@ -219,13 +218,14 @@ async def dial_smtp(address: str, hostname: str, timeout_s: float, *, lmtp: bool
         write_s=timeout_s,
         lmtp=lmtp,
     )
-    host, port, path = parse_door_address(address)
+    kind, _, place = address.partition(":")
+    host, _, port = place.rpartition(":")
     try:
         async with asyncio.timeout(timeout_s):
-            if path:
-                reader, writer = await asyncio.open_unix_connection(path)
+            if kind == "unix":
+                reader, writer = await asyncio.open_unix_connection(place)
             else:
-                reader, writer = await asyncio.open_connection(host, port)
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except (OSError, TimeoutError) as error:
         why = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise HopLost(f"connect to {address}: {why}", NOT_REACHED) from None

@@ -1,8 +1,9 @@
 """The proxy door between a client and a scripted next hop: what passes, what is answered, what happens when things fail."""
 
+import asyncio
 import smtplib
 import socket
-from collections.abc import Iterator
+from typing import Self
 
 import pytest
 from tests.support.scripted_judge import CLEAN, ListeningDoor, ScriptedJudge, ruling
@@ -35,7 +36,7 @@ class Proxy:
         self.door = ListeningDoor(proxy_door.make, judge, Door(name="p", kind=DoorKind.PROXY, **given))
         self.lmtp = bool(door.get("lmtp"))
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> Self:
         self.door.__enter__()
         return self
 
@@ -355,19 +356,14 @@ def test_a_next_hop_lost_between_recipients_loses_the_transaction_only():
 
 
 def test_a_client_that_goes_while_it_is_judged_gets_nothing_delivered():
-    asked = []
-
-    def answer(request, content):
-        asked.append(request)
-        client.close()
-        return ruling(Part(recipients=request.recipients))
-
-    with proxy(answer) as it:
-        client = it.wire()
-        client.expect(("MAIL FROM:<s@example.com>", "250"), (f"RCPT TO:<{A}>", "250"), ("DATA", "354"))
-        client.send(MAIL + b".\r\n")
-        wait_for(lambda: asked, "the question")
-        wait_for(lambda: it.sink.times("quit") or not it.sink.open, "the end")
+    with proxy(CLEAN_ALL) as it:
+        it.judge.hold = hold = asyncio.Event()
+        with it.wire() as client:
+            client.expect(("MAIL FROM:<s@example.com>", "250"), (f"RCPT TO:<{A}>", "250"), ("DATA", "354"))
+            client.send(MAIL + b".\r\n")
+            wait_for(lambda: it.judge.asked, "the question")
+        it.door._loop.call_soon_threadsafe(hold.set)
+        wait_for(lambda: not it.sink.open, "the next hop to hear of the end")
         assert it.sink.mails == []
 
 
@@ -388,7 +384,6 @@ def test_a_standard_client_over_a_local_socket_and_back_to_one(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """smtplib asks for the name of this host."""
     monkeypatch.setattr(socket, "getfqdn", lambda *_: "mta.example.com")
-    yield
