@@ -254,7 +254,7 @@ class Template:
                 )
             if stage is not None and spam is not None:
                 facts = facts if facts is not None else stage.inspect(message, spam)
-            named = find_named(message, options.fields) if options.fields else ()
+            named = find_named(message, options.fields) if options.fields is not None else None
             found = msgspec.structs.replace(found, spam=facts, subject=subject, fields=named)
             return annotate(found, content, options, message)
 

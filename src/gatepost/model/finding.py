@@ -210,8 +210,9 @@ class Analysis(msgspec.Struct, frozen=True, array_like=True):
     """With `ScanOptions.preview`: how the message is shown."""
     subject: str = ""
     """Decoded subject of the message, cut at `SUBJECT_LIMIT` characters: for those who look for the mail later."""
-    fields: tuple[NamedField, ...] = ()
-    """With `ScanOptions.fields`: where fields of these names stand in the header, in order, at most `FIELDS_LIMIT`."""
+    fields: tuple[NamedField, ...] | None = None
+    """With `ScanOptions.fields`: where fields of these names stand in the header, in order, at most `FIELDS_LIMIT`;
+    None: nobody has looked."""
 
 
 class ObjectFilterSpec(msgspec.Struct, frozen=True, array_like=True):

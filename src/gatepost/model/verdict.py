@@ -5,6 +5,7 @@ import enum
 import msgspec
 
 from gatepost.model.finding import ObjectStatus
+from gatepost.model.profile import RuleOutcome
 from gatepost.model.spam import Method, Sign, SpamStatus
 
 
@@ -116,6 +117,9 @@ class Verdict(msgspec.Struct, frozen=True):
     """Of the objects, in one sentence, for log and trace."""
     spam: SpamVerdict | None = None
     """None: anti-spam has nothing to say of it."""
+    rules: RuleOutcome | None = None
+    """What the administrator's rules have decided besides; None: none are in force, or none held. Where they end its
+    way, `spam` says so."""
 
     @property
     def withheld(self) -> bool:

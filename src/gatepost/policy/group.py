@@ -154,10 +154,11 @@ class GroupTable:
         deadline_s: float,
         protected_domains: Iterable[str] = (),
         antispam: Antispam | None = None,
+        fields: tuple[str, ...] | None = None,
     ) -> "GroupTable":
         """Compile `Config.groups`. Raises TemplateError; a template used by several groups is read once.
 
-        `antispam` None: nothing is done about spam.
+        `antispam` None: nothing is done about spam. `fields`: header fields that rules ask for, None without rules.
         """
         loaded: dict[Path, Template] = {}
 
@@ -167,7 +168,13 @@ class GroupTable:
             return loaded[path]
 
         compiled = [GroupPolicy.from_config(group, ave, deadline_s, antispam=antispam, load=load) for group in groups]
+        if fields is not None:
+            compiled = [_with_fields(group, fields) for group in compiled]
         return cls(compiled, MaskSet(f"*@{domain}" for domain in protected_domains))
+
+    def named(self, name: str) -> GroupPolicy:
+        """Return the group of this name, in any case of letters; the policy when there is none."""
+        return next((group for group in self.groups if group.name.lower() == name.lower()), self.groups[-1])
 
     def resolve(self, sender: str, recipient: str, direction: Direction = Direction.INBOUND) -> GroupPolicy:
         """Return the group of a pair of envelope addresses; the null sender is ""."""
@@ -206,6 +213,10 @@ class GroupTable:
                 found.setdefault(group.name, (group, []))[1].extend(own)
         parts = [(group, tuple(sorted(own))) for group, own in found.values()]
         return sorted(parts, key=lambda part: part[1][0])
+
+
+def _with_fields(group: GroupPolicy, fields: tuple[str, ...]) -> GroupPolicy:
+    return msgspec.structs.replace(group, scan=msgspec.structs.replace(group.scan, fields=fields))
 
 
 def _without_spam(group: GroupPolicy) -> GroupPolicy:
@@ -262,7 +273,7 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
     The union: what any group asks for is looked at, under the widest limits. `policy.decide` narrows it again.
     Of `ScanOptions.spam` this is what the settings say; the facts of the message are the relay's to add.
     """
-    asked = [group.scan for group in groups if group.check or group.scan.text_spots or group.scan.spam is not None]
+    asked = [group.scan for group in groups if group.check or _is_read(group.scan)]
     if not asked:
         return None
     if all(options == asked[0] for options in asked):
@@ -285,7 +296,13 @@ def scan_options(groups: Iterable[GroupPolicy]) -> ScanOptions | None:
         text_spots=any(options.text_spots for options in asked),
         text_characters="".join(sorted({each for options in asked for each in options.text_characters})),
         spam=join_options([options.spam for options in asked if options.spam is not None]),
+        fields=next((options.fields for options in asked if options.fields is not None), None),
     )
+
+
+def _is_read(options: ScanOptions) -> bool:
+    """Tell whether a filter has to look at a message that it does not scan."""
+    return options.text_spots or options.spam is not None or options.fields is not None
 
 
 def _join_filters(wanted: Sequence[ScanOptions]) -> tuple[ObjectFilterSpec, ...]:

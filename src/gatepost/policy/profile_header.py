@@ -58,7 +58,7 @@ class HeaderView:
     def __init__(self, lines: Iterable[Line]) -> None:
         """Take the fields in their order."""
         self.lines = list(lines)
-        self.cut: list[FieldSpot] = []
+        self.cut: list[Line] = []
         """Fields of the content that are taken out."""
 
     def copy(self) -> "HeaderView":
@@ -75,7 +75,7 @@ class HeaderView:
         """Carry out a change (specification antispam.md §10.3)."""
         name = edit.name.lower()
         if edit.do in (Act.HEADER_DELETE, Act.HEADER_REPLACE):
-            self.cut += [line.spot for line in self.lines if line.name == name and line.spot is not None]
+            self.cut += [line for line in self.lines if line.name == name and line.spot is not None]
             self.lines = [line for line in self.lines if line.name != name]
         held = [line for line in self.lines if line.name == name]
         if edit.do is Act.HEADER_ADD and held:

@@ -9,6 +9,7 @@ import msgspec
 
 from gatepost.model.address import NULL_SENDER, domain_of
 from gatepost.model.envelope import Notify, Recipient
+from gatepost.model.profile import RuleOutcome
 from gatepost.relay.editing import Edited
 from gatepost.spool.interface import Pending, State, Stored
 
@@ -45,6 +46,16 @@ def copy_for(copy: Stored, number: int, addresses: Sequence[str], kind: str, now
     recipients = tuple(Recipient(address, (Notify.NEVER,)) for address in addresses)
     envelope = msgspec.structs.replace(copy.envelope, sender=NULL_SENDER, recipients=recipients)
     return msgspec.structs.replace(copy, id=number, envelope=envelope, pending=_pending(recipients, now), kind=kind)
+
+
+def change_recipients(copy: Stored, rules: RuleOutcome | None, now: float) -> Stored:
+    """Return a copy for whom rules have it go to: the sender stays, who is told what becomes of it as of any mail."""
+    if rules is None or (rules.kept and not rules.added):
+        return copy
+    kept = copy.envelope.recipients if rules.kept else ()
+    recipients = (*kept, *(Recipient(address) for address in rules.added))
+    envelope = msgspec.structs.replace(copy.envelope, recipients=recipients)
+    return msgspec.structs.replace(copy, envelope=envelope, pending=_pending(recipients, now))
 
 
 def is_sent_on(copy: Stored, addresses: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import QueueIds, format_queue_id
+from gatepost.model.profile import RuleEnd
 from gatepost.model.record import ADDRESSES_TOLD, Blocked, Discarded, Record, Split
 from gatepost.model.reply import Reply
 from gatepost.model.spam import SpamStatus
@@ -24,15 +25,17 @@ from gatepost.model.verdict import ObjectDecision, SpamActions, SpamEnd, SpamVer
 from gatepost.policy.decide import decide, resolve_edits
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.listings import NO_LISTINGS, Listings
+from gatepost.policy.profile_table import RuleTable
 from gatepost.policy.shadow import ShadowTable
 from gatepost.policy.spam import decide_spam
 from gatepost.relay.bypass import judge_unscanned
-from gatepost.relay.copies import COPY, REDIRECTED, copy_for, is_sent_on, ready_copy
+from gatepost.relay.copies import COPY, REDIRECTED, change_recipients, copy_for, is_sent_on, ready_copy
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.rejecting import failure_records, may_report, rejection, report_rejection
 from gatepost.relay.reports import RELEASED_WANTED, Reports
+from gatepost.relay.rule_stage import divide_by_rules, keep_untold
 from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.shadowing import build_shadowed
@@ -90,7 +93,9 @@ class Share(msgspec.Struct, frozen=True):
         """Addresses that get a copy besides."""
         verdict = self.subject.verdict
         wanted = verdict.spam.actions.copies if verdict.spam is not None and not verdict.blocked else ()
-        return () if is_sent_on(self.copy, wanted) else wanted
+        copies = () if is_sent_on(self.copy, wanted) else wanted
+        rules = verdict.rules
+        return (*copies, *rules.added) if rules is not None and rules.kept and not verdict.withheld else copies
 
     @property
     def redirect(self) -> tuple[str, ...]:
@@ -98,7 +103,8 @@ class Share(msgspec.Struct, frozen=True):
         verdict = self.subject.verdict
         actions = verdict.spam.actions if verdict.spam is not None else _NO_ACTIONS
         if verdict.withheld or actions.end is not SpamEnd.REDIRECT or is_sent_on(self.copy, actions.redirect):
-            return ()
+            rules = verdict.rules
+            return rules.added if rules is not None and not rules.kept and not verdict.withheld else ()
         return actions.redirect
 
 
@@ -132,6 +138,8 @@ class Disposal:
         self.listings = NO_LISTINGS
         """Entries of allow and block lists that count now."""
         self.shadows: ShadowTable | None = None
+        self.rules: RuleTable | None = None
+        """Rules in force."""
 
     def is_in_work(self, message_id: int) -> bool:
         """Tell whether delivery has this message in work."""
@@ -140,7 +148,7 @@ class Disposal:
     def dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> "asyncio.Future[None] | None":
         """Carry the verdicts out. None: handed on at once; else a future of the commit that makes them durable."""
         now = clock.now()
-        plans = _judge(work, partition, analysis, now, self.listings)
+        plans = self._judge(work, partition, analysis, now)
         if len(plans) == 1:
             group, indices, verdict = plans[0]
             prefix = self._in_front(work, plans[0], analysis, now)
@@ -159,6 +167,13 @@ class Disposal:
                 self._delivery.submit(work)
                 return None
         return asyncio.ensure_future(self._dispose_durably(work, plans, analysis, now))
+
+    def _judge(self, work: Work, partition: Partition, analysis: Analysis | None, now: float) -> list[Plan]:
+        """Return the shares of a message with their verdicts: first the groups', then the rules'."""
+        plans = _judge(work, partition, analysis, now, self.listings)
+        if self.rules is None:
+            return plans
+        return divide_by_rules(self.rules, work, plans, analysis, self._editing.wording.hostname)
 
     def _in_front(self, work: Work, plan: Plan, analysis: Analysis | None, now: float) -> bytes | None:
         """Return the fields in front of a message about which nothing else is to be done, None when there is more."""
@@ -219,7 +234,7 @@ class Disposal:
         Neither copies nor a refusal: it is to be accepted, and to be withheld once it is.
         """
         now = clock.now()
-        plans = _judge(work, partition, analysis, now, self.listings)
+        plans = self._judge(work, partition, analysis, now)
         refusal = _find_refusal(work, plans)
         if refusal is None and all(verdict.withheld for _, _, verdict in plans):
             return Disposition([], [])
@@ -232,18 +247,26 @@ class Disposal:
         return disposition
 
     async def answer(
-        self, work: Work, partition: Partition, analysis: Analysis | None, *, handle: bool, divided: bool
+        self,
+        work: Work,
+        partition: Partition,
+        analysis: Analysis | None,
+        *,
+        handle: bool,
+        divided: bool,
+        accepted: bool = False,
     ) -> Disposition:
         """Return what another mail system is to do with a message it asks about, as `shares`; nothing is delivered from
         here, and nothing bounces. With `handle` it does that: stores are filled, and notifications written; else it is
-        only told. Not `divided`: all who get it get one copy.
+        only told. Not `divided`: all who get it get one copy. `accepted`: the asker's rejection would be a bounce.
         """
         now = clock.now()
-        plans = _judge(work, partition, analysis, now, self.listings)
+        plans = self._judge(work, partition, analysis, now)
         refused = [_is_refused(verdict) for _, _, verdict in plans]
-        if handle and not divided and any(refused) and not all(refused):
-            # Its sender cannot hear of some of the recipients alone.
-            plans = [(group, indices, _keep_rejected(verdict)) for group, indices, verdict in plans]
+        told = not accepted or may_report(work.stored.envelope, analysis)
+        if not told or (handle and not divided and any(refused) and not all(refused)):
+            # Its sender is not to hear of it, or cannot hear of some of the recipients alone.
+            plans = [(group, indices, keep_untold(verdict)) for group, indices, verdict in plans]
         prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
         if prefix is None:
             disposition, notices = await self._resolve(work, plans, analysis, now, refused=True, asked=True)
@@ -254,9 +277,14 @@ class Disposal:
                 disposition.whole = await self._editing.edit_together(work, together, analysis, now)
         else:
             disposition, notices = self._answer_plainly(work, plans[0], prefix, analysis, now), []
+        if not told:
+            disposition.shares = [msgspec.structs.replace(share, refusal=None) for share in disposition.shares]
         if handle:
-            told = {share.copy.id for share in disposition.shares if share.refusal is not None}
-            disposition.saves = [save for save in disposition.saves if save.place.listed or save.message_id not in told]
+            # As before the queue: of what its sender hears of only that is put away which a list asks for.
+            heard = {share.copy.id for share in disposition.shares if share.refusal is not None}
+            disposition.saves = [
+                save for save in disposition.saves if save.place.listed or save.message_id not in heard
+            ]
             await self._complete(work, disposition, notices, now)
         return disposition
 
@@ -316,7 +344,7 @@ class Disposal:
                 number = original.id if len(plans) == 1 else self._ids.next(self._clock_ms())
                 addresses = tuple(original.envelope.recipients[index].address for index in indices)
                 told = not refused and may_report(original.envelope, analysis)
-                verdict = decided if told or refused else _keep_rejected(decided)
+                verdict = decided if told or refused else keep_untold(decided)
                 subject = Subject(original, number, group, addresses, verdict)
                 decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
                 edited = Edited(original.prefix)
@@ -325,7 +353,8 @@ class Disposal:
                 copy = ready_copy(original, number, group.name, indices, edited, now)
                 treated.append((copy, (group, indices, verdict), bool(decisions)))
                 if len(plans) > 1:
-                    disposition.records.append(_split(number, now, addresses, original.id, group.name))
+                    going = addresses or (verdict.rules.added if verdict.rules is not None else ())
+                    disposition.records.append(_split(number, now, going, original.id, group.name))
                 edits = edited if decisions or edited.breaks else None
                 disposition.records += build_checked(copy, group, len(indices), verdict, analysis, now, edits)
                 if self.shadows is not None and not original.kind:
@@ -361,21 +390,27 @@ class Disposal:
         if actions.end is SpamEnd.DELETE and not verdict.blocked:
             records.append(Discarded(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REJECT and told and not verdict.blocked:
-            records += failure_records(copy, group.spam.bounce_text, now)
-            report = await report_rejection(self._reports, work, copy, group.spam.bounce_text, now)
-            if report is not None:
-                disposition.generated.append(report[0])
-                records.append(report[1])
+            records += failure_records(copy, _bounce_text(group, verdict), now)
+            await self._report(work, copy, _bounce_text(group, verdict), disposition, now)
         elif verdict.withheld:
             records.append(Blocked(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REDIRECT and not is_sent_on(copy, actions.redirect):
             copies.append(copy_for(copy, copy.id, actions.redirect, REDIRECTED, now))
         else:
-            copies.append(copy)
+            copies.append(change_recipients(copy, verdict.rules, now))
+        if verdict.rules is not None and verdict.rules.bounce and told:
+            await self._report(work, copy, verdict.rules.bounce_text, disposition, now)
         if actions.copies and not verdict.blocked and not is_sent_on(copy, actions.copies):
             number = self._ids.next(self._clock_ms())
             copies.append(copy_for(copy, number, actions.copies, COPY, now))
             records.append(_split(number, now, actions.copies, copy.source, group.name))
+
+    async def _report(self, work: Work, copy: Stored, text: str, disposition: Disposition, now: float) -> None:
+        """Tell the sender of a rejection, if he wants to hear of it."""
+        report = await report_rejection(self._reports, work, copy, text, now)
+        if report is not None:
+            disposition.generated.append(report[0])
+            disposition.records.append(report[1])
 
 
 def _split(number: int, now: float, addresses: Sequence[str], source: int, group: str) -> Split:
@@ -420,12 +455,15 @@ def _judge_objects(group: GroupPolicy, analysis: Analysis | None, spam: SpamVerd
 def _goes_on(verdict: Verdict) -> bool:
     """Tell whether a message is delivered to its recipients, and to nobody else."""
     spam = verdict.spam
+    rules = verdict.rules
+    if rules is not None and (not rules.kept or rules.added or rules.bounce):
+        return False
     return not verdict.blocked and (spam is None or (spam.actions.end is SpamEnd.DELIVER and not spam.actions.copies))
 
 
 def _find_refusal(work: Work, plans: Sequence[Plan]) -> Reply | None:
     """Return what the client hears when nobody is to get the message and every group wants its sender to know."""
-    if not plans or not all(_is_refused(verdict) for _, _, verdict in plans):
+    if not plans or not all(_is_refused(verdict) and _is_told_at_once(verdict) for _, _, verdict in plans):
         return None
     group, _, verdict = plans[0]
     return _refuse(group, verdict, work.stored.id)
@@ -436,16 +474,18 @@ def _is_refused(verdict: Verdict) -> bool:
     return verdict.blocked or (verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT)
 
 
+def _is_told_at_once(verdict: Verdict) -> bool:
+    """Tell whether a rejection may be the reply of the session; that of a personal profile is a bounce (F-ASP-08)."""
+    rules = verdict.rules
+    return verdict.blocked or rules is None or rules.end is not RuleEnd.REJECT or rules.in_session
+
+
+def _bounce_text(group: GroupPolicy, verdict: Verdict) -> str:
+    return (verdict.rules.bounce_text if verdict.rules is not None else "") or group.spam.bounce_text
+
+
 def _refuse(group: GroupPolicy, verdict: Verdict, message_id: int) -> Reply:
-    text = REFUSED_FOR_CONTENT if verdict.blocked else group.spam.reject_text
+    text = (verdict.rules.reply_text if verdict.rules is not None else "") or group.spam.reject_text
+    if verdict.blocked:
+        text = REFUSED_FOR_CONTENT
     return rejection(text, f"; our reference: {format_queue_id(message_id)}")
-
-
-def _keep_rejected(verdict: Verdict) -> Verdict:
-    """Return the verdict with what is rejected put into quarantine instead: its sender cannot be told."""
-    spam = verdict.spam
-    if spam is None or spam.actions.end is not SpamEnd.REJECT:
-        return verdict
-    actions = msgspec.structs.replace(spam.actions, end=SpamEnd.BLOCK, quarantine=True)
-    reason = "; ".join(filter(None, (spam.reason, "nothing proves its sender, who is not told of the rejection")))
-    return msgspec.structs.replace(verdict, spam=msgspec.structs.replace(spam, actions=actions, reason=reason))

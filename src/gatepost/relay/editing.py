@@ -16,6 +16,7 @@ from gatepost.mime.edit import Action, Edit, SpliceError, check_splices, merge, 
 from gatepost.mime.signatures import DKIM
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import format_queue_id
+from gatepost.model.profile import FieldEdit
 from gatepost.model.verdict import ObjectAction, ObjectDecision, SignedEdits, Splice, Verdict
 from gatepost.notices.bypass_field import build_bypass_field
 from gatepost.notices.disclaimer import write_disclaimer
@@ -25,7 +26,9 @@ from gatepost.notices.placeholder import build_placeholder
 from gatepost.notices.scan_field import NO_BASES, Bases, build_scan_field, has_foreign_field, rename_foreign_fields
 from gatepost.policy.decide import STRENGTH, WHOLE_MESSAGE
 from gatepost.policy.group import GroupPolicy
-from gatepost.relay.spam_editing import plan_spam_edits, spam_prefix
+from gatepost.relay.rule_editing import build_prefix, plan_rule_edits, touches_content
+from gatepost.relay.rule_header import change_header, without_handled
+from gatepost.relay.spam_editing import build_own_fields, plan_spam_edits, spam_prefix
 from gatepost.relay.work import Work
 from gatepost.spool.interface import Stored
 
@@ -119,11 +122,15 @@ class Editing:
     ) -> bytes | None:
         """Return the fields to go in front of a message without edits of its objects, None when more is to be done."""
         texts, prefix = group.texts, _prefix(work, group, now)
-        if verdict.spam is not None:
+        if verdict.rules is not None and verdict.rules.fields:
+            fields = self._in_front_by_rules(work, group, verdict, verdict.rules.fields, analysis)
+        elif verdict.spam is not None:
             fields = spam_prefix(work, group, verdict.spam, analysis, self.wording.hostname)
-            if fields is None:
-                return None
-            prefix += fields
+        else:
+            fields = b""
+        if fields is None:
+            return None
+        prefix += fields
         if not texts.adds:
             return prefix
         field, text = resolve_additions(group, analysis)
@@ -135,12 +142,31 @@ class Editing:
             return None
         return prefix + build_scan_field(self.wording.bases, verdict.statuses, now)
 
+    def _in_front_by_rules(
+        self,
+        work: Work,
+        group: GroupPolicy,
+        verdict: Verdict,
+        edits: Sequence[FieldEdit],
+        analysis: Analysis | None,
+    ) -> bytes | None:
+        """Return the fields about spam as rules have changed them, None when more is to be done than to write them."""
+        hostname = self.wording.hostname
+        if verdict.spam is not None:
+            spam = without_handled(group, verdict.spam)
+            if spam_prefix(work, group, spam, analysis, hostname) is None:
+                return None
+        view = change_header(work, group, verdict, edits, analysis, hostname)
+        return None if touches_content(view, analysis) else build_prefix(view)
+
     async def edit(
         self, work: Work, subject: Subject, decisions: Sequence[ObjectDecision], analysis: Analysis | None, now: float
     ) -> Edited:
         """Return a group's copy: with the decisions on objects carried out, and with what the group adds."""
         field, text = resolve_additions(subject.group, analysis)
-        if not decisions and not field and not text and subject.verdict.spam is None:
+        rules = subject.verdict.rules
+        ruled = rules is not None and bool(rules.fields)
+        if not decisions and not field and not text and not ruled and subject.verdict.spam is None:
             return Edited(_prefix(work, subject.group, now))
         content = await load_content(work)
         edited = Edited(b"")
@@ -214,11 +240,23 @@ class Editing:
             splices = self._add_disclaimer(splices, group, analysis, facts, len(content))
             if splices != before:
                 broken = signatures
+        rules, hostname = subject.verdict.rules, self.wording.hostname
+        ruled = None
+        if rules is not None and rules.fields:
+            view = change_header(work, group, subject.verdict, rules.fields, analysis, hostname)
+            ruled = plan_rule_edits(content, view, analysis)
+            prefix += ruled.prefix
+            spam = without_handled(group, spam) if spam is not None else None
         if spam is not None:
-            edits = plan_spam_edits(content, work, group, spam, analysis, self.wording.hostname)
-            prefix += edits.prefix
+            edits = plan_spam_edits(content, work, group, spam, analysis, hostname)
+            written = len(build_own_fields(work, group, spam, analysis, hostname)) if ruled is not None else 0
+            prefix += edits.prefix[written:]  # rules have their own form of what stands in front of that
             splices = _cut_out(_fit(splices, edits.added, len(content)), edits.removed)
             if edits.breaks_dkim and DKIM not in broken:
+                broken += (DKIM,)
+        if ruled is not None:
+            splices = _cut_out(splices, [each for each in ruled.splices if each not in splices])
+            if ruled.breaks_dkim and DKIM not in broken:
                 broken += (DKIM,)
         return Edited(prefix, splices, broken)
 

@@ -22,6 +22,7 @@ from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.notices.template import load_template, shipped_template
 from gatepost.policy.group import GroupTable
 from gatepost.policy.listings import Listings
+from gatepost.policy.profile_table import RuleTable
 from gatepost.policy.shadow import ShadowTable
 from gatepost.relay.admission import SessionTable
 from gatepost.relay.bypass import Bypass
@@ -128,13 +129,19 @@ class Pipeline:
         changed.
         """
         tls = OutgoingTls(config)
+        rules = RuleTable(config.rule_set) if config.profiles.enabled else None
+        if rules is not None and not rules.active:
+            rules = None
         groups = GroupTable.from_config(
             config.groups,
             config.ave,
             config.filter.filter_deadline,
             config.network.protected_domains,
             config.antispam,
+            rules.fields if rules is not None else None,
         )
+        if rules is not None:
+            rules.warm_up()
         shadows = ShadowTable.from_config(config.shadows, config.ave, config.filter.filter_deadline, config.antispam)
         template = Path(config.options.dsn_template) if config.options.dsn_template else None
         self._reports.configure(
@@ -148,6 +155,7 @@ class Pipeline:
         self._editing.configure(wording)
         self._notifying.configure(config.notices, wording, groups.groups)
         self._disposal.shadows = shadows
+        self._disposal.rules = rules
         self.inspection.configure(groups, config.timeouts.maximal_queue_lifetime)
         self.use_listings(read_listings(config.relay.state_path, self._log.say))
         if self.inspection.bypass is None:

@@ -55,7 +55,7 @@ def spam_prefix(
         return None
     if verdict.labels or verdict.actions.keywords:
         return None
-    return _fields(work, group, verdict, analysis, hostname)
+    return build_own_fields(work, group, verdict, analysis, hostname)
 
 
 def plan_spam_edits(
@@ -65,14 +65,14 @@ def plan_spam_edits(
     facts = analysis.spam if analysis is not None else None
     signed = is_signed(analysis)
     end = header_end(content)
-    foreign = _believed(content, facts.foreign, end, _is_ours(group)) if facts is not None else []
+    foreign = believe(content, facts.foreign, end, _is_ours(group)) if facts is not None else []
     removed = _removed(content, group, verdict, foreign if facts is not None else None)
     breaks = signed and facts is not None and _is_any_signed(content, foreign, facts)
-    prefix = _fields(work, group, verdict, analysis, hostname)
+    prefix = build_own_fields(work, group, verdict, analysis, hostname)
     added: list[Splice] = []
-    if not signed or verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT:
+    if may_edit(group, verdict, analysis):
         stated = (facts.subject,) if facts is not None and facts.subject is not None else ()
-        subject = _believed(content, stated, end, b"subject".__eq__)
+        subject = believe(content, stated, end, b"subject".__eq__)
         if verdict.labels and subject:
             labels = [label_subject(content, spot, verdict.labels) for spot in find_subjects(content, subject[0])]
             added += [label for label in labels if label is not None]
@@ -80,10 +80,15 @@ def plan_spam_edits(
             prefix += build_subject(verdict.labels)
             breaks = breaks or signed
         if verdict.actions.keywords:
-            keywords = _believed(content, facts.keywords if facts is not None else (), end, b"keywords".__eq__)
+            keywords = believe(content, facts.keywords if facts is not None else (), end, b"keywords".__eq__)
             added += [Splice(spot.start, spot.end, b"") for spot in keywords]
             prefix += build_keywords(verdict)
     return SpamEdits(prefix, tuple(removed), tuple(added), breaks or (signed and bool(added)))
+
+
+def may_edit(group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None) -> bool:
+    """Tell whether labels and keywords of the group may be put into a message: into a signed one only for a reason."""
+    return verdict.status in _AGAINST or group.texts.edit_signed is SignedEdits.EDIT or not is_signed(analysis)
 
 
 def is_signed(analysis: Analysis | None) -> bool:
@@ -93,7 +98,9 @@ def is_signed(analysis: Analysis | None) -> bool:
     return DKIM in analysis.signatures or (analysis.spam is not None and bool(analysis.spam.authn.signatures))
 
 
-def _fields(work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None, hostname: str) -> bytes:
+def build_own_fields(
+    work: Work, group: GroupPolicy, verdict: SpamVerdict, analysis: Analysis | None, hostname: str
+) -> bytes:
     if group.texts.edit_signed is SignedEdits.SKIP and verdict.status not in _AGAINST and is_signed(analysis):
         return b""
     fields = b""
@@ -118,11 +125,13 @@ def _is_ours(group: GroupPolicy) -> Callable[[bytes], bool]:
     return lambda name: name.startswith(prefix) or name == b"authentication-results"
 
 
-def _believed(
+def believe(
     content: bytes, spots: Sequence[FieldSpot], end: int, is_wanted: Callable[[bytes], bool]
 ) -> list[FieldSpot]:
     """Return the spots that are whole fields of the header, which ends at `end`, with a name that is wanted."""
-    return [spot for spot in spots if spot.end <= end and _is_field(content, spot) and is_wanted(_name(content, spot))]
+    return [
+        spot for spot in spots if spot.end <= end and _is_field(content, spot) and is_wanted(name_of(content, spot))
+    ]
 
 
 def _is_field(content: bytes, spot: FieldSpot) -> bool:
@@ -136,11 +145,12 @@ _UNSHOWN = bytes(range(33))
 """Around a name: some readers pass over them."""
 
 
-def _name(content: bytes, spot: FieldSpot) -> bytes:
+def name_of(content: bytes, spot: FieldSpot) -> bytes:
+    """Return the name of a field in lower case."""
     return content[spot.start : spot.value].partition(b":")[0].strip(_UNSHOWN).lower()
 
 
 def _is_any_signed(content: bytes, spots: Sequence[FieldSpot], facts: SpamFacts) -> bool:
     """Tell whether a signature covers one of these fields."""
-    names = {_name(content, spot).decode("latin-1") for spot in spots}
+    names = {name_of(content, spot).decode("latin-1") for spot in spots}
     return any(not names.isdisjoint(signature.fields) for signature in facts.authn.signatures)

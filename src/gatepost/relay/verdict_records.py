@@ -24,6 +24,7 @@ from gatepost.model.verdict import SpamActions, SpamEnd, SpamVerdict, Verdict
 from gatepost.policy.decide import resolve_statuses
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.editing import Edited
+from gatepost.relay.rule_stage import build_ruled
 from gatepost.relay.work import Work
 from gatepost.spool.interface import Stored
 
@@ -96,9 +97,24 @@ def build_checked(
     now: float,
     edited: Edited | None = None,
 ) -> list[Record]:
-    """Return the records of both verdicts, in the order in which the stages looked at the message. `edited`: None when
-    no object was changed and no signature broken.
+    """Return the records of both verdicts, in the order in which the stages looked at the message, and of the rules.
+    `edited`: None when no object was changed and no signature broken.
     """
+    records = _checked(copy, group, recipients, verdict, analysis, now, edited)
+    if verdict.rules is not None:
+        records += build_ruled(copy, group, recipients, verdict, now)
+    return records
+
+
+def _checked(
+    copy: Stored,
+    group: GroupPolicy,
+    recipients: int,
+    verdict: Verdict,
+    analysis: Analysis | None,
+    now: float,
+    edited: Edited | None,
+) -> list[Record]:
     scanned = _scanned(copy, group, recipients, verdict, analysis, now, edited)
     spam = verdict.spam
     if spam is None or not spam.checked:

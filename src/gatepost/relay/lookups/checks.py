@@ -52,8 +52,6 @@ class NetworkChecks:
         self._report = report
         self._out_of_time = 0
         self._wanted: dict[frozenset[Method], tuple[Lookup, ...]] = {}
-        self.for_all = any(not each.methods for each in self._lookups)
-        """There are checks that do not depend on what groups use."""
 
     def begin(self, queue_id: str, envelope: Envelope, methods: frozenset[Method]) -> "Ongoing | None":
         """Start the checks that groups using `methods` need; None when there are none."""

@@ -60,6 +60,8 @@ class NetworkService:
         self._clock = clock
         self._report = report
         self._zones = Zones(resolver, clock, report)
+        self._for_all = False
+        """There are checks that do not depend on what groups use: those of rules."""
         self._uds: UdsLookup | None = None
         self._reputation: Reputation | None = None
 
@@ -82,6 +84,7 @@ class NetworkService:
             lookups.append(dnsbl)
         if links.zones:
             lookups.append(links)
+        self._for_all = rules is not None and rules.asks
         if rules is not None and rules.asks:
             lookups.append(rules)
         self._uds = build_uds(config, self._report, self._uds)
@@ -170,7 +173,7 @@ class NetworkService:
     def begin(self, stored: Stored, partition: Partition) -> Ongoing | None:
         """Start the network checks that the groups of a message use; None when there is nothing to wait for."""
         methods = _methods_of(partition)
-        if not methods and not self._checks.for_all:
+        if not methods and not self._for_all:
             return None
         return self._checks.begin(format_queue_id(stored.id), stored.envelope, methods)
 
