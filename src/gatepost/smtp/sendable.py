@@ -13,8 +13,6 @@ _WIDE = r"\u00a1-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e\u2060-\u2fff\u300
 _QUOTED = r"\"(?:[ !#-\[\]-~]|\\[ -~])*\""
 _WIDE_QUOTED = rf"\"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*\""
 _SENDABLE = re.compile(rf"(?:{_QUOTED}|[!#-;=?-~]*)(?:@[!-;=?-~]+)?")
-_SENDABLE_UTF8 = re.compile(rf"(?:{_WIDE_QUOTED}|[!#-;=?-~{_WIDE}]*)(?:@[!-;=?-~{_WIDE}]+)?")
-_UNITEXT = re.compile(rf"utf-8;[!-*,-<>-~{_WIDE}]+", re.IGNORECASE)
 _WIDE_CHARACTER = re.compile(r"[^\x00-\x7f]")
 _LABEL_CATEGORIES: Final = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"})
 """Of characters in a U-label (RFC 5892 §2.1): letters, marks and digits, no capitals."""
@@ -30,9 +28,19 @@ def is_sendable(address: str) -> bool:
     return _SENDABLE.fullmatch(address) is not None
 
 
+@functools.cache  # 20 ms to compile, which programs that are started for each message need not pay
+def _sendable_utf8() -> re.Pattern[str]:
+    return re.compile(rf"(?:{_WIDE_QUOTED}|[!#-;=?-~{_WIDE}]*)(?:@[!-;=?-~{_WIDE}]+)?")
+
+
+@functools.cache
+def _unitext() -> re.Pattern[str]:
+    return re.compile(rf"utf-8;[!-*,-<>-~{_WIDE}]+", re.IGNORECASE)
+
+
 def is_sendable_utf8(address: str) -> bool:
     """Tell the same of a command under SMTPUTF8 (RFC 6531 §3.3), where characters beyond ASCII may stand."""
-    return _SENDABLE_UTF8.fullmatch(address) is not None
+    return _sendable_utf8().fullmatch(address) is not None
 
 
 def ascii_address(address: str) -> str | None:
@@ -83,7 +91,7 @@ def sendable_orcpt(orcpt: str, *, utf8: bool) -> str:
     """
     if is_orcpt(orcpt):
         return orcpt
-    if len(orcpt) > ORCPT_LIMIT or _UNITEXT.fullmatch(orcpt) is None:
+    if len(orcpt) > ORCPT_LIMIT or _unitext().fullmatch(orcpt) is None:
         return ""
     if utf8:
         return orcpt
