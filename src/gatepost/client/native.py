@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gatepost.mime.edit import SpliceError
 from gatepost.model.verdict import Splice
 
 PIECE_BYTES: Final = 256 * 1024
@@ -34,7 +33,7 @@ def build_wire(raw: Raw) -> Iterator[bytes]:
 def edit_native(raw: Raw, prefix: bytes, splices: Sequence[Splice]) -> Iterator[bytes]:
     """Yield the message with `prefix` in front and `splices` made, which count in its form for the judge.
 
-    What is new gets the line ends of the message's first line. SpliceError: the splices do not fit it.
+    What is new gets the line ends of the message's first line. ValueError: the splices do not fit it.
     """
     first = raw.find(b"\n")
     crlf = first > 0 and raw[first - 1 : first] == b"\r"
@@ -61,7 +60,7 @@ def _slices(raw: Raw, start: int, end: int) -> Iterator[bytes]:
 
 
 def _find_places(raw: Raw, wanted: Sequence[int]) -> list[int]:
-    """Return where places of the form for the judge, which must rise, lie in the message. SpliceError."""
+    """Return where places of the form for the judge, which must rise, lie in the message. ValueError."""
     places = []
     added = 0
     """CRs that the form for the judge has and the message has not, in front of `line`."""
@@ -70,12 +69,12 @@ def _find_places(raw: Raw, wanted: Sequence[int]) -> list[int]:
     last = 0
     for place in wanted:
         if place < last:
-            raise SpliceError(f"a splice at {place} after {last}")
+            raise ValueError(f"a splice at {place} after {last}")
         last = place
         while line is not None and line.start() + added < place:
             added += 1
             line = next(ends, None)
         if place - added > len(raw):
-            raise SpliceError(f"a splice at {place} behind the end")
+            raise ValueError(f"a splice at {place} behind the end")
         places.append(place - added)
     return places

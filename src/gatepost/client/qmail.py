@@ -28,7 +28,6 @@ from gatepost.client.native import Raw, build_wire, edit_native
 from gatepost.client.on_error import rule_too_large, rule_unjudged
 from gatepost.client.program import ClientProgram
 from gatepost.client.remote import RemoteJudge
-from gatepost.mime.edit import SpliceError
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Request, Ruling
 from gatepost.model.reply import Reply
@@ -239,7 +238,7 @@ class _Queueing:
             for piece in edit_native(raw, copy.prefix, copy.splices):
                 _write(descriptor, piece)
             os.lseek(descriptor, 0, os.SEEK_SET)
-        except SpliceError as error:
+        except ValueError as error:
             raise _End(Exit.LATER, f"a ruling that does not fit the message: {error}") from None
         except OSError as error:
             raise _End(Exit.WRITE_ERROR, f"no room for the message: {error.strerror}") from None
