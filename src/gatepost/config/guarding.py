@@ -35,6 +35,7 @@ OWN_FILES = frozenset(
         "paused.json",
         "problems.json",
         "rules",
+        "rules-history",
         "run",
         "tracking",
         "user-quarantine",

@@ -31,6 +31,8 @@ from gatepost.model.profile import (
 
 SHIPPED: Final = Path(gatepost.__file__).parent / "policy" / "rule_set"
 """The shipped set, in force while there is no directory of one's own."""
+STAGED: Final = ".next"
+"""A complete set below the directory that is being put in its place: it counts already (`master.profiles_store`)."""
 FILE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of one file: a list of 100,000 addresses fits."""
 FILES_LIMIT: Final = 20_000
@@ -57,7 +59,9 @@ def read_rule_set(directory: Path) -> tuple[RuleSet, tuple[Problem, ...]]:
     """Return the set of a directory and everything wrong with it; with an error among it the set is not to be used.
     `SHIPPED` is read where there is no such directory.
     """
-    if not directory.is_dir():
+    if (directory / STAGED).is_dir():
+        directory /= STAGED
+    elif not directory.is_dir():
         directory = SHIPPED
     reader = _Reader(directory)
     rules = reader.read()

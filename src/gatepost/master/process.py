@@ -43,6 +43,7 @@ from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.probes import Probes
 from gatepost.master.problems import Problems
+from gatepost.master.profiles import Profiles
 from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
@@ -181,6 +182,7 @@ class Master:
             say=self._say,
         ).register(self._desk)
         OwnSamples(self._paths.own_spam, self._file).register(self._desk)
+        Profiles(lambda: self._config, self.reload, self._say).register(self._desk)
         state = config.relay.state_path
         Lists(state, lambda: self._config, lambda: self._relays.ask_all("lists", state_path=state), self._say).register(
             self._desk

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gatepost.console.api import accounts, configuration, emergency, lists, mails, queue, service, stores
+from gatepost.console.api import accounts, configuration, emergency, lists, mails, profiles, queue, service, stores
 from gatepost.console.api.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -11,13 +11,21 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *stores.OPERATIONS,
     *lists.OPERATIONS,
     *configuration.OPERATIONS,
+    *profiles.OPERATIONS,
     *accounts.OPERATIONS,
     *service.OPERATIONS,
     *emergency.OPERATIONS,
 )
 _BROWSER: Final = "a step between a browser and the console's own pages"
+_EDITOR: Final = "the console's editor of rules: getRules and saveRules are about all of a set"
 _LOCAL: Final = "made at the machine only: "
 LEFT_OUT: Final[dict[str, str]] = {
+    "profiles.check": _EDITOR,
+    "profiles.draft": _EDITOR,
+    "profiles.export": _EDITOR + "; `gatepost rules export` does the same",
+    "profiles.import": _EDITOR + "; `gatepost rules import` does the same",
+    "profiles.one": _EDITOR,
+    "profiles.reset": _EDITOR,
     "session.begin": _BROWSER,
     "session.first": _BROWSER,
     "session.second": _BROWSER,
