@@ -270,7 +270,7 @@ def _connect(port: int) -> Wire | None:
 
 @pytest.mark.parametrize("wrong", [["-x", "a"], ["-f"], ["-f", "s@example.com", "--"], []])
 def test_wrong_options_are_said_and_bounce_nothing(tmp_path, wrong):
-    with pytest.raises(ValueError, match="option|behind"):
+    with pytest.raises(ValueError, match=r"option|behind"):
         parse_options(wrong)
     if wrong == ["-f"]:
         assert message(write(tmp_path, 1, "tcp:127.0.0.1:1"), *wrong).returncode == os.EX_TEMPFAIL
