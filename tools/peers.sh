@@ -1,12 +1,14 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim excludes Postfix, so its package is only unpacked, below build/peers.
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
+# their packages are only unpacked, below build/peers; m4 makes Sendmail's configuration, miltertest plays a mail system.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 unpacked="$(cd "$(dirname "$0")/.." && pwd)/build/peers"
 exim="$unpacked/usr/sbin/exim4"
+sendmail="$unpacked/sendmail/usr/libexec/sendmail/sendmail"
 missing=""
 command -v swaks >/dev/null 2>&1 || missing="$missing swaks"
 # swaks --tls asks for the module, Postfix signs in with libsasl2's.
@@ -31,6 +33,8 @@ command -v snmpbulkwalk >/dev/null 2>&1 || missing="$missing snmp"
 command -v snmpd >/dev/null 2>&1 || missing="$missing snmpd"
 command -v snmptrapd >/dev/null 2>&1 || missing="$missing snmptrapd"
 command -v smilint >/dev/null 2>&1 || missing="$missing smitools"
+command -v m4 >/dev/null 2>&1 || missing="$missing m4"
+command -v miltertest >/dev/null 2>&1 || missing="$missing miltertest"
 command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
 # For `make accuracy` beside them: other spam filters, and the store of rspamd's Bayes.
 command -v bogofilter >/dev/null 2>&1 || missing="$missing bogofilter"
@@ -51,6 +55,7 @@ install_missing() {
         DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing
     fi
     exim_runs || unpack_exim
+    [ -x "$sendmail" ] || unpack_sendmail
 }
 
 unpack_exim() {
@@ -63,8 +68,21 @@ unpack_exim() {
     exim_runs
 }
 
+unpack_sendmail() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libdb5.3 libldap-2.5-0 libnsl2 libsasl2-2 libssl3 libwrap0
+    mkdir -p "$unpacked/sendmail"
+    (
+        cd "$unpacked/sendmail"
+        apt-get download -qq sendmail-bin sendmail-cf
+        for package in *.deb; do dpkg -x "$package" .; done
+        rm ./*.deb
+    )
+    [ -x "$sendmail" ]
+}
+
 wanted="$missing"
 exim_runs || wanted="$wanted exim4-daemon-light"
+[ -x "$sendmail" ] || wanted="$wanted sendmail-bin"
 [ -z "$wanted" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "peers: installing$wanted" >&2

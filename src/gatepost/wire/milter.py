@@ -69,8 +69,16 @@ _WISHED: Final = (
     | Steps.SILENT_HELO | Steps.SILENT_MAIL | Steps.SILENT_RCPT | Steps.SILENT_DATA | Steps.SILENT_UNKNOWN
     | Steps.SILENT_END_OF_HEADER | Steps.SKIP | Steps.EXACT_VALUES
 )  # fmt: skip
-_ASKED: Final = ((0, b"{client_resolve}"), (1, b""), (2, b"{auth_authen} {tls_version} {cipher}"), (3, b""), (5, b"i"))
-"""Macros by stage: connect, HELO, MAIL, RCPT, end of message (SMFIC_OPTNEG's SETSYMLIST)."""
+_ASKED: Final = (
+    (0, b"{client_resolve}"),
+    (1, b""),
+    (2, b"i {auth_authen} {tls_version} {cipher}"),
+    (3, b""),
+    (5, b"i"),
+)
+"""Macros by stage: connect, HELO, MAIL, RCPT, end of message (SETSYMLIST of SMFIC_OPTNEG). Sendmail tells its queue id at
+MAIL, Postfix has none before the end.
+"""
 _KEPT: Final = frozenset({b"{client_resolve}", b"{auth_authen}", b"{tls_version}", b"{cipher}", b"i"})
 
 

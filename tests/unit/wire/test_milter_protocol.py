@@ -85,7 +85,7 @@ def test_nothing_is_answered_and_little_is_sent_in_version_6():
     assert steps == 0x1FF7C0 & ~0x800  # all but NOCONNECT … NOHDRS, and refused recipients are not told
     assert data[12:] == b"".join(
         struct.pack("!I", stage) + names + b"\0"
-        for stage, names in [(0, b"{client_resolve}"), (1, b""), (2, b"{auth_authen} {tls_version} {cipher}"), (3, b""), (5, b"i")]
+        for stage, names in [(0, b"{client_resolve}"), (1, b""), (2, b"i {auth_authen} {tls_version} {cipher}"), (3, b""), (5, b"i")]
     )  # fmt: skip
 
 
