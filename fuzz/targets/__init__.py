@@ -52,5 +52,6 @@ NAMES: Final = (
     "spam_pictures",
     "lessons",
     "icap_requests",
+    "filtering",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""

@@ -195,11 +195,14 @@ class RemoteJudge:
         """Return what a server rules. Unjudged: none did within `deadline_s`; the text says why."""
         now = asyncio.get_running_loop().time
         ends = now() + deadline_s
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Unjudged("all connections to the filtering server are in use") from None
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(deadline_s):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise Unjudged("all connections to the filtering server are in use") from None
+        else:
+            await self._slots.acquire()  # at once
         try:
             reasons = []
             for server in sorted(self._servers, key=lambda each: each.away_until if each.away_until > now() else 0.0):

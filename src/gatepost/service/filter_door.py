@@ -1,27 +1,20 @@
 """The door of the product's own protocol: its clients ask here (docs/manual/filter-protocol.md).
 
 Made by `service.doors` for doors of kind `filter`, one coroutine a connection. A client asks one question after the
-other; larger messages than `MEMORY_LIMIT` wait in a temporary file. What cannot be judged is answered so: what becomes
+other; large messages wait in a temporary file. What cannot be judged is answered so: what becomes
 of it is the client's to decide.
 """
-
-import tempfile
-from pathlib import Path
-from typing import IO, Final
 
 import msgspec
 
 from gatepost import __version__
+from gatepost.client.on_error import rule_too_large
 from gatepost.model.filtering import Part, Request, Ruling
 from gatepost.service.channel import Channel, Serve
+from gatepost.service.gathered import Gathered
 from gatepost.service.judge import Context, Unjudged
 from gatepost.wire.filtering import Asked, Ended, FilteringError, FilterServerSession, Left, ServerEvent
 from gatepost.wire.filtering_values import Hello
-
-MEMORY_LIMIT: Final = 1024 * 1024
-"""Bytes of a message held in memory: with the benchmark's mix one message in a hundred is larger."""
-TOO_LARGE: Final = "Too large"
-"""`Ruling.info` of a message above the door's size limit (row F-CLI-09)."""
 
 
 def make(context: Context) -> Serve:
@@ -33,35 +26,6 @@ def make(context: Context) -> Serve:
     return serve
 
 
-class _Content:
-    """What has come of a message."""
-
-    def __init__(self, size: int, *, wanted: bool) -> None:
-        """`wanted`: not wanted content is counted by the session and dropped."""
-        self._wanted = wanted
-        self._pieces: list[bytes] = []
-        self._file: IO[bytes] | None = None
-        if wanted and size > MEMORY_LIMIT:
-            self._file = tempfile.NamedTemporaryFile(prefix="gatepost-door-")  # noqa: SIM115 - closed by close()
-
-    def add(self, piece: bytes) -> None:
-        if self._file is not None:
-            self._file.write(piece)
-        elif self._wanted:
-            self._pieces.append(piece)
-
-    def whole(self) -> bytes | Path:
-        """Return the content, or the file with it."""
-        if self._file is None:
-            return b"".join(self._pieces)
-        self._file.flush()
-        return Path(self._file.name)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
 class _Connection:
     """The conversation with one client."""
 
@@ -70,7 +34,7 @@ class _Connection:
         self._channel = channel
         self._session = FilterServerSession(f"gatepost {__version__}", context.door.size_limit)
         self._asked: Asked | None = None
-        self._content = _Content(0, wanted=False)
+        self._content = Gathered()
 
     async def run(self) -> None:
         """Serve until the client leaves. ConnectionError, TimeoutError: it is gone, or silent within a question."""
@@ -109,11 +73,12 @@ class _Connection:
     async def _take(self, event: ServerEvent) -> bool:
         match event:
             case bytes():
-                self._content.add(event)
+                if not self._too_large:
+                    self._content.add(event)
             case Asked():
                 self._asked = event
                 self._content.close()
-                self._content = _Content(event.size, wanted=not self._too_large(event.size))
+                self._content = Gathered()
             case Ended():
                 self._channel.write(await self._answer())
                 self._content.close()
@@ -133,26 +98,28 @@ class _Connection:
             recipients=tuple([_complete(each, door.default_domain) for each in request.recipients]),
         )
 
-    def _too_large(self, size: int) -> bool:
+    @property
+    def _too_large(self) -> bool:
+        """The message is above the door's limit: its content is passed over."""
         limit = self._context.door.size_limit
-        return bool(limit) and size > limit
+        return bool(limit) and self._asked is not None and self._asked.size > limit
 
     async def _answer(self) -> bytes:
         asked = self._asked
         assert asked is not None, "the session lets no question end that has not begun"
         door = self._context.door
-        if self._too_large(asked.size):
-            part = Part(recipients=asked.request.recipients)
-            return self._session.result(Ruling(parts=(part,), whole=part, info=TOO_LARGE))
+        if self._too_large:
+            return self._session.result(rule_too_large(asked.request))
         deadline_s = min(door.deadline, asked.deadline_s) if asked.deadline_s else door.deadline
         try:
-            ruling = await self._context.judge.judge(self._request(asked.request), self._content.whole(), deadline_s)
-            return self._session.result(_as_asked(ruling, asked.request.recipients, door.default_domain))
+            ruling = await self._context.judge.judge(self._request(asked.request), self._content.content, deadline_s)
         except Unjudged as reason:
             return self._session.unjudged(str(reason))
+        try:
+            return self._session.result(_as_asked(ruling, asked.request.recipients, door.default_domain))
         except ValueError as error:
             self._context.report("E", f"door {door.name}: an answer cannot be sent: {error}")
-            return self._session.unjudged("the answer is larger than the protocol allows")
+            return self._session.unjudged(str(error))
 
 
 def _complete(recipient: str, domain: str) -> str:

@@ -193,7 +193,7 @@ class FilterServerSession:
         """
         self._cutter.add(data)
         events: list[ServerEvent] = []
-        while self._state not in {_State.JUDGING, _State.ENDED} and (frame := self._cutter.next()) is not None:
+        while not self._rests and (frame := self._cutter.next()) is not None:
             events.append(self._take(*frame))
         return events
 
@@ -216,26 +216,32 @@ class FilterServerSession:
         self._state = _State.READY
         return _trouble(ErrorCode.UNJUDGED, why)
 
+    @property
+    def _rests(self) -> bool:
+        """Nothing is taken now."""
+        return self._state is _State.JUDGING or self._state is _State.ENDED
+
     def _take(self, kind: int, payload: bytes) -> ServerEvent:
-        match self._state, kind:
-            case _State.CONTENT, Frame.DATA:
+        state = self._state
+        if state is _State.CONTENT:
+            if kind == Frame.DATA:
                 self._came += len(payload)
                 if self._came > self._size:
                     raise FilteringError("more content than announced")
                 return payload
-            case _State.CONTENT, Frame.END:
+            if kind == Frame.END:
                 if self._came != self._size:
                     raise FilteringError(f"{self._size} bytes of content announced, {self._came} came")
                 self._state = _State.JUDGING
                 return Ended()
-            case _State.READY, Frame.ENVELOPE:
-                return self._begin(payload)
-            case _State.NEW, Frame.HELLO:
-                self._state = _State.READY
-                return _parsed(parse_hello, payload)
-            case ((_State.NEW | _State.READY), Frame.QUIT):
-                self._state = _State.ENDED
-                return Left()
+        elif kind == Frame.QUIT:
+            self._state = _State.ENDED
+            return Left()
+        elif state is _State.READY and kind == Frame.ENVELOPE:
+            return self._begin(payload)
+        elif state is _State.NEW and kind == Frame.HELLO:
+            self._state = _State.READY
+            return _parsed(parse_hello, payload)
         raise FilteringError(f"{Frame(kind).name} has no place here")
 
     def _begin(self, payload: bytes) -> Asked:

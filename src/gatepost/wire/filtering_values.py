@@ -28,7 +28,7 @@ TEXT_LIMIT: Final = 4_096
 """Characters of any other text."""
 LIST_LIMIT: Final = 10_000
 """Entries of any other list."""
-FIELDS_LIMIT: Final = 256 * 1024
+FIELDS_LIMIT: Final = 1024 * 1024
 """Bytes of new header fields in front of a message, and of one changed field."""
 REPLY_LINES_LIMIT: Final = 50
 REPLY_LINE_LIMIT: Final = 500
@@ -43,9 +43,12 @@ _Raw = Annotated[bytes, Meta(max_length=FIELDS_LIMIT)]
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ENHANCED: Final = re.compile(r"(?:[245]\.[0-9]{1,3}\.[0-9]{1,3})?\Z")
+_BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4: Final = re.compile(rf"(?:{_BYTE}\.){{3}}{_BYTE}\Z")
 _FIELD_NAME: Final = re.compile(r"[!-9;-~]{1,200}\Z")
-_FOLDED: Final = re.compile(rb"(?:[^\x00\r\n]|\r\n(?=[ \t]))*\Z")
-_FIELDS: Final = re.compile(rb"(?:[!-9;-~]+[ \t]*:(?:[^\x00\r\n]|\r\n(?=[ \t]))*\r\n)*\Z")
+_VALUE: Final = rb"[^\x00\r\n]*+(?:\r\n[ \t][^\x00\r\n]*+)*+"
+_FOLDED: Final = re.compile(rb"%b\Z" % _VALUE)
+_FIELDS: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:%b\r\n)*+\Z" % _VALUE)
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +93,7 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True):
     checks: Checks = Checks.ALL
     divided: bool = False
     bare: _WireBare | None = None
+    accepted: bool = False
     deadline_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 0
     """How long the client waits; 0: it does not say."""
 
@@ -169,11 +173,20 @@ _trouble: Final = msgspec.json.Decoder(Trouble)
 
 
 def build_json(value: msgspec.Struct) -> bytes:
-    """Return a value as JSON; what is no Unicode in it is written with backslashes."""
+    """Return a value as JSON: control characters and what is no Unicode escaped, long texts cut."""
     try:
-        return _encoder.encode(value)
+        raw = _encoder.encode(value)
     except UnicodeEncodeError:
-        return _encoder.encode(_readable(msgspec.to_builtins(value)))
+        pass
+    else:
+        if len(raw) <= TEXT_LIMIT and _is_plain(raw):
+            return raw
+    return _encoder.encode(_readable(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Tell whether no text in this JSON can hold a control character: there, all but DEL need a backslash."""
+    return b"\\" not in raw and b"\x7f" not in raw
 
 
 def parse_hello(raw: bytes) -> Hello:
@@ -207,36 +220,38 @@ def build_question(request: Request, size: int, deadline_s: float) -> bytes:
     return build_json(
         Question(
             client_ip=client.ip if len(client.ip) < 46 else "",
-            client_name=_short(client.name),
+            client_name=client.name,
             client_port=client.port,
-            helo=_short(client.helo),
+            helo=client.helo,
             esmtp=client.esmtp,
-            tls=_short(client.tls),
-            user=_short(client.user),
+            tls=client.tls,
+            user=client.user,
             mail_from=sender,
             rcpt=recipients,
             size=size,
-            queue_id=_short(request.queue_id),
+            queue_id=request.queue_id,
             purpose=request.purpose,
             checks=request.checks,
             divided=request.divided,
             bare=None if request.bare is None else _wire_bare(request.bare),
+            accepted=request.accepted,
             deadline_ms=min(max(int(deadline_s * 1000), 1), 3_600_000),
         )
     )
 
 
 def _wire_bare(bare: BareObject) -> _WireBare:
-    return _WireBare(_short(bare.name), _short(bare.content_type))
+    return _WireBare(bare.name, bare.content_type)
 
 
 def parse_question(raw: bytes) -> tuple[Request, int, float]:
     """Return request, size in bytes and how long the client waits in seconds (0: not told). ValueError."""
     told = _question.decode(raw)
-    texts = (told.client_name, told.helo, told.tls, told.user, told.mail_from, told.queue_id, *told.rcpt)
-    if _CONTROL.search("".join(texts)):
-        raise ValueError("control characters in the envelope")
-    if told.client_ip:
+    if not _is_plain(raw):
+        texts = (told.client_name, told.helo, told.tls, told.user, told.mail_from, told.queue_id, *told.rcpt)
+        if _CONTROL.search("".join(texts)):
+            raise ValueError("control characters in the envelope")
+    if told.client_ip and _IPV4.match(told.client_ip) is None:
         ipaddress.ip_address(told.client_ip)
     if "" in told.rcpt:
         raise ValueError("an empty recipient")
@@ -250,6 +265,7 @@ def parse_question(raw: bytes) -> tuple[Request, int, float]:
         checks=told.checks,
         divided=told.divided,
         bare=None if told.bare is None else BareObject(plain(told.bare.name), plain(told.bare.content_type)),
+        accepted=told.accepted,
     )
     return request, told.size, told.deadline_ms / 1000
 
@@ -260,7 +276,7 @@ def build_ruling(ruling: Ruling) -> tuple[bytes, bytes]:
     parts = tuple([_wire_part(part, edits) for part in ruling.parts])
     alone = len(parts) == 1 and (ruling.whole is ruling.parts[0] or ruling.whole == ruling.parts[0])
     whole = None if alone else _wire_part(ruling.whole, edits)
-    told = _WireRuling(parts, whole, plain(ruling.queue_id), plain(ruling.info), edits.size)
+    told = _WireRuling(parts, whole, ruling.queue_id, ruling.info, edits.size)
     return build_json(told), b"".join(edits.pieces)
 
 
@@ -270,13 +286,19 @@ def parse_ruling(raw: bytes, edits: bytes, size: int, named: Callable[[str], str
     `named` gives a recipient of the question by its name on the wire, None when it was none.
     """
     told = _ruling.decode(raw)
+    if not _is_plain(raw):
+        # Before they are escaped: a name with a line end is no name.
+        for part in (*told.parts, *((told.whole,) if told.whole else ())):
+            for each in part.header_ops:
+                _model_edit(each)
+        told = msgspec.convert(_readable(msgspec.to_builtins(told, builtin_types=(bytes,))), _WireRuling)
     if told.edits_size != len(edits):
         raise ValueError(f"{len(edits)} bytes of edits, {told.edits_size} announced")
     parts = tuple([_model_part(part, edits, size, named) for part in told.parts])
     whole = parts[0] if told.whole is None else _model_part(told.whole, edits, size, named)
     if told.whole is None and len(parts) > 1:
         raise ValueError("several parts without a whole")
-    return Ruling(parts=parts, whole=whole, queue_id=plain(told.queue_id), info=plain(told.info))
+    return Ruling(parts=parts, whole=whole, queue_id=told.queue_id, info=told.info)
 
 
 class _Edits:
@@ -303,17 +325,15 @@ def _wire_part(part: Part, edits: _Edits) -> _WirePart:
         action=part.deed,
         reply_text=None if reply is None else _wire_reply(reply),
         status=part.status,
-        extended=_short(part.extended),
+        extended=part.extended,
         rate=part.rate,
         methods=part.methods,
         categories=part.categories,
         group_id=part.group,
-        marks=tuple([_WireMark(_short(each.name), each.weight, _short(each.text)) for each in part.marks]),
+        marks=tuple([_WireMark(each.name, each.weight, each.text) for each in part.marks]),
         objects=part.objects,
-        threats=tuple(
-            [_WireThreat(_short(each.name), each.status, _short(each.object)) for each in part.threats[:LIST_LIMIT]]
-        ),
-        reason=_short(part.reason),
+        threats=tuple([_WireThreat(each.name, each.status, each.object) for each in part.threats]),
+        reason=part.reason,
         prefix=part.prefix,
         splices=tuple(
             [_WireSplice(each.start, each.end, edits.place(each.data), len(each.data)) for each in part.splices]
@@ -342,22 +362,20 @@ def _model_part(told: _WirePart, edits: bytes, size: int, named: Callable[[str],
         raise ValueError("a refusal without a reply")
     if not _FIELDS.match(told.prefix):
         raise ValueError("the prefix is no header fields")
-    if _CONTROL.search("".join((*told.copies, *told.redirect, told.subject_label))):
-        raise ValueError("control characters in an address or label")
     return Part(
         recipients=tuple(recipients),
-        group=plain(told.group_id),
+        group=told.group_id,
         deed=told.action,
         reply=_model_reply(told.reply_text),
-        status=plain(told.status),
-        extended=plain(told.extended),
+        status=told.status,
+        extended=told.extended,
         rate=told.rate,
-        methods=_plain_all(told.methods),
-        categories=_plain_all(told.categories),
-        marks=tuple([Mark(plain(each.name), each.weight, plain(each.text)) for each in told.marks]),
-        objects=_plain_all(told.objects),
-        threats=tuple([Threat(plain(each.name), plain(each.status), plain(each.object)) for each in told.threats]),
-        reason=plain(told.reason),
+        methods=told.methods,
+        categories=told.categories,
+        marks=tuple([Mark(each.name, each.weight, each.text) for each in told.marks]),
+        objects=told.objects,
+        threats=tuple([Threat(each.name, each.status, each.object) for each in told.threats]),
+        reason=told.reason,
         prefix=told.prefix,
         splices=_model_splices(told.splices, edits, size),
         field_edits=tuple([_model_edit(each) for each in told.header_ops]),
@@ -373,8 +391,6 @@ def _model_reply(told: _WireReply | None) -> Reply | None:
         return None
     if not _ENHANCED.match(told.enhanced) or (told.enhanced and told.enhanced[0] != str(told.code)[0]):
         raise ValueError(f"{told.enhanced!r} is no enhanced code of {told.code}")
-    if _CONTROL.search("".join(told.text)):
-        raise ValueError("control characters in a reply")
     return Reply(told.code, told.enhanced, told.text)
 
 
@@ -395,17 +411,9 @@ def _model_edit(told: _WireEdit) -> FieldEdit:
     return FieldEdit(told.op, told.name, told.value, told.index)
 
 
-def _plain_all(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple([plain(each) for each in texts])
-
-
-def _short(text: str) -> str:
-    return plain(text)[:TEXT_LIMIT]
-
-
 def _readable(value: Any) -> Any:
     if isinstance(value, str):
-        return plain(value)
+        return plain(value)[:TEXT_LIMIT]
     if isinstance(value, dict):
         return {name: _readable(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

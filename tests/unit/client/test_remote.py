@@ -17,6 +17,7 @@ from gatepost.model.envelope import Client
 from gatepost.model.filtering import Deed, Part, Request, Ruling
 from gatepost.model.reply import Reply
 from gatepost.service import filter_door
+from gatepost.service.gathered import MEMORY_BYTES
 from gatepost.service.judge import Unjudged
 from gatepost.wire.filtering import FilterServerSession
 
@@ -106,7 +107,7 @@ def test_content_of_any_size_arrives(tmp_path: Path, size: int, as_file: bool) -
 
     asyncio.run(scene())
     assert asked.last.content == content
-    assert asked.last.was_file == (size > filter_door.MEMORY_LIMIT)
+    assert asked.last.was_file == (size > MEMORY_BYTES)
 
 
 def test_one_connection_serves_many_messages(tmp_path: Path) -> None:
