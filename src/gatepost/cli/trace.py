@@ -176,7 +176,9 @@ def _waiting(ask: Ask, life: dict[str, Any]) -> list[dict[str, Any]]:
     waiting = []
     for queue_id in dict.fromkeys([mail["id"], *(each["id"] for each in life["records"] if each.get("id"))]):
         with contextlib.suppress(ControlError, ValueError):  # gone meanwhile, or the gateway does not run
-            waiting.append(ask("show", {"id": parse_queue_id(queue_id)}))
+            shown = ask("show", {"id": parse_queue_id(queue_id)})
+            if shown:
+                waiting.append(shown)
     return waiting
 
 

@@ -265,6 +265,16 @@ def _bypassed(r: Told) -> Iterator[str]:
     yield _text(r["reason"])
 
 
+def _ruled(r: Told) -> Iterator[str]:
+    yield f"rules for group {_text(r['group'])}, {r['recipients']} recipient(s)"
+    for each in r["rules"]:
+        yield f"  {_text(each)}"
+    for address in r["to"]:
+        yield f"  to {_address(address)} besides" if r["gained"] > 0 else f"  to {_address(address)}"
+    for each in r["log"]:
+        yield f"  for the log: {_text(each)}"
+
+
 def _shadowed(r: Told) -> Iterator[str]:
     differs = f"{_text(r['would'])}, and not {_text(r['was'])}" if r["changed"] else "the same"
     yield f"shadow {_text(r['shadow'])} of group {_text(r['group'])} would have done: {differs}"
@@ -295,4 +305,5 @@ _STEPS: dict[str, Callable[[Told], Iterator[str]]] = {
     "refused": _refused,
     "bypassed": _bypassed,
     "shadowed": _shadowed,
+    "ruled": _ruled,
 }
