@@ -97,6 +97,8 @@ def _welcome(conf_file: Path) -> None:
     if status is None:
         return
     print(f"in service, pid {status['pid']}, mail at {', '.join(status['listeners']) or 'no port'}")
+    if status["doors"]:
+        print(f"doors: {', '.join(door['name'] for door in status['doors'])}")
     if not console or not console["addresses"]:
         return
     print(f"console: {' '.join(console['addresses'])}")

@@ -29,7 +29,13 @@ def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, A
     console = Console(soft_wrap=True, markup=False)
     up = time.time() - answer["started_at"]
     console.print(f"gatepost {answer['version']}, pid {answer['pid']}, up {up:.0f} s, {answer['configuration']}")
-    console.print(f"listening on {', '.join(answer['listeners'])}")
+    console.print(f"listening on {', '.join(answer['listeners']) or 'no port: a filtering server without a relay'}")
+    for door in answer["doors"]:
+        console.print(
+            f"door {printable(door['name'])}: {door['kind']} at {door['address']}, {door['connections']} connections, "
+            f"{door['connections_total']} in all, {door['refused']} not allowed, {door['failed']} failed",
+            highlight=False,
+        )
     for address in helpers.get("console", {}).get("addresses", ()):
         console.print(f"console at {address}", highlight=False)
     for problem in (problems or {}).get("problems", ()):

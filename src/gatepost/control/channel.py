@@ -19,12 +19,12 @@ MESSAGE_LIMIT = 128 * 1024
 FDS_LIMIT = 250
 """Descriptors with one message (the kernel's own limit is 253) ..."""
 LISTENERS_LIMIT = FDS_LIMIT - 1
-"""... and so the listeners of one configuration: the session table goes along with them."""
+"""... and so the listeners and doors of one configuration: the session table goes along with them."""
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """master → relay: work with this configuration. Descriptors: the session table,
-    then one listening socket for every entry of `listeners`.
+    then one listening socket for every entry of `listeners`, then for every door.
     """
 
     index: int
@@ -48,6 +48,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Where records go, "" when nobody takes any."""
     run: str = ""
     """Of the gateway: statistics begin with it."""
+    doors: bool = False
+    """Behind the listeners' descriptors come those of the configuration's doors."""
 
 
 class Switch(msgspec.Struct, frozen=True, tag="switch"):
@@ -93,13 +95,18 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Taught(msgspec.Struct, frozen=True, tag="taught"):
-    """relay → master: a message that is certainly spam, or certainly wanted, is to be learned."""
+    """relay → master: a message is to be learned: certainly spam, certainly wanted, or taught by somebody."""
 
     lesson: bytes
     """As `antispam.classifier.lesson` packs it: at most 32 KB."""
     spam: bool
     who: str
-    """Whose message it is: the client's address of spam, the domain that is proved of wanted mail."""
+    """Whose message it is: the client's address of spam, the domain that is proved of wanted mail; the door where
+    somebody taught it."""
+    source: str = ""
+    """"" for a message that is certain by itself, else who taught it: `door`."""
+    forget: bool = False
+    """What it taught is to be taken back."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):

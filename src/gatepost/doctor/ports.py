@@ -2,17 +2,20 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gatepost.config.doors import Door
 from gatepost.config.schema import Config
 from gatepost.doctor.finding import Finding, State
 
 AREA: Final = "ports"
 _LISTEN: Final = "0A"
+PROBE_S: Final = 1.0
+"""A local socket answers at once, or its backlog is full."""
 _TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -81,6 +84,42 @@ def check_ports(config: Config, *, running: bool, receiving: bool = True) -> Ite
             yield Finding(key, AREA, State.ERROR, f"{listener.address} is taken by {owner}", mend)
         elif not running:
             yield from _check_address(key, listener.host, listener.address)
+    for door in config.doors:
+        yield _check_door(door, taken, running=running, receiving=receiving)
+
+
+def _check_door(door: Door, taken: Mapping[int, Sequence[Listening]], *, running: bool, receiving: bool) -> Finding:
+    """Look at a door: a local socket answers or it does not; a port is looked at as a listener's."""
+    key = f"port:{door.address}"
+    if door.socket:
+        held = _answers(door.socket)
+    else:
+        held = any(_covers(each.address, door.host) for each in taken.get(door.port, ()))
+    if running and (held or not receiving):
+        return Finding(key, AREA, State.OK, f"door {door.name} is open at {door.address}")
+    if running:
+        mend = "look at the log for what happened, then `gatepost restart`"
+        return Finding(key, AREA, State.ERROR, f"nobody listens on {door.address}, door {door.name}", mend)
+    if held:
+        mend = "stop the program that uses it, or give the door another address"
+        return Finding(key, AREA, State.ERROR, f"{door.address} of door {door.name} is taken", mend)
+    folder = Path(door.socket).parent
+    if door.socket and not folder.is_dir():
+        return Finding(
+            key, AREA, State.ERROR, f"{folder} of door {door.name} is missing", f"make it: install -d {folder}"
+        )
+    return Finding(key, AREA, State.OK, f"{door.address} is free")
+
+
+def _answers(path: str) -> bool:
+    """Tell whether a program listens at a local socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_S)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _covers(held: str, wanted: str) -> bool:

@@ -48,6 +48,7 @@ _RELAY_STATUS = (
     "filter_walls_missing",
     "in_work",
     "adopted_shards",
+    "doors",
     "shedding",
     "commits",
     "oldest_waiting",
@@ -322,6 +323,7 @@ class Calls:
             "configuration": str(self._file),
             "started_at": self._started_at,
             "listeners": [listener.address for listener in self._config().listeners],
+            "doors": _door_rows(self._config(), rows),
             "modules": {
                 "receiver": relays.switches["recv"],
                 "scanner": relays.switches["scan"],
@@ -356,6 +358,19 @@ class Calls:
             return answer
 
         return await asyncio.gather(*map(one, self._relays.all))
+
+
+def _door_rows(config: Config, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the doors with what all relays together counted at them."""
+    told: list[dict[str, Any]] = []
+    for door in config.doors:
+        counts: Counter[str] = Counter(connections=0, connections_total=0, refused=0, failed=0)
+        for row in rows:
+            for each in row.get("doors", ()):
+                if each["name"] == door.name:
+                    counts.update({name: each[name] for name in counts})
+        told.append({"name": door.name, "kind": door.kind.value, "address": door.address, **counts})
+    return told
 
 
 def _set_rows(sets: Sequence[PinnedSet]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.control.channel import Taught
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.paths import Paths
@@ -73,12 +74,12 @@ class Learning:
                 raise ControlError("the learner does not answer") from None
         raise AssertionError
 
-    def take(self, lesson: bytes, *, spam: bool, who: str) -> None:
-        """Have a certain message learned, sometime; what comes while too many wait is let go."""
+    def take(self, taught: Taught) -> None:
+        """Have a message learned, sometime; what comes while too many wait is let go."""
         if len(self._taught) < TAUGHT_LIMIT:
-            packed = base64.b64encode(lesson).decode()
+            order = {"call": "forget" if taught.forget else "learn", "lesson": base64.b64encode(taught.lesson).decode()}
             task = asyncio.create_task(
-                self._take({"call": "learn", "lesson": packed, "spam": spam, "who": who, "source": AUTO})
+                self._take({**order, "spam": taught.spam, "who": taught.who, "source": taught.source or AUTO})
             )
             self._taught.add(task)
             task.add_done_callback(self._taught.discard)
@@ -87,7 +88,7 @@ class Learning:
         try:
             await self.ask(arguments)
         except ControlError as error:
-            self._say("W", f"a certain message is not learned: {error}")
+            self._say("W", f"a message is not learned: {error}")
 
     async def stop(self) -> None:
         """End the learner; it begins anew with the next call, with settings and databases as they are then."""

@@ -73,7 +73,7 @@ def judge_readiness(status: Mapping[str, Any]) -> list[str]:
     relays = status["relays"]
     if not relays or any("error" in relay or relay["state"] != "running" for relay in relays):
         missing.append("relay")
-    if not status["listeners"]:
+    if not status["listeners"] and not status["doors"]:
         missing.append("listener")
     return missing
 

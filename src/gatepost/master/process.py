@@ -108,7 +108,7 @@ class Master:
             table_fd=table_fd,
             table=SessionTable(table_fd, 0),
             say=self._say,
-            on_taught=lambda taught: self._learning.take(taught.lesson, spam=taught.spam, who=taught.who),
+            on_taught=lambda taught: self._learning.take(taught),  # noqa: PLW0108 - it is made later
         )
         for module in read_switched_off(self._paths.switches, taking_over=self._supervision.restarts > 0):
             self._relays.switches[module] = False
@@ -269,7 +269,8 @@ class Master:
             )
             self._stopping.set()
             return
-        addresses = ", ".join(listener.address for listener in self._config.listeners)
+        listeners, doors = self._config.listeners, self._config.doors
+        addresses = ", ".join([*(each.address for each in listeners), *(each.address for each in doors)])
         self._say("I", f"in service: {len(self._relays.all)} relay(s), listening on {addresses}")
         self._manager.ready("in service")
         self._front.open(self._config)
@@ -285,10 +286,10 @@ class Master:
             code = ExitCode.CONFIGURATION if loaded.readable else ExitCode.NOT_LOADABLE
             raise StartError(code, _render(loaded.problems))
         self._warnings = [p for p in loaded.problems if p.severity is Severity.WARNING]
-        if len(loaded.config.listeners) > LISTENERS_LIMIT:
+        count = len(loaded.config.listeners) + len(loaded.config.doors)
+        if count > LISTENERS_LIMIT:
             raise StartError(
-                ExitCode.CONFIGURATION,
-                f"[network] {len(loaded.config.listeners)} listeners: a gateway may have {LISTENERS_LIMIT}",
+                ExitCode.CONFIGURATION, f"{count} listeners and doors: a gateway may have {LISTENERS_LIMIT}"
             )
         fault = find_fault(loaded.config)
         if fault:
@@ -316,7 +317,7 @@ class Master:
         end = loop.time() + (PORTS_PATIENCE_S if self._supervision.restarts else 0.0)
         while True:
             try:
-                return self._ports.bind(config.listeners)
+                return self._ports.bind(config.listeners, config.doors)
             except BindFailed as error:
                 if loop.time() >= end:
                     raise StartError(ExitCode.BIND, str(error)) from error
@@ -395,7 +396,7 @@ class Master:
             config = self._read()
             self._refuse_moves(config)
             self._stage(config)
-            self._ports.bind(config.listeners)
+            self._ports.bind(config.listeners, config.doors)
         except (StartError, BindFailed, OSError) as error:
             text = str(error)
             self._say("E", "configuration not reloaded, the running one stays in force")

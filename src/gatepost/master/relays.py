@@ -139,7 +139,8 @@ class Relays:
     def _send_setup(self, relay: Relay, *, first: bool) -> None:
         if relay.channel is None:
             return
-        listeners = self._config.listeners if self.switches["recv"] else ()
+        receives = self.switches["recv"]
+        listeners, doors = (self._config.listeners, self._config.doors) if receives else ((), ())
         setup = channel.Setup(
             relay.index,
             str(self._paths.snapshot(self._generation)),
@@ -153,8 +154,9 @@ class Relays:
             self.bases,
             self.recorder_socket,
             self.run,
+            bool(doors),
         )
-        if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners)]):
+        if not relay.channel.send(setup, [self._table_fd, *self._ports.descriptors(listeners, doors)]):
             self._say("E", f"relay {relay.index} does not take its configuration: restart it")
 
     def use_bases(self, bases: Bases) -> None:

@@ -157,6 +157,7 @@ class Inspection:
         *,
         handle: bool,
         divided: bool,
+        accepted: bool = False,
     ) -> Disposition:
         """Inspect a message that another mail system asks about, and say what it is to do (`Disposal.answer`). It waits
         for room as it waits for a filter. NotInspected.
@@ -174,7 +175,9 @@ class Inspection:
             raise NotInspected("W", "scanning is switched off")
 
         async def decide(analysis: Analysis | None) -> Disposition:
-            return await self._disposal.answer(work, partition, analysis, handle=handle, divided=divided)
+            return await self._disposal.answer(
+                work, partition, analysis, handle=handle, divided=divided, accepted=accepted
+            )
 
         return await self._judge(work, partition, options, end - loop.time(), decide)
 
@@ -391,11 +394,15 @@ class Inspection:
             return
         self._tasks.spawn(self._inspect(work, partition, options))
 
-    def partition(self, stored: Stored) -> Partition:
-        """Return the groups of a message with the indices of their recipients."""
+    def partition(self, stored: Stored, group: str = "") -> Partition:
+        """Return the groups of a message with the indices of their recipients. One without recipients falls to `group`,
+        or to the policy.
+        """
         envelope = stored.envelope
         addresses = [recipient.address for recipient in envelope.recipients]
-        partition = self._groups.partition(envelope.sender, addresses, envelope.direction)
+        partition: Partition = self._groups.partition(envelope.sender, addresses, envelope.direction)
+        if not addresses:
+            partition = [(self._groups.named(group), ())]
         return partition if self.bypass is None else self.bypass.waive(stored, partition)
 
     async def _inspect(self, work: Work, partition: Partition, options: ScanOptions) -> None:

@@ -72,14 +72,16 @@ class KeptMail:
     async def lesson(self, arguments: Arguments) -> str | None:
         """Return what a message can teach, in base64, "" for nothing; None: this relay has no such message."""
         content = await self._content(arguments)
-        if content is None:
-            return None
+        return base64.b64encode(await self.lesson_of(content)).decode() if content is not None else None
+
+    async def lesson_of(self, content: bytes) -> bytes:
+        """Return what a message can teach, b"" for nothing. ValueError, OSError."""
         config = self._config()
         options = SpamOptions(
             learn=True, hostname=config.network.hostname, header_prefix=config.antispam.header_prefix, images=False
         )
         spam = (await self._look(content, ScanOptions(scan=False, spam=options, deadline_s=DEADLINE_S))).spam
-        return base64.b64encode(spam.lesson).decode() if spam is not None else ""
+        return spam.lesson if spam is not None else b""
 
     async def tell_uds(self, arguments: Arguments) -> dict[str, str] | None:
         """Tell every UDS server that a message is spam, or is not; return what is wrong by server, "" for nothing.

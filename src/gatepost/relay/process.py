@@ -44,9 +44,9 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.announcing import Announcer
 from gatepost.relay.clean_cache import CleanCache
 from gatepost.relay.engine_connections import EngineConnections
+from gatepost.relay.entrances import Entrances
 from gatepost.relay.filters import filter_settings
 from gatepost.relay.intake import Intake
-from gatepost.relay.listener import Listeners
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.pipeline import Pipeline, clock_ms
 from gatepost.relay.preview import KeptMail
@@ -145,7 +145,7 @@ class Relay:
             for pipeline in self._pipelines():
                 pipeline.switch(module, on=on)
         elif not on and self._up.is_set():
-            self._tasks.spawn(self._listeners.stop(SESSION_GRACE_S))
+            self._tasks.spawn(self._entrances.stop(SESSION_GRACE_S))
 
     async def _switch_spam(self) -> None:
         """Work on with or without anti-spam, as the switch says: a change of the groups' settings like any other."""
@@ -256,8 +256,16 @@ class Relay:
             self._pipeline.switch(module, on=False)
         await self._pipeline.start()
         await self._pause()
-        self._listeners = Listeners(self._intake)
-        await self._open_listeners(setup, descriptors[1:])
+        kept = KeptMail(pipelines=self._pipelines, pool=self._pool, network=self._network, config=lambda: self._config)
+        self._entrances = Entrances(
+            intake=self._intake,
+            pipeline=self._pipeline,
+            ids=self._ids,
+            kept=kept,
+            teach=self._channel.send,
+            report=self._log.say,
+        )
+        await self._open_entrances(setup, descriptors[1:])
         self._releases = Releases(
             index=self._index,
             config=lambda: self._config,
@@ -276,9 +284,8 @@ class Relay:
         self._questions = Questions(
             pipelines=self._pipelines,
             releases=self._releases,
-            kept=KeptMail(
-                pipelines=self._pipelines, pool=self._pool, network=self._network, config=lambda: self._config
-            ),
+            kept=kept,
+            doors=self._entrances.status,
             intake=self._intake,
             pool=self._pool,
             statistics=self._statistics,
@@ -324,16 +331,15 @@ class Relay:
             # For good: a relay that is dismissed still counts its last sessions.
             self._table.share()
             self._rates.alone = False
-        await self._open_listeners(setup, descriptors[1:])
+        await self._open_entrances(setup, descriptors[1:])
         self._log.open(LogSettings.of(config))
 
-    async def _open_listeners(self, setup: Setup, descriptors: Sequence[int]) -> None:
-        listeners = self._config.listeners
+    async def _open_entrances(self, setup: Setup, descriptors: Sequence[int]) -> None:
         if "recv" in self._switched_off:  # switched off while we took the configuration
             for descriptor in descriptors:
                 os.close(descriptor)
             return
-        await self._listeners.open([(listeners[i], fd) for i, fd in zip(setup.listeners, descriptors, strict=True)])
+        await self._entrances.open(self._config, setup, descriptors)
 
     async def _open_shard(self, index: int) -> SqliteSpool:
         directory = shard_directory(self._config.path.queue_path, index)
@@ -447,7 +453,7 @@ class Relay:
         if self._pipeline is None:
             os._exit(0)
         async with self._setting_up:
-            await self._listeners.stop(SESSION_GRACE_S)
+            await self._entrances.stop(SESSION_GRACE_S)
             for pipeline in self._pipelines():
                 await pipeline.stop(DELIVERY_GRACE_S)
             await self._pool.close()

@@ -60,8 +60,11 @@ class Questions:
         engines: EngineConnections,
         adopted: Callable[[], list[int]],
         announcer: Announcer,
+        doors: Callable[[], list[dict[str, Any]]],
     ) -> None:
-        """`pipelines` are those at work now, `adopted` the shards of former relays among them."""
+        """`pipelines` are those at work now, `adopted` the shards of former relays among them; `doors`
+        returns what the status shows of the doors.
+        """
         self._pipelines = pipelines
         self._releases = releases
         self._intake = intake
@@ -71,6 +74,7 @@ class Questions:
         self._engines = engines
         self._adopted = adopted
         self._announcer = announcer
+        self._doors = doors
         self._answers: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "status": self._status,
             "queue": self._queue,
@@ -187,6 +191,7 @@ class Questions:
             "oldest_waiting": _oldest_waiting(pipelines),
             "filter_walls_missing": list(self._pool.missing_walls),
             "adopted_shards": self._adopted(),
+            "doors": self._doors(),
         }
 
 

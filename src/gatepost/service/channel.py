@@ -87,6 +87,11 @@ class Channel(asyncio.Protocol):
     # --- the door's side
 
     @property
+    def waits(self) -> bool:
+        """Whether the door waits for the client, and the client for nothing."""
+        return self._reader is not None and not self._reader.done()
+
+    @property
     def gone(self) -> bool:
         """Whether the client has closed its connection altogether: nobody waits for an answer any more."""
         return self._transport is None

@@ -392,13 +392,14 @@ def test_keys_are_kept_for_a_day_and_bounded() -> None:
 
 def test_readiness() -> None:
     relay = {"state": "running"}
-    good = {"modules": {"receiver": True}, "relays": [relay], "listeners": ["127.0.0.1:25"]}
+    good = {"modules": {"receiver": True}, "relays": [relay], "listeners": ["127.0.0.1:25"], "doors": []}
     assert judge_readiness(good) == []
     assert judge_readiness({**good, "modules": {"receiver": False}}) == ["receiver"]
     assert judge_readiness({**good, "relays": []}) == ["relay"]
     assert judge_readiness({**good, "relays": [relay, {"state": "running", "error": "x"}]}) == ["relay"]
     assert judge_readiness({**good, "relays": [{"state": "waiting"}]}) == ["relay"]
     assert judge_readiness({**good, "listeners": []}) == ["listener"]
+    assert judge_readiness({**good, "listeners": [], "doors": [{"name": "d"}]}) == []
 
 
 def test_addresses_for_metrics() -> None:

@@ -54,6 +54,18 @@ class TroubledDestination(Told, frozen=True):
     reason: str
 
 
+class DoorState(Told, frozen=True):
+    """A door of the filtering server, all relays together."""
+
+    name: str
+    kind: str
+    address: str
+    connections: int
+    connections_total: int
+    refused: int
+    failed: int
+
+
 class Status(Told, frozen=True):
     """How the gateway fares."""
 
@@ -61,6 +73,7 @@ class Status(Told, frozen=True):
     pid: int
     started_at: float
     listeners: list[str]
+    doors: list[DoorState]
     modules: dict[str, bool]
     relays: list[RelayState]
     filter_template: TemplateState

@@ -122,7 +122,9 @@ _FIELDS: Final[dict[str, tuple[Field, ...]]] = {
     "group": (Field.GROUP,),
 }
 _DOMAINS: Final = {Field.SENDER: Field.SENDER_DOMAIN, Field.RECIPIENT: Field.RECIPIENT_DOMAIN}
-_ANYWHERE: Final = (Field.SENDER, Field.RECIPIENT, Field.SUBJECT, Field.CLIENT, Field.CLIENT_NAME)
+_ANYWHERE: Final = (
+    Field.SENDER, Field.RECIPIENT, Field.SUBJECT, Field.CLIENT, Field.CLIENT_NAME, Field.MESSAGE_ID,
+)  # fmt: skip
 NAMES: Final = (*_FIELDS, "subject", "id", "text", "since", "until")
 """Arguments of a search besides those about pages."""
 
