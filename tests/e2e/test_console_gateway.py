@@ -69,6 +69,7 @@ CALLS = {
     "learning.recent": "learn",
     "learning.status": "learn",
     "learning.undo": "learn audited",
+    "licence.show": "view",
     "lists.add": "lists audited scoped",
     "lists.remove": "lists audited scoped",
     "lists.show": "lists scoped",

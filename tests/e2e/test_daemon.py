@@ -1,6 +1,7 @@
 """The daemon's life as an administrator has it: start, stop, restart, signals, control files, return codes, death."""
 
 import contextlib
+import datetime as dt
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.faults.support_gateway import injected
+from tests.support import licences
 from tests.support.bases import bring_compiled, keep_compiled
 from tests.support.gateway import Gateway, run_here
 from tests.support.mails import plain
@@ -346,9 +348,10 @@ def test_files_and_ports(fresh: Gateway, tmp_path: Path) -> None:
     assert code_of(fresh) == ExitCode.BASES
     (fresh.state / "bases").unlink()
     (fresh.state / "licence").mkdir()
-    (fresh.state / "licence" / "licence.json").write_text("{}")
+    (fresh.state / "licence" / "active.key").write_text("{}")
     assert code_of(fresh) == ExitCode.LICENCE
-    (fresh.state / "licence" / "licence.json").write_text('{"expires": "2001-01-01"}')
+    fresh.config.write_text(fresh.config.read_text() + licences.SETTINGS)
+    licences.install(fresh.state / "licence", expires=dt.date(2001, 1, 1))
     assert code_of(fresh) == ExitCode.BASES_DATE
     shutil.rmtree(fresh.state / "tracking")
     (fresh.state / "tracking").write_text("in the way")

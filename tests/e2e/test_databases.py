@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support import licences
 from tests.support.databases import DAY, Databases
 from tests.support.gateway import GATEPOST, Gateway, run_here
 from tests.support.mails import plain, with_attachment
@@ -152,10 +153,9 @@ def test_databases_issued_after_the_end_of_the_licence_are_not_used(tmp_path: Pa
     databases = Databases(tmp_path)
     databases.put(1, FIRST, issued=DAY)
     licence = tmp_path / "licence"
-    licence.mkdir()
-    (licence / "licence.json").write_text(json.dumps({"expires": str(DAY - dt.timedelta(1))}))
+    licences.install(licence, expires=DAY - dt.timedelta(1))
     databases.configured["[path]"] += f'\nlicense_path = "{licence}"'
-    ended = run(Gateway(tmp_path / "gw", 25, replace=databases.configured))
+    ended = run(Gateway(tmp_path / "gw", 25, replace=databases.configured, settings=licences.SETTINGS))
     assert ended.returncode == CODE_BASES_DATE
     assert "after the licence's end" in ended.stderr
 

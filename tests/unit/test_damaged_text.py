@@ -9,7 +9,6 @@ import pytest
 from gatepost.control.socket import _respond
 from gatepost.feeds.artefacts import INDEX_FILE, Artefacts
 from gatepost.feeds.manifest import MANIFEST_FILE, BadSet, read_set
-from gatepost.licence.term import TERM_FILE, LicenceError, read_expiry
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.spool.reading import _is_wanted
 from gatepost.storage.container import Damaged, read_container
@@ -22,12 +21,6 @@ def test_a_list_of_pauses(tmp_path: Path) -> None:
     file.write_bytes(b'["\xe4.example"]')
     with pytest.raises(PauseError):
         Pauses(file)
-
-
-def test_a_licence(tmp_path: Path) -> None:
-    (tmp_path / TERM_FILE).write_bytes(b'{"expires":"\xe4"}')
-    with pytest.raises(LicenceError):
-        read_expiry(tmp_path)
 
 
 def test_databases(tmp_path: Path) -> None:

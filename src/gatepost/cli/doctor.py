@@ -23,7 +23,8 @@ from gatepost.doctor.names import check_names
 from gatepost.doctor.ports import check_ports
 from gatepost.feeds.bases import BasesError, choose_sets
 from gatepost.feeds.keys import BadKey, resolve_keys
-from gatepost.licence.term import LicenceError, read_expiry
+from gatepost.licence.current import read_expiry
+from gatepost.licence.key import LicenceError
 from gatepost.master.installation import find_damage
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
@@ -121,7 +122,7 @@ def _check_bases(config: Config) -> Iterable[Finding]:
     if not bases.exists():
         return  # made at the first start, with those the product comes with
     try:
-        choice = choose_sets(bases, resolve_keys(config.ave.trusted_keys), read_expiry(Path(config.path.license_path)))
+        choice = choose_sets(bases, resolve_keys(config.ave.trusted_keys), read_expiry(config))
     except (BasesError, LicenceError, BadKey) as error:
         mend = "put back the former set, or remove the directory: the next start makes it anew"
         yield Finding("databases", "databases", State.ERROR, f"databases cannot be used: {error}", mend)

@@ -23,7 +23,7 @@ from gatepost.config.schema import Config
 from gatepost.feeds.bases import BasesError
 from gatepost.feeds.keys import BadKey
 from gatepost.filter.pool import FilterFailed, FilterUnavailable
-from gatepost.licence.term import LicenceError
+from gatepost.licence.key import LicenceError
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.finding import Analysis
 from gatepost.model.spam import NetworkFacts

@@ -25,7 +25,7 @@ from gatepost.config.schema import Config
 from gatepost.feeds.bases import BasesError
 from gatepost.feeds.keys import BadKey
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
-from gatepost.licence.term import LicenceError
+from gatepost.licence.key import LicenceError
 from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.master.paths import Paths
 from gatepost.model.envelope import Client, Envelope, Recipient

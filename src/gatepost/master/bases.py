@@ -15,7 +15,7 @@ from gatepost.feeds.keys import Keys, resolve_keys
 from gatepost.feeds.manifest import Kind
 from gatepost.feeds.own import pin_own
 from gatepost.feeds.pinned import PinnedSet, SpamBases
-from gatepost.licence.term import read_expiry
+from gatepost.licence.current import read_expiry
 from gatepost.master.paths import Paths
 from gatepost.notices.scan_field import Bases
 
@@ -59,7 +59,7 @@ def open_bases(config: Config) -> Opened:
     """
     bases = Path(config.path.bases_path)
     trusted = resolve_keys(config.ave.trusted_keys)
-    expiry = read_expiry(Path(config.path.license_path))
+    expiry = read_expiry(config)
     seeded = _seed(bases, Kind.ANTIVIRUS)
     choice = choose_sets(bases, trusted, expiry)
     spam_seeded, spam_choice = _open_spam(Path(config.path.as_bases_path), trusted, expiry)

@@ -12,7 +12,7 @@ from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError
 from gatepost.feeds.bases import BasesError, Trouble
 from gatepost.filter.settings import FilterSettings
-from gatepost.licence.term import LicenceError
+from gatepost.licence.key import LicenceError
 from gatepost.master.bases import NO_SPAM_BASES, Databases, Opened, describe_bases, open_bases
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.learning import LEARNING_FILTERS, WEIGHTS_FILE, Learning, learner_settings

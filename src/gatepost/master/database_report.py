@@ -15,7 +15,8 @@ from gatepost.control.rights import Caller, Right
 from gatepost.feeds.bases import BasesError, check_kind, list_sets
 from gatepost.feeds.keys import BadKey, Keys, resolve_keys
 from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
-from gatepost.licence.term import LicenceError, read_expiry
+from gatepost.licence.current import read_expiry
+from gatepost.licence.key import LicenceError
 from gatepost.master.bases import Databases
 
 
@@ -56,7 +57,7 @@ def report_databases(config: Config, in_force: Databases, today: dt.date) -> dic
         "sets": [*sound, *(row for row in rows if row["trouble"])],
         "troubles": troubles,
         "directories": [str(place) for place in places.values()],
-        "licence": _licence(Path(config.path.license_path), today),
+        "licence": _licence(config, today),
     }
 
 
@@ -88,9 +89,9 @@ def _row(directory: Path, kind: Kind, trusted: Keys, used: set[str]) -> dict[str
     }
 
 
-def _licence(directory: Path, today: dt.date) -> dict[str, Any]:
+def _licence(config: Config, today: dt.date) -> dict[str, Any]:
     try:
-        expires = read_expiry(directory)
+        expires = read_expiry(config)
     except LicenceError as error:
         return {"expires": "", "days_left": 0, "trouble": str(error)}
     left = (expires - today).days if expires is not None else 0

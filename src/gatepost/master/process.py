@@ -37,6 +37,7 @@ from gatepost.master.fork_server import ForkServer
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning
+from gatepost.master.licensing import LicenceWatch, allow_start
 from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
 from gatepost.master.pauses import PauseError, Pauses
@@ -57,6 +58,7 @@ from gatepost.master.templates import Templates
 from gatepost.master.user_front import UserFront
 from gatepost.master.what_if import register as register_shadows
 from gatepost.relay.admission import SessionTable, create_table
+from gatepost.spool import clock
 
 PORTS_PATIENCE_S = 10.0
 """How long ports may stay taken after the death of a former master ..."""
@@ -91,6 +93,7 @@ class Master:
 
     async def run(self, started: Callable[[], None] | None = None) -> int:
         """Start, work until told to stop, stop. StartError when it cannot start. `started` is called in service."""
+        clock.follow_test_clock(os.environ)
         config = self._read()
         self._prepare(config)
         self._forks.say = self._say
@@ -165,6 +168,14 @@ class Master:
             ),
         )
         problems.register(self._desk)
+        licence = LicenceWatch(
+            config=lambda: self._config,
+            usage_directory=self._paths.tracking,
+            announce=calls.announce,
+            reload=self.reload,
+            say=self._say,
+        )
+        licence.register(self._desk)
         register_shadows(self._desk, lambda: self._config, calls.status)
         register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
         Probes(self._desk, lambda: self._config, calls.status).register()
@@ -196,6 +207,7 @@ class Master:
             asyncio.create_task(self._open_front_anyway()),
             asyncio.create_task(self._learning.watch()),
             asyncio.create_task(problems.watch()),
+            asyncio.create_task(licence.watch()),
             asyncio.create_task(
                 SnmpAgent(
                     self._desk, config=lambda: self._config, bases=lambda: self._bases.current, say=self._say
@@ -294,7 +306,7 @@ class Master:
         fault = find_fault(loaded.config)
         if fault:
             raise StartError(ExitCode.CONFIGURATION, fault)
-        return settle_automatic(loaded.config)
+        return allow_start(settle_automatic(loaded.config))
 
     def _prepare(self, config: Config) -> None:
         self._paths, self._lock_fd = take_state(config)

@@ -16,6 +16,7 @@ from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
 from gatepost.master.children import Child
 from gatepost.master.fork_server import ForkServer, Process
+from gatepost.master.licensing import counts_usage
 from gatepost.master.paths import Paths
 from gatepost.recorder.settings import RecorderSettings
 
@@ -48,7 +49,8 @@ class RecorderHost:
     def start(self, config: Config) -> None:
         """Start it, if the configuration wants any of what it keeps or writes."""
         self._tracking = config.tracking.enabled
-        if not (self._tracking or config.tracking.json_file or config.options.av_statistics):
+        counted = counts_usage(config)
+        if not (self._tracking or config.tracking.json_file or config.options.av_statistics or counted):
             return
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
@@ -173,4 +175,6 @@ def recorder_settings(config: Config, paths: Paths, *, tracking: bool) -> Record
         addresses=config.tracking.addresses.value,
         json_file=config.tracking.json_file,
         av_statistics=config.options.av_statistics,
+        counts_usage=counts_usage(config),
+        licensed_domains=config.network.protected_domains,
     )

@@ -25,6 +25,7 @@ from gatepost.recorder.answers import Answers, answer_safely
 from gatepost.recorder.av_record import AvRecord
 from gatepost.recorder.books import COMMIT_S, Books
 from gatepost.recorder.frames import Durable, FrameError, Hello, Rows, Sample, build_frame, relay_frames
+from gatepost.recorder.licence_view import LicenceView
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import View
 
@@ -205,7 +206,7 @@ class Recorder:
 
 def make_views(say: Callable[[str, str], None]) -> list[View]:
     """Return the views besides tracking, history and JSON lines."""
-    return [AvRecord(say)]
+    return [AvRecord(say), LicenceView()]
 
 
 async def _work(settings: RecorderSettings) -> int:

@@ -26,3 +26,7 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the JSON lines, "" = none."""
     av_statistics: str = ""
     """Target of the AV record (specification F-LOG-10): a path or `tcp:host:port`, "" = none."""
+    counts_usage: bool = False
+    """The licence limits something: addresses and bytes are counted ..."""
+    licensed_domains: tuple[str, ...] = ()
+    """... addresses in these domains."""

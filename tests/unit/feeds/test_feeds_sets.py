@@ -37,7 +37,6 @@ from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
 from gatepost.feeds.own import pin_own
 from gatepost.feeds.pinned import PinnedSet, SpamBases
 from gatepost.feeds.spam import load_knowledge
-from gatepost.licence.term import LicenceError, read_expiry
 
 DAY = dt.date(2026, 1, 31)
 BAD = b"this object is known to be bad"
@@ -201,15 +200,6 @@ def test_sets_issued_after_the_end_of_the_licence_are_not_used(signer: Signer) -
     choice = choose_sets(signer.bases, signer.trusted, DAY)
     assert [each.facts.number for each in choice.sets] == [1]
     assert "after the licence's end" in choice.troubles[0]
-
-
-def test_the_end_of_the_licence(tmp_path: Path) -> None:
-    assert read_expiry(tmp_path / "nowhere") is None
-    (tmp_path / "licence.json").write_text('{"expires": "2026-01-31"}')
-    assert read_expiry(tmp_path) == DAY
-    (tmp_path / "licence.json").write_text('{"expires": "soon"}')
-    with pytest.raises(LicenceError):
-        read_expiry(tmp_path)
 
 
 def test_empty_and_missing_directories(signer: Signer) -> None:

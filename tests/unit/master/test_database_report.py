@@ -1,11 +1,11 @@
 """`databases.show`: every set on the disk, whether it is in force, why one is not usable, and the licence's term."""
 
 import datetime as dt
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import licences
 from tests.support.databases import Databases
 
 from gatepost.config.load import load_text
@@ -31,6 +31,7 @@ def _config(databases: Databases, trusted: bool = True) -> Config:
     text = '[network]\nhostname = "gw.example.org"\n' + databases.configured["[path]"]
     text += f'\nas_bases_path = "{place}/spam"\nlicense_path = "{place}/licences"\n'
     text += databases.configured["[ave]"] if trusted else ""
+    text += licences.SETTINGS
     config = load_text(text, "x.toml").config
     assert config is not None
     return config
@@ -68,17 +69,17 @@ def test_a_directory_that_cannot_be_read_is_told(databases: Databases) -> None:
 
 @pytest.mark.parametrize(
     ("content", "expires", "days_left"),
-    [(None, "", 0), ({"expires": "2026-06-11"}, "2026-06-11", 10), ({"expires": "2026-05-31"}, "2026-05-31", -1)],
+    [(None, "", 0), (dt.date(2026, 6, 11), "2026-06-11", 10), (dt.date(2026, 5, 31), "2026-05-31", -1)],
 )
-def test_the_licences_term(databases: Databases, content: dict[str, str] | None, expires: str, days_left: int) -> None:
+def test_the_licences_term(databases: Databases, content: dt.date | None, expires: str, days_left: int) -> None:
     config = _config(databases)
     if content is not None:
-        (Path(config.path.license_path) / "licence.json").write_text(json.dumps(content))
+        licences.install(Path(config.path.license_path), expires=content)
     licence = _report(config)["licence"]
     assert licence == {"expires": expires, "days_left": days_left, "trouble": ""}
 
 
 def test_a_licence_that_cannot_be_read_is_told(databases: Databases) -> None:
     config = _config(databases)
-    (Path(config.path.license_path) / "licence.json").write_text("{")
-    assert "licence.json" in _report(config)["licence"]["trouble"]
+    (Path(config.path.license_path) / "active.key").write_text("{")
+    assert "active.key" in _report(config)["licence"]["trouble"]

@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from gatepost.console.api import accounts, configuration, emergency, lists, mails, profiles, queue, service, stores
+from gatepost.console.api import (
+    accounts,
+    configuration,
+    emergency,
+    licence,
+    lists,
+    mails,
+    profiles,
+    queue,
+    service,
+    stores,
+)
 from gatepost.console.api.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -15,6 +26,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *accounts.OPERATIONS,
     *service.OPERATIONS,
     *emergency.OPERATIONS,
+    *licence.OPERATIONS,
 )
 _BROWSER: Final = "a step between a browser and the console's own pages"
 _EDITOR: Final = "the console's editor of rules: getRules and saveRules are about all of a set"

@@ -1,0 +1,148 @@
+"""The licence of a real gateway: no key, the end of a term, anti-virus only, limits; and the commands about keys."""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support import licences
+from tests.support.clock import DAY, SteppedClock
+from tests.support.gateway import GATEPOST, Gateway, run_here
+from tests.support.mails import EICAR, plain, with_attachment
+from tests.support.sink import Sink
+from tests.support.waiting import wait_for
+
+from gatepost.cli.licence import run_gw_license
+from gatepost.licence.key import Kind, Right
+
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL" + "*C.34X"
+CODE_SYSTEM, CODE_LICENCE, CODE_CONFIGURATION, CODE_CORRUPTED = 30, 64, 65, 70
+TODAY = dt.datetime.now(dt.UTC).date()
+KEYS_ONLY = licences.SETTINGS + 'license_mode = "key"\n'
+
+
+def start(gateway: Gateway) -> tuple[int, str]:
+    """Start a gateway that is not expected to run; return its exit status and what it said."""
+    command = [*GATEPOST, "run", "-c", str(gateway.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.feature("F-LIC-03")
+def test_without_a_key_no_gateway_starts_and_says_how_to_mend_it(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "gw", 25, settings=KEYS_ONLY)
+    code, text = start(gateway)
+    assert code == CODE_LICENCE
+    assert "gatepost licence add" in text
+    licences.install(gateway.state / "licence", kind=Kind.TRIAL, expires=TODAY - dt.timedelta(1))
+    code, text = start(gateway)
+    assert code == CODE_LICENCE
+    assert "trial" in text
+
+
+@pytest.mark.feature("F-LIC-04")
+@pytest.mark.feature("F-LIC-05")
+@pytest.mark.feature("F-LIC-06")
+@pytest.mark.feature("F-LIC-07")
+def test_a_key_for_anti_virus_with_limits_before_and_after_its_end(tmp_path: Path) -> None:
+    clock = SteppedClock(tmp_path)
+    settings = KEYS_ONLY + '\n[watch]\nmail = false\naddresses = ["admin@elsewhere.example"]\n'
+    sink = Sink()
+    gateway = Gateway(tmp_path / "gw", sink.port, settings=settings, antispam=True, spam_fields=True, env=clock.env)
+    licences.install(
+        gateway.state / "licence", rights=(Right.ANTIVIRUS,), expires=TODAY + dt.timedelta(20), users=1, megabytes=1
+    )
+
+    def notices() -> list[str]:
+        return [mail.content.decode() for mail in sink.mails if "admin@elsewhere.example" in mail.recipients]
+
+    with sink, gateway:
+        gateway.send(plain(subject="spam", text=f"{GTUBE}\r\n"), recipients=["one@example.org", "two@example.org"])
+        wait_for(
+            lambda: [mail for mail in sink.mails if b"Subject: spam" in mail.content], "mail nobody checks for spam"
+        )
+        (spam,) = [mail for mail in sink.mails if b"GTUBE" in mail.content]
+        assert b"Subject: spam\r\n" in spam.content
+        assert b"X-SpamTest-Status: SPAM" not in spam.content
+        wait_for(lambda: any("2 of 1 protected addresses" in each for each in notices()), "the limit of addresses")
+        gateway.send(plain(subject="large", size=2_100_000))
+        wait_for(lambda: any("of 1 megabytes" in each for each in notices()), "the limit of traffic")
+        wait_for(lambda: gateway.ask("licence.show")["used"]["users"] == 3, "the third address")
+        clock.step(21 * DAY)
+        wait_for(lambda: any("has expired" in each for each in notices()), "the end of the term")
+        gateway.send(with_attachment(EICAR, subject="infected"))
+        gateway.send(plain(subject="after the end"))
+        wait_for(lambda: [mail for mail in sink.mails if b"after the end" in mail.content], "mail after the end")
+        wait_for(lambda: gateway.counter("antiviral_infected_objects") == 1, "the infected one")
+        told = gateway.ask("licence.show")
+        assert told["expired"]
+        assert len([each for each in notices() if "has expired" in each]) == 1
+
+
+@pytest.mark.feature("F-LIC-01")
+@pytest.mark.feature("F-LIC-08")
+def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = Gateway(tmp_path / "gw", 25)
+    private, conf = tmp_path / "issuer.pem", ("-c", str(gateway.config))
+    made = run_here("licence", "keygen", str(private))
+    gateway.config.write_text(gateway.config.read_text() + made.stdout[made.stdout.index("[licence]") :])
+
+    def issue(serial: str, *more: str) -> Path:
+        file = tmp_path / f"{serial}.key"
+        done = run_here(
+            "licence", "issue", str(file), "--key", str(private), "--serial", serial, "--issuer", "we", *more
+        )
+        assert done.returncode == 0, done.stderr
+        return file
+
+    def old(*given: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_gw_license([*given, *conf])
+        assert isinstance(ended.value.code, int)
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out + captured.err
+
+    first = issue("A-1", "--expires", str(TODAY + dt.timedelta(5)), "--holder", "Example Ltd", "--users", "50")
+    second, third = issue("A-2", "--days", "365", "--rights", "av"), issue("A-3")
+    assert "comes with the program" in old("-s")[1]
+    assert old("-a", str(first))[0] == 0
+    assert old("-a", str(second))[0] == 0
+    assert old("-a", str(third))[0] == CODE_LICENCE
+    _, shown = old("-s")
+    for text in (
+        "Active key info", "Additional key info", str(gateway.state / "licence" / "active.key"), "commercial",
+        f"{TODAY + dt.timedelta(5)} (expires in 5 days)", "A-1", "A-2", "50 addresses", "365 days from its activation",
+    ):  # fmt: skip
+        assert text in shown
+    code, shown = old("-k", str(third))
+    assert code == 0
+    for text in ("Creation date", "Expiration date", "never", "A-3", "Life span in days", "without end"):
+        assert text in shown
+    told = json.loads(run_here("licence", "show", "--json", *conf).stdout)
+    assert (told["active"]["serial"], told["additional"]["serial"], told["days_left"]) == ("A-1", "A-2", 5)
+    assert run_here("licence", "verify", str(first), *conf).returncode == 0
+    assert old("-dr") == (0, "key A-2 is removed\n")
+    assert old("-d", "r")[0] == CODE_LICENCE
+    assert old("-da") == (0, "key A-1 is removed\n")
+    damaged = tmp_path / "damaged.key"
+    damaged.write_bytes(first.read_bytes().replace(b"users: 50", b"users: 0"))
+    assert old("-a", str(damaged))[0] == CODE_CORRUPTED
+    assert run_here("licence", "verify", str(damaged), *conf).returncode == CODE_CORRUPTED
+    stranger = tmp_path / "stranger.key"
+    stranger.write_bytes(licences.licence())
+    assert old("-a", str(stranger))[0] == CODE_LICENCE
+    assert old("-a", str(tmp_path / "none.key"))[0] == CODE_SYSTEM
+    assert old("-x")[0] == CODE_CONFIGURATION
+    gateway.config.write_text("nonsense")
+    assert old("-s")[0] == CODE_CONFIGURATION
+
+
+def test_the_old_name_of_the_command_is_installed() -> None:
+    command = Path(sys.executable).with_name("gw-license")
+    done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "-da" in done.stdout
