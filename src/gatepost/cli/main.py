@@ -39,6 +39,7 @@ for _name, _place, _help in (
     ("config", "config:app", "Make, check, explain and convert configurations."),
     ("policy", "policy:app", "What the policy does with a message, and why."),
     ("rescan", "rescan:rescan", "Look at a kept message again, and show what differs."),
+    ("rules", "rules:app", "Profiles and rules: check a set, say what it says, try mail on it."),
     ("shadow", "shadow:shadow", "What settings that are tried without effect would have changed."),
     ("template", "template:app", "Show, preview and check text templates."),
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
