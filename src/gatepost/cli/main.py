@@ -45,6 +45,7 @@ for _name, _place, _help in (
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
+    ("licence", "licence:app", "Licence keys: show, add, remove; issue and verify."),
     ("mib", "mib:mib", "Print the MIB of what SNMP shows."),
     ("client", "client:app", "Filtering for mail systems that stay: their client programs, set-up and undo."),
     ("account", "account:app", "Who may sign in to the console, and what they may do."),
