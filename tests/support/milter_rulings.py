@@ -29,6 +29,7 @@ def message(word: str, recipients: str = "anna@example.com", body: bytes = b"Hel
 
 def copy_of(content: bytes, prefix: bytes, *splices: Splice, recipients: tuple[str, ...] = ()) -> Part:
     """An edited copy, with the edits a judge makes of it."""
+    splices = tuple(sorted(splices, key=lambda splice: splice.start))
     header_end = content.index(b"\r\n\r\n") + 2
     edits, body_changed = plan_field_edits(content, header_end, prefix, splices)
     return Part(recipients=recipients, prefix=prefix, splices=splices, field_edits=edits, body_changed=body_changed)
