@@ -18,10 +18,10 @@ Raw = bytes | mmap.mmap
 """A message in memory, or its file."""
 
 
-def build_wire(raw: Raw) -> Iterator[bytes]:
-    """Yield the message with CRLF line ends; a bare CR stays one."""
+def build_wire(raw: Raw, start: int = 0) -> Iterator[bytes]:
+    """Yield the message, which begins at `start`, with CRLF line ends; a bare CR stays one."""
     after_cr = False
-    for at in range(0, len(raw), PIECE_BYTES):
+    for at in range(start, len(raw), PIECE_BYTES):
         piece = raw[at : at + PIECE_BYTES]
         if after_cr and piece[:1] == b"\n":  # its CR ended the piece before
             yield b"\n"
@@ -30,27 +30,28 @@ def build_wire(raw: Raw) -> Iterator[bytes]:
         yield _BARE.sub(b"\r\n", piece)
 
 
-def edit_native(raw: Raw, prefix: bytes, splices: Sequence[Splice]) -> Iterator[bytes]:
-    """Yield the message with `prefix` in front and `splices` made, which count in its form for the judge.
+def edit_native(raw: Raw, prefix: bytes, splices: Sequence[Splice], start: int = 0) -> Iterator[bytes]:
+    """Yield the message, which begins at `start`, with `prefix` in front and `splices` made.
+
+    Splices count in its form for the judge, from its beginning.
 
     What is new gets the line ends of the message's first line. ValueError: the splices do not fit it.
     """
-    first = raw.find(b"\n")
-    crlf = first > 0 and raw[first - 1 : first] == b"\r"
+    first = raw.find(b"\n", start)
+    crlf = first > start and raw[first - 1 : first] == b"\r"
 
     def own(data: bytes) -> bytes:
         return data if crlf else data.replace(b"\r\n", b"\n")
 
-    places = _find_places(raw, [place for splice in splices for place in (splice.start, splice.end)])
+    places = _find_places(raw, start, [place for splice in splices for place in (splice.start, splice.end)])
     if prefix:
         yield own(prefix)
-    at = 0
+    at = start
     for number, splice in enumerate(splices):
-        start, end = places[2 * number], places[2 * number + 1]
-        yield from _slices(raw, at, start)
+        yield from _slices(raw, at, places[2 * number])
         if splice.data:
             yield own(splice.data)
-        at = end
+        at = places[2 * number + 1]
     yield from _slices(raw, at, len(raw))
 
 
@@ -59,12 +60,12 @@ def _slices(raw: Raw, start: int, end: int) -> Iterator[bytes]:
         yield raw[at : min(at + PIECE_BYTES, end)]
 
 
-def _find_places(raw: Raw, wanted: Sequence[int]) -> list[int]:
+def _find_places(raw: Raw, start: int, wanted: Sequence[int]) -> list[int]:
     """Return where places of the form for the judge, which must rise, lie in the message. ValueError."""
     places = []
-    added = 0
-    """CRs that the form for the judge has and the message has not, in front of `line`."""
-    ends = _BARE.finditer(raw)
+    added = -start
+    """CRs that the form for the judge has and the message has not, in front of `line`, less what is before it."""
+    ends = _BARE.finditer(raw, start)
     line = next(ends, None)
     last = 0
     for place in wanted:

@@ -1,0 +1,79 @@
+"""The mark of a message that has been filtered and handed in again: nobody else can make it, or use it for another.
+
+Used by `client.cgpro` (row F-CLI-07). A mark is a moment, a digest of the body, and an HMAC over both. Headers change
+on the way (the server adds a Received field, takes out others), a body does not. Pure.
+"""
+
+import enum
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Final
+
+LIFE_S: Final = 5 * 86_400
+"""For so long a mark holds: longer than a server that is down leaves a file lying."""
+LOOPS_LIMIT: Final = 3
+"""So many marks of ours that do not fit say that somebody changes the body on the way, and filtering never ends."""
+SECRET_BYTES: Final = 16
+"""The least a secret has."""
+
+_MARK: Final = re.compile(r"1-([0-9a-f]{1,12})-([0-9a-f]{32})-([0-9a-f]{64})\Z")
+
+
+class Marked(enum.Enum):
+    """What the marks of a message say."""
+
+    NO = "no"
+    YES = "yes"
+    LOOPS = "loops"
+
+
+class BodyDigest:
+    """Digest of a body, whatever its line ends, and however many of them are at its end."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._cr = b""
+        self._line_ends = 0
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece."""
+        data = self._cr + piece
+        self._cr = b"\r" if data.endswith(b"\r") else b""
+        data = data[: len(data) - len(self._cr)].replace(b"\r\n", b"\n")
+        solid = data.rstrip(b"\n")
+        if solid:
+            self._hash.update(b"\n" * self._line_ends)
+            self._hash.update(solid)
+            self._line_ends = 0
+        self._line_ends += len(data) - len(solid)
+
+    def hex(self) -> str:
+        """Return it, 32 characters."""
+        return self._hash.hexdigest()[:32]
+
+
+def build_mark(secret: bytes, now: float, digest: str) -> str:
+    """Return the value of the field."""
+    moment = f"{int(now):x}"
+    return f"1-{moment}-{digest}-{_seal(secret, moment, digest)}"
+
+
+def read_marks(values: Iterable[str], secret: bytes, now: float, digest: str) -> Marked:
+    """Return what the marks in a message's fields say of this body. Those that are not ours say nothing."""
+    strange = 0
+    for value in values:
+        match = _MARK.match(value.strip())
+        if match is None or not hmac.compare_digest(match[3], _seal(secret, match[1], match[2])):
+            continue
+        if abs(now - int(match[1], 16)) > LIFE_S:
+            continue
+        if hmac.compare_digest(match[2], digest):
+            return Marked.YES
+        strange += 1
+    return Marked.LOOPS if strange >= LOOPS_LIMIT else Marked.NO
+
+
+def _seal(secret: bytes, moment: str, digest: str) -> str:
+    return hmac.new(secret, f"gatepost loop mark 1 {moment} {digest}".encode(), hashlib.sha256).hexdigest()
