@@ -37,7 +37,11 @@ class FilterPool(msgspec.Struct, frozen=True, kw_only=True):
     filter_delayed_exit: Annotated[
         float,
         duration(
-            "FilterDelayedExit", 0, 30, "random delay before an exit on command", generations="M56 A30", built=False
+            "FilterDelayedExit",
+            0,
+            30,
+            "filters that are to end (new databases, HUP) do so after a random time up to this",
+            generations="M56 A30",
         ),
     ] = 0.0
     filter_memory_limit: Annotated[

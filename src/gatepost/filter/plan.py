@@ -43,6 +43,8 @@ class Retire(msgspec.Struct, frozen=True):
     """Close the idle filter's socket; it ends by itself."""
 
     worker: int
+    told: bool = False
+    """Because its template is not in force any more, not for want of work."""
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -174,7 +176,7 @@ class PoolPlan:
         actions: list[Action] = []
         for worker in old:
             self._idle.remove(worker)
-            actions += self._retire(worker)
+            actions += self._retire(worker, told=True)
         return actions + self._serve(now)
 
     def answered(self, worker: int, now: float) -> list[Action]:
@@ -247,8 +249,9 @@ class PoolPlan:
     def _free(self, worker: int, now: float) -> list[Action]:
         """Use a filter that has nothing to do: next job, idle, or retired when old or surplus."""
         surplus = len(self._generations) + self._starting > self._settings.maximum
-        if surplus or self._generations[worker] < self._generation:
-            return [*self._retire(worker), *self._serve(now)]
+        old = self._generations[worker] < self._generation
+        if surplus or old:
+            return [*self._retire(worker, told=old), *self._serve(now)]
         if self._waiting:
             return [self._assign(worker, self._waiting.popleft(), now)]
         self._idle.append(worker)
@@ -256,9 +259,9 @@ class PoolPlan:
             return self._retire(self._idle.pop(0))
         return []
 
-    def _retire(self, worker: int) -> list[Action]:
+    def _retire(self, worker: int, *, told: bool = False) -> list[Action]:
         del self._generations[worker]
-        return [Retire(worker)]
+        return [Retire(worker, told)]
 
     def _forget(self, worker: int) -> None:
         self._generations.pop(worker, None)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import socket
 from collections.abc import Sequence
@@ -212,7 +213,15 @@ class FilterPool:
             elif isinstance(action, Kill):
                 self._kill(action.worker)
             elif isinstance(action, Retire):
-                self._drop(self._filters[action.worker])
+                self._retire(self._filters[action.worker], told=action.told)
+
+    def _retire(self, each: _Filter, *, told: bool) -> None:
+        """End a filter that has no work; one that is told to in a while, so that not all of them end together."""
+        limit_s = self._settings.delayed_exit_s if told and not self._closed else 0
+        if limit_s > 1:
+            each.timer = self._loop.call_later(random.randrange(limit_s), self._drop, each)  # noqa: S311 - no secret
+        else:
+            self._drop(each)
 
     def _fail(self, action: Fail) -> None:
         work = self._works.get(action.job)

@@ -35,6 +35,8 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """... plus a random 0 ... quota_random - 1, so that they do not all end together."""
     idle_s: float = 300.0
     """Idle time after which a filter ends (F-ASD-03)."""
+    delayed_exit_s: int = 0
+    """Filters of an older template get no work, and end after a random 0 ... delayed_exit_s - 1 (F-ASD-04)."""
     grace_s: float = 2.0
     """What a filter gets beyond a message's own deadline before it is killed from outside."""
     start_s: float = 10.0

@@ -18,6 +18,7 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         quota=filters.filter_max_messages,
         quota_random=filters.filter_rand_messages,
         idle_s=filters.filter_max_idle,
+        delayed_exit_s=int(filters.filter_delayed_exit),
         memory_bytes=filters.filter_memory_limit,
         remotes=config.engines,
         antispam=any(group.check_spam for group in config.groups),

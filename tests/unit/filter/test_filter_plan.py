@@ -152,8 +152,8 @@ def test_a_new_generation_retires_the_old() -> None:
     pool.started(100, 0, now=0)
     pool.started(101, 0, now=0)
     pool.answered(100, now=1)
-    assert pool.template(1, now=2) == [Retire(100)]
-    assert pool.answered(101, now=3) == [Retire(101)]
+    assert pool.template(1, now=2) == [Retire(100, told=True)]
+    assert pool.answered(101, now=3) == [Retire(101, told=True)]
     assert pool.submit(3, 10, now=4) == [Start()]
     assert pool.started(102, 1, now=4) == [Assign(3, 102)]
 
