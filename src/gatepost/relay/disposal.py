@@ -16,8 +16,7 @@ import msgspec
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope
 from gatepost.model.finding import Analysis
-from gatepost.model.ids import QueueIds, format_queue_id
-from gatepost.model.profile import RuleEnd
+from gatepost.model.ids import QueueIds
 from gatepost.model.record import ADDRESSES_TOLD, Blocked, Discarded, Record, Split
 from gatepost.model.reply import Reply
 from gatepost.model.spam import SpamStatus
@@ -33,9 +32,17 @@ from gatepost.relay.copies import COPY, REDIRECTED, change_recipients, copy_for,
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.editing import Edited, Editing, Subject
 from gatepost.relay.notifying import Notifying
-from gatepost.relay.rejecting import failure_records, may_report, rejection, report_rejection
+from gatepost.relay.rejecting import (
+    bounce_text,
+    build_refusal,
+    failure_records,
+    find_refusal,
+    is_refused,
+    may_report,
+    report_rejection,
+)
 from gatepost.relay.reports import RELEASED_WANTED, Reports
-from gatepost.relay.rule_stage import divide_by_rules, keep_untold
+from gatepost.relay.rule_stage import divide_by_rules, keep_unsent, keep_untold
 from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.shadowing import build_shadowed
@@ -44,7 +51,6 @@ from gatepost.relay.work import Work
 from gatepost.spool import clock
 from gatepost.spool.interface import NewMessage, Spool, SpoolBroken, SpoolError, Stored
 
-REFUSED_FOR_CONTENT = "Message refused because of its content"
 _NO_ACTIONS = SpamActions()
 _WANTED = SpamVerdict(SpamStatus.TRUSTED, info="Released by an operator")
 
@@ -235,7 +241,7 @@ class Disposal:
         """
         now = clock.now()
         plans = self._judge(work, partition, analysis, now)
-        refusal = _find_refusal(work, plans)
+        refusal = find_refusal(work.stored.id, [(group, verdict) for group, _, verdict in plans])
         if refusal is None and all(verdict.withheld for _, _, verdict in plans):
             return Disposition([], [])
         disposition, notices = await self._resolve(work, plans, analysis, now, refused=refusal is not None)
@@ -262,11 +268,13 @@ class Disposal:
         """
         now = clock.now()
         plans = self._judge(work, partition, analysis, now)
-        refused = [_is_refused(verdict) for _, _, verdict in plans]
+        refused = [is_refused(verdict) for _, _, verdict in plans]
         told = not accepted or may_report(work.stored.envelope, analysis)
         if not told or (handle and not divided and any(refused) and not all(refused)):
             # Its sender is not to hear of it, or cannot hear of some of the recipients alone.
             plans = [(group, indices, keep_untold(verdict)) for group, indices, verdict in plans]
+        elif handle:
+            plans = [(group, indices, keep_unsent(verdict)) for group, indices, verdict in plans]
         prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
         if prefix is None:
             disposition, notices = await self._resolve(work, plans, analysis, now, refused=True, asked=True)
@@ -362,7 +370,7 @@ class Disposal:
                 if analysis is not None and self._notifying.wants(group, verdict):
                     notices.append((subject, analysis, edited.breaks))
                 if asked:
-                    refusal = _refuse(group, verdict, original.id) if _is_refused(verdict) else None
+                    refusal = build_refusal(group, verdict, original.id) if is_refused(verdict) else None
                     disposition.shares.append(Share(copy, subject, decisions, refusal))
                 else:
                     await self._send_on(work, copy, group, verdict, disposition, now, told=told)
@@ -390,8 +398,8 @@ class Disposal:
         if actions.end is SpamEnd.DELETE and not verdict.blocked:
             records.append(Discarded(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REJECT and told and not verdict.blocked:
-            records += failure_records(copy, _bounce_text(group, verdict), now)
-            await self._report(work, copy, _bounce_text(group, verdict), disposition, now)
+            records += failure_records(copy, bounce_text(group, verdict), now)
+            await self._report(work, copy, bounce_text(group, verdict), disposition, now)
         elif verdict.withheld:
             records.append(Blocked(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REDIRECT and not is_sent_on(copy, actions.redirect):
@@ -459,33 +467,3 @@ def _goes_on(verdict: Verdict) -> bool:
     if rules is not None and (not rules.kept or rules.added or rules.bounce):
         return False
     return not verdict.blocked and (spam is None or (spam.actions.end is SpamEnd.DELIVER and not spam.actions.copies))
-
-
-def _find_refusal(work: Work, plans: Sequence[Plan]) -> Reply | None:
-    """Return what the client hears when nobody is to get the message and every group wants its sender to know."""
-    if not plans or not all(_is_refused(verdict) and _is_told_at_once(verdict) for _, _, verdict in plans):
-        return None
-    group, _, verdict = plans[0]
-    return _refuse(group, verdict, work.stored.id)
-
-
-def _is_refused(verdict: Verdict) -> bool:
-    """Tell whether a group does not take a message, and its sender is to know where he can be told in time."""
-    return verdict.blocked or (verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT)
-
-
-def _is_told_at_once(verdict: Verdict) -> bool:
-    """Tell whether a rejection may be the reply of the session; that of a personal profile is a bounce (F-ASP-08)."""
-    rules = verdict.rules
-    return verdict.blocked or rules is None or rules.end is not RuleEnd.REJECT or rules.in_session
-
-
-def _bounce_text(group: GroupPolicy, verdict: Verdict) -> str:
-    return (verdict.rules.bounce_text if verdict.rules is not None else "") or group.spam.bounce_text
-
-
-def _refuse(group: GroupPolicy, verdict: Verdict, message_id: int) -> Reply:
-    text = (verdict.rules.reply_text if verdict.rules is not None else "") or group.spam.reject_text
-    if verdict.blocked:
-        text = REFUSED_FOR_CONTENT
-    return rejection(text, f"; our reference: {format_queue_id(message_id)}")

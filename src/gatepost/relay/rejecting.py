@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from gatepost.model.authn import AuthnResults
 from gatepost.model.envelope import Direction, Envelope, Recipient
 from gatepost.model.finding import Analysis
+from gatepost.model.ids import format_queue_id
+from gatepost.model.profile import RuleEnd
 from gatepost.model.record import Delivered, Generated, Record
 from gatepost.model.reply import Reply, reply
+from gatepost.model.verdict import SpamEnd, Verdict
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.text import ascii_text
+from gatepost.policy.group import GroupPolicy
 from gatepost.policy.proof import is_sender_proved
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import describe
@@ -21,6 +25,7 @@ from gatepost.spool.interface import NewMessage, Stored
 
 TEXT_LIMIT = 400
 """Characters of a group's text: with code and reference it fits one reply line (RFC 5321 §4.5.3.1.5)."""
+REFUSED_FOR_CONTENT = "Message refused because of its content"
 _NOTHING_PROVED = AuthnResults()
 
 
@@ -66,3 +71,34 @@ async def report_rejection(
 
 def _recipients(copy: Stored) -> Sequence[Recipient]:
     return copy.envelope.recipients
+
+
+def find_refusal(message_id: int, verdicts: Sequence[tuple[GroupPolicy, Verdict]]) -> Reply | None:
+    """Return what the client hears when nobody is to get the message and every group wants its sender to know."""
+    if not verdicts or not all(is_refused(verdict) and _is_told_at_once(verdict) for _, verdict in verdicts):
+        return None
+    return build_refusal(*verdicts[0], message_id)
+
+
+def is_refused(verdict: Verdict) -> bool:
+    """Tell whether a group does not take a message, and its sender is to know where he can be told in time."""
+    return verdict.blocked or (verdict.spam is not None and verdict.spam.actions.end is SpamEnd.REJECT)
+
+
+def _is_told_at_once(verdict: Verdict) -> bool:
+    """Tell whether a rejection may be the reply of the session; that of a personal profile is a bounce (F-ASP-08)."""
+    rules = verdict.rules
+    return verdict.blocked or rules is None or rules.end is not RuleEnd.REJECT or rules.in_session
+
+
+def build_refusal(group: GroupPolicy, verdict: Verdict, message_id: int) -> Reply:
+    """Return what the sender of a refused message hears."""
+    text = (verdict.rules.reply_text if verdict.rules is not None else "") or group.spam.reject_text
+    if verdict.blocked:
+        text = REFUSED_FOR_CONTENT
+    return rejection(text, f"; our reference: {format_queue_id(message_id)}")
+
+
+def bounce_text(group: GroupPolicy, verdict: Verdict) -> str:
+    """Return what the report of a rejection says."""
+    return (verdict.rules.bounce_text if verdict.rules is not None else "") or group.spam.bounce_text

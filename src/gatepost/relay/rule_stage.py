@@ -103,7 +103,7 @@ def with_rules(verdict: Verdict, outcome: RuleOutcome) -> Verdict:
     return msgspec.structs.replace(verdict, spam=spam, rules=outcome)
 
 
-def keep_untold(verdict: Verdict) -> Verdict:
+def keep_untold(verdict: Verdict, why: str = "nothing proves its sender, who is not told of the rejection") -> Verdict:
     """Return a verdict with a copy in quarantine in place of a report that its sender cannot be sent."""
     spam = verdict.spam
     bounces = verdict.rules is not None and verdict.rules.bounce
@@ -111,10 +111,16 @@ def keep_untold(verdict: Verdict) -> Verdict:
         return verdict
     end = SpamEnd.BLOCK if spam.withheld else spam.actions.end
     actions = msgspec.structs.replace(spam.actions, end=end, quarantine=True)
-    reason = "; ".join(filter(None, (spam.reason, "nothing proves its sender, who is not told of the rejection")))
+    spam = msgspec.structs.replace(spam, actions=actions, reason="; ".join(filter(None, (spam.reason, why))))
     rules = msgspec.structs.replace(verdict.rules, bounce=False) if verdict.rules is not None else None
-    spam = msgspec.structs.replace(spam, actions=actions, reason=reason)
     return msgspec.structs.replace(verdict, spam=spam, rules=rules)
+
+
+def keep_unsent(verdict: Verdict) -> Verdict:
+    """Return a verdict on another mail system's message, whose sender is not told by us: a copy is kept instead."""
+    if verdict.rules is None or not verdict.rules.bounce:
+        return verdict
+    return keep_untold(verdict, "its sender is not told of the rejection: that is its mail system's to do")
 
 
 def build_ruled(copy: Stored, group: GroupPolicy, recipients: int, verdict: Verdict, now: float) -> list[Record]:
