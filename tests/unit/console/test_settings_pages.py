@@ -214,7 +214,7 @@ def test_what_the_gateway_does_not_take_is_said_and_the_draft_is_still_there(tmp
     scene(tmp_path, work)
 
 
-@pytest.mark.feature("F-WEB-03", "F-WEB-04")
+@pytest.mark.feature("F-WEB-04")
 def test_groups_new_edited_ordered_deleted_and_inheriting(tmp_path: Path) -> None:
     async def work(here: Scene) -> None:
         for name in ("one", "two"):
@@ -291,7 +291,6 @@ def test_lists_are_filled_searched_and_emptied(tmp_path: Path) -> None:
     scene(tmp_path, work)
 
 
-@pytest.mark.feature("F-WEB-03")
 def test_samples_are_kept_compiled_and_removed(tmp_path: Path) -> None:
     async def work(here: Scene) -> None:
         text = (

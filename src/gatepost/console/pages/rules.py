@@ -1,8 +1,6 @@
-"""Rules: where each part of what decides about mail is edited, and the administrator's own samples and images (row
-F-WEB-03).
+"""Rules: where each part of what decides about mail is edited, and the administrator's own samples and images.
 
-Listed in `console.pages`. The rules of the documented editor are here groups with their values in an order, lists,
-and samples of what is unwanted; the manual says which is which.
+Listed in `console.pages`. Profiles with their rules are edited by `console.pages.profiles`.
 """
 
 import base64
