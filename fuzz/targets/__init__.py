@@ -38,6 +38,7 @@ NAMES: Final = (
     "cured_archives",
     "engines",
     "frames",
+    "milter",
     "templates",
     "signatures",
     "items",

@@ -51,6 +51,8 @@ class _Conversation:
         self._progress_s = progress_s
         self._memory_bytes = memory_bytes
         self._session = MilterSession(context.door.size_limit, CONTENT_LIMIT)
+        self._client = MilterClient()
+        self._ip = ""
         self._gathered: Gathered | None = None
         """What came of a message that does not come in one piece."""
 
@@ -145,14 +147,16 @@ class _Conversation:
         macros = message.macros
         raw_tls = b" ".join(macros[name] for name in (b"{tls_version}", b"{cipher}") if macros.get(name))
         client = message.client
+        if client is not self._client:  # else it is the last message's
+            self._client, self._ip = client, _ip(client)
         return Request(
             client=Client(
-                _ip(client),
+                self._ip,
                 client.port,
                 _text(message.helo),
                 True,
                 self._door.name,
-                _name(client, macros),
+                _name(client, macros) if self._ip else "",
                 _text(raw_tls),
                 _text(macros.get(b"{auth_authen}", b"")),
             ),
@@ -216,6 +220,6 @@ def _ip(client: MilterClient) -> str:
 
 def _name(client: MilterClient, macros: dict[bytes, bytes]) -> str:
     """Return the client's name when the mail system has confirmed it by the address."""
-    if client.name.startswith(b"[") or client.name == b"unknown" or not _ip(client):
+    if client.name.startswith(b"[") or client.name == b"unknown":
         return ""
     return _text(client.name) if macros.get(b"{client_resolve}", b"") in _CONFIRMED else ""

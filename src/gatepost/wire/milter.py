@@ -50,6 +50,7 @@ _OPTNEG: Final = b"O"
 _CONTINUE: Final = _HEAD.pack(1, b"c")
 _SKIP: Final = _HEAD.pack(1, b"s")
 _BODY: Final = ord("B")
+_HEADER: Final = ord("L")
 _ACTION_BITS: Final = 0x1FF
 _FAMILIES: Final = frozenset(family.value for family in Family)
 _RECIPIENT_COST: Final = 64
@@ -76,8 +77,8 @@ _ASKED: Final = (
     (3, b""),
     (5, b"i"),
 )
-"""Macros by stage: connect, HELO, MAIL, RCPT, end of message (SETSYMLIST of SMFIC_OPTNEG). Sendmail tells its queue id at
-MAIL, Postfix has none before the end.
+"""Macros by stage: connect, HELO, MAIL, RCPT, end of message (SETSYMLIST of SMFIC_OPTNEG). Sendmail tells its queue id
+at MAIL, Postfix has none before the end.
 """
 _KEPT: Final = frozenset({b"{client_resolve}", b"{auth_authen}", b"{tls_version}", b"{cipher}", b"i"})
 
@@ -190,7 +191,6 @@ class MilterSession:
             ord("H"): self._hello,
             ord("M"): self._mail,
             ord("R"): self._recipient,
-            ord("L"): self._header,
             ord("N"): self._end_of_header,
             ord("B"): self._body,
             ord("E"): self._end_of_message,
@@ -230,15 +230,14 @@ class MilterSession:
         at = 0
         event: Event | None = None
         try:
-            while event is None and self.state < State.ANSWER and len(rest) >= at + _HEAD.size:
-                size = rest[at] << 24 | rest[at + 1] << 16 | rest[at + 2] << 8 | rest[at + 3]
-                _check_size(size)
-                end = at + 4 + size
-                if len(rest) < end:
-                    break
-                with memoryview(rest) as view:
-                    data = bytes(view[at + 5 : end])
+            while event is None and self.state < State.ANSWER and (end := self._packet_end(at)):
                 command = rest[at + 4]
+                self._check(command)
+                if command == _HEADER:
+                    at += self._headers(bytes(rest[at:]) if at else bytes(rest))
+                    event = self._draft.piece()
+                    continue
+                data = bytes(rest[at + 5 : end])
                 at = end
                 event = self._take(command, data)
         except MilterError:
@@ -250,17 +249,58 @@ class MilterSession:
 
     # --- commands
 
-    def _take(self, command: int, data: bytes) -> Event | None:
+    def _packet_end(self, at: int) -> int:
+        """Return where the packet at `at` ends, 0 while it is not complete. MilterError."""
+        rest = self._rest
+        if len(rest) < at + _HEAD.size:
+            return 0
+        size, _ = _HEAD.unpack_from(rest, at)
+        _check_size(size)
+        end = at + 4 + int(size)
+        return end if len(rest) >= end else 0
+
+    def _check(self, command: int) -> None:
         rule = _COMMANDS.get(command)
         if rule is None:
             raise MilterError(f"command {chr(command)!a} is unknown")
         if self.state not in rule[0]:
             raise MilterError(f"command {chr(command)!a} in state {self.state.name}")
+
+    def _take(self, command: int, data: bytes) -> Event | None:
         act = self._acts.get(command)
         event = act(data) if act is not None else None
         if command in self._spoken:
             self._output += _SKIP if command == _BODY and self._skips and self._draft.too_large else _CONTINUE
         return event
+
+    def _headers(self, data: bytes) -> int:
+        """Take the complete header packets that `data` begins with; return their octets. MilterError.
+
+        They are most of a message's packets: one loop for all of them takes a fifth of the time (`make bench`).
+        """
+        fields: list[bytes] = []
+        at = 0
+        limit = len(data)
+        while at + _HEAD.size < limit:
+            size, command = _HEAD.unpack_from(data, at)
+            end = at + 4 + size
+            if command != b"L" or end > limit:
+                break
+            start = at + 5
+            zero = data.find(b"\0", start, end)
+            if zero <= start or data[end - 1] or zero == end - 1:
+                raise MilterError("a header field without name or value")
+            colon = b":" if self.exact_values or zero == end - 2 else b": "
+            fields.append(data[start:zero] + colon + data[zero + 1 : end - 1])
+            at = end
+        block = b"\n".join(fields)
+        if b"\r" in block:  # of folded values; another one is the mail's own
+            block = b"\n".join([field.replace(b"\r\n", b"\n") for field in fields])
+        self.state = State.HEADER
+        self._draft.keep(block.replace(b"\n", b"\r\n") + b"\r\n", self._limit)
+        if _HEADER in self._spoken:
+            self._output += _CONTINUE * len(fields)
+        return at
 
     def _negotiate(self, data: bytes) -> None:
         if len(data) < _OPTIONS.size:
@@ -323,18 +363,6 @@ class MilterSession:
         if draft.envelope_size > ENVELOPE_LIMIT:
             raise MilterError(f"recipients of more than {ENVELOPE_LIMIT} bytes")
         draft.recipients.append(address)
-
-    def _header(self, data: bytes) -> Piece | None:
-        zero = data.find(b"\0")
-        if zero <= 0 or data[-1] or zero == len(data) - 1:
-            raise MilterError("a header field without name or value")
-        value = data[zero + 1 : -1]
-        if b"\n" in value:
-            value = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        colon = b":" if self.exact_values or not value else b": "
-        self.state = State.HEADER
-        self._draft.keep(data[:zero] + colon + value + b"\r\n", self._limit)
-        return self._draft.piece()
 
     def _end_of_header(self, _: bytes = b"") -> None:
         self.state = State.BODY

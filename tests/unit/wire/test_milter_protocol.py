@@ -124,9 +124,9 @@ def test_a_value_without_a_blank_stays_so(version):
 @pytest.mark.parametrize("version", [2, 6])
 def test_folded_values_have_crlf_once(version):
     stream = mta.options(6) + mta.connect() + mta.envelope()
-    stream += packet("L", texts(b"A", b" x\n y\r\n\tz")) + packet("E", b"last")
+    stream += packet("L", texts(b"A", b" x\n y\r\n\tz")) + packet("L", texts(b"B", b" \r")) + packet("E", b"last")
     (told,), _ = run(stream)
-    assert told.content == b"A: x\r\n y\r\n\tz\r\n\r\nlast"
+    assert told.content == b"A: x\r\n y\r\n\tz\r\nB: \r\r\n\r\nlast"
 
 
 @pytest.mark.parametrize(
