@@ -55,17 +55,15 @@ class HeaderView:
 
     __slots__ = ("cut", "lines")
 
-    def __init__(self, lines: Iterable[Line]) -> None:
-        """Take the fields in their order."""
+    def __init__(self, lines: Iterable[Line], cut: Iterable[Line] = ()) -> None:
+        """Take the fields in their order, and those of the content that are taken out in any case."""
         self.lines = list(lines)
-        self.cut: list[Line] = []
+        self.cut = list(cut)
         """Fields of the content that are taken out."""
 
     def copy(self) -> "HeaderView":
         """Return one that can be changed by itself."""
-        view = HeaderView(line.copy() for line in self.lines)
-        view.cut = list(self.cut)
-        return view
+        return HeaderView((line.copy() for line in self.lines), self.cut)
 
     def values(self, name: str) -> list[str]:
         """Return what the fields of a name (lower case) say."""

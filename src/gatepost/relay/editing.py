@@ -255,7 +255,7 @@ class Editing:
             if edits.breaks_dkim and DKIM not in broken:
                 broken += (DKIM,)
         if ruled is not None:
-            splices = _cut_out(splices, [each for each in ruled.splices if each not in splices])
+            splices = _overlay(splices, ruled.splices)
             if ruled.breaks_dkim and DKIM not in broken:
                 broken += (DKIM,)
         return Edited(prefix, splices, broken)
@@ -349,6 +349,16 @@ def _cut_out(splices: tuple[Splice, ...], removed: Sequence[Splice]) -> tuple[Sp
     """Return the splices with fields cut out, but those that lie in what is replaced already."""
     kept = [new for new in removed if not any(old.start < new.end and new.start < old.end for old in splices)]
     return merge([*splices, *kept]) if kept else splices
+
+
+def _overlay(splices: tuple[Splice, ...], ruled: Sequence[Splice]) -> tuple[Splice, ...]:
+    """Return the splices with those of rules: a field that goes takes with it what is cut out of it."""
+    for new in ruled:
+        if new in splices:  # another group's, on one copy
+            continue
+        inner = [old for old in splices if new.start <= old.start < old.end <= new.end and not old.data]
+        splices = _cut_out(tuple(old for old in splices if old not in inner), (new,))
+    return splices
 
 
 def _fit(splices: tuple[Splice, ...], added: Sequence[Splice], size: int) -> tuple[Splice, ...]:

@@ -75,8 +75,9 @@ def _lengthen(content: bytes, line: Line, spot: FieldSpot) -> list[Splice]:
     if line.tail:
         raw = content[spot.value : spot.end].rstrip(b"\r\n")
         at = spot.value + len(raw)
-        written = encode_words(clean_text(line.tail, VALUE_LIMIT)).encode("ascii")
-        if not line.tail.isascii():
+        tail = clean_text(line.tail, VALUE_LIMIT)
+        written = encode_words(tail if tail.isascii() else tail.lstrip()).encode("ascii")
+        if not tail.isascii():
             written = b"\r\n " + written  # an encoded word stands by itself (RFC 2047 §5)
         elif len(raw.rpartition(b"\n")[2]) + len(line.shown) + 2 + len(written) > LINE_LIMIT:
             written = b"\r\n " + written.lstrip()

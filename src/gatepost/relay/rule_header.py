@@ -41,17 +41,20 @@ def build_header(
     facts = analysis.spam
     ours = group.spam.fields.prefix.lower() + "-"
     foreign = {spot.start for spot in facts.foreign} if facts is not None else frozenset[int]()
-    lines = []
+    lines, cut = [], []
     for field in analysis.fields:
-        if field.name.startswith(ours) or field.spot.start in foreign or (keywords and field.name == _KEYWORDS):
+        if field.name.startswith(ours) or field.spot.start in foreign:
             continue
         line = Line(field.name, field.spot.text, field.spot)
+        if keywords and field.name == _KEYWORDS:
+            cut.append(line)  # it gives way to ours
+            continue
         if field.name == _SUBJECT:
             line.labels = labels
         lines.append(line)
     if labels and facts is not None and not any(line.name == _SUBJECT for line in lines):
         own += build_subject(labels)
-    return HeaderView([*_parse_own(own), *lines])
+    return HeaderView([*_parse_own(own), *lines], cut)
 
 
 def change_header(
