@@ -19,9 +19,9 @@ from gatepost.cli import config_edit
 from gatepost.config.default import build_default_config
 from gatepost.config.dump import build_conversion, build_effective
 from gatepost.config.external import read_text
-from gatepost.config.load import DEFAULT_PATH, Loaded, load, load_text
+from gatepost.config.load import DEFAULT_PATH, EXIT_ERRORS, Loaded, load, load_text
 from gatepost.config.old_server import build_from_old_server
-from gatepost.config.old_server_file import OldFile, read_old_file
+from gatepost.config.old_server_file import OldFile, OldForm, read_old_file
 from gatepost.config.parameter import Field, Kind, Required
 from gatepost.config.problem import Form, Problem, Severity
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_fields, is_built
@@ -122,7 +122,8 @@ def convert(
     output: Annotated[str, cyclopts.Parameter(name=["--output", "-o"], help="Write to this file.")] = "",
     hostname: str = "",
 ) -> int:
-    """Convert a documented file to TOML: a gateway's INI form, or the `keyword value` form of filtering servers.
+    """Convert a documented file to TOML: a gateway's INI form, or the `keyword value` form of filtering servers
+    and their clients.
 
     What cannot be carried over is named in comments.
 
@@ -134,6 +135,8 @@ def convert(
         Name of this host in DNS, for files of filtering servers, which have none; without it the system's.
     """
     found = _read_old(old)
+    if found is not None and found.form is OldForm.CLIENT_20:
+        return _convert_old_client(old, output)
     if found is not None:
         return _convert_old_server(found, hostname or socket.gethostname(), output)
     loaded = load(old)
@@ -148,6 +151,17 @@ def _read_old(file: str) -> OldFile | None:
         return read_old_file(read_text(file), file)
     except (OSError, ValueError):
         return None  # `load` says why
+
+
+def _convert_old_client(file: str, output: str) -> int:
+    from gatepost.cli.client_conversion import build_client_file  # noqa: PLC0415 - clients are seldom wanted here
+    from gatepost.client.settings import read_settings  # noqa: PLC0415
+
+    read = read_settings(Path(file))
+    if read.settings is None:
+        print(*read.problems, sep="\n", file=sys.stderr)
+        return EXIT_ERRORS
+    return _write(build_client_file(read.settings, read.problems, file), output, force=False)
 
 
 def _convert_old_server(old: OldFile, hostname: str, output: str) -> int:

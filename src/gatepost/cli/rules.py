@@ -1,4 +1,5 @@
-"""`gatepost rules check|explain|test`: whether a rule set is sound, what it says, what it makes of mail.
+"""`gatepost rules check|explain|test`: whether a rule set is sound, what it says, what it makes of mail; `import` and
+`export` are `cli.rules_xml`.
 
 All work on files, without a running gateway. Exit codes: 0 done; 1 wrong options; 2 a message cannot be read; 3 it
 could not be inspected; 65 and 66 as for `gatepost config check`, 66 also for a set with faults.
@@ -12,6 +13,7 @@ from typing import Annotated, Final
 import cyclopts
 import msgspec
 
+from gatepost.cli import rules_xml
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import EXIT_ERRORS, load
 from gatepost.config.problem import Problem, Severity
@@ -20,6 +22,9 @@ from gatepost.model.profile import Profile, RuleSet
 from gatepost.policy.profile_words import describe_action, describe_conditions
 
 app = cyclopts.App(name="rules", help="Profiles and rules: check a set, say what it says, try mail on it.")
+
+app.command(rules_xml.import_set, name="import")
+app.command(rules_xml.export_set, name="export")
 
 EXIT_NOT_INSPECTED: Final = 3
 _Directory = Annotated[

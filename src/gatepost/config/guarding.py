@@ -36,6 +36,7 @@ OWN_FILES = frozenset(
         "problems.json",
         "rules",
         "rules-history",
+        "rules.before-import",
         "run",
         "tracking",
         "user-quarantine",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.cli.config import run
+from gatepost.client.settings import read_settings
 from gatepost.config.load import load_text
 from gatepost.config.old_server import RULES, build_from_old_server
 from gatepost.config.old_server_file import OldForm, read_old_file
@@ -159,3 +160,31 @@ def test_the_command_converts_by_what_the_file_holds(tmp_path: Path, capsys: pyt
     assert run(["convert", str(old), "--output", str(new), "--hostname", "mx.corp.example"]) == 0
     assert "filter_max_idle" in capsys.readouterr().err  # 4000 s is beyond the documented range
     assert run(["check", "-c", str(new)]) == 0
+
+
+CLIENT = """# a milter
+FilterAddr unix:/run/gw/filter.sock
+ConnectTimeout 5000
+RWTimeout 45000
+ClientAddr local:/run/gw/milter.sock
+OnError ignore
+FilteringSizeLimit 700
+DefaultDomain corp.example
+LogLevel debug
+InProtocolLMTP Yes
+Frobnicate 7
+"""
+
+
+def test_a_clients_file_becomes_one_that_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = tmp_path / "client.conf", tmp_path / "client.toml"
+    old.write_text(CLIENT)
+    assert run(["convert", str(old), "--output", str(new)]) == 0
+    before, after = read_settings(old), read_settings(new)
+    assert before.settings is not None
+    assert before.settings.client_connect_to == ("unix:/run/gw/filter.sock",)
+    assert after.settings == before.settings
+    assert "Frobnicate" in new.read_text()
+    old.write_text("FilterAddr nowhere\n")
+    assert run(["convert", str(old)]) == 66
+    assert "client.conf:1" in capsys.readouterr().err
