@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; squid; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
 # their packages are only unpacked, below build/peers; m4 makes Sendmail's configuration, miltertest plays a mail system.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
@@ -21,6 +21,7 @@ command -v nsd >/dev/null 2>&1 || missing="$missing nsd"
 command -v unbound >/dev/null 2>&1 || missing="$missing unbound"
 [ -x /usr/sbin/clamd ] || missing="$missing clamav-daemon"
 command -v c-icap >/dev/null 2>&1 || missing="$missing c-icap"
+command -v squid >/dev/null 2>&1 || missing="$missing squid"
 find /usr/lib -path '*c_icap/virus_scan.so' 2>/dev/null | grep -q . || missing="$missing libc-icap-mod-virus-scan"
 command -v ldns-signzone >/dev/null 2>&1 || missing="$missing ldnsutils"
 command -v soffice >/dev/null 2>&1 ||
@@ -42,6 +43,21 @@ command -v sa-learn >/dev/null 2>&1 || missing="$missing spamassassin"
 command -v rspamd >/dev/null 2>&1 || missing="$missing rspamd"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 
+heavy="$unpacked/heavy"
+scanning_exim="$heavy/usr/sbin/exim4"
+scanning_exim_runs() {
+    # The daemon that can ask content scanners; the light one above has other tests.
+    "$scanning_exim" -C /dev/null -bV 2>/dev/null | grep -q Content_Scanning
+}
+
+unpack_scanning_exim() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        libspf2-2 libldap-2.5-0 libmariadb3 libpq5 libperl5.36 libsasl2-2
+    mkdir -p "$heavy"
+    (cd "$heavy" && apt-get download -qq exim4-daemon-heavy && dpkg -x exim4-daemon-heavy_*.deb . && rm exim4-daemon-heavy_*.deb)
+    scanning_exim_runs
+}
+
 exim_runs() {
     # The package's user is looked up by name whatever is configured.
     command -v exim4 >/dev/null 2>&1 || { [ -x "$exim" ] && id Debian-exim && "$exim" -C /dev/null -bV; } >/dev/null 2>&1
@@ -55,6 +71,7 @@ install_missing() {
         DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing
     fi
     exim_runs || unpack_exim
+    scanning_exim_runs || unpack_scanning_exim
     [ -x "$sendmail" ] || unpack_sendmail
 }
 
@@ -82,6 +99,7 @@ unpack_sendmail() {
 
 wanted="$missing"
 exim_runs || wanted="$wanted exim4-daemon-light"
+scanning_exim_runs || wanted="$wanted exim4-daemon-heavy"
 [ -x "$sendmail" ] || wanted="$wanted sendmail-bin"
 [ -z "$wanted" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
