@@ -305,7 +305,7 @@ def test_released_mail_and_mail_by_the_bypass_are_left_alone() -> None:
 def test_copies_of_one_group_have_shares_of_their_own() -> None:
     plans = [(group(), (0, 1, 2), Verdict("policy", (), spam=SEEN))]
     divided = divide_by_rules(table(personal=(REJECT,)), work(), plans, analyse(), HOST)
-    assert sorted(own for _, own, _ in divided) == [(0,), (1, 2)]
+    assert sorted(tuple(own) for _, own, _ in divided) == [(0,), (1, 2)]
     assert len({policy.share for policy, _, _ in divided}) == 2
     whole = divide_by_rules(table(ACCEPT), work(), plans, analyse(), HOST)
     assert [policy.share for policy, _, _ in whole] == [""]
