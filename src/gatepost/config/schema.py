@@ -15,6 +15,7 @@ from gatepost.config.engines import EngineTable
 from gatepost.config.gateway import Ave, Forward, Limits, Locale, Network, Options, Path
 from gatepost.config.greylisting import Greylisting
 from gatepost.config.grouping import Group, Policy
+from gatepost.config.licence_daemon import LicenceDaemon
 from gatepost.config.licensing import Licence
 from gatepost.config.masks import RelayRule
 from gatepost.config.parameter import (
@@ -193,6 +194,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     user_quarantine: UserQuarantine
     tracking: Tracking
     watch: Watch
+    licence_daemon: LicenceDaemon
     licence: Licence
     listeners: tuple[Listener, ...]
     """`[[listener]]` first, then `listen_on`."""
@@ -268,6 +270,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("console", Console, external=False),
     Section("user_quarantine", UserQuarantine, external=False),
     Section("watch", Watch, external=False),
+    Section("licence_daemon", LicenceDaemon, external=False),
     Section("licence", Licence, external=False),
     Section("snmp", Snmp),
     Section("agentx", Agentx),

@@ -37,6 +37,7 @@ from gatepost.master.fork_server import ForkServer
 from gatepost.master.front import Front
 from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning
+from gatepost.master.licence_daemon import LicenceDaemonHost
 from gatepost.master.licensing import LicenceWatch, allow_start
 from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
@@ -128,6 +129,8 @@ class Master:
         self._recorder = RecorderHost(self._forks, self._paths, self._say)
         self._recorder.start(config)
         self._relays.recorder_socket = self._recorder.socket
+        self._licences = LicenceDaemonHost(lambda: self._config, self._say)
+        self._licences.configure(config)
         self._retired += self._relays.resize()
         self._learning = Learning(self._paths.learn, self._paths.learner, self._bases.learner_settings, self._say)
         self._bases.serve(self._templates, self._relays, self._learning)
@@ -424,6 +427,7 @@ class Master:
             self._say("W", str(problem))
         self._retired += self._commands.configure(config)
         self._recorder.configure(config)
+        self._licences.configure(config)
         bases, trouble = self._bases.for_reload()
         swap = self._bases.begin_swap(bases)
         self._relays.send_setup()
@@ -449,6 +453,7 @@ class Master:
         rest = [*self._templates.dismiss(), *self._front.close(), *self._retired]
         relays = self._relays.dismiss()
         self._ports.close()
+        self._licences.close()
         await self._learning.stop()
         await stop_all(relays, STOP_TIMEOUT_S)
         rest += self._recorder.dismiss()

@@ -53,7 +53,7 @@ def decide_spam(
     """
     policy = group.spam
     if not policy.check:
-        return _unchecked(protected=policy.protected, shown=policy.headers)
+        return _unchecked(protected=policy.protected, processed=policy.processed, shown=policy.headers)
     facts = _NO_FACTS if analysis is None or analysis.spam is None else analysis.spam
     network = _NO_NETWORK if analysis is None or analysis.network is None else analysis.network
     info = ""
@@ -74,10 +74,12 @@ def withheld_from_all(analysis: Analysis, envelope: Envelope, groups: Iterable[G
 
 
 @functools.cache
-def _unchecked(*, protected: bool, shown: bool) -> SpamVerdict | None:
-    """Mail of recipients elsewhere, or of a group that checks nothing."""
+def _unchecked(*, protected: bool, processed: bool, shown: bool) -> SpamVerdict | None:
+    """Mail of recipients elsewhere, mail that the licence does not cover, or of a group that checks nothing."""
     if not shown:
         return None
+    if not processed:
+        return SpamVerdict(_NOT_DETECTED, info=NOT_PROCESSED, checked=False)
     if not protected:
         return SpamVerdict(_NOT_DETECTED, info=NOT_PROTECTED, checked=False)
     return SpamVerdict(_TRUSTED, checked=False)

@@ -45,6 +45,8 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """False: every message is Trusted."""
     protected: bool = True
     """False: the recipients are not ours, nothing is checked for them."""
+    processed: bool = True
+    """False: the licence does not allow it (row F-ASD-06), nothing is checked."""
     headers: bool = False
     """Fields of ours are added."""
     authentication_results: bool = False
@@ -145,6 +147,10 @@ class SpamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def unprotected(self) -> "SpamPolicy":
         """Return what holds for recipients elsewhere: nothing is checked."""
         return msgspec.structs.replace(self, check=False, protected=False, options=None)
+
+    def unprocessed(self) -> "SpamPolicy":
+        """Return what holds while the licence does not allow anti-spam: nothing is checked."""
+        return msgspec.structs.replace(self, check=False, processed=False, options=None, methods=frozenset())
 
 
 def group_id(name: str) -> str:

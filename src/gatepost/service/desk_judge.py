@@ -35,6 +35,7 @@ from gatepost.relay.inspection import Inspection
 from gatepost.relay.tasks import describe_fault
 from gatepost.relay.work import Work
 from gatepost.service.judge import Unjudged
+from gatepost.service.licensing import LicenceClient
 from gatepost.service.ruling import build_answered, build_passing, build_ruling, build_unjudged
 from gatepost.spool import clock
 from gatepost.spool.interface import ContentRef, State, Stored
@@ -67,12 +68,18 @@ class Desk:
         self.enter = enter
         self.conclude = conclude
         self.report = report
+        self.licence: LicenceClient | None = None
+        """Whom to ask whether mail may be checked for spam; None: nobody, it may."""
 
     def configure(self, config: Config) -> None:
         """Take a (new) configuration into use."""
         self._trusted = trusted_networks(config)
         self._front = NetworkSet(config.network.front_relays)
         self._protected = MaskSet(f"*@{domain}" for domain in config.network.protected_domains)
+        if self.licence is not None:
+            self.licence.close()
+        daemon = config.licence_daemon
+        self.licence = LicenceClient(daemon) if daemon.filter_license_connect_to else None
 
     def next_id(self) -> int:
         """Return a fresh queue id."""
@@ -145,7 +152,7 @@ class DeskJudge:
         desk, door, queue_id = self._desk, self._door, format_queue_id(stored.id)
         if 0 < door.size_limit < stored.content.size:
             return build_passing(request, b"", TOO_LARGE, f"larger than {door.size_limit} bytes", queue_id), None
-        partition = self._partition(stored, request)
+        partition = await self._partition(stored, request)
         work = Work(stored, content, None) if isinstance(content, bytes) else Work(stored, None, str(content))
         options = scan_options([group for group, _ in partition])
         if options is not None and request.bare is not None:
@@ -159,10 +166,14 @@ class DeskJudge:
             divided=request.divided,
             accepted=request.accepted,
         )
-        return build_ruling(request, names, disposition, head, queue_id), disposition
+        return build_ruling(names, disposition, head, queue_id), disposition
 
-    def _partition(self, stored: Stored, request: Request) -> Partition:
-        partition = self._desk.inspection.partition(stored, self._door.group)
+    async def _partition(self, stored: Stored, request: Request) -> Partition:
+        desk = self._desk
+        partition = desk.inspection.partition(stored, self._door.group)
+        if desk.licence is not None and (why := await desk.licence.ask()):
+            desk.report("W", f"{format_queue_id(stored.id)}: not checked for spam: {why}")
+            partition = [(_unlicensed(group), indices) for group, indices in partition]
         if request.checks is Checks.ALL and request.bare is None:
             return partition
         virus = request.checks is not Checks.SPAM
@@ -195,6 +206,11 @@ class DeskJudge:
             door=self._door.kind.value,
             reference=request.queue_id[:REFERENCE_LIMIT],
         )
+
+
+def _unlicensed(group: GroupPolicy) -> GroupPolicy:
+    scan = msgspec.structs.replace(group.scan, spam=None)
+    return msgspec.structs.replace(group, spam=group.spam.unprocessed(), scan=scan)
 
 
 def _without_spam(group: GroupPolicy) -> GroupPolicy:

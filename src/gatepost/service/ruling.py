@@ -14,7 +14,7 @@ from gatepost.model.filtering import Deed, Mark, Part, Request, Ruling, Threat
 from gatepost.model.record import ADDRESSES_TOLD, SIGNS_TOLD, TEXT_TOLD, Answered
 from gatepost.model.verdict import SpamVerdict, Verdict
 from gatepost.notices.scan_field import header_end
-from gatepost.policy.spam import NOT_PROTECTED
+from gatepost.policy.spam import NOT_PROCESSED, NOT_PROTECTED
 from gatepost.relay.disposal import Disposition, Share
 from gatepost.relay.editing import Edited
 from gatepost.service.undivided import join_parts
@@ -25,9 +25,7 @@ UNJUDGED: Final = "unjudged"
 """Deed on record of a message that could not be judged."""
 
 
-def build_ruling(
-    request: Request, names: Mapping[str, str], disposition: Disposition, head: bytes, queue_id: str
-) -> Ruling:
+def build_ruling(names: Mapping[str, str], disposition: Disposition, head: bytes, queue_id: str) -> Ruling:
     """Return the answer. `names`: recipients as the asker wrote them, by their address; `head`: the content, at least
     its header.
     """
@@ -38,9 +36,10 @@ def build_ruling(
     if len(parts) > 1:
         edited = disposition.whole
         whole = _with_edits(whole, head, end, edited) if edited is not None else _with_copy(whole, gets[0])
-    spam = [share.subject.verdict.spam for share in disposition.shares]
-    unprotected = all(each is not None and each.info == NOT_PROTECTED for each in spam)
-    info = NOT_PROTECTED if unprotected and spam and request.bare is None else ""
+    policies = [share.subject.group.spam for share in disposition.shares]
+    info = ""
+    if not any(policy.protected and policy.processed for policy in policies):
+        info = NOT_PROCESSED if any(policy.protected for policy in policies) else NOT_PROTECTED
     return Ruling(parts=parts, whole=whole, queue_id=queue_id, info=info)
 
 
