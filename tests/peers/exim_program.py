@@ -29,7 +29,7 @@ log_file_path = {base}/log/%slog
 pid_file_path = {base}/exim.pid
 keep_environment =
 disable_ipv6 = true
-daemon_smtp_ports = {plain} : {tls}
+daemon_smtp_ports = {ports}
 local_interfaces = 127.0.0.1
 tls_advertise_hosts = ${{if eq{{$received_port}}{{{tls}}}{{*}}{{}}}}
 tls_certificate = {chain}
@@ -45,13 +45,16 @@ deliver_drop_privilege = false
 log_selector = +smtp_protocol_error +tls_certificate_verified +8bitmime +received_recipients
 host_lookup =
 acl_smtp_rcpt = refuse_nobody
-acl_smtp_data = accept
+acl_smtp_data = look_at_content
+{main}
 
 begin acl
 refuse_nobody:
   deny message = no such user
        local_parts = nobody
   accept
+look_at_content:
+{look_at_content}  accept
 
 begin routers
 {routers}
@@ -100,7 +103,11 @@ class Exim:
         self._name = name
         self._certificate = certificate
         self._ways: list[tuple[str, int, Mapping[str, str]]] = []
-        self.plain, self.tls = free_port(), free_port()
+        self.plain, self.tls, self.back = free_port(), free_port(), free_port()
+        """In clear, with TLS, and in clear for what comes back from a filter."""
+        self.main = self.look_at_content = self.routers = self.transports = ""
+        """More lines of the configuration, with `(base)` for the instance's directory: options, the ACL for content, and
+        routers and transports in front of the others."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def way(self, domain: str, port: int, settings: Mapping[str, str] | None = None) -> None:
@@ -126,7 +133,7 @@ class Exim:
         shutil.copy(self._program, self.base / "exim")
         (self.base / "exim").chmod(0o4755)
         shown = self._certificate
-        routers = transports = ""
+        routers, transports = self.routers, self.transports
         for number, (domain, port, settings) in enumerate(self._ways):
             routers += _ROUTER.format(number=number, domain=domain, port=port)
             lines = "\n  ".join(f"{key} = {value}" for key, value in settings.items())
@@ -135,13 +142,15 @@ class Exim:
             base=self.base,
             user=USER,
             name=self._name,
-            plain=self.plain,
+            ports=f"{self.plain} : {self.tls} : {self.back}",
             tls=self.tls,
             chain=self.readable(shown.chain),
             key=self.readable(shown.key),
             routers=routers,
             transports=transports,
-        )
+            main=self.main,
+            look_at_content=self.look_at_content,
+        ).replace("(base)", str(self.base))
         (self.base / "exim.conf").write_text(text)
         command = [str(self.base / "exim"), "-C", str(self.base / "exim.conf"), "-bdf", "-q1s"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

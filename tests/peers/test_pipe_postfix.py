@@ -3,13 +3,11 @@
 import contextlib
 import itertools
 import smtplib
-import sys
-import sysconfig
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from tests.peers.client_program import client_program
 from tests.peers.conftest import root_program
 from tests.peers.postfix_program import Postfix
 from tests.support.mails import plain
@@ -17,7 +15,6 @@ from tests.support.ports import free_port
 from tests.support.scripted_judge import ListeningDoor, ScriptedJudge, ruling
 from tests.support.waiting import wait_for
 
-import gatepost
 from gatepost.config.doors import Door, DoorKind
 from gatepost.model.filtering import Deed, Part
 from gatepost.model.reply import reply
@@ -70,7 +67,7 @@ class Site:
         postfix._services += (
             f"filter unix - - n - {AT_ONCE} smtp\n  -o smtp_send_xforward_command=yes -o disable_mime_output_conversion=yes\n"
             "gatepost unix - n n - 2 pipe flags=Rq user=nobody null_sender=\n"
-            f"  argv={_client()} pipe -c {settings} --stderr --message -f ${{sender}}"
+            f"  argv={client_program()} pipe -c {settings} --stderr --message -f ${{sender}}"
             " --client-ip ${client_address} --queue-id ${queue_id} -- ${recipient}\n"
         )
         self.ports = {
@@ -89,16 +86,6 @@ class Site:
             "127.0.0.1", self.ports[way], "far.example", timeout=60, source_address=(FROM_FAR, 0)
         ) as client:
             return client.sendmail(SENDER, recipients or [BOB], plain(subject) + text)
-
-
-def _client() -> str:
-    """A command that a user without rights can run, whoever the interpreter of the tests belongs to."""
-    python = Path("/usr/bin/python3")
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if not python.exists() or version not in python.resolve().name:
-        pytest.skip(f"{python} is not of version {version}")
-    places = (str(Path(gatepost.__file__).parents[1]), sysconfig.get_path("purelib"))
-    return f"/usr/bin/env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={':'.join(places)} {python} -m gatepost.client"
 
 
 def _door(next_hop: str, **more: object) -> Door:

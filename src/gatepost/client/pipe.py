@@ -173,7 +173,7 @@ def _message(program: ClientProgram, arguments: Sequence[str]) -> int:
     from gatepost.client.pipe_message import parse_options, run_message  # noqa: PLC0415 - only for one message
 
     try:
-        options = parse_options(arguments)
+        options = parse_options(arguments, os.environ)
     except ValueError as error:
         program.report("F", f"pipe --message: {error}")
         return os.EX_TEMPFAIL  # EX_USAGE would bounce the mail

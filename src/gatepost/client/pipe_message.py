@@ -8,7 +8,7 @@ code, for the mail system's report.
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
@@ -47,10 +47,23 @@ _VALUES: Final = {
 }
 
 
-def parse_options(arguments: Sequence[str]) -> MessageOptions:
-    """Return what the arguments behind `--message` say. ValueError."""
+_ENVIRONMENT: Final = {
+    "SENDER": "sender",
+    "CLIENT_ADDRESS": "client_ip",
+    "CLIENT_HOSTNAME": "client_name",
+    "CLIENT_HELO": "helo",
+    "MESSAGE_ID": "queue_id",
+}
+"""As Exim and Postfix name them; Exim lets nothing that a stranger said stand in a command line."""
+
+
+def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> MessageOptions:
+    """Return what the arguments behind `--message` say, and with `--environment` the environment. ValueError."""
     rest = list(arguments)
     told: dict[str, str] = {}
+    if rest[:1] == ["--environment"]:
+        del rest[0]
+        told = {field: environment[name] for name, field in _ENVIRONMENT.items() if name in environment}
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
         if option == "--":

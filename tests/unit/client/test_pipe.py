@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
 from gatepost.client import pipe_program
-from gatepost.client.pipe_message import parse_options
+from gatepost.client.pipe_message import MessageOptions, parse_options
 from gatepost.config.doors import Door
 from gatepost.model.filtering import Deed, Part
 from gatepost.model.reply import reply
@@ -268,9 +268,16 @@ def _connect(port: int) -> Wire | None:
         return None
 
 
+def test_what_the_environment_tells_is_taken_when_asked_for():
+    environment = {"SENDER": "s@example.com", "MESSAGE_ID": "1xV", "CLIENT_ADDRESS": "192.0.2.9"}
+    told = parse_options(["--environment", "--helo", "far", "--", A], environment)
+    assert (told.sender, told.queue_id, told.client_ip, told.helo) == ("s@example.com", "1xV", "192.0.2.9", "far")
+    assert parse_options(["-f", "<>", "--", A, A], environment) == MessageOptions((A,))
+
+
 @pytest.mark.parametrize("wrong", [["-x", "a"], ["-f"], ["-f", "s@example.com", "--"], []])
 def test_wrong_options_are_said_and_bounce_nothing(tmp_path, wrong):
     with pytest.raises(ValueError, match=r"option|behind"):
-        parse_options(wrong)
+        parse_options(wrong, {})
     if wrong == ["-f"]:
         assert message(write(tmp_path, 1, "tcp:127.0.0.1:1"), *wrong).returncode == os.EX_TEMPFAIL

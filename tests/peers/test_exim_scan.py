@@ -1,0 +1,88 @@
+"""A real Exim asks our doors as it asks SpamAssassin, ClamAV and rspamd: its content scanning, unchanged."""
+
+import smtplib
+from collections.abc import Iterator
+
+import pytest
+from tests.peers.conftest import UNPACKED, root_program
+from tests.peers.exim_program import Exim
+from tests.support.certificates import shared_authority
+from tests.support.mails import plain
+from tests.support.scripted_judge import ListeningDoor, ScriptedJudge, ruling
+
+from gatepost.config.doors import Door, DoorKind
+from gatepost.model.filtering import Mark, Threat
+from gatepost.service import clamd_door, rspamd_door, spamd_door
+from gatepost.service.judge import Unjudged
+
+HEAVY = UNPACKED.parents[1] / "heavy/usr/sbin/exim4"
+BOB = "bob@in.example"
+ACL = """\
+  deny message = malware: $malware_name
+       malware = */defer_ok
+  deny message = spam
+       spam = nobody:true
+       condition = ${if >{$spam_score_int}{50}}
+  warn spam = nobody:true
+       add_header = X-Score: $spam_score
+  defer condition = ${if eq{$spam_action}{soft reject}}
+  warn condition = ${if def:spam_action}
+       add_header = X-Action: $spam_action
+"""
+CLEAN = ruling(status="not_detected", rate=10, objects=("clean",))
+SPAM = ruling(status="spam", rate=140, marks=(Mark("BAD_WORDS", 90.0, "words of spam"),))
+VIRUS = ruling(objects=("infected",), threats=(Threat("Test.Virus", "infected", "a.exe"),))
+
+
+class Site:
+    def __init__(self, variant: str) -> None:
+        self.judge = ScriptedJudge(CLEAN)
+        make, kind = (rspamd_door.make, DoorKind.RSPAMD) if variant == "rspamd" else (spamd_door.make, DoorKind.SPAMD)
+        self.spam = ListeningDoor(make, self.judge, Door(name="spam", kind=kind))
+        self.virus = ListeningDoor(clamd_door.make, self.judge, Door(name="virus", kind=DoorKind.CLAMD))
+        self.exim = Exim(str(HEAVY), "mail.in.example", shared_authority().issue("mail.in.example"))
+        more = " variant=rspamd" if variant == "rspamd" else ""
+        self.exim.main = (
+            f"spamd_address = 127.0.0.1 {self.spam.port}{more}\nav_scanner = clamd:127.0.0.1 {self.virus.port}"
+        )
+        self.exim.look_at_content = ACL
+
+    def submit(self, subject: str) -> None:
+        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=60) as client:
+            client.sendmail("s@out.example", [BOB], plain(subject))
+
+
+@pytest.fixture(scope="module", params=["spamd", "rspamd"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    root_program("exim4")
+    if not HEAVY.exists():
+        pytest.skip("no Exim with content scanning: make peers")
+    made = Site(request.param)
+    with made.spam, made.virus, made.exim:
+        yield made
+
+
+def test_what_is_clean_passes_with_its_score(site: Site) -> None:
+    site.judge.answer = CLEAN
+    site.submit("clean mail")
+    mail = site.exim.arrived("clean mail")
+    assert b"\nX-Score: 0.5\n" in mail
+    if site.spam._door.kind is DoorKind.RSPAMD:
+        assert b"\nX-Action: no action\n" in mail
+        assert site.judge.last.request.recipients == (BOB,)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(SPAM, b"spam"), (VIRUS, b"malware: Test.Virus")])
+def test_what_is_not_is_refused_in_the_session(site: Site, answer, said: bytes) -> None:
+    site.judge.answer = answer
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        site.submit("bad mail")
+    assert refused.value.smtp_code == 550
+    assert said in refused.value.smtp_error
+
+
+def test_what_cannot_be_judged_waits(site: Site) -> None:
+    site.judge.answer = Unjudged("no filter")
+    with pytest.raises(smtplib.SMTPResponseException) as deferred:
+        site.submit("not judged")
+    assert deferred.value.smtp_code == 451

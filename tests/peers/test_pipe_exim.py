@@ -1,0 +1,151 @@
+"""A real Exim hands its mail to the pipe client, by a pipe transport and over SMTP, and gets it back for delivery."""
+
+import contextlib
+import smtplib
+from collections.abc import Iterator
+
+import pytest
+from tests.peers.client_program import client_program
+from tests.peers.conftest import root_program
+from tests.peers.exim_program import Exim
+from tests.support.certificates import shared_authority
+from tests.support.mails import plain
+from tests.support.scripted_judge import ListeningDoor, ScriptedJudge, ruling
+from tests.support.waiting import wait_for
+
+from gatepost.config.doors import Door, DoorKind
+from gatepost.model.filtering import Deed, Part
+from gatepost.model.reply import reply
+from gatepost.service import filter_door, proxy_door
+from gatepost.service.judge import Unjudged
+
+BOB, ANN, SENDER = "bob@in.example", "ann@in.example", "carol@home.example"
+NO = reply(550, "5.7.1", "refused by the filter")
+
+# Docs/manual/exim.md shows these two.
+BY_PIPE = """\
+filter_by_pipe:
+  driver = accept
+  domains = in.example
+  condition = ${if !eq {$received_protocol}{filtered}}
+  transport = filter_by_pipe
+  no_verify
+"""
+PIPE_TRANSPORT = """\
+filter_by_pipe:
+  driver = pipe
+  command = PROGRAM pipe -c (base)/client.toml --message --environment -- $pipe_addresses
+  environment = <; CLIENT_ADDRESS=$sender_host_address; CLIENT_HELO=$sender_helo_name
+  batch_max = 100
+  message_prefix =
+  message_suffix =
+  return_fail_output
+  log_output
+  user = Debian-exim
+"""
+BY_SMTP = """\
+filter_by_smtp:
+  driver = manualroute
+  domains = smtp.in.example
+  condition = ${if !={$received_port}{BACK}}
+  route_list = * 127.0.0.1::PROXY byname
+  self = send
+  transport = filter_by_smtp
+  no_verify
+"""
+SMTP_TRANSPORT = """\
+filter_by_smtp:
+  driver = smtp
+  allow_localhost
+  multi_domain
+  max_rcpt = 100
+"""
+
+
+def judged(request, content):
+    if b"refuse me" in content:
+        return ruling(Part(recipients=request.recipients, deed=Deed.REJECT, reply=NO))
+    held = tuple(
+        Part(
+            recipients=(each,),
+            prefix=b"X-SpamTest-Group-ID: %s\r\nX-SpamTest-Status: clean\r\n" % each.partition("@")[0].encode(),
+        )
+        for each in request.recipients
+    )
+    whole = Part(recipients=request.recipients, prefix=b"".join(part.prefix for part in held))
+    return ruling(whole).__class__(parts=held, whole=whole, queue_id="1")
+
+
+class Site:
+    def __init__(self) -> None:
+        self.judge = ScriptedJudge(judged)
+        self.server = ListeningDoor(filter_door.make, self.judge, Door(name="filter"))
+        self.exim = exim = Exim(root_program("exim4"), "mail.in.example", shared_authority().issue("mail.in.example"))
+        back = exim.back
+        proxy = Door(name="proxy", kind=DoorKind.PROXY, next_hop=f"tcp:127.0.0.1:{back}", before_queue=False)
+        self.proxy = ListeningDoor(proxy_door.make, self.judge, proxy)
+        exim.main = "trusted_users = Debian-exim"
+        exim.routers = BY_PIPE + BY_SMTP.replace("BACK", str(back)).replace("PROXY", str(self.proxy.port))
+        exim.transports = PIPE_TRANSPORT.replace("PROGRAM", client_program()) + SMTP_TRANSPORT
+        # What goes on by a program says so, and is filtered no more.
+        (exim.base / "client.toml").write_text(
+            f"client_connect_to = 'tcp:127.0.0.1:{self.server.port}'\n"
+            f"pipe_outgoing_addr = '{exim.base}/exim -C {exim.base}/exim.conf -oMr filtered -i'\n"
+            "pipe_multiple_messages_allowed = false\n"
+        )
+
+    def submit(self, subject: str, *recipients: str, text: bytes = b"") -> None:
+        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=60) as client:
+            client.sendmail(SENDER, recipients, plain(subject) + text)
+
+    def arrived(self, subject: str) -> list[bytes]:
+        return [mail for mail in self.exim.mails() if f"\nSubject: {subject}\n".encode() in mail]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    made = Site()
+    with contextlib.ExitStack() as stack:
+        for each in (made.server, made.proxy, made.exim):
+            stack.enter_context(each)
+        yield made
+
+
+@pytest.mark.feature("F-CLI-05")
+@pytest.mark.feature("F-CLI-04")
+def test_by_pipe_one_copy_has_the_status_of_every_group(site: Site) -> None:
+    site.submit("one copy", BOB, ANN)
+    mail = site.exim.arrived("one copy")
+    assert mail.count(b"\nX-SpamTest-Status: clean\n") == 2
+    assert b"\nX-SpamTest-Group-ID: bob\n" in mail
+    assert b"\nX-SpamTest-Group-ID: ann\n" in mail
+    assert b"\nEnvelope-to: " in mail
+    request = site.judge.last.request
+    assert set(request.recipients) == {BOB, ANN}
+    assert (request.sender, request.client.ip, request.divided) == (SENDER, "127.0.0.1", False)
+    wait_for(lambda: "Completed" in site.exim.log(), "Exim to be done")
+    assert len(site.judge.asked) == 1, "what was filtered is not filtered again"
+    assert len(site.arrived("one copy")) == 1
+
+
+def test_what_the_filter_refuses_is_a_bounce_with_its_words(site: Site) -> None:
+    site.submit("refused", BOB, text=b"refuse me\r\n")
+    wait_for(lambda: "refused by the filter" in site.exim.log(), "the refusal in Exim's log")
+    assert site.arrived("refused") == []
+
+
+def test_what_cannot_be_judged_waits_in_exims_queue_and_comes_when_it_can(site: Site) -> None:
+    site.judge.answer = Unjudged("no filter")
+    site.submit("waits", BOB)
+    wait_for(lambda: "== bob@in.example" in site.exim.log(), "Exim to wait")
+    site.judge.answer = judged
+    site.exim.arrived("waits")
+    assert len(site.arrived("waits")) == 1
+
+
+def test_over_smtp_and_back_each_recipient_has_a_copy(site: Site) -> None:
+    site.judge.answer = judged
+    site.submit("over smtp", "bob@smtp.in.example", "ann@smtp.in.example")
+    copies = wait_for(lambda: len(found := site.arrived("over smtp")) == 2 and found, "two copies")
+    assert [mail.count(b"\nX-SpamTest-Status: clean\n") for mail in copies] == [1, 1]
+    assert site.judge.last.request.divided
