@@ -61,8 +61,7 @@ def _read(pieces: Iterator[bytes], size_limit: int) -> tuple[Told, bytes]:
                         assert len(content) <= _CONTENT_LIMIT
                     case Dropped():
                         assert content
-                        content = b""
-                        told.append(("dropped",))
+                        content = b""  # how much was handed on before is a matter of how it came
                     case Ended():
                         assert session.state is State.CLOSED
                         told.append(("ended",))

@@ -289,6 +289,8 @@ class MilterSession:
             start = at + 5
             zero = data.find(b"\0", start, end)
             if zero <= start or data[end - 1] or zero == end - 1:
+                if fields:
+                    break  # those before it count
                 raise MilterError("a header field without name or value")
             colon = b":" if self.exact_values or zero == end - 2 else b": "
             fields.append(data[start:zero] + colon + data[zero + 1 : end - 1])
