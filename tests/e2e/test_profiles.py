@@ -287,6 +287,19 @@ def test_a_regular_expression_decides_before_the_queue(gateway: RuledGateway) ->
     assert gateway.give("plain", subject="reject me not", port=gateway.before_port).startswith("250")
 
 
+def test_mail_is_tried_by_command(gateway: RuledGateway, tmp_path: Path) -> None:
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(b"From: me@example.org\r\nSubject: x\r\n\r\nHello.\r\n")
+    names = ("--to", "p-one@example.org", "--to", "p-dropper@example.org", "--from", "a@b.example", "--ip", STRANGER)
+    tried = gateway.command("rules", "test", str(mail), *names)
+    assert tried.returncode == 0
+    one, dropper = tried.stdout.index("to <p-one@example.org>"), tried.stdout.index("to <p-dropper@example.org>")
+    assert "rule 1 of profile Marker: header new" in tried.stdout[one:dropper]
+    assert "result: delivered" in tried.stdout[one:dropper]
+    assert "result: dropped" in tried.stdout[dropper:]
+    assert "not known, so that no rule acts on it: whether bl.example list the client" in tried.stdout
+
+
 def test_a_faulty_set_leaves_the_one_in_force(gateway: RuledGateway) -> None:
     path = gateway.state / "rules" / "profiles" / "dropper.toml"
     sound = path.read_text()
