@@ -101,6 +101,7 @@ def _received(r: Record) -> Step:
         "info",
         facts=(
             ("Its id there", r.get("reference")),
+            ("Asked from", r.get("asker")),
             ("Client", r.get("client", "")),
             ("Helo", r["helo"]),
             ("TLS", r.get("tls") or "none"),

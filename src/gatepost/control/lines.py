@@ -95,7 +95,7 @@ def _received(r: Received) -> str:
         f"helo=<{clean(r.helo)}>, message_id={_angled(clean(r.message_id))}, flags={r.flags}"
         + (f", tls={r.tls.replace(' ', '/')}" if r.tls else "")
         + (f", user=<{clean(r.user)}>" if r.user else "")
-        + (f", door=<{clean(r.listener)}>, reference={clean(r.reference) or '-'}" if r.door else "")
+        + (f", door=<{clean(r.listener)}>, reference={clean(r.reference) or '-'}, asker=[{r.asker}]" if r.door else "")
     )
 
 

@@ -79,7 +79,9 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=
     """Kind of the door (`config.doors.DoorKind`) at which another mail system asks about a message of its own; "" for
     mail of ours."""
     reference: str = ""
-    """Queue id that system has for it."""
+    """Queue id that system has for it ..."""
+    asker: str = ""
+    """... and its address, "" on a local socket."""
 
 
 class Inspected(msgspec.Struct, frozen=True, tag="inspected", array_like=True, gc=False):
@@ -319,8 +321,8 @@ class Answered(msgspec.Struct, frozen=True, tag="answered", array_like=True, gc=
     id: int
     at: float
     deed: str
-    """A `model.filtering.Deed`, of all recipients on one copy; or `unjudged`: it could not be judged, and the asker does
-    what it is set to do then."""
+    """A `model.filtering.Deed`, of all recipients on one copy; or `unjudged`: it could not be judged, and the asker
+    does what it is set to do then."""
     recipients: int = 0
     """Who get it, by our answer ..."""
     rejected: int = 0

@@ -34,6 +34,7 @@ from gatepost.relay.incoming import HEAD_LIMIT, Head
 from gatepost.relay.inspection import Inspection
 from gatepost.relay.tasks import describe_fault
 from gatepost.relay.work import Work
+from gatepost.service.channel import ASKER
 from gatepost.service.judge import Unjudged
 from gatepost.service.licensing import LicenceClient
 from gatepost.service.ruling import build_answered, build_passing, build_ruling, build_unjudged
@@ -205,6 +206,7 @@ class DeskJudge:
             body=envelope.body.value,
             door=self._door.kind.value,
             reference=request.queue_id[:REFERENCE_LIMIT],
+            asker=ASKER.get(),
         )
 
 
