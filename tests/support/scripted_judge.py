@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ from gatepost.config.doors import Door, DoorKind
 from gatepost.model.filtering import Part, Request, Ruling
 from gatepost.service.channel import Channel, Serve
 from gatepost.service.judge import Context, Unjudged
+from gatepost.service.local_transport import PASSES_DESCRIPTORS, LocalTransport
 from tests.support.ports import free_port
 
 Answer = Ruling | Exception | Callable[[Request, bytes], "Ruling | Exception"]
@@ -117,7 +118,8 @@ class Talk:
 class OpenDoor:
     """A door; `ended` holds what each connection failed with, None for those that ended well."""
 
-    def __init__(self, serve: Serve, timeout_s: float, reported: list[tuple[str, str]]) -> None:
+    def __init__(self, kind: DoorKind, serve: Serve, timeout_s: float, reported: list[tuple[str, str]]) -> None:
+        self._kind = kind
         self._serve = serve
         self._timeout_s = timeout_s
         self._talks: list[Talk] = []
@@ -135,12 +137,20 @@ class OpenDoor:
 
     async def talk(self) -> Talk:
         """Connect, over a local socket."""
-        loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        await loop.connect_accepted_socket(self.channel, ours)
+        ours.setblocking(False)
+        await self.begin(ours)
         talk = Talk(*await asyncio.open_connection(sock=theirs))
         self._talks.append(talk)
         return talk
+
+    async def begin(self, connection: socket.socket) -> None:
+        """Serve a connection, with the transport that doors of this kind have."""
+        loop = asyncio.get_running_loop()
+        if self._kind in PASSES_DESCRIPTORS and connection.family == socket.AF_UNIX:
+            LocalTransport(loop, connection, self.channel())
+        else:
+            await loop.connect_accepted_socket(self.channel, connection)
 
     async def settle(self) -> None:
         """Wait until every connection has ended."""
@@ -177,7 +187,7 @@ async def open_door(
 ) -> AsyncIterator[OpenDoor]:
     """Open a door for conversations within this event loop."""
     context, reported = _context(judge, door or Door(name="door"), learn)
-    opened = OpenDoor(make(context), timeout_s, reported)
+    opened = OpenDoor(context.door.kind, make(context), timeout_s, reported)
     try:
         yield opened
     finally:
@@ -218,16 +228,25 @@ class ListeningDoor:
         self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         context, self.reported = _context(self.judge, self._door, self._learn)
-        opened = OpenDoor(self._make(context), WAIT_S, self.reported)
-        servers: list[asyncio.Server] = [await loop.create_server(opened.channel, "127.0.0.1", self.port)]
+        opened = OpenDoor(self._door.kind, self._make(context), WAIT_S, self.reported)
+        listeners = [socket.create_server(("127.0.0.1", self.port))]
         if self.path is not None:
-            servers.append(await loop.create_unix_server(opened.channel, self.path))
+            listeners.append(socket.socket(socket.AF_UNIX))
+            listeners[1].bind(str(self.path))
+            listeners[1].listen()
+        accepting = [loop.create_task(_accept(listener, opened)) for listener in listeners]
         self._ready.set()
         await self._stop.wait()
-        await _shut(servers)
+        for task in accepting:
+            task.cancel()
+        await asyncio.gather(*accepting, return_exceptions=True)
+        for listener in listeners:
+            listener.close()
         await opened.close()
 
 
-async def _shut(servers: Iterable[asyncio.Server]) -> None:
-    for server in servers:
-        server.close()
+async def _accept(listener: socket.socket, opened: OpenDoor) -> None:
+    listener.setblocking(False)
+    while True:
+        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+        await opened.begin(connection)
