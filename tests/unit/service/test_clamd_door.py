@@ -117,9 +117,7 @@ class TestStreams:
 
     def test_a_client_that_stalls(self):
         async def scene() -> bytes:
-            async with open_door(
-                clamd_door.make, ScriptedJudge(), Door(kind=DoorKind.CLAMD, data_timeout=0.05)
-            ) as opened:
+            async with open_door(clamd_door.make, ScriptedJudge(), Door(kind=DoorKind.CLAMD), timeout_s=0.05) as opened:
                 talk = await opened.talk()
                 talk.send(b"zINSTREAM\0\0\0\0\5ab")
                 return await talk.rest()
