@@ -1,4 +1,6 @@
-"""Settings, policy and lists in a real browser before a running gateway: what is edited there is in the file and at work."""
+"""Settings, policy, lists and rules in a real browser before a running gateway: what is edited there is in the files and at
+work. The gateway begins with the shipped rule set.
+"""
 
 import smtplib
 import tomllib
@@ -9,7 +11,11 @@ import pytest
 from playwright.sync_api import Browser
 from tests.support.browser import PASSWORD, PHONE, Tab
 from tests.support.gateway import Gateway
-from tests.support.sink import Sink
+from tests.support.sink import Mail, Sink
+from tests.support.waiting import wait_for
+
+from gatepost.config.profiles_files import read_rule_set
+from gatepost.model.profile import Act, Action, Condition, ConditionKind, Rule
 
 PAGES = (
     "/settings/section/limits",
@@ -23,12 +29,26 @@ PAGES = (
     "/settings/changes",
     "/settings/history",
     "/settings/history/2",
+    "/rules/profiles",
+    "/rules/profiles/profile?file=detect-standard",
+    "/rules/profiles/rule?file=detect-standard&number=7",
 )
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL" + "*C.34X"
+RULES = "[profiles]\nenabled = true\n"
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with Sink() as sink, Gateway(tmp_path_factory.mktemp("settings") / "state", sink.port, console=True) as gateway:
+def sink() -> Iterator[Sink]:
+    with Sink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Gateway]:
+    state = tmp_path_factory.mktemp("settings") / "state"
+    # The policy does nothing about spam: what becomes of it is the rules' work.
+    alone = {"[policy]\n": '[policy]\naction_spam = ["pass"]\n'}
+    with Gateway(state, sink.port, settings=RULES, replace=alone, antispam=True, console=True) as gateway:
         gateway.ask("accounts.add", name="ann", role="admin", password=PASSWORD)
         yield gateway
 
@@ -94,6 +114,70 @@ def test_a_group_and_a_list_entry_are_made(browser: Browser, gateway: Gateway, s
     assert group == {"name": "sales", "recipients": ["*@sales.example.org"], "action_infected": "remove"}
 
 
+def send(gateway: Gateway, sink: Sink, subject: str, body: str = "Good day") -> Mail:
+    """Return the mail as it arrived."""
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+        client.sendmail(
+            "me@example.net", ["user@example.org"], f"From: me@example.net\r\nSubject: {subject}\r\n\r\n{body}\r\n"
+        )
+
+    def arrived() -> list[Mail]:
+        return [mail for mail in list(sink.mails) if subject.encode() in mail.header]
+
+    return wait_for(arrived, subject)[0]
+
+
+@pytest.mark.feature("F-ASP-12")
+def test_a_fresh_server_with_the_shipped_rules_labels_a_sample(gateway: Gateway, sink: Sink) -> None:
+    spam = send(gateway, sink, "buy", GTUBE).header.splitlines()
+    assert b"X-SpamTest-Profile: spam" in spam
+    assert b"Subject: [!! SPAM] buy" in spam
+    assert b"Subject: hello" in send(gateway, sink, "hello").header.splitlines()
+
+
+@pytest.mark.feature("F-WEB-03")
+def test_a_rule_is_made_without_scripts_and_at_work_once_it_is_saved(
+    browser: Browser, gateway: Gateway, sink: Sink, state: Any
+) -> None:
+    name = "plainly"
+    with open_tab(browser, gateway, state, scripts=False) as tab:
+        page = tab.page
+        tab.go("/rules")
+        page.get_by_role("link", name="Profiles").click()
+        page.locator("form", has=page.get_by_role("button", name="Add to the draft")).get_by_label("File").fill(name)
+        page.get_by_label("Name", exact=True).first.fill(f"Of {name}")
+        page.get_by_label("Kind").select_option("common")
+        page.get_by_role("button", name="Add to the draft").click()
+        page.get_by_role("link", name="New rule").click()
+        one = page.get_by_role("group", name="Condition 1")
+        one.get_by_label("What").select_option("header_matches")
+        one.get_by_label("Field").fill("Subject")
+        one.get_by_label("Value").fill(f"^{name}")
+        act = page.get_by_role("group", name="Action 1")
+        act.get_by_label("What").select_option("header_new")
+        act.get_by_label("Field").fill("X-Ruled")
+        act.get_by_label("Value").fill(name)
+        page.get_by_role("button", name="Keep as draft").click()
+        assert f"Subject matches ^{name}" in page.inner_text("main")
+        tab.go("/rules/profiles")
+        row = page.get_by_role("row", name=f"Of {name}")
+        row.get_by_role("button", name="Switch on").click()
+        assert b"X-Ruled" not in send(gateway, sink, f"{name}-before").header
+        page.get_by_role("link", name="See and save").click()
+        page.get_by_label("Why (for the history)").fill("by browser")
+        page.get_by_role("button", name="Save and compile").click()
+        assert "is in force" in page.inner_text(".flash")
+    assert f"\nX-Ruled: {name}\r\n".encode() in send(gateway, sink, f"{name}-after").header
+    rules, problems = read_rule_set(gateway.state / "rules")
+    assert not problems
+    assert rules.profiles[name].rules == (
+        Rule(
+            conditions=(Condition(test=ConditionKind.HEADER_MATCHES, header="Subject", value=f"^{name}"),),
+            actions=(Action(do=Act.HEADER_NEW, header="X-Ruled", value=name),),
+        ),
+    )
+
+
 def test_forms_can_be_used_by_everybody(browser: Browser, gateway: Gateway, state: Any) -> None:
     with open_tab(browser, gateway, state) as tab:
         for path in PAGES:
@@ -104,6 +188,6 @@ def test_forms_can_be_used_by_everybody(browser: Browser, gateway: Gateway, stat
             tab.go(path)
             tab.audit(only=("color-contrast",))
     with open_tab(browser, gateway, state, size=PHONE) as tab:
-        for path in ("/policy/group/0", "/policy", "/settings/history/2", "/lists"):
+        for path in ("/policy/group/0", "/policy", "/settings/history/2", "/lists", *PAGES[-3:]):
             tab.go(path)
             assert tab.overflow() <= 0, path
