@@ -11,7 +11,7 @@ from typing import Final
 
 from gatepost.config.masks import parse_network
 from gatepost.config.problem import Problem, Severity
-from gatepost.config.profiles_patterns import PatternError, check_pattern
+from gatepost.config.profiles_patterns import PatternError, Patterns, check_pattern
 from gatepost.model.profile import (
     ENDS_PROFILE,
     Act,
@@ -118,6 +118,7 @@ class _Checker:
                 if FILE_NAME.match(file) is None:
                     yield self._note(f"{kind}/{file}.toml", "", "the file's name is none", _NAME_MEND)
         yield from self._check_lists()
+        yield from self._check_together()
         for name in ("reject_text", "bounce_text"):
             text = getattr(rules.settings, name)
             if not text.strip() or len(text) > TEXT_LIMIT:
@@ -127,6 +128,18 @@ class _Checker:
 
     def _note(self, file: str, place: str, what: str, mend: str, severity: Severity = Severity.ERROR) -> Problem:
         return Problem(severity, self._root + file, 0, "", place, what, mend=mend)
+
+    def _check_together(self) -> Iterator[Problem]:
+        """All expressions about one field are one automaton, which has limits of its own."""
+        found: dict[str, dict[str, None]] = {}
+        for profile in self._rules.profiles.values():
+            for condition in (each for rule in profile.rules for each in rule.conditions):
+                if condition.test is ConditionKind.HEADER_MATCHES and not _pattern_fault(condition.value):
+                    found.setdefault(condition.header.lower(), {})[condition.value] = None
+        for header, texts in found.items():
+            if why := _joint_fault(tuple(texts)):
+                what = f"the {len(texts)} expressions about {header} cannot be used together: {why}"
+                yield self._note("profiles/", "", what, "Write fewer, or simpler ones")
 
     def _check_order(self) -> Iterator[Problem]:
         rules = self._rules
@@ -318,6 +331,14 @@ def _is_mask(text: str) -> bool:
 
 def _no_list(directory: str, file: str) -> _Fault:
     return f"there is no list {directory}/{file[:100]}.toml", "Name one that is there, or write it"
+
+
+def _joint_fault(texts: tuple[str, ...]) -> str:
+    try:
+        Patterns(dict(enumerate(texts)))
+    except PatternError as error:
+        return str(error)
+    return ""
 
 
 @functools.lru_cache(maxsize=4096)
