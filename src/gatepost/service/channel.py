@@ -7,6 +7,7 @@ a client that neither sends nor reads within the time ends in `TimeoutError`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Final, cast
 
 UNREAD_LIMIT: Final = 256 * 1024
@@ -17,6 +18,8 @@ class ChannelClosed(ConnectionError):  # noqa: N818 - a state
     """The client has gone, or its connection is being closed."""
 
 
+ASKER: ContextVar[str] = ContextVar("asker", default="")
+"""Address of the client whose talk the running task is, "" on a local socket."""
 Serve = Callable[["Channel"], Awaitable[None]]
 
 
@@ -142,6 +145,7 @@ class Channel(asyncio.Protocol):
             self._transport.abort()
 
     async def _run(self) -> None:
+        ASKER.set(self.peer)
         failure: BaseException | None = None
         try:
             await self._serve(self)
