@@ -66,7 +66,8 @@ class Entrances:
                 conclude=self._intake.turn_away,
                 report=self._report,
             )
-            self._doors = Doors(desk, self._report, Teaching(self._kept.lesson_of, self._teach).learn)
+            learn = Teaching(self._kept.lesson_of, self._teach).learn
+            self._doors = Doors(desk, self._report, learn, self._pipeline.version)
         return self._doors
 
     def status(self) -> list[dict[str, Any]]:

@@ -180,6 +180,11 @@ class Pipeline:
         self._editing.configure(wording)
         self._notifying.use_wording(wording)
 
+    def version(self) -> str:
+        """Return what changes with the databases, the same in all relays."""
+        bases = self._editing.wording.bases
+        return f"{bases.issued} {bases.records}"
+
     def switch(self, module: str, *, on: bool) -> None:
         """Switch a module on or off: `send`, `scan`."""
         (self.delivery if module == "send" else self.inspection).switch(on=on)

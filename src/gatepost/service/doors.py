@@ -24,6 +24,7 @@ from gatepost.relay.tls import HANDSHAKE_S, TlsSetupError, build_server_context
 from gatepost.service.channel import Channel, Serve
 from gatepost.service.desk_judge import Desk, DeskJudge
 from gatepost.service.judge import Context
+from gatepost.service.local_transport import PASSES_DESCRIPTORS, LocalTransport
 
 ACCEPTS_AT_ONCE: Final = 32
 """Connections taken in one turn of the event loop: the relay has other things to do."""
@@ -120,6 +121,9 @@ class _OpenDoor:
         channel = Channel(self._serve, self.door.data_timeout, self._ended)
         self.channels.add(channel)
         self.status.connections = self._taken
+        if connection.family == socket.AF_UNIX and self._context is None and self.door.kind in PASSES_DESCRIPTORS:
+            LocalTransport(self._loop, connection, channel)
+            return
         try:
             await self._loop.connect_accepted_socket(
                 lambda: channel,
@@ -154,11 +158,16 @@ class _OpenDoor:
 class Doors:
     """All doors of one relay."""
 
-    def __init__(self, desk: Desk, report: Callable[[str, str], None], learn: Learn) -> None:
-        """`report(level, text)` logs; `learn` teaches, told by which door, where one may."""
+    def __init__(
+        self, desk: Desk, report: Callable[[str, str], None], learn: Learn, version: Callable[[], str] | None = None
+    ) -> None:
+        """`report(level, text)` logs; `learn` teaches, told by which door, where one may; `version` says what changes
+        with the databases.
+        """
         self._desk = desk
         self._report = report
         self._learn = learn
+        self._version = version
         self._open: list[_OpenDoor] = []
         self._closing: list[_OpenDoor] = []
 
@@ -187,6 +196,7 @@ class Doors:
                 config.network.hostname,
                 self._report,
                 functools.partial(self._learn, door.name) if door.learning else None,
+                version=self._version,
             )
         )
         return _OpenDoor(door, sock, made, context, self._report)
