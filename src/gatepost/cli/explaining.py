@@ -14,6 +14,7 @@ import msgspec
 
 from gatepost.cli.explanation import Explanation, explain_message
 from gatepost.cli.gateway import EXIT_BAD_OPTIONS, complain
+from gatepost.cli.rules_trial import render_share, try_rules
 from gatepost.cli.store_choice import Failed
 from gatepost.cli.told_message import STRANGER, ToldMessage, read_message
 from gatepost.cli.trial import Setting, TrialError, inspect_alone
@@ -30,8 +31,10 @@ from gatepost.model.spam import NetworkFacts
 from gatepost.notices.grammar import TemplateError
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
+from gatepost.policy.profile_table import RuleTable
 from gatepost.relay.direction import resolve_direction, trusted_networks
 from gatepost.relay.listings import read_listings
+from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, State, Stored
 
 EXIT_NOT_INSPECTED: Final = 3
@@ -80,15 +83,21 @@ def explain_told(config: Config, case: Case, message: ToldMessage) -> Explanatio
     """Return what becomes of a message. One of `TROUBLES`: it could not be inspected."""
     content = message.content
     envelope = _envelope_of(config, case, message.envelope)
+    rules = RuleTable(config.rule_set) if config.profiles.enabled else None
     table = GroupTable.from_config(
-        config.groups, config.ave, config.filter.filter_deadline, config.network.protected_domains, config.antispam
+        config.groups,
+        config.ave,
+        config.filter.filter_deadline,
+        config.network.protected_domains,
+        config.antispam,
+        rules.fields if rules is not None else None,
     )
     recipients = [recipient.address for recipient in envelope.recipients]
     partition = table.partition(envelope.sender, recipients, envelope.direction)
     options = scan_options([group for group, _ in partition])
     analysis: Analysis | None = None
+    stored = Stored(1, 1, State.WAITING, time.time(), envelope, ContentRef(1, len(content), False), b"")
     if options is not None:
-        stored = Stored(1, 1, State.WAITING, time.time(), envelope, ContentRef(1, len(content), False), b"")
         try:
             analysis = inspect_alone(config, content, options, Setting(stored, partition, case.network))
         except FilterFailed as error:
@@ -97,7 +106,13 @@ def explain_told(config: Config, case: Case, message: ToldMessage) -> Explanatio
             analysis = msgspec.structs.replace(analysis, network=case.facts)
     listings = read_listings(config.relay.state_path, lambda _, text: print(text, file=sys.stderr))
     shares = listings.share(partition, envelope, analysis, time.time())
-    return explain_message(config, envelope, shares, analysis, content)
+    explanation = explain_message(config, envelope, shares, analysis, content)
+    if rules is None:
+        return explanation
+    tried = try_rules(config, rules, Work(stored, content), shares, analysis)
+    return msgspec.structs.replace(
+        explanation, rules=tuple(line.strip() for share in tried for line in render_share(share))
+    )
 
 
 def _envelope_of(config: Config, case: Case, told: Envelope) -> Envelope:

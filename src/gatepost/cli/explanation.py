@@ -105,6 +105,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """What the network checks state, in words; () when they were not asked."""
     trouble: str = ""
     """What the content checks could not look at."""
+    rules: tuple[str, ...] = ()
+    """What the administrator's rules make of it after that, in words; () when none are in force."""
 
 
 def explain_message(
@@ -308,6 +310,10 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield f"The message would wait and be inspected again: {explanation.waits}"
     for group in explanation.groups:
         yield from _group_lines(group)
+    if explanation.rules:
+        yield ""
+        yield "Rules:"
+        yield from (f"  {clean_text(line, 2 * TEXT_LIMIT)}" for line in explanation.rules)
 
 
 def _group_lines(group: ExplainedGroup) -> Iterator[str]:

@@ -24,7 +24,7 @@ from gatepost.policy.group import GroupTable, scan_options
 from gatepost.policy.profile_table import RuleTable
 from gatepost.policy.profiles import describe_hits
 from gatepost.relay.direction import resolve_direction, trusted_networks
-from gatepost.relay.disposal import judge_group
+from gatepost.relay.disposal import Partition, judge_group
 from gatepost.relay.listings import read_listings
 from gatepost.relay.rule_stage import build_mail_facts, divide_by_rules
 from gatepost.relay.work import Work
@@ -90,14 +90,19 @@ def try_message(config: Config, name: str, told: ToldMessage, envelope: Envelope
         except FilterFailed as error:
             analysis = error_analysis(str(error))
     listings = read_listings(config.relay.state_path, lambda *_: None)
-    plans = [
-        (group, indices, judge_group(group, analysis, envelope, now))
-        for group, indices in listings.share(partition, envelope, analysis, now)
-    ]
     work = Work(stored, content)
-    divided = divide_by_rules(table, work, plans, analysis, config.network.hostname)
-    shares = tuple(_share(envelope, group.name, indices, verdict) for group, indices, verdict in divided)
+    shares = try_rules(config, table, work, listings.share(partition, envelope, analysis, now), analysis)
     return Tried(name, envelope.sender, envelope.client.ip, shares, tuple(_unknown(table, stored, analysis)))
+
+
+def try_rules(
+    config: Config, table: RuleTable, work: Work, partition: Partition, analysis: Analysis | None
+) -> tuple[TriedShare, ...]:
+    """Return what the rules make of a message that was inspected."""
+    envelope, now = work.stored.envelope, work.stored.received_at
+    plans = [(group, indices, judge_group(group, analysis, envelope, now)) for group, indices in partition]
+    divided = divide_by_rules(table, work, plans, analysis, config.network.hostname)
+    return tuple(_share(envelope, group.name, indices, verdict) for group, indices, verdict in divided)
 
 
 def build_envelope(config: Config, told: Envelope, sender: str | None, to: Sequence[str], client: str) -> Envelope:
@@ -150,23 +155,26 @@ def render_tried(tried: Tried) -> Iterator[str]:
     for what in tried.unknown:
         yield f"  not known, so that no rule acts on it: {what}"
     for share in tried.shares:
-        yield "  to " + (", ".join(f"<{each}>" for each in share.recipients) or "those who are added")
-        status = f", status {share.status}, rating {share.rate}" if share.status else ""
-        yield f"    group {share.group}{status}"
-        if share.withheld:
-            yield f"    no rule is tried: {_cut(share.withheld)}"
-            continue
-        for each in share.words:
-            yield f"    {_cut(each)}"
-        if not share.words:
-            yield "    no rule holds"
-        for line in share.log:
-            yield f"    log: {_cut(line)}"
-        for edit in share.fields:
-            yield f"    {edit.do.value.replace('_', ' ')}: {edit.name}" + (
-                f": {_cut(edit.value)}" if edit.value else ""
-            )
-        yield f"    result: {_cut(_result(share))}"
+        yield from render_share(share)
+
+
+def render_share(share: TriedShare) -> Iterator[str]:
+    """Yield the lines about some of the recipients."""
+    yield "  to " + (", ".join(f"<{each}>" for each in share.recipients) or "those who are added")
+    status = f", status {share.status}, rating {share.rate}" if share.status else ""
+    yield f"    group {share.group}{status}"
+    if share.withheld:
+        yield f"    no rule is tried: {_cut(share.withheld)}"
+        return
+    for each in share.words:
+        yield f"    {_cut(each)}"
+    if not share.words:
+        yield "    no rule holds"
+    for line in share.log:
+        yield f"    log: {_cut(line)}"
+    for edit in share.fields:
+        yield f"    {edit.do.value.replace('_', ' ')}: {edit.name}" + (f": {_cut(edit.value)}" if edit.value else "")
+    yield f"    result: {_cut(_result(share))}"
 
 
 def _result(share: TriedShare) -> str:
