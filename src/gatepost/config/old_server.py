@@ -103,6 +103,7 @@ _LEVELS_30: Final = (1, 3, 4, 5, 7, 9)
 _ELSEWHERE: Final = "belongs to the start of the program (user, directories, service manager), not to its configuration"
 _OWN_FILTERS: Final = "filters are forked off a process of the gateway; there is no program to name"
 _NO_DAEMON: Final = "there is no such daemon any more: the gateway does it itself"
+_LICENCE: Final = "the licence of the gateway itself counts; [licence_daemon] sets up a daemon where one is wanted"
 _CLIENT: Final = "for client programs: give them this file as it is (gatepost client … -c FILE)"
 _IN_EXIM: Final = "stands in Exim's own configuration: see `gatepost client setup exim`"
 
@@ -137,9 +138,9 @@ _RULES_30: Final[dict[str, _Rule]] = {
     "filtermaxidle": _Rule("filter", "filter_max_idle", _seconds),
     "filterdelayedexit": _Rule("filter", "filter_delayed_exit", _seconds),
     "filterdatatimeout": _Rule("door:filter", "data_timeout", _seconds),
-    "filterlicenseconnecttimeout": _Rule(note=_NO_DAEMON),
-    "filterlicensedatatimeout": _Rule(note=_NO_DAEMON),
-    "filterlicenseconnectto": _Rule(note=_NO_DAEMON),
+    "filterlicenseconnecttimeout": _Rule(note=_LICENCE),
+    "filterlicensedatatimeout": _Rule(note=_LICENCE),
+    "filterlicenseconnectto": _Rule(note=_LICENCE),
     "filterspfdatatimeout": _Rule("antispam", "filter_spf_data_timeout", _seconds),
     "filterspfconnectto": _Rule(note=_NO_DAEMON),
     "filterdnstimeout": _Rule("antispam", "filter_dns_timeout", _seconds),
@@ -150,10 +151,10 @@ _RULES_30: Final[dict[str, _Rule]] = {
     "filterudscfgfile": _Rule("antispam", "filter_uds_cfg_file"),
     "filterudsenabled": _Rule("antispam", "filter_uds_enabled", _switch),
     "filterudstimeout": _Rule("antispam", "filter_uds_timeout", _seconds),
-    "licenselisten": _Rule(note=_NO_DAEMON),
-    "licensemaxconnections": _Rule(note=_NO_DAEMON),
-    "licenseidletimeout": _Rule(note=_NO_DAEMON),
-    "licensedatatimeout": _Rule(note=_NO_DAEMON),
+    "licenselisten": _Rule(note=_LICENCE),
+    "licensemaxconnections": _Rule(note=_LICENCE),
+    "licenseidletimeout": _Rule(note=_LICENCE),
+    "licensedatatimeout": _Rule(note=_LICENCE),
     "spfdlisten": _Rule(note=_NO_DAEMON),
     "spfdpoolsize": _Rule("antispam", "spfd_pool_size", _count),
     "spfdmaxrequestsperchild": _Rule("antispam", "spfd_max_requests_per_child", _count),

@@ -33,6 +33,8 @@ RULES_LIMIT: Final = 1_000
 """Rules of one profile."""
 PARTS_LIMIT: Final = 100
 """Conditions, or actions, of one rule; addresses of one action; services of one list of DNSBL services."""
+SIZE_LIMIT: Final = 10**9
+"""KB: a terabyte. Larger numbers have no room in a snapshot of the configuration."""
 VALUE_LIMIT: Final = 500
 """Characters of a text that is put into a header or the log: with its name it fits a line (RFC 5322 §2.1.1)."""
 LABEL_LIMIT: Final = 100
@@ -259,8 +261,8 @@ class _Checker:
             if not 1 <= condition.number <= 100:
                 yield f"{condition.number} is no rating", "Write 1 to 100"
         elif kind is ConditionKind.SIZE_OVER:
-            if condition.number < 0:
-                yield f"{condition.number} KB is no size", "Write 0 or more"
+            if not 0 <= condition.number <= SIZE_LIMIT:
+                yield f"{condition.number} KB is no size", f"Write 0 to {SIZE_LIMIT}"
         elif kind is ConditionKind.METHOD:
             if not value.strip():
                 yield "it names no method", "Write the begin of one, such as DNSBL"
