@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.dns import StubDns, Trouble
 from tests.support.gateway import Gateway
+from tests.support.ports import free_port
 from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
@@ -35,7 +36,18 @@ use_surbl = false
 use_reverse_dns = false
 use_spf = false
 use_authentication = false
+[[group]]
+name = "refusing"
+recipients = ["refusing@example.org"]
+action_blacklisted = ["reject"]
+reject_text = "No thanks"
+[[door]]
+name = "proxy"
+kind = "proxy"
+address = "tcp:127.0.0.1:{door}"
+next_hop = "tcp:127.0.0.1:{sink}"
 """
+DOOR = free_port()
 RATE = re.compile(rb"^X-SpamTest-Rate: (\d+)", re.MULTILINE)
 METHOD = re.compile(rb"^X-SpamTest-Method: ([^\r\n]*)", re.MULTILINE)
 STATUS = re.compile(rb"^X-SpamTest-Status-Extended: ([^\r\n]*)", re.MULTILINE)
@@ -64,7 +76,7 @@ def gateway(sink: Sink, dns: StubDns, tmp_path_factory: pytest.TempPathFactory) 
     }
     state = tmp_path_factory.mktemp("network") / "gw"
     with Gateway(
-        state, sink.port, settings=SETTINGS.format(dns=dns.address), replace=replace, antispam=True, spam_fields=True
+        state, sink.port, settings=SETTINGS.format(dns=dns.address, door=DOOR, sink=sink.port), replace=replace, antispam=True, spam_fields=True
     ) as one:
         yield one
 
@@ -164,6 +176,37 @@ def test_ratings_above_a_hundred_together_are_blacklisted_and_below_a_sign_only(
     assert status(sign) != b"blacklisted"
     assert status(listed) == b"blacklisted"
     assert b"DNSBL" in methods(listed)
+
+
+@pytest.mark.feature("F-CLI-03")
+def test_a_mail_system_at_the_proxy_door_tells_whose_mail_it_is_and_hears_a_rejection(sender: Sender) -> None:
+    """What XFORWARD names is asked for, not the mail system that speaks."""
+    clean, listed = sender.stranger(), sender.stranger()
+    for zone in ZONES:
+        sender.list(listed, zone)
+
+    def give(ip: str, to: str) -> str:
+        with Wire(DOOR) as wire:
+            wire.expect(
+                ("", "220 "),
+                ("EHLO mta.example", "250"),
+                (f"XFORWARD ADDR={ip} HELO=client.example.net SOURCE=REMOTE", "250"),
+                ("MAIL FROM:<sender@example.net>", "250"),
+                (f"RCPT TO:<{to}>", "250"),
+                ("DATA", "354"),
+            )
+            head = "From: A <sender@example.net>\r\nSubject: by the door\r\nDate: Sun, 22 Nov 2026 08:00:00 +0000\r\n"
+            return wire.ask(f"{head}To: {to}\r\nMessage-ID: <{ip}@example.net>\r\n\r\nHello.\r\n.")
+
+    before = len(sender.sink.mails)
+    for ip in (clean, listed):
+        assert give(ip, "user@example.org").startswith("250 ")
+    passed, caught = sender.sink.mails[before:]
+    assert b"DNSBL" not in methods(passed)
+    assert b"DNSBL" in methods(caught)
+    assert status(caught) == b"blacklisted"
+    assert give(listed, "refusing@example.org").startswith("550 5.7.1 No thanks")
+    assert len(sender.sink.mails) == before + 2
 
 
 @pytest.mark.feature("F-AS-05")
