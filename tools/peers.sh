@@ -46,15 +46,20 @@ command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 heavy="$unpacked/heavy"
 scanning_exim="$heavy/usr/sbin/exim4"
 scanning_exim_runs() {
-    # The daemon that can ask content scanners; the light one above has other tests.
-    "$scanning_exim" -C /dev/null -bV 2>/dev/null | grep -q Content_Scanning
+    # The daemon that can ask content scanners, with Debian's configuration; the light one above has other tests.
+    "$scanning_exim" -C /dev/null -bV 2>/dev/null | grep -q Content_Scanning && [ -f "$heavy/etc/exim4/exim4.conf.template" ]
 }
 
 unpack_scanning_exim() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         libspf2-2 libldap-2.5-0 libmariadb3 libpq5 libperl5.36 libsasl2-2
     mkdir -p "$heavy"
-    (cd "$heavy" && apt-get download -qq exim4-daemon-heavy && dpkg -x exim4-daemon-heavy_*.deb . && rm exim4-daemon-heavy_*.deb)
+    (
+        cd "$heavy"
+        apt-get download -qq exim4-daemon-heavy exim4-config
+        for package in *.deb; do dpkg -x "$package" .; done
+        rm ./*.deb
+    )
     scanning_exim_runs
 }
 

@@ -5,7 +5,10 @@ file cannot be read or written; 4 not done, the reason is told. The programs hav
 """
 
 import asyncio
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +18,11 @@ import msgspec
 from gatepost.cli.gateway import AsJson, complain, print_json
 from gatepost.client.program import DEFAULT_FILE, run_program
 from gatepost.client.settings import ClientSettings, read_settings
+from gatepost.client.setup.files import diff_of
+from gatepost.client.setup.journal import applied, apply_plan, conflicts, journal_of
+from gatepost.client.setup.journal import undo as undo_journal
+from gatepost.client.setup.planning import SYSTEMS
+from gatepost.client.setup.values import SetupError, Wanted
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Purpose, Request, Ruling
 from gatepost.service.judge import Unjudged
@@ -28,7 +36,15 @@ ToStderr = Annotated[
     bool, cyclopts.Parameter(name="--stderr", negative="", help="log to standard error instead of syslog")
 ]
 Rest = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True, help="what the program is told besides")]
+System = Annotated[str, cyclopts.Parameter(help="postfix, sendmail, exim, qmail or cgpro")]
+DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="show what would change, and change nothing")]
+Yes = Annotated[bool, cyclopts.Parameter(negative="", help="do not ask")]
+StateDirectory = Annotated[Path, cyclopts.Parameter(name="--state", help="where the files as they were are kept")]
 DEFAULT = Path(DEFAULT_FILE)
+STATE = Path("/var/lib/gatepost/setup")
+UNITS = Path("/etc/systemd/system")
+CHECK_S = 60
+"""For the mail system to look at its files."""
 PROBE = b"From: <>\r\nTo: <>\r\nSubject: test of the filtering server\r\n\r\nThis message is no mail.\r\n"
 
 app = cyclopts.App(name="client", help="Filtering for mail systems that stay: their client programs, set-up and undo.")
@@ -87,6 +103,145 @@ def try_servers(
             print(f"{address}: {trouble or 'answers'}")
         print(answer if isinstance(answer, str) else _ruling_text(answer))
     return EXIT_NOT_DONE if isinstance(answer, str) or any(servers.values()) else 0
+
+
+@app.command
+def setup(
+    system: System,
+    /,
+    *,
+    mode: Annotated[str, cyclopts.Parameter(help="how the mail system is to ask; the manual lists them")] = "",
+    config: Annotated[Path | None, cyclopts.Parameter(help="directory of the mail system's files")] = None,
+    server: Annotated[
+        tuple[str, ...], cyclopts.Parameter(negative="", help="filtering server for new settings, repeatable")
+    ] = (),
+    door: Annotated[str, cyclopts.Parameter(help="a door that the mail system asks itself, without a client")] = "",
+    clamd: Annotated[str, cyclopts.Parameter(help="Exim: a door of kind clamd")] = "",
+    units: Annotated[Path | None, cyclopts.Parameter(help="where the client's systemd unit goes")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    state: StateDirectory = STATE,
+    conf_file: ClientFile = DEFAULT,
+) -> int:
+    """Set a mail system up for filtering: show the difference, ask, apply it. `gatepost client undo` takes it back."""
+    known = SYSTEMS.get(system)
+    if known is None:
+        return complain(f"{system!r} is none of {', '.join(SYSTEMS)}", EXIT_BAD_OPTIONS)
+    if units is None and config is None and UNITS.is_dir():
+        units = UNITS  # not beside a configuration elsewhere, as in a trial
+    directory = config or known.directory
+    wanted = Wanted(
+        config=directory, mode=mode, servers=server, door=door, clamd=clamd, settings=conf_file, units=units
+    )
+    try:
+        if (begun := journal_of(state, system)) is not None and not begun.complete:
+            return complain(f"set-up was interrupted: first gatepost client undo {system}", EXIT_NOT_DONE)
+        plan = known.plan(wanted)
+        if not plan.changes:
+            print(f"{system}: everything is set up as wanted, nothing to do")
+            return 0
+        print("".join(diff_of(each) for each in plan.changes), end="")
+        if dry_run:
+            return 0
+        if not yes and not _agreed(f"Change {len(plan.changes)} files?"):
+            return EXIT_BAD_OPTIONS
+        sound = not _checked(plan.check)
+        apply_plan(plan, state, int(time.time()))
+        if sound and (trouble := _checked(plan.check)):
+            journal = journal_of(state, system)
+            assert journal is not None, "it was written a moment ago"
+            undo_journal(state, journal)
+            return complain(f"{trouble}\n{system} does not take these files: all were put back", EXIT_NOT_DONE)
+    except SetupError as error:
+        return complain(str(error), EXIT_NOT_DONE)
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}; it broke off half-way: gatepost client undo {system}"
+        return complain(text, EXIT_UNREADABLE)
+    if not sound:
+        print(f"{' '.join(plan.check)} complained before set-up as it does now: look at that first")
+    print(f"{system} is set up. What is left to do:")
+    for each in plan.then:
+        print(f"  {each}")
+    return 0
+
+
+@app.command
+def undo(
+    system: System,
+    /,
+    *,
+    force: Annotated[bool, cyclopts.Parameter(negative="", help="put files back that were edited since")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    state: StateDirectory = STATE,
+) -> int:
+    """Put the files of a mail system back as they were before set-up, byte for byte, with mode and owner."""
+    if system not in SYSTEMS:
+        return complain(f"{system!r} is none of {', '.join(SYSTEMS)}", EXIT_BAD_OPTIONS)
+    try:
+        journal = journal_of(state, system)
+        if journal is None:
+            return complain(f"{system} is not set up (nothing below {state})", EXIT_NOT_DONE)
+        edited = conflicts(state, journal)
+        for each in edited:
+            print(f"# edited since set-up:\n{each.difference}", end="")
+        if edited and not force:
+            return complain("Nothing was changed. --force puts them back all the same", EXIT_NOT_DONE)
+        print(f"Back as before {_date(journal.at)}:")
+        for step in journal.steps:
+            print(f"  {step.path}")
+        if dry_run:
+            return 0
+        if not yes and not _agreed(f"Put {len(journal.steps)} files back?"):
+            return EXIT_BAD_OPTIONS
+        undo_journal(state, journal, force=force)
+    except SetupError as error:
+        return complain(str(error), EXIT_NOT_DONE)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}; call undo again when that is mended", EXIT_UNREADABLE)
+    print(f"{system} is as it was. Reload or restart it, and stop the client program if it had one")
+    return 0
+
+
+@app.command
+def status(*, as_json: AsJson = False, state: StateDirectory = STATE) -> int:
+    """Show which mail systems of this host are set up, and whether their files are still as set-up left them."""
+    try:
+        found = [(each, [conflict.path for conflict in conflicts(state, each)]) for each in applied(state)]
+    except SetupError as error:
+        return complain(str(error), EXIT_NOT_DONE)
+    if as_json:
+        print_json([{**msgspec.to_builtins(each), "edited": edited} for each, edited in found])
+        return 0
+    for each, edited in found:
+        print(f"{each.system}: {each.mode}, {_date(each.at)}{'' if each.complete else ', INTERRUPTED: undo it'}")
+        for step in each.steps:
+            print(f"  {step.path}{', edited since' if step.path in edited else ''}")
+    if not found:
+        print("no mail system is set up")
+    return 0
+
+
+def _date(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _agreed(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _checked(command: Sequence[str]) -> str:
+    """Return what the mail system says against its files; "" for nothing, and when it is not installed here."""
+    if not command:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)  # noqa: S603
+    except FileNotFoundError:
+        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return f"{' '.join(command)}:\n{done.stderr}{done.stdout}" if done.returncode else ""
 
 
 def _settings(file: Path) -> ClientSettings | int:
