@@ -132,6 +132,7 @@ def seeds() -> Iterator[bytes]:
         _OPTIONS + _CONNECT + _ENVELOPE + _record(b"E") + _record(b"A") + _record(b"A") + _record(b"M", b"<>\0"),
         _OPTIONS + _ENVELOPE,
         _OPTIONS + _CONNECT + _ENVELOPE + _record(b"L", b"no end"),
+        _OPTIONS + _CONNECT + _ENVELOPE + _record(b"L"),
     )
     for conversation in conversations:
         for kind in (0, _LIMITED):

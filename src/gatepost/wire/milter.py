@@ -281,7 +281,7 @@ class MilterSession:
         fields: list[bytes] = []
         at = 0
         limit = len(data)
-        while at + _HEAD.size < limit:
+        while at + _HEAD.size <= limit:
             size, command = _HEAD.unpack_from(data, at)
             end = at + 4 + size
             if command != b"L" or end > limit:

@@ -238,9 +238,10 @@ def test_size_limit_to_the_byte(size, too_large):
         b"GET / HTTP/1.1\r\n",
     ],
 )  # fmt: skip
-def test_what_breaks_the_rules_is_refused(wrong):
+@pytest.mark.parametrize("following", [packet("Q"), b""])
+def test_what_breaks_the_rules_is_refused(wrong, following):
     session = MilterSession()
-    session.feed(wrong + packet("Q"))
+    session.feed(wrong + following)
     with pytest.raises(MilterError):
         session.next_event()
     assert session.state is State.CLOSED
