@@ -34,12 +34,26 @@ class Gathered:
     def add(self, data: bytes) -> None:
         """Take the next piece. OSError: the disk refuses."""
         self.size += len(data)
+        if self._descriptor >= 0:
+            self._write(data)
+            return
+        self._data += data
+        if len(self._data) > self._memory_bytes:
+            self.spill()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is, so far."""
+        return self._descriptor < 0
+
+    def spill(self) -> None:
+        """Have it in a file from now on. OSError: the disk refuses."""
         if self._descriptor < 0:
-            self._data += data
-            if len(self._data) <= self._memory_bytes:
-                return
             self._descriptor, self._path = tempfile.mkstemp(prefix="gatepost-door-")
             data, self._data = bytes(self._data), bytearray()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]

@@ -16,6 +16,7 @@ from gatepost.model.filtering import Checks, Deed, Purpose, Request, Ruling, Thr
 from gatepost.model.finding import BareObject, ObjectStatus
 from gatepost.service.channel import Channel, ChannelClosed, Serve
 from gatepost.service.gathered import Gathered
+from gatepost.service.held_bytes import HeldBytes, NoRoom, Share
 from gatepost.service.icap_page import build_block_page
 from gatepost.service.judge import Context, Unjudged
 from gatepost.wire.http import build_chunk
@@ -61,6 +62,7 @@ class _Door:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.limit = context.door.size_limit or OBJECT_LIMIT
+        self.held = HeldBytes()
 
     def service(self) -> Service:
         """Return what every answer says, with a tag that changes when answers may."""
@@ -126,7 +128,8 @@ class _Visit:
         else:
             gathered = Gathered(_form_header(request))
             try:
-                return await self.look(request, gathered)
+                with Share(self.door.held) as share:
+                    return await self.look(request, gathered, share)
             finally:
                 gathered.close()
         await self.channel.drain()
@@ -140,7 +143,7 @@ class _Visit:
 
     # --- an object
 
-    async def look(self, request: IcapRequest, gathered: Gathered) -> bool:
+    async def look(self, request: IcapRequest, gathered: Gathered, share: Share) -> bool:
         """Take an object in, judge it and answer; return whether there may be another request."""
         whole_204 = request.allow_204 or request.preview >= 0
         """All that came was the preview: 204 may answer it whatever `Allow` says (RFC 3507 §4.6)."""
@@ -148,7 +151,7 @@ class _Visit:
             match await self.event():
                 case Piece(data):
                     try:
-                        gathered.add(data)
+                        _add(gathered, data, share)
                     except OSError as error:
                         self.context.report("E", f"door {self.context.door.name}: no room for an object: {error}")
                         self.channel.write(build_status(self.door.service(), 500, close=True))
@@ -280,6 +283,18 @@ class _Visit:
         status = "503 Service Unavailable" if later else "403 Forbidden"
         retry_s = RETRY_S if later else 0
         return build_page(self.door.service(), status, page, retry_s=retry_s, close=close or request.last)
+
+
+def _add(gathered: Gathered, data: bytes, share: Share) -> None:
+    """Take a piece of an object: in memory while it is small and there is room for it, else in its file. OSError."""
+    if gathered.in_memory:
+        try:
+            share.take(len(data))
+        except NoRoom:
+            gathered.spill()
+    gathered.add(data)
+    if not gathered.in_memory:
+        share.release()
 
 
 def _is_form(request: IcapRequest) -> bool:

@@ -13,6 +13,7 @@ from gatepost.model.filtering import Checks, Deed, Purpose, Ruling, Threat
 from gatepost.model.finding import BareObject
 from gatepost.service import icap_door
 from gatepost.service.gathered import MEMORY_BYTES
+from gatepost.service.held_bytes import HeldBytes
 from gatepost.service.judge import Unjudged
 
 REQUEST = b"GET http://example.org/<b>setup.exe HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -228,6 +229,23 @@ def test_large_objects_go_through_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         got, rest = got + rest[: int(length, 16)], rest[int(length, 16) + 2 :]
     assert got == data
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_no_memory_left_small_objects_go_through_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icap_door, "HeldBytes", lambda: HeldBytes(limit=8))
+    judge = ScriptedJudge()
+
+    async def scene(talk: Talk, _: OpenDoor) -> None:
+        for data in (b"small", b"0123456789", b"after"):  # what was held is given back
+            talk.send(respmod(chunk(data[:3]) + chunk(data[3:]) + LAST, b"Allow: 204"))
+            assert (await talk.until(b"\r\n\r\n")).startswith(b"ICAP/1.0 204 ")
+
+    play(scene, judge)
+    assert [(each.content, each.was_file) for each in judge.asked] == [
+        (b"small", False),
+        (b"0123456789", True),
+        (b"after", False),
+    ]
 
 
 def reqmod(http: bytes, body: bytes | None, *fields: bytes) -> bytes:
