@@ -346,6 +346,9 @@ def test_exim_there_and_back(host: Host, mode: str, split: bool) -> None:
     else:
         assert text.index("gatepost_filter:\n  debug_print") < text.index("driver = dnslookup")
         assert f"pipe -c {host.settings} -- --message" in text
+        temporary = re.search(r"temp_errors = (.+)", text)
+        assert temporary is not None
+        assert "69" not in temporary[1].split(" : "), "refused for good"
     assert "nothing to do" in host.setup("exim", "--mode", mode, *words)[1]
     assert host.undo("exim")[0] == 0
     assert host.files() == before

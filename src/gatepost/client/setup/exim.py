@@ -47,20 +47,24 @@ gatepost_filter:
   no_address_test
   transport = gatepost_filter
 """
+# Exim lets nothing that a stranger has said stand in a command line: sender and client come by the environment. Only exit
+# status 69 is a refusal, all else that may happen to a program is temporary.
 _TRANSPORT: Final = """\
 gatepost_filter:
   debug_print = "T: gatepost_filter for $pipe_addresses"
   driver = pipe
-  command = COMMAND -- --message -f "$sender_address" --client-ip "$sender_host_address" \\
-    --client-name "$sender_host_name" --helo "$sender_helo_name" --queue-id "$message_exim_id" -- $pipe_addresses
+  command = COMMAND -- --message --environment -- $pipe_addresses
+  environment = <; CLIENT_ADDRESS=$sender_host_address; CLIENT_HELO=$sender_helo_name
   user = USER
   batch_max = 100
   message_prefix =
   message_suffix =
   home_directory = /
   current_directory = /
-  temp_errors = 75 : 78
+  temp_errors = 1 : 2 : 64 : 65 : 66 : 70 : 71 : 72 : 73 : 74 : 75 : 76 : 78 : 126 : 127
   timeout = 10m
+  timeout_defer
+  freeze_signal
   return_fail_output
   log_fail_output
 """
