@@ -47,8 +47,8 @@ gatepost_filter:
   no_address_test
   transport = gatepost_filter
 """
-# Exim lets nothing that a stranger has said stand in a command line: sender and client come by the environment. Only exit
-# status 69 is a refusal, all else that may happen to a program is temporary.
+# Exim lets nothing that a stranger has said stand in a command line: sender and client come by the environment. Only
+# exit status 69 is a refusal, all else that may happen to a program is temporary.
 _TRANSPORT: Final = """\
 gatepost_filter:
   debug_print = "T: gatepost_filter for $pipe_addresses"
