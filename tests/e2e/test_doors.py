@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,30 @@ from gatepost.model.envelope import Client
 from gatepost.model.filtering import Checks, Deed, Purpose, Request, Ruling
 from gatepost.service.judge import Unjudged
 
-CLEAN = b"From: a@example.net\r\nSubject: hello\r\nMessage-ID: <one@example.net>\r\n\r\nbody\r\n"
+CLEAN = (
+    b"From: a@example.net\r\nSubject: hello\r\nMessage-ID: <one@example.net>\r\n"
+    b"Date: Mon, 02 Jan 2006 15:04:05 +0000\r\n\r\nbody\r\n"
+)
 VIRUS = with_attachment(EICAR, "eicar.com")
+GROUPS = """
+[[group]]
+name = "cutting"
+recipients = ["*@cut.example.org"]
+action_infected = "remove"
+block_message = []
+[[group]]
+name = "showing"
+recipients = ["*@show.example.org"]
+action_infected = "placeholder"
+block_message = []
+[[group]]
+name = "away"
+recipients = ["*@away.example"]
+block_message = []
+"""
+
+
+NO_DNS = "".join(f"use_{name} = false\n" for name in ("dnsbl", "reverse_dns", "spf", "surbl", "authentication"))
 
 
 class Doors:
@@ -25,16 +48,23 @@ class Doors:
 
     def __init__(self, state: Path) -> None:
         self.local = state / "f.sock"
+        self.licence = state / "licence.sock"
         self.port = free_port()
-        self.other = free_port()
+        self.spamd = free_port()
         self.gateway = Gateway(
             state,
             9,
             relays=2,
+            antispam=True,
+            spam_fields=True,
+            replace={"[policy]\n": f"[policy]\n{NO_DNS}"},
             settings=(
                 f'[[door]]\nname = "local"\nkind = "filter"\naddress = "unix:{self.local}"\nsocket_mode = "660"\n'
-                f'[[door]]\nname = "net"\nkind = "filter"\naddress = "tcp:0.0.0.0:{self.port}"\n'
+                f'[[door]]\nname = "net"\nkind = "filter"\naddress = "tcp:127.0.0.1:{self.port}"\n'
                 'allow = ["127.0.0.0/25"]\ndefault_domain = "example.org"\n'
+                f'[[door]]\nname = "sa"\nkind = "spamd"\naddress = "tcp:127.0.0.1:{self.spamd}"\n'
+                f'[licence_daemon]\nlicense_listen = "{self.licence}"\n'
+                f'filter_license_connect_to = "{self.licence}"\n{GROUPS}'
             ),
         )
         self.gateway.edit(f'[[listener]]\naddress = "127.0.0.1:{self.gateway.port}"\n', "")
@@ -55,8 +85,22 @@ class Doors:
 
         return asyncio.run(ask())
 
+    def check(self, content: bytes, host: str) -> bytes:
+        """Ask the spamd door from an address of this host."""
+        with socket.create_connection(("127.0.0.1", self.spamd), source_address=(host, 0), timeout=20) as client:
+            client.sendall(b"CHECK SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % len(content) + content)
+            client.shutdown(socket.SHUT_WR)
+            said = b""
+            while piece := client.recv(65536):
+                said += piece
+        return said
+
     def counted(self, name: str) -> int:
         return self.gateway.counter(name)
+
+    def answered(self) -> int:
+        counters = self.gateway.status()["counters"]
+        return sum(counters.get(f"service_answered_{name}", 0) for name in ("deliver", "reject", "discard", "unjudged"))
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +115,11 @@ def test_both_kinds_of_sockets_filter_mail(doors: Doors) -> None:
     asked = doors.counted("service_asked_messages")
     for address in (f"unix:{doors.local}", f"tcp:127.0.0.1:{doors.port}"):
         ruling = doors.judge(CLEAN, address=address, recipients=("user@example.org",), queue_id="4xYz")
-        assert (ruling.whole.deed, ruling.whole.objects) == (Deed.DELIVER, ("clean",))
+        assert (ruling.whole.deed, ruling.whole.objects, ruling.info) == (Deed.DELIVER, ("clean",), "")
         ruling = doors.judge(VIRUS, address=address, recipients=("user@example.org",), purpose=Purpose.ASK)
         assert "infected" in ruling.whole.objects
     wait_for(lambda: doors.counted("service_asked_messages") == asked + 4, "all to be counted")
-    answered = {name: doors.counted(f"service_answered_{name}") for name in ("deliver", "reject", "discard")}
-    assert sum(answered.values()) == doors.counted("service_asked_messages")
+    assert doors.answered() == doors.counted("service_asked_messages")
     assert doors.counted("mta_received_messages") == 0
 
 
@@ -91,6 +134,90 @@ def test_it_is_followed_like_mail_by_either_queue_id(doors: Doors) -> None:
         return ruling.queue_id in told and '"passed"' in told
 
     wait_for(found, "the trace to tell of it")
+
+
+@pytest.mark.feature("F-ARCH-07")
+def test_two_mail_servers_ask_one_server_at_a_time(doors: Doors) -> None:
+    said: dict[str, bytes] = {}
+    hosts = ("127.0.0.71", "127.0.0.72")
+    threads = [
+        threading.Thread(target=lambda host=host: said.update({host: doors.check(CLEAN, host)})) for host in hosts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for host in hosts:
+        assert b"Spam: False" in said[host]
+        wait_for(lambda host=host: doors.gateway.lines(f"asker=[{host}]"), f"{host} in the log")  # type: ignore[misc]
+
+
+def test_a_message_of_several_groups_goes_on_one_copy_where_it_cannot_be_divided(doors: Doors) -> None:
+    to = ("a@cut.example.org", "b@show.example.org", "c@example.org")
+    ruling = doors.judge(VIRUS, recipients=to)
+    assert [part.deed for part in ruling.parts] == [Deed.DELIVER, Deed.DELIVER, Deed.REJECT]
+    whole = ruling.whole
+    assert (whole.deed, whole.recipients, whole.body_changed) == (Deed.DELIVER, to[:2], True)
+    assert whole.prefix.count(b"X-SpamTest-Group-ID:") == 2
+    text = b"".join(splice.data for splice in whole.splices)
+    assert text == b""  # removed for one of them, so nothing stands in its place
+    assert any(splice.data for splice in ruling.parts[1].splices)
+    divided = doors.judge(VIRUS, recipients=to, divided=True)
+    assert [part.recipients for part in divided.parts] == [(each,) for each in to]
+    assert divided.parts[2].reply is not None
+    assert divided.parts[2].reply.code == 550
+
+
+def test_what_the_asker_carries_out_is_stored_and_what_it_only_asks_is_not(doors: Doors) -> None:
+    for purpose, stored in ((Purpose.ASK, 0), (Purpose.HANDLE, 1)):
+        ruling = doors.judge(VIRUS, recipients=("a@cut.example.org",), purpose=purpose)
+        wait_for(lambda: doors.gateway.lines("ANSWERED", ruling.queue_id), "the answer in the log")  # noqa: B023
+        assert len(doors.gateway.lines("SAVED", ruling.queue_id)) == stored
+
+
+@pytest.mark.feature("F-ASD-07")
+def test_only_protected_domains_are_filtered_for_spam(doors: Doors) -> None:
+    ruling = doors.judge(CLEAN, recipients=("who@away.example",))
+    assert ruling.info == "Not protected"
+    assert b"X-SpamTest-Info: Not protected\r\n" in ruling.whole.prefix
+    assert ruling.whole.status == ""
+    assert doors.judge(CLEAN, recipients=("who",), address=f"tcp:127.0.0.1:{doors.port}").info == ""
+
+
+@pytest.mark.feature("F-ASD-06")
+def test_without_the_licensing_daemon_mail_passes_and_says_so(doors: Doors) -> None:
+    doors.gateway.edit(f'filter_license_connect_to = "{doors.licence}"', 'filter_license_connect_to = "/nowhere/l"')
+    doors.gateway.ask("reload")
+    ruling = doors.judge(CLEAN, recipients=("user@example.org",))
+    assert (ruling.whole.deed, ruling.info, ruling.whole.status) == (Deed.DELIVER, "Not processed", "")
+    assert b"X-SpamTest-Info: Not processed\r\n" in ruling.whole.prefix
+    assert doors.judge(VIRUS, recipients=("user@example.org",)).whole.deed is Deed.REJECT
+    doors.gateway.edit('filter_license_connect_to = "/nowhere/l"', f'filter_license_connect_to = "{doors.licence}"')
+    doors.gateway.ask("reload")
+    assert doors.judge(CLEAN, recipients=("user@example.org",)).info == ""
+    wait_for(lambda: doors.counted("service_not_processed_messages") == 2, "them to be counted")
+
+
+@pytest.mark.feature("F-ASD-04")
+def test_a_reload_under_load_loses_nothing(doors: Doors) -> None:
+    asked, answered = doors.counted("service_asked_messages"), 0
+
+    async def load() -> list[Ruling]:
+        remote = RemoteJudge(RemoteSettings(addresses=(f"unix:{doors.local}",)), lambda *_: None)
+        request = Request(client=Client("203.0.113.5"), sender="s@example.net", recipients=("user@example.org",))
+        asking = [asyncio.create_task(remote.judge(request, CLEAN, 30.0)) for _ in range(150)]
+        for _ in range(2):
+            await asyncio.to_thread(doors.gateway.ask, "reload")
+        rulings = await asyncio.gather(*asking)
+        remote.close()
+        return rulings
+
+    rulings = asyncio.run(load())
+    answered = len({ruling.queue_id for ruling in rulings})
+    assert answered == 150
+    assert all(ruling.whole.objects == ("clean",) for ruling in rulings)
+    wait_for(lambda: doors.counted("service_asked_messages") >= asked + 150, "all to be counted")
+    assert doors.answered() == doors.counted("service_asked_messages")
 
 
 def test_who_is_not_allowed_is_closed_at_once(doors: Doors) -> None:
