@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from smtp_dialogue import events_of, transaction
 
 from gatepost.model.envelope import Body, Recipient
@@ -138,3 +140,47 @@ def test_client_facts_go_to_a_peer_that_takes_them():
     none = ready(BARE)
     none.begin(msgspec.structs.replace(transaction(()), forwarded=WHO))
     assert none.take_output() == b"MAIL FROM:<a@example.com>\r\n"
+
+
+_SAID = st.sampled_from(
+    [
+        b"250 ok\r\n",
+        b"250-a\r\n250 b\r\n",
+        b"354 go\r\n",
+        b"421 bye\r\n",
+        b"451 no\r\n",
+        b"550 no\r\n",
+        b"\x00\r\n",
+        b"2",
+        b"5",
+    ]
+)
+
+
+@given(st.lists(_SAID, max_size=12), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_no_reply_raises_and_the_session_comes_to_an_end(said, lmtp):
+    """The shell's own way through a transaction, with any replies in any order."""
+    session = ready(lmtp=lmtp)
+    session.begin(transaction(()))
+    added = 0
+    for piece in [*said, None]:
+        if piece is None:
+            session.eof()
+        else:
+            session.feed(piece)
+        while (event := session.next_event()) is not None:
+            match event:
+                case Stepped(reply) if reply.positive and added < 2:
+                    added += 1
+                    session.add(Recipient("b@example.org"))
+                case Stepped(reply) if reply.positive:
+                    session.go_on(plain=False)
+                case Stepped() if added:
+                    session.abandon()
+                case c.SendData():
+                    session.send_data(b"x\r\n")
+                    session.finish_data()
+            session.take_output()
+    assert session.closed
+    assert session.next_event() is None

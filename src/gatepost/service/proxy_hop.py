@@ -152,11 +152,15 @@ class SmtpHop:
 
     async def _send_content(self, pieces: Iterable[bytes]) -> None:
         session = self._session
+        unsent = 0
         for piece in pieces:
             if not session.sending:
                 return
             session.send_data(piece)
-            await self._flush()
+            unsent += len(piece)
+            if unsent >= READ_BYTES:  # less goes out together with the end: a write costs more than all the rest
+                unsent = 0
+                await self._flush()
         session.finish_data()
 
     async def _flush(self) -> None:
