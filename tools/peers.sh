@@ -40,6 +40,10 @@ command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
 # For `make accuracy` beside them: other spam filters, and the store of rspamd's Bayes.
 command -v bogofilter >/dev/null 2>&1 || missing="$missing bogofilter"
 command -v sa-learn >/dev/null 2>&1 || missing="$missing spamassassin"
+# Clients of other filters, for the doors that speak as those do, and a spamd to compare with.
+command -v spamd >/dev/null 2>&1 || missing="$missing spamd"
+command -v spamc >/dev/null 2>&1 || missing="$missing spamc"
+command -v clamdscan >/dev/null 2>&1 || missing="$missing clamdscan"
 command -v rspamd >/dev/null 2>&1 || missing="$missing rspamd"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 

@@ -254,7 +254,10 @@ def parse_lesson(request: SpamdRequest) -> Lesson:
 
 
 def build_error(code: Exit, text: str) -> bytes:
-    """Return the answer to what is not served; `text` in ASCII."""
+    """Return the answer to what is not served; `text` in ASCII.
+
+    One line and no more: spamc does not look at the code, and takes whatever has a length behind it for a success.
+    """
     return f"SPAMD/1.0 {int(code)} {_WORDS.get(code, _SERVICE)}: {text}\r\n".encode("ascii", "replace")
 
 
