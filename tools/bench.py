@@ -31,10 +31,19 @@ PEERS = {
     "postfix": ("/usr/sbin/postfix",),
     "postfix+rspamd+clamd": ("/usr/sbin/postfix", "/usr/bin/rspamd", "/usr/sbin/clamd", "/usr/bin/redis-server"),
 }
+MILTER = {
+    "postfix+gatepost": "tools/bench_milter.py",
+    "postfix+gatepost-no-inspection": "tools/bench_milter.py --no-inspection",
+}
+MILTER_PEERS = {
+    "postfix": ("/usr/sbin/postfix",),
+    "postfix+rspamd": ("/usr/sbin/postfix", "/usr/bin/rspamd", "/usr/bin/redis-server"),
+}
 COMPARISONS = (
     ("gatepost, no inspection", "postfix", "msg_per_cpu_s", 6.0, "messages per CPU second"),
     ("gatepost, no inspection", "postfix", "msg_s", 3.0, "messages per second"),
     ("gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 5.0, "messages per CPU second"),
+    ("postfix+gatepost", "postfix+rspamd", "msg_per_cpu_s", 4.0, "messages per CPU second"),
 )
 
 
@@ -51,6 +60,7 @@ def main() -> int:
     parser.add_argument("--only-more", action="store_true", help="that alone, with the rows of the last comparison")
     parser.add_argument("--antivirus", action="store_true", help="engines, stores, memory; nothing else")
     parser.add_argument("--antispam", action="store_true", help="content checks one by one, --n mails; nothing else")
+    parser.add_argument("--milter", action="store_true", help="Postfix that asks by milter: us, rspamd; nothing else")
     arguments = parser.parse_args()
     if not (BENCH / "peers.py").is_file():
         print(f"bench: no load driver at {BENCH}; set GATEPOST_BENCH to its directory", file=sys.stderr)
@@ -65,9 +75,12 @@ def main() -> int:
         print(section)
         write_section("anti-spam", section, PAGE)
         return 0
-    peers = [] if arguments.own_only else _installed()
+    if arguments.milter:
+        os.environ["PYTHONPATH"] = str(BENCH)  # Postfix is configured as the peers' is
+        return _compare(arguments, MILTER, _installed(MILTER_PEERS), ROOT / "build" / "bench-milter.jsonl", "by milter")
+    peers = [] if arguments.own_only else _installed(PEERS)
     raw = ROOT / "build" / "bench.jsonl"
-    status = 0 if arguments.only_more else _compare(arguments, peers, raw)
+    status = 0 if arguments.only_more else _compare(arguments, OWN, peers, raw, "side by side")
     if raw.exists() and (arguments.more or arguments.only_more):
         section = other_conditions(
             BENCH,
@@ -82,27 +95,27 @@ def main() -> int:
     return status
 
 
-def _compare(arguments: argparse.Namespace, peers: list[str], raw: Path) -> int:
+def _compare(arguments: argparse.Namespace, own: dict[str, str], peers: list[str], raw: Path, section: str) -> int:
     """Run all systems side by side; return the exit status."""
     raw.parent.mkdir(exist_ok=True)
     raw.unlink(missing_ok=True)
     command = [sys.executable, "-B", "peers.py", "run", "--reps", str(arguments.reps), "--n", str(arguments.n)]
     command += ["--c", str(arguments.c), "--out", str(raw)]
-    status = subprocess.run([*command, *own_arguments(OWN), *OWN, *peers], cwd=BENCH, check=False).returncode
+    status = subprocess.run([*command, *own_arguments(own), *own, *peers], cwd=BENCH, check=False).returncode
     if not raw.exists():
         return status or 1
     table = _table(raw, arguments)
     print(table)
-    write_section("side by side", table, PAGE)
+    write_section(section, table, PAGE)
     return status
 
 
-def _installed() -> list[str]:
+def _installed(peers: dict[str, tuple[str, ...]]) -> list[str]:
     if os.geteuid() != 0:
         print("bench: not root, so only the gateway itself is measured", file=sys.stderr)
         return []
     found = []
-    for name, programs in PEERS.items():
+    for name, programs in peers.items():
         missing = [program for program in programs if not shutil.which(program)]
         if missing:
             print(f"bench: {name} is left out, not installed: {', '.join(missing)}", file=sys.stderr)
@@ -122,8 +135,9 @@ def _table(raw: Path, arguments: argparse.Namespace) -> str:
         values = [row[name] for row in runs[load, peer] if row[name] is not None]
         return statistics.median(values) if values else float("nan")
 
+    kind = "--milter " if arguments.milter else ""
     lines = [
-        f"`make bench ARGS='--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, "
+        f"`make bench ARGS='{kind}--reps {arguments.reps} --n {arguments.n} --c {arguments.c}'`, "
         f"{made_at()}, {os.cpu_count()} cores; medians, mix of 70 % 2 KB, 25 % 28 KB, 5 % 300 KB.",
         "",
         "| load | system | msg/s | msg per CPU-s | CPU ms/msg | data→250 p50/p99 ms | accept→delivery p50/p99 ms "
