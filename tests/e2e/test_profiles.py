@@ -282,6 +282,19 @@ def test_headers_are_deleted_replaced_lengthened_and_new(gateway: RuledGateway) 
     assert gateway.lines("headers were changed")
 
 
+@pytest.mark.feature("F-ASP-01")
+def test_the_log_tells_the_order_common_profiles_first(gateway: RuledGateway) -> None:
+    gateway.give("p-one", subject="o1", client=LISTED)
+    gateway.arrived("o1")
+    [line] = wait_for(
+        lambda: [
+            each for each in gateway.lines("RULES") if "profile Gate: header new; rule 1 of profile Marker" in each
+        ],
+        "the line about the rules",
+    )
+    assert 'group="policy", nrcpt=1, rules="rule 6 of profile Gate: header new; rule 1 of profile Marker' in line
+
+
 def test_a_regular_expression_decides_before_the_queue(gateway: RuledGateway) -> None:
     assert gateway.give("plain", subject="reject me", port=gateway.before_port).startswith("550 5.7.1")
     assert gateway.give("plain", subject="reject me not", port=gateway.before_port).startswith("250")

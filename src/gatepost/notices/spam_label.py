@@ -31,7 +31,7 @@ _SUBJECT: Final = re.compile(
 
 def label_subject(content: bytes, spot: FieldSpot, labels: Sequence[str]) -> Splice | None:
     """Return what puts labels in front of a subject; None when all of them stand there already."""
-    missing = _missing(spot.text, labels)
+    missing = find_missing(spot.text, labels)
     if not missing:
         return None
     value = content[spot.value : spot.end]
@@ -65,8 +65,8 @@ def build_subject(labels: Sequence[str]) -> bytes:
     return b"Subject: " + _write(labels, encoded_follows=False).rstrip(b" ") + b"\r\n"
 
 
-def _missing(text: str, labels: Sequence[str]) -> list[str]:
-    """Return the labels that the subject does not begin with; other labels of ours may stand before them."""
+def find_missing(text: str, labels: Sequence[str]) -> list[str]:
+    """Return the labels that a value does not begin with; other labels of ours may stand before them."""
     rest = text.lstrip()
     missing = []
     for label in labels:

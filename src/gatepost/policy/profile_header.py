@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from gatepost.model.profile import Act, FieldEdit
 from gatepost.model.spam import FieldSpot
+from gatepost.notices.spam_label import find_missing
 
 
 class Line:
@@ -43,11 +44,7 @@ class Line:
     @property
     def value(self) -> str:
         """What it says now."""
-        text = self.text + self.tail
-        for label in reversed(self.labels):
-            if not text.lstrip().startswith(label):
-                text = f"{label} {text}"
-        return text
+        return " ".join((*find_missing(self.text, self.labels), self.text + self.tail))
 
 
 class HeaderView:

@@ -353,9 +353,7 @@ def _cut_out(splices: tuple[Splice, ...], removed: Sequence[Splice]) -> tuple[Sp
 
 def _overlay(splices: tuple[Splice, ...], ruled: Sequence[Splice]) -> tuple[Splice, ...]:
     """Return the splices with those of rules: a field that goes takes with it what is cut out of it."""
-    for new in ruled:
-        if new in splices:  # another group's, on one copy
-            continue
+    for new in [each for each in ruled if each not in splices]:  # else it is another group's, on one copy
         inner = [old for old in splices if new.start <= old.start < old.end <= new.end and not old.data]
         splices = _cut_out(tuple(old for old in splices if old not in inner), (new,))
     return splices

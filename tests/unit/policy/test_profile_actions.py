@@ -87,7 +87,6 @@ def whole(rules: RuleTable, **more: object) -> RuleOutcome:
     return outcome
 
 
-@pytest.mark.feature("F-ASP-01")
 def test_common_profiles_run_in_order_the_hidden_one_first_then_the_personal_one() -> None:
     rules = table(
         (
@@ -103,7 +102,6 @@ def test_common_profiles_run_in_order_the_hidden_one_first_then_the_personal_one
     assert [hit.profile for hit in whole(rules).hits] == ["hidden", "one", "one", "two", "mine"]
 
 
-@pytest.mark.feature("F-ASP-02")
 def test_each_recipient_has_the_first_active_personal_profile_that_is_his() -> None:
     rules = table(
         personal=(

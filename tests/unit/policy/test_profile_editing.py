@@ -40,6 +40,7 @@ from gatepost.model.verdict import ObjectAction, ObjectDecision, SpamActions, Sp
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.profile_table import RuleTable
 from gatepost.relay.copies import change_recipients, ready_copy
+from gatepost.relay.disposal import Share
 from gatepost.relay.editing import Edited, Editing, Subject, Wording
 from gatepost.relay.rejecting import find_refusal
 from gatepost.relay.rule_header import change_header
@@ -360,6 +361,20 @@ def test_whose_sender_cannot_be_told_has_a_copy_kept() -> None:
     assert keep_untold(quiet) is quiet
     rejected = with_rules(Verdict("policy", ()), RuleOutcome(RuleEnd.REJECT))
     assert keep_unsent(rejected) is rejected  # that is the asker's to do
+
+
+def test_a_mail_system_that_asks_is_told_of_added_recipients() -> None:
+    mail = work()
+    copy = ready_copy(mail.stored, 2, "policy", (0, 1, 2), Edited(b""), 0.0)
+
+    def told(outcome: RuleOutcome) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        verdict = with_rules(Verdict("policy", (), spam=SEEN), outcome)
+        share = Share(copy, Subject(mail.stored, 2, group(), ("a@example.org",), verdict))
+        return share.copies, share.redirect
+
+    assert told(RuleOutcome(added=("x@y.example",))) == (("x@y.example",), ())
+    assert told(RuleOutcome(kept=False, added=("x@y.example",))) == ((), ("x@y.example",))
+    assert told(RuleOutcome(RuleEnd.REJECT)) == ((), ())
 
 
 def test_recipients_of_a_copy_and_what_is_on_record_of_them_agree() -> None:
