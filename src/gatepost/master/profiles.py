@@ -28,7 +28,7 @@ from gatepost.master.configuration import NotReloaded
 from gatepost.master.configuration_history import COMMENT_LIMIT, History, VersionRow, build_diff
 from gatepost.master.profiles_bundle import bundle, pack, unbundle, unpack
 from gatepost.master.profiles_editing import Edit, Part, UnfitError, apply_edits
-from gatepost.master.profiles_store import finish, put_rule_set, read_files
+from gatepost.master.profiles_store import finish, put_rule_set, read_files, signature_of
 from gatepost.model.profile import AddressList, DnsList, NetworkList, Profile, ProfileRef, RuleSet
 
 DRAFTS_LIMIT: Final = 50
@@ -42,6 +42,17 @@ class _Draft(msgspec.Struct):
     digest: str
     """Of the set it was made from."""
     rules: RuleSet
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    """The set in the files, as it was read last."""
+
+    signature: object
+    """Of the files: while it is the same they are not read again, which takes seconds with thousands of rules."""
+    rules: RuleSet
+    problems: tuple[Problem, ...]
+    text: str
+    digest: str
 
 
 class Profiles:
@@ -62,6 +73,7 @@ class Profiles:
         self._history = History(Path(config().relay.state_path) / "rules-history")
         self._drafts: dict[str, _Draft] = {}
         self._turn = asyncio.Lock()
+        self._saved: _Saved | None = None
         try:
             if finish(self._directory):
                 say("W", "rules: the save that was broken off is done")
@@ -86,8 +98,14 @@ class Profiles:
     def _directory(self) -> Path:
         return Path(self._config().profiles.path)
 
-    def _read(self) -> tuple[RuleSet, tuple[Problem, ...]]:
-        return read_rule_set(self._directory)
+    def _read(self) -> _Saved:
+        signature = (str(self._directory), signature_of(self._directory))
+        saved = self._saved
+        if saved is None or saved.signature != signature:
+            rules, problems = read_rule_set(self._directory)
+            text = bundle(rules)
+            saved = self._saved = _Saved(signature, rules, problems, text, digest_of(text))
+        return saved
 
     # --- seeing
 
@@ -96,17 +114,16 @@ class Profiles:
         return await asyncio.to_thread(self._describe, arguments, caller)
 
     def _describe(self, arguments: Arguments, caller: Caller) -> dict[str, Any]:
-        saved, problems = self._read()
+        saved = self._read()
         draft = self._drafts.get(caller.name) if arguments.get("draft") else None
-        rules = saved if draft is None else draft.rules
-        if draft is not None:
-            problems = check_rule_set(rules)
+        rules = saved.rules if draft is None else draft.rules
+        problems = saved.problems if draft is None else check_rule_set(rules)
         found: dict[str, Any] = {
             "enabled": self._config().profiles.enabled,
             "path": str(self._directory),
             "shipped": not self._directory.is_dir(),
             "changed": draft is not None,
-            "digest": _digest(saved),
+            "digest": saved.digest,
             "problems": self._tell(problems),
             "hidden": None if rules.hidden is None else _row("", rules.hidden),
             "common": [_place(ref, rules) for ref in rules.common],
@@ -147,8 +164,8 @@ class Profiles:
         draft = self._drafts.get(caller.name)
         if draft is not None:
             return draft.rules, draft.digest
-        saved, _ = self._read()
-        return saved, _digest(saved)
+        saved = self._read()
+        return saved.rules, saved.digest
 
     async def _check(self, _: Arguments, caller: Caller) -> Any:
         """What saving the draft would do: what is wrong with it, and the difference."""
@@ -156,12 +173,13 @@ class Profiles:
 
     def _compare(self, caller: Caller) -> dict[str, Any]:
         rules, digest = self._rules_of(caller)
-        saved, _ = self._read()
+        saved = self._read()
+        text = bundle(rules)
         return {
             "problems": self._tell(check_rule_set(rules)),
-            "diff": _diff(bundle(saved), bundle(rules)),
-            "changed": bundle(rules) != bundle(saved),
-            "stale": digest != _digest(saved),
+            "diff": _diff(saved.text, text),
+            "changed": text != saved.text,
+            "stale": digest != saved.digest,
         }
 
     def _tell(self, problems: Any) -> list[dict[str, str]]:
@@ -182,7 +200,7 @@ class Profiles:
         return await asyncio.to_thread(self._read_history, arguments.get("number"), int(arguments.get("limit", 50)))
 
     def _read_history(self, number: int | None, limit: int) -> list[VersionRow]:
-        now = _digest(self._read()[0])
+        now = self._read().digest
         numbers = self._history.numbers()
         chosen = numbers[-max(1, limit) :] if number is None else [int(number)]
         rows = []
@@ -236,7 +254,8 @@ class Profiles:
 
     async def _export(self, arguments: Arguments, caller: Caller) -> Any:
         """The set (with `draft` the caller's) as XML in an `encoding`, as a .zip; with `file` that profile alone."""
-        rules = (await asyncio.to_thread(self._rules_of, caller))[0] if arguments.get("draft") else self._read()[0]
+        saved = await asyncio.to_thread(self._read)
+        rules = (await asyncio.to_thread(self._rules_of, caller))[0] if arguments.get("draft") else saved.rules
         encoding, file = str(arguments.get("encoding") or "utf-8"), str(arguments.get("file", ""))
         if file and file not in rules.profiles:
             raise NotThere(f"there is no profile {file[:60]!r}")
@@ -280,23 +299,23 @@ class Profiles:
             return await self._put(rules, str(arguments.get("digest", "")), caller, comment)
 
     async def _put(self, rules: RuleSet, digest: str, caller: Caller, comment: str) -> dict[str, Any]:
-        before, _ = await asyncio.to_thread(self._read)
-        if digest and digest != _digest(before):
+        before = await asyncio.to_thread(self._read)
+        if digest and digest != before.digest:
             raise Stale("the rules have been changed meanwhile: look at them again")
         problems = await asyncio.to_thread(check_rule_set, rules)
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         if errors:
             told = "\n".join(map(str, errors[:10]))
             raise ControlError(f"not saved, the rules are as they were:\n{told}")
-        was = bundle(before)
-        if bundle(rules) == was and self._directory.is_dir():
+        text = await asyncio.to_thread(bundle, rules)
+        if text == before.text and self._directory.is_dir():
             return {"number": 0, "diff": "", "answer": "the rules say that already", "problems": self._tell(problems)}
         number = await asyncio.to_thread(self._write, before, rules, caller, comment[:COMMENT_LIMIT])
         answer = "kept; rules are not in force while profiles.enabled is false"
         if self._config().profiles.enabled:
-            answer = await self._compile(before, number)
+            answer = await self._compile(before.rules, number)
         self._say("I", f"rules: version {number} saved by {caller.name or 'nobody'} ({caller.via})")
-        diff = _diff(was, bundle(rules))
+        diff = _diff(before.text, text)
         return {"number": number, "diff": diff, "answer": answer, "problems": self._tell(problems)}
 
     async def _compile(self, before: RuleSet, number: int) -> str:
@@ -312,10 +331,10 @@ class Profiles:
         except ControlError as error:
             return str(error)  # it is in force but for what this says
 
-    def _write(self, before: RuleSet, rules: RuleSet, caller: Caller, comment: str) -> int:
+    def _write(self, before: _Saved, rules: RuleSet, caller: Caller, comment: str) -> int:
         try:
             now = self._clock()
-            self._history.note_found(bundle(before), now)
+            self._history.note_found(before.text, now)
             number = self._history.add(bundle(rules), at=now, who=caller.name, via=caller.via, comment=comment)
         except OSError as error:
             raise ControlError(f"nothing changed: the history cannot be kept: {error}") from error

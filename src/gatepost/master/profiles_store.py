@@ -63,6 +63,15 @@ def finish(directory: Path) -> bool:
     return True
 
 
+def signature_of(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what tells that nobody has changed the files of a set since; () where there is none. OSError."""
+    if not directory.is_dir():
+        return ()
+    paths = [*_members(directory), directory / STAGED]
+    stats = [(path.name, path.stat()) for path in paths if path.exists()]
+    return tuple((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+
+
 def read_files(files: Mapping[str, str], scratch: Path) -> tuple[RuleSet, str]:
     """Return the set that these files are, and what is wrong with it in words; `scratch` is a directory to be used up.
     OSError.
