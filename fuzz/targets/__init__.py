@@ -37,6 +37,7 @@ NAMES: Final = (
     "cured_documents",
     "cured_archives",
     "engines",
+    "asked",
     "frames",
     "milter",
     "templates",
@@ -53,6 +54,7 @@ NAMES: Final = (
     "spam_pictures",
     "lessons",
     "icap_requests",
+    "handed_over",
     "filtering",
 )
 """All targets: protocols, openers, mail, cures, what is told between processes, and what is read from disks."""
