@@ -143,9 +143,12 @@ def _check_doors(config: Config, collected: Collected) -> None:
             note("group", f"there is no group {door.group!r}", "Name one of [[group]], or leave it empty")
         if door.kind is DoorKind.PROXY:
             try:
-                parse_door_address(door.next_hop)
+                host, port, path = parse_door_address(door.next_hop)
             except ValueError as error:
                 note("next_hop", str(error), "Name where filtered mail goes")
+            else:
+                if (path or format_endpoint(host, port)) == address:
+                    note("next_hop", "leads back to the door itself", "Name where filtered mail goes")
 
 
 def _check_console(config: Config, collected: Collected) -> None:
