@@ -1,8 +1,8 @@
 """The door of the product's own protocol: its clients ask here (docs/manual/filter-protocol.md).
 
 Made by `service.doors` for doors of kind `filter`, one coroutine a connection. A client asks one question after the
-other; large messages wait in a temporary file. What cannot be judged is answered so: what becomes
-of it is the client's to decide.
+other; large messages wait in a temporary file, and so do small ones when very many come at once. What cannot be judged
+is answered so: what becomes of it is the client's to decide.
 """
 
 import msgspec
@@ -11,7 +11,8 @@ from gatepost import __version__
 from gatepost.client.on_error import rule_too_large
 from gatepost.model.filtering import Part, Request, Ruling
 from gatepost.service.channel import Channel, Serve
-from gatepost.service.gathered import Gathered
+from gatepost.service.gathered import MEMORY_BYTES, Gathered
+from gatepost.service.held_bytes import HeldBytes, NoRoom, Share
 from gatepost.service.judge import Context, Unjudged
 from gatepost.wire.filtering import Asked, Ended, FilteringError, FilterServerSession, Left, ServerEvent
 from gatepost.wire.filtering_values import Hello
@@ -19,9 +20,10 @@ from gatepost.wire.filtering_values import Hello
 
 def make(context: Context) -> Serve:
     """Return what serves a connection of this door."""
+    held = HeldBytes()
 
     async def serve(channel: Channel) -> None:
-        await _Connection(context, channel).run()
+        await _Connection(context, channel, held).run()
 
     return serve
 
@@ -29,9 +31,10 @@ def make(context: Context) -> Serve:
 class _Connection:
     """The conversation with one client."""
 
-    def __init__(self, context: Context, channel: Channel) -> None:
+    def __init__(self, context: Context, channel: Channel, held: HeldBytes) -> None:
         self._context = context
         self._channel = channel
+        self._share = Share(held)
         self._session = FilterServerSession(f"gatepost {__version__}", context.door.size_limit)
         self._asked: Asked | None = None
         self._content = Gathered()
@@ -42,7 +45,7 @@ class _Connection:
             while await self._turn():
                 pass
         finally:
-            self._content.close()
+            self._forget()
 
     async def _turn(self) -> bool:
         """Take what has come; False at the end."""
@@ -77,17 +80,28 @@ class _Connection:
                     self._content.add(event)
             case Asked():
                 self._asked = event
-                self._content.close()
-                self._content = Gathered()
+                self._content = self._room(event.size)
             case Ended():
                 self._channel.write(await self._answer())
-                self._content.close()
-                self._asked = None
+                self._forget()
             case Left():
                 return False
             case Hello():
                 self._channel.write(self._session.hello())
         return True
+
+    def _room(self, size: int) -> Gathered:
+        """Return where the content goes: into memory as long as there is room for it."""
+        try:
+            self._share.take(min(size, MEMORY_BYTES))
+        except NoRoom:
+            return Gathered(memory_bytes=0)
+        return Gathered()
+
+    def _forget(self) -> None:
+        self._content.close()
+        self._share.release()
+        self._asked = None
 
     def _request(self, request: Request) -> Request:
         """Return the question as the judge gets it: with the door's name, and whole addresses."""

@@ -30,6 +30,7 @@ from gatepost.model.finding import BareObject
 from gatepost.model.reply import Reply
 from gatepost.model.verdict import Splice
 from gatepost.service import filter_door
+from gatepost.service.held_bytes import HeldBytes
 from gatepost.service.judge import Unjudged
 from gatepost.testing.filtering_suite import CONTENT, FIRST, HELLO, FilterClientSuite, FilterServerSuite, frame
 from gatepost.wire.filtering import (
@@ -315,3 +316,30 @@ def test_bare_recipients_get_the_doors_domain_and_the_client_its_own_names() -> 
 
     asyncio.run(scene())
     assert judge.last.request.recipients == ("anna@y.example", "anna@y.example", "b@z.example")
+
+
+def test_when_memory_is_short_contents_go_to_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter_door, "HeldBytes", lambda: HeldBytes(50))
+    judge = ScriptedJudge(lambda request, _: ruling(recipients=request.recipients))
+
+    async def scene() -> None:
+        async with open_door(filter_door.make, judge) as door:
+            talks = []
+            for _ in range(2):
+                client = FilterClientSession("c")
+                talk = await door.talk()
+                talk.send(client.hello() + client.ask(QUESTION, 40, 1.0))
+                await talk.until(b"}")
+                talks.append(talk)
+            for talk in talks:
+                talk.send(*build_data(bytes(40)), END)
+                assert (await talk.read(5))[4] == 5
+            # The first ones have their answers: there is room again.
+            talk.send(client.ask(QUESTION, 40, 1.0), *build_data(bytes(40)), END)
+            talk.end()
+            await talk.rest()
+
+    asyncio.run(scene())
+    assert sorted(each.was_file for each in judge.asked[:2]) == [False, True]
+    assert not judge.asked[2].was_file
+    assert all(each.content == bytes(40) for each in judge.asked)
