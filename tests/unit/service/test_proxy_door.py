@@ -1,6 +1,7 @@
 """The proxy door between a client and a scripted next hop: what passes, what is answered, what happens when things fail."""
 
 import asyncio
+import functools
 import smtplib
 import socket
 from typing import Self
@@ -16,7 +17,10 @@ from gatepost.model.filtering import Deed, Part
 from gatepost.model.reply import reply
 from gatepost.model.verdict import Splice
 from gatepost.service import proxy_door
+from gatepost.service.gathered import Gathered
 from gatepost.service.judge import Unjudged
+from gatepost.service.proxy_hop import dial_smtp
+from gatepost.service.proxy_onward import Means
 
 MAIL = b"From: a@example.com\r\nSubject: hello\r\n\r\n.dot and text\r\n"
 EDITED = b"X-Spam: yes\r\n" + MAIL.replace(b"hello", b"[SPAM] hello")
@@ -374,6 +378,48 @@ def test_content_that_breaks_off_is_not_delivered():
             wire.send(MAIL)
         wait_for(lambda: not it.sink.open, "the next hop to hear of it")
         assert (it.sink.mails, it.judge.asked) == ([], [])
+
+
+class FullDisk(Gathered):
+    """Content for which there is no room."""
+
+    def add(self, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def with_means(**means: object):
+    """Return a `make` that works with other means than the door's own."""
+
+    def make(context):
+        dial = functools.partial(dial_smtp, context.door.next_hop, "here", 20.0, lmtp=False)
+        return proxy_door.make(context, Means(dial=dial, **means))
+
+    return make
+
+
+@pytest.mark.parametrize(("always", "answer"), [(False, 554), (True, 250)])
+def test_eight_bit_mail_for_a_next_hop_without_8bitmime(always, answer):
+    with proxy(CLEAN_ALL, extensions=()) as it:
+        door = ListeningDoor(with_means(eight_bit_always=always), it.judge, it.door._door)
+        with door, Wire(door.port) as wire:
+            wire.reply()
+            assert ("8BITMIME" in wire.ask("EHLO mta")) is always
+            assert int(wire.ask("MAIL FROM:<s@example.com> BODY=8BITMIME")[:3]) == answer
+            if always:
+                wire.expect((f"RCPT TO:<{A}>", "250"), ("DATA", "354"))
+                wire.send(b"\xe4\r\n.\r\n")
+                assert wire.reply().startswith("250")
+                assert (it.sink.mails[0].mail_arguments, it.sink.mails[0].content) == ("", b"\xe4\r\n")
+
+
+def test_content_without_room_is_a_temporary_failure_of_that_message_alone():
+    with proxy(CLEAN_ALL) as it:
+        door = ListeningDoor(with_means(gather=FullDisk), it.judge, it.door._door)
+        with door, Wire(door.port) as wire:
+            wire.expect(("", "220"), ("EHLO mta", "250"))
+            assert it.speak(wire, A) == [452]
+            assert it.speak(wire, A) == [452]
+            assert (it.sink.mails, it.judge.asked) == ([], [])
 
 
 def test_a_standard_client_over_a_local_socket_and_back_to_one(tmp_path):
