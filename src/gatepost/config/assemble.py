@@ -75,6 +75,10 @@ def assemble(collected: Collected) -> Config:
         "groups": groups,
         "shadows": resolve_shadows(collected, groups),
         "doors": _doors(collected, context),
+        "update_servers": [
+            _fill(FIELDS["update_server"], collected.tables.get(("update_server", i), {}), context)
+            for i in collected.items_of("update_server")
+        ],
     }
     _section(data, "network")["listen_on"] = [listener["address"] for listener in listeners]
     _section(data, "forward")["forward_route"] = []  # `routes` says it, with room for more

@@ -112,6 +112,7 @@ def _row(field: Field, value: object, comment: str) -> str:
 def _array(section: Section, loaded: Loaded, config: Config, note: Note) -> Iterator[str]:
     tables: dict[str, Callable[[], Iterator[tuple[str, dict[str, object]]]]] = {
         "listener": lambda: _plain("listener", config.listeners),
+        "update_server": lambda: _plain("update_server", config.update_servers),
         "door": lambda: _plain("door", config.doors),
         "route": lambda: _routes(config.routes),
         "network.zone": lambda: _plain("network.zone", config.zones),

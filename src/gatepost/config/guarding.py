@@ -39,6 +39,7 @@ OWN_FILES = frozenset(
         "rules.before-import",
         "run",
         "tracking",
+        "updater",
         "user-quarantine",
     }
 )

@@ -50,6 +50,7 @@ from gatepost.config.stores import Stores
 from gatepost.config.timing import Resolve, Timeouts
 from gatepost.config.tracking import Tracking
 from gatepost.config.transport import HopOrder, ListenerTls, SignIn, Tls, TlsPolicy, Transport
+from gatepost.config.update_servers import UpdateServer
 from gatepost.config.user_quarantine import UserQuarantine
 from gatepost.config.watch import Watch
 from gatepost.model.profile import RuleSet
@@ -211,6 +212,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """In file order, fully resolved; the last is the policy itself."""
     shadows: tuple[Shadow, ...] = ()
     """In file order, with the groups as they would be."""
+    update_servers: tuple[UpdateServer, ...] = ()
+    """In file order."""
     doors: tuple[Door, ...] = ()
     """Where other mail systems ask for a judgement, in file order."""
     profiles: Profiles = Profiles()
@@ -274,9 +277,10 @@ SECTIONS: tuple[Section, ...] = (
     Section("licence", Licence, external=False),
     Section("snmp", Snmp),
     Section("agentx", Agentx),
-    Section("updater.path", UpdaterPath, external=False, built=False),
-    Section("updater.options", UpdaterOptions, external=False, built=False),
-    Section("updater.report", UpdaterReport, external=False, built=False),
+    Section("updater.path", UpdaterPath, external=False),
+    Section("updater.options", UpdaterOptions, external=False),
+    Section("updater.report", UpdaterReport, external=False),
+    Section("update_server", UpdateServer, array=True, external=False),
 )
 
 SECTION_BY_NAME: dict[str, Section] = {section.name: section for section in SECTIONS}

@@ -27,7 +27,7 @@ LATEST_LIMIT: Final = 10
 TEXT_LIMIT: Final = 255
 _ARRAYS: Final = {
     "listener": "listeners", "door": "doors", "network.zone": "zones", "tls_policy": "tls_policies",
-    "engine": "engines", "group": "groups", "shadow": "shadows",
+    "engine": "engines", "group": "groups", "shadow": "shadows", "update_server": "update_servers",
 }  # fmt: skip
 """Where a `Config` keeps the tables of an array; routes are told by their own lines in `config show`."""
 _MESSAGES: Final = (

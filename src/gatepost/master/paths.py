@@ -42,6 +42,7 @@ class Paths:
         self.tracking_socket = run / "tracking.sock"
         """... and where what is kept of them is asked for."""
         self.tracking = Path(state) / "tracking"
+        self.updater = Path(state) / "updater"
         self.accounts = Path(state) / "accounts.json"
         """Who may sign in to the console."""
         self.audit = Path(state) / "audit"

@@ -213,7 +213,11 @@ class Master:
             asyncio.create_task(licence.watch()),
             asyncio.create_task(
                 SnmpAgent(
-                    self._desk, config=lambda: self._config, bases=lambda: self._bases.current, say=self._say
+                    self._desk,
+                    config=lambda: self._config,
+                    bases=lambda: self._bases.current,
+                    update_directory=self._paths.updater,
+                    say=self._say,
                 ).run()
             ),
             asyncio.create_task(emergency.watch()),

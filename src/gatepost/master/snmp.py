@@ -10,6 +10,7 @@ import datetime as dt
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from gatepost.config.schema import Config
@@ -20,6 +21,7 @@ from gatepost.control.snmp_traps import GROUP_OF, Happened, Trap, TrapPlan, View
 from gatepost.control.snmp_tree import LATEST_LIMIT, NOTICE, Facts, Infection, UpdateState, build_tree, text
 from gatepost.control.socket import ControlError, Request
 from gatepost.control.statistics import build_statistics
+from gatepost.feeds.update_state import read_run
 from gatepost.master.bases import Databases
 from gatepost.wire.agentx import (
     AgentSession,
@@ -56,12 +58,14 @@ class SnmpAgent:
         *,
         config: Callable[[], Config],
         bases: Callable[[], Databases],
+        update_directory: Path,
         say: Callable[[str, str], None],
     ) -> None:
         """`config` and `bases` are those in force now."""
         self._desk = desk
         self._config = config
         self._bases = bases
+        self._update_directory = update_directory
         self._say = say
         self._plan = TrapPlan()
         self._pending: deque[Happened] = deque(maxlen=PENDING_LIMIT)
@@ -227,7 +231,14 @@ class SnmpAgent:
     def _update_state(self) -> UpdateState:
         sets = self._bases().antivirus
         released = max((each.facts.issued for each in sets), default="")
-        return UpdateState(loaded=self._loaded_at, records=sum(each.facts.records for each in sets), released=released)
+        run = read_run(self._update_directory)
+        return UpdateState(
+            checked=run.checked,
+            result=run.result,
+            loaded=self._loaded_at,
+            records=sum(each.facts.records for each in sets),
+            released=released,
+        )
 
     async def _ask(self, call: str, **arguments: Any) -> Any:
         """Return the answer of a call, None when there is none."""

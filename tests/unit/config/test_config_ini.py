@@ -242,11 +242,11 @@ def test_unknown_names_are_warnings_with_a_suggestion(load_ini):
 
 def test_what_is_not_built_is_named(load_ini):
     loaded = load_ini(
-        {"mailgw.policy.MarkObscene": "yes", "mailgw.snmp.AlertThreshold": "20", "mailgw.ave.UseCleanCache": "yes"}
+        {"mailgw.policy.MarkObscene": "yes", "mailgw.ave.ScanPacked": "no", "mailgw.ave.UseCleanCache": "yes"}
     )
     named = [(p.section, p.name) for p in warnings(loaded) if p.what == "accepted; not built yet"]
     assert ("policy", "MarkObscene") not in named
-    assert ("snmp", "AlertThreshold") in named
+    assert ("ave", "ScanPacked") in named
     # Set to what it would be anyway: nothing to tell.
     assert ("ave", "UseCleanCache") not in named
 

@@ -1,0 +1,252 @@
+"""Fetching files of a feed: over HTTP and HTTPS, through a proxy with Basic or NTLM authentication, over FTP, or from a
+directory (rows F-UPD-01 to -04).
+
+Used by `feeds.updating`, on one thread. What comes is believed by nobody here. A broken transfer raises `FetchError`;
+one that could not even begin, `Unreachable`: then the next server is asked.
+"""
+
+import base64
+import ftplib
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import spnego
+import urllib3
+from urllib3.util import Timeout, make_headers
+
+CHUNK: Final = 64 * 1024
+READ_S: Final = 30.0
+"""Longest silence in the middle of a transfer."""
+FTP_PORT: Final = 21
+_SCHEMES: Final = ("http", "https", "ftp", "file")
+_NOT_THERE: Final = frozenset({403, 404, 410})
+_NTLM_LIMIT: Final = 8192
+_FTP_ERRORS: Final = (OSError, EOFError, ftplib.Error)
+
+
+class FetchError(Exception):
+    """A file did not come, or not whole. The text says which, from where, and why."""
+
+
+class Unreachable(FetchError):  # noqa: N818 - what the server is
+    """The server cannot be connected to."""
+
+
+class NotThere(FetchError):  # noqa: N818 - what the file is
+    """The server answers, and has no such file."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """How servers are reached."""
+
+    connect_timeout_s: float = 20.0
+    proxy: str = ""
+    """`http://user:pass@host:port`, "" = direct. FTP and directories never go through it."""
+    passive_ftp: bool = False
+    agent: str = "gatepost"
+
+
+def choose_proxy(configured: str, environment: Mapping[str, str], *, use: bool) -> str:
+    """Return the proxy: as configured, else the environment's, else none (row F-UPD-04)."""
+    if not use:
+        return ""
+    return configured or environment.get("http_proxy", "") or environment.get("HTTP_PROXY", "")
+
+
+def normalise_source(text: str) -> str:
+    """Return a source as a URL without a slash at its end. ValueError: it is neither a URL we know nor a directory."""
+    if text.startswith("/"):
+        return f"file://{urllib.parse.quote(text.rstrip('/') or '/')}"
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme.lower() not in _SCHEMES or not rest:
+        raise ValueError(f"{text[:100]!r} is no source: http://…, https://…, ftp://…, or the path of a directory")
+    return f"{scheme.lower()}://{rest.rstrip('/')}"
+
+
+def hide_password(url: str) -> str:
+    """Return a URL as it may be logged."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username}:…@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+class Fetcher:
+    """Fetches from any source by one route; connections are kept until `close`."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._ntlm = False
+        self.received = 0
+        """Bytes that came over the network or from a directory."""
+
+    def close(self) -> None:
+        """Close what is open."""
+        for pool in self._pools.values():
+            pool.clear()
+        self._pools.clear()
+
+    def fetch(self, url: str, offset: int = 0) -> Iterator[bytes]:
+        """Yield a file from byte `offset` on. FetchError, Unreachable, NotThere; also in the middle."""
+        scheme = url.partition("://")[0]
+        pieces = {"file": _read_file, "ftp": self._fetch_ftp}.get(scheme, self._fetch_http)(url, offset)
+        for piece in pieces:
+            self.received += len(piece)
+            yield piece
+
+    # --- HTTP
+
+    def _fetch_http(self, url: str, offset: int) -> Iterator[bytes]:
+        shown = hide_password(url)
+        headers = {"User-Agent": self._route.agent, "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        parts = urllib.parse.urlsplit(url)
+        if parts.username is not None:
+            secret = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+            headers |= make_headers(basic_auth=secret)
+            url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        try:
+            answer = self._request(url, headers)
+            try:
+                skipped = _check_status(answer, shown, offset)
+                while piece := answer.read(CHUNK):
+                    kept = piece[skipped:]
+                    skipped = max(0, skipped - len(piece))
+                    if kept:
+                        yield kept
+            finally:
+                answer.release_conn()
+        except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError) as error:
+            raise Unreachable(f"{shown}: {_reason(error)}") from None
+        except urllib3.exceptions.MaxRetryError as error:
+            kind = FetchError if isinstance(error.reason, urllib3.exceptions.ResponseError) else Unreachable
+            raise kind(f"{shown}: {_reason(error.reason or error)}") from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise FetchError(f"{shown}: {_reason(error)}") from None
+
+    def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        pool = self._pool(url)
+        if self._ntlm:
+            return self._negotiate(pool, url, headers)
+        answer = pool.request("GET", url, headers=headers, preload_content=False, retries=False)
+        offers = answer.headers.getlist("Proxy-Authenticate")
+        if answer.status == 407 and self._login() is not None and any(each.upper() == "NTLM" for each in offers):
+            answer.drain_conn()
+            self._ntlm = True
+            return self._negotiate(pool, url, headers)
+        return answer
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = self._route.proxy
+        key = url.partition("://")[0] if proxy else "direct"
+        if key not in self._pools:
+            timeout = Timeout(connect=self._route.connect_timeout_s, read=READ_S)
+            if not proxy:
+                self._pools[key] = urllib3.PoolManager(num_pools=4, timeout=timeout)
+            else:
+                # One connection: NTLM signs in a connection, not a request.
+                login = self._login()
+                auth = make_headers(proxy_basic_auth=":".join(login)) if login is not None else {}
+                parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+                bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+                self._pools[key] = urllib3.ProxyManager(
+                    bare, num_pools=1, maxsize=1, block=True, timeout=timeout, proxy_headers=auth
+                )
+        return self._pools[key]
+
+    def _login(self) -> tuple[str, str] | None:
+        proxy = self._route.proxy
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if parts.username is None:
+            return None
+        return urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
+
+    def _negotiate(self, pool: urllib3.PoolManager, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Make a request through a proxy that wants NTLM ([MS-NTHT]): two refusals, one connection, the answer."""
+        login = self._login()
+        assert login is not None
+        client = spnego.client(login[0], login[1], protocol="ntlm")
+        token = client.step()
+        for _ in range(3):
+            said = {"Proxy-Authorization": f"NTLM {base64.b64encode(token or b'').decode()}"}
+            answer = pool.request("GET", url, headers=headers | said, preload_content=False, retries=False)
+            challenge = next(
+                (each[5:] for each in answer.headers.getlist("Proxy-Authenticate") if each.upper().startswith("NTLM ")),
+                "",
+            )
+            if answer.status != 407 or not challenge or len(challenge) > _NTLM_LIMIT:
+                return answer
+            answer.drain_conn()
+            try:
+                token = client.step(base64.b64decode(challenge))
+            except (ValueError, spnego.exceptions.SpnegoError) as error:
+                raise FetchError(f"the proxy's NTLM challenge cannot be answered: {error}") from None
+        return answer
+
+    # --- FTP
+
+    def _fetch_ftp(self, url: str, offset: int) -> Iterator[bytes]:
+        parts = urllib.parse.urlsplit(url)
+        shown = hide_password(url)
+        ftp = ftplib.FTP(timeout=self._route.connect_timeout_s)  # noqa: S321 - what comes is signed
+        try:
+            try:
+                ftp.connect(parts.hostname or "", parts.port or FTP_PORT)
+            except _FTP_ERRORS as error:
+                raise Unreachable(f"{shown}: {_reason(error)}") from None
+            ftp.login(urllib.parse.unquote(parts.username or "anonymous"), urllib.parse.unquote(parts.password or ""))
+            ftp.set_pasv(self._route.passive_ftp)
+            ftp.voidcmd("TYPE I")
+            assert ftp.sock is not None
+            ftp.sock.settimeout(READ_S)
+            with ftp.transfercmd(f"RETR {urllib.parse.unquote(parts.path)}", offset or None) as data:
+                while piece := data.recv(CHUNK):
+                    yield piece
+            ftp.voidresp()
+        except ftplib.error_perm as error:
+            if str(error).startswith("550"):
+                raise NotThere(f"{shown}: {error}") from None
+            raise FetchError(f"{shown}: {error}") from None
+        except _FTP_ERRORS as error:
+            raise FetchError(f"{shown}: {_reason(error)}") from None
+        finally:
+            ftp.close()
+
+
+def _check_status(answer: urllib3.BaseHTTPResponse, shown: str, offset: int) -> int:
+    """Return how many bytes to skip: a server that knows no ranges sends the file from its beginning."""
+    status = answer.status
+    if status == 206 and offset and answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+        return 0
+    if status == 200:
+        return offset
+    answer.drain_conn()
+    if status in _NOT_THERE:
+        raise NotThere(f"{shown}: HTTP {status} {answer.reason or ''}".rstrip())
+    raise FetchError(f"{shown}: HTTP {status} {answer.reason or ''}".rstrip())
+
+
+def _read_file(url: str, offset: int) -> Iterator[bytes]:
+    path = Path(urllib.parse.unquote(url.removeprefix("file://")))
+    try:
+        with path.open("rb") as file:
+            file.seek(offset, os.SEEK_SET)
+            while piece := file.read(CHUNK):
+                yield piece
+    except (FileNotFoundError, NotADirectoryError):
+        # A directory that is not mounted is like a server that is down.
+        kind = NotThere if path.parent.exists() else Unreachable
+        raise kind(f"{path}: not there") from None
+    except OSError as error:
+        raise FetchError(f"{path}: {error.strerror}") from None
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).rpartition(": ")[2] if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
+    return text or type(error).__name__

@@ -1,0 +1,44 @@
+"""What is kept of updates: the last run, sets that were rolled back. Written by the updater, read by the master."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gatepost.storage.whole_file import replace_file
+
+FILE: Final = "update.json"
+LIMIT: Final = 256 * 1024
+RESULTS: Final = ("updated", "not-needed", "error", "rolled-back", "unknown")
+
+
+class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The last run, and what it must remember."""
+
+    checked: float = 0.0
+    """Unix seconds of its end; 0 = never."""
+    result: str = "unknown"
+    """One of `RESULTS`."""
+    source: str = ""
+    error: str = ""
+    installed: tuple[str, ...] = ()
+    """Names and numbers of what the last successful run installed."""
+    updated: float = 0.0
+    """When anything was last installed."""
+    skipped: dict[str, int] = {}
+    """"antivirus/base": number up to which sets were rolled back and are not taken again."""
+
+
+def read_run(directory: Path) -> UpdateRun:
+    """Return what is kept; nothing when there is nothing, or nothing readable."""
+    try:
+        with (directory / FILE).open("rb") as file:
+            return msgspec.json.decode(file.read(LIMIT), type=UpdateRun)
+    except (OSError, ValueError):
+        return UpdateRun()
+
+
+def write_run(directory: Path, run: UpdateRun) -> None:
+    """Keep a run. OSError."""
+    directory.mkdir(0o750, parents=True, exist_ok=True)
+    replace_file(directory / FILE, msgspec.json.encode(run), mode=0o640)
