@@ -13,7 +13,7 @@ from gatepost.notices.grammar import TemplateError
 from gatepost.notices.template import load_template
 from gatepost.policy.group import GroupTable
 from gatepost.relay.outgoing_tls import OutgoingTls
-from gatepost.relay.tls import TlsSetupError, build_server_context
+from gatepost.relay.tls import TlsSetupError, build_door_context, build_server_context
 
 
 def compile_texts(config: Config) -> None:
@@ -33,6 +33,8 @@ def find_fault(config: Config) -> str:
     """
     try:
         compile_texts(config)
+        for door in config.doors:
+            build_door_context(config, door)
         resolve_keys(config.ave.trusted_keys)
     except TemplateError as error:
         return f"text template: {error}"

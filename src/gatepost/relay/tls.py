@@ -9,6 +9,7 @@ import contextlib
 import ssl
 from typing import Final
 
+from gatepost.config.doors import Door, DoorTls
 from gatepost.config.schema import Config
 from gatepost.config.transport import ListenerTls, MinimumTls
 
@@ -52,6 +53,22 @@ def build_server_context(config: Config) -> ssl.SSLContext | None:
         raise TlsSetupError(f"{what}: {reason or 'not a PEM certificate chain with its key'} ({error})") from error
     except OSError as error:
         raise TlsSetupError(f"{what}: cannot be read: {error.strerror}") from error
+    return context
+
+
+def build_door_context(config: Config, door: Door) -> ssl.SSLContext | None:
+    """Return what a door encrypts with, None for one in clear. TlsSetupError."""
+    if door.tls is DoorTls.OFF:
+        return None
+    context = build_server_context(config)
+    if context is None:
+        raise TlsSetupError(f"door {door.name} has tls = {door.tls.value!r}, but network.tls_cert names no certificate")
+    if door.client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(door.client_ca)
+        except (ssl.SSLError, OSError) as error:
+            raise TlsSetupError(f"door {door.name}: client_ca {door.client_ca} cannot be used: {error}") from error
     return context
 
 

@@ -9,6 +9,7 @@ to their end.
 import asyncio
 import functools
 import importlib
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gatepost.config.doors import Door, DoorTls
+from gatepost.config.doors import Door
 from gatepost.config.masks import NetworkSet
 from gatepost.config.schema import Config
 from gatepost.relay.tasks import describe_fault
-from gatepost.relay.tls import HANDSHAKE_S, TlsSetupError, build_server_context
+from gatepost.relay.tls import HANDSHAKE_S, TlsSetupError, build_door_context
 from gatepost.service.channel import Channel, Serve
 from gatepost.service.desk_judge import Desk, DeskJudge
 from gatepost.service.judge import Context
@@ -175,7 +176,12 @@ class Doors:
         """Take a (new) configuration, and accept at these (settings, descriptor of a listening socket); earlier doors
         are closed after, and talks at them go on. TlsSetupError: nothing has changed.
         """
-        contexts = [_tls_context(config, door) for door, _ in doors]
+        try:
+            contexts = [build_door_context(config, door) for door, _ in doors]
+        except TlsSetupError:
+            for _, descriptor in doors:
+                os.close(descriptor)
+            raise
         self._desk.configure(config)
         before = self._open
         self._open = [
@@ -222,18 +228,3 @@ class Doors:
             await asyncio.sleep(0 if over else _POLL_S)
             if over:
                 return
-
-
-def _tls_context(config: Config, door: Door) -> ssl.SSLContext | None:
-    if door.tls is DoorTls.OFF:
-        return None
-    context = build_server_context(config)
-    if context is None:
-        raise TlsSetupError(f"door {door.name} has tls = {door.tls.value!r}, but network.tls_cert names no certificate")
-    if door.client_ca:
-        context.verify_mode = ssl.CERT_REQUIRED
-        try:
-            context.load_verify_locations(door.client_ca)
-        except (ssl.SSLError, OSError) as error:
-            raise TlsSetupError(f"door {door.name}: client_ca {door.client_ca} cannot be used: {error}") from error
-    return context
