@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench_common import free_ports
 from gatepost.config.default import build_default_config
@@ -29,11 +30,11 @@ def main() -> None:
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
     os.environ["RELAY_BENCH_DIR"] = str(state / "peer")
-    peers = importlib.import_module("peers")
+    peers: Any = importlib.import_module("peers")
     peers.IN, peers.SINK = int(os.environ["BENCH_IN"]), int(os.environ["BENCH_SINK"])
     (peers.RPROXY,) = free_ports(1)
     gateway = subprocess.Popen(
-        [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(_configure(state, peers, arguments))],
+        [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(_configure(state, peers.RPROXY, arguments))],
         stdin=subprocess.DEVNULL,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -50,7 +51,7 @@ def main() -> None:
             each.terminate()
 
 
-def _configure(state: Path, peers: object, arguments: argparse.Namespace) -> Path:
+def _configure(state: Path, door: int, arguments: argparse.Namespace) -> Path:
     text = build_default_config(
         state_path=str(state / "gateway"),
         hostname="bench.localdomain",
@@ -72,7 +73,7 @@ def _configure(state: Path, peers: object, arguments: argparse.Namespace) -> Pat
         if old not in text:
             raise SystemExit(f"the shipped configuration has no {old!r}")
         text = text.replace(old, new)
-    text += f'\n[[door]]\nname = "postfix"\nkind = "milter"\naddress = "tcp:127.0.0.1:{vars(peers)["RPROXY"]}"\n'
+    text += f'\n[[door]]\nname = "postfix"\nkind = "milter"\naddress = "tcp:127.0.0.1:{door}"\n'
     (state / "gateway").mkdir()
     config = state / "gateway" / "gatepost.toml"
     config.write_text(text)
