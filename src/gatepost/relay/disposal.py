@@ -359,7 +359,9 @@ class Disposal:
                 if asked or not verdict.withheld:
                     edited = await self._editing.edit(work, subject, decisions, analysis, now)
                 copy = ready_copy(original, number, group.name, indices, edited, now)
-                treated.append((copy, (group, indices, verdict), bool(decisions)))
+                addressed = bool(indices) or len(plans) == 1  # else it is for people whom rules have added, no more
+                if addressed:
+                    treated.append((copy, (group, indices, verdict), bool(decisions)))
                 if len(plans) > 1:
                     going = addresses or (verdict.rules.added if verdict.rules is not None else ())
                     disposition.records.append(_split(number, now, going, original.id, group.name))
@@ -367,7 +369,7 @@ class Disposal:
                 disposition.records += build_checked(copy, group, len(indices), verdict, analysis, now, edits)
                 if self.shadows is not None and not original.kind:
                     disposition.records += self._shadowed(copy, (group, indices, decided), analysis, now)
-                if analysis is not None and self._notifying.wants(group, verdict):
+                if analysis is not None and addressed and self._notifying.wants(group, verdict):
                     notices.append((subject, analysis, edited.breaks))
                 if asked:
                     refusal = build_refusal(group, verdict, original.id) if is_refused(verdict) else None

@@ -243,6 +243,7 @@ def test_who_was_deleted_by_a_common_profile_has_no_personal_one() -> None:
     assert found[1].log == ("other",)
 
 
+@pytest.mark.feature("F-ASP-11")
 def test_later_rules_see_the_header_as_earlier_ones_have_changed_it() -> None:
     def matching(text: str, header: str = "Subject") -> tuple[Condition, ...]:
         return (Condition(test=K.HEADER_MATCHES, header=header, value=text),)
