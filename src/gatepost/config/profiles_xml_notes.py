@@ -89,6 +89,15 @@ def comment_of(element: Element) -> str:
     return join([element.attributes.get("comment", ""), *element.comments])
 
 
+def line_comment_of(element: Element) -> str:
+    """Return the same of a condition or an action, whose comment is one line where people edit it."""
+    return " ".join(filter(None, (element.attributes.get("comment", ""), *map(_one_line, element.comments))))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def join(comments: Iterable[str]) -> str:
     """Return several comments as one."""
     return "\n".join(filter(None, comments))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gatepost.config.profiles_xml_notes import XmlNotes, comment_of, join, text_of
+from gatepost.config.profiles_xml_notes import XmlNotes, comment_of, join, line_comment_of, text_of
 from gatepost.config.profiles_xml_reading import Element
 from gatepost.config.profiles_xml_words import ACTION_BY_TAG, ACTIONS, CONDITION_BY_TAG, CONDITIONS, LISTS, Word
 from gatepost.model.profile import UPDATE_MARKER, Action, Condition, Profile, Rule
@@ -86,7 +86,7 @@ class ProfileReader:
         if kind in LISTS:
             found["value"] = self._notes.stem(path, element, found["value"])
         negated = self._notes.switch(path, element, "not", default=False)
-        return [Condition(test=kind, negated=negated, comment=comment_of(element), **found)]
+        return [Condition(test=kind, negated=negated, comment=line_comment_of(element), **found)]
 
     def _action(self, path: str, element: Element) -> list[Action]:
         act = ACTION_BY_TAG.get(element.name)
@@ -94,7 +94,7 @@ class ProfileReader:
             self._notes.error(path, element.line, f"<{element.tag[:40]}> is no action", _known(ACTIONS.values()))
             return []
         found = self._members(path, element, ACTIONS[act])
-        return [] if found is None else [Action(do=act, comment=comment_of(element), **found)]
+        return [] if found is None else [Action(do=act, comment=line_comment_of(element), **found)]
 
     def _members(self, path: str, element: Element, word: Word) -> dict[str, Any] | None:
         """Return the members that the attributes of a condition or an action are; None: told what is wrong."""

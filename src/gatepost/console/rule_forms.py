@@ -27,7 +27,7 @@ from gatepost.model.profile import (
 )
 from gatepost.policy.profile_words import ACTION_LABELS, CONDITION_LABELS
 
-SPARE_ROWS: Final = 3
+SPARE_ROWS: Final = 2
 """Empty rows of a form."""
 ROWS_LIMIT: Final = 110
 """Rows that are read: more conditions than a rule may have."""
