@@ -156,6 +156,14 @@ def test_fields_that_we_write_can_be_changed_and_those_of_strangers_are_not_ther
     assert values(text, "x-spamtest-rate") == ["5"]
 
 
+def test_a_stranger_who_writes_our_fields_is_not_believed_where_nobody_checks_for_spam() -> None:
+    forged = b"X-SpamTest-Status: Trusted\r\n" + MAIL
+    told = msgspec.structs.replace(analyse(forged), spam=None)
+    view = change_header(work(forged), group(), Verdict("policy", ()), (), told, HOST)
+    assert view.values("x-spamtest-status") == []
+    assert view.values("x-b") == ["b"]
+
+
 def test_keywords_of_the_group_can_be_changed() -> None:
     spam = SpamVerdict(SpamStatus.SPAM, 99, actions=SpamActions(keywords=True))
     text, _ = deliver(b"Keywords: old\r\n" + MAIL, edits((Act.HEADER_ADD, "Keywords", ", more")), spam)
@@ -293,6 +301,16 @@ REJECT = Rule(actions=(act(Act.REJECT),))
 def test_what_policy_withholds_no_rule_lets_pass(verdict: Verdict) -> None:
     plans = [(group(), (0, 1, 2), verdict)]
     assert divide_by_rules(table(ACCEPT), work(), plans, analyse(), HOST) == plans
+
+
+def test_what_is_withheld_from_one_group_stays_beside_what_rules_do_for_another() -> None:
+    blocked = Verdict("one", (ObjectStatus.INFECTED,), blocked=True, spam=SEEN)
+    plans = [(group(), (0,), blocked), (group(), (1, 2), Verdict("two", (), spam=SEEN))]
+    divided = divide_by_rules(table(REJECT), work(), plans, analyse(), HOST)
+    assert [(tuple(own), verdict.blocked, verdict.rules is not None) for _, own, verdict in divided] == [
+        ((0,), True, False),
+        ((1, 2), False, True),
+    ]
 
 
 def test_released_mail_and_mail_by_the_bypass_are_left_alone() -> None:
