@@ -47,8 +47,7 @@ def main() -> None:
     finally:
         gateway.terminate()
         gateway.wait(START_S)
-        for each in peers.procs:
-            each.terminate()
+        subprocess.run(["/usr/sbin/postfix", "-c", str(state / "peer/postfix/etc"), "stop"], check=False)
 
 
 def _configure(state: Path, door: int, arguments: argparse.Namespace) -> Path:
