@@ -327,3 +327,16 @@ def test_a_faulty_set_leaves_the_one_in_force(gateway: RuledGateway) -> None:
         assert "rule 1 of profile Dropper" in quiet
     finally:
         path.write_text(sound)
+
+
+def test_a_changed_set_is_in_force_after_a_reload(gateway: RuledGateway) -> None:
+    path = gateway.state / "rules" / "profiles" / "dropper.toml"
+    sound = path.read_text()
+    try:
+        path.write_text(sound.replace("black_hole", "skip"))
+        assert gateway.command("reload").returncode == 0
+        gateway.give("p-dropper", subject="l1")
+        assert everybody(gateway.arrived("l1")) == ["p-dropper"]
+    finally:
+        path.write_text(sound)
+        gateway.command("reload")
