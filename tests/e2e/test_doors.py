@@ -1,6 +1,7 @@
 """Doors of the filtering server on a gateway that has no listener: judged, stored, recorded and shown as mail is."""
 
 import asyncio
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -206,8 +207,9 @@ def test_a_reload_under_load_loses_nothing(doors: Doors) -> None:
         remote = RemoteJudge(RemoteSettings(addresses=(f"unix:{doors.local}",)), lambda *_: None)
         request = Request(client=Client("203.0.113.5"), sender="s@example.net", recipients=("user@example.org",))
         asking = [asyncio.create_task(remote.judge(request, CLEAN, 30.0)) for _ in range(150)]
-        for _ in range(2):
-            await asyncio.to_thread(doors.gateway.ask, "reload")
+        assert doors.gateway.process is not None
+        doors.gateway.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(doors.gateway.ask, "reload")
         rulings = await asyncio.gather(*asking)
         remote.close()
         return rulings
