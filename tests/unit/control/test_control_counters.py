@@ -122,6 +122,7 @@ def test_objects_are_counted_by_status_and_the_cured_among_the_infected():
         scanned(blocked=True, modified=True),
     ) == {
         "antiviral_checked_messages_total": 1,
+        "antiviral_checked_messages_infected": 1,
         "antiviral_checked_objects_total": 7,
         "antiviral_checked_objects_through_cache": 1,
         "antiviral_checked_objects_infected": 2,
