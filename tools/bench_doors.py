@@ -1,4 +1,4 @@
-"""`python tools/bench_doors.py [--n 200] [--spamd-n 20] [--c 4]`: what a CHECK costs at our spamd door and at spamd.
+"""`python tools/bench_doors.py [--n 300] [--spamd-n 20] [--c 16]`: what a CHECK costs at our spamd door and at spamd.
 
 Both get the same mails of 2 KB and 28 KB over the same client, each mail with words of its own so that nothing is known
 already; the gateway has a spamd door and shipped defaults but for its console, spamd Debian's rules without network
@@ -37,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=300, help="mails of each size at our door")
     parser.add_argument("--spamd-n", type=int, default=20, help="mails of each size at spamd")
-    parser.add_argument("--c", type=int, default=4, help="connections at once")
+    parser.add_argument("--c", type=int, default=16, help="connections at once")
     arguments = parser.parse_args()
     rows: dict[str, dict[int, float]] = {}
     for name, start, number in (("gatepost", _gateway, arguments.n), ("spamd", _spamd, arguments.spamd_n)):
