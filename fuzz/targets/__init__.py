@@ -12,6 +12,7 @@ A target module has
 from typing import Final
 
 NAMES: Final = (
+    "rules_xml",
     "server",
     "client",
     "addresses",

@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.client.settings import PARAMETERS, ClientSettings
 from gatepost.config.dump import toml_string
+from gatepost.config.old_server_file import comment_text
 from gatepost.config.problem import Problem
 from gatepost.config.units import format_size, format_time
 
@@ -22,9 +23,9 @@ def build_client_file(settings: ClientSettings, problems: Sequence[Problem], fil
     """Return the settings file that says what an older one said: whatever differs from the defaults."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(ClientSettings)}
     lines = [
-        f"# Converted from {file}: settings of client programs (gatepost client … -c FILE.toml).",
+        f"# Converted from {comment_text(file)}: settings of client programs (gatepost client … -c FILE.toml).",
         *(["#", "# Not carried over:"] if problems else []),
-        *(f"#   {' '.join(str(problem).split())}" for problem in problems),
+        *(f"#   {comment_text(str(problem))}" for problem in problems),
         "",
     ]
     for parameter in PARAMETERS:

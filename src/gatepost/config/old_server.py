@@ -16,6 +16,7 @@ from gatepost.config.old_server_file import (
     OldEntry,
     OldFile,
     OldForm,
+    comment_text,
     parse_old_address,
     parse_old_number,
     parse_old_switch,
@@ -301,9 +302,9 @@ def _complete_doors(form: OldForm, out: _Out) -> None:
 
 def _lines(old: OldFile, out: _Out, hostname: str) -> list[str]:
     lines = [
-        f"# Converted from {old.file} ({old.form}). Check it with: gatepost config check -c FILE.toml",
+        f"# Converted from {comment_text(old.file)} ({old.form}). Check it with: gatepost config check -c FILE.toml",
         *(["#", "# Not carried over, or different from before:"] if out.notes else []),
-        *(f"#   {' '.join(note.split())}" for note in out.notes),
+        *(f"#   {comment_text(note)}" for note in out.notes),
         "",
         "[network]",
         f"hostname = {toml_string(hostname)}  # of this host; the old file named none",

@@ -90,7 +90,7 @@ def read_old_file(text: str, file: str) -> OldFile | None:
     """Return a file of the documented filtering servers, None when the text is something else."""
     entries: dict[str, OldEntry] = {}
     odd: list[Origin] = []
-    lines = text.splitlines()
+    lines = text.split("\n")  # not at other line ends of Unicode: they may stand in a value
     if len(lines) > LINES_LIMIT:
         return None
     for number, raw_line in enumerate(lines, start=1):
@@ -115,6 +115,11 @@ def _bare(value: str) -> str:
     value = value.strip()
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
     return value[1:-1] if quoted else value
+
+
+def comment_text(text: str) -> str:
+    """Return what a file says as the text of a comment in TOML: one line, nothing in it that may not stand there."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def parse_old_address(text: str) -> str:

@@ -141,6 +141,12 @@ def test_a_value_that_is_said_twice_in_two_ways_is_told() -> None:
     assert "takes the place of log_level = 2" in made
 
 
+def test_what_stands_in_a_comment_cannot_leave_it() -> None:
+    made, config = convert("ServerStartFilters 1\nRootPath /x\x00\x1b[2J\u2028[policy]\u0085check = false\nOdd \x07\n")
+    assert config.policy.check
+    assert all(line.isprintable() for line in made.splitlines())
+
+
 def test_of_a_repeated_keyword_the_last_counts_and_an_open_address_is_warned_of() -> None:
     made, config = convert("ServerListen tcp:0.0.0.0:1\nServerListen tcp:0.0.0.0:2277\n")
     assert [door.address for door in config.doors] == ["tcp:0.0.0.0:2277"]
