@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gatepost.client.listening import listen
-from gatepost.client.program import EXIT_USAGE, ClientProgram
+from gatepost.client.program import ClientProgram
 from gatepost.client.settings import ClientSettings
+from gatepost.client.statuses import UNUSABLE
 from gatepost.config.doors import Door, DoorKind
 from gatepost.service.channel import Serve
 from gatepost.service.judge import Context
@@ -35,7 +36,7 @@ def run(program: ClientProgram, arguments: Sequence[str]) -> int:
     """Serve the mail system until a signal ends it; return the exit status."""
     if arguments:
         program.report("F", f"milter takes no arguments: {' '.join(arguments)}")
-        return EXIT_USAGE
+        return UNUSABLE["milter"]
 
     def make_serve(context: Context) -> Serve:
         return make(context, memory_bytes=program.settings.client_message_store_mem or CONTENT_LIMIT)

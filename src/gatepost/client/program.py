@@ -10,37 +10,24 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
 from gatepost.client.settings import ClientSettings, ReadSettings, read_settings
+from gatepost.client.statuses import UNKNOWN, UNUSABLE
 from gatepost.control.syslog_target import SyslogTarget
 
 DEFAULT_FILE: Final = "/etc/gatepost/client.toml"
-EXIT_USAGE: Final = 64
 _LETTERS: Final = {"error": "FEW", "info": "FEWIA", "debug": "FEWIAD"}
 """Letters of lines that are written, by detail of the log."""
 _TEXT_LIMIT: Final = 900
 """Characters of a line: what syslog carries whole (RFC 3164 §4.1)."""
 
 
-class Known(msgspec.Struct, frozen=True):
-    """A program there is."""
-
-    module: str
-    unusable: int
-    """Its exit status when its settings cannot be used: one with which no mail is lost."""
-
-
-PROGRAMS: Final = {
-    "milter": Known("gatepost.client.milter", 78),
-    "pipe": Known("gatepost.client.pipe", 75),  # EX_TEMPFAIL; EX_CONFIG would bounce the mail
-    "qmail": Known("gatepost.client.qmail", 81),  # qmail-queue(8): 81 internal bug, temporary
-    "cgpro": Known("gatepost.client.cgpro", 78),
-}
+PROGRAMS: Final = {name: f"gatepost.client.{name}" for name in UNUSABLE}
+"""Module of each program there is."""
 
 
 class ClientLog:
@@ -108,17 +95,22 @@ class Run(Protocol):
 
 
 def run_program(name: str, file: Path, arguments: Sequence[str], *, to_stderr: bool = False) -> int:
-    """Run a program of `PROGRAMS`; return its exit status."""
-    known = PROGRAMS[name]
+    """Run a program of `PROGRAMS`; return its exit status. What nobody foresaw is told, and is `UNUSABLE` as well."""
     read = read_settings(file)
     settings = read.settings or ClientSettings()
     program = ClientProgram(name, file, settings, to_stderr=to_stderr)
     program._tell(read)
     if read.settings is None:
-        return known.unusable
+        return UNUSABLE[name]
     tempfile.tempdir = settings.client_temp_dir or None
-    module: Run = importlib.import_module(known.module)
-    return module.run(program, arguments)
+    try:
+        module: Run = importlib.import_module(PROGRAMS[name])
+        return module.run(program, arguments)
+    except Exception as error:  # noqa: BLE001 - Python's own status for it returns mail to its senders
+        program.report("F", f"{name} ended by {type(error).__name__}: {error}")
+        for line in traceback.format_exc().splitlines():
+            program.report("E", line)
+        return UNUSABLE[name]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -127,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     name = rest.pop(0) if rest else ""
     if name not in PROGRAMS:
         sys.stderr.write(f"usage: gatepost client {'|'.join(PROGRAMS)} [-c FILE] [--stderr] [--] [ARGUMENTS]\n")
-        return EXIT_USAGE
+        return UNKNOWN
     file = DEFAULT_FILE
     to_stderr = False
     while rest and rest[0] in {"-c", "--conf-file", "--stderr"}:
@@ -138,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
             file = rest.pop(0)
         else:
             sys.stderr.write(f"{option}: a file is missing behind it\n")
-            return PROGRAMS[name].unusable
+            return UNUSABLE[name]
     if rest and rest[0] == "--":
         del rest[0]
     return run_program(name, Path(file), rest, to_stderr=to_stderr)

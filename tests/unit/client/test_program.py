@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_for
 
+import gatepost.client
 from gatepost.client.on_error import NOT_JUDGED, rule_too_large, rule_unjudged
 from gatepost.client.program import PROGRAMS, ClientLog, ClientProgram, main
 from gatepost.client.settings import ClientSettings
+from gatepost.client.statuses import UNUSABLE
 from gatepost.config.doors import OnError
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Deed, Request
@@ -128,17 +130,43 @@ def test_broken_settings_end_a_program_with_a_status_that_loses_no_mail(
 ) -> None:
     file = tmp_path / "client.toml"
     file.write_text("client_on_error = 'perhaps'\n")
-    assert main([name, "-c", str(file), "--stderr"]) == PROGRAMS[name].unusable
-    assert main([name, "--stderr", "-c", str(tmp_path / "none")]) == PROGRAMS[name].unusable
+    assert main([name, "-c", str(file), "--stderr"]) == UNUSABLE[name]
+    assert main([name, "--stderr", "-c", str(tmp_path / "none")]) == UNUSABLE[name]
     told = capfd.readouterr().err
     assert "client.toml:1: error: client_on_error" in told
     assert "none: error: cannot be read" in told
-    assert PROGRAMS["pipe"].unusable == os.EX_TEMPFAIL
+    assert UNUSABLE["pipe"] == os.EX_TEMPFAIL
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_nobody_foresaw_loses_no_mail_either(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text("pipe_outgoing_addr = 'tcp:127.0.0.1:9'\n")
+    monkeypatch.setitem(PROGRAMS, name, "gatepost.client.half_unpacked")
+    assert main([name, "-c", str(file), "--stderr"]) == UNUSABLE[name]
+    assert f"F: {name} ended by ModuleNotFoundError: No module named 'gatepost.client.half" in capfd.readouterr().err
+
+
+def test_a_program_that_cannot_even_be_imported_loses_no_mail(tmp_path: Path) -> None:
+    package = tmp_path / "gatepost/client"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    real = Path(gatepost.client.__file__).parent
+    for name in ("__init__.py", "__main__.py", "statuses.py"):
+        (package / name).write_bytes((real / name).read_bytes())
+    for word, status in (("pipe", 75), ("qmail", 81), ("pip", 75)):
+        done = subprocess.run(
+            [sys.executable, "-m", "gatepost.client", word],
+            cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, "gatepost.client.program" in done.stderr) == (status, True)
 
 
 def test_wrong_options_are_told(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == main(["other"]) == 64
-    assert main(["pipe", "-c"]) == PROGRAMS["pipe"].unusable
+    assert main([]) == main(["other"]) == os.EX_TEMPFAIL
+    assert main(["pipe", "-c"]) == UNUSABLE["pipe"]
     assert "milter|pipe|qmail|cgpro" in capfd.readouterr().err
 
 
