@@ -19,6 +19,7 @@ app = cyclopts.App(
 )
 # By name: a command brings in what it needs, and no other's.
 for _name, _place, _help in (
+    ("setup", "setup:setup", "Set the gateway up: questions or a file of answers, configuration, databases, start."),
     ("start", "run:start", "Start the gateway as a daemon, and wait until it is in service."),
     ("stop", "run:stop", "Stop the gateway cleanly, and wait until it has ended."),
     ("restart", "run:restart", "Stop the gateway if it runs, and start it."),
