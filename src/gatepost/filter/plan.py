@@ -109,6 +109,8 @@ class PoolPlan:
         self._generation = settings.generation
         self._generations: dict[int, int] = {}
         self._idle: list[int] = []
+        """Those unused for longest come first: the last to have worked works again."""
+        self._idle_since: dict[int, float] = {}
         self._busy: dict[int, _Task] = {}
         self._waiting: deque[_Task] = deque()
         self._retries: deque[_Task] = deque()
@@ -217,7 +219,7 @@ class PoolPlan:
                 waited = self._refusal or "all filters busy"
                 why = f"no filter within {self._settings.wait_s:g} s: {waited}"
                 actions.append(Fail(queue.popleft().job, Cause.UNAVAILABLE, why))
-        return actions + self._serve(now)
+        return [*actions, *self._retire_surplus(now), *self._serve(now)]
 
     def close(self) -> list[Action]:
         """End: waiting jobs fail, filters are retired, busy ones too (their jobs fail as unavailable)."""
@@ -255,9 +257,16 @@ class PoolPlan:
         if self._waiting:
             return [self._assign(worker, self._waiting.popleft(), now)]
         self._idle.append(worker)
-        if len(self._idle) > max(self._settings.spare, self._settings.minimum):
-            return self._retire(self._idle.pop(0))
+        self._idle_since[worker] = now
         return []
+
+    def _retire_surplus(self, now: float) -> list[Action]:
+        """End those beyond the idle ones allowed that nothing has needed for a while (F-ASD-01)."""
+        actions: list[Action] = []
+        allowed = max(self._settings.spare, self._settings.minimum)
+        while len(self._idle) > allowed and self._idle_since[self._idle[0]] + self._settings.surplus_s <= now:
+            actions += self._retire(self._idle.pop(0))
+        return actions
 
     def _retire(self, worker: int, *, told: bool = False) -> list[Action]:
         del self._generations[worker]
@@ -265,6 +274,7 @@ class PoolPlan:
 
     def _forget(self, worker: int) -> None:
         self._generations.pop(worker, None)
+        self._idle_since.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
 

@@ -24,7 +24,9 @@ class FilterSettings(msgspec.Struct, frozen=True):
     minimum: int = 1
     """Idle filters a pool keeps ready (F-ASD-01); fewer are made up, within `maximum`."""
     spare: int = 64
-    """Idle filters a pool tolerates; the surplus is stopped at once."""
+    """Idle filters a pool tolerates; the surplus is stopped ..."""
+    surplus_s: float = 5.0
+    """... when nothing has needed it for so long: of mail that comes in waves, each would cost a start."""
     waiting: int = 10_000
     """Jobs that may wait for a free filter in one pool."""
     wait_s: float = 60.0

@@ -59,8 +59,25 @@ def test_the_last_used_filter_is_used_first_and_surplus_is_stopped() -> None:
     for worker in (100, 101, 102):
         pool.started(worker, 0, now=0)
     assert pool.answered(100, now=1) == []
-    assert pool.answered(101, now=2) == [Retire(100)]
-    assert pool.submit(5, 10, now=3) == [Assign(5, 101)]
+    assert pool.answered(101, now=2) == []
+    assert pool.tick(now=5.9) == []
+    assert pool.tick(now=6) == [Retire(100)]
+    assert pool.tick(now=11) == [], "one is allowed to be idle"
+    assert pool.submit(5, 10, now=11) == [Assign(5, 101)]
+
+
+def test_what_a_wave_of_mail_has_used_is_no_surplus() -> None:
+    pool = plan(maximum=4, spare=1)
+    for job in range(2):
+        pool.submit(job, 10, now=0)
+    for worker in (100, 101):
+        pool.started(worker, 0, now=0)
+    for wave in range(1, 20):
+        assert pool.answered(100, now=4 * wave) == []
+        assert pool.answered(101, now=4 * wave) == []
+        assert pool.tick(now=4 * wave + 3) == []
+        assert len(pool.submit(2 * wave, 10, now=4 * wave + 4)) == 1
+        assert len(pool.submit(2 * wave + 1, 10, now=4 * wave + 4)) == 1
 
 
 def test_idle_filters_are_kept_ready() -> None:
