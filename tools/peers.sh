@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; squid; Chromium for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; squid; Chromium without windows for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
 # their packages are only unpacked, below build/peers; m4 makes Sendmail's configuration, miltertest plays a mail system.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
@@ -28,7 +28,7 @@ command -v soffice >/dev/null 2>&1 ||
     missing="$missing libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui"
 command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
 find /usr/share/tesseract-ocr -name eng.traineddata 2>/dev/null | grep -q . || missing="$missing tesseract-ocr-eng"
-[ -x /usr/bin/chromium ] || missing="$missing chromium"
+[ -x /usr/lib/chromium/chromium-headless-shell ] || missing="$missing chromium-headless-shell"
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 command -v snmpbulkwalk >/dev/null 2>&1 || missing="$missing snmp"
 command -v snmpd >/dev/null 2>&1 || missing="$missing snmpd"
