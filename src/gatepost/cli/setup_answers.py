@@ -16,7 +16,6 @@ from gatepost.config.dump import toml_string
 from gatepost.control.accounts import check_new_password
 from gatepost.control.socket import ControlError
 
-
 WIDTH = 100
 """Columns of explanations."""
 
