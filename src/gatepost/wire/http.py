@@ -18,7 +18,7 @@ CHUNK_LINE_LIMIT: Final = 1024
 """Octets of the line before a chunk: its length, and extensions."""
 TRAILER_LIMIT: Final = 8 * 1024
 
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\Z")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\Z")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;([^\r\n]*))?\Z")
 
 
@@ -65,7 +65,7 @@ def parse_head(raw: bytes) -> Head:
         match = _FIELD.match(line)
         if match is None:
             raise HttpError("a header field that is none")
-        name, value = match[1].decode("ascii").lower(), match[2].decode("utf-8", "replace")
+        name, value = match[1].decode("ascii").lower(), match[2].strip(b" \t").decode("utf-8", "replace")
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return Head(first.decode("utf-8", "replace"), fields)
 

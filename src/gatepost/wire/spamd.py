@@ -25,7 +25,7 @@ UNPACKED_TIMES: Final = 100
 """So much, and so many times what came, a packed mail may have: text has five times, more is a trap."""
 
 _FIRST: Final = re.compile(rb"([A-Z_]{1,20}) (SPAMC|RSPAMC)/([0-9])\.([0-9])[ \t]*\Z")
-_FIELD: Final = re.compile(rb"([A-Za-z][A-Za-z0-9-]{0,60}):[ \t]*([^\r\n\0]*?)[ \t]*\Z")
+_FIELD: Final = re.compile(rb"([A-Za-z][A-Za-z0-9-]{0,60}):([^\r\n\0]*)\Z")
 
 
 class Exit(enum.IntEnum):
@@ -301,7 +301,7 @@ def _parse_field(line: bytes) -> tuple[str, str]:
     match = _FIELD.match(line) if len(line) <= LINE_LIMIT else None
     if match is None:
         raise SpamdError(Exit.PROTOCOL, "(header not in 'Name: value' format)")
-    return match[1].decode("ascii").lower(), match[2].decode("utf-8", "replace")
+    return match[1].decode("ascii").lower(), match[2].strip(b" \t").decode("utf-8", "replace")
 
 
 def _readable(raw: bytes) -> str:
