@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.client.loop_mark import BodyDigest, Marked, build_mark, read_marks
+from gatepost.client.loop_mark import Marked, MessageDigest, build_mark, read_marks
 from gatepost.client.native import build_wire, edit_native
 from gatepost.client.qmail import build_envelope, parse_envelope
 from gatepost.mime.edit import apply_splices
@@ -92,7 +92,7 @@ def _message(raw: bytes, seed: int) -> None:
         edited = b"".join(edit_native(raw, b"A: 1\r\n", splices))
         expected = b"A: 1\r\n" + b"".join(apply_splices(wire, splices))
         assert b"".join(build_wire(edited)).replace(b"\r\n", b"\n") == expected.replace(b"\r\n", b"\n")
-    digest, other = BodyDigest(), BodyDigest()
+    digest, other = MessageDigest(), MessageDigest()
     digest.update(raw)
     for piece in cut(wire, seed):
         other.update(piece)

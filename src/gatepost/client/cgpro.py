@@ -23,7 +23,7 @@ from typing import IO, Final
 import msgspec
 
 from gatepost.client.copies import Copy, PlanError, plan_copies
-from gatepost.client.loop_mark import SECRET_BYTES, BodyDigest, Marked, build_mark, read_marks
+from gatepost.client.loop_mark import SECRET_BYTES, Marked, MessageDigest, build_mark, read_marks
 from gatepost.client.native import build_wire, edit_native
 from gatepost.client.on_error import rule_unjudged
 from gatepost.client.program import ClientProgram
@@ -233,11 +233,12 @@ class _Helper:
             raise _Told(Answer.DISCARD)
 
     def read_marks(self, queued: _Queued) -> tuple[str, Marked]:
-        """Return the body's digest, and what the marks in the header say of it."""
-        digest = BodyDigest()
+        """Return the message's digest, and what the marks in the header say of it."""
+        raw_header = queued.file[queued.envelope.size : queued.body]
+        digest = MessageDigest(raw_header)
         for at in range(queued.body, len(queued.file), HEAD_BYTES):
             digest.update(queued.file[at : at + HEAD_BYTES])
-        header = queued.file[queued.envelope.size : queued.body].decode("latin-1")
+        header = raw_header.decode("latin-1")
         name = re.escape(self.settings.loop_header)
         values = re.findall(rf"^{name}[ \t]*:([^\n]*)$", header.replace("\r\n", "\n"), re.IGNORECASE | re.MULTILINE)
         return digest.hex(), read_marks(values, self.secret, time.time(), digest.hex())
@@ -314,11 +315,11 @@ class _Helper:
             return _cut_header(edit_native(queued.file, copy.prefix, copy.splices, queued.envelope.size))
 
         header, rest = edited()
-        if copy.splices:  # the mark is for the body as it goes in
-            body = BodyDigest()
+        if copy.splices or copy.prefix:  # the mark is for the message as it goes in
+            marked = MessageDigest(header)
             for piece in rest:
-                body.update(piece)
-            digest = body.hex()
+                marked.update(piece)
+            digest = marked.hex()
             header, rest = edited()
         mark = build_mark(self.secret, time.time(), digest)
         head = build_submission(queued.envelope.sender, copy.recipients, [(self.settings.loop_header, mark)])

@@ -1,7 +1,8 @@
 """The mark of a message that has been filtered and handed in again: nobody else can make it, or use it for another.
 
-Used by `client.cgpro` (row F-CLI-07). A mark is a moment, a digest of the body, and an HMAC over both. Headers change
-on the way (the server adds a Received field, takes out others), a body does not. Pure.
+Used by `client.cgpro` (row F-CLI-07). A mark is a moment, a digest of the message, and an HMAC over both. Of a header,
+which changes on the way (the server adds a Received field, takes out others), only that counts which says how the body
+is read and whom it seems to be from: else who gets marked mail could send its body on as something else. Pure.
 """
 
 import enum
@@ -18,6 +19,11 @@ LOOPS_LIMIT: Final = 3
 SECRET_BYTES: Final = 16
 """The least a secret has."""
 
+_COUNTS: Final = re.compile(
+    rb"^(content-[!-9;-~]*+|mime-version|subject|from)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Fields that a mark covers, with the lines that continue them."""
 _MARK: Final = re.compile(r"1-([0-9a-f]{1,12})-([0-9a-f]{32})-([0-9a-f]{64})\Z")
 
 
@@ -29,16 +35,18 @@ class Marked(enum.Enum):
     LOOPS = "loops"
 
 
-class BodyDigest:
-    """Digest of a body, whatever its line ends, and however many of them are at its end."""
+class MessageDigest:
+    """Digest of a message, whatever its line ends, and however many of them are at its end."""
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    def __init__(self, header: bytes = b"") -> None:
+        """`header`: all of it; the body comes by `update`."""
+        fields = [b"%b:%b" % (name.lower(), b" ".join(value.split())) for name, value in _COUNTS.findall(header)]
+        self._hash = hashlib.sha256(hashlib.sha256(b"\n".join(fields)).digest())
         self._cr = b""
         self._line_ends = 0
 
     def update(self, piece: bytes) -> None:
-        """Take the next piece."""
+        """Take the next piece of the body."""
         data = self._cr + piece
         self._cr = b"\r" if data.endswith(b"\r") else b""
         data = data[: len(data) - len(self._cr)].replace(b"\r\n", b"\n")
@@ -61,7 +69,7 @@ def build_mark(secret: bytes, now: float, digest: str) -> str:
 
 
 def read_marks(values: Iterable[str], secret: bytes, now: float, digest: str) -> Marked:
-    """Return what the marks in a message's fields say of this body. Those that are not ours say nothing."""
+    """Return what the marks in a message's fields say of it. Those that are not ours say nothing."""
     strange = 0
     for value in values:
         match = _MARK.match(value.strip())

@@ -173,7 +173,11 @@ def test_a_mark_is_of_no_use_for_other_mail(tmp_path: Path, server: ListeningDoo
         peer.say(f"FILE {peer.queue()}")
         ((_, message),) = peer.submitted()
         mark = message.split(b"\n")[1]
-        for forged in (mark + b"\n" + MAIL + b"more\n", f"{MARKED}: yes\n".encode() + MAIL):
+        for forged in (
+            mark + b"\n" + MAIL + b"more\n",
+            mark + b"\nContent-Type: multipart/mixed; boundary=line\n" + MAIL,  # the same body, and not what was judged
+            f"{MARKED}: yes\n".encode() + MAIL,
+        ):
             assert peer.say(f"FILE {peer.queue(forged)}") == "DISCARD"
             assert len(peer.submitted()) == 1
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gatepost.client.loop_mark import LIFE_S, LOOPS_LIMIT, BodyDigest, Marked, build_mark, read_marks
+from gatepost.client.loop_mark import LIFE_S, LOOPS_LIMIT, Marked, MessageDigest, build_mark, read_marks
 
 SECRET = b"0123456789abcdef"
 NOW = 1_800_000_000.0
 
 
 def digest_of(*pieces: bytes) -> str:
-    digest = BodyDigest()
+    digest = MessageDigest()
     for piece in pieces:
         digest.update(piece)
     return digest.hex()
@@ -23,6 +23,29 @@ def test_line_ends_do_not_count() -> None:
     assert digest_of(*(bytes((each,)) for each in body.replace(b"\n", b"\r\n"))) == digest
     assert digest_of(body.replace(b"\n\n\n", b"\n\n")) != digest
     assert digest_of(b"\n" + body) != digest
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Type: text/html\r\nSubject: a\r\n b\r\nFrom: x\r\n",
+        b"Content-Type: text/plain;\n charset=utf-7\nSubject: a\n b\nFrom: x\n",
+        b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\nSubject: a b\nFrom: x\n",
+        b"Content-Type: text/plain\nSubject: c\nFrom: x\n",
+        b"Content-Type: text/plain\nSubject: a b\nFrom: y\n",
+        b"Subject: a b\nFrom: x\nMIME-Version: 1.0\nContent-Type: text/plain\n",
+        b"",
+    ],
+)
+def test_the_same_body_under_another_header_is_another_message(header: bytes) -> None:
+    marked = MessageDigest(b"Received: y\nContent-Type: text/plain\nSubject: a b\nFrom: x\n\n").hex()
+    assert MessageDigest(header).hex() != marked
+
+
+def test_what_the_server_does_to_a_header_does_not_count() -> None:
+    marked = MessageDigest(b"X-A: b\nSUBJECT : a b\nContent-Type: text/plain;\n charset=x\n\n").hex()
+    taken = b"Received: y\r\n by z\r\nSubject:a\r\n\tb\r\nContent-Type: text/plain; charset=x\r\n\r\n"
+    assert MessageDigest(taken).hex() == marked
 
 
 def test_a_mark_holds_for_its_body_and_its_time() -> None:
