@@ -1,11 +1,10 @@
 """Databases on trial: a new set is loaded beside those in use, finds what it must find, and nothing in clean mail.
 
 Used by `gatepost update` before a set is installed (row F-UPD-06). A filter template of its own does it, behind the
-same walls as a gateway's; nothing of the running gateway is touched.
+same walls as a gateway's; of the running gateway nothing is touched but its store of compiled databases.
 """
 
 import asyncio
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from gatepost.feeds.pinned import SpamBases
 from gatepost.feeds.updating import Wanted
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.master.bases import open_bases
+from gatepost.master.paths import Paths
 from gatepost.model.finding import Analysis, ObjectStatus, ScanOptions
 from gatepost.model.spam import SpamOptions
 from gatepost.relay.filters import filter_settings
@@ -103,9 +103,9 @@ def _lay_out(config: Config, staged: Mapping[Wanted, Path], scratch: Path) -> Co
         names = {each.name.rpartition("-")[0] for each in place.iterdir()} if place.is_dir() else set()
         for name in names:
             if numbers := [] if (kind, name) in fresh else numbers_of(place, name):
-                shutil.copytree(numbers[0][1], target / numbers[0][1].name)
+                (target / numbers[0][1].name).symlink_to(numbers[0][1].absolute())
     for one, directory in staged.items():
-        shutil.copytree(directory, scratch / one.kind / directory.name)
+        (scratch / one.kind / directory.name).symlink_to(directory.absolute())
     path = msgspec.structs.replace(
         config.path, bases_path=str(scratch / Kind.ANTIVIRUS), as_bases_path=str(scratch / Kind.ANTISPAM)
     )
@@ -125,7 +125,8 @@ def _try(config: Config, scratch: Path, *, antispam: bool) -> None:
         antispam=antispam,
         bases=databases.antivirus,
         spam_bases=databases.spam if antispam else SpamBases(),
-        bases_cache=str(scratch),
+        # What is compiled here is named after its sources, and the gateway finds it: it is compiled once.
+        bases_cache=str(Paths(config.relay.state_path).bases_cache),
     )
     mails = [_mail("test", "text/plain", "".join(_PIECES)), *(_mail(*each) for each in _CLEAN)]
     options = ScanOptions(spam=SpamOptions() if antispam else None)

@@ -24,6 +24,10 @@ MENDING = (
 )
 
 
+ROLLED_BACK = ".rolled-back"
+"""Below a directory of sets: those that were taken back."""
+
+
 class Trouble(enum.Enum):
     """Why there is no database to work with."""
 
@@ -107,7 +111,8 @@ def seed(bases: Path, kind: Kind = Kind.ANTIVIRUS) -> str:
             temporary.rename(bases)
             return f"{bases} made with the databases the product comes with: {place}"
         numbers = [number for directory in bases.iterdir() if (number := _number(directory, shipped.name)) is not None]
-        if not numbers or max(numbers) >= shipped.number or (bases / place).exists():
+        taken_back = (bases / ROLLED_BACK / place).exists()
+        if not numbers or max(numbers) >= shipped.number or (bases / place).exists() or taken_back:
             return ""
         temporary = bases / f".{place}.new"
         _copy(packaged, temporary)

@@ -8,8 +8,9 @@ one that could not even begin, `Unreachable`: then the next server is asked.
 import base64
 import ftplib
 import os
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +22,13 @@ from urllib3.util import Timeout, make_headers
 CHUNK: Final = 64 * 1024
 READ_S: Final = 30.0
 """Longest silence in the middle of a transfer."""
+PACE_S: Final = 60.0
+PACE_BYTES: Final = 16 * 1024
+"""What must come in each such time: a server that gives a byte now and then would hold an update for ever."""
+ANSWER_LIMIT: Final = 64 * 1024
+"""Bytes read of an answer that is not the file, so that the connection can be used again."""
 FTP_PORT: Final = 21
-_SCHEMES: Final = ("http", "https", "ftp", "file")
+_NETWORK: Final = ("http", "https", "ftp")
 _NOT_THERE: Final = frozenset({403, 404, 410})
 _NTLM_LIMIT: Final = 8192
 _FTP_ERRORS: Final = (OSError, EOFError, ftplib.Error)
@@ -46,40 +52,67 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 20.0
     proxy: str = ""
     """`http://user:pass@host:port`, "" = direct. FTP and directories never go through it."""
+    no_proxy: str = ""
+    """Hosts that are reached directly all the same, as the environment's variable of that name says it."""
     passive_ftp: bool = False
     agent: str = "gatepost"
 
 
 def choose_proxy(configured: str, environment: Mapping[str, str], *, use: bool) -> str:
-    """Return the proxy: as configured, else the environment's, else none (row F-UPD-04)."""
+    """Return the proxy: as configured, else the environment's, else none (row F-UPD-04). ValueError: it is none."""
     if not use:
         return ""
-    return configured or environment.get("http_proxy", "") or environment.get("HTTP_PROXY", "")
+    proxy = configured or environment.get("http_proxy", "") or environment.get("HTTP_PROXY", "")
+    if proxy and not _is_address(_proxy_parts(proxy), ("http", "https")):
+        raise ValueError(f"{hide_password(proxy)[:100]!r} is no proxy: http://user:pass@host:port")
+    return proxy
 
 
 def normalise_source(text: str) -> str:
     """Return a source as a URL without a slash at its end. ValueError: it is neither a URL we know nor a directory."""
     if text.startswith("/"):
         return f"file://{urllib.parse.quote(text.rstrip('/') or '/')}"
-    scheme, mark, rest = text.partition("://")
-    if not mark or scheme.lower() not in _SCHEMES or not rest:
-        raise ValueError(f"{text[:100]!r} is no source: http://…, https://…, ftp://…, or the path of a directory")
-    return f"{scheme.lower()}://{rest.rstrip('/')}"
+    scheme, _, rest = text.partition("://")
+    url = f"{scheme.lower()}://{rest.rstrip('/')}"
+    known = url.startswith("file:///") or (
+        _is_address(urllib.parse.urlsplit(url), _NETWORK) and not set(urllib.parse.unquote(url)) & set("\r\n\0")
+    )
+    if not known:
+        shown = hide_password(text)[:100]
+        raise ValueError(f"{shown!r} is no source: http://…, https://…, ftp://…, or the path of a directory")
+    return url
+
+
+def _is_address(parts: urllib.parse.SplitResult, schemes: tuple[str, ...]) -> bool:
+    try:
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+
+
+def _is_exempt(host: str, no_proxy: str) -> bool:
+    names = [each.strip().lstrip(".").lower() for each in no_proxy.split(",")]
+    return any(name in {"*", host} or host.endswith(f".{name}") for name in names if name)
+
+
+def _proxy_parts(proxy: str) -> urllib.parse.SplitResult:
+    return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def hide_password(url: str) -> str:
     """Return a URL as it may be logged."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.password is None:
+    login, mark, host = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if not mark or ":" not in login:
         return url
-    return parts._replace(netloc=f"{parts.username}:…@{parts.netloc.rpartition('@')[2]}").geturl()
+    return url.replace(f"{login}@{host}", f"{login.partition(':')[0]}:…@{host}", 1)
 
 
 class Fetcher:
     """Fetches from any source by one route; connections are kept until `close`."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, clock: Callable[[], float] = time.monotonic) -> None:
         self._route = route
+        self._clock = clock
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._ntlm = False
         self.received = 0
@@ -95,8 +128,16 @@ class Fetcher:
         """Yield a file from byte `offset` on. FetchError, Unreachable, NotThere; also in the middle."""
         scheme = url.partition("://")[0]
         pieces = {"file": _read_file, "ftp": self._fetch_ftp}.get(scheme, self._fetch_http)(url, offset)
+        since, came = self._clock(), 0
         for piece in pieces:
             self.received += len(piece)
+            came += len(piece)
+            now = self._clock()
+            if now - since > PACE_S:
+                if came < PACE_BYTES:
+                    text = f"{hide_password(url)}: too slow: {came} bytes in {now - since:.0f} seconds"
+                    raise FetchError(text)
+                since, came = now, 0
             yield piece
 
     # --- HTTP
@@ -113,14 +154,18 @@ class Fetcher:
             url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         try:
             answer = self._request(url, headers)
+            whole = False
             try:
                 skipped = _check_status(answer, shown, offset)
-                while piece := answer.read(CHUNK):
+                while piece := answer.read1(CHUNK):
                     kept = piece[skipped:]
                     skipped = max(0, skipped - len(piece))
                     if kept:
                         yield kept
+                whole = True
             finally:
+                if not whole:  # a connection in the middle of an answer is of no use to anybody
+                    answer.close()
                 answer.release_conn()
         except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError) as error:
             raise Unreachable(f"{shown}: {_reason(error)}") from None
@@ -134,17 +179,18 @@ class Fetcher:
         pool = self._pool(url)
         if self._ntlm:
             return self._negotiate(pool, url, headers)
-        answer = pool.request("GET", url, headers=headers, preload_content=False, retries=False)
+        answer = _ask(pool, url, headers)
         offers = answer.headers.getlist("Proxy-Authenticate")
         if answer.status == 407 and self._login() is not None and any(each.upper() == "NTLM" for each in offers):
-            answer.drain_conn()
+            _discard(answer)
             self._ntlm = True
             return self._negotiate(pool, url, headers)
         return answer
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = self._route.proxy
-        key = url.partition("://")[0] if proxy else "direct"
+        parts = urllib.parse.urlsplit(url)
+        proxy = "" if _is_exempt(parts.hostname or "", self._route.no_proxy) else self._route.proxy
+        key = parts.scheme if proxy else "direct"
         if key not in self._pools:
             timeout = Timeout(connect=self._route.connect_timeout_s, read=READ_S)
             if not proxy:
@@ -153,7 +199,7 @@ class Fetcher:
                 # One connection: NTLM signs in a connection, not a request.
                 login = self._login()
                 auth = make_headers(proxy_basic_auth=":".join(login)) if login is not None else {}
-                parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+                parts = _proxy_parts(proxy)
                 bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
                 self._pools[key] = urllib3.ProxyManager(
                     bare, num_pools=1, maxsize=1, block=True, timeout=timeout, proxy_headers=auth
@@ -161,8 +207,7 @@ class Fetcher:
         return self._pools[key]
 
     def _login(self) -> tuple[str, str] | None:
-        proxy = self._route.proxy
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        parts = _proxy_parts(self._route.proxy)
         if parts.username is None:
             return None
         return urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
@@ -175,14 +220,14 @@ class Fetcher:
         token = client.step()
         for _ in range(3):
             said = {"Proxy-Authorization": f"NTLM {base64.b64encode(token or b'').decode()}"}
-            answer = pool.request("GET", url, headers=headers | said, preload_content=False, retries=False)
+            answer = _ask(pool, url, headers | said)
             challenge = next(
                 (each[5:] for each in answer.headers.getlist("Proxy-Authenticate") if each.upper().startswith("NTLM ")),
                 "",
             )
             if answer.status != 407 or not challenge or len(challenge) > _NTLM_LIMIT:
                 return answer
-            answer.drain_conn()
+            _discard(answer)
             try:
                 token = client.step(base64.b64decode(challenge))
             except (ValueError, spnego.exceptions.SpnegoError) as error:
@@ -219,6 +264,21 @@ class Fetcher:
             ftp.close()
 
 
+def _ask(pool: urllib3.PoolManager, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    # Bytes as they are sent: a file that a server packs on the way would unpack to any size.
+    return pool.request("GET", url, headers=headers, preload_content=False, decode_content=False, retries=False)
+
+
+def _discard(answer: urllib3.BaseHTTPResponse) -> None:
+    """Be done with an answer that is not the file; its connection is used again when the rest of it is short."""
+    left = ANSWER_LIMIT
+    while left > 0 and (piece := answer.read1(min(left, CHUNK))):
+        left -= len(piece)
+    if left <= 0:
+        answer.close()
+    answer.release_conn()
+
+
 def _check_status(answer: urllib3.BaseHTTPResponse, shown: str, offset: int) -> int:
     """Return how many bytes to skip: a server that knows no ranges sends the file from its beginning."""
     status = answer.status
@@ -226,7 +286,7 @@ def _check_status(answer: urllib3.BaseHTTPResponse, shown: str, offset: int) -> 
         return 0
     if status == 200:
         return offset
-    answer.drain_conn()
+    _discard(answer)
     if status in _NOT_THERE:
         raise NotThere(f"{shown}: HTTP {status} {answer.reason or ''}".rstrip())
     raise FetchError(f"{shown}: HTTP {status} {answer.reason or ''}".rstrip())

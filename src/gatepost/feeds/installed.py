@@ -4,19 +4,22 @@ Used by `feeds.updating` and `gatepost update`. Promises: a set is there whole o
 changed, only renamed away.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gatepost.feeds.bases import ROLLED_BACK
 from gatepost.feeds.manifest import MANIFEST_FILE, SIGNATURE_FILE, BadSet, DatabaseSet, Kind, read_set
 
 STAGING: Final = ".update"
 """Below the databases' directories: the rename that installs stays on one file system. Dots are no sets."""
-ROLLED_BACK: Final = ".rolled-back"
+DOWNLOADS: Final = "download"
+"""Below the updater's directory: what has come of a file so far."""
 KEPT_NUMBERS: Final = 3
 """Of each set, the latest stay installed: what a roll-back goes to."""
 
@@ -32,24 +35,48 @@ class Place(msgspec.Struct, frozen=True):
 def install(bases: Path, staged: Path) -> Path:
     """Put a staged set in place, by one rename; return where it is. OSError."""
     target = bases / staged.name
-    shutil.rmtree(target, ignore_errors=True)  # a broken one of that number, or it would not have been wanted
+    if target.exists():
+        _remove(target)  # a broken one of that number, or it would not have been wanted
     _sync(staged)
     staged.rename(target)
     _sync(bases)
     return target
 
 
-def prune(bases: Path, name: str) -> list[Path]:
-    """Remove all but the latest sets of a name; return what went. OSError."""
-    gone = [directory for _, directory in numbers_of(bases, name)[KEPT_NUMBERS:]]
+def prune(bases: Path, name: str, in_force: int | None = None) -> list[Path]:
+    """Remove all but the latest sets of a name, never the one in force; return what went. OSError."""
+    gone = [each for number, each in numbers_of(bases, name)[KEPT_NUMBERS:] if number != in_force]
     for directory in gone:
-        shutil.rmtree(directory)
+        _remove(directory)
     return gone
 
 
-def roll_back(place: Place, names: Sequence[tuple[Kind, str]] = ()) -> dict[str, int]:
-    """Take back the newest set of each name, or of these, where there is an older one; return what is not to be taken
-    again ("antivirus/base": number). OSError.
+def _remove(directory: Path) -> None:
+    """Remove a set: at no moment half of one lies where sets are looked for, which would keep the rest from use."""
+    aside = directory.parent / STAGING / f"removed-{directory.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(exist_ok=True)
+    directory.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def clear_staging(place: Place, kept: Collection[tuple[Kind, str, int]] = ()) -> None:
+    """Remove what runs have left that broke off, but for these sets; without any, what has come of files, too."""
+    for kind, bases in place.bases.items():
+        names = {f"{name}-{number}" for each, name, number in kept if each is kind}
+        staging = bases / STAGING
+        for left in staging.iterdir() if staging.is_dir() else ():
+            if left.name not in names:
+                shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            staging.rmdir()
+    if not kept:
+        shutil.rmtree(place.directory / DOWNLOADS, ignore_errors=True)
+
+
+def roll_back(place: Place, names: Sequence[tuple[Kind, str]] = (), *, to_nothing: bool = False) -> dict[str, int]:
+    """Take back the newest set of each name, or of these, where there is an older one or `to_nothing`; return what is
+    not to be taken again ("antivirus/base": number). OSError.
     """
     skipped = {}
     for kind, bases in place.bases.items():
@@ -58,13 +85,15 @@ def roll_back(place: Place, names: Sequence[tuple[Kind, str]] = ()) -> dict[str,
             if names and (kind, name) not in names:
                 continue
             numbers = numbers_of(bases, name)
-            if len(numbers) < 2:
+            if len(numbers) < (1 if to_nothing else 2):
                 continue
             number, directory = numbers[0]
-            aside = bases / ROLLED_BACK / directory.name
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(exist_ok=True)
-            directory.rename(aside)
+            aside = bases / ROLLED_BACK
+            aside.mkdir(exist_ok=True)
+            for former in aside.iterdir():
+                if former.name.rpartition("-")[0] == name:
+                    shutil.rmtree(former, ignore_errors=True)
+            directory.rename(aside / directory.name)
             _sync(bases)
             skipped[f"{kind}/{name}"] = number
     return skipped
@@ -130,6 +159,7 @@ def write_durably(place: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(place)
+    _sync(place.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -1,60 +1,95 @@
-"""Copying a whole feed into a directory that other hosts can use as their source (`gatepost update -u`, F-UPD-07)."""
+"""Copying a whole feed into a directory that other hosts can use as their source (`gatepost update -u`, F-UPD-07).
+
+Promises: readers of the copy never see half of a state: files are there before the metadata that names them, and what
+the last state named stays. What is copied is what was verified, byte for byte.
+"""
 
 import hashlib
-import shutil
 from pathlib import Path
+from typing import Final
 
-import msgspec
 from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
-from gatepost.feeds.fetching import FetchError, NotThere, hide_password
+from gatepost.feeds.fetching import FetchError, hide_password
 from gatepost.feeds.installed import write_durably
 from gatepost.feeds.updating import Update, UpdateError, explain
 
+STATES_KEPT: Final = 2
+"""The state that is offered, and the one before it, which somebody may be in the middle of reading."""
+
 
 def mirror(update: Update, source: str, target: Path) -> int:
-    """Copy what a feed offers; return the bytes that came. The metadata is believed first, and written last: readers of
-    the copy never see half of it. UpdateError.
-    """
+    """Copy what a feed offers; return how many files are new in the copy. UpdateError."""
     try:
         offered = update.refresh(source)
-        for each in offered.targets.values():
-            folder, _, name = each.path.rpartition("/")
-            digest = each.hashes["sha256"]
-            stored = target / "targets" / folder / f"{digest}.{name}"
-            if not stored.exists() or hashlib.sha256(stored.read_bytes()).hexdigest() != digest:
-                stored.parent.mkdir(parents=True, exist_ok=True)
-                write_durably(stored, update.fetch_target(source, each))
-        _mirror_metadata(update, source, target / "metadata")
+        copied = sum(_copy(update, source, each, target) for each in offered.targets.values())
+        changed = _copy_metadata(update, source, target / "metadata")
+        _sweep(target)
     except (FetchError, RepositoryError, DownloadError) as error:
         raise UpdateError(f"{hide_password(source)}: {explain(error)}") from error
     except OSError as error:
         raise UpdateError(f"{error.filename or target}: {error.strerror}") from error
     finally:
         update.fetcher.close()
-    return update.fetcher.received
+    return copied + changed
 
 
-def _mirror_metadata(update: Update, source: str, target: Path) -> None:
-    fetcher = update.fetcher
+def _copy(update: Update, source: str, each: TargetFile, target: Path) -> bool:
+    """Copy one file; False when it is there already."""
+    stored = _stored(target, each)
+    if stored.exists() and hashlib.sha256(stored.read_bytes()).hexdigest() == each.hashes["sha256"]:
+        return False
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(stored, update.fetch_target(source, each))
+    return True
+
+
+def _stored(target: Path, each: TargetFile) -> Path:
+    folder, _, name = each.path.rpartition("/")
+    return target / "targets" / folder / f"{each.hashes['sha256']}.{name}"
+
+
+def _copy_metadata(update: Update, source: str, target: Path) -> bool:
+    """Write the verified metadata under the names that a feed has; False when the copy had that state."""
     target.mkdir(parents=True, exist_ok=True)
+    kept = update.metadata
+    roots = {int(path.name.partition(".")[0]): path.read_bytes() for path in kept.glob("root_history/*.root.json")}
+    for number in range(1, min(roots)):  # before the one we began with: for hosts that trust an older one
+        if not (target / f"{number}.root.json").exists():
+            write_durably(target / f"{number}.root.json", b"".join(update.fetcher.fetch(_root_url(source, number))))
+    for number, root in sorted(roots.items()):
+        write_durably(target / f"{number}.root.json", root)
+    write_durably(target / "root.json", roots[max(roots)])
+    raw = {role: (kept / f"{role}.json").read_bytes() for role in (Targets.type, Snapshot.type, Timestamp.type)}
+    for role in (Targets.type, Snapshot.type):
+        version = Metadata.from_bytes(raw[role]).signed.version
+        write_durably(target / f"{version}.{role}.json", raw[role])
+    last = target / "timestamp.json"
+    changed = not last.exists() or last.read_bytes() != raw[Timestamp.type]
+    if changed:
+        write_durably(last, raw[Timestamp.type])
+    return changed
 
-    def bring(name: str) -> bytes:
-        data = b"".join(fetcher.fetch(f"{source}/metadata/{name}"))
-        write_durably(target / name, data)
-        return data
 
-    number = 1
-    try:
-        while True:
-            bring(f"{number}.root.json")
-            number += 1
-    except NotThere:
-        if number == 1:
-            raise
-    shutil.copyfile(target / f"{number - 1}.root.json", target / "root.json")
-    timestamp = b"".join(fetcher.fetch(f"{source}/metadata/timestamp.json"))
-    snapshot = msgspec.json.decode(timestamp)["signed"]["meta"]["snapshot.json"]["version"]
-    told = msgspec.json.decode(bring(f"{int(snapshot)}.snapshot.json"))
-    bring(f"{int(told['signed']['meta']['targets.json']['version'])}.targets.json")
-    write_durably(target / "timestamp.json", timestamp)
+def _root_url(source: str, number: int) -> str:
+    return f"{source}/metadata/{number}.root.json"
+
+
+def _sweep(target: Path) -> None:
+    """Remove what neither the last state nor the one before it names."""
+    metadata = target / "metadata"
+    for role in (Snapshot.type, Targets.type):
+        found = sorted(metadata.glob(f"*.{role}.json"), key=lambda path: int(path.name.partition(".")[0]))
+        for old in found[:-STATES_KEPT]:
+            old.unlink()
+    named = {
+        _stored(target, each)
+        for path in metadata.glob(f"*.{Targets.type}.json")
+        for each in Metadata[Targets].from_file(str(path)).signed.targets.values()
+    }
+    for path in sorted((target / "targets").rglob("*"), reverse=True):
+        if path.is_file() and path not in named:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from gatepost.feeds.keys import key_id
 from gatepost.feeds.manifest import MANIFEST_FILE, SIGNATURE_FILE, DatabaseSet, check_set, read_set
 from gatepost.storage.whole_file import replace_file
 
@@ -43,6 +44,7 @@ class FeedError(Exception):
 
 
 Keys = Sequence[Ed25519PrivateKey]
+_Signed = Metadata[Root] | Metadata[Targets] | Metadata[Snapshot] | Metadata[Timestamp]
 
 
 def init_feed(
@@ -54,17 +56,21 @@ def init_feed(
         raise FeedError(f"{place}: there is a feed already")
     made = Metadata(Root(expires=_in_days(now, ROOT_DAYS), consistent_snapshot=True))
     signed = made.signed
+    if not set(map(_identify, root)).isdisjoint(map(_identify, [*targets, online])):
+        raise FeedError("a key of root must have no other role: with it alone everything could be changed")
     _assign(signed, "root", root, root_threshold)
     _assign(signed, "targets", targets, targets_threshold)
     for role in (Snapshot.type, Timestamp.type):
         _assign(signed, role, [online], 1)
-    (place / METADATA).mkdir(parents=True)
-    (place / TARGETS).mkdir(exist_ok=True)
     _sign(made, root)
-    _write(place, "1.root", made)
-    replace_file(place / METADATA / "root.json", made.to_bytes(), mode=_MODE)
     first = Metadata(Targets(expires=_in_days(now, TARGETS_DAYS)))
     _sign(first, targets)
+    _check_signed(signed, Root.type, made)
+    _check_signed(signed, Targets.type, first)
+    (place / METADATA).mkdir(parents=True)
+    (place / TARGETS).mkdir(exist_ok=True)
+    _write(place, "1.root", made)
+    replace_file(place / METADATA / "root.json", made.to_bytes(), mode=_MODE)
     _write(place, "1.targets", first)
     _publish_snapshot(place, 1, online, now)
 
@@ -87,11 +93,7 @@ def publish(place: Path, sets: Iterable[Path], targets: Keys, online: Ed25519Pri
         _add_differences(place, signed, database)
         _drop_old(signed, f"{manifest.kind}/{manifest.name}-")
         names.append(f"{manifest.name} {manifest.number}")
-    signed.version += 1
-    signed.expires = _in_days(now, TARGETS_DAYS)
-    _sign(offered, targets)
-    _write(place, f"{signed.version}.targets", offered)
-    _publish_snapshot(place, signed.version, online, now)
+    _publish_targets(place, offered, targets, online, now)
     _sweep(place, signed)
     return names
 
@@ -118,6 +120,8 @@ def change_keys(
     signed.expires = _in_days(now, ROOT_DAYS)
     # A new root must be signed by the threshold of the old one and by its own.
     _sign(root_file, [*before, *root])
+    for each in (_read_root(place), signed):
+        _check_signed(each, Root.type, root_file)
     _write(place, f"{signed.version}.root", root_file)
     replace_file(place / METADATA / "root.json", root_file.to_bytes(), mode=_MODE)
     return signed.version
@@ -125,12 +129,7 @@ def change_keys(
 
 def sign_targets_again(place: Path, targets: Keys, online: Ed25519PrivateKey, now: dt.datetime) -> None:
     """Sign what is offered with other keys, after they were changed. FeedError, OSError."""
-    offered = _read_targets(place)
-    offered.signed.version += 1
-    offered.signed.expires = _in_days(now, TARGETS_DAYS)
-    _sign(offered, targets)
-    _write(place, f"{offered.signed.version}.targets", offered)
-    _publish_snapshot(place, offered.signed.version, online, now)
+    _publish_targets(place, _read_targets(place), targets, online, now)
 
 
 def latest_number(signed: Targets, prefix: str) -> list[int]:
@@ -158,7 +157,7 @@ def build_delta(before: bytes, after: bytes) -> bytes:
 def _add_differences(place: Path, signed: Targets, database: DatabaseSet) -> None:
     manifest = database.manifest
     family = f"{manifest.kind}/{manifest.name}-"
-    previous = [number for number in latest_number(signed, family) if number != manifest.number][:1]
+    previous = [number for number in latest_number(signed, family) if number != manifest.number][: KEPT_NUMBERS - 1]
     for number in previous:
         for entry in manifest.files:
             old = signed.targets.get(f"{family}{number}/{entry.path}")
@@ -207,6 +206,18 @@ def _sweep(place: Path, signed: Targets) -> None:
             path.rmdir()
 
 
+def _publish_targets(
+    place: Path, offered: "Metadata[Targets]", targets: Keys, online: Ed25519PrivateKey, now: dt.datetime
+) -> None:
+    signed = offered.signed
+    signed.version += 1
+    signed.expires = _in_days(now, TARGETS_DAYS)
+    _sign(offered, targets)
+    _check_signed(_read_root(place), Targets.type, offered)
+    _write(place, f"{signed.version}.targets", offered)
+    _publish_snapshot(place, signed.version, online, now)
+
+
 def _publish_snapshot(place: Path, targets_version: int, online: Ed25519PrivateKey, now: dt.datetime) -> dt.datetime:
     timestamp_file = place / METADATA / "timestamp.json"
     version = 1
@@ -215,11 +226,13 @@ def _publish_snapshot(place: Path, targets_version: int, online: Ed25519PrivateK
     expires = _in_days(now, ONLINE_DAYS)
     snapshot = Metadata(Snapshot(version=version, expires=expires, meta={"targets.json": MetaFile(targets_version)}))
     _sign(snapshot, [online])
+    _check_signed(_read_root(place), Snapshot.type, snapshot)
     _write(place, f"{version}.snapshot", snapshot)
     raw = snapshot.to_bytes()
     described = MetaFile(version, len(raw), {"sha256": hashlib.sha256(raw).hexdigest()})
     timestamp = Metadata(Timestamp(version=version, expires=expires, snapshot_meta=described))
     _sign(timestamp, [online])
+    _check_signed(_read_root(place), Timestamp.type, timestamp)
     replace_file(timestamp_file, timestamp.to_bytes(), mode=_MODE)
     for old in (place / METADATA).glob("*.snapshot.json"):
         if int(old.name.partition(".")[0]) < version - 1:
@@ -234,6 +247,22 @@ def _read_targets(place: Path) -> "Metadata[Targets]":
     return Metadata[Targets].from_file(str(place / METADATA / f"{max(versions)}.targets.json"))
 
 
+def _read_root(place: Path) -> Root:
+    return Metadata[Root].from_file(str(place / METADATA / "root.json")).signed
+
+
+def _check_signed(root: Root, role: str, metadata: _Signed) -> None:
+    """Refuse to publish what no installation would believe. FeedError."""
+    found = root.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+    if not found:
+        text = f"{role} needs {found.threshold} of its {len(root.roles[role].keyids)} key(s), {len(found.signed)} given"
+        raise FeedError(f"{text}; nothing was published")
+
+
+def _identify(key: Ed25519PrivateKey) -> str:
+    return key_id(key.public_key())
+
+
 def _assign(signed: Root, role: str, keys: Keys, threshold: int) -> None:
     if not 1 <= threshold <= len(keys):
         raise FeedError(f"{role}: a threshold of {threshold} with {len(keys)} key(s)")
@@ -242,9 +271,7 @@ def _assign(signed: Root, role: str, keys: Keys, threshold: int) -> None:
     signed.roles[role].threshold = threshold
 
 
-def _sign(
-    metadata: "Metadata[Root] | Metadata[Targets] | Metadata[Snapshot] | Metadata[Timestamp]", keys: Keys
-) -> None:
+def _sign(metadata: _Signed, keys: Keys) -> None:
     metadata.signatures.clear()
     for key in keys:
         metadata.sign(CryptoSigner(key), append=True)

@@ -25,6 +25,8 @@ class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
     """Names and numbers of what the last successful run installed."""
     updated: float = 0.0
     """When anything was last installed."""
+    pending: tuple[str, ...] = ()
+    """Sets ("antivirus/base") that are installed, and of which nobody knows yet that they are in force."""
     skipped: dict[str, int] = {}
     """"antivirus/base": number up to which sets were rolled back and are not taken again."""
 

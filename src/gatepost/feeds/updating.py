@@ -8,7 +8,6 @@ files that differ are fetched, as differences where the feed has them.
 
 import datetime as dt
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,13 +15,14 @@ from typing import Final
 import msgspec
 from backports import zstd
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from gatepost.feeds.bases import check_kind
 from gatepost.feeds.fetching import Fetcher, FetchError, NotThere, Route, Unreachable, hide_password
-from gatepost.feeds.installed import STAGING, Place, files_of, installed_number, write_durably
+from gatepost.feeds.installed import DOWNLOADS, STAGING, Place, clear_staging, files_of, installed_number, write_durably
 from gatepost.feeds.keys import Keys
 from gatepost.feeds.manifest import (
     NAME_FORM,
@@ -93,6 +93,8 @@ class Update:
         self._skipped = skipped
         self._progress = progress
         self._done = self._all = 0
+        self.metadata = place.directory
+        """Where the metadata lies that `refresh` has verified."""
         self.source = ""
         """Where what was found came from."""
 
@@ -119,6 +121,7 @@ class Update:
                     self.source = shown
                     return found
         except OSError as error:
+            clear_staging(self._place)  # on a full disk what was fetched is in the way of mail
             raise UpdateError(f"{error.filename or self._place.directory}: {error.strerror}") from error
         finally:
             self.fetcher.close()
@@ -129,6 +132,8 @@ class Update:
         wanted = self._choose(offered)
         targets = {name: each for name, each in offered.targets.items() if not _is_delta(name)}
         self._all = sum(each.length for one in wanted for name, each in targets.items() if name.startswith(one.prefix))
+        self._done = 0
+        clear_staging(self._place, {(one.kind, one.name, one.number) for one in wanted})
         return {one: self._stage(source, offered, one) for one in wanted}
 
     def refresh(self, source: str) -> Targets:
@@ -147,6 +152,7 @@ class Update:
             bootstrap=root.read_bytes(),
         )
         updater.refresh()
+        self.metadata = metadata
         return Metadata[Targets].from_file(str(metadata / "targets.json")).signed
 
     def _choose(self, offered: Targets) -> list[Wanted]:
@@ -170,11 +176,12 @@ class Update:
         return wanted
 
     def _stage(self, source: str, offered: Targets, wanted: Wanted) -> Path:
-        """Return the whole set in a directory of its own. FetchError, BadSet, LicenceEnded, OSError."""
+        """Return the whole set in a directory of its own. Files that a run before has brought are not fetched again.
+        FetchError, BadSet, LicenceEnded, OSError.
+        """
         bases = self._place.bases[wanted.kind]
         staged = bases / STAGING / f"{wanted.name}-{wanted.number}"
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
+        staged.mkdir(parents=True, exist_ok=True)
         old = files_of(bases, wanted.name)
         names = [name for name in offered.targets if name.startswith(wanted.prefix) and not _is_delta(name)]
         for name in sorted(names):
@@ -184,10 +191,11 @@ class Update:
             target = offered.targets[name]
             if target.length > SET_LIMIT:
                 raise BadSet(f"{name}: larger than {SET_LIMIT} bytes")
-            data = self._bring(source, offered, target, old.get(path))
             place = staged / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(place, data)
+            if not _is_whole(place, target):
+                data = self._bring(source, offered, target, old.get(path))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_durably(place, data)
             self._done += target.length
             self._progress(self._done, self._all)
         database = read_set(staged, self._trusted)
@@ -238,7 +246,7 @@ class Update:
         digest = target.hashes["sha256"]
         folder, _, name = target.path.rpartition("/")
         url = f"{source}/targets/{folder}/{digest}.{name}"
-        part = self._place.directory / "download" / f"{digest}.part"
+        part = self._place.directory / DOWNLOADS / f"{digest}.part"
         part.parent.mkdir(0o750, parents=True, exist_ok=True)
         trouble = ""
         for _ in range(ATTEMPTS):
@@ -292,6 +300,24 @@ class _TufFetcher(FetcherInterface):
             yield from self.fetcher.fetch(url)
         except NotThere as error:
             raise DownloadHTTPError(str(error), 404) from None  # it asks for roots until there are no more
+
+
+def trust_root(directory: Path, raw: bytes) -> None:
+    """Trust a feed by a root of its; what was known of another feed counts no more. UpdateError: it is no root."""
+    try:
+        root = Metadata[Root].from_bytes(raw)
+        root.verify_delegate(Root.type, root)
+    except (RepositoryError, DeserializationError, ValueError) as error:
+        raise UpdateError(f"not a root of a feed (its metadata/1.root.json): {error}") from error
+    directory.mkdir(0o750, parents=True, exist_ok=True)
+    write_durably(directory / ROOT_FILE, raw)
+
+
+def _is_whole(place: Path, target: TargetFile) -> bool:
+    try:
+        return hashlib.sha256(place.read_bytes()).hexdigest() == target.hashes["sha256"]
+    except OSError:
+        return False
 
 
 def _is_delta(name: str) -> bool:
