@@ -130,17 +130,17 @@ class Editing:
             fields = b""
         if fields is None:
             return None
-        prefix += fields
         if not texts.adds:
-            return prefix
+            return prefix + fields
         field, text = resolve_additions(group, analysis)
         if text and analysis is not None and analysis.spots:
             return None
         if not field:
-            return prefix
+            return prefix + fields
         if work.content is None or has_foreign_field(work.content):
             return None
-        return prefix + build_scan_field(self.wording.bases, verdict.statuses, now)
+        # In front of what tells of spam, as in a copy that is edited: the same way whatever else is done with it.
+        return prefix + build_scan_field(self.wording.bases, verdict.statuses, now) + fields
 
     def _in_front_by_rules(
         self,
