@@ -1,7 +1,9 @@
 """The tracking store: records come once, out of order, late, for copies; days come and go."""
 
+import contextlib
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.unit.tracking.support_tracking import NOON, SOURCE, Filled, life, mail_id, received, refused
 
@@ -26,6 +28,7 @@ from gatepost.model.record import (
     Split,
 )
 from gatepost.storage.tracking.fields import VALUES, terms_of
+from gatepost.storage.tracking.history import read_series
 from gatepost.storage.tracking.layout import day_file, day_of, list_days
 from gatepost.storage.tracking.query import Query, parse_query
 from gatepost.storage.tracking.reports import read_report
@@ -249,6 +252,19 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
 
 def outcome_of(directory: Path) -> list[str]:
     return [mail.outcome for mail in search(directory, Query(), 10).mails]
+
+
+def test_a_file_that_is_only_being_made_has_nothing_in_it(tmp_path: Path) -> None:
+    message = mail_id(0)
+    with contextlib.closing(apsw.Connection(str(day_file(tmp_path, day_of(message))))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        assert find_mail(tmp_path, message) is None
+        assert search(tmp_path, Query(), 10).mails == []
+        assert read_report(tmp_path, NOON - 1, NOON + 1).counts == {}
+    path = tmp_path / "history"
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        assert set(read_series(path, NOON - 60, NOON, 0)["columns"]["received"]) == {0}
 
 
 def test_terms_are_all_values_of_all_fields(filled: Filled) -> None:

@@ -112,15 +112,18 @@ def _check_version(connection: apsw.Connection, path: Path) -> int:
 
 
 def open_reader(path: Path) -> apsw.Connection:
-    """Open a day's file to read. apsw.Error; ValueError as in `open_writer`."""
+    """Open a day's file to read. apsw.Error, CantOpenError while it is being made; ValueError as in `open_writer`."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         connection.set_busy_timeout(BUSY_MS)
         connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KB}")
-        _check_version(connection, path)
+        made = _check_version(connection, path)
     except BaseException:
         connection.close(force=True)
         raise
+    if not made:
+        connection.close(force=True)
+        raise apsw.CantOpenError(f"{path} is only being made")
     return connection
 
 
