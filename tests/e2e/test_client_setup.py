@@ -340,7 +340,7 @@ def test_exim_there_and_back(host: Host, mode: str, split: bool) -> None:
     text = assembled(host.config)
     exim_takes(text, host.base)
     if mode == "scan":
-        assert "spamd_address = 127.0.0.1 783" in text
+        assert "spamd_address = 127.0.0.1 783 variant=rspamd\n" in text
         acl = text[text.index("acl_check_data:") :]
         assert acl.index("malware = *") < acl.index("spam = nobody") < acl.index("max_received_linelength")
     else:
@@ -359,9 +359,9 @@ def test_exim_with_a_plain_file_and_what_cannot_be_done(host: Host) -> None:
     assert host.setup("exim", "--door", "unix:/run/spamd")[0] == 0
     text = (host.config / "exim.conf").read_text()
     assert text.startswith(
-        "acl_smtp_data = mine\n# gatepost: begin\nspamd_address = /run/spamd\n# gatepost: end\nbegin acl\n"
+        "acl_smtp_data = mine\n# gatepost: begin\nspamd_address = /run/spamd variant=rspamd\n# gatepost: end\nbegin acl\n"
     )
-    assert "mine:\n# gatepost: begin\n  warn\n    spam = nobody:true\n" in text
+    assert "mine:\n# gatepost: begin\n  deny\n    spam = nobody:true\n" in text
     assert host.undo("exim")[0] == 0
     assert "name the server's doors" in host.setup("exim")[1]
     assert "colons" in host.setup("exim", "--door", "tcp:[::1]:783")[1]

@@ -7,7 +7,7 @@ import pwd
 import shutil
 import smtplib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -108,6 +108,8 @@ class Exim:
         self.main = self.look_at_content = self.routers = self.transports = ""
         """More lines of the configuration, with `(base)` for the instance's directory: options, the ACL for content, and
         routers and transports in front of the others."""
+        self.adapt: Callable[[], None] = lambda: None
+        """Called when the configuration is written and nothing has read it yet."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def way(self, domain: str, port: int, settings: Mapping[str, str] | None = None) -> None:
@@ -152,6 +154,7 @@ class Exim:
             look_at_content=self.look_at_content,
         ).replace("(base)", str(self.base))
         (self.base / "exim.conf").write_text(text)
+        self.adapt()
         command = [str(self.base / "exim"), "-C", str(self.base / "exim.conf"), "-bdf", "-q1s"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

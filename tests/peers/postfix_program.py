@@ -11,7 +11,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -62,6 +62,8 @@ class Postfix:
         self._services = _SERVICES
         self._ways: dict[str, str] = {}
         self._mailboxes: list[str] = []
+        self.adapt: Callable[[Path], None] = lambda _: None
+        """Called with the directory of its configuration when that is written and nothing has read it yet."""
         self.settings = {
             "compatibility_level": "3.6",
             "queue_directory": f"{base}/spool",
@@ -129,6 +131,7 @@ class Postfix:
         etc = self.base / "etc"
         (etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in self.settings.items()))
         (etc / "master.cf").write_text(self._services)
+        self.adapt(etc)
         # Every process of it waits, and reads again, while a file looks as if it were being written.
         for file in etc.iterdir():
             os.utime(file, (time.time() - _SETTLED_S,) * 2)

@@ -1,7 +1,9 @@
 """A real Exim hands its mail to the pipe client, by a pipe transport and over SMTP, and gets it back for delivery."""
 
 import contextlib
+import re
 import smtplib
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,9 @@ from tests.support.mails import plain
 from tests.support.scripted_judge import ListeningDoor, ScriptedJudge, ruling
 from tests.support.waiting import wait_for
 
+from gatepost.client.setup.exim import GIVEN_BACK, plan_exim
+from gatepost.client.setup.journal import apply_plan
+from gatepost.client.setup.values import Wanted
 from gatepost.config.doors import Door, DoorKind
 from gatepost.model.filtering import Deed, Part
 from gatepost.model.reply import reply
@@ -22,27 +27,6 @@ from gatepost.service.judge import Unjudged
 BOB, ANN, SENDER = "bob@in.example", "ann@in.example", "carol@home.example"
 NO = reply(550, "5.7.1", "refused by the filter")
 
-# Docs/manual/exim.md shows these two.
-BY_PIPE = """\
-filter_by_pipe:
-  driver = accept
-  domains = in.example
-  condition = ${if !eq {$received_protocol}{filtered}}
-  transport = filter_by_pipe
-  no_verify
-"""
-PIPE_TRANSPORT = """\
-filter_by_pipe:
-  driver = pipe
-  command = PROGRAM pipe -c (base)/client.toml --message --environment -- $pipe_addresses
-  environment = <; CLIENT_ADDRESS=$sender_host_address; CLIENT_HELO=$sender_helo_name
-  batch_max = 100
-  message_prefix =
-  message_suffix =
-  return_fail_output
-  log_output
-  user = Debian-exim
-"""
 BY_SMTP = """\
 filter_by_smtp:
   driver = manualroute
@@ -84,15 +68,21 @@ class Site:
         back = exim.back
         proxy = Door(name="proxy", kind=DoorKind.PROXY, next_hop=f"tcp:127.0.0.1:{back}", before_queue=False)
         self.proxy = ListeningDoor(proxy_door.make, self.judge, proxy)
-        exim.main = "trusted_users = Debian-exim"
-        exim.routers = BY_PIPE + BY_SMTP.replace("BACK", str(back)).replace("PROXY", str(self.proxy.port))
-        exim.transports = PIPE_TRANSPORT.replace("PROGRAM", client_program()) + SMTP_TRANSPORT
-        # What goes on by a program says so, and is filtered no more.
-        (exim.base / "client.toml").write_text(
-            f"client_connect_to = 'tcp:127.0.0.1:{self.server.port}'\n"
-            f"pipe_outgoing_addr = '{exim.base}/exim -C {exim.base}/exim.conf -oMr filtered -i'\n"
-            "pipe_multiple_messages_allowed = false\n"
-        )
+        exim.routers = BY_SMTP.replace("BACK", str(back)).replace("PROXY", str(self.proxy.port))
+        exim.transports = SMTP_TRANSPORT
+        exim.adapt = self.set_up
+
+    def set_up(self) -> None:
+        """Do what `gatepost client setup exim --mode pipe` does; then say where the programs of a test are."""
+        base = self.exim.base
+        settings, configuration = base / "client.toml", base / "exim.conf"
+        wanted = Wanted(config=base, mode="pipe", servers=(f"tcp:127.0.0.1:{self.server.port}",), settings=settings)
+        apply_plan(plan_exim(wanted), base / "state", 0)
+        told, given = settings.read_text(), f"{base}/exim -C {configuration} {GIVEN_BACK}"
+        settings.write_text(re.sub(r"(?m)^(pipe_outgoing_addr =) .*$", rf'\1 "{given}"', told))
+        text = configuration.read_text().replace(f"{sys.executable} -I -m gatepost.client", client_program())
+        # Mail of the other domain goes over SMTP.
+        configuration.write_text(text.replace("  driver = accept\n", "  driver = accept\n  domains = in.example\n", 1))
 
     def submit(self, subject: str, *recipients: str, text: bytes = b"") -> None:
         with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=60) as client:

@@ -5,6 +5,7 @@ no server answers, mail is deferred: Exim's scanning does so by itself, the pipe
 No code is compiled into Exim (row F-CLI-05).
 """
 
+import pwd
 import re
 import sys
 from collections.abc import Sequence
@@ -20,25 +21,30 @@ BEGIN: Final = "# gatepost: begin"
 END: Final = "# gatepost: end"
 _PLAIN: Final = ("exim4.conf", "exim.conf", "configure")
 """Names of a configuration in one file, the first that is there; Debian's `exim4.conf` replaces all its others."""
+_USERS: Final = ("Debian-exim", "exim", "mailnull")
+GIVEN_BACK: Final = "-oMr gatepost -oi"
+"""Options that give filtered mail back: the router knows it by the protocol, which only trusted users can set."""
 _SECTION: Final = {"router": "begin routers", "transport": "begin transports"}
 
-_SPAM: Final = """\
-  warn
-    spam = nobody:true
-    condition = ${if <{$message_size}{500K}}
-    add_header = X-Spam-Score: $spam_score ($spam_bar)
-    add_header = X-Spam-Report: $spam_report
-  deny
-    spam = nobody
-    condition = ${if <{$message_size}{500K}}
-    message = This message was classified as spam
-"""
-_MALWARE: Final = """\
+MALWARE: Final = """\
   deny
     malware = *
     message = This message contains malware ($malware_name)
 """
-_ROUTER: Final = """\
+# What is refused is asked about first: a door that is away defers mail at `deny`, and would be passed over at `warn`.
+SPAM: Final = """\
+  deny
+    spam = nobody:true
+    condition = ${if eq{$spam_action}{reject}}
+    message = This message was classified as spam
+  defer
+    condition = ${if eq{$spam_action}{soft reject}}
+    message = This message could not be filtered, try again later
+  warn
+    add_header = X-Spam-Score: $spam_score ($spam_bar)
+    add_header = X-Spam-Action: $spam_action
+"""
+ROUTER: Final = """\
 gatepost_filter:
   debug_print = "R: gatepost_filter for $local_part@$domain"
   driver = accept
@@ -49,7 +55,7 @@ gatepost_filter:
 """
 # Exim lets nothing that a stranger has said stand in a command line: sender and client come by the environment. Only
 # exit status 69 is a refusal, all else that may happen to a program is temporary.
-_TRANSPORT: Final = """\
+TRANSPORT: Final = """\
 gatepost_filter:
   debug_print = "T: gatepost_filter for $pipe_addresses"
   driver = pipe
@@ -75,18 +81,21 @@ def plan_exim(wanted: Wanted) -> Plan:
     mode = wanted.mode or "scan"
     if mode == "scan":
         if not wanted.door and not wanted.clamd:
-            raise SetupError("--mode scan: name the server's doors: --door tcp:ip:port (spamd), --clamd tcp:ip:port")
+            raise SetupError("--mode scan: name the server's doors: --door tcp:ip:port (rspamd), --clamd tcp:ip:port")
         parts = {
             "main": _scan_options(wanted),
             "acl": _scan_acl(wanted),
         }
         changes: tuple[Change, ...] = ()
     elif mode == "pipe":
-        needed: dict[str, str | bool] = {"pipe_outgoing_addr": f"{_program()} -oMr gatepost -oi"}
+        needed: dict[str, str | bool] = {
+            "pipe_outgoing_addr": f"{_program()} {GIVEN_BACK}",
+            # A run that fails half way is repeated for all, and nobody remembers who had his copy: one for all, then.
+            "pipe_multiple_messages_allowed": False,
+        }
         _, changes = plan_settings(wanted, needed)
         command = f"{sys.executable} -I -m gatepost.client pipe -c {wanted.settings}"
-        user = "Debian-exim" if _is_debian(wanted.config) else "exim"
-        parts = {"router": _ROUTER, "transport": _TRANSPORT.replace("COMMAND", command).replace("USER", user)}
+        parts = {"router": ROUTER, "transport": TRANSPORT.replace("COMMAND", command).replace("USER", _user())}
     else:
         raise SetupError(f"--mode {mode}: Exim has {', '.join(MODES)}")
     split = _is_split(wanted.config)
@@ -100,14 +109,14 @@ def plan_exim(wanted: Wanted) -> Plan:
 def _scan_options(wanted: Wanted) -> str:
     lines = []
     if wanted.door:
-        lines.append(f"spamd_address = {_place(wanted.door)}\n")
+        lines.append(f"spamd_address = {_place(wanted.door)} variant=rspamd\n")
     if wanted.clamd:
         lines.append(f"av_scanner = clamd:{_place(wanted.clamd)}\n")
     return "".join(lines)
 
 
 def _scan_acl(wanted: Wanted) -> str:
-    return (_MALWARE if wanted.clamd else "") + (_SPAM if wanted.door else "")
+    return (MALWARE if wanted.clamd else "") + (SPAM if wanted.door else "")
 
 
 def _place(address: str) -> str:
@@ -118,6 +127,12 @@ def _place(address: str) -> str:
     if host.startswith("["):
         raise SetupError(f"{address}: colons divide Exim's lists; use an IPv4 address or a local socket")
     return f"{host} {port}"
+
+
+def _user() -> str:
+    """Return who Exim runs as, whose word on the protocol of a message it believes."""
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next((each for each in _USERS if each in known), _USERS[0])
 
 
 def _program() -> str:

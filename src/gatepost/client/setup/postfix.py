@@ -18,7 +18,14 @@ PIPE: Final = "tcp:127.0.0.1:9026"
 BACK: Final = "tcp:127.0.0.1:10026"
 """Where filtered mail comes back."""
 TRANSPORT: Final = "gatepost"
-_BACK_OPTIONS: Final = """\
+FORWARD: Final = """\
+- - n - 10 smtp
+    -o smtp_send_xforward_command=yes
+    -o disable_mime_output_conversion=yes
+    -o smtp_data_done_timeout=1200s
+    -o max_use=20
+"""
+BACK_OPTIONS: Final = """\
     -o content_filter=
     -o smtpd_proxy_filter=
     -o smtpd_authorized_xforward_hosts=127.0.0.0/8
@@ -35,7 +42,7 @@ _BACK_OPTIONS: Final = """\
     -o smtpd_client_connection_count_limit=0
     -o receive_override_options={override}
 """
-_OVERRIDE: Final = {
+OVERRIDE: Final = {
     # Header checks, milters and address mappings were done before the filter, and would be done twice.
     "content_filter": "no_unknown_recipient_checks,no_header_body_checks,no_milters,no_address_mappings",
     # Nothing was in the queue before.
@@ -55,7 +62,7 @@ def plan_postfix(wanted: Wanted) -> Plan:
         address, settings, more = _door_or_client(wanted, "milter", "send_mail_address", MILTER, {})
         place = _milter_place(address, main, master)
         action = settings.client_on_error.value
-        entry = f"{{ {place}, default_action={action}, connect_timeout=10s, content_timeout=300s }}"
+        entry = build_milter(place, action)
         for name in ("smtpd_milters", "non_smtpd_milters"):
             main = add_to_list(main, name, entry, place)
     else:
@@ -66,18 +73,11 @@ def plan_postfix(wanted: Wanted) -> Plan:
         }
         address, settings, more = _door_or_client(wanted, "pipe", "pipe_listen", PIPE, needed)
         place = _tcp_place(address)
-        master = add_service(
-            master, _host_port(BACK), "inet", f"n - n - - smtpd\n{_BACK_OPTIONS.format(override=_OVERRIDE[mode])}"
-        )
+        back = f"n - n - - smtpd\n{BACK_OPTIONS.format(override=OVERRIDE[mode])}"
+        master = add_service(master, _host_port(BACK), "inet", back)
         if mode == "content_filter":
             main = set_once(main, "content_filter", f"{TRANSPORT}:{place}")
-            master = add_service(
-                master,
-                TRANSPORT,
-                "unix",
-                "- - n - 10 smtp\n    -o smtp_send_xforward_command=yes\n    -o disable_mime_output_conversion=yes\n"
-                "    -o smtp_data_done_timeout=1200s\n    -o max_use=20\n",
-            )
+            master = add_service(master, TRANSPORT, "unix", FORWARD)
         else:
             options = {"smtpd_proxy_filter": _host_port(address), "smtpd_proxy_options": "speed_adjust"}
             master = add_options(master, "smtp", "inet", options)
@@ -90,6 +90,11 @@ def plan_postfix(wanted: Wanted) -> Plan:
         then=(*then, f"postfix -c {wanted.config} reload"),
         check=("postfix", "-c", str(wanted.config), "check"),
     )
+
+
+def build_milter(place: str, action: str) -> str:
+    """Return the entry of a list of milters: `action` is what Postfix does while nothing listens at `place`."""
+    return f"{{ {place}, default_action={action}, connect_timeout=10s, content_timeout=300s }}"
 
 
 def _door_or_client(
