@@ -14,7 +14,7 @@ export PYTHON
 help:
 	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
 	@echo "make test      set everything up and run the tests"
-	@echo "make check     formatting, lint, types, layers"
+	@echo "make check     formatting, lint, types, manual pages and completion, layers"
 	@echo "make bench     speed, side by side with the peers that are installed"
 	@echo "make accuracy  how well spam is told from wanted mail, beside the peers that are installed (ARGS=--quick)"
 	@echo "make prove     long proofs: NAME=agreement, api, bombs, kill, power, release, scale, tracking, tricks (all when not named)"
@@ -43,6 +43,7 @@ check: setup-dev
 	@$(BIN)/ruff format --check src tests tools fuzz
 	@$(BIN)/ruff check src tests tools fuzz
 	@$(BIN)/mypy
+	@$(BIN)/python tools/man_pages.py --check
 	@$(BIN)/python -m pytest tests/unit/test_layers.py
 
 format: setup-dev
