@@ -15,12 +15,14 @@ import msgspec
 
 from gatepost.client.remote import RemoteSettings, RemoteTls
 from gatepost.config.doors import OnError
-from gatepost.config.old_server_file import parse_old_address, parse_old_switch, read_old_file
+from gatepost.config.old_server_file import OldForm, parse_old_address, parse_old_switch, read_old_file
 from gatepost.config.parameter import fold
 from gatepost.config.problem import Origin, Problem, Severity
 from gatepost.config.toml import read_toml
 from gatepost.config.units import Unit, parse_size, parse_time
 
+_OF_COMMUNIGATE: Final = ("loop_header", "all_transports")
+"""By these an older file is known to be of CommuniGate's module."""
 FILE_LIMIT: Final = 1024 * 1024
 """Bytes of a settings file."""
 FACILITIES: Final = ("mail", "user", "daemon", *(f"local{number}" for number in range(8)))
@@ -162,6 +164,8 @@ def parse_settings(text: str, file: str) -> ReadSettings:
             problems.append(_problem(Severity.ERROR, origin, name, str(error), mend="Correct the value"))
     if any(each.severity is Severity.ERROR for each in problems):
         return ReadSettings(None, tuple(problems))
+    if old is not None and old.form is OldForm.CLIENT_20 and not values.keys().isdisjoint(_OF_COMMUNIGATE):
+        values.setdefault("client_filtering_size_limit", 0)  # the one module that had no limit unless one was set
     return ReadSettings(ClientSettings(**values), tuple(problems))
 
 

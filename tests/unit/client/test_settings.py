@@ -102,6 +102,21 @@ def test_a_file_in_toml() -> None:
     assert (settings.log_level, settings.log_facility) == ("error", "mail")
 
 
+@pytest.mark.parametrize(
+    ("more", "limit"),
+    [
+        ("LoopHeader X-Seen\n", 0),
+        ("LoopHeader X-Seen\nFilteringSizeLimit 7\n", 7 * 1024),
+        ("ClientAddr local:/s\n", 512_000),
+    ],
+    ids=["communigate", "set", "milter"],
+)
+def test_only_the_module_of_communigate_had_no_size_limit(more: str, limit: int) -> None:
+    read = parse_settings(f"SpamtestAddr tcp:127.0.0.1:2255\n{more}", "old.conf")
+    assert read.settings is not None
+    assert read.settings.client_filtering_size_limit == limit
+
+
 def test_an_empty_file_means_the_defaults() -> None:
     assert settings_of("") == settings_of("# nothing\n") == ClientSettings()
     assert ClientSettings().remote.tls is None
