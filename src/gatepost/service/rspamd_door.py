@@ -16,7 +16,7 @@ import msgspec
 import gatepost
 from gatepost.config.doors import OnError
 from gatepost.model.envelope import Client
-from gatepost.model.filtering import Deed, FieldOp, Part, Purpose, Request, Ruling
+from gatepost.model.filtering import Deed, FieldEdit, FieldOp, Part, Purpose, Request, Ruling
 from gatepost.notices.scan_field import header_end
 from gatepost.service.channel import Channel, Serve
 from gatepost.service.held_bytes import HeldBytes, NoRoom, Share
@@ -31,8 +31,8 @@ from gatepost.wire.rspamd_answers import (
     SUCCESS,
     TEXT,
     Action,
+    Changes,
     Counted,
-    FieldChanges,
     NewField,
     Result,
     Symbol,
@@ -55,6 +55,8 @@ REPORTED: Final = 208
 
 _MESSAGE_ID: Final = re.compile(rb"^Message-ID:[ \t\r\n]*<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE)
 _UNKNOWN: Final = frozenset(("unknown", "localhost.localdomain"))
+_ENDS: Final = (Action.REJECT, Action.SOFT_REJECT)
+"""Actions behind which there is nothing to be changed."""
 _SERVER: Final = f"gatepost/{gatepost.__version__}"
 
 
@@ -240,10 +242,12 @@ class _Door:
 def _build_result(ruling: Ruling) -> Result:
     part = ruling.whole
     scored = score_ruling(ruling)
-    subject, changes = _plan_changes(part)
+    subject = next((_text(edit) for edit in part.field_edits if _changes_subject(edit)), "")
     action = _decide(part, scored, subject)
+    rewrites = action is Action.REWRITE_SUBJECT
+    changes = None if action in _ENDS else _plan_changes(ruling, rewrites=rewrites)
     messages = {}
-    if action in (Action.REJECT, Action.SOFT_REJECT):
+    if action in _ENDS:
         text = part.reply.text if part.reply is not None else REFUSED
         messages["smtp_message"] = one_line(text, 500)
     return Result(
@@ -253,7 +257,7 @@ def _build_result(ruling: Ruling) -> Result:
         action=action,
         symbols={mark.name: Symbol(mark.name, mark.weight, mark.weight, mark.text) for mark in scored.marks},
         messages=messages,
-        subject=subject if action is Action.REWRITE_SUBJECT else msgspec.UNSET,
+        subject=subject if rewrites else msgspec.UNSET,
         milter=changes if changes is not None else msgspec.UNSET,
     )
 
@@ -269,28 +273,62 @@ def _decide(part: Part, scored: Scored, subject: str) -> Action:
     return Action.REWRITE_SUBJECT if subject else Action.ADD_HEADER
 
 
-def _plan_changes(part: Part) -> tuple[str, FieldChanges | None]:
-    """Return the new subject, "" for the old one, and what else is done with the header."""
-    subject = ""
-    added: dict[str, list[NewField]] = {}
+def _plan_changes(ruling: Ruling, *, rewrites: bool) -> Changes | None:
+    """Return what is done with header and recipients, but for a subject that the action `rewrites`.
+
+    Clients number what they insert from the top, and make one change after the other: so additions rise, and removals
+    of one name fall. What is changed in its place is removed, and added behind the others.
+    """
+    inserted: list[FieldEdit] = []
+    appended: list[FieldEdit] = []
     removed: dict[str, list[int]] = {}
-    order = 0
-    for edit in part.field_edits:
-        value = edit.value.decode("utf-8", "replace").replace("\r\n", "\n")
-        if edit.op is FieldOp.CHANGE and edit.name.lower() == "subject":
-            subject = value
+    for edit in ruling.whole.field_edits:
+        if rewrites and _changes_subject(edit):
             continue
-        if edit.op is not FieldOp.INSERT:
+        if edit.op is FieldOp.INSERT:
+            inserted.insert(0, edit)
+            continue
+        if edit.op is not FieldOp.APPEND:
             removed.setdefault(edit.name, []).append(edit.index)
         if edit.op is not FieldOp.DELETE:
-            added.setdefault(edit.name, []).append(NewField(value, order))
-            order += 1
-    if not added and not removed:
-        return subject, None
-    return subject, FieldChanges(
-        {name: fields[0] if len(fields) == 1 else fields for name, fields in added.items()},
-        {name: spots[0] if len(spots) == 1 else spots for name, spots in removed.items()},
+            appended.append(edit)
+    added: dict[str, list[NewField]] = {}
+    for order, edit in enumerate(inserted):
+        added.setdefault(edit.name, []).append(NewField(_text(edit), order))
+    for edit in appended:
+        added.setdefault(edit.name, []).append(NewField(_text(edit)))
+    joining, leaving = _plan_recipients(ruling)
+    if not (added or removed or joining or leaving):
+        return None
+    return Changes(
+        add_headers={name: fields[0] if len(fields) == 1 else fields for name, fields in added.items()},
+        remove_headers={
+            name: spots[0] if len(spots) == 1 else sorted(spots, reverse=True) for name, spots in removed.items()
+        },
+        add_rcpt=joining,
+        del_rcpt=leaving,
     )
+
+
+def _plan_recipients(ruling: Ruling) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return who gets the message besides, and who does not get it."""
+    leaving = {
+        recipient: None
+        for part in ruling.parts
+        if part.deed is not Deed.DELIVER or part.redirect
+        for recipient in part.recipients
+    }
+    staying = {recipient for part in ruling.parts for recipient in part.recipients} - leaving.keys()
+    joining = dict.fromkeys((*ruling.whole.redirect, *ruling.whole.copies))
+    return tuple([each for each in joining if each not in staying]), tuple(leaving)
+
+
+def _changes_subject(edit: FieldEdit) -> bool:
+    return edit.op is FieldOp.CHANGE and edit.name.lower() == "subject"
+
+
+def _text(edit: FieldEdit) -> str:
+    return edit.value.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _address(text: str) -> str:

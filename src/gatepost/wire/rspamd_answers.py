@@ -31,20 +31,22 @@ class Symbol(msgspec.Struct, frozen=True, omit_defaults=True):
     options: tuple[str, ...] = ()
 
 
-class NewField(msgspec.Struct, frozen=True):
+class NewField(msgspec.Struct, frozen=True, omit_defaults=True):
     """A header field to be added."""
 
     value: str
-    order: int
-    """Before which field, from 0."""
+    order: int | msgspec.UnsetType = msgspec.UNSET
+    """Where it stands then, from 0; unset: behind all others."""
 
 
-class FieldChanges(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be done with the header."""
+class Changes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is to be done with header and envelope."""
 
     add_headers: Mapping[str, NewField | list[NewField]] = {}
     remove_headers: Mapping[str, int | list[int]] = {}
     """Which fields of that name, from 1; 0: all."""
+    add_rcpt: tuple[str, ...] = ()
+    del_rcpt: tuple[str, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"message_id": "message-id"}):
@@ -57,7 +59,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"message_id": "m
     symbols: Mapping[str, Symbol] = {}
     messages: Mapping[str, str] = {}
     subject: str | msgspec.UnsetType = msgspec.UNSET
-    milter: FieldChanges | msgspec.UnsetType = msgspec.UNSET
+    milter: Changes | msgspec.UnsetType = msgspec.UNSET
     urls: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     message_id: str = "undef"

@@ -8,10 +8,11 @@ import pytest
 from tests.support.scripted_judge import ScriptedJudge, open_door, ruling
 
 from gatepost.config.doors import Door, DoorKind, OnError
-from gatepost.model.filtering import Checks, Deed, FieldEdit, FieldOp, Mark, Purpose, Threat
+from gatepost.model.filtering import Checks, Deed, FieldEdit, FieldOp, Mark, Part, Purpose, Ruling, Threat
 from gatepost.model.reply import reply
 from gatepost.service import rspamd_door
 from gatepost.service.judge import Unjudged
+from gatepost.service.undivided import join_parts
 
 MAIL = b"Received: x\r\nSubject: hello\r\nMessage-ID:\r\n <1@example.com>\r\n\r\nMessage-ID: <2@example.com>\r\n"
 SPAM = {"status": "spam", "rate": 99, "marks": (Mark("subject-noise", 6.5, "noise"),)}
@@ -143,18 +144,46 @@ class TestAnswers:
     def test_what_is_done_with_the_header(self):
         edits = (
             FieldEdit(FieldOp.INSERT, "X-SpamTest-Rate", b"99"), FieldEdit(FieldOp.INSERT, "X-SpamTest-Method", b"a,\r\n\tb"), FieldEdit(FieldOp.INSERT, "X-SpamTest-Method", b"c"),
-            FieldEdit(FieldOp.CHANGE, "Subject", b"[SPAM] hello"), FieldEdit(FieldOp.CHANGE, "Keywords", b"SPAM", 2), FieldEdit(FieldOp.DELETE, "X-Old", index=1), FieldEdit(FieldOp.DELETE, "X-Old", index=3),
+            FieldEdit(FieldOp.CHANGE, "Subject", b"[SPAM] hello"), FieldEdit(FieldOp.CHANGE, "Keywords", b"SPAM", 2), FieldEdit(FieldOp.DELETE, "X-Old", index=3), FieldEdit(FieldOp.DELETE, "X-Old", index=1),
         )  # fmt: skip
         told = ask(ScriptedJudge(ruling(**SPAM, field_edits=edits)))
         assert (told["action"], told["subject"]) == ("rewrite subject", "[SPAM] hello")
         assert told["milter"] == {
             "add_headers": {
-                "X-SpamTest-Rate": {"value": "99", "order": 0},
-                "X-SpamTest-Method": [{"value": "a,\n\tb", "order": 1}, {"value": "c", "order": 2}],
-                "Keywords": {"value": "SPAM", "order": 3},
+                "X-SpamTest-Method": [{"value": "c", "order": 0}, {"value": "a,\n\tb", "order": 1}],
+                "X-SpamTest-Rate": {"value": "99", "order": 2},
+                "Keywords": {"value": "SPAM"},
             },
-            "remove_headers": {"Keywords": 2, "X-Old": [1, 3]},
+            "remove_headers": {"Keywords": 2, "X-Old": [3, 1]},
         }
+
+    def test_a_label_on_wanted_mail_is_a_header_change(self):
+        edits = (FieldEdit(FieldOp.CHANGE, "Subject", b"[TEAM] hello"), FieldEdit(FieldOp.APPEND, "X-Last", b"1"))
+        told = ask(ScriptedJudge(ruling(field_edits=edits)))
+        assert told["action"] == "no action"
+        assert "subject" not in told
+        assert told["milter"] == {
+            "add_headers": {"Subject": {"value": "[TEAM] hello"}, "X-Last": {"value": "1"}},
+            "remove_headers": {"Subject": 1},
+        }
+
+    def test_who_gets_it_instead_and_besides_and_who_does_not(self):
+        stays, leaves, refused = (
+            Part(recipients=("a@x.example",), copies=("copy@x.example", "a@x.example")),
+            Part(recipients=("b@x.example",), redirect=("other@x.example",)),
+            Part(recipients=("c@x.example",), deed=Deed.REJECT),
+        )
+        parts = (stays, leaves, refused)
+        told = ask(ScriptedJudge(Ruling(parts=parts, whole=join_parts(parts))))
+        assert told["action"] == "no action"
+        assert told["milter"] == {
+            "add_rcpt": ["copy@x.example", "other@x.example"],
+            "del_rcpt": ["b@x.example", "c@x.example"],
+        }
+
+    def test_a_refused_mail_is_not_changed(self):
+        edits = (FieldEdit(FieldOp.INSERT, "X-New", b"1"),)
+        assert "milter" not in ask(ScriptedJudge(ruling(deed=Deed.REJECT, field_edits=edits)))
 
     def test_old_form(self):
         told = ask(ScriptedJudge(ruling(**SPAM)), post("/symbols"))

@@ -8,7 +8,7 @@ from backports import zstd
 from gatepost.wire.rspamd import FIRST_LINE_LIMIT, RspamdError, RspamdRequest, RspamdSession, Task
 from gatepost.wire.rspamd_answers import (
     Action,
-    FieldChanges,
+    Changes,
     NewField,
     Result,
     Symbol,
@@ -200,7 +200,7 @@ class TestText:
 
 RESULT = Result(
     score=18.0, action=Action.REWRITE_SUBJECT, symbols={"A_B": Symbol("A_B", 1.5, 1.5, "words")}, subject="[SPAM] x", message_id="1@x", time_real=0.25,
-    milter=FieldChanges({"X-Spam": NewField("yes", 0)}, {"Subject": 1}), messages={"smtp_message": "no"},
+    milter=Changes(add_headers={"X-Spam": NewField("yes", 0)}, remove_headers={"Subject": 1}), messages={"smtp_message": "no"},
 )  # fmt: skip
 
 
