@@ -237,7 +237,7 @@ def test_eight_control_files_are_executed_then_deleted(gateway: Daemon) -> None:
     statistics.unlink(missing_ok=True)
     (directory / "unknown").touch()
     bases = len(gateway.lines("databases reloaded"))
-    modules = {"recv": "receiver", "send": "sender", "avir": "scanner"}
+    modules = {"recv": "receiver", "send": "sender", "avir": "antivirus"}
 
     def state(name: str) -> bool:
         return bool(gateway.status()["modules"][modules[name]])

@@ -61,14 +61,17 @@ def test_port_closes_and_opens(gateway: Gateway, sink: Sink) -> None:
     wait_for(lambda: len(sink.mails) == before + 9, "the mail")
 
 
+@pytest.mark.feature("F-ARCH-01")
 def test_each_module_stops_alone(gateway: Gateway, sink: Sink) -> None:
-    names = {"recv": "receiver", "scan": "scanner", "spam": "antispam", "send": "sender"}
+    names = {"recv": "receiver", "scan": "scanner", "spam": "antispam", "virus": "antivirus", "send": "sender"}
+    relays = gateway.relay_pids()
     for module, name in names.items():
         gateway.switch(module, on=False)
         modules = gateway.status()["modules"]
-        off = {"scanner", "antivirus", "antispam"} if module == "scan" else {name}
-        assert {each for each, on in modules.items() if not on} == off
+        assert set(modules) == set(names.values())
+        assert {each for each, on in modules.items() if not on} == {name}
         gateway.switch(module, on=True)
+    assert gateway.relay_pids() == relays
     assert all(gateway.status()["modules"].values())
     text = gateway.command("status").stdout
     assert "receiver on, scanner on, antivirus on, antispam on, sender on" in text

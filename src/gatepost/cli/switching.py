@@ -1,4 +1,4 @@
-"""`gatepost recv-on`, `recv-off`, `send-on` … `spam-off`: modules switched without stopping the rest.
+"""`gatepost recv-on`, `recv-off`, `scan-on` … `spam-off`: modules switched without stopping the rest.
 
 The documented actions of the control script (specification management.md §1); each is one call to the running gateway.
 """
@@ -15,8 +15,10 @@ ACTIONS: Final = {
     "recv-off": ("recv", "Reception: close all ports. The queue goes on."),
     "send-on": ("send", "Delivery: send what waits."),
     "send-off": ("send", "Delivery: send nothing, inspected mail waits (QUE)."),
-    "avir-on": ("scan", "Inspection: inspect what waits."),
-    "avir-off": ("scan", "Inspection: inspect nothing, new mail waits (WFC)."),
+    "scan-on": ("scan", "Inspection: inspect what waits."),
+    "scan-off": ("scan", "Inspection: inspect nothing, new mail waits (WFC)."),
+    "avir-on": ("virus", "Anti-virus: scan what waits."),
+    "avir-off": ("virus", "Anti-virus: nothing passes unscanned, so new mail waits (WFC)."),
     "spam-on": ("spam", "Anti-spam: check mail for spam again."),
     "spam-off": ("spam", "Anti-spam: mail passes without a check for spam; malware is still looked for."),
 }
@@ -24,7 +26,7 @@ ACTIONS: Final = {
 
 
 def add_actions(app: cyclopts.App) -> None:
-    """Add the eight commands."""
+    """Add the commands."""
     for name, (module, text) in ACTIONS.items():
         app.command(_action(module, on=name.endswith("-on")), name=name, help=text)
 

@@ -275,6 +275,18 @@ def _ruled(r: Told) -> Iterator[str]:
         yield f"  for the log: {_text(each)}"
 
 
+def _answered(r: Told) -> Iterator[str]:
+    what = "was told what it is" if r["purpose"] == "ask" else f"was told: {_text(r['deed'])}"
+    yield f"the mail system that asked {what}, after {r['elapsed_ms']:.0f} ms"
+    if r["rejected"] or r["discarded"]:
+        yield f"  {r['recipients']} recipient(s) get it, {r['rejected']} refused, {r['discarded']} withheld"
+    for address in r["without"]:
+        yield f"  not to {_address(address)}"
+    for name in ("info", "reply", "reason"):
+        if r[name]:
+            yield f"  {name}: {_text(r[name])}"
+
+
 def _shadowed(r: Told) -> Iterator[str]:
     differs = f"{_text(r['would'])}, and not {_text(r['was'])}" if r["changed"] else "the same"
     yield f"shadow {_text(r['shadow'])} of group {_text(r['group'])} would have done: {differs}"
@@ -306,4 +318,5 @@ _STEPS: dict[str, Callable[[Told], Iterator[str]]] = {
     "bypassed": _bypassed,
     "shadowed": _shadowed,
     "ruled": _ruled,
+    "answered": _answered,
 }

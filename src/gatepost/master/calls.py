@@ -327,8 +327,8 @@ class Calls:
             "modules": {
                 "receiver": relays.switches["recv"],
                 "scanner": relays.switches["scan"],
-                "antivirus": relays.switches["scan"] and running,
-                "antispam": relays.switches["scan"] and relays.switches["spam"] and running,
+                "antivirus": relays.switches["virus"] and running,
+                "antispam": relays.switches["spam"] and running,
                 "sender": relays.switches["send"],
             },
             "relays": rows,

@@ -21,8 +21,8 @@ WISHES: Final[Mapping[str, Request]] = {
     ".c_recv_off": Request("switch", {"module": "recv", "on": False}),
     ".c_send_on": Request("switch", {"module": "send", "on": True}),
     ".c_send_off": Request("switch", {"module": "send", "on": False}),
-    ".c_avir_on": Request("switch", {"module": "scan", "on": True}),
-    ".c_avir_off": Request("switch", {"module": "scan", "on": False}),
+    ".c_avir_on": Request("switch", {"module": "virus", "on": True}),
+    ".c_avir_off": Request("switch", {"module": "virus", "on": False}),
 }
 
 

@@ -23,7 +23,7 @@ from gatepost.notices.scan_field import NO_BASES, Bases
 from gatepost.relay.admission import SessionTable
 
 ANSWER_TIMEOUT_S = 10.0
-MODULES = ("recv", "scan", "spam", "send")
+MODULES = ("recv", "scan", "spam", "virus", "send")
 """What can be switched: reception, inspection (all of it), its anti-spam part, delivery."""
 
 

@@ -122,6 +122,8 @@ class Pipeline:
         )
         self._schedule = Schedule(spool, self.delivery, suspects, report=log.say, trouble=self.trouble)
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped: set[str] = set()
+        """Modules of the inspection that are switched off."""
 
     def configure(self, config: Config, bases: Bases = NO_BASES) -> None:
         """Take a (new) configuration into use, and what texts tell of the databases. TemplateError when a template is
@@ -186,8 +188,14 @@ class Pipeline:
         return f"{bases.issued} {bases.records}"
 
     def switch(self, module: str, *, on: bool) -> None:
-        """Switch a module on or off: `send`, `scan`."""
-        (self.delivery if module == "send" else self.inspection).switch(on=on)
+        """Switch a module on or off: `send`, `scan`, `virus`. Nothing passes unscanned: without either of the last two
+        mail waits.
+        """
+        if module == "send":
+            self.delivery.switch(on=on)
+            return
+        (self._stopped.discard if on else self._stopped.add)(module)
+        self.inspection.switch(on=not self._stopped)
 
     def in_work(self, message_id: int) -> bool:
         """Tell whether a stage has this message in hand, so that an operator must let it alone."""

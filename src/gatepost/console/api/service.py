@@ -8,7 +8,7 @@ from msgspec import Meta
 from gatepost.console.api.operation import Ask, Asked, Done, Missing, Operation, Text, Told, named, say
 from gatepost.control.rights import Right
 
-MODULES: Final = ("recv", "send", "scan", "spam")
+MODULES: Final = ("recv", "send", "scan", "virus", "spam")
 
 
 class RelayState(Told, frozen=True):

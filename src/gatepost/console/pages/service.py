@@ -54,6 +54,7 @@ class Module(msgspec.Struct, frozen=True):
 MODULES: Final = (
     Module("recv", "receiver", "Receiving", "The ports close; other servers keep their mail and come back later."),
     Module("scan", "scanner", "Inspection", "Mail is accepted and waits in the queue for inspection."),
+    Module("virus", "antivirus", "Virus scan", "Nothing passes unscanned: mail is accepted and waits in the queue."),
     Module("spam", "antispam", "Spam check", "Mail passes without a check for spam; malware is still looked for."),
     Module("send", "sender", "Delivery", "Inspected mail waits in the queue for delivery."),
 )
