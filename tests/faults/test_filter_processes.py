@@ -102,7 +102,7 @@ def test_an_engine_out_of_memory_or_with_a_bug_makes_an_error_of_its_object(temp
 
 @pytest.mark.parametrize("nth", [1, 300])
 def test_a_loop_ends_at_its_deadline_in_the_first_and_in_the_300th_mail(nth: int, templates) -> None:
-    chosen = settings(quota=1000, maximum=1)
+    chosen = settings(quota=1000, maximum=1, grace_s=20.0)
 
     async def scenario(pool: FilterPool) -> None:
         for _ in range(nth - 1):
@@ -138,7 +138,7 @@ def test_one_object_over_its_time_is_an_error_and_the_message_goes_on(templates)
     content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts
 
     async def scenario(pool: FilterPool) -> None:
-        analysis = await pool.inspect("m", content, len(content), ScanOptions(timeout_s=0.2, deadline_s=30))
+        analysis = await pool.inspect("m", content, len(content), ScanOptions(timeout_s=0.4, deadline_s=30))
         assert [r.status for r in analysis.objects] == [ObjectStatus.CLEAN, ObjectStatus.ERROR, ObjectStatus.CLEAN]
 
     run(templates(chosen), chosen, scenario)
