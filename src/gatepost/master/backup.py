@@ -188,7 +188,13 @@ def _files_in(directory: str) -> list[Path]:
 
 def _tables(data: Any, section: str) -> list[dict[str, Any]]:
     """Return the tables of a section in a configuration as plain values."""
-    named = {"listener": "listeners", "door": "doors", "engine": "engines", "group": "groups", "tls_policy": "tls_policies"}
+    named = {
+        "listener": "listeners",
+        "door": "doors",
+        "engine": "engines",
+        "group": "groups",
+        "tls_policy": "tls_policies",
+    }
     found = data
     for part in named.get(section, section).split("."):
         found = found.get(part, []) if isinstance(found, dict) else []
