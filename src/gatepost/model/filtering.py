@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The content is this one object, not a mail: `ScanOptions.bare`; anti-spam does not look at it."""
     accepted: bool = False
     """The asker has taken the message from its sender already: a rejection becomes a bounce. Then REJECT is said only
-    where the sender may be told (own network, signed in, proved); else it is DISCARD, with the message in quarantine."""
+    where the sender may be told (own network, signed in, proved); else it is DISCARD, and the message is kept."""
 
 
 class Deed(enum.StrEnum):
