@@ -250,7 +250,9 @@ class Fetcher:
             ftp.voidcmd("TYPE I")
             assert ftp.sock is not None
             ftp.sock.settimeout(READ_S)
-            with ftp.transfercmd(f"RETR {urllib.parse.unquote(parts.path)}", offset or None) as data:
+            # From the directory one is in after the login (RFC 1738 §3.2.2); `/%2Fsrv` is `/srv`.
+            path = urllib.parse.unquote(parts.path.removeprefix("/"))
+            with ftp.transfercmd(f"RETR {path}", offset or None) as data:
                 while piece := data.recv(CHUNK):
                     yield piece
             ftp.voidresp()

@@ -58,6 +58,8 @@ def _remove(directory: Path) -> None:
     aside.parent.mkdir(exist_ok=True)
     directory.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others are staged there
+        aside.parent.rmdir()
 
 
 def clear_staging(place: Place, kept: Collection[tuple[Kind, str, int]] = ()) -> None:
