@@ -13,8 +13,11 @@ from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
 from gatepost.feeds.fetching import FetchError, hide_password
 from gatepost.feeds.installed import write_durably
+from gatepost.feeds.manifest import PATH_FORM
 from gatepost.feeds.updating import Update, UpdateError, explain
 
+ROOT_LIMIT: Final = 512_000
+"""Bytes of a root: the library takes no more of those it verifies."""
 STATES_KEPT: Final = 2
 """The state that is offered, and the one before it, which somebody may be in the middle of reading."""
 
@@ -46,6 +49,8 @@ def _copy(update: Update, source: str, each: TargetFile, target: Path) -> bool:
 
 
 def _stored(target: Path, each: TargetFile) -> Path:
+    if PATH_FORM.match(each.path) is None:
+        raise UpdateError(f"{each.path[:100]!r} is no path of a file in a feed")
     folder, _, name = each.path.rpartition("/")
     return target / "targets" / folder / f"{each.hashes['sha256']}.{name}"
 
@@ -57,7 +62,7 @@ def _copy_metadata(update: Update, source: str, target: Path) -> bool:
     roots = {int(path.name.partition(".")[0]): path.read_bytes() for path in kept.glob("root_history/*.root.json")}
     for number in range(1, min(roots)):  # before the one we began with: for hosts that trust an older one
         if not (target / f"{number}.root.json").exists():
-            write_durably(target / f"{number}.root.json", b"".join(update.fetcher.fetch(_root_url(source, number))))
+            write_durably(target / f"{number}.root.json", _fetch_root(update, source, number))
     for number, root in sorted(roots.items()):
         write_durably(target / f"{number}.root.json", root)
     write_durably(target / "root.json", roots[max(roots)])
@@ -72,8 +77,13 @@ def _copy_metadata(update: Update, source: str, target: Path) -> bool:
     return changed
 
 
-def _root_url(source: str, number: int) -> str:
-    return f"{source}/metadata/{number}.root.json"
+def _fetch_root(update: Update, source: str, number: int) -> bytes:
+    root = b""
+    for piece in update.fetcher.fetch(f"{source}/metadata/{number}.root.json"):
+        root += piece
+        if len(root) > ROOT_LIMIT:
+            raise FetchError(f"{hide_password(source)}: root {number} has more than {ROOT_LIMIT} bytes")
+    return root
 
 
 def _sweep(target: Path) -> None:
