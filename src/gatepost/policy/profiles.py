@@ -9,7 +9,7 @@ Each group's share of a message is decided by itself, since its status and its h
 group, as a rule, that is the whole message.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -45,8 +45,11 @@ _UNTOUCHED: Final = RuleOutcome()
 def decide_rules(table: RuleTable, mail: MailFacts, shares: Sequence[ShareFacts]) -> list[Shares]:
     """Return for each share how the rules divide it; a message that no rule touches stays as it is."""
     places = [table.personal_of(each) for each in mail.recipients] if table.personal else []
+    scopes: dict[int | None, list[str]] = {}
+    for place, recipient in zip(places, mail.recipients, strict=False):
+        scopes.setdefault(place, []).append(recipient)
     taken: set[str] = set()
-    return [_Share(table, mail, share, places, taken).decide() for share in shares]
+    return [_Share(table, mail, share, places, scopes, taken).decide() for share in shares]
 
 
 class _State:
@@ -83,13 +86,17 @@ class _Share:
         mail: MailFacts,
         share: ShareFacts,
         places: Sequence[int | None],
+        scopes: Mapping[int | None, Sequence[str]],
         taken: set[str],
     ) -> None:
-        """`places`: personal profile of each recipient. `taken`: whom an earlier share's common rules have added."""
+        """`places`: personal profile of each recipient, `scopes`: the recipients of each. `taken`: whom an earlier
+        share's common rules have added.
+        """
         self._table = table
         self._mail = mail
         self._share = share
         self._places = places
+        self._scopes = scopes
         self._taken = taken
         self._known = {each.lower(): index for index, each in enumerate(mail.recipients)}
 
@@ -123,8 +130,7 @@ class _Share:
                 state.added.clear()
             end = None
             if place is not None:
-                scope = [each for i, each in enumerate(self._mail.recipients) if self._places[i] == place]
-                end = self._run(self._table.personal[place], state, own, scope)
+                end = self._run(self._table.personal[place], state, own, self._scopes[place])
             found += self._finish(end, state, own, common=False)
         gone = tuple(index for index in indices if index in common.removed)
         if gone or apart:
