@@ -96,7 +96,9 @@ def build_answers(answers: Answers) -> str:
     for question in QUESTIONS:
         value = getattr(answers, question.name)
         words = textwrap.fill(question.words, WIDTH, initial_indent="# ", subsequent_indent="# ")
-        lines = [words, f"{question.name} = {_toml(value)}"]
+        # What does not apply and is not given is there to be seen, not to be read.
+        mark = "" if value not in ("", ()) or question.when(answers) else "# "
+        lines = [words, f"{mark}{question.name} = {_toml(value)}"]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 

@@ -81,6 +81,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     licence_key: str = ""
     update_source: str = ""
     trust_root: str = ""
+    trusted_keys: Texts = ()
     uds_consent: bool = False
     uds_servers: Texts = ()
     console: bool = True
@@ -213,6 +214,13 @@ QUESTIONS: tuple[Question, ...] = (
         words="The file root.json of that source, by which its signatures are believed. Get it by a way you trust.",
         parse=parse_file,
         when=lambda answers: bool(answers.update_source),
+    ),
+    Question(
+        name="trusted_keys",
+        title="Trusted keys",
+        words="Public keys whose databases are used besides the product's own: for a feed of one's own.",
+        parse=lambda raw: tuple(parse_elements(raw)),
+        asked=False,
     ),
     Question(
         name="uds_consent",

@@ -151,8 +151,8 @@ def plan_steps(setting: Setting) -> list[Step]:
     if answers.update_source:
         words = f"fetch databases from {answers.update_source}"
         steps.append(Step(words, lambda: _update(setting), vital=False))
-    if (words := _start_words(setting)) and answers.start is not Start.NO:
-        steps.append(Step(words, lambda: _start(setting)))
+    if answers.start is not Start.NO:
+        steps.append(Step(_start_words(setting), lambda: _start(setting)))
     return steps
 
 
