@@ -9,6 +9,7 @@ PROOFS = {
     "agreement": "prove_agreement.py",
     "api": "prove_api.py",
     "bombs": "prove_bombs.py",
+    "doors": "prove_doors.py",
     "kill": "prove_kill.py",
     "power": "prove_power.py",
     "release": "prove_release.py",
