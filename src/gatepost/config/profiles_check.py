@@ -11,7 +11,8 @@ from typing import Final
 
 from gatepost.config.masks import parse_network
 from gatepost.config.problem import Problem, Severity
-from gatepost.config.profiles_patterns import PatternError, Patterns, check_pattern
+from gatepost.config.profiles_patterns import PATTERN_LIMIT, PatternError, Patterns, check_pattern
+from gatepost.config.profiles_trial import COMPILE_S, count_in_time, is_dear
 from gatepost.model.profile import (
     ENDS_PROFILE,
     Act,
@@ -104,9 +105,12 @@ class _Checker:
     def __init__(self, rules: RuleSet, root: str) -> None:
         self._rules = rules
         self._root = f"{root}/" if root else ""
+        self._slow: frozenset[tuple[str, ...]] = frozenset()
+        """Expressions, or all those about a field, that cannot be compiled in time, or were not tried any more."""
 
     def run(self) -> Iterator[Problem]:
         rules = self._rules
+        yield from self._check_time()
         yield from self._check_order()
         if rules.hidden is not None:
             yield from self._check_profile("hidden.toml", rules.hidden, common=True)
@@ -131,15 +135,41 @@ class _Checker:
     def _note(self, file: str, place: str, what: str, mend: str, severity: Severity = Severity.ERROR) -> Problem:
         return Problem(severity, self._root + file, 0, "", place, what, mend=mend)
 
+    def _expressions(self) -> dict[str, tuple[str, ...]]:
+        """Return all expressions by field."""
+        found: dict[str, dict[str, None]] = {}
+        hidden = () if self._rules.hidden is None else (self._rules.hidden,)
+        for profile in (*hidden, *self._rules.profiles.values()):
+            for condition in (each for rule in profile.rules for each in rule.conditions):
+                if condition.test is ConditionKind.HEADER_MATCHES and len(condition.value) <= PATTERN_LIMIT:
+                    found.setdefault(condition.header.lower(), {})[condition.value] = None
+        return {header: tuple(texts) for header, texts in found.items()}
+
+    def _check_time(self) -> Iterator[Problem]:
+        """Expressions that would take for ever are not even tried here."""
+        fields = [texts for texts in self._expressions().values() if any(map(is_dear, texts))]
+        alone = dict.fromkeys((text,) for texts in fields for text in texts if is_dear(text))
+        groups = (*alone, *(texts for texts in fields if len(texts) > 1))
+        try:
+            known = count_in_time(groups)
+        except OSError as error:
+            yield self._note("profiles/", "", f"expressions cannot be tried: {error.strerror}", "Try again")
+            known = 0
+        else:
+            if known < len(groups):
+                text = groups[known][0]
+                what = f"expressions take more than {COMPILE_S} s to compile: {text[:60]!r}"
+                what += " and others about its field" if len(groups[known]) > 1 else ""
+                yield self._note("profiles/", "", what, "Write fewer repetitions, such as {1,50}, or fewer expressions")
+        self._slow = frozenset(groups[known:])
+
     def _check_together(self) -> Iterator[Problem]:
         """All expressions about one field are one automaton, which has limits of its own."""
-        found: dict[str, dict[str, None]] = {}
-        for profile in self._rules.profiles.values():
-            for condition in (each for rule in profile.rules for each in rule.conditions):
-                if condition.test is ConditionKind.HEADER_MATCHES and not _pattern_fault(condition.value):
-                    found.setdefault(condition.header.lower(), {})[condition.value] = None
-        for header, texts in found.items():
-            if why := _joint_fault(tuple(texts)):
+        for header, every in self._expressions().items():
+            if every in self._slow:
+                continue
+            texts = tuple(each for each in every if (each,) not in self._slow and not _pattern_fault(each))
+            if why := _joint_fault(texts):
                 what = f"the {len(texts)} expressions about {header} cannot be used together: {why}"
                 yield self._note("profiles/", "", what, "Write fewer, or simpler ones")
 
@@ -268,7 +298,8 @@ class _Checker:
                 yield "it names no method", "Write the begin of one, such as DNSBL"
         elif kind in (ConditionKind.HEADER_EXISTS, ConditionKind.HEADER_MATCHES):
             yield from _header_faults(condition.header)
-            if kind is ConditionKind.HEADER_MATCHES and (why := _pattern_fault(value)):
+            tried = kind is ConditionKind.HEADER_MATCHES and (value,) not in self._slow
+            if tried and (why := _pattern_fault(value)):
                 yield (
                     f"the expression {value[:60]!r} cannot be used: {why}",
                     "Write one without look-around and back references",

@@ -1,5 +1,6 @@
 """Rule sets as files: what is built reads back equal, every fault has its place, nothing that files hold raises."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.gateway import run_here
 
+from gatepost.config import profiles_check, profiles_trial
 from gatepost.config.load import load_text
 from gatepost.config.profiles_check import check_rule_set
 from gatepost.config.profiles_files import SHIPPED, build_files, read_rule_set
@@ -94,11 +96,33 @@ def faults(rules: RuleSet) -> list[str]:
     return [f"{problem.file} | {problem.name} | {problem.what}" for problem in check_rule_set(rules)]
 
 
+def with_expressions(*texts: str) -> RuleSet:
+    conditions = (Condition(test=K.HEADER_MATCHES, header="x", value=text) for text in texts)
+    rules = tuple(Rule(conditions=(each,), actions=(Action(do=Act.SKIP),)) for each in conditions)
+    return RuleSet(common=(ProfileRef(file="p"),), profiles={"p": Profile(name="P", rules=rules)})
+
+
 def with_rule(rule: Rule) -> RuleSet:
     return RuleSet(
         common=(ProfileRef(file="p"),),
         profiles={"p": Profile(name="P", rules=(Rule(actions=(Action(do=Act.SKIP),)), rule))},
     )
+
+
+def test_expressions_that_take_for_ever_hold_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles_trial, "COMPILE_S", 1)
+    begun = time.process_time()
+    (fault,) = faults(with_expressions(r"fine{1,3}", r"é(\w|\W|\d){1,200}", "[a-z]{2}"))
+    assert "to compile: 'é(" in fault
+    assert time.process_time() - begun < 5  # it was minutes
+
+
+def test_expressions_are_dear_together_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles_check, "count_in_time", lambda groups: len(groups) - 1)
+    (fault,) = faults(with_expressions("a{1,3}", "plain", "ü"))
+    assert "'a{1,3}' and others about its field" in fault
+    monkeypatch.undo()
+    assert faults(with_expressions("a{1,3}", "plain", "ü")) == []
 
 
 LONG = "x" * 600
