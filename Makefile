@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $$(nproc) + 2)
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help run test check format bench accuracy prove fuzz features pictures lock clean setup setup-dev peers
+.PHONY: help run test check format bench accuracy prove fuzz features pictures deb lock clean setup setup-dev peers
 
 help:
 	@echo "make run       start the gateway on 127.0.0.1:2525 with an embedded downstream server and sample mails"
@@ -21,6 +21,7 @@ help:
 	@echo "make fuzz      look for input that breaks a promise: NAME=server… (all targets when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
 	@echo "make pictures  the picture in the README, from a real run"
+	@echo "make deb       the Debian package, in build/deb"
 	@echo "make lock      re-make the lock files from requirements/*.in"
 
 setup:
@@ -67,6 +68,9 @@ features: setup-dev
 
 pictures: setup-dev
 	@$(BIN)/python tools/pictures.py
+
+deb: setup
+	@$(BIN)/python tools/build_deb.py $(ARGS)
 
 lock: setup-dev
 	@cd requirements && for kind in base sources ocr dev; do \
