@@ -1,5 +1,5 @@
 """What holds for every process of tests, and all that they start: compiled modules are kept below build/, and wall time
-fails no generated test.
+fails no generated test; nothing that is started outlives them.
 """
 
 import gc
@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from tests.support.cost import SHOWN, CostPlugin
+from tests.support.leftovers import watch
 
 _PYCACHE = Path(__file__).resolve().parents[1] / "build" / "pycache"
 
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(_PYCACHE)
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(_PYCACHE)
+    watch()
     if config.getoption("cost"):
         config.pluginmanager.register(CostPlugin(config), "cost")
 

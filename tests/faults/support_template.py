@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import uvloop
+from tests.support.nursery import launch
 
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.settings import FilterSettings
@@ -19,25 +18,22 @@ class Template:
 
     def __init__(self, path: Path, settings: FilterSettings) -> None:
         self.path = path
-        places = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gatepost.filter.template", "--socket", str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(msgspec.json.encode(settings) + b"\n")
-        self.process.stdin.flush()
-        self.ready = self.process.stdout.readline() == b"ready\n"
+        ends = [os.pipe() for _ in range(3)]
+        (stdin, to_it), (from_it, stdout), (errors, stderr) = ends
+        self.stdin, self.stdout, self.stderr = os.fdopen(to_it, "wb"), os.fdopen(from_it, "rb"), os.fdopen(errors, "rb")
+        self.process = launch(
+            "--socket", str(path), module="gatepost.filter.template", path=(str(Path(__file__).parent),),
+            env=os.environ, stdin=stdin, stdout=stdout, stderr=stderr,
+        )  # fmt: skip
+        for theirs in (stdin, stdout, stderr):
+            os.close(theirs)
+        self.stdin.write(msgspec.json.encode(settings) + b"\n")
+        self.stdin.flush()
+        self.ready = self.stdout.readline() == b"ready\n"
 
     def end(self) -> None:
         """Take the master's line away."""
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
+        for pipe in (self.stdin, self.stdout, self.stderr):
             pipe.close()
         self.process.wait(20)
 

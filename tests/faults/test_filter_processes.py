@@ -373,8 +373,7 @@ def test_the_template_ends_with_its_master_and_its_filters_with_it(templates) ->
     async def scenario(pool: FilterPool) -> None:
         assert await is_clean(pool)
         (pid,) = pool.pids()
-        assert template.process.stdin is not None
-        template.process.stdin.close()
+        template.stdin.close()
         assert await asyncio.to_thread(template.process.wait, 20) == 0
         assert await asyncio.to_thread(ended, pid)
 

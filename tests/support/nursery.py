@@ -109,9 +109,16 @@ def launch(
     stdin: int | None = None,
     stdout: int = 1,
     stderr: int = 2,
+    module: str = "",
+    path: Sequence[str] = (),
 ) -> Launched:
-    """Start `gatepost ARGUMENTS` in a session of its own."""
-    how = json.dumps({"env": dict(env), "cwd": str(Path.cwd()), "arguments": ["gatepost", *arguments]})
+    """Start `gatepost ARGUMENTS`, or another module's `main(ARGUMENTS)`, in a session of its own.
+
+    `path`: directories it finds modules in besides.
+    """
+    how = json.dumps({
+        "env": dict(env), "cwd": str(Path.cwd()), "arguments": arguments, "module": module, "path": path,
+    })  # fmt: skip
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         with _LOCK:
@@ -146,7 +153,7 @@ def run_command(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be the command: called in the forked process, whose descriptor `CHANNEL` is to be its standard error."""
+    """Be the command or the module: called in the forked process, whose descriptor `CHANNEL` is to be its standard error."""
     how = json.loads(arguments[0])
     os.setsid()
     os.dup2(fork_server.CHANNEL, 2)
@@ -155,7 +162,11 @@ def main(arguments: Sequence[str]) -> None:
         os.environ.pop(name, None)  # what modules have set for libraries that are yet to come stays
     os.environ.update(how["env"])
     os.chdir(how["cwd"])
-    sys.argv = how["arguments"]
+    sys.path[:0] = how["path"]
+    if how["module"]:
+        import_module(how["module"]).main(how["arguments"])
+        return
+    sys.argv = ["gatepost", *how["arguments"]]
     import_module(COMMAND).run_command()
 
 
