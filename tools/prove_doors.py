@@ -376,7 +376,7 @@ def questions(contents: list[bytes]) -> list[Asked]:
     asked = []
     for number, mail in enumerate(contents):
         lone = b"\r" in mail.replace(b"\r\n", b"")
-        sender = BLOCKED if number % 29 == 5 else SENDER
+        sender = BLOCKED if number % 11 == 2 else SENDER
         recipient = f"u{number:05}@{DOMAINS[number % len(DOMAINS)]}"
         asked.append(Asked(number, mail, sender, recipient, line_feeds=number % 2 == 0 and not lone))
     return asked

@@ -277,7 +277,9 @@ class Disposal:
             plans = [(group, indices, keep_unsent(verdict)) for group, indices, verdict in plans]
         prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
         if prefix is None:
-            disposition, notices = await self._resolve(work, plans, analysis, now, refused=True, asked=True)
+            disposition, notices = await self._resolve(
+                work, plans, analysis, now, refused=True, asked=True, handle=handle
+            )
             shares = disposition.shares
             gets = [share for share in shares if not share.subject.verdict.withheld]
             if not divided and len(gets) > 1:
@@ -339,9 +341,11 @@ class Disposal:
         *,
         refused: bool = False,
         asked: bool = False,
+        handle: bool = False,
     ) -> tuple[Disposition, list[_Notice]]:
         """Return what becomes of a message, and what may be told of it. `refused`: its client hears that nobody gets
-        it. `asked`: it is another mail system's to carry out (`shares`).
+        it. `asked`: it is another mail system's to carry out (`shares`); with `handle` it does that, else it may go by
+        the copy alone.
         """
         original = work.stored
         disposition = Disposition([], [work.inspected] if work.inspected is not None else [])
@@ -356,7 +360,7 @@ class Disposal:
                 subject = Subject(original, number, group, addresses, verdict)
                 decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
                 edited = Edited(original.prefix)
-                if asked or not verdict.withheld:
+                if not verdict.withheld or (asked and not (handle and is_refused(verdict))):
                     edited = await self._editing.edit(work, subject, decisions, analysis, now)
                 copy = ready_copy(original, number, group.name, indices, edited, now)
                 addressed = bool(indices) or len(plans) == 1  # else it is for people whom rules have added, no more
