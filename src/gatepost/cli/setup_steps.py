@@ -17,7 +17,6 @@ import msgspec
 
 from gatepost.cli.setup_host import Host
 from gatepost.cli.setup_questions import Answers, Start
-from gatepost.cli.uds import key as make_uds_key
 from gatepost.config.schema import Config
 from gatepost.control.accounts import AccountBook
 from gatepost.control.rights import Role
@@ -233,6 +232,8 @@ def _uds_key(setting: Setting) -> str:
     file = Path(setting.config.uds.key_file)
     if file.exists():
         return f"there is a key for UDS servers already: {file}"
+    from gatepost.cli.uds import key as make_uds_key  # noqa: PLC0415 - brings in what set-up does not need
+
     if make_uds_key(setting.config.network.hostname, file):
         raise NotDone(f"no key for UDS servers is made in {file}")
     setting.owner.give(file)
