@@ -13,7 +13,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"smtp", "wire", "mime", "config"}),
     frozenset({"antivirus", "antispam", "authn", "policy", "notices"}),
     frozenset({"spool", "storage", "feeds", "licence", "resolver"}),
-    frozenset({"filter", "relay", "recorder", "service", "client", "control", "console", "doctor", "master"}),
+    frozenset(
+        {"filter", "relay", "recorder", "service", "client", "control", "console", "doctor", "master", "migration"}
+    ),
     frozenset({"cli"}),
 )
 LAYER_OF = {package: level for level, packages in enumerate(LAYERS) for package in packages}

@@ -46,6 +46,7 @@ for _name, _place, _help in (
     ("spam", "spam:app", "What anti-spam makes of mail, and why; what it learns."),
     ("bases", "bases:app", "Databases of anti-virus and anti-spam: make, sign, show, verify."),
     ("uds", "uds:app", "Urgent detection service: serve, ask, report."),
+    ("migrate", "migrate:app", "What is stored, brought to another format; another installation, taken over."),
     ("update", "update:app", "Databases: fetch newer ones, go back to earlier ones, mirror, schedule."),
     ("feed", "feed:app", "Update feeds of one's own: build, publish, renew, change keys, serve."),
     ("licence", "licence:app", "Licence keys: show, add, remove; issue and verify."),

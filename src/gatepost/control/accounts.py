@@ -35,6 +35,8 @@ PASSWORD_LEAST: Final = 10
 TOKEN_PREFIX: Final = "gpt_"
 SESSION_PREFIX: Final = "gps_"
 _DAY_S: Final = 86400.0
+VERSION: Final = 1
+"""Of the file; a newer one is refused."""
 
 
 class AccountError(ControlError):
@@ -98,7 +100,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    version: int = 1
+    version: int = VERSION
     accounts: tuple[Account, ...] = ()
 
 
@@ -114,7 +116,10 @@ class AccountBook:
             raw = path.read_bytes()
             if len(raw) > FILE_LIMIT:
                 raise AccountError(f"{path}: larger than {FILE_LIMIT} bytes")
-            self._take(msgspec.json.decode(raw, type=_File).accounts)
+            found = msgspec.json.decode(raw, type=_File)
+            if found.version > VERSION:
+                raise AccountError(f"{path} has version {found.version}; this program knows version {VERSION}")
+            self._take(found.accounts)
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as error:

@@ -13,11 +13,15 @@ from typing import Final
 import apsw
 import msgspec
 
+from gatepost.storage.number import check_number
+
 FILE: Final = "licence.db"
 WINDOW_DAYS: Final = 30
 """An address counts for so long after its last mail: who has left makes room."""
 KEPT_DAYS: Final = 60
 DAY_S: Final = 86400
+VERSION: Final = 1
+"""`user_version` of the file; the one without any (0) has the same tables."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS address (hash BLOB PRIMARY KEY, day INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS traffic (day INTEGER PRIMARY KEY, bytes INTEGER);
@@ -35,12 +39,13 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class UsageBook:
-    """The counts on disk. apsw.Error when the file cannot be used."""
+    """The counts on disk. apsw.Error, NewerFormat when the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path))
         self._connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
-        self._connection.execute(_SCHEMA)
+        check_number(self._connection, path, VERSION)
+        self._connection.execute(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT")
         row = self._connection.execute("SELECT key FROM secret").fetchone()
         if row is None:
             row = (os.urandom(32),)

@@ -15,10 +15,13 @@ import apsw
 import msgspec
 
 from gatepost.control.mail_links import LinkKey, turn_keys
+from gatepost.storage.number import check_number
 from gatepost.storage.whole_file import replace_file
 
 KEY_TURN_S: Final = 30 * 86400.0
 """How long a key makes links."""
+VERSION: Final = 1
+"""`user_version` of the database; the one without any (0) has no index of ends."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS used(id BLOB PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS run(grp TEXT PRIMARY KEY, since REAL NOT NULL, until REAL NOT NULL, done INTEGER NOT NULL)
@@ -26,6 +29,7 @@ CREATE TABLE IF NOT EXISTS run(grp TEXT PRIMARY KEY, since REAL NOT NULL, until 
 CREATE TABLE IF NOT EXISTS told(grp TEXT, recipient TEXT, at REAL NOT NULL, PRIMARY KEY(grp, recipient))
   STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS item(id TEXT PRIMARY KEY, saved_at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS used_until ON used(until);
 """
 
 
@@ -50,7 +54,8 @@ class DigestState:
         self._keys = self._read_keys()
         self._connection = apsw.Connection(str(database))
         self._connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
-        self._connection.execute(_TABLES)
+        check_number(self._connection, database, VERSION)
+        self._connection.execute(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT")
 
     def close(self) -> None:
         """Close; harmless when repeated."""

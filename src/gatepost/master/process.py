@@ -316,7 +316,7 @@ class Master:
         return allow_start(settle_automatic(loaded.config))
 
     def _prepare(self, config: Config) -> None:
-        self._paths, self._lock_fd = take_state(config)
+        self._paths, self._lock_fd, migrated = take_state(config)
         try:
             self._pauses = Pauses(self._paths.paused)
         except PauseError as error:
@@ -327,8 +327,8 @@ class Master:
             self._log = Log(LogSettings.of(config))
         except OSError as error:
             raise StartError(ExitCode.LOG, f"log cannot be opened: {error}") from error
-        for problem in self._warnings:
-            self._say("W", str(problem))
+        for level, text in (*(("W", str(problem)) for problem in self._warnings), *(("I", text) for text in migrated)):
+            self._say(level, text)
 
     async def _bind(self, config: Config) -> None:
         """Bind all ports; relays of a master that died may need a moment to let go of them."""

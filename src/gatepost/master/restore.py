@@ -30,6 +30,7 @@ from gatepost.master.backup import (
 )
 from gatepost.master.backup_seal import MAGIC, SealedReader, SealError
 from gatepost.master.paths import Paths
+from gatepost.migration.stamp import FILE as FORMAT_FILE
 
 FILES_LIMIT: Final = 1_000_000
 MANIFEST_LIMIT: Final = 512 * 1024 * 1024
@@ -191,6 +192,9 @@ def put_in_place(laid: Path, manifest: Manifest, state: Path, conf_file: Path, n
                 if os.path.lexists(state / name):
                     (state / name).rename(beside / name)
             path.rename(state / path.name)
+        # A backup from before there were formats: the next start looks at what it brought.
+        if not any(entry.name == f"{STATE}/{FORMAT_FILE}" for entry in manifest.files):
+            (state / FORMAT_FILE).unlink(missing_ok=True)
         _leave_mail(state, beside, manifest)
     if (laid / OUTSIDE).is_dir():
         (laid / OUTSIDE).rename(beside / "files-from-elsewhere")

@@ -5,16 +5,20 @@ Called by `master.process` at the start. Whoever has taken it keeps the descript
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from gatepost.config.schema import Config
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.learning import prepare_learning
 from gatepost.master.paths import Paths
+from gatepost.migration.plan import MigrationError
+from gatepost.migration.settling import settle_format
 
 
-def take_state(config: Config) -> tuple[Paths, int]:
-    """Return the gateway's paths and the descriptor of its lock; what a former master left half-way is gone.
+def take_state(config: Config) -> tuple[Paths, int, list[str]]:
+    """Return the gateway's paths, the descriptor of its lock, and what was migrated; what a former master left half-way
+    is gone.
 
     StartError: it cannot be used, or another gateway runs in it.
     """
@@ -39,6 +43,10 @@ def take_state(config: Config) -> tuple[Paths, int]:
             ExitCode.PID_FILE_EXISTS, f"another gateway runs in {config.relay.state_path}: stop it first"
         ) from error
     try:
+        migrated = settle_format(config, time.time())
+    except MigrationError as error:
+        raise StartError(ExitCode.SYSTEM, str(error)) from error
+    try:
         if config.tracking.enabled:
             paths.tracking.mkdir(0o700, exist_ok=True)
     except OSError as error:
@@ -46,4 +54,4 @@ def take_state(config: Config) -> tuple[Paths, int]:
     paths.exports.mkdir(0o700, exist_ok=True)
     for stale in (*paths.run.glob("config-*.bin"), *paths.exports.iterdir()):
         stale.unlink()
-    return paths, lock
+    return paths, lock, migrated

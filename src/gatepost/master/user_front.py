@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import apsw
-import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.config.user_pages import link_base
@@ -93,7 +92,7 @@ class UserFront:
         if own.enabled and self._state is None:
             try:
                 self._begin(config)
-            except (OSError, apsw.Error, msgspec.MsgspecError) as error:
+            except (OSError, apsw.Error, ValueError) as error:
                 if not self.trouble:
                     self._say("E", f"user_quarantine: {self._directory} cannot be used: {error}; there are no pages")
                 self.trouble = f"user_quarantine: {self._directory} cannot be used: {error}"

@@ -78,7 +78,13 @@ CREATE TABLE release(id TEXT PRIMARY KEY, message INTEGER NOT NULL, at REAL NOT 
 CREATE INDEX release_at ON release(at);
 """,
 }
-"""What brings a database of a version to the next one."""
+"""What brings a database of a version to the next one ..."""
+
+DOWNGRADES = {
+    1: "DROP INDEX destination_paused; ALTER TABLE destination DROP COLUMN paused;",
+    2: "DROP TABLE release;",
+}
+"""... and back to it: pauses, and the memory of releases, are lost then."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):

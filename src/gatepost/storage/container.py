@@ -23,6 +23,7 @@ from gatepost.storage.item import Item
 
 _MARK: Final = b"gatepost-item 1 "
 _FIRST_LINE: Final = re.compile(rb"gatepost-item 1 ([0-9]{1,9}) ([0-9]{1,12})\n")
+_OTHER_FORM: Final = re.compile(rb"gatepost-item ([0-9]{1,9}) ")
 _FIRST_LINE_LIMIT: Final = 64
 HEADER_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a header: an envelope of 100,000 recipients has seven million."""
@@ -115,6 +116,8 @@ def read_container(descriptor: int) -> Container:
     """Read everything but the content. Damaged, OSError."""
     first = os.pread(descriptor, _FIRST_LINE_LIMIT, 0)
     found = _FIRST_LINE.match(first)
+    if found is None and (other := _OTHER_FORM.match(first)) is not None:
+        raise Damaged(f"it is an item of form {other[1].decode()}, of another version of the program; this one knows 1")
     if found is None:
         raise Damaged("it does not begin as an item does")
     header_size, size = int(found[1]), int(found[2])

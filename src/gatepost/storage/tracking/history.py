@@ -30,6 +30,7 @@ from gatepost.model.record import (
     Scanned,
     SpamChecked,
 )
+from gatepost.storage.number import check_number
 from gatepost.storage.tracking.layout import open_reader
 
 MINUTES_KEPT: Final = 2 * 1440
@@ -64,6 +65,8 @@ COUNTS: Final = (
 QUEUE: Final = ("waiting", "ready", "held_now")
 PERCENTILES: Final = (50, 95, 99)
 _INFECTED: Final = frozenset({"infected", "disinfected"})
+VERSION: Final = 1
+"""`user_version` of the file; a newer one is refused."""
 _TABLES: Final = """
 CREATE TABLE minute(at INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;
 CREATE TABLE hour(at INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;
@@ -185,16 +188,16 @@ class History:
     """The file as the recorder writes it."""
 
     def __init__(self, path: Path) -> None:
-        """Open, or make it. apsw.Error."""
+        """Open, or make it. apsw.Error, NewerFormat."""
         self._connection = apsw.Connection(str(path))
         self._execute: Callable[..., Any] = self._connection.execute
         self._execute("PRAGMA journal_mode=WAL")
         self._execute("PRAGMA synchronous=FULL")
         self._execute("PRAGMA cache_size=-512")
-        if self._connection.pragma("user_version") == 0:
+        if not check_number(self._connection, path, VERSION):
             with self._connection:
                 self._execute(_TABLES)
-                self._execute("PRAGMA user_version=1")
+                self._execute(f"PRAGMA user_version={VERSION}")
         self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
         """Outboxes, and the number up to which they are counted and durable."""
         self._rows: defaultdict[int, Row] = defaultdict(Row)

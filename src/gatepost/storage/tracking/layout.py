@@ -15,6 +15,7 @@ from typing import Final
 import apsw
 
 from gatepost.model.ids import EPOCH_MS, received_ms
+from gatepost.storage.number import check_number
 
 VERSION: Final = 1
 """`user_version` of a file; a newer one is refused."""
@@ -83,7 +84,7 @@ def _days(directory: Path) -> Iterator[int]:
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Open, or make, a day's file. apsw.Error; ValueError when it is of a newer version."""
+    """Open, or make, a day's file. apsw.Error, NewerFormat."""
     connection = apsw.Connection(str(path))
     try:
         execute = connection.execute
@@ -94,7 +95,7 @@ def open_writer(path: Path) -> apsw.Connection:
         execute("PRAGMA synchronous=FULL")
         execute("PRAGMA temp_store=MEMORY")
         execute(f"PRAGMA cache_size=-{CACHE_KB}")
-        if not _check_version(connection, path):
+        if not check_number(connection, path, VERSION):
             with connection:
                 execute(TABLES)
                 execute(f"PRAGMA user_version={VERSION}")
@@ -104,20 +105,13 @@ def open_writer(path: Path) -> apsw.Connection:
     return connection
 
 
-def _check_version(connection: apsw.Connection, path: Path) -> int:
-    version = int(connection.pragma("user_version"))
-    if version > VERSION:
-        raise ValueError(f"{path} has version {version}; this program knows version {VERSION}")
-    return version
-
-
 def open_reader(path: Path) -> apsw.Connection:
-    """Open a day's file to read. apsw.Error, CantOpenError while it is being made; ValueError as in `open_writer`."""
+    """Open a day's file to read. apsw.Error, CantOpenError while it is being made; NewerFormat."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         connection.set_busy_timeout(BUSY_MS)
         connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KB}")
-        made = _check_version(connection, path)
+        made = check_number(connection, path, VERSION)
     except BaseException:
         connection.close(force=True)
         raise
