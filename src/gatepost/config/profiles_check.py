@@ -120,9 +120,10 @@ class _Checker:
         for kind, lists in (("emails", rules.emails), ("iplists", rules.iplists), ("dnsbl", rules.dnsbl)):
             if len(lists) > LISTS_LIMIT:
                 yield self._note(f"{kind}/", "", f"{len(lists)} lists: there may be {LISTS_LIMIT}", "Remove some")
-            for file in lists:
+        for kind in ("profiles", "emails", "iplists", "dnsbl", "samples"):
+            for file in getattr(rules, kind):
                 if FILE_NAME.match(file) is None:
-                    yield self._note(f"{kind}/{file}.toml", "", "the file's name is none", _NAME_MEND)
+                    yield self._note(f"{kind}/{file[:100]}.toml", "", "the file's name is none", _NAME_MEND)
         yield from self._check_lists()
         yield from self._check_together()
         for name in ("reject_text", "bounce_text"):

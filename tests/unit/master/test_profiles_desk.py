@@ -200,6 +200,24 @@ def test_changes_that_make_no_set_are_refused(tmp_path: Path, edit: dict[str, An
     play(tmp_path, work)
 
 
+@pytest.mark.parametrize("part", ["profiles", "samples", "emails", "iplists", "dnsbl"])
+@pytest.mark.parametrize("file", ["../../gatepost", "../../../gatepost", "a/b", "", ".x"])
+def test_names_of_files_lead_nowhere(tmp_path: Path, part: str, file: str) -> None:
+    state = tmp_path / "etc" / "state"
+    state.mkdir(parents=True)
+    kept = state.parent / "gatepost.toml"
+    kept.write_text("ours\n")
+
+    async def work(here: Scene) -> None:
+        value = {"name": "theirs"} if part != "samples" else {"category": "theirs"}
+        with pytest.raises(ControlError, match="the file's name is none"):
+            await here.ask("save", rules={part: {file: value}})
+
+    play(state, work)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+    assert kept.read_text() == "ours\n"
+
+
 def test_a_set_goes_out_as_xml_and_comes_back_by_another_hand(tmp_path: Path) -> None:
     async def work(here: Scene) -> None:
         await here.draft(NEW)
