@@ -110,8 +110,7 @@ class ByMilter:
             if command not in b"Op":
                 answers += packet
             if command == b"c":
-                removed = any(kind == "-" for kind, _ in mta.packets(answers))
-                return Answer("deliver", None if removed else mta.carried_out(asked.mail, answers))
+                return Answer("deliver", mta.carried_out(asked.mail, answers), list(mta.packets(answers)))
             if command in b"ydtr":
                 return Answer({b"y": "refuse", b"d": "discard"}.get(command, command.decode()), None, packet)
 
