@@ -46,24 +46,24 @@ class Caller:
         loaded = load(conf_file)
         if not loaded.state_path:
             raise SystemExit(complain("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code))
-        self._paths = Paths(loaded.state_path)
+        self.paths = Paths(loaded.state_path)
         self._failed = loaded.exit_code or EXIT_BAD_OPTIONS
         if queue_codes:
             self._failed = EXIT_SYSTEM
-            if self._paths.run.exists() and not os.access(self._paths.run, os.X_OK):
-                text = f"{self._paths.run} cannot be read: run this as the gateway's user or root"
+            if self.paths.run.exists() and not os.access(self.paths.run, os.X_OK):
+                text = f"{self.paths.run} cannot be read: run this as the gateway's user or root"
                 raise SystemExit(complain(text, EXIT_UNREADABLE))
 
     def __call__(self, name: str, /, **arguments: object) -> Any:
         """Return the gateway's answer; SystemExit with the reason when there is none."""
         try:
-            return call(self._paths.control, name, **arguments)
+            return call(self.paths.control, name, **arguments)
         except ControlError as error:
             raise SystemExit(complain(str(error), self._failed)) from error
 
     def try_(self, name: str, **arguments: object) -> Any:
         """Return the gateway's answer, None when it has none to give."""
         try:
-            return call(self._paths.control, name, **arguments)
+            return call(self.paths.control, name, **arguments)
         except ControlError:
             return None

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
 from gatepost.cli.queue import printable
+from gatepost.feeds.update_state import UpdateRun, read_run
 
 _HELPERS: Final = {"recorder": "tracking.status", "console": "console.status"}
 """Processes beside those that handle mail, and the calls that tell of them."""
@@ -21,11 +22,12 @@ def status(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int
         print_json(answer)
     else:
         helpers = {name: caller.try_(call) for name, call in _HELPERS.items()}
-        _show(answer, {name: told for name, told in helpers.items() if told and told["pid"]}, caller.try_("problems"))
+        shown = {name: told for name, told in helpers.items() if told and told["pid"]}
+        _show(answer, shown, caller.try_("problems"), read_run(caller.paths.updater))
     return 0
 
 
-def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, Any] | None) -> None:
+def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, Any] | None, update: UpdateRun) -> None:
     console = Console(soft_wrap=True, markup=False)
     up = time.time() - answer["started_at"]
     console.print(f"gatepost {answer['version']}, pid {answer['pid']}, up {up:.0f} s, {answer['configuration']}")
@@ -46,6 +48,9 @@ def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, A
     for name, kind in (("databases", "databases"), ("spam databases", "spam_databases")):
         sets = ", ".join(f"{each['name']} {each['number']} of {each['issued']}" for each in answer[kind])
         console.print(f"{name}: {printable(sets) or 'none'}")
+    if update.checked:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(update.checked))
+        console.print(f"last update: {update.result}, {when}", highlight=False)
     _show_processes(console, answer, helpers)
     missing = sorted({wall for relay in answer["relays"] for wall in relay.get("filter_walls_missing", ())})
     if missing:

@@ -132,7 +132,7 @@ def _judge_databases(status: Row, now: float) -> Iterator[Finding]:
                 continue
             text = f"database {each['name']} {each['number']} is of {each['issued']}"
             if age > OLD_DAYS:
-                mend = "see what keeps the update away (`gatepost bases show`)"
+                mend = "see what keeps the update away (`gatepost update status`, `gatepost bases show`)"
                 yield Finding(f"database:{each['name']}", "databases", State.WARNING, f"{text}: {age} days old", mend)
             elif age < -1:
                 mend = "look at the clock"

@@ -310,5 +310,7 @@ def _read_file(url: str, offset: int) -> Iterator[bytes]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return "the connection broke off"
     text = str(error).rpartition(": ")[2] if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
     return text or type(error).__name__

@@ -7,6 +7,8 @@ import msgspec
 
 from gatepost.storage.whole_file import replace_file
 
+DIRECTORY: Final = "updater"
+"""Of the updater, below the state directory."""
 FILE: Final = "update.json"
 LIMIT: Final = 256 * 1024
 RESULTS: Final = ("updated", "not-needed", "error", "rolled-back", "unknown")

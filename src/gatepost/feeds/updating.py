@@ -115,7 +115,8 @@ class Update:
                 try:
                     found = self._fetch_from(source)
                 except (Unreachable, FetchError, RepositoryError, DownloadError, BadSet) as error:
-                    troubles.append(f"{shown}: {explain(error)}")
+                    told = explain(error)
+                    troubles.append(told if told.startswith(shown) else f"{shown}: {told}")
                     self._say(2, troubles[-1])
                 else:
                     self.source = shown
@@ -337,4 +338,4 @@ def explain(error: Exception) -> str:
     if meaning is not None:
         return f"{meaning}: {error}"
     cause = error.__cause__
-    return f"{error}: {cause}" if isinstance(error, DownloadError) and cause is not None else str(error)
+    return str(cause) if isinstance(error, DownloadError) and cause is not None else str(error)

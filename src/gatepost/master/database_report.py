@@ -1,4 +1,5 @@
-"""The call `databases.show`: which sets of databases there are, which are in force, and how long the licence runs.
+"""The call `databases.show`: which sets of databases there are, which are in force, what the last
+update did, and how long the licence runs.
 
 Registered by `master.process`. Read from the disk when asked, verified as for a reload; nothing is changed.
 """
@@ -15,9 +16,11 @@ from gatepost.control.rights import Caller, Right
 from gatepost.feeds.bases import BasesError, check_kind, list_sets
 from gatepost.feeds.keys import BadKey, Keys, resolve_keys
 from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
+from gatepost.feeds.update_state import read_run
 from gatepost.licence.current import read_expiry
 from gatepost.licence.key import LicenceError
 from gatepost.master.bases import Databases
+from gatepost.master.paths import Paths
 
 
 def register(desk: Desk, config: Callable[[], Config], bases: Callable[[], Databases]) -> None:
@@ -58,6 +61,7 @@ def report_databases(config: Config, in_force: Databases, today: dt.date) -> dic
         "troubles": troubles,
         "directories": [str(place) for place in places.values()],
         "licence": _licence(config, today),
+        "update": _update(config),
     }
 
 
@@ -86,6 +90,19 @@ def _row(directory: Path, kind: Kind, trusted: Keys, used: set[str]) -> dict[str
         "issued": str(manifest.issued),
         "records": manifest.records,
         "signer": database.signer,
+    }
+
+
+def _update(config: Config) -> dict[str, Any]:
+    """Return what came of the last update; moments are Unix seconds, 0 = never."""
+    run = read_run(Paths(config.relay.state_path).updater)
+    return {
+        "checked": run.checked,
+        "updated": run.updated,
+        "result": run.result,
+        "source": run.source,
+        "error": run.error,
+        "installed": list(run.installed),
     }
 
 

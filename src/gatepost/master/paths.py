@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from gatepost.feeds import update_state
+
 SOCKET_PATH_LIMIT = 99
 """Bytes of a socket's path: 107 in the kernel's structure, less the number the template binds it under at first."""
 
@@ -42,7 +44,8 @@ class Paths:
         self.tracking_socket = run / "tracking.sock"
         """... and where what is kept of them is asked for."""
         self.tracking = Path(state) / "tracking"
-        self.updater = Path(state) / "updater"
+        self.updater = Path(state) / update_state.DIRECTORY
+        """What is known of feeds, and what came of the last update."""
         self.accounts = Path(state) / "accounts.json"
         """Who may sign in to the console."""
         self.audit = Path(state) / "audit"

@@ -23,6 +23,7 @@ from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State, worst
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.running import judge_status
+from gatepost.doctor.updates import check_updates
 from gatepost.master.problem_book import Book, describe_day, describe_new
 from gatepost.storage.whole_file import replace_file
 
@@ -184,8 +185,9 @@ class Problems:
 
 
 def _look_around(config: Config, now: float) -> list[Finding]:
-    """Look at disks, certificates and the host: what may block for a moment."""
-    return [*check_disks(config), *check_certificates(config, now), *check_machine(config, now)]
+    """Look at disks, certificates, updates and the host: what may block for a moment."""
+    checks = (check_certificates, check_updates, check_machine)
+    return [*check_disks(config), *(finding for check in checks for finding in check(config, now))]
 
 
 def _load(file: Path) -> Book:

@@ -139,6 +139,14 @@ DATABASES: dict[str, Any] = {
     "troubles": [],
     "directories": ["/bases"],
     "licence": {"expires": "2026-12-01", "days_left": 9, "trouble": ""},
+    "update": {
+        "checked": 1_767_225_600.0,
+        "updated": 1_767_225_600.0,
+        "result": "error",
+        "source": "https://feed.example/bases",
+        "error": "too few of the trusted keys have signed it",
+        "installed": ["base 3"],
+    },
 }
 LOG = {
     "lines": [
@@ -335,8 +343,10 @@ def test_problems_show_three_states_since_when_and_how_to_mend_them() -> None:
 
 def test_databases_show_what_is_in_force_and_the_licence() -> None:
     page = visit(_gateway(), "/databases").text
-    for text in ("in force", "kept beside number 3", "9 days left", "/bases"):
+    for text in ("in force", "kept beside number 3", "9 days left", "/bases", "failed", "too few", "feed.example"):
         assert text in page
+    never = DATABASES | {"update": DATABASES["update"] | {"checked": 0.0}}
+    assert "No update so far" in visit(_gateway(**{"databases.show": never}), "/databases").text
     bad = DATABASES | {"licence": {"expires": "", "days_left": 0, "trouble": "licence.json: broken"}}
     assert "licence.json: broken" in visit(_gateway(**{"databases.show": bad}), "/databases").text
 

@@ -109,7 +109,7 @@ def test_the_next_server_is_asked_when_the_first_takes_no_connection(
     assert host.begin() == UPDATED
     assert host.sets == ["own-1"]
     report = host.report.read_text()
-    assert report.index(f":{silent}: ") < report.index(f":{dead}: ") < report.index("installed: own 1")
+    assert report.index(f":{silent}/metadata") < report.index(f":{dead}/metadata") < report.index("installed: own 1")
     assert host.state.source == server.url
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support import licences
 from tests.support.databases import Databases
@@ -12,6 +13,7 @@ from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.feeds.bases import choose_sets
 from gatepost.feeds.keys import resolve_keys
+from gatepost.feeds.update_state import UpdateRun, write_run
 from gatepost.master.bases import Databases as InForce
 from gatepost.master.database_report import report_databases
 
@@ -83,3 +85,12 @@ def test_a_licence_that_cannot_be_read_is_told(databases: Databases) -> None:
     config = _config(databases)
     (Path(config.path.license_path) / "active.key").write_text("{")
     assert "active.key" in _report(config)["licence"]["trouble"]
+
+
+def test_the_last_update_is_told(databases: Databases, tmp_path: Path) -> None:
+    config = _config(databases)
+    config = msgspec.structs.replace(config, relay=msgspec.structs.replace(config.relay, state_path=str(tmp_path)))
+    assert _report(config)["update"]["checked"] == 0
+    write_run(tmp_path / "updater", UpdateRun(checked=5.0, result="updated", installed=("own 2",), updated=5.0))
+    told = _report(config)["update"]
+    assert (told["checked"], told["result"], told["installed"]) == (5.0, "updated", ["own 2"])

@@ -175,13 +175,29 @@ class Licence(Told, frozen=True):
     trouble: str
 
 
+class LastUpdate(Told, frozen=True):
+    """What came of the last update of databases."""
+
+    checked: float
+    """Unix seconds of its end, 0 = there was none."""
+    updated: float
+    """When anything was last installed, 0 = never."""
+    result: str
+    """updated, not-needed, error, rolled-back, unknown."""
+    source: str
+    error: str
+    installed: list[str]
+    """Names and numbers of what was installed last."""
+
+
 class Databases(Told, frozen=True):
-    """Sets of databases and the licence."""
+    """Sets of databases, their last update and the licence."""
 
     sets: list[DatabaseSet]
     troubles: list[str]
     directories: list[str]
     licence: Licence
+    update: LastUpdate
 
 
 class ConsoleState(Told, frozen=True):
