@@ -118,6 +118,8 @@ def _life(told: Told) -> Iterator[str]:
     client = " ".join(filter(None, (mail["ip"], mail["client"], f"helo {mail['helo']}" if mail["helo"] else "")))
     if client:
         yield f"  client  {_text(client)}"
+    if mail["door"]:
+        yield f"  asked   {_asked(mail)}"
     if mail["message_id"]:
         yield f"  id      {_text(mail['message_id'])}"
     yield ""
@@ -133,6 +135,13 @@ def _life(told: Told) -> Iterator[str]:
         yield "… and more: --json shows how much there is"
     for other in told["related"]:
         yield f"related: {other['id']}  {_outcome(other)}  {other['what'] or other['kind'] or 'mail'}"
+
+
+def _asked(mail: Told) -> str:
+    """Return where a mail of another mail system was asked about, by whom, and what it is called there."""
+    who = f"by {mail['asker']}" if mail["asker"] else "on this host"
+    there = f", its queue id {_text(mail['reference'])}" if mail["reference"] else ""
+    return f"at door {_text(mail['listener'])} ({mail['door']}) {who}{there}"
 
 
 def _text(text: str, width: int = TEXT_WIDTH) -> str:
@@ -153,7 +162,7 @@ def _addresses(addresses: list[str], count: int) -> str:
 def _received(r: Told) -> Iterator[str]:
     how = f"over {r['tls']}" if r["tls"] else "in clear"
     user = f", signed in as {_text(r['user'])}" if r["user"] else ""
-    yield f"received, {r['size']} bytes, {r['direction'] or 'mail'}, {how}{user}"
+    yield f"{'asked about' if r['door'] else 'received'}, {r['size']} bytes, {r['direction'] or 'mail'}, {how}{user}"
     if r["mended"]:
         yield "it was malformed, and mended on the way in"
 
@@ -276,8 +285,13 @@ def _ruled(r: Told) -> Iterator[str]:
 
 
 def _answered(r: Told) -> Iterator[str]:
-    what = "was told what it is" if r["purpose"] == "ask" else f"was told: {_text(r['deed'])}"
-    yield f"the mail system that asked {what}, after {r['elapsed_ms']:.0f} ms"
+    if r["deed"] == "unjudged":
+        what = "could not be told anything"
+    elif r["purpose"] == "ask":
+        what = "was told what it is"
+    else:
+        what = f"was told: {_text(r['deed'])}"
+    yield f"who asked {what}, after {r['elapsed_ms']:.0f} ms"
     if r["rejected"] or r["discarded"]:
         yield f"  {r['recipients']} recipient(s) get it, {r['rejected']} refused, {r['discarded']} withheld"
     for address in r["without"]:

@@ -253,6 +253,8 @@ _DEEDS: Final = {
 
 def _answered(r: Record) -> Step:
     words, state = _DEEDS.get(str(r["deed"]), (str(r["deed"]), "info"))
+    if r.get("purpose") == "ask" and r["deed"] != "unjudged":
+        words, state = "do with it what it is set to do: it only asked what it is", "info"
     return _step(
         f"Its mail system was told to {words}",
         state,
@@ -264,7 +266,6 @@ def _answered(r: Record) -> Step:
             ("Who do not get it", r.get("without")),
             ("Reply", r.get("reply")),
             ("Note", r.get("info")),
-            ("Only asked for its status", str(r.get("purpose")) == "ask"),
             ("Took", _ms(r.get("elapsed_ms"))),
         ),
     )

@@ -108,8 +108,9 @@ def _ruled(r: Ruled) -> str:
 
 
 def _answered(r: Answered) -> str:
+    asked = "purpose=ask, " if r.purpose == "ask" else ""
     return (
-        f"ANSWERED, deed={r.deed}, nrcpt={r.recipients}, rejected={r.rejected}, discarded={r.discarded}, "
+        f"ANSWERED, {asked}deed={r.deed}, nrcpt={r.recipients}, rejected={r.rejected}, discarded={r.discarded}, "
         f"took={r.elapsed_ms:.2f}ms"
         + (f', info="{clean(r.info)}"' if r.info else "")
         + (f', reply="{clean(r.reply)}"' if r.reply else "")

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.tracking.support_tracking import NOON, Filled, mail_id
+from tests.unit.tracking.support_tracking import NOON, Filled, mail_id, received
 
 from gatepost.cli import trace_view
 from gatepost.cli.trace import parse_moment
 from gatepost.cli.trace_view import show_life, show_row, show_rows, show_span, show_waiting
 from gatepost.model.finding import EngineNote, ObjectStatus
-from gatepost.model.record import Generated, Notified, ObjectNote, Received, Record, Refused, SignNote
+from gatepost.model.record import Answered, Generated, Notified, ObjectNote, Received, Record, Refused, SignNote
 from gatepost.recorder.answers import Answers
 from gatepost.recorder.masking import Masking
 from gatepost.recorder.telling import tell_record
@@ -63,6 +63,33 @@ def test_every_record_is_shown_and_foreign_text_is_harmless(tmp_path: Path, kind
     assert all(line.isprintable() for line in lines), lines
     assert all(cell.isprintable() for cell in show_row(told["mail"]))
     assert tell_record(record)["type"] in trace_view._STEPS, "no words for it"
+
+
+@pytest.mark.parametrize(
+    ("answered", "outcome", "said"),
+    [
+        ({"deed": "deliver", "recipients": 1}, "passed", "who asked was told: deliver"),
+        ({"deed": "deliver", "purpose": "ask"}, "told", "who asked was told what it is"),
+        ({"deed": "reject", "purpose": "ask"}, "told", "who asked was told what it is"),
+        ({"deed": "reject", "rejected": 1}, "refused", "who asked was told: reject"),
+        ({"deed": "unjudged", "purpose": "ask"}, "unjudged", "who asked could not be told anything"),
+    ],
+)
+def test_mail_of_another_mail_system_shows_who_asked_and_where_it_is_there(
+    tmp_path: Path, answered: dict[str, Any], outcome: str, said: str
+) -> None:
+    filled = Filled(tmp_path)
+    asked = received(0, ip="", door="rspamd", listener="postfix-2", reference="4AbCd", asker="192.0.2.77")
+    filled.add(asked, Answered(mail_id(0), NOON + 1, elapsed_ms=3.0, **answered))
+    filled.store.close()
+    masking = Masking("full", "full", b"")
+    answers = Answers(tmp_path, lambda: masking)
+    for query in ({"message_id": "4abcd"}, {"client": "192.0.2.77"}):
+        (found,) = answers.answer("tracking.search", query)["mails"]
+    assert found["outcome"] == outcome
+    lines = list(show_life(answers.answer("tracking.mail", {"id": found["id"]})))
+    assert "  asked   at door postfix-2 (rspamd) by 192.0.2.77, its queue id 4AbCd" in lines
+    assert any(line.endswith(f"{said}, after 3 ms") for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -462,7 +462,7 @@ def test_an_event_is_one_event_whatever_strangers_write() -> None:
 MAIL = {
     **dict.fromkeys(
         ["kind", "what", "sender", "ip", "helo", "client", "tls", "user", "listener", "direction", "message_id", "subject",
-         "spam", "source"], ""
+         "spam", "source", "door", "reference", "asker"], ""
     ),
     **dict.fromkeys(["recipients", "groups", "statuses", "threats", "findings", "hops", "stored"], ()),
     **dict.fromkeys(

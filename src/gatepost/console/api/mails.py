@@ -103,6 +103,12 @@ class Mail(Told, frozen=True):
     waited_ms: float
     elapsed_ms: float
     """The inspection."""
+    door: str
+    """Kind of the door at which another mail system asked about it; "" for mail of the gateway's own."""
+    reference: str
+    """Its queue id there."""
+    asker: str
+    """Address of that system, "" on a local socket."""
 
 
 class MailPage(Told, frozen=True):

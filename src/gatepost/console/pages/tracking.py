@@ -40,6 +40,7 @@ OUTCOMES: Final = {
     "removed": "warning",
     "refused": "bad",
     "passed": "good",
+    "told": "info",
     "unjudged": "warning",
 }
 """What has become of a mail, and the state it is shown in."""

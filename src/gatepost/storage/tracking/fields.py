@@ -84,7 +84,7 @@ def _subject(s: Summary) -> Iterable[str]:
 
 
 def _clients(s: Summary) -> Iterable[str]:
-    return (s.ip,)
+    return (s.ip, s.asker) if s.asker else (s.ip,)
 
 
 def _client_names(s: Summary) -> Iterable[str]:
@@ -166,6 +166,8 @@ def own_terms(s: Summary) -> set[str]:
         terms.add("h" + s.user.lower())
     if s.source:
         terms.add(f"p{s.source}")
+    if s.asker:
+        terms.add("a" + s.asker)
     if s.reference:
         terms.add("m" + s.reference.lower())
     return _bounded(terms)

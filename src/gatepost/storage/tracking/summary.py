@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gatepost.model.filtering import Purpose
 from gatepost.model.record import (
     Answered,
     Blocked,
@@ -72,6 +73,8 @@ class Outcome(enum.StrEnum):
     """Never accepted."""
     PASSED = "passed"
     """Another mail system asked about it, and was told to deliver it to everybody."""
+    TOLD = "told"
+    """A program asked what it is, was told, and does with it what it is set to do."""
     UNJUDGED = "unjudged"
     """Another mail system asked about it, and could not be told anything."""
 
@@ -156,6 +159,10 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
     """... and how many recipients get it ..."""
     rejected: int = 0
     """... or are refused."""
+    asker: str = ""
+    """Address of that system, "" on a local socket."""
+    only_asked: bool = False
+    """It wanted to know what the mail is, and does with it what it is set to do."""
 
     def apply(self, record: Record) -> None:
         """Take a record of this mail into account."""
@@ -189,6 +196,8 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
         match self.deed:
             case "":
                 return Outcome.WAITING
+            case "deliver" | "reject" | "discard" if self.only_asked:
+                return Outcome.TOLD
             case "deliver":
                 return Outcome.PARTLY if self.rejected or self.discarded else Outcome.PASSED
             case "reject":
@@ -235,11 +244,11 @@ def _received(s: Summary, r: Received) -> None:
     s.listener = r.listener
     s.direction = r.direction
     s.message_id = _cut(r.message_id)
-    s.door, s.reference = r.door, _cut(r.reference)
+    s.door, s.reference, s.asker = r.door, _cut(r.reference), r.asker
 
 
 def _answered(s: Summary, r: Answered) -> None:
-    s.deed = r.deed
+    s.deed, s.only_asked = r.deed, r.purpose == Purpose.ASK
     s.passed, s.rejected = r.recipients, r.rejected
     s.discarded += r.discarded
     if r.info:
