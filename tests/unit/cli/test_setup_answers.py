@@ -1,5 +1,6 @@
 """Answers of `gatepost setup`: checked at once, completed, read and written; and the configuration they make."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,12 @@ def test_every_answer_has_its_question() -> None:
     assert [question.name for question in QUESTIONS] == list(Answers.__struct_fields__)
     for question in QUESTIONS:
         assert question.words.endswith((".", "?"))
+
+
+def test_the_manual_tells_of_every_answer() -> None:
+    manual = Path(__file__).resolve().parents[3] / "docs" / "manual" / "installation.md"
+    told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\| `[^|]*\|", manual.read_text()))))
+    assert {question.name for question in QUESTIONS} <= told
 
 
 def test_what_a_host_says_gives_the_defaults() -> None:
