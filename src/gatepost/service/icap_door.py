@@ -7,6 +7,7 @@ or above the size limit; nothing of an object that is looked at goes out before 
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -49,8 +50,11 @@ _REFUSED: Final = frozenset(
     (ObjectStatus.INFECTED.value, ObjectStatus.DISINFECTED.value, ObjectStatus.SUSPICIOUS.value)
 )
 """Statuses with which an object is refused whatever a policy for mail makes of them: it cannot be cured on its way."""
-_PLAIN_CODINGS: Final = frozenset(("", "identity", "gzip", "x-gzip", "bzip2", "xz", "zstd", "compress", "x-compress"))
-"""Content-Encodings a filter opens as what they are: packed files."""
+_DECLARED: Final = re.compile(r"[ ->@-~]{1,1000}\Z")
+"""A form's type as it can be put into a header: what could not be shown is a question mark by now."""
+_NO_CODING: Final = frozenset(("", "identity"))
+_OPENED_CODINGS: Final = frozenset(("gzip", "x-gzip", "bzip2", "xz", "zstd", "compress", "x-compress"))
+"""Content-Encodings a filter opens as what they are: packed files. One at a time, and no forms within."""
 
 
 def make(context: Context) -> Serve:
@@ -230,9 +234,12 @@ class _Visit:
 
     async def judge(self, request: IcapRequest, gathered: Gathered) -> Ruling:
         """Ask. Unjudged."""
-        coding = request.subject.fields.get("content-encoding", "").strip().lower()
-        if coding not in _PLAIN_CODINGS:
-            raise Unjudged(f"content coding {coding[:40]!r} cannot be opened")
+        told = request.subject.fields.get("content-encoding", "").lower()
+        codings = [each for each in map(str.strip, told.split(",")) if each not in _NO_CODING]
+        if codings and (len(codings) > 1 or codings[0] not in _OPENED_CODINGS or _is_form(request)):
+            raise Unjudged(f"content coding {told[:40]!r} cannot be opened")
+        if _is_form(request) and _DECLARED.match(request.subject.fields["content-type"]) is None:
+            raise Unjudged("what divides the parts of a form cannot be read")
         door = self.context.door
         asked = Request(
             client=Client(request.client_ip, listener=door.name, user=request.user),

@@ -104,7 +104,7 @@ def build_page(
     service: Service, http_status: str, page: str, found: Found | None = None, *, retry_s: int = 0, close: bool = False
 ) -> bytes:
     """Return an answer that puts a page in the object's place. `http_status`: code and reason."""
-    body = page.encode()
+    body = page.encode("utf-8", "replace")
     http = "\r\n".join(
         [
             f"HTTP/1.1 {http_status}",

@@ -23,8 +23,8 @@ from gatepost.wire.icap import readable
 HTTP_LIMIT: Final = 128 * 1024
 """Octets of the HTTP headers in a request: proxies take 64 KB each of request and response."""
 NAME_LIMIT: Final = 255
-FIELD_LINES: Final = 200
-"""Lines of an HTTP header that are looked at."""
+VALUE_LIMIT: Final = 4096
+"""Characters of a field's value."""
 
 _REQUEST_LINE: Final = re.compile(r"([A-Z]{1,16}) (icaps?://\S{1,2048}|/\S{0,2048}|\*) ICAP/([0-9])\.([0-9])\Z")
 _PATH: Final = re.compile(r"(?:icaps?://[^/?]*)?/?([^?]*)")
@@ -32,6 +32,8 @@ _SECTION: Final = re.compile(r"([a-z-]+)=([0-9]{1,9})\Z")
 _FILENAME: Final = re.compile(r"""filename\*?\s*=\s*(?:utf-8'[^']*'([^;"\s]+)|"([^"]*)"|([^;\s]+))""", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"\bieof\b", re.IGNORECASE)
 """Chunk extension: the preview is all there is (RFC 3507 §4.5)."""
+_LOOKED_AT: Final = frozenset((b"content-type", b"content-length", b"content-disposition", b"content-encoding"))
+_CODING: Final = b"content-encoding"
 _HTTP_REQUEST: Final = re.compile(rb"([!-~]{1,32}) (\S{1,65536})(?: HTTP/[0-9.]+)?\Z")
 
 
@@ -60,13 +62,13 @@ class IcapRequestError(ValueError):
 
 
 class HttpHead(msgspec.Struct, frozen=True):
-    """What is looked at in an HTTP request or response; whatever else it holds is passed on as it came."""
+    """What is looked at in an HTTP request or response (`_LOOKED_AT`); whatever else it holds goes on as it came."""
 
     url: str = ""
     """Of a request."""
     method: str = ""
     fields: Mapping[str, str] = {}
-    """By name in lower case; the first of a name. Lines that are no fields are left out."""
+    """By name in lower case; the first of a name, but all codings, with commas between: a body has them all."""
 
     @property
     def content_type(self) -> str:
@@ -299,13 +301,29 @@ def _parse_http(raw: bytes, *, response: bool) -> HttpHead:
     """Return what can be read of an HTTP header: servers of the web write all kinds of things."""
     if not raw:
         return HttpHead()
-    lines = raw.replace(b"\r\n", b"\n").split(b"\n", FIELD_LINES + 1)
-    fields: dict[str, str] = {}
-    for line in lines[1 : FIELD_LINES + 1]:
+    lines = [line for line in raw.replace(b"\r", b"\n").split(b"\n") if line]  # some end a line with CR alone
+    found: dict[bytes, list[bytearray]] = {}
+    name = b""
+    for line in lines[1:]:
+        if line[:1] in (b" ", b"\t"):  # goes on
+            if name:
+                found[name][-1] += b" " + line.strip()
+            continue
         name, colon, value = line.partition(b":")
-        if colon:
-            fields.setdefault(readable(name.strip()).lower(), readable(value.strip(), 4096))
-    match = None if response else _HTTP_REQUEST.match(lines[0].strip())
+        name = name.strip().lower() if colon else b""
+        if name in _LOOKED_AT:
+            found.setdefault(name, []).append(bytearray(value.strip()))
+        else:
+            name = b""
+    fields = {name.decode(): _value(name, values) for name, values in found.items()}
+    match = None if response else _HTTP_REQUEST.match(lines[0].strip() if lines else b"")
     if match is None:
         return HttpHead(fields=fields)
-    return HttpHead(readable(match[2], 4096), readable(match[1]), fields)
+    return HttpHead(readable(match[2], VALUE_LIMIT), readable(match[1]), fields)
+
+
+def _value(name: bytes, values: list[bytearray]) -> str:
+    if name != _CODING:
+        return readable(bytes(values[0]), VALUE_LIMIT)
+    codings = b", ".join(b" ".join(value.split()) for value in values)
+    return readable(codings, VALUE_LIMIT) if len(codings) <= VALUE_LIMIT else "more than can be read"

@@ -184,6 +184,47 @@ def test_a_coding_that_no_filter_opens_is_not_clean() -> None:
     )
 
 
+def test_a_name_that_cannot_be_written_is_refused_all_the_same() -> None:
+    judge = ScriptedJudge(ruling(threats=(Threat("a\ud800\r\nX-Evil: b", "infected"),)))
+    heard = answer_of(respmod(chunk(b"x") + LAST, b"Allow: 204"), judge)
+    assert b"\r\nHTTP/1.1 403 " in heard
+    assert b"\nX-Evil" not in heard.partition(b"<!DOCTYPE")[0]
+
+
+@pytest.mark.parametrize(
+    "http",
+    [
+        b"Content-Encoding: identity\r\nContent-Encoding: br\r\n",
+        b"Content-Encoding:\r\n br\r\n",
+        b"X: y\rContent-Encoding: br\r\n",
+        b"content-encoding : gzip, gzip\r\n",
+        b"A:\r\n" * 1000 + b"Content-Encoding: br\r\n",
+        b"Content-Encoding: gzip" + b" " * 5000 + b", br\r\n",
+        b"Content-Encoding: " + b"identity, " * 500 + b"br\r\n",
+    ],
+)
+def test_a_coding_is_found_wherever_a_browser_would_find_it(http: bytes) -> None:
+    judge = ScriptedJudge()
+    assert b"HTTP/1.1 503 " in answer_of(respmod(chunk(b"x") + LAST, b"Allow: 204", http=http), judge)
+    assert judge.asked == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: multipart/form-data; boundary=x\r\nContent-Encoding: gzip\r\n",
+        b"Content-Type: multipart/form-data; boundary=\xe9\r\n",
+        b"Content-Type: multipart/form-data; boundary=a\x01b\r\n",
+        b"Content-Type: multipart/form-data; boundary=" + b"x" * 4096 + b"\r\n",
+    ],
+)
+def test_a_form_whose_parts_cannot_be_told_is_not_clean(fields: bytes) -> None:
+    judge = ScriptedJudge()
+    heard = answer_of(reqmod(b"POST http://h/up HTTP/1.1\r\n" + fields + b"\r\n", chunk(b"x") + LAST), judge)
+    assert b"HTTP/1.1 503 " in heard
+    assert judge.asked == []
+
+
 def test_above_the_size_limit_it_passes_as_it_comes() -> None:
     judge = ScriptedJudge(INFECTED)
     big = chunk(b"a" * 1000) + chunk(b"b" * 100) + chunk(b"c" * 999) + LAST
