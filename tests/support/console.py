@@ -1,14 +1,15 @@
 """The console without processes and sockets: the real application, the real desk, accounts and audit log, one event
-loop, and a browser that keeps cookies and sends what browsers send.
+loop, and a browser that keeps cookies and sends what browsers send. One house at a time.
 """
 
 import asyncio
+import functools
 import re
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import argon2
@@ -17,8 +18,11 @@ import msgspec
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load
 from gatepost.config.schema import Config
+from gatepost.console.api.rates import Rates
 from gatepost.console.app import build_app
+from gatepost.console.events import Listeners
 from gatepost.console.gateway import Gateway
+from gatepost.console.security import Shield
 from gatepost.console.settings import Settings
 from gatepost.control.desk import Desk
 from gatepost.control.link import LinkCall, result_of
@@ -71,7 +75,7 @@ class House:
         self.said: list[tuple[str, str]] = []
         self.desk = Desk()
         self.front = Front(Paths(str(state)), config, self.desk, lambda level, text: self.said.append((level, text)))
-        self.app: Any = build_app(Gateway(self), Settings(host_names=("gw.example.org",)))
+        self.app: Any = _enter_app(self)
 
     async def call(
         self,
@@ -105,6 +109,33 @@ class House:
         answer = await browser.sign_in(name)
         assert answer.status == 303, answer.text
         return browser
+
+
+class _KnownRates(Rates):
+    """Who asked how often, which is forgotten for the next house."""
+
+    known: ClassVar[list[Rates]] = []
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
+        self.known.append(self)
+
+
+@functools.cache
+def _build_app() -> Shield:
+    """Build the application all houses share, one after the other: made anew it would be most of a test's time."""
+    with mock.patch("gatepost.console.api.routes.Rates", _KnownRates):
+        return build_app(Gateway(mock.Mock()), Settings(host_names=("gw.example.org",)))
+
+
+def _enter_app(house: House) -> Shield:
+    """Return the application, with this house behind it and no memory of another."""
+    shield = _build_app()
+    shield.app.state.gateway = Gateway(house)
+    shield.app.state.listeners = Listeners()
+    for rates in _KnownRates.known:
+        rates._buckets.clear()
+    return shield
 
 
 class Browser:
