@@ -116,7 +116,7 @@ class _Setup:
         text, loaded = self._plan(answers)
         self._show(text, loaded)
         changed = text != self._before
-        if changed and not self._yes and not self._agreed(asked=file is None):
+        if not self._yes and not (self._may_change(changed) if file is not None else self._agreed(changed)):
             raise _EndedError("Nothing was changed", EXIT_REFUSED)
         assert loaded.config is not None, "planned without errors"
         try:
@@ -142,10 +142,13 @@ class _Setup:
         if file is None:
             return _Dialogue(defaults, self._host, known=self._before is not None).ask_all()
         try:
-            return read_answers(file.read_text(), defaults)
+            found = read_answers(file.read_text(), defaults)
         except AnswersError as error:
             told = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
             raise _EndedError(told, EXIT_REFUSED) from None
+        if (found.console_password or "@" in found.proxy) and file.stat().st_mode & 0o077:
+            print(f"{file} holds a password and others may read it: chmod 600 {file}", file=sys.stderr)
+        return found
 
     def _plan(self, answers: Answers) -> tuple[str, Loaded]:
         try:
@@ -170,11 +173,15 @@ class _Setup:
         for problem in loaded.problems:
             print(problem)
 
-    def _agreed(self, *, asked: bool) -> bool:
-        if self._before is not None and not asked:
+    def _may_change(self, changed: bool) -> bool:
+        """Tell whether a file of answers alone may do it: an administrator's file is not changed unasked."""
+        if changed and self._before is not None:
             print(f"{self._file} is there already: say --yes to have it changed; the former one is kept beside it")
             return False
-        return not asked or _yes(f"Write {self._file} and go on?")
+        return True
+
+    def _agreed(self, changed: bool) -> bool:
+        return _yes(f"Write {self._file} and go on?" if changed else "Go on?")
 
     def _tell_steps(self, setting: Setting) -> int:
         print("\nThen:")

@@ -153,6 +153,26 @@ def test_answers_of_a_file_are_enough_and_once_is_enough(site: Site) -> None:
     assert "there is an account anna already" in told
 
 
+def test_a_second_dialogue_proposes_what_is_configured_and_asks_before_it_goes_on(site: Site) -> None:
+    site.run("--answers", site.answers(postmaster="me@example.org"))
+    before = site.tree()
+    status, told = site.run(typed="\n" * 20)
+    assert (status, site.tree()) == (1, before)
+    assert "Postmaster [me@example.org]" in told
+    assert "says all that already" in told
+    assert "Go on? [y/N]" in told
+    status, told = site.run("--start", "no", typed="\n" * 15 + "y\n")
+    assert (status, site.tree()) == (0, before), told
+
+
+def test_a_password_that_others_may_read_is_told(site: Site) -> None:
+    answers = Path(site.answers(console_account="anna", console_password=PASSWORD))
+    answers.chmod(0o644)
+    assert f"chmod 600 {answers}" in site.run("--answers", str(answers))[1]
+    answers.chmod(0o600)
+    assert "chmod" not in site.run("--answers", str(answers))[1]
+
+
 def test_a_file_that_is_there_is_changed_when_told_to_and_kept(site: Site) -> None:
     site.run("--answers", site.answers())
     site.file.write_text(site.file.read_text() + "\n# mine\n")
