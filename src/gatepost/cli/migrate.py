@@ -10,16 +10,31 @@ from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, ConfigFile, complain
+from gatepost.cli.gateway import (
+    DEFAULT_FILE,
+    EXIT_BAD_OPTIONS,
+    EXIT_NOT_DONE,
+    EXIT_SYSTEM,
+    ConfigFile,
+    complain,
+)
+from gatepost.cli.queue import printable
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.master.backup import BackupError
 from gatepost.master.restore import Lock
 from gatepost.migration.carrying import carry_out
+from gatepost.migration.envelopes import parse_listing
 from gatepost.migration.parts import CURRENT, FIRST
 from gatepost.migration.plan import MigrationError, Plan, plan_migration
+from gatepost.migration.takeover import plan_takeover
+from gatepost.migration.taking import Taken, take_over
+from gatepost.spool.interface import SpoolError
+from gatepost.storage.whole_file import replace_file
 
 app = cyclopts.App(name="migrate", help="Bring what is stored to another format; take over another installation.")
+LEFT_SHOWN = 200
+"""What is left is named one by one up to here; the rest is counted."""
 DryRun = Annotated[bool, cyclopts.Parameter(name="--dry-run", negative="", help="Only say what would be done.")]
 
 
@@ -84,3 +99,72 @@ def _describe(config: Config, plan: Plan) -> None:
     )
     for move in plan.moves:
         print(f"  {move.part.title}: {move.path}: version {move.start} → {move.end}")
+
+
+@app.command(name="from")
+def take_over_from(
+    old: Path,
+    /,
+    *,
+    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = DEFAULT_FILE,
+    state_path: Path = Path("/var/lib/gatepost"),
+    listing: list[Path] | None = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Take over another installation: its configuration, queue, archives, quarantine, templates. It stays as it is.
+
+    Stop it first: what it delivers meanwhile would be delivered twice.
+
+    Parameters
+    ----------
+    old
+        Its configuration: the documented .conf file, or one of an earlier Gatepost.
+    output
+        Where the new configuration goes. One that is there stays as it is.
+    state_path
+        State directory of the new gateway.
+    listing
+        What the old queue or archive tool printed (`--show-all`): whom each message is for.
+    """
+    try:
+        plan = plan_takeover(old.absolute(), state_path.absolute())
+        told = {name: each for path in listing or () for name, each in parse_listing(path.read_text("utf-8")).items()}
+        if dry_run:
+            taken = take_over(plan, told, time.time(), dry_run=True)
+        else:
+            state_path.mkdir(0o750, parents=True, exist_ok=True)
+            lock = Lock(state_path)
+            try:
+                taken = take_over(plan, told, time.time(), dry_run=False)
+                _write_configuration(output, plan.text)
+            finally:
+                lock.release()
+    except (MigrationError, BackupError) as error:
+        return complain(str(error), EXIT_NOT_DONE)
+    except (OSError, SpoolError, ValueError) as error:
+        return complain(f"not everything was taken, run it again: {error}", EXIT_SYSTEM)
+    _report(taken, dry_run=dry_run)
+    if not dry_run:
+        print(f"Configuration: {output}. Check it (gatepost config check -c {output}), then start.")
+    return 0
+
+
+def _write_configuration(output: Path, text: str) -> None:
+    if output.exists():
+        print(f"{output} is there already and stays as it is.")
+        return
+    output.parent.mkdir(0o755, parents=True, exist_ok=True)
+    replace_file(output, text.encode(), mode=0o640)
+
+
+def _report(taken: Taken, *, dry_run: bool) -> None:
+    verb = "would be taken" if dry_run else "taken"
+    for place in sorted(taken.taken.keys() | taken.before.keys()):
+        before = f", {taken.before[place]} taken before" if taken.before[place] else ""
+        print(f"{place}: {taken.taken[place]} {verb}{before}")
+    if taken.left:
+        print(f"Left ({len(taken.left)}):")
+        for each in taken.left[:LEFT_SHOWN]:
+            print(f"  {printable(each.name)}: {printable(each.why)}")
+        if len(taken.left) > LEFT_SHOWN:
+            print(f"  … and {len(taken.left) - LEFT_SHOWN} more")
