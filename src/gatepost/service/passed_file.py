@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Final
 
 FILES_LIMIT: Final = 10_000
-"""Files looked at for one command."""
+"""Files and directories looked at for one command."""
+DEPTH_LIMIT: Final = 40
+"""Directories within each other: each is open while what is below it is looked at."""
 READ_BYTES: Final = 256 * 1024
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotAllowed(Exception):  # noqa: N818 - a state
@@ -72,25 +75,54 @@ def iterate_files(descriptor: int, path: str) -> Iterator[tuple[str, int]]:
     """
     again = f"/proc/self/fd/{descriptor}"
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        yield path, os.open(again, os.O_RDONLY | os.O_CLOEXEC)
+        yield path, os.open(again, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         return
     directory = os.open(again, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    seen = 0
     try:
-        for place, _, names, at in os.fwalk(".", dir_fd=directory, follow_symlinks=False):
-            for name in sorted(names):
-                seen += 1
-                if seen > FILES_LIMIT:
-                    raise TooLarge(f"more than {FILES_LIMIT} files")
-                try:
-                    if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-                        continue
-                    found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-                except FileNotFoundError:
-                    continue  # gone meanwhile
-                yield str(Path(path, place, name)), found
+        yield from _Walk().files(directory, Path(path), 1)
     finally:
         os.close(directory)
+
+
+class _Walk:
+    """Goes through a tree that others may change, or have made to hold whoever goes through it."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def files(self, directory: int, place: Path, depth: int) -> Iterator[tuple[str, int]]:
+        """Yield the files of a directory, then those below. OSError, TooLarge."""
+        if depth > DEPTH_LIMIT:
+            raise TooLarge(f"more than {DEPTH_LIMIT} directories within each other")
+        below = []
+        for name in sorted(self._names(directory)):
+            try:
+                mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    below.append(name)
+                if not stat.S_ISREG(mode):
+                    continue
+                found = os.open(name, _READ | os.O_NONBLOCK, dir_fd=directory)
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            yield str(place / name), found
+        for name in below:
+            try:
+                found = os.open(name, _READ | os.O_DIRECTORY, dir_fd=directory)
+            except FileNotFoundError:
+                continue
+            try:
+                yield from self.files(found, place / name, depth + 1)
+            finally:
+                os.close(found)
+
+    def _names(self, directory: int) -> Iterator[str]:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                self._seen += 1
+                if self._seen > FILES_LIMIT:
+                    raise TooLarge(f"more than {FILES_LIMIT} files")
+                yield entry.name
 
 
 def _below(path: str, directories: list[str]) -> bool:

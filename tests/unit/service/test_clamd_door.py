@@ -1,6 +1,7 @@
 """The clamd door: what the judge is asked, and what the client hears of its ruling."""
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -187,6 +188,33 @@ class TestPaths:
         judge = ScriptedJudge()
         assert self.scan(place, f"CONTSCAN {place}", judge) == "/allowed: OK\0"
         assert sorted(each.content for each in judge.asked) == [b"bad", b"bad", b"good"], "no link is followed"
+
+    def test_a_tree_without_end_is_given_up(self, place, monkeypatch):
+        deep = place / "/".join(["d"] * (passed_file.DEPTH_LIMIT + 5))
+        deep.mkdir(parents=True)
+        limit = passed_file.DEPTH_LIMIT
+        assert self.scan(place, f"CONTSCAN {place}/d") == (
+            f"/allowed/d: more than {limit} directories within each other. ERROR\0"
+        )
+        monkeypatch.setattr(passed_file, "FILES_LIMIT", 5)
+        wide = place / "wide"
+        for number in range(6):
+            (wide / str(number)).mkdir(parents=True)
+        assert self.scan(place, f"CONTSCAN {wide}") == "/allowed/wide: more than 5 files. ERROR\0"
+
+    def test_what_cannot_be_looked_into_is_not_clean(self, place, monkeypatch):
+        really = os.scandir
+
+        def scandir(directory):
+            if Path(f"/proc/self/fd/{directory}").readlink().name == "locked":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return really(directory)
+
+        (place / "locked").mkdir()
+        (place / "sub" / "bad.txt").unlink()
+        (place / "sub" / "worse\n.txt").unlink()
+        monkeypatch.setattr(os, "scandir", scandir)
+        assert self.scan(place, f"CONTSCAN {place}") == "/allowed: Permission denied. ERROR\0"
 
     @pytest.mark.parametrize(
         "path", ["/secret", "/allowed/../secret", "/allowed/link", "/allowed/dirlink/secret", "/allowed/dirlink", "/allowed2/x", "/allowed/fifo", "/nothing", "/allowed/../nothing", "", "/allowed/good.txt/x"],
