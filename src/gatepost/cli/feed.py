@@ -38,7 +38,7 @@ def _guarded(act: Callable[[], None]) -> int:
         act()
     except (FeedError, BadSet, BadSource, BadSignatures) as error:
         return complain(str(error), EXIT_NOT_SOUND)
-    except BadKey as error:
+    except (BadKey, ValueError) as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
     except OSError as error:
         return complain(f"{error.filename or ''}: {error.strerror}".lstrip(": "), EXIT_UNREADABLE)

@@ -3,13 +3,14 @@
 Used by `gatepost feed serve`. What it sends is signed; it needs no rights but to read. A thread for each connection.
 """
 
+import contextlib
 import datetime as dt
 import re
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +21,8 @@ _RANGE: Final = re.compile(r"bytes=(\d{1,15})-\Z")
 CHUNK: Final = 256 * 1024
 IDLE_S: Final = 30
 AGENT_LIMIT: Final = 200
+CONNECTIONS: Final = 256
+"""At one time: each is a thread. Who comes beyond asks again later, as updaters do."""
 
 
 class FeedHandler(BaseHTTPRequestHandler):
@@ -89,7 +92,25 @@ class FeedServer(ThreadingHTTPServer):
         self._directory = directory.resolve()
         self._log = log.open("ab", buffering=0) if log is not None else None
         self._writing = threading.Lock()
+        self._room = threading.Semaphore(CONNECTIONS)
         super().__init__((host, port), FeedHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def server_close(self) -> None:
+        super().server_close()
+        if self._log is not None:
+            self._log.close()
 
     def find(self, path: str) -> Path | None:
         """Return the file of a request, None when there is none that may be had."""
@@ -101,14 +122,16 @@ class FeedServer(ThreadingHTTPServer):
     def note(self, request: Request) -> None:
         """Write a request down."""
         if self._log is not None:
-            with self._writing:
+            with self._writing, contextlib.suppress(ValueError):  # closed: the server has ended
                 self._log.write(msgspec.json.encode(request) + b"\n")
 
 
 def serve_feed(directory: Path, listen: str, log: Path | None) -> None:
-    """Serve until interrupted. OSError."""
+    """Serve until interrupted. OSError; ValueError: `listen` is not ip:port."""
     host, _, port = listen.rpartition(":")
-    server = FeedServer(directory, host.strip("[]"), int(port), log)
+    if not host or not port.isdecimal():
+        raise ValueError(f"{listen[:60]!r} is not ip:port")
+    server = FeedServer(directory, host, int(port), log)
 
     def stop(*_: object) -> None:
         threading.Thread(target=server.shutdown).start()
@@ -116,4 +139,7 @@ def serve_feed(directory: Path, listen: str, log: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     print(f"serving {directory} at http://{listen}/", flush=True)
-    server.serve_forever()
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
