@@ -103,6 +103,7 @@ def postconf(host: Host, *words: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.feature("F-INST-08")
 @pytest.mark.parametrize("mode", ["milter", "content_filter", "smtpd_proxy_filter"])
 def test_postfix_there_and_back(postfix: Host, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if mode == "content_filter":  # changes both files; `postfix check` waits for seconds
@@ -273,6 +274,7 @@ def sendmail_cf(mc: str) -> str:
     return made.stdout.decode()
 
 
+@pytest.mark.feature("F-INST-08")
 def test_sendmail_there_and_back(host: Host) -> None:
     if not (SENDMAIL_MACROS / "m4/cf.m4").exists():
         pytest.skip("Sendmail's macros are not unpacked: make peers")
@@ -325,6 +327,7 @@ def exim_takes(text: str, base: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.feature("F-INST-08")
 @pytest.mark.parametrize("split", [True, False], ids=["split", "monolithic"])
 @pytest.mark.parametrize("mode", ["scan", "pipe"])
 def test_exim_there_and_back(host: Host, mode: str, split: bool) -> None:
@@ -371,6 +374,7 @@ def test_exim_with_a_plain_file_and_what_cannot_be_done(host: Host) -> None:
     assert "put it in by hand" in host.setup("exim", "--door", "tcp:127.0.0.1:783")[1]
 
 
+@pytest.mark.feature("F-INST-08")
 def test_qmail_there_and_back(host: Host) -> None:
     program("cc")
     queue = host.config / "qmail-queue"
@@ -395,6 +399,7 @@ def test_qmail_there_and_back(host: Host) -> None:
     assert host.files() == before
 
 
+@pytest.mark.feature("F-INST-08")
 def test_communigate_there_and_back(host: Host) -> None:
     before = host.files()
     status, shown = host.setup("cgpro")
