@@ -96,9 +96,17 @@ class Antispam(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
     filter_uds_cfg_file: Annotated[str, path("FilterUDSCfgFile", "UDS configuration", generations="M56 A30")] = ""
     filter_stat_log_file: Annotated[
-        str, path("FilterStatLogFile", "statistics log", generations="M56 A30", built=False)
+        str,
+        path("FilterStatLogFile", "statistics log: a line for each spam verdict; empty = none", generations="M56 A30"),
     ] = ""
-    filter_user_log_file: Annotated[str, path("FilterUserLogFile", "user log", generations="M56 A30", built=False)] = ""
+    filter_user_log_file: Annotated[
+        str,
+        path(
+            "FilterUserLogFile",
+            "user log: a line for each recipient's spam verdict; empty = none",
+            generations="M56 A30",
+        ),
+    ] = ""
     spfd_pool_size: Annotated[
         int, count("SPFDPoolSize", 1, 50, "SPF processes", generations="M56 A30", built=False)
     ] = 5

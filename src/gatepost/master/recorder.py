@@ -50,7 +50,13 @@ class RecorderHost:
         """Start it, if the configuration wants any of what it keeps or writes."""
         self._tracking = config.tracking.enabled
         counted = counts_usage(config)
-        if not (self._tracking or config.tracking.json_file or config.options.av_statistics or counted):
+        files = (
+            config.tracking.json_file,
+            config.options.av_statistics,
+            config.antispam.filter_stat_log_file,
+            config.antispam.filter_user_log_file,
+        )
+        if not (self._tracking or counted or any(files)):
             return
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
@@ -175,6 +181,8 @@ def recorder_settings(config: Config, paths: Paths, *, tracking: bool) -> Record
         addresses=config.tracking.addresses.value,
         json_file=config.tracking.json_file,
         av_statistics=config.options.av_statistics,
+        spam_statistics=config.antispam.filter_stat_log_file,
+        spam_users=config.antispam.filter_user_log_file,
         counts_usage=counts_usage(config),
         licensed_domains=config.network.protected_domains,
     )

@@ -18,15 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
-from gatepost.model.record import Received, Refused, Scanned, Split
+from gatepost.model.record import Scanned
+from gatepost.recorder.envelopes import Envelopes, Kept
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import Batch
 
-MAILS_LIMIT: Final = 8192
-"""Messages whose envelope is kept until they have been scanned: some MB. Of one that waited behind more the fields that
-the envelope tells stay empty."""
 FIELD_LIMIT: Final = 1000
 """Characters of a field: recipients and names beyond it are left out."""
 CONNECT_S: Final = 3.0
@@ -47,36 +43,23 @@ _ADDRESS: Final = re.compile(r"(?:tcp:)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]{1
 Say = Callable[[str, str], None]
 
 
-class AvFacts(msgspec.Struct, frozen=True):
-    """What a line tells."""
-
-    at: float
-    size: int
-    sender: str
-    recipients: tuple[str, ...]
-    statuses: tuple[str, ...]
-    names: tuple[str, ...]
-    ip: str
-    message_id: str
-
-
-def build_line(facts: AvFacts) -> str:
+def build_line(at: float, kept: Kept, statuses: tuple[str, ...], names: tuple[str, ...]) -> str:
     """Return a line with its end: eight fields, whatever the strangers' texts in them hold."""
-    moment = dt.datetime.fromtimestamp(int(facts.at), dt.UTC)
+    moment = dt.datetime.fromtimestamp(int(at), dt.UTC)
     fields = (
         f"{moment:%Y-%m-%dT%H:%M:%SZ}",
-        str(facts.size),
-        _join((facts.sender,)),
-        _join(facts.recipients),
-        _join(facts.statuses),
-        _join(facts.names),
-        facts.ip,
-        _join((facts.message_id,)),
+        str(kept.size),
+        join_field((kept.sender,)),
+        join_field(kept.recipients),
+        join_field(statuses),
+        join_field(names),
+        kept.ip,
+        join_field((kept.message_id,)),
     )
     return "\t".join(fields) + "\n"
 
 
-def _join(values: tuple[str, ...]) -> str:
+def join_field(values: tuple[str, ...]) -> str:
     """Return them in one field; those for which there is no room are left out."""
     text = ",".join(_CONTROLS.sub("?", value) for value in values)
     return text if len(text) <= FIELD_LIMIT else text[: FIELD_LIMIT - 1] + "…"
@@ -86,54 +69,27 @@ class Gathering:
     """Puts together what several records tell of a message. Bounded in memory."""
 
     def __init__(self) -> None:
-        self._mails: dict[int, AvFacts] = {}
-        """By message: what is known of its envelope."""
-        self._copies: dict[int, tuple[str, ...]] = {}
-        """Recipients by copy."""
+        self._envelopes = Envelopes()
         self._scanned: list[Scanned] = []
 
     def take(self, batch: Batch) -> None:
         """Take records of one commit."""
         for record in batch.records:
-            match record:
-                case Received():
-                    self._keep(record.id, record.size, record.sender, record.addresses, record.ip, record.message_id)
-                case Refused() if record.id:
-                    told = (record.recipient,) if record.recipient else ()
-                    self._keep(record.id, record.size, record.sender, told, record.ip, "")
-                case Split():
-                    self._copies[record.id] = record.addresses
-                case Scanned() if _NO_STATUS not in record.statuses:
+            if isinstance(record, Scanned):
+                if _NO_STATUS not in record.statuses:
                     self._scanned.append(record)
-
-    def _keep(self, number: int, size: int, sender: str, recipients: tuple[str, ...], ip: str, message_id: str) -> None:
-        mails = self._mails
-        mails[number] = AvFacts(0.0, size, sender, recipients, (), (), ip, message_id)
-        if len(mails) > MAILS_LIMIT:
-            del mails[next(iter(mails))]
+            else:
+                self._envelopes.take(record)
 
     def lines(self) -> list[str]:
         """Return the lines of what was scanned, and forget it. What tells of it may have come after it."""
-        lines = []
-        for record in self._scanned:
-            known = self._mails.get(record.source) or _UNKNOWN
-            facts = msgspec.structs.replace(
-                known,
-                at=record.at,
-                recipients=self._copies.get(record.id, known.recipients),
-                statuses=record.statuses,
-                names=record.names,
-            )
-            lines.append(build_line(facts))
-        for record in self._scanned:
-            if record.id == record.source:  # it has one group, and will not be spoken of again
-                self._mails.pop(record.id, None)
+        lines = [
+            build_line(record.at, self._envelopes.find(record.id, record.source), record.statuses, record.names)
+            for record in self._scanned
+        ]
+        self._envelopes.forget([(record.id, record.source) for record in self._scanned])
         self._scanned.clear()
-        self._copies.clear()
         return lines
-
-
-_UNKNOWN = AvFacts(0.0, 0, "", (), (), (), "", "")
 
 
 class Target(Protocol):

@@ -27,6 +27,7 @@ from gatepost.recorder.books import COMMIT_S, Books
 from gatepost.recorder.frames import Durable, FrameError, Hello, Rows, Sample, build_frame, relay_frames
 from gatepost.recorder.licence_view import LicenceView
 from gatepost.recorder.settings import RecorderSettings
+from gatepost.recorder.spam_logs import SpamLogs
 from gatepost.recorder.view import View
 
 EXIT_BROKEN: Final = 30
@@ -206,7 +207,7 @@ class Recorder:
 
 def make_views(say: Callable[[str, str], None]) -> list[View]:
     """Return the views besides tracking, history and JSON lines."""
-    return [AvRecord(say), LicenceView()]
+    return [AvRecord(say), SpamLogs(say), LicenceView()]
 
 
 async def _work(settings: RecorderSettings) -> int:

@@ -26,6 +26,10 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the JSON lines, "" = none."""
     av_statistics: str = ""
     """Target of the AV record (specification F-LOG-10): a path or `tcp:host:port`, "" = none."""
+    spam_statistics: str = ""
+    """Path of the statistics log of anti-spam, "" = none ..."""
+    spam_users: str = ""
+    """... and of its user log."""
     counts_usage: bool = False
     """The licence limits something: addresses and bytes are counted ..."""
     licensed_domains: tuple[str, ...] = ()

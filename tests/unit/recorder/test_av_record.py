@@ -8,7 +8,7 @@ import pytest
 from tests.support.waiting import wait_for
 
 from gatepost.model.record import Received, Record, Refused, Scanned, Split
-from gatepost.recorder import av_record
+from gatepost.recorder import av_record, envelopes
 from gatepost.recorder.av_record import AvRecord, Gathering, TcpTarget, parse_target
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import Batch
@@ -92,7 +92,7 @@ def test_fields_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch):
     many = tuple(f"{number}@example.org" for number in range(5000))
     (line,) = lines_of(batch(received(addresses=many), scanned()))
     assert len(line[3]) == av_record.FIELD_LIMIT
-    monkeypatch.setattr(av_record, "MAILS_LIMIT", 3)
+    monkeypatch.setattr(envelopes, "MAILS_LIMIT", 3)
     found = lines_of(batch(*[received(number) for number in range(1, 6)]), batch(*[scanned(n) for n in range(1, 6)]))
     assert [line[2] for line in found] == ["", "", "a@example.net", "a@example.net", "a@example.net"]
 
