@@ -267,5 +267,5 @@ def test_status_and_doctor_know_doors(doors: Doors) -> None:
 @pytest.mark.feature("F-LOG-11")
 def test_facility_level_and_the_logs_of_messages_are_visible_settings(doors: Doors) -> None:
     shown = doors.gateway.command("config", "show").stdout
-    for name in ("log_facility", "log_level", "json_file"):
+    for name in ("log_facility", "log_level", "json_file", "filter_stat_log_file", "filter_user_log_file"):
         assert f"{name} = " in shown
