@@ -315,6 +315,24 @@ def test_an_update_that_fails_keeps_nobody_from_starting(site: Site, monkeypatch
     assert not list(site.state.glob("*.json")), "the copy of the root is gone"
 
 
+def test_the_trust_root_is_given_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bytes] = []
+
+    def run(_: object, arguments: list[str], __: float) -> int:
+        given.append(Path(arguments[-1]).read_bytes() if "--trust-root" in arguments else b"")
+        return 1
+
+    monkeypatch.setattr(setup_steps.Owner, "run", run)
+    root = site.base / "root.json"
+    root.write_text("the first root")
+    answers = site.answers(update_source="/srv/feed", trust_root=str(root))
+    assert "the databases are up to date" in site.run("--answers", answers)[1]
+    (site.state / "updater").mkdir()
+    (site.state / "updater" / "root.json").write_text("a later root, which the first one leads to")
+    assert site.run("--answers", answers)[0] == 0
+    assert given == [b"the first root", b""]
+
+
 def test_the_service_is_started_where_systemd_knows_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, ...]] = []
     units = {"gatepost.service"}
