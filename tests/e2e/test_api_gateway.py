@@ -74,7 +74,7 @@ def test_everything_that_needs_no_name_can_be_read(api: Api, held: str) -> None:
 
 
 def test_a_mail_is_found_shown_and_handed_out(api: Api, held: str) -> None:
-    (found,) = api.get(f"/mails?text={held}").json["items"]
+    (found,) = wait_for(lambda: api.get(f"/mails?text={held}").json["items"], "it in tracking")
     assert (found["id"], found["sender"], found["outcome"]) == (held, "sender@example.net", "waiting")
     life = api.get(f"/mails/{held}").json
     assert [record["type"] for record in life["records"]][:1] == ["received"]

@@ -166,12 +166,13 @@ def test_silence_and_half_commands_end_with_421_in_time_at_every_stage(gateway: 
         waiting = []
         for half in (b"", b"MAIL FR"):
             for stage in range(len(STAGES) + 1):
+                since = time.monotonic()
                 client = stack.enter_context(RawClient(gateway, timeout=10))
                 assert client.reply().startswith(b"220")
                 for line in STAGES[:stage]:
                     assert client.ask(line)[:1] in b"23"
                 client.sock.sendall(half)
-                waiting.append((client, time.monotonic()))
+                waiting.append((client, since))
         for client, since in waiting:
             assert client.reply().startswith(b"421 ")
             # 2 s are configured; the upper bound only tells them from the next larger time of the shipped settings.
