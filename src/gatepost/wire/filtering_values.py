@@ -48,6 +48,7 @@ _IPV4: Final = re.compile(rf"(?:{_BYTE}\.){{3}}{_BYTE}\Z")
 _FIELD_NAME: Final = re.compile(r"[!-9;-~]{1,200}\Z")
 _VALUE: Final = rb"[^\x00\r\n]*+(?:\r\n[ \t][^\x00\r\n]*+)*+"
 _FOLDED: Final = re.compile(rb"%b\Z" % _VALUE)
+_NOT_FOLDED: Final = re.compile(rb"(\r\n(?=[ \t]))|[\x00\r\n]+")
 _FIELDS: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:%b\r\n)*+\Z" % _VALUE)
 
 
@@ -338,12 +339,22 @@ def _wire_part(part: Part, edits: _Edits) -> _WirePart:
         splices=tuple(
             [_WireSplice(each.start, each.end, edits.place(each.data), len(each.data)) for each in part.splices]
         ),
-        header_ops=tuple([_WireEdit(each.op, each.name, each.value, each.index) for each in part.field_edits]),
+        header_ops=tuple([_wire_edit(each) for each in part.field_edits]),
         body_changed=part.body_changed,
         subject_label=part.subject_label,
         copies=part.copies,
         redirect=part.redirect,
     )
+
+
+def _wire_edit(edit: FieldEdit) -> _WireEdit:
+    """Return a changed field. What a stranger has written into it, and no field can hold, becomes a blank: the answer
+    about his mail must not be one that its asker cannot take.
+    """
+    value = edit.value
+    if len(value) > FIELDS_LIMIT or not _FOLDED.match(value):
+        value = _NOT_FOLDED.sub(lambda found: found[1] or b" ", value[:FIELDS_LIMIT])
+    return _WireEdit(edit.op, edit.name, value, edit.index)
 
 
 def _wire_reply(reply: Reply) -> _WireReply:

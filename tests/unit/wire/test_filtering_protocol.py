@@ -43,6 +43,7 @@ from gatepost.wire.filtering import (
     Refused,
     build_data,
 )
+from gatepost.wire.filtering_values import FIELDS_LIMIT
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs/manual/filter-protocol.md"
 RICH = Part(
@@ -120,6 +121,27 @@ def test_new_bytes_go_over_the_wire_once_however_many_parts_have_them() -> None:
     data = bytes(range(256)) * 1000
     parts = tuple(Part(recipients=(f"{each}@y.example",), splices=(Splice(0, 0, data),)) for each in range(5))
     assert len(server.result(Ruling(parts=parts, whole=parts[0]))) < len(data) + 2000
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b"one\rtwo", b"one two"),
+        (b"one\0two\r\n", b"one two "),
+        (b"one\n\ttwo\r", b"one \ttwo "),
+        (b"one\r\r\n\r\n\n two\r\n three", b"one  two\r\n three"),
+        (b"one\r\nX-Forged: two", b"one X-Forged: two"),
+        (b"x" * (FIELDS_LIMIT - 1) + b"\r\n y", b"x" * (FIELDS_LIMIT - 1) + b" "),
+    ],
+    ids=["cr", "nul", "lf", "several", "field", "long"],
+)
+def test_what_a_stranger_has_written_into_a_field_spoils_no_answer(written: bytes, told: bytes) -> None:
+    edits = (FieldEdit(FieldOp.CHANGE, "Subject", written),)
+    _, answer = exchange(
+        Request(client=Client(""), recipients=("a@b",)), ruling(recipients=("a@b",), field_edits=edits)
+    )
+    (edit,) = answer.whole.field_edits
+    assert edit.value == told
 
 
 def test_text_that_is_no_unicode_or_has_control_characters_arrives_readable() -> None:
