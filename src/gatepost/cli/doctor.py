@@ -21,6 +21,7 @@ from gatepost.doctor.finding import SEVERITY, Finding, State, worst
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.names import check_names
 from gatepost.doctor.ports import check_ports
+from gatepost.doctor.rules import check_rules
 from gatepost.doctor.updates import check_updates
 from gatepost.feeds.bases import BasesError, choose_sets
 from gatepost.feeds.keys import BadKey, resolve_keys
@@ -115,6 +116,7 @@ def _check_host(config: Config, running: dict[str, Any] | None) -> Iterable[Find
         yield from check_disks(config)
         yield from check_certificates(config, now)
         yield from check_updates(config, now)
+        yield from check_rules(config, now)
         yield from check_machine(config, now)
         yield from _check_bases(config)
 

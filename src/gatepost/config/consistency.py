@@ -181,6 +181,8 @@ def _check_relaying(config: Config, collected: Collected) -> None:
         )
     # What matches no rule is refused; so only an open rule makes an open relay.
     if not config.access.relay_rule:
+        if not config.listeners:
+            return  # a filtering server without a relay takes no mail
         collected.note(
             Severity.WARNING,
             "access",

@@ -22,6 +22,7 @@ from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State, worst
 from gatepost.doctor.machine import check_machine
+from gatepost.doctor.rules import check_rules
 from gatepost.doctor.running import judge_status
 from gatepost.doctor.updates import check_updates
 from gatepost.master.problem_book import Book, describe_day, describe_new
@@ -186,7 +187,7 @@ class Problems:
 
 def _look_around(config: Config, now: float) -> list[Finding]:
     """Look at disks, certificates, updates and the host: what may block for a moment."""
-    checks = (check_certificates, check_updates, check_machine)
+    checks = (check_certificates, check_updates, check_rules, check_machine)
     return [*check_disks(config), *(finding for check in checks for finding in check(config, now))]
 
 
