@@ -24,6 +24,8 @@ KEY_LIMIT: Final = 16 * 1024
 """Bytes of a key file."""
 TEXT_LIMIT: Final = 200
 NUMBER_LIMIT: Final = 1_000_000_000
+DAYS_LIMIT: Final = 36_500
+"""A hundred years: dates have an end, and a term beyond it could not be counted."""
 _NEVER: Final = "never"
 _SIGNED_WITH: Final = "ed25519 "
 
@@ -124,7 +126,8 @@ def _read(content: bytes) -> LicenceKey:
         raise LicenceCorrupt(f"no licence key: {error}") from None
     if key.product != PRODUCT:
         raise LicenceError(f"a key for {key.product!r}, not for {PRODUCT!r}")
-    if min(key.days, key.users, key.megabytes) < 0 or max(key.days, key.users, key.megabytes) > NUMBER_LIMIT:
+    counts = (key.users, key.megabytes)
+    if not 0 <= key.days <= DAYS_LIMIT or min(counts) < 0 or max(counts) > NUMBER_LIMIT:
         raise LicenceError("a number in it is out of range")
     return key
 

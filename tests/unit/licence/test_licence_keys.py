@@ -67,6 +67,12 @@ def test_another_issuers_key_and_another_products_are_refused() -> None:
         parse_key(licence(product="mousetrap"), TRUSTED)
 
 
+@pytest.mark.parametrize("said", [{"days": -1}, {"days": 3_000_000}, {"users": -1}, {"megabytes": 2_000_000_000}])
+def test_numbers_that_nobody_can_count_with_are_refused(said: dict[str, int]) -> None:
+    with pytest.raises(LicenceError, match="out of range"):
+        parse_key(licence(**said), TRUSTED)
+
+
 def test_a_text_that_does_not_fit_on_a_line_is_not_signed() -> None:
     with pytest.raises(ValueError, match="holder"):
         licence(holder="a\nusers: 0")
