@@ -24,7 +24,6 @@ def write(directory: Path, rules: RuleSet) -> None:
         path.write_text(text)
 
 
-@pytest.mark.feature("F-ASP-12")
 def test_the_three_stages_are_there_and_marking_the_subject_is_what_is_done(tmp_path: Path) -> None:
     rules = read(tmp_path / "none")
     assert rules.hidden is not None
