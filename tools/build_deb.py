@@ -18,7 +18,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -81,27 +83,38 @@ def _epoch() -> int:
     return int(done.stdout) if done.returncode == 0 else int((ROOT / "CHANGELOG.md").stat().st_mtime)
 
 
-def needed(root: str) -> frozenset[str]:
-    """Return the distributions that one needs here, at all removes: what only builds it is not among them."""
+def needed(project: dict[str, Any]) -> frozenset[str]:
+    """Return the distributions that a project needs here, at all removes: what only builds it is not among them.
+
+    Its own needs are those of pyproject.toml: what is installed from this tree may have been installed before the last
+    of them was added.
+    """
     found: set[str] = set()
-    waiting = [Requirement(root)]
+    waiting = [Requirement(text) for text in project["dependencies"]]
     while waiting:
         wanted = waiting.pop()
         key = f"{canonicalize_name(wanted.name)}[{','.join(sorted(wanted.extras))}]"
-        if key in found:
+        if key in found or not _counts(wanted, ()):
             continue
         found.add(key)
-        for text in importlib.metadata.requires(wanted.name) or ():
-            each = Requirement(text)
-            extras = ["", *wanted.extras]
-            if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras):
-                waiting.append(each)
-    return frozenset(key.partition("[")[0] for key in found) - {canonicalize_name(root)}
+        here = [Requirement(text) for text in importlib.metadata.requires(wanted.name) or ()]
+        waiting += [each for each in here if _counts(each, wanted.extras)]
+    return frozenset(key.partition("[")[0] for key in found)
+
+
+def _counts(wanted: Requirement, extras: Iterable[str]) -> bool:
+    return wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def _project() -> dict[str, Any]:
+    """Return the project's table of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
 
 
 def _lock() -> str:
     text = (ROOT / "requirements" / "base.lock").read_text()
-    names = needed("gatepost")
+    names = needed(_project())
     entries = {str(canonicalize_name(each[1])): each[0] for each in LOCK_ENTRY.finditer(text)}
     if missing := names - entries.keys():
         raise SystemExit(f"requirements/base.lock lacks {', '.join(sorted(missing))}: make lock")
@@ -169,7 +182,7 @@ def _programs(stage: Path) -> None:
     links.mkdir(parents=True)
     (venv / "pyvenv.cfg").write_text(VENV)
     (programs / "python3").symlink_to(f"../../../bin/python{PYTHON}")
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = _project()["scripts"]
     for name in COMMANDS:
         module, _, function = scripts[name].partition(":")
         program = programs / name
@@ -257,7 +270,7 @@ def _pack(stage: Path, out: Path, version: str, epoch: int, glibc: str) -> Path:
 
 def main() -> int:
     """Make it; print where it is."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = _project()["version"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", default=version, help="version of the package; that of the program unless told")
     parser.add_argument("--out", type=Path, default=OUT)

@@ -11,6 +11,7 @@ PROOFS = {
     "bombs": "prove_bombs.py",
     "doors": "prove_doors.py",
     "kill": "prove_kill.py",
+    "package": "prove_package.py",
     "power": "prove_power.py",
     "release": "prove_release.py",
     "scale": "prove_scale.py",
