@@ -318,7 +318,7 @@ def test_a_full_disk_leaves_the_former_set_and_no_rest(
     assert host.bring(server.url) == ["own 2"]
 
 
-ROUNDS = 12
+ROUNDS = 8
 
 
 def test_a_run_that_is_killed_anywhere_leaves_whole_sets(tmp_path: Path, feed: Feed) -> None:
@@ -330,7 +330,7 @@ def test_a_run_that_is_killed_anywhere_leaves_whole_sets(tmp_path: Path, feed: F
         feed.publish(feed.build(number, NEWER | {"number.hash": hash_lines(b"%d" % number)}))
         pid = os.fork()
         if not pid:
-            _die_within(dice.randrange(2000), host, source)
+            die_within(dice.randrange(2000), host, source)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
         assert host.numbers[0] in (number - 1, number)
@@ -338,7 +338,7 @@ def test_a_run_that_is_killed_anywhere_leaves_whole_sets(tmp_path: Path, feed: F
         assert host.numbers[0] == number
 
 
-def _die_within(lines: int, host: Host, source: str) -> None:
+def die_within(lines: int, host: Host, source: str) -> None:
     """Run an update in this child, and kill it after so many lines of our own code."""
     left = [lines]
 

@@ -1,22 +1,24 @@
 """`gatepost feed`: from readable sources to a feed that installations update from; ClamAV's forms; its server and log."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import http.client
 import json
+import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 from tests.support.gateway import run_here
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 from gatepost.feeds.clamav import convert_lines
 from gatepost.feeds.feed_log import read_log
-from gatepost.feeds.feed_server import FeedServer
+from gatepost.feeds.feed_server import FeedServer, serve_feed
 from gatepost.feeds.manifest import read_set
 
 MD5, SHA256 = hashlib.md5(b"x").hexdigest(), hashlib.sha256(b"x").hexdigest()
@@ -191,13 +193,24 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata" / "timestamp.json").write_bytes(b"{}")
     port = free_port()
-    command = [sys.executable, "-m", "gatepost.cli.main", "feed", "serve", str(tmp_path)]
-    with subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert f"127.0.0.1:{port}" in process.stdout.readline()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", "/metadata/timestamp.json")
-        assert connection.getresponse().read() == b"{}"
-        connection.close()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            serve_feed(tmp_path, f"127.0.0.1:{port}", None)
+            status = 0
+        finally:
+            os._exit(status)
+    try:
+        assert wait_for(lambda: fetch(port, "/metadata/timestamp.json"), "the server to listen") == b"{}"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def fetch(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection), contextlib.suppress(OSError):
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    return b""
