@@ -4,6 +4,7 @@ A start brings an older state directory up by itself; this shows what it would d
 other way round for an earlier program. Exit codes: 0 done, 3 system error, 4 not done; the configuration's 65 and 66.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Annotated
@@ -19,17 +20,20 @@ from gatepost.cli.gateway import (
     complain,
 )
 from gatepost.cli.queue import printable
+from gatepost.cli.setup_steps import NotDone, Owner, find_owner
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.master.backup import BackupError
+from gatepost.master.daemon import DEFAULT_USER
 from gatepost.master.restore import Lock
 from gatepost.migration.carrying import carry_out
 from gatepost.migration.envelopes import parse_listing
 from gatepost.migration.parts import CURRENT, FIRST
 from gatepost.migration.plan import MigrationError, Plan, plan_migration
-from gatepost.migration.takeover import plan_takeover
+from gatepost.migration.takeover import Takeover, plan_takeover
 from gatepost.migration.taking import Taken, take_over
 from gatepost.spool.interface import SpoolError
+from gatepost.storage.places import store_places
 from gatepost.storage.whole_file import replace_file
 
 app = cyclopts.App(name="migrate", help="Bring what is stored to another format; take over another installation.")
@@ -109,6 +113,7 @@ def take_over_from(
     output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = DEFAULT_FILE,
     state_path: Path = Path("/var/lib/gatepost"),
     listing: list[Path] | None = None,
+    user: str = DEFAULT_USER,
     dry_run: DryRun = False,
 ) -> int:
     """Take over another installation: its configuration, queue, archives, quarantine, templates. It stays as it is.
@@ -125,18 +130,24 @@ def take_over_from(
         State directory of the new gateway.
     listing
         What the old queue or archive tool printed (`--show-all`): whom each message is for.
+    user
+        Whose the new files are when root makes them, if there is such a user.
     """
+    owner = Owner()
+    with contextlib.suppress(NotDone):
+        owner = find_owner(user)
     try:
         plan = plan_takeover(old.absolute(), state_path.absolute())
+        _check_present(output, plan)
         told = {name: each for path in listing or () for name, each in parse_listing(path.read_text("utf-8")).items()}
         if dry_run:
             taken = take_over(plan, told, time.time(), dry_run=True)
         else:
-            state_path.mkdir(0o750, parents=True, exist_ok=True)
+            owner.make(state_path)
             lock = Lock(state_path)
             try:
                 taken = take_over(plan, told, time.time(), dry_run=False)
-                _write_configuration(output, plan.text)
+                _write_configuration(output, plan.text, owner)
             finally:
                 lock.release()
     except (MigrationError, BackupError) as error:
@@ -149,12 +160,32 @@ def take_over_from(
     return 0
 
 
-def _write_configuration(output: Path, text: str) -> None:
+def _check_present(output: Path, plan: Takeover) -> None:
+    """Refuse to put mail where the configuration that is there already does not look. MigrationError."""
+    if not output.exists():
+        return
+    present = load(output).config
+    if present is None:
+        raise MigrationError(f"{output} has errors: gatepost config check -c {output}")
+    for ours, wanted in (
+        (present.relay.state_path, plan.config.relay.state_path),
+        (present.path.queue_path, plan.config.path.queue_path),
+    ):
+        if ours != wanted:
+            raise MigrationError(f"{output} names {ours}, mail would go to {wanted}: give --state-path, or --output")
+    known = {place.directory for place in store_places(present)}
+    missing = sorted({each.target for each in plan.sources if each.kind is not None} - known)
+    if missing:
+        raise MigrationError(f"{output} names no store {', '.join(missing)}: add it there, or give --output")
+
+
+def _write_configuration(output: Path, text: str, owner: Owner) -> None:
     if output.exists():
         print(f"{output} is there already and stays as it is.")
         return
     output.parent.mkdir(0o755, parents=True, exist_ok=True)
     replace_file(output, text.encode(), mode=0o640)
+    owner.give(output)
 
 
 def _report(taken: Taken, *, dry_run: bool) -> None:

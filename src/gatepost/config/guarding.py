@@ -40,6 +40,7 @@ OWN_FILES = frozenset(
         "rules-history",
         "rules.before-import",
         "run",
+        "taken-over-keys",
         "tracking",
         "updater",
         "user-quarantine",

@@ -18,7 +18,9 @@ from gatepost.storage.item import StoreKind
 from gatepost.storage.places import store_places
 
 FOLDER: Final = "taken-over"
-"""Below the state directory: templates, certificates, keys and lists that the configuration names."""
+"""Below the state directory: templates that the configuration names ..."""
+SECRETS: Final = "taken-over-keys"
+"""... and keys, certificates and lists, which console and interface may not read by way of a template."""
 _INPUTS: Final = frozenset(
     (
         "tls_cert",
@@ -111,7 +113,8 @@ class _Paths:
         if value in self.targets:
             return self.targets[value]
         if name.endswith("_template") or name in _INPUTS:
-            new = self._unused(self._state / FOLDER / Path(value).name)
+            folder = FOLDER if name.endswith("_template") else SECRETS
+            new = self._unused(self._state / folder / Path(value).name)
             if Path(value).is_file():
                 self.files[Path(value)] = Path(new)
             else:

@@ -92,9 +92,10 @@ def _give(state: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    target.parent.mkdir(0o750, parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(0o600 if "key" in target.name or "password" in target.name else 0o640)
+    target.parent.mkdir(0o700, parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as read, os.fdopen(descriptor, "wb") as written:
+        shutil.copyfileobj(read, written)
 
 
 def _sendable(source: Source, mail: Mail) -> bool:

@@ -18,6 +18,9 @@ from gatepost.config.parameter import Field, Guard, Item, Kind
 from gatepost.config.schema import FIELDS, SECTION_BY_NAME, find_field
 from gatepost.control.bypass_order import BYPASS_FILE
 from gatepost.master.paths import Paths
+from gatepost.migration.carrying import COPIES
+from gatepost.migration.stamp import FILE as STAMP_FILE
+from gatepost.migration.takeover import SECRETS
 from gatepost.policy.listings import LISTS_FILE
 from gatepost.relay import greylisting
 
@@ -389,4 +392,5 @@ def test_links_below_the_state_directory_do_not_lead_out(tmp_path: Path) -> None
 def test_what_the_gateway_keeps_itself_is_known_to_the_guard() -> None:
     kept = [path for path in vars(Paths("/state")).values() if isinstance(path, Path)]
     names = {path.relative_to("/state").parts[0] for path in kept} | {LISTS_FILE, BYPASS_FILE, greylisting.FILE}
-    assert names | {"configuration"} == OWN_FILES
+    of_rules = {"rules-history", "rules.before-import"}
+    assert names | of_rules | {"configuration", STAMP_FILE, COPIES, SECRETS} == OWN_FILES

@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from gatepost.config.default import build_default_config
+from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.config.tracking import Tracking
 from gatepost.control.desk import Desk
@@ -25,8 +27,13 @@ class NoForks:
 
 
 def config_of(*, tracking: bool = False, json_file: str = "", av_statistics: str = "") -> Config:
-    options = SimpleNamespace(av_statistics=av_statistics)
-    return cast("Config", SimpleNamespace(tracking=Tracking(enabled=tracking, json_file=json_file), options=options))
+    loaded = load_text(build_default_config(state_path="/nowhere"), "gatepost.toml").config
+    assert loaded is not None
+    return msgspec.structs.replace(
+        loaded,
+        tracking=Tracking(enabled=tracking, json_file=json_file),
+        options=msgspec.structs.replace(loaded.options, av_statistics=av_statistics),
+    )
 
 
 def started(place: Path, config: Config) -> tuple[bool, dict[str, Any]]:

@@ -259,6 +259,16 @@ def test_command_shows_does_and_undoes(tmp_path: Path) -> None:
     assert (busy.returncode, "stop it first" in busy.stderr) == (4, True)
 
 
+@pytest.mark.parametrize(
+    "number", [number for number in FORMATS if (SAMPLES / f"configuration-{number}.toml").exists()]
+)
+def test_configuration_of_every_format_is_still_understood(number: int) -> None:
+    """It sets every parameter there was, each by the name it had."""
+    loaded = load(SAMPLES / f"configuration-{number}.toml")
+    assert loaded.errors == ()
+    assert len(loaded.origins) > 300
+
+
 def test_damaged_stamp_is_no_reason_to_guess(tmp_path: Path) -> None:
     config = sample(tmp_path, CURRENT)
     (state_of(config) / FILE).write_text("{")

@@ -9,9 +9,13 @@ import pytest
 from tests.support.gateway import run_here
 from tests.support.state_sample import AT, ID, ITEM_CONTENT
 
+from gatepost.config.guarding import find_refusal
 from gatepost.config.load import load
+from gatepost.config.schema import FIELDS
 from gatepost.migration.envelopes import Told, parse_envelope, parse_listing, read_header
 from gatepost.migration.mail_files import Left, Mail, read_mail
+from gatepost.migration.takeover import plan_takeover
+from gatepost.migration.taking import take_over
 from gatepost.model.envelope import Direction
 from gatepost.spool.interface import Stored
 from gatepost.spool.writer import SqliteSpool
@@ -187,6 +191,35 @@ def test_earlier_gatepost_elsewhere_is_taken_with_queue_and_stores(tmp_path: Pat
         "taken before, or is another's"
         in run_here("migrate", "from", str(conf), "-o", str(output), "--state-path", str(state)).stdout
     )
+
+
+def test_mail_is_not_put_where_the_configuration_that_is_there_does_not_look(tmp_path: Path) -> None:
+    old = old_installation(tmp_path / "old")
+    output = tmp_path / "gatepost.toml"
+    run_here("config", "init", "-o", str(output), "--state-path", str(tmp_path / "one"))
+    arguments = ("migrate", "from", str(old), "-o", str(output), "--state-path")
+    elsewhere = run_here(*arguments, str(tmp_path / "two"))
+    assert (elsewhere.returncode, "mail would go to" in elsewhere.stderr) == (4, True)
+    no_archive = run_here(*arguments, str(tmp_path / "one"))
+    assert (no_archive.returncode, "names no store" in no_archive.stderr) == (4, True)
+    assert not (tmp_path / "one").exists()
+
+
+def test_keys_are_copied_where_no_template_of_the_console_reaches(tmp_path: Path) -> None:
+    old, state = tmp_path / "old", tmp_path / "new"
+    conf = old_installation(old)
+    (old / "server.key").write_text("secret")
+    (old / "server.pem").write_text("chain")
+    tls = f"TLSCert={old}/server.pem\nTLSKey={old}/server.key\n"
+    conf.write_text(conf.read_text().replace("[mailgw.options]\n", f"{tls}[mailgw.options]\n"))
+    plan = plan_takeover(conf, state)
+    state.mkdir()
+    take_over(plan, {}, AT, dry_run=False)
+    key = Path(plan.config.network.tls_key)
+    assert (key.read_text(), key.stat().st_mode & 0o777) == ("secret", 0o600)
+    template = next(field for field in FIELDS["options"] if field.name == "dsn_template")
+    assert find_refusal(template, str(key), str(state))
+    assert not find_refusal(template, plan.config.options.dsn_template, str(state))
 
 
 def test_configuration_of_this_very_gateway_is_not_another(tmp_path: Path) -> None:
