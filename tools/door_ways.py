@@ -228,7 +228,8 @@ def _rspamd_header(mail: bytes, told: dict[str, Any]) -> bytes:
         kept.insert(len(kept) if order is None else order, raw)
     if "subject" in told:
         new = b"Subject: " + told["subject"].replace("\n", "\r\n").encode() + b"\r\n"
-        kept = [new if _name(one) == b"subject" else one for one in kept]
+        first = next(at for at, one in enumerate(kept) if _name(one) == b"subject")
+        kept[first] = new
     return b"".join(kept)
 
 

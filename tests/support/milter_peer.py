@@ -1,5 +1,6 @@
 """The mail system's side of the milter protocol: packets it sends, and what it makes of the answers."""
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -71,7 +72,7 @@ def session(*messages: bytes) -> bytes:
 def fields_of(header: bytes) -> list[bytes]:
     """Header fields with their folded lines and CRLF."""
     fields: list[bytes] = []
-    for line in header.splitlines(keepends=True):
+    for line in re.findall(rb"[^\n]*\n|[^\n]+\Z", header):
         if line[:1] in b" \t" and fields:
             fields[-1] += line
         else:

@@ -324,7 +324,8 @@ def _plan_recipients(ruling: Ruling) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _changes_subject(edit: FieldEdit) -> bool:
-    return edit.op is FieldOp.CHANGE and edit.name.lower() == "subject"
+    """Whether it is the subject that clients rewrite: the first, when a mail has several."""
+    return edit.op is FieldOp.CHANGE and edit.index == 1 and edit.name.lower() == "subject"
 
 
 def _text(edit: FieldEdit) -> str:

@@ -167,6 +167,12 @@ class TestAnswers:
             "remove_headers": {"Subject": 1},
         }
 
+    def test_of_two_subjects_the_first_is_rewritten(self):
+        edits = tuple(FieldEdit(FieldOp.CHANGE, "Subject", b"[SPAM] %d" % index, index) for index in (2, 1))
+        told = ask(ScriptedJudge(ruling(**SPAM, field_edits=edits)))
+        assert (told["action"], told["subject"]) == ("rewrite subject", "[SPAM] 1")
+        assert told["milter"] == {"add_headers": {"Subject": {"value": "[SPAM] 2"}}, "remove_headers": {"Subject": 2}}
+
     def test_who_gets_it_instead_and_besides_and_who_does_not(self):
         stays, leaves, refused = (
             Part(recipients=("a@x.example",), copies=("copy@x.example", "a@x.example")),
