@@ -35,6 +35,8 @@ AWAY_S: Final = 10.0
 """A server that failed is asked after the others for so long; that doubles ..."""
 AWAY_LIMIT_S: Final = 120.0
 """... up to this."""
+EVENTS_LIMIT: Final = 4
+"""Answers that wait to be taken: there is a greeting and one to each question, so more are of a server gone wrong."""
 _READ_BYTES: Final = 4 * PIECE_LIMIT
 """Of a file, at a time."""
 
@@ -118,6 +120,10 @@ class _Link(asyncio.Protocol):
             self._events += self.session.feed(data)
         except FilteringError as error:
             self.drop(f"it answers what is not of the protocol: {error}")
+            return
+        if len(self._events) > EVENTS_LIMIT:
+            self._events.clear()
+            self.drop("it says more than it was asked")
             return
         self._wake()
 

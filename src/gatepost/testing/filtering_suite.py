@@ -89,7 +89,7 @@ class FilterServerSuite:
             "less content than announced": (greeting, envelope, frame(DATA, b"ab"), frame(END)),
             "more content than announced": (greeting, envelope, frame(DATA, b"abcd")),
             "a DATA frame over the limit": (greeting, frame(ENVELOPE, {"size": 65537}), frame(DATA, b"x" * 65537)),
-            "an ENVELOPE over the limit": (greeting, struct.pack("!IB", 1024 * 1024 + 1, ENVELOPE)),
+            "an ENVELOPE over the limit": (greeting, struct.pack("!IB", 4 * 1024 * 1024 + 1, ENVELOPE)),
             "no JSON": (greeting, frame(ENVELOPE, b"{")),
             "no UTF-8": (greeting, frame(ENVELOPE, b'{"mail_from":"\xff"}')),
             "a wrong type": (greeting, frame(ENVELOPE, {"rcpt": "b@y.example"})),

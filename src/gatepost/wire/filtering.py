@@ -34,8 +34,8 @@ PIECE_LIMIT: Final = 64 * 1024
 """Bytes of a DATA or EDITS frame (specification antispam.md §12)."""
 HELLO_LIMIT: Final = 16 * 1024
 """Bytes of HELLO and ERROR."""
-ENVELOPE_LIMIT: Final = 1024 * 1024
-"""Bytes of ENVELOPE: ten thousand recipients of a hundred characters."""
+ENVELOPE_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of ENVELOPE: a thousand recipients of any length that mail systems take, or ten thousand ordinary ones."""
 RESULT_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of RESULT: as many recipients, some of them in groups with marks and fields of their own."""
 EDITS_LIMIT: Final = 256 * 1024 * 1024

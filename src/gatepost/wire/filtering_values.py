@@ -22,8 +22,10 @@ from gatepost.model.verdict import Splice
 
 RECIPIENTS_LIMIT: Final = 10_000
 """Recipients of one message: ten times what mail servers take."""
-ADDRESS_LIMIT: Final = 1_000
-"""Characters of an address: SMTP allows 320 (RFC 5321 §4.5.3.1)."""
+ADDRESS_LIMIT: Final = 10_000
+"""Characters of an address: SMTP allows 320 (RFC 5321 §4.5.3.1), mail systems take 2,048, and one that cannot be told
+is a message that nobody judges.
+"""
 TEXT_LIMIT: Final = 4_096
 """Characters of any other text."""
 LIST_LIMIT: Final = 10_000

@@ -235,6 +235,14 @@ async def _babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await _stall(reader, writer)
 
 
+async def _chatter(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    session = FilterServerSession("x")
+    writer.write(session.hello() + session.unjudged("no") * 10)
+    while True:
+        writer.write(session.unjudged("no") * 1000)
+        await writer.drain()  # until we are left
+
+
 async def _pass_by_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     session = FilterServerSession("x")
     writer.write(session.hello())
@@ -253,6 +261,7 @@ async def _pass_by_all(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         (_leave, "it closed the connection"),
         (_leave_without_answer, "it closed the connection|connection broke"),
         (_babble, "not of the protocol"),
+        (_chatter, "more than it was asked"),
         (_pass_by_all, "no recipient of this message"),
     ],
 )

@@ -165,9 +165,9 @@ def test_text_that_is_no_unicode_or_has_control_characters_arrives_readable() ->
     "change",
     [
         {"recipients": tuple(f"{each}@y.example" for each in range(10_001))},
-        {"recipients": ("x" * 1001,)},
-        {"sender": "x" * 1001},
-        {"recipients": tuple(f"{each:0400}@y.example" for each in range(9000))},
+        {"recipients": ("x" * 10_001,)},
+        {"sender": "x" * 10_001},
+        {"recipients": tuple(f"{each:0500}@y.example" for each in range(9000))},
         {"recipients": ("a\r", "a\\x0d")},
     ],
 )
@@ -178,6 +178,12 @@ def test_a_question_over_a_limit_is_told_to_the_asker(change: dict[str, Any]) ->
     assert server.feed(client.ask(QUESTION, 0, 1.0) + END)
     with pytest.raises(ValueError, match="1073741824"):
         client.ask(QUESTION, 1024**3 + 1, 1.0)
+
+
+def test_as_much_of_an_envelope_as_mail_systems_take_arrives() -> None:
+    long = tuple(f"{each:02000}@y.example" for each in range(1000))
+    question = msgspec.structs.replace(QUESTION, sender="x" * 2048, recipients=long)
+    assert exchange(question, ruling(recipients=long))[0].request == question
 
 
 def test_ten_thousand_recipients_arrive() -> None:
