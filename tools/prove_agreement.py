@@ -1,9 +1,10 @@
 """`make prove NAME=agreement`: log, JSON lines, tracking, counters, statistics and metrics tell the same, to the unit.
 
-A gateway of two relays takes a scripted traffic (clean mail, malware, several recipients, refusals) while recorder,
-console and a relay are killed with SIGKILL, one after the other. At the end every view is asked, and all must agree:
-with one another, and with what the clients were told. A client that lost its connection does not know what became of
-its mail, and refusals of the last second before the kill of a relay may be missing. `--mails` makes a short run of it.
+A gateway of two relays takes a scripted traffic (clean mail, malware, several recipients, refusals, questions at a
+door) while recorder, console and a relay are killed with SIGKILL, one after the other. At the end every view is asked,
+and all must agree: with one another, and with what the clients were told. A client that lost its connection does not
+know what became of its mail; refusals and answers of the last second before the kill of a relay may be missing.
+`--mails` makes a short run of it.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import re
 import signal
 import smtplib
+import socket
 import sys
 import tempfile
 import threading
@@ -28,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.gateway import Gateway  # noqa: E402
 from tests.support.mails import EICAR, with_attachment  # noqa: E402
+from tests.support.ports import free_port  # noqa: E402
 from tests.support.sink import Sink  # noqa: E402
 from tests.support.waiting import wait_for  # noqa: E402
 
@@ -37,9 +40,11 @@ STRANGER = "127.0.0.9"
 """May not relay."""
 KILLED = ("recorder", "console", "relay")
 LOST_REFUSALS_S = 1.0
-_LINE = re.compile(r"^\[[^\]]* [A-Z]\](?: ([0-9A-Z]{13}))?: ([A-Z]+), ", re.MULTILINE)
+_LINE = re.compile(r"^\[[^\]]* [A-Z]\](?: ([0-9A-Z]{13}))?: ([A-Z]+), (.*)", re.MULTILINE)
 _JSON_TYPES = {
     "RECEIVED": "received",
+    "ASKED": "asked",
+    "ANSWERED": "answered",
     "SCANNED": "scanned",
     "SPLITTED": "split",
     "DELIVERED": "delivered",
@@ -50,6 +55,8 @@ _JSON_TYPES = {
 }
 _COUNTERS = {
     "RECEIVED": ("mta_received_messages",),
+    "ASKED": ("service_asked_messages",),
+    "ANSWERED": tuple(f"service_answered_{deed}" for deed in ("deliver", "reject", "discard", "unjudged")),
     "DELIVERED": ("mta_sent_recipients", "mta_sendings_failed_total"),
     "BLOCKED": ("mta_blocked_messages",),
     "REFUSED": ("mta_incoming_connections_refused_total", "mta_receivings_refused_total"),
@@ -66,14 +73,17 @@ _METRICS = {
 class Clients:
     """Those who send, and what they were told."""
 
-    def __init__(self, port: int, mails: int) -> None:
+    def __init__(self, port: int, door: int, mails: int) -> None:
         self._port = port
+        self._door = door
         self._numbers = iter(range(mails))
         self._lock = threading.Lock()
         self.accepted: set[str] = set()
         self.done = 0
         self.refused: list[float] = []
-        """When refusals came, Unix seconds."""
+        """When refusals came, Unix seconds ..."""
+        self.answered: list[float] = []
+        """... and when a door answered."""
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(CLIENTS)]
 
     def start(self) -> None:
@@ -104,6 +114,9 @@ class Clients:
         if number % 10 == 9:
             self._be_refused()
             return
+        if number % 10 == 6:
+            self._ask(number)
+            return
         recipients = [f"user{number}@example.org"]
         if number % 10 == 8:
             recipients.append(f"second{number}@other.example.org")
@@ -115,6 +128,16 @@ class Clients:
             assert not refused
         with self._lock:
             self.accepted.add(str(number))
+
+    def _ask(self, number: int) -> None:
+        content = f"Subject: question {number}\r\n\r\nbody\r\n".encode()
+        with socket.create_connection(("127.0.0.1", self._door), timeout=20) as client:
+            client.sendall(b"CHECK SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % len(content) + content)
+            said = b"".join(iter(lambda: client.recv(65536), b""))
+        if b" 0 EX_OK" not in said:
+            raise OSError("not judged")
+        with self._lock:
+            self.answered.append(time.time())
 
     def _be_refused(self) -> None:
         with smtplib.SMTP("127.0.0.1", self._port, timeout=20, source_address=(STRANGER, 0)) as client:
@@ -130,10 +153,13 @@ class Views:
     """What every view tells."""
 
     def __init__(self, gateway: Gateway, json_file: Path) -> None:
-        self.log = [(found[1] or "", found[2]) for found in _LINE.finditer(gateway.log())]
+        self.log = [
+            (found[1] or "", "ASKED" if found[2] == "RECEIVED" and ", door=<" in found[3] else found[2])
+            for found in _LINE.finditer(gateway.log())
+        ]
         self.lines = Counter(word for _, word in self.log)
         self.json = [json.loads(line) for line in json_file.read_text().splitlines()]
-        self.types = Counter(record["type"] for record in self.json)
+        self.types = Counter("asked" if record.get("door") else record["type"] for record in self.json)
         self.counters: dict[str, int] = gateway.status()["counters"]
         self.statistics: dict[str, Any] = gateway.ask("stats")["values"]
         text: str = gateway.ask("metrics")
@@ -142,7 +168,7 @@ class Views:
         self.tracked = tracked_mails(gateway)
 
     def received(self) -> set[str]:
-        return {number for number, word in self.log if word == "RECEIVED"}
+        return {number for number, word in self.log if word in {"RECEIVED", "ASKED"}}
 
 
 def tracked_mails(gateway: Gateway) -> list[dict[str, Any]]:
@@ -173,7 +199,7 @@ def find_disagreements(views: Views, clients: Clients, killed_at: float) -> list
     for metric, word in _METRICS.items():
         compare(f"{word} lines and metric {metric}", float(views.lines[word]), views.metrics[metric])
     received = views.received()
-    compare("RECEIVED lines, each once", views.lines["RECEIVED"], len(received))
+    compare("RECEIVED lines, each once", views.lines["RECEIVED"] + views.lines["ASKED"], len(received))
     in_json = {record["id"] for record in views.json if record["type"] == "received"}
     compare("messages in log and JSON lines", received ^ in_json, set())
     mails = [mail for mail in views.tracked if mail["outcome"] != "refused"]
@@ -188,10 +214,11 @@ def find_disagreements(views: Views, clients: Clients, killed_at: float) -> list
     compare("records written twice to the JSON lines", [each for each, times in numbers.items() if times > 1], [])
     if len(received) < len(clients.accepted):
         found.append(f"{len(clients.accepted)} mails were accepted, {len(received)} are on record")
-    told, kept = len(clients.refused), views.lines["REFUSED"]
-    may_lack = sum(killed_at - LOST_REFUSALS_S - 0.5 <= at <= killed_at + 0.5 for at in clients.refused)
-    if kept < told - may_lack:
-        found.append(f"{told} refusals, {may_lack} of them around the kill, {kept} on record")
+    for word, moments in (("REFUSED", clients.refused), ("ANSWERED", clients.answered)):
+        told, kept = len(moments), views.lines[word]
+        may_lack = sum(killed_at - LOST_REFUSALS_S - 0.5 <= at <= killed_at + 0.5 for at in moments)
+        if kept < told - may_lack:
+            found.append(f"{told} of {word}, {may_lack} of them around the kill, {kept} on record")
     return found
 
 
@@ -213,6 +240,8 @@ def prove(mails: int, place: Path, *, console: bool = True, say: Callable[[str],
     """Run it; return what does not agree. Without `console` there is none to be killed."""
     json_file = place / "gw" / "records.jsonl"
     settings = f'\n[tracking]\njson_file = "{json_file}"\n'
+    door = free_port()
+    settings += f'\n[[door]]\nname = "asked"\nkind = "spamd"\naddress = "tcp:127.0.0.1:{door}"\n'
     settings += '\n[[group]]\nname = "other"\nrecipients = ["*@other.example.org"]\ncheck_spam = false\n'
     replace = {
         '  "127.0.0.0/8", "::1/128",\n': '  "127.0.0.1/32", "::1/128",\n',
@@ -222,7 +251,7 @@ def prove(mails: int, place: Path, *, console: bool = True, say: Callable[[str],
         Sink() as sink,
         Gateway(place / "gw", sink.port, relays=2, settings=settings, replace=replace, console=console) as gateway,
     ):
-        clients = Clients(gateway.port, mails)
+        clients = Clients(gateway.port, door, mails)
         clients.start()
         killed_at = 0.0
         for index, kind in enumerate(KILLED, 1):
