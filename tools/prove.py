@@ -17,6 +17,7 @@ PROOFS = {
     "scale": "prove_scale.py",
     "tracking": "prove_tracking.py",
     "tricks": "prove_tricks.py",
+    "updates": "prove_updates.py",
 }
 
 
