@@ -1,12 +1,13 @@
 """Make the manual pages of all commands and of the configuration file, and the completion of three shells.
 
     python tools/man_pages.py DIRECTORY     # man/man1, man/man5, and what shells complete, as below /usr/share
-    python tools/man_pages.py --check       # make them, have groff and bash look, keep nothing
+    python tools/man_pages.py --check       # make them, have groff and the shells look, keep nothing
 
 All of it is made from what the program itself goes by: its commands' definitions and the schema. Nothing is kept in the
 tree, so nothing can be out of date; packages call this when they are built. `--check` is a part of `make check`.
 """
 
+import enum
 import inspect
 import re
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,15 +83,18 @@ def read_command(one: cyclopts.App, path: tuple[str, ...], summary: str = "") ->
 
 
 def _options(one: cyclopts.App) -> tuple[Option, ...]:
-    found = []
+    found: list[Option] = []
+    told: set[str] = set()
     for argument in one.assemble_argument_collection(parse_docstring=True):
-        if not argument.show or not argument.names:
+        # Of two of one name the command's own counts, which comes first.
+        if not argument.show or not argument.names or not told.isdisjoint(argument.names):
             continue
+        told.update(argument.names)
         positional = argument.index is not None
         name = argument.names[-1].lstrip("-")
         hint = argument.hint
         switch = hint is bool
-        words = " ".join((argument.parameter.help or "").split())
+        words = _sentence(" ".join((argument.parameter.help or "").split()), _choices(hint))
         default = argument.field_info.default
         shown = "" if default in (None, "", False, (), inspect.Parameter.empty) else _default(default)
         found.append(
@@ -106,8 +111,22 @@ def _options(one: cyclopts.App) -> tuple[Option, ...]:
     return tuple(found)
 
 
+def _choices(hint: Any) -> list[str]:
+    """Return the words of which a value is one, [] when it is anything."""
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and issubclass(kind, enum.Enum)]
+    return [_default(each) for kind in kinds for each in kind]
+
+
+def _sentence(words: str, choices: list[str]) -> str:
+    words = f"{words[:1].upper()}{words[1:]}"
+    if words and not words.endswith((".", "…")):
+        words += "."
+    return f"{words} One of {', '.join(choices)}.".strip() if choices else words
+
+
 def _default(value: Any) -> str:
-    return str(getattr(value, "value", value))
+    """Return a value as it is typed: a command line knows members of an enumeration by their names."""
+    return value.name.lower().replace("_", "-") if isinstance(value, enum.Enum) else str(value)
 
 
 def escape(text: str) -> str:
@@ -273,12 +292,13 @@ def write_all(directory: Path) -> None:
 
 
 def find_faults(directory: Path) -> str:
-    """Return what groff and bash, as far as they are here, have against what was made."""
+    """Return what groff and the shells, as far as they are here, have against what was made."""
     faults = ""
     pages = sorted(map(str, (directory / "man").rglob("*.?")))
     commands = [["groff", "-man", "-Tutf8", "-Kutf8", "-ww", "-z", *pages]]
-    if (script := directory / SHELLS["bash"]).exists():
-        commands.append(["bash", "-n", str(script)])
+    commands += [
+        [shell, "-n", str(directory / place)] for shell, place in SHELLS.items() if (directory / place).exists()
+    ]
     for command in commands:
         if shutil.which(command[0]):
             done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)

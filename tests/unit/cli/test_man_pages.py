@@ -1,5 +1,6 @@
 """Manual pages and completion are made of the commands and the schema: nothing of them is missing, and groff takes them."""
 
+import enum
 import re
 import shutil
 import subprocess
@@ -57,10 +58,14 @@ def test_every_command_has_its_page_with_every_option(tool: ModuleType, pages: d
 
 
 def test_an_option_is_told_with_value_default_and_words(tool: ModuleType) -> None:
+    class Way(enum.StrEnum):
+        QUICK = "quick"
+        SLOW = "slow"
+
     app = cyclopts.App(name="x")
 
     @app.default
-    def act(place: str, *, limit: int = 7, quiet: bool = False) -> None:
+    def act(place: str, *, limit: int = 7, quiet: bool = False, way: Way = Way.SLOW) -> None:
         """Do it.
 
         More about it.
@@ -72,7 +77,9 @@ def test_an_option_is_told_with_value_default_and_words(tool: ModuleType) -> Non
         limit
             At most; -1 is a\\b.
         quiet
-            Say nothing.
+            say nothing
+        way
+            how
         """
 
     page = plain(tool.build_page(tool.read_command(app, ("gatepost", "x"))))
@@ -81,6 +88,7 @@ def test_an_option_is_told_with_value_default_and_words(tool: ModuleType) -> Non
     assert "--limit LIMIT At most; -1 is a\\b. Default: 7." in page
     assert "More about it." in page
     assert "--quiet, --no-quiet Say nothing." in page
+    assert "--way WAY How. One of quick, slow. Default: slow." in page
 
 
 def test_every_parameter_stands_in_the_page_of_the_configuration(pages: dict[str, str]) -> None:
