@@ -81,7 +81,7 @@ class Job:
             raise SystemExit(complain(text, EXIT_CONFIGURATION))
         self.config: Config = loaded.config
         self.paths = Paths(self.config.relay.state_path)
-        _become_owner(Path(self.config.relay.state_path))
+        become_owner(Path(self.config.relay.state_path))
         settings, options = self.config.updater.report, self.config.updater.options
         try:
             proxy = choose_proxy(options.proxy_address, os.environ, use=options.use_proxy)
@@ -428,7 +428,7 @@ def _thin_out(job: Job) -> None:
                 job.report.say(6, f"{gone} removed")
 
 
-def _become_owner(state: Path) -> None:
+def become_owner(state: Path) -> None:
     """Root becomes who owns the gateway's state, for good."""
     if os.geteuid() != 0 or not state.exists():
         return

@@ -421,3 +421,15 @@ def test_the_state_is_shown(tmp_path: Path, feed: Feed, server: FeedHost) -> Non
     text = host.gateway.command("update", "status").stdout
     assert "user:…@127.0.0.1" in text
     assert "secret" not in text + host.report.read_text() + json.dumps(shown)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_root_becomes_the_owner_of_the_gateways_state(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65533)
+    pid = os.fork()
+    if not pid:
+        update_job.become_owner(tmp_path)
+        os._exit(0 if (os.getresuid(), os.getresgid(), os.getgroups()) == ((65534,) * 3, (65533,) * 3, [65533]) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    update_job.become_owner(tmp_path / "none")  # no gateway has been here yet: root stays root
+    assert os.geteuid() == 0
