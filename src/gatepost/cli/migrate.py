@@ -27,7 +27,7 @@ from gatepost.master.backup import BackupError
 from gatepost.master.daemon import DEFAULT_USER
 from gatepost.master.restore import Lock
 from gatepost.migration.carrying import carry_out
-from gatepost.migration.envelopes import parse_listing
+from gatepost.migration.envelopes import Told, parse_listing
 from gatepost.migration.parts import CURRENT, FIRST
 from gatepost.migration.plan import MigrationError, Plan, plan_migration
 from gatepost.migration.takeover import Takeover, plan_takeover
@@ -139,7 +139,9 @@ def take_over_from(
     try:
         plan = plan_takeover(old.absolute(), state_path.absolute())
         _check_present(output, plan)
-        told = {name: each for path in listing or () for name, each in parse_listing(path.read_text("utf-8")).items()}
+        told: dict[str, Told] = {}
+        for path in listing or ():
+            told |= parse_listing(path.read_bytes().decode("utf-8", "replace"))
         if dry_run:
             taken = take_over(plan, told, time.time(), dry_run=True)
         else:

@@ -7,6 +7,7 @@ migration that is cut off goes on at the next start, and no file is ever half ch
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,8 +74,8 @@ def _copy_all(plan: Plan, state: Path, now: float) -> Path:
             "free: make room, or go without them (gatepost migrate --no-copies)"
         )
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    folder = state / COPIES / f"{stamp}-format-{plan.start}-to-{plan.end}"
-    folder.mkdir(0o700, parents=True)
+    (state / COPIES).mkdir(0o700, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{stamp}-format-{plan.start}-to-{plan.end}-", dir=state / COPIES))
     made = []
     for number, move in enumerate(plan.moves, start=1):
         name = f"{number:04}-{move.part.name}-{move.path.name}"

@@ -5,6 +5,7 @@ management.md §5.4); an envelope file beside the message; fields of the header.
 from To and Cc when it is to be sent: `Told.guessed` says when it is.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from email.parser import BytesHeaderParser
@@ -15,10 +16,13 @@ from typing import Final
 import msgspec
 
 RECIPIENTS_LIMIT: Final = 100_000
+NAME_LIMIT: Final = 255
 HEADER_LIMIT: Final = 256 * 1024
 """Bytes of a message in which its header is looked for."""
-_ADDRESS: Final = re.compile(r"[^\s<>@\x00-\x1f]{1,256}@[^\s<>@\x00-\x1f]{1,255}\Z")
-_LISTED: Final = re.compile(r"\s*(\S+)\s+([A-Z]{3})\s.*?(?:\s(\S+))?\s+<([^>]*)>\s*->\s*(<.*)\Z")
+_ADDRESS: Final = re.compile(r"[^\s<>@\x00-\x1f\ufffd]{1,256}@[^\s<>@\x00-\x1f\ufffd]{1,255}\Z")
+_STATUS: Final = re.compile(r"[A-Z]{3}\Z")
+_LISTED_WORDS: Final = 4
+"""Id, status, something of size, date and client, sender."""
 _LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _-]*?)\s*[:=]\s*(.*?)\s*\Z")
 _SENDER: Final = frozenset(("mail from", "from", "sender", "return-path"))
 _RECIPIENT: Final = frozenset(("rcpt to", "to", "recipient", "recipients", "rcpt"))
@@ -44,13 +48,13 @@ def parse_listing(text: str) -> dict[str, Told]:
     """Return id → envelope of each line of a list that the documented tools have printed; other lines do not matter."""
     found = {}
     for line in text.splitlines():
-        listed = _LISTED.match(line)
-        if listed is None:
+        head, arrow, rest = line.partition("->")
+        words = head.split()
+        if not arrow or len(words) < _LISTED_WORDS or not _STATUS.match(words[1]):
             continue
-        sender, recipients = listed[4].strip(), _addresses(listed[5])
+        sender, recipients = words[-1].strip("<>"), _addresses(rest)
         if recipients and (not sender or _ADDRESS.match(sender)):
-            client = listed[3] if listed[3] and listed[3][:1].isalnum() else ""
-            found[listed[1]] = Told(sender, recipients, client, code=listed[2])
+            found[words[0]] = Told(sender, recipients, _client(words[-2]), code=words[1])
     return found
 
 
@@ -69,9 +73,9 @@ def parse_envelope(raw: bytes) -> Told:
         elif name in _RECIPIENT:
             recipients += _addresses(value)
         elif name in _CLIENT:
-            client = value.strip("[]")
+            client = _client(value)
         elif name in {"helo", "ehlo"}:
-            helo = value
+            helo = value if value.isprintable() and len(value) <= NAME_LIMIT else ""
     if sender is None or not recipients:
         raise ValueError("it names no sender or no recipient")
     return Told(sender, tuple(dict.fromkeys(recipients))[:RECIPIENTS_LIMIT], client, helo)
@@ -116,4 +120,12 @@ def _one_address(text: str) -> str:
 
 def _addresses(text: str) -> tuple[str, ...]:
     parts = re.split(r"[,;\s]+", text)
-    return tuple(bare for part in parts if _ADDRESS.match(bare := part.strip("<>")))
+    return tuple(bare for part in parts if _ADDRESS.match(bare := part.strip("<>")))[:RECIPIENTS_LIMIT]
+
+
+def _client(text: str) -> str:
+    """Return an address as it is written usually, "" for what is none."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        return ""

@@ -38,7 +38,8 @@ _INPUTS: Final = frozenset(
 _OWN_BASES: Final = "databases have another form here: gatepost update fetches them"
 _NAMES: Final = {"incoming_archive_path": "archive-in", "outgoing_archive_path": "archive-out"}
 """Directories below the state directory of what has no default there."""
-_SINGLE: Final = tuple(section.name for section in SECTIONS if not section.array)
+_SINGLE: Final = tuple(section.name for section in SECTIONS if not section.array and section.name != "licence_daemon")
+"""Sections with paths of files; those of the licensing daemon are addresses."""
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -269,6 +269,18 @@ def test_configuration_of_every_format_is_still_understood(number: int) -> None:
     assert len(loaded.origins) > 300
 
 
+def test_restored_state_of_an_earlier_format_is_looked_at_again(tmp_path: Path) -> None:
+    config = sample(tmp_path, FIRST)
+    backup = tmp_path / "backup.tar"
+    conf = str(tmp_path / "gatepost.toml")
+    assert run_here("backup", str(backup), "-c", conf).returncode == 0
+    settle_format(config, AT)
+    assert run_here("restore", str(backup), "--yes", "-c", conf).returncode == 0
+    assert read_stamp(state_of(config)) is None
+    settle_format(config, AT)
+    assert look(state_of(config)) == SEEN
+
+
 def test_damaged_stamp_is_no_reason_to_guess(tmp_path: Path) -> None:
     config = sample(tmp_path, CURRENT)
     (state_of(config) / FILE).write_text("{")

@@ -255,7 +255,7 @@ def test_maildirs_and_mboxes_are_read_message_by_message(tmp_path: Path) -> None
     [
         ("MAIL FROM:<a@b.example> SIZE=1\nRCPT TO:<c@d.example> NOTIFY=NEVER\n", Told("a@b.example", ("c@d.example",))),
         ("sender=\nrecipient=c@d.example\nip=[192.0.2.1]\n", Told("", ("c@d.example",), "192.0.2.1")),
-        ("From: <a@b.example>\r\nTo: c@d.example; e@d.example\r\nHelo: h\r\n",
+        ("From: <a@b.example>\r\nTo: c@d.example; e@d.example\r\nHelo: h\r\nIP: nonsense\r\n",
          Told("a@b.example", ("c@d.example", "e@d.example"), helo="h")),
     ],
 )  # fmt: skip
@@ -275,8 +275,15 @@ def test_lists_of_the_documented_tools() -> None:
         "garbage -> <x@y.example>\n"
         "X2 WFC 5 01/02/26 12:00 <nobody> -> <c@d.example>\n"
         "X3 WFC 5 01/02/26 12:00 2001:db8::1 <a@b.example> -> nothing\n2 messages\n"
+        "X4 WFC 5 01/02/26 12:00 2001:DB8::1 <> -> <c@d.example>,<e@d.example>\n"
+        "X5 WFC 5 01/02/26 12:00 localhost <\ufffd@b.example> -> <c@d.example>\n"
+        "X6 WFC 5 01/02/26 12:00 localhost <a@b.example> -> <c@d.example>\n"
     )
-    assert found == {"X1": Told("a@b.example", ("c@d.example",), "1.2.3.4", code="INF")}
+    assert found == {
+        "X1": Told("a@b.example", ("c@d.example",), "1.2.3.4", code="INF"),
+        "X4": Told("", ("c@d.example", "e@d.example"), "2001:db8::1", code="WFC"),
+        "X6": Told("a@b.example", ("c@d.example",), "", code="WFC"),
+    }
 
 
 def test_header_says_whom_it_is_for_or_only_whom_it_shows() -> None:
