@@ -68,7 +68,10 @@ def check_fields(fields: Sequence[NamedField], size: int) -> None:
     """Raise HostileAnswer unless the fields told for rules fit content of `size` bytes."""
     if len(fields) > FIELDS_LIMIT:
         raise HostileAnswer("too many header fields")
-    _check_words([field.name for field in fields], WORD_LIMIT)
+    names = [field.name for field in fields]
+    _check_words(names, WORD_LIMIT)
+    if not all(map(str.isascii, names)):
+        raise HostileAnswer("name of a header field that is none")
     _check_spots([field.spot for field in fields], size)
 
 

@@ -214,6 +214,7 @@ def test_what_a_filter_says_of_fields_is_bounded() -> None:
     for fields in (
         (field, field),
         (NamedField("x" * 400, FieldSpot(0, 5, 2)),),
+        (NamedField("ü", FieldSpot(0, 5, 2)),),
         (NamedField("x", FieldSpot(0, 10_000, 2)),),
     ):
         with pytest.raises(HostileAnswer):
