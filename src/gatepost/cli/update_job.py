@@ -62,8 +62,8 @@ class Ended(Exception):  # noqa: N818 - what happened
         self.code = code
 
 
-class Interrupted(BaseException):
-    """A signal ends the run; no layer below may take that for trouble of its own."""
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the run; no layer below, no event loop either, may take that for trouble of its own."""
 
 
 class Refused(Exception):  # noqa: N818 - what the gateway did

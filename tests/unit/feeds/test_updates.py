@@ -7,8 +7,10 @@ import datetime as dt
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -361,6 +363,21 @@ def test_an_update_that_runs_can_be_stopped(tmp_path: Path, feed: Feed) -> None:
         assert other.stdout.readline() == "ready\n"
         assert host.update("stop") == NOTHING
         assert other.wait(30) == -15
+
+
+def test_a_signal_ends_a_run_wherever_it_is(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
+    host = Host(tmp_path / "gw", feed, options=source(server.url))
+
+    def end(path: str, _: bytes) -> None:
+        if path.endswith("known.hash"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    server.fault = end
+    assert host.begin() == CRITICAL
+    assert (host.state.result, host.state.error) == ("error", "interrupted")
+    assert host.sets == []
+    server.fault = lambda *_: None
+    assert host.update() == UPDATED
 
 
 def test_a_run_that_broke_off_before_the_gateway_knew_is_brought_to_its_end(tmp_path: Path, feed: Feed) -> None:
