@@ -173,7 +173,7 @@ def _inspected(r: Told) -> Iterator[str]:
         f" ({stages})" if stages else ""
     )
     for note in r["notable"]:
-        named = _text(note["name"] or note["kind"])
+        named = _text(note["name"] or note["kind"]) or "an object"
         why = "; ".join(filter(None, (note["threat"], note["engine"], note["evidence"])))
         yield f"{named}: {note['status']}" + (f" ({_text(why)})" if why else "")
     if r["findings"]:
