@@ -23,7 +23,7 @@ _ADDRESS: Final = re.compile(r"[^\s<>@\x00-\x1f\ufffd]{1,256}@[^\s<>@\x00-\x1f\u
 _STATUS: Final = re.compile(r"[A-Z]{3}\Z")
 _LISTED_WORDS: Final = 4
 """Id, status, something of size, date and client, sender."""
-_LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _-]*?)\s*[:=]\s*(.*?)\s*\Z")
+_LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _-]{1,30})[:=]")
 _SENDER: Final = frozenset(("mail from", "from", "sender", "return-path"))
 _RECIPIENT: Final = frozenset(("rcpt to", "to", "recipient", "recipients", "rcpt"))
 _CLIENT: Final = frozenset(("client", "ip", "client-ip", "client ip"))
@@ -67,7 +67,7 @@ def parse_envelope(raw: bytes) -> Told:
         found = _LINE.match(line)
         if found is None:
             continue
-        name, value = found[1].lower(), found[2]
+        name, value = found[1].strip().lower(), line[found.end() :].strip()
         if name in _SENDER and sender is None:
             sender = _one_address(value)
         elif name in _RECIPIENT:
