@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import gatepost.antispam  # noqa: F401 - sets what numpy is told; all environments of tests are to have it, or none
 from gatepost.master import fork_server
 from gatepost.master.fork_server import ForkedProcess, ForkServer
 
