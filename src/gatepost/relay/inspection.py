@@ -79,7 +79,7 @@ class Inspection:
         """Put ahead of the queue by an operator."""
         self._acted_on: set[int] = set()
         """Messages an operator has acted on since the page in hand was read: its view of them is stale."""
-        self._resting = Resting(self._wake_resting)
+        self._resting = Resting(lambda oldest: self._read_again(oldest - 1))
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._wake.set()
@@ -478,9 +478,6 @@ class Inspection:
             self._report("W", f"{format_queue_id(stored.id)}: waits for inspection: {why}")
         self._done(work, remains=True)
         self._leave(stored)
-
-    def _wake_resting(self, oldest: int) -> None:
-        self._read_again(oldest - 1)
 
     async def _hold(self, message_id: int, reason: str) -> None:
         """Have a message held; when not even that can be stored it is met again."""
