@@ -416,7 +416,7 @@ def test_filters_choose_by_every_part(gateway: LaneGateway) -> None:
         return [row["queue_id"] for row in gateway.ask("queue", filter=parts)["items"]]
 
     assert found("--domain", first.domain) == ids[::2]
-    assert found("--state", "HLD", "--reason", "attachment") == ids[:1]
+    assert found("--state", "HLD", "--why", "attachment") == ids[:1]
     assert found("--sender", "s1@*", "--recipient", "user1@*") == [ids[1]]
     assert found("--older", "1h") == []
     assert found("--younger", "1h", "--limit", "5") == ids[:5]

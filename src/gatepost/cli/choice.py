@@ -30,7 +30,7 @@ class Chosen:
     recipient: Annotated[Masks, option("recipient", "mask of a recipient that still waits")] = None
     domain: Annotated[Masks, option("domain", "mask of a recipient domain")] = None
     next_hop: Annotated[Masks, option("next-hop", "mask of host:port by the present routes")] = None
-    reason: Annotated[Masks, option("reason", "text in the reason why it waits")] = None
+    reason: Annotated[Masks, option("why", "text in the reason why it waits")] = None
     older: Annotated[str, option("older", "in the queue for longer than 90s, 15m, 4h, 2d …")] = ""
     younger: Annotated[str, option("younger", "in the queue for less than that")] = ""
 
