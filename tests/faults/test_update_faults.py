@@ -325,12 +325,13 @@ def test_a_run_that_is_killed_anywhere_leaves_whole_sets(tmp_path: Path, feed: F
     dice = random.Random(8)
     host = Host(tmp_path / "host", feed)
     source = f"file://{feed.place}"
-    assert host.bring(source) == ["own 1"]
+    lines = count_lines(host, source)
+    assert host.numbers == [1]
     for number in range(2, ROUNDS + 2):
         feed.publish(feed.build(number, NEWER | {"number.hash": hash_lines(b"%d" % number)}))
         pid = os.fork()
         if not pid:
-            die_within(dice.randrange(2000), host, source)
+            die_within(dice.randrange(lines), host, source)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
         assert host.numbers[0] in (number - 1, number)
@@ -338,22 +339,38 @@ def test_a_run_that_is_killed_anywhere_leaves_whole_sets(tmp_path: Path, feed: F
         assert host.numbers[0] == number
 
 
-def die_within(lines: int, host: Host, source: str) -> None:
-    """Run an update in this child, and kill it after so many lines of our own code."""
-    left = [lines]
+def _trace_lines(see: Callable[[int], object], host: Host, source: str) -> None:
+    """Run an update, and tell the number of each line of the updater's own code before it is executed."""
+    number = 0
 
     def trace(frame: Any, _: str, __: Any) -> Any:
+        nonlocal number
         if "/gatepost/feeds/" not in frame.f_code.co_filename:
             return None
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        number += 1
+        see(number)
         return trace
 
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        host.bring(source)
+    finally:
+        sys.settrace(former)
+
+
+def count_lines(host: Host, source: str) -> int:
+    """Run an update; return how many lines it took."""
+    last = [0]
+    _trace_lines(lambda number: last.__setitem__(0, number), host, source)
+    return last[0]
+
+
+def die_within(lines: int, host: Host, source: str) -> None:
+    """Run an update in this child, and kill it after so many lines of our own code."""
     status = 1
     try:
-        sys.settrace(trace)
-        host.bring(source)
+        _trace_lines(lambda number: number > lines and os.kill(os.getpid(), signal.SIGKILL), host, source)
         status = 0
     except BadSet:
         status = 2
