@@ -14,7 +14,7 @@ RUN = """
 import subprocess, sys
 from tests.support.leftovers import watch
 watch()
-left = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
+left = subprocess.Popen(["sh", "-c", "tail -f /dev/null & wait"], start_new_session=True)
 print(left.pid, flush=True)
 sys.stdin.read()
 left.returncode = 0

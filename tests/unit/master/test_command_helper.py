@@ -15,7 +15,9 @@ from gatepost.config.engines import EngineKind, EngineTable
 from gatepost.master.command_helper import HelperSettings
 from gatepost.wire.command import OBJECT, CommandOutcome, OutcomeReader, build_greeting
 
-SCRIPT = """#!/bin/sh
+OWN = os.getpid()
+"""In what is looked for among all processes: other runs have theirs."""
+SCRIPT = f"""#!/bin/sh
 # The first line of the object says what to do.
 read -r what rest
 case "$what" in
@@ -24,9 +26,9 @@ infected) echo noise; echo "$rest"; exit 1;;
 broken) echo "cannot read" >&2; exit 3;;
 rest) wc -c; exit 1;;
 again) wc -c </dev/fd/0; exit 1;;
-hang) sleep 60; exit 0;;
-leave) (sleep 61; echo late) >/dev/null 2>&1 & echo left; exit 1;;
-escape) setsid sleep 62 >/dev/null 2>&1; echo "$?"; exit 1;;
+hang) sleep 60.{OWN}; exit 0;;
+leave) (sleep 61.{OWN}; echo late) >/dev/null 2>&1 & echo left; exit 1;;
+escape) setsid sleep 62.{OWN} >/dev/null 2>&1; echo "$?"; exit 1;;
 flood) yes flood | head -c 3000000; echo; echo end; exit 1;;
 file) cat "$rest" >/dev/null 2>&1 && echo read || echo refused; exit 1;;
 write) echo x >"$rest" && echo written || echo refused; exit 1;;
@@ -165,13 +167,13 @@ def test_strangers_are_left(helper: Helper) -> None:
 def test_what_hangs_is_ended_with_all_it_started(helper: Helper) -> None:
     assert "did not end within" in helper.scan(b"hang\n").trouble
     assert helper.scan(b"leave\n").output == "left"
-    wait_for(lambda: not members("sleep\x0060") and not members("sleep\x0061"), "nothing to be left", 10)
+    wait_for(lambda: not members(f"sleep\x0060.{OWN}") and not members(f"sleep\x0061.{OWN}"), "nothing to be left", 10)
 
 
 def test_nothing_leaves_its_group(helper: Helper) -> None:
     outcome = helper.scan(b"escape\n")
     assert outcome.output != "0"
-    assert not members("sleep\x0062")
+    assert not members(f"sleep\x0062.{OWN}")
 
 
 def test_a_flood_of_output_is_bounded(helper: Helper) -> None:
