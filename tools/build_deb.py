@@ -115,10 +115,9 @@ def _project() -> dict[str, Any]:
 def _lock() -> str:
     text = (ROOT / "requirements" / "base.lock").read_text()
     names = needed(_project())
-    entries = {str(canonicalize_name(each[1])): each[0] for each in LOCK_ENTRY.finditer(text)}
-    if missing := names - entries.keys():
-        raise SystemExit(f"requirements/base.lock lacks {', '.join(sorted(missing))}: make lock")
-    return "\n".join(entries[name] for name in sorted(names)) + "\n"
+    # Some have an entry for older and one for newer Pythons; pip takes the one that holds here.
+    entries = [(str(canonicalize_name(each[1])), each[0]) for each in LOCK_ENTRY.finditer(text)]
+    return "\n".join(entry for name, entry in sorted(entries) if name in names) + "\n"
 
 
 def _environment(out: Path) -> Path:
@@ -137,6 +136,9 @@ def _environment(out: Path) -> Path:
     _pip(
         "install", "--require-hashes", "--only-binary=:all:", "--no-deps", "--no-compile", "--target", half, "-r", file
     )
+    installed = {canonicalize_name(each.name) for each in importlib.metadata.distributions(path=[str(half)])}
+    if missing := needed(_project()) - installed:
+        raise SystemExit(f"requirements/base.lock lacks {', '.join(sorted(missing))}: make lock")
     for each in NOT_SHIPPED:
         shutil.rmtree(half / each, ignore_errors=True)
     half.rename(made)

@@ -32,6 +32,8 @@ RECIPE = ROOT / "packaging" / "debian"
 PACKAGES = os.environ.get("GATEPOST_PACKAGES", "")
 KEPT = ("etc/gatepost", "var/lib/gatepost", "var/log/gatepost")
 """What removal leaves behind."""
+OURS = ("root/", "srv/")
+"""Where the tests themselves put files."""
 ACCOUNTS = {f"etc/{name}{more}" for name in ("passwd", "group", "shadow", "gshadow", ".pwd.lock") for more in ("", "-")}
 NEXT_HOP = "import smtpd, asyncore; smtpd.DebuggingServer(('127.0.0.1', 1025), None); asyncore.loop()"
 """Debian's own Python prints each mail it gets."""
@@ -126,7 +128,7 @@ class Site:
     """The host, with what its tests have in common."""
 
     def __init__(self, packages: Path, base: Path) -> None:
-        self.first, self.second = sorted(packages.glob("gatepost_*.deb"))
+        self.second, self.first = sorted(packages.glob("gatepost_*.deb"), key=lambda each: "+second" not in each.name)
         self.host = DebianHost(packages / "root.tar", base / "host")
         self.before: dict[str, bytes] = {}
         self.answers = self.host.root / "etc/gatepost/answers.toml"
@@ -313,7 +315,7 @@ def test_removal_stops_it_and_keeps_what_the_administrator_made(site: Site) -> N
     assert data.keys() <= after.keys()
     steady = {path for path in data if path.startswith("etc/") or "licence" in path or "/bases/" in path}
     assert {path: after[path] for path in steady} == {path: data[path] for path in steady}
-    left = {path for path in after.keys() - site.before.keys() if not path.startswith((*KEPT, "root/"))}
+    left = {path for path in after.keys() - site.before.keys() if not path.startswith((*KEPT, *OURS))}
     # dpkg keeps a package's configuration files until the purge, systemd's helper what the administrator had enabled.
     assert {path for path in left if not path.startswith(("etc/systemd/system/", "etc/logrotate.d"))} <= ACCOUNTS, left
 
@@ -334,7 +336,7 @@ def test_purge_keeps_data_unless_told_and_leaves_nothing_when_told(site: Site) -
     done = site.dpkg("--purge", "gatepost")
     assert done.returncode == 0, done.stderr
     after = site.host.files()
-    new = {path for path in after.keys() - site.before.keys() if not path.startswith("root/")} - ACCOUNTS
+    new = {path for path in after.keys() - site.before.keys() if not path.startswith(OURS)} - ACCOUNTS
     assert not new
     assert not {path for path in site.before.keys() - after.keys() if not path.startswith("etc/gatepost")}
     changed = {path for path in site.before.keys() & after.keys() if site.before[path] != after[path]}
