@@ -76,7 +76,12 @@ def gateway(sink: Sink, dns: StubDns, tmp_path_factory: pytest.TempPathFactory) 
     }
     state = tmp_path_factory.mktemp("network") / "gw"
     with Gateway(
-        state, sink.port, settings=SETTINGS.format(dns=dns.address, door=DOOR, sink=sink.port), replace=replace, antispam=True, spam_fields=True
+        state,
+        sink.port,
+        settings=SETTINGS.format(dns=dns.address, door=DOOR, sink=sink.port),
+        replace=replace,
+        antispam=True,
+        spam_fields=True,
     ) as one:
         yield one
 
