@@ -42,6 +42,8 @@ P99_RATIO = 2.0
 MEMORY_RATIO = 1.1
 SETTLE_S = 3.0
 QUIET_S = 15.0
+BACK_S = 30.0
+"""Within which the memory is to be back: filters of the former template end one after the other."""
 PACE_S = 0.02
 """Between two mails: load, and still room for a template to start in."""
 SESSION = 50
@@ -70,10 +72,13 @@ def prove_kills(place: Path, rounds: int, dice: random.Random) -> int:
     host = Host(place / "host", feed)
     source = f"file://{feed.place}"
     feed.publish(feed.build(1, files(1)))
-    lines = int(SPARE * count_lines(host, source))
+    unharmed = Host(place / "unharmed", feed)
+    for each in (host, unharmed):
+        each.bring(source)
     killed = 0
     for number in range(2, rounds + 2):
         feed.publish(feed.build(number, files(number)))
+        lines = int(SPARE * count_lines(unharmed, source))
         pid = os.fork()
         if not pid:
             die_within(dice.randrange(lines), host, source)
@@ -203,8 +208,10 @@ def measure(place: Path) -> dict[str, float]:
             figures["update, s"] = ended - begun
             figures["p99 during, ms"] = 1000 * mail.p99(begun, time.monotonic())
             figures["longest, ms"] = 1000 * max(took for at, took in mail.took if at >= begun)
-            time.sleep(SETTLE_S)
-            figures["memory after, MB"] = _pss(gw)
+            wanted, deadline = MEMORY_RATIO * figures["memory before, MB"], time.monotonic() + BACK_S
+            while (memory := _pss(gw)) > wanted and time.monotonic() < deadline:
+                time.sleep(1)
+            figures["memory after, MB"] = memory
     return figures
 
 
