@@ -297,7 +297,7 @@ def test_an_upgrade_keeps_configuration_queue_and_stores(site: Site) -> None:
     assert site.gatepost("quarantine", "list", "--json") == stored
     assert "waits over the upgrade" not in site.came()
     site.begin_next_hop()
-    site.gatepost("queue", "flush")
+    site.gatepost("queue", "flush", "--yes")
     wait_for(lambda: "waits over the upgrade" in site.came(), "what waited", 60)
 
 
@@ -338,7 +338,7 @@ def test_purge_keeps_data_unless_told_and_leaves_nothing_when_told(site: Site) -
     after = site.host.files()
     new = {path for path in after.keys() - site.before.keys() if not path.startswith(OURS)} - ACCOUNTS
     assert not new
-    assert not {path for path in site.before.keys() - after.keys() if not path.startswith("etc/gatepost")}
+    assert not {path for path in site.before.keys() - after.keys() if not path.startswith(("etc/gatepost", *OURS))}
     changed = {path for path in site.before.keys() & after.keys() if site.before[path] != after[path]}
     assert changed <= ACCOUNTS
     assert "gatepost" not in (site.host.root / "etc/passwd").read_text()
