@@ -78,10 +78,10 @@ def prove_kills(place: Path, rounds: int, dice: random.Random) -> int:
     killed = 0
     for number in range(2, rounds + 2):
         feed.publish(feed.build(number, files(number)))
-        lines = int(SPARE * count_lines(unharmed, source))
+        lines = dice.randrange(int(SPARE * count_lines(unharmed, source)))
         pid = os.fork()
         if not pid:
-            die_within(dice.randrange(lines), host, source)
+            die_within(lines, host, source)
         status = os.waitpid(pid, 0)[1]
         killed += os.WIFSIGNALED(status)
         if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
