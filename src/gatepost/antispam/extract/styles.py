@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(-?(?:\d{0,9}\.)?\d{1,9})(?:(px|pt|em|rem|%|ex|cm|mm|in|v
 _FONT_SIZE = re.compile(r"(?:^|\s)((?:\d{0,9}\.)?\d{1,9}(?:px|pt|em|rem|%)?)(?=/|\s)")
 _HEX = re.compile(r"#?([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-z])")
 _RGB = re.compile(r"rgba?\(\s*+(\d{1,3})[\s,]++(\d{1,3})[\s,]++(\d{1,3})(?:[\s,/]++((?:\d?\.)?\d{1,4}%?))?")
-_RULE = re.compile(r"([^{}]*+)\{([^{}]*+)\}")
+_RULE = re.compile(r"(?<![^{}])([^{}]*+)\{([^{}]*+)\}")  # tried once a stretch: text without braces costs no square
 _MEDIA = re.compile(r"@[a-z-]++[^{};]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}")
 _COMMENT = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/|\Z)|<!--|-->")
 _SIMPLE = re.compile(r"[a-z0-9]*+([.#][\w-]{1,100}+)\Z|[a-z][a-z0-9]{0,10}+\Z")
