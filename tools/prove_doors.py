@@ -147,12 +147,15 @@ class Site:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         self.pipe = PipeClient(place, ports["pipe"], f"tcp:127.0.0.1:{ports['filter']}", self.behind_pipe.port)
-        self.ways = {
+        self.relayed = {
             "smtp": BySmtp(self.gateway.port, self.next),
+            "pipe": BySmtp(ports["pipe"], self.behind_pipe, forwarded=True),
+        }
+        self.ways: dict[str, BySmtp | ByMilter | BySpamd | ByRspamd] = {
+            **self.relayed,
             "milter": ByMilter(place / "milter.sock"),
             "spamd": BySpamd(ports["spamd"]),
             "rspamd": ByRspamd(ports["rspamd"]),
-            "pipe": BySmtp(ports["pipe"], self.behind_pipe, forwarded=True),
         }
 
     def __enter__(self) -> Self:
@@ -235,7 +238,7 @@ class Site:
 def compare(asked: list[Asked], answers: dict[str, list[Answer]], site: Site, say: Callable[[str], None]) -> list[str]:
     """Return what differs and should not, one line each; `say` hears what was compared."""
     facts = site.facts(asked)
-    arrived = {name: site.ways[name].copies() for name in ("smtp", "pipe")}
+    arrived = {name: way.copies() for name, way in site.relayed.items()}
     seen = Counter[str]()
     differences: list[str] = []
     for one in asked:

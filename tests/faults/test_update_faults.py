@@ -371,8 +371,13 @@ def count_lines(host: Host, source: str) -> int:
 def die_within(lines: int, host: Host, source: str) -> None:
     """Run an update in this child, and kill it after so many lines of our own code."""
     status = 1
+
+    def look(number: int) -> None:
+        if number > lines:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     try:
-        _trace_lines(lambda number: number > lines and os.kill(os.getpid(), signal.SIGKILL), host, source)
+        _trace_lines(look, host, source)
         status = 0
     except BadSet:
         status = 2
