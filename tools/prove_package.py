@@ -98,7 +98,7 @@ def main() -> int:
     built_s = time.monotonic() - began
     make_root()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "-s", "-p", "no:cacheprovider", "--timeout=900", TESTS],
+        [sys.executable, "-m", "pytest", "-rA", "-s", "-p", "no:cacheprovider", "--timeout=900", TESTS],
         cwd=ROOT, env={**os.environ, "GATEPOST_PACKAGES": str(PLACE)}, check=False, capture_output=True, text=True,
     )  # fmt: skip
     print(done.stdout[-8000:], done.stderr[-2000:])
