@@ -138,6 +138,7 @@ def test_mail_that_hardly_is_one(gateway: Gateway, sink: Sink, content: bytes) -
 
 
 def test_endless_command_line_is_answered_once_and_ends_by_time(gateway: Gateway) -> None:
+    gateway.send(plain("what a relay needs for any mail it has in memory by now"))
     pid = gateway.relay_pids()[0]
     before = memory_kib(pid)
     with RawClient(gateway) as client:
@@ -226,6 +227,7 @@ def test_other_protocols_get_an_error_reply_and_the_door(gateway: Gateway, raw: 
 
 
 def test_client_that_reads_no_replies_is_stopped_and_dropped(gateway: Gateway) -> None:
+    gateway.send(plain("what a relay needs for any mail it has in memory by now"))
     pid = gateway.relay_pids()[0]
     before = memory_kib(pid)
     with RawClient(gateway) as client:
@@ -249,6 +251,7 @@ def test_client_that_reads_no_replies_is_stopped_and_dropped(gateway: Gateway) -
 
 
 def test_a_thousand_silent_connections_leave_room_for_others(gateway: Gateway) -> None:
+    gateway.send(plain("what a relay needs for any mail it has in memory by now"))
     pid = gateway.relay_pids()[0]
     before = memory_kib(pid)
     with contextlib.ExitStack() as stack:
