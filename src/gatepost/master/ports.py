@@ -23,6 +23,11 @@ class BindFailed(Exception):  # noqa: N818 - what happened, in the words of the 
     """An address cannot be bound (return code 55)."""
 
 
+REPLIES_BUFFER = 64 * 1024
+"""Octets of replies that may wait in the kernel for a mail client: a thousand. One that sends commands and reads no
+replies gets no further, and costs a relay no more than their records."""
+
+
 class _Place(msgspec.Struct, frozen=True):
     """Where to listen."""
 
@@ -33,6 +38,8 @@ class _Place(msgspec.Struct, frozen=True):
     """Of a local socket ..."""
     mode: int = 0
     """... with its permissions."""
+    send_buffer: int = 0
+    """SO_SNDBUF, 0 = the kernel's own choice, which grows to megabytes."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -142,7 +149,7 @@ class Ports:
 
 
 def _of_listener(listener: Listener) -> _Place:
-    return _Place(listener.host, listener.port, listener.backlog)
+    return _Place(listener.host, listener.port, listener.backlog, send_buffer=REPLIES_BUFFER)
 
 
 def _of_door(door: Door) -> _Place:
@@ -164,6 +171,8 @@ def _listen_tcp(place: _Place) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if place.send_buffer:  # accepted sockets inherit it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, place.send_buffer)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((place.host, place.port))
