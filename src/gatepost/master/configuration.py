@@ -158,24 +158,7 @@ class Configuration:
         return await asyncio.to_thread(self._read_history, arguments.get("number"), int(arguments.get("limit", 50)))
 
     def _read_history(self, number: int | None, limit: int) -> list[VersionRow]:
-        now = self._read().digest
-        numbers = self._history.numbers()
-        chosen = numbers[-max(1, limit) :] if number is None else [int(number)]
-        rows = []
-        for each in reversed(chosen):
-            version = self._history.read(each)
-            if version is None:
-                if number is not None:
-                    raise NotThere(f"version {each} is not kept")
-                continue
-            diff = ""
-            if number is not None:
-                place = numbers.index(each)
-                former = self._history.read(numbers[place - 1]) if place else None
-                diff = self._diff(former.text if former is not None else "", version.text)
-            current = version.digest == now and each == max(numbers)
-            rows.append(VersionRow(each, version.at, version.who, version.via, version.comment, current, diff))
-        return rows
+        return self._history.rows(self._read().digest, number, limit, self._diff)
 
     # --- drafts
 

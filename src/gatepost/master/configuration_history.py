@@ -1,15 +1,17 @@
 """Versions of the configuration file: each that was applied through the gateway, and those found edited by hand.
 
 Kept below the state directory, one file each, readable for the gateway's user only; the oldest go first. Called by
-`master.configuration`.
+`master.configuration`, and by `master.profiles` for rule sets.
 """
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from gatepost.config.file_text import digest_of
+from gatepost.control.socket import NotThere
 from gatepost.storage.whole_file import replace_file
 
 VERSIONS_LIMIT = 200
@@ -85,6 +87,28 @@ class History:
     def drop(self, number: int) -> None:
         """Forget a version: it was not applied after all."""
         self._path(number).unlink(missing_ok=True)
+
+    def rows(self, digest: str, number: int | None, limit: int, diff: Callable[[str, str], str]) -> list[VersionRow]:
+        """Return the newest versions without what they changed, or `number` alone, with it; `digest`: of what is in
+        force now. NotThere.
+        """
+        numbers = self.numbers()
+        chosen = numbers[-max(1, limit) :] if number is None else [int(number)]
+        rows = []
+        for each in reversed(chosen):
+            version = self.read(each)
+            if version is None:
+                if number is not None:
+                    raise NotThere(f"version {each} is not kept")
+                continue
+            changed = ""
+            if number is not None:
+                place = numbers.index(each)
+                former = self.read(numbers[place - 1]) if place else None
+                changed = diff(former.text if former is not None else "", version.text)
+            current = version.digest == digest and each == max(numbers)
+            rows.append(VersionRow(each, version.at, version.who, version.via, version.comment, current, changed))
+        return rows
 
     def _next(self, numbers: list[int]) -> int:
         return numbers[-1] + 1 if numbers else 1
