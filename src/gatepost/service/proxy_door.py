@@ -126,9 +126,9 @@ class _Conversation:
                 session.eof()
 
     def end(self) -> None:
-        """Forget what is under way."""
-        self._forget()
+        """Close the next hop's session, wherever it stands, and forget what is under way."""
         self._onward.close()
+        self._forget()
 
     async def _greet(self) -> smtp.ServerSession | None:
         """Return a session that offers what the next hop does; None when there is no next hop."""

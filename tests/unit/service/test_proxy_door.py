@@ -4,6 +4,7 @@ import asyncio
 import functools
 import smtplib
 import socket
+import threading
 from typing import Self
 
 import pytest
@@ -369,6 +370,28 @@ def test_a_client_that_goes_while_it_is_judged_gets_nothing_delivered():
         it.door._loop.call_soon_threadsafe(hold.set)
         wait_for(lambda: not it.sink.open, "the next hop to hear of the end")
         assert it.sink.mails == []
+
+
+def test_a_door_that_is_closed_while_the_next_hop_thinks_leaves_no_session_there():
+    def script(step, _argument, sink):
+        if step == "rcpt":
+            asked.set()
+            sink._stop.wait(20)
+        return None
+
+    asked = threading.Event()
+    it = proxy(CLEAN_ALL, script=script)
+    it.door.__enter__()
+    with it.sink:
+        wire = it.wire()
+        wire.expect(("MAIL FROM:<s@example.com>", "250"))
+        wire.send(f"RCPT TO:<{A}>\r\n".encode())
+        assert asked.wait(20)
+        it.door.__exit__()
+        [theirs] = it.sink._sockets
+        theirs.settimeout(20)
+        assert theirs.recv(1) == b""
+        wire.close()
 
 
 def test_content_that_breaks_off_is_not_delivered():
