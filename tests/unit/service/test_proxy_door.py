@@ -377,7 +377,6 @@ def test_a_door_that_is_closed_while_the_next_hop_thinks_leaves_no_session_there
         if step == "rcpt":
             asked.set()
             sink._stop.wait(20)
-        return None
 
     asked = threading.Event()
     it = proxy(CLEAN_ALL, script=script)
