@@ -21,6 +21,7 @@ from gatepost.recorder.telling import tell_record, tell_summary
 from gatepost.storage.tracking.fields import Field
 from gatepost.storage.tracking.history import read_series
 from gatepost.storage.tracking.query import Clause, Query, is_from, narrow_summary, parse_query
+from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.reports import Report, read_report
 from gatepost.storage.tracking.search import find_mail, read_life, search
 from gatepost.storage.tracking.summary import Summary
@@ -42,7 +43,12 @@ class Answers:
     def __init__(self, directory: Path, masking: Callable[[], Masking]) -> None:
         """`masking` gives what the configuration hides: values that are looked for are hidden in the same way."""
         self._directory = directory
+        self._readers = Readers(directory)
         self._masking = masking
+
+    def rest(self) -> None:
+        """Let go of files that no answer is made of just now: they are opened again when somebody asks."""
+        self._readers.close()
 
     def answer(self, call: str, arguments: Mapping[str, Any]) -> Any:
         """Answer `tracking.search`, `.mail`, `.counts` or `.series`. ValueError says what is wrong with the question,
@@ -66,7 +72,7 @@ class Answers:
         query = parse_query(_hide(arguments, self._masking()), _domains(arguments))
         cursor = str(arguments.get("cursor") or "")
         page = search(
-            self._directory,
+            self._readers,
             query,
             int(arguments.get("limit") or LIMIT),
             parse_queue_id(cursor) if cursor else 0,
@@ -83,17 +89,17 @@ class Answers:
         """
         number = parse_queue_id(str(arguments["id"]))
         domains = _domains(arguments)
-        whole = find_mail(self._directory, number)
+        whole = find_mail(self._readers, number)
         summary = narrow_summary(whole, domains) if whole is not None else None
         if summary is None:
             return {"mail": None, "records": [], "cut": False, "related": []}
         records: list[Record] = []
-        for batch in read_life(self._directory, summary.id):
+        for batch in read_life(self._readers, summary.id):
             records += DECODER.decode(batch)
         records.sort(key=lambda record: record.at)
         related = Query((Clause((Field.SOURCE,), str(summary.id)),), since=summary.at - 1, domains=tuple(domains))
-        found = search(self._directory, related, RELATED_LIMIT).mails
-        origin = find_mail(self._directory, summary.source) if summary.source else None
+        found = search(self._readers, related, RELATED_LIMIT).mails
+        origin = find_mail(self._readers, summary.source) if summary.source else None
         if origin is not None:
             found.append(origin)
         told = [tell_record(record) for record in records[:RECORDS_LIMIT]]
@@ -115,14 +121,14 @@ class Answers:
         top = min(TOP_LIMIT, int(arguments.get("top") or 10))
         domains = _domains(arguments)
         if domains:
-            page = search(self._directory, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
+            page = search(self._readers, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
             report = Report()
             for summary in page.mails:
                 report.add(narrow_summary(summary, domains) or summary)
             report.exact = not page.before
             report.back_until = page.back_until
         else:
-            report = read_report(self._directory, since, until)
+            report = read_report(self._readers, since, until)
         return {
             "since": since,
             "until": until,

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from gatepost.recorder.settings import RecorderSettings
-from gatepost.recorder.telling import name_record
+from gatepost.recorder.telling import name_lines
 from gatepost.recorder.view import Batch
 
 TAIL_BYTES: Final = 16 * 1024 * 1024
@@ -48,6 +48,7 @@ class JsonView:
         self._written: dict[str, int] = {}
         """Outboxes, and the number up to which they were written."""
         self._lines: list[bytes] = []
+        """By batch."""
         self._complained = False
 
     def configure(self, settings: RecorderSettings) -> None:
@@ -100,16 +101,13 @@ class JsonView:
         if not self._path:
             return
         done = self._written.get(batch.source, 0)
-        number = batch.first
-        before = b'%b%b,"number":' % (_BEGINNING, _ENCODER.encode(batch.source))
-        behind = b',"shard":%d,' % batch.shard
-        for record in batch.records:
-            if number > done:
-                # The source of a record is a mail, that of a line an outbox.
-                line = _ENCODER.encode(name_record(record, "about"))
-                self._lines.append(b"%b%d%b%b" % (before, number, behind, line[1:]))
-            number += 1
-        self._written[batch.source] = max(done, number - 1)
+        last = batch.first + len(batch.records) - 1
+        if last <= done:
+            return
+        skipped = max(0, done + 1 - batch.first)
+        new = batch.records[skipped:] if skipped else batch.records
+        self._lines.append(_ENCODER.encode_lines(name_lines(new, batch.source, batch.first + skipped, batch.shard)))
+        self._written[batch.source] = last
 
     def flush(self) -> None:
         """Write the lines, and note how far they go."""
@@ -119,7 +117,7 @@ class JsonView:
             self._open_again()
         if self._fd < 0:
             return  # kept, within what the recorder has not confirmed to the relays
-        data = b"\n".join(self._lines) + b"\n"
+        data = b"".join(self._lines)
         try:
             while data:
                 data = data[os.write(self._fd, data) :]

@@ -199,6 +199,7 @@ class Recorder:
         while True:
             try:
                 self.commit()
+                self._answers.rest()
                 self.books.tend(time.time())
             except (apsw.Error, OSError) as error:
                 self.say("E", f"tracking: what is old cannot be dropped: {error}")

@@ -11,6 +11,7 @@ from gatepost.storage.tracking import search as searching
 from gatepost.storage.tracking.layout import day_of
 from gatepost.storage.tracking.postings import pack_places, places_of, unpack_places
 from gatepost.storage.tracking.query import Query, QueryError, parse_query
+from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.search import search
 from gatepost.storage.tracking.summary import Summary
 
@@ -46,7 +47,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everything(place: Path) -> list[Summary]:
-    return search(place, Query(), 1000).mails + search(place, Query(), 1000, search(place, Query(), 1000).before).mails
+    return (
+        search(Readers(place), Query(), 1000).mails
+        + search(Readers(place), Query(), 1000, search(Readers(place), Query(), 1000).before).mails
+    )
 
 
 ARGUMENTS: list[dict[str, Any]] = [
@@ -99,7 +103,7 @@ def test_a_search_finds_what_a_look_at_every_mail_finds(
     found: list[int] = []
     before = 0
     while True:
-        page = search(place, query, 37, before)
+        page = search(Readers(place), query, 37, before)
         found += [mail.id for mail in page.mails]
         before = page.before
         if not before:
@@ -118,13 +122,13 @@ def test_everything_is_there_newest_first(place: Path) -> None:
 def test_a_scan_stops_at_its_window_and_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "SCAN_LIMIT", 100)
     query = parse_query({"subject": "*mail 7 *"})
-    page = search(place, query, 50)
+    page = search(Readers(place), query, 50)
     assert page.mails == []
     assert page.before
     assert NOON - 86_400 < page.back_until < NOON + 1
     rounds = 1
     while page.before:
-        page = search(place, query, 50, page.before)
+        page = search(Readers(place), query, 50, page.before)
         rounds += 1
     assert rounds >= len(everything(place)) // 100
 
@@ -133,20 +137,20 @@ def test_candidates_that_are_none_are_bounded(place: Path, monkeypatch: pytest.M
     monkeypatch.setattr(searching, "LOOK_LIMIT", 10)
     query = parse_query({"status": "delivered", "since": NOON - 3 * 86_400})
     found = []
-    page = search(place, query, 1000)
+    page = search(Readers(place), query, 1000)
     assert len(page.mails) <= 10
     while page.before:
         found += page.mails
-        page = search(place, query, 1000, page.before)
+        page = search(Readers(place), query, 1000, page.before)
     found += page.mails
     assert len({mail.id for mail in found}) == sum(mail.outcome == "delivered" for mail in everything(place))
 
 
 def test_one_mail_by_its_id_within_ones_domains(place: Path) -> None:
     mail = mail_id(17)
-    assert [found.id for found in search(place, Query(id=mail), 5).mails] == [mail]
-    assert [found.id for found in search(place, Query(id=mail, domains=("to1.example",)), 5).mails] == [mail]
-    assert search(place, Query(id=mail, domains=("to0.example",)), 5).mails == []
+    assert [found.id for found in search(Readers(place), Query(id=mail), 5).mails] == [mail]
+    assert [found.id for found in search(Readers(place), Query(id=mail, domains=("to1.example",)), 5).mails] == [mail]
+    assert search(Readers(place), Query(id=mail, domains=("to0.example",)), 5).mails == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ their order and never changed, so that the index grows at its end only. `tally` 
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,11 @@ VERSION: Final = 1
 DAY_MS: Final = 86_400_000
 CACHE_KB: Final = 2048
 """Pages a writer holds: what it writes goes to the ends of its tables."""
-READER_CACHE_KB: Final = 1024
+READER_CACHE_KB: Final = 256
+"""Pages a reader holds: the inner ones of its tables; what it reads once comes from the system's cache as fast."""
 BUSY_MS: Final = 5000
 _SUFFIX: Final = ".tracking"
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 
 TABLES = """
 CREATE TABLE mail(id INTEGER PRIMARY KEY, summary BLOB NOT NULL) STRICT;
@@ -79,8 +81,7 @@ def list_days(directory: Path) -> list[int]:
 def _days(directory: Path) -> Iterator[int]:
     for path in directory.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(ValueError):
-            date = datetime.strptime(path.name.removesuffix(_SUFFIX), "%Y-%m-%d").replace(tzinfo=UTC)
-            yield int(date.timestamp() * 1000) // DAY_MS
+            yield date.fromisoformat(path.name.removesuffix(_SUFFIX)).toordinal() - _FIRST_DAY
 
 
 def open_writer(path: Path) -> apsw.Connection:

@@ -6,15 +6,15 @@ where a segment lies across an end of the span, and of mails that are not in the
 
 import struct
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from gatepost.storage.tracking.day import TOP_FIELDS, TOPS_KEPT
 from gatepost.storage.tracking.fields import VALUES, tally_keys
-from gatepost.storage.tracking.layout import day_at, first_id, hour_of, list_days
-from gatepost.storage.tracking.search import reading
+from gatepost.storage.tracking.layout import day_at, first_id, hour_of
+from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.summary import DECODER, Summary
 
 NAMES: Final = {"s": "senders", "S": "sender_domains", "r": "recipients", "R": "recipient_domains", "a": "clients",
@@ -43,17 +43,24 @@ class Report:
         for field in TOP_FIELDS:
             self.tops[field.value].update({value for value in VALUES[field](summary) if value})
 
+    def add_counts(self, letter: str, values: Mapping[str, int]) -> None:
+        """Add the commonest values of a field among some mails, and in how many each stands."""
+        found = self.tops[letter]
+        for value, mails in values.items():
+            found[value] = found.get(value, 0) + mails
+        self.exact &= len(values) < TOPS_KEPT
+
     def named_tops(self) -> dict[str, Counter[str]]:
         """Return the values by the names of reports."""
         return {name: self.tops[letter] for letter, name in NAMES.items()}
 
 
-def read_report(directory: Path, since: float, until: float) -> Report:
+def read_report(readers: Readers, since: float, until: float) -> Report:
     """Return what was accepted, or refused, in a span of time; its counts go by whole hours. apsw.Error."""
     report = Report()
-    for day in list_days(directory):
+    for day in readers.days():
         if day_at(since) <= day <= day_at(until):
-            with reading(directory, day) as connection:
+            with readers.reading(day) as connection:
                 if connection is not None:
                     _add_day(report, connection, since, until)
     return report
@@ -66,15 +73,16 @@ def _add_day(report: Report, connection: Any, since: float, until: float) -> Non
     ):
         report.counts[key] += mails
     low, high = first_id(since), first_id(until)
-    for first, last, ids, raw_tops in connection.execute(
-        "SELECT low, high, ids, tops FROM segment WHERE low < ? AND high >= ?", (high, low)
+    for segment, first, last in connection.execute(
+        "SELECT number, low, high FROM segment WHERE low < ? AND high >= ?", (high, low)
     ).fetchall():
         if low <= first and last < high:
-            for letter, values in _TOPS.decode(raw_tops).items():
-                report.tops[letter].update(values)
-                report.exact &= len(values) < TOPS_KEPT
+            row = connection.execute("SELECT tops FROM segment WHERE number=?", (segment,)).fetchone()
+            for letter, values in _TOPS.decode(row[0]).items():
+                report.add_counts(letter, values)
         else:
-            for (number,) in struct.iter_unpack("=q", ids):
+            row = connection.execute("SELECT ids FROM segment WHERE number=?", (segment,)).fetchone()
+            for (number,) in struct.iter_unpack("=q", row[0]):
                 if low <= number < high:
                     row = connection.execute("SELECT summary FROM mail WHERE id=?", (number,)).fetchone()
                     report.add_tops(DECODER.decode(row[0]))

@@ -1,6 +1,6 @@
 """Searches in the tracking store: newest first, in pages, with a bound on the work of each.
 
-Reads the files beside the recorder, on any thread: every search opens what it needs. What singles mails out is found by
+Reads the files beside the recorder, on any thread. What singles mails out is found by
 the index; what no index helps with (a part of a value, times alone) by looking at one mail after the other.
 """
 
@@ -8,18 +8,17 @@ import contextlib
 import heapq
 import math
 import struct
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
-import apsw
 import msgspec
 
 from gatepost.model.ids import received_ms
 from gatepost.storage.tracking.fields import TERM_LIMIT, Field
-from gatepost.storage.tracking.layout import day_at, day_file, day_of, first_id, list_days, open_reader
+from gatepost.storage.tracking.layout import day_at, day_of, first_id
 from gatepost.storage.tracking.postings import places_of, unpack_places
 from gatepost.storage.tracking.query import Clause, Mode, Query
+from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.summary import DECODER, Summary
 
 SCAN_LIMIT: Final = 100_000
@@ -56,25 +55,12 @@ class _Spent(Exception):  # noqa: N818 - no error: the page ends here
         self.at = at
 
 
-@contextlib.contextmanager
-def reading(directory: Path, day: int) -> Iterator[Any]:
-    """Open a day's file to read; None when it is gone, or cannot be read just now."""
-    connection: apsw.Connection | None = None
-    with contextlib.suppress(apsw.CantOpenError, apsw.BusyError, apsw.SQLError):
-        connection = open_reader(day_file(directory, day))
-    try:
-        yield connection
-    finally:
-        if connection is not None:
-            connection.close(force=True)
-
-
-def search(directory: Path, query: Query, limit: int, before: int = 0) -> Page:
+def search(readers: Readers, query: Query, limit: int, before: int = 0) -> Page:
     """Return up to `limit` mails with ids below `before` (0: from the newest on). apsw.Error."""
     limit = max(1, min(limit, PAGE_LIMIT))
     before = before or _LAST_ID
     if query.id:
-        return _find_one(directory, query)
+        return _find_one(readers, query)
     last_day = day_of(before)
     if not math.isinf(query.until):
         before = min(before, first_id(query.until))
@@ -83,12 +69,14 @@ def search(directory: Path, query: Query, limit: int, before: int = 0) -> Page:
     page = Page([])
     budget = _Budget()
     try:
-        for day in list_days(directory):
+        for day in readers.days():
             if day > last_day or day < day_at(query.since):
                 continue
-            with reading(directory, day) as connection:
+            with readers.reading(day) as connection:
                 if connection is not None:
-                    _fill(page, _look(connection, query, before, lowest, budget), limit)
+                    # Closed before the connection is given back: it must not hold on to what it read.
+                    with contextlib.closing(_look(connection, query, before, lowest, budget)) as found:
+                        _fill(page, found, limit)
     except _Spent as spent:
         page.before = spent.at
         page.back_until = received_ms(spent.at) / 1000
@@ -103,9 +91,9 @@ def _fill(page: Page, found: Iterator[Summary], limit: int) -> None:
             raise _Spent(summary.id)
 
 
-def find_mail(directory: Path, message_id: int) -> Summary | None:
+def find_mail(readers: Readers, message_id: int) -> Summary | None:
     """Return a mail by its own id or that of a copy of it; None when there is nothing of it. apsw.Error."""
-    with reading(directory, day_of(message_id)) as connection:
+    with readers.reading(day_of(message_id)) as connection:
         if connection is None:
             return None
         row = connection.execute("SELECT summary FROM mail WHERE id=?", (message_id,)).fetchone()
@@ -113,24 +101,24 @@ def find_mail(directory: Path, message_id: int) -> Summary | None:
             found: Summary = DECODER.decode(row[0])
             return found
         row = connection.execute("SELECT mail FROM copy WHERE id=?", (message_id,)).fetchone()
-    return find_mail(directory, int(row[0])) if row is not None and row[0] != message_id else None
+    return find_mail(readers, int(row[0])) if row is not None and row[0] != message_id else None
 
 
-def read_life(directory: Path, mail: int) -> list[bytes]:
+def read_life(readers: Readers, mail: int) -> list[bytes]:
     """Return the records of a mail and its copies, batches of `model.record.ENCODER` in no certain order."""
-    with reading(directory, day_of(mail)) as connection:
+    with readers.reading(day_of(mail)) as connection:
         if connection is None:
             return []
         rows = connection.execute("SELECT records FROM life WHERE id=? ORDER BY source, number", (mail,)).fetchall()
     return [row[0] for row in rows]
 
 
-def _find_one(directory: Path, query: Query) -> Page:
-    found = find_mail(directory, query.id)
+def _find_one(readers: Readers, query: Query) -> Page:
+    found = find_mail(readers, query.id)
     return Page([found] if found is not None and query.matches(found) else [])
 
 
-def _look(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Iterator[Summary]:
+def _look(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Generator[Summary, None, None]:
     """Yield the mails of one day, newest first. _Spent."""
     clauses: list[Clause | _DomainClause] = [*query.indexed]
     if query.domains:
@@ -140,7 +128,9 @@ def _look(connection: Any, query: Query, before: int, lowest: int, budget: _Budg
     return _by_scan(connection, query, before, lowest, budget)
 
 
-def _by_scan(connection: Any, query: Query, before: int, lowest: int, budget: _Budget) -> Iterator[Summary]:
+def _by_scan(
+    connection: Any, query: Query, before: int, lowest: int, budget: _Budget
+) -> Generator[Summary, None, None]:
     needles = _needles(query)
     rows = connection.execute(
         "SELECT id, summary FROM mail WHERE id < ? AND id >= ? ORDER BY id DESC", (before, lowest)
@@ -203,7 +193,7 @@ def _by_index(
     before: int,
     lowest: int,
     budget: _Budget,
-) -> Iterator[Summary]:
+) -> Generator[Summary, None, None]:
     segments = connection.execute(
         "SELECT number, high FROM segment WHERE low < ? AND high >= ? ORDER BY high", (before, lowest)
     ).fetchall()
