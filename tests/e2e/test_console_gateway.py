@@ -22,6 +22,8 @@ from tests.support.ports import free_port
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
+from gatepost.console.protocol import CONNECTIONS_EACH
+
 PASSWORD = "correct horse battery"
 MAIL = b"Subject: hello\r\n\r\nbody\r\n"
 
@@ -282,6 +284,18 @@ def test_a_client_that_dawdles_or_babbles_disturbs_nobody(gateway: Gateway, visi
                     pass
         assert answers(visit)
     assert "Traceback" not in gateway.log()
+
+
+def test_a_client_that_takes_all_it_can_get_leaves_room_for_others(gateway: Gateway, visit: Visit) -> None:
+    place = ("127.0.0.1", gateway.console_port)
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS_EACH):
+            held = stack.enter_context(socket.create_connection(place, timeout=20, source_address=("127.0.0.9", 0)))
+            held.sendall(b"GET / HTTP/1.1\r\n")  # and never ends
+        one_more = stack.enter_context(socket.create_connection(place, timeout=20, source_address=("127.0.0.9", 0)))
+        with contextlib.suppress(ConnectionError):
+            assert one_more.recv(1) == b""
+        assert answers(visit)
 
 
 def test_acts_of_the_command_line_and_of_people_are_in_the_audit_log(gateway: Gateway, visit: Visit) -> None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,14 +23,12 @@ import uvicorn
 from gatepost.console import walls
 from gatepost.console.app import build_app
 from gatepost.console.gateway import Gateway
-from gatepost.console.protocol import BoundedProtocol
+from gatepost.console.protocol import BoundedProtocol, Connections
 from gatepost.console.render import environment
 from gatepost.console.settings import Settings
 from gatepost.control.link import LinkClient
 from gatepost.control.socket import ControlError
 
-CONNECTIONS_LIMIT = 512
-"""Connections at the same time; more get 503."""
 IDLE_CONNECTION_S = 15
 LAST_REQUESTS_S = 1
 """How long requests under way may take when the console ends: live views never end by themselves."""
@@ -58,7 +57,7 @@ def _build_config(kind: Kind, settings: Settings, link: LinkClient) -> uvicorn.C
     tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key or None} if settings.tls_cert else {}
     return uvicorn.Config(
         kind.build_app(link, settings),
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, connections=Connections(settings.proxies)),  # type: ignore[arg-type]
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -67,7 +66,6 @@ def _build_config(kind: Kind, settings: Settings, link: LinkClient) -> uvicorn.C
         server_header=False,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=list(settings.proxies),
-        limit_concurrency=CONNECTIONS_LIMIT,
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=LAST_REQUESTS_S,
         **tls,  # type: ignore[arg-type]

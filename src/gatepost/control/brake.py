@@ -28,13 +28,13 @@ class Brake:
 
     def holds(self, address: str, account: str, now: float, *, known: bool = False) -> bool:
         """Tell whether this try must wait. `known`: the account has signed in from there before."""
-        if self._addresses.blocked(_place(address), now):
+        if self._addresses.blocked(place_of(address), now):
             return True
         return not known and self._accounts.blocked(account, now)
 
     def failed(self, address: str, account: str, now: float) -> None:
         """Note a wrong try."""
-        self._addresses.failed(_place(address), now)
+        self._addresses.failed(place_of(address), now)
         tries = self._tries.pop(account, 0) + 1
         self._tries[account] = tries
         if len(self._tries) > ACCOUNTS_LIMIT:
@@ -44,13 +44,13 @@ class Brake:
 
     def succeeded(self, address: str, account: str) -> None:
         """Forget the failures."""
-        self._addresses.succeeded(_place(address))
+        self._addresses.succeeded(place_of(address))
         self._accounts.succeeded(account)
         self._tries.pop(account, None)
 
 
-def _place(address: str) -> str:
-    """Return what failures are counted by: an IPv4 address, or the network of an IPv6 address."""
+def place_of(address: str) -> str:
+    """Return what one client's tries and connections are counted by: an IPv4 address, or an IPv6 address's network."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

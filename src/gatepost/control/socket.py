@@ -1,4 +1,5 @@
-"""The control socket: one request, one answer, JSON lines on a local socket that only the gateway's user may open.
+"""The control socket: one request, one answer, JSON lines on a local socket for the gateway's own user and root alone:
+its mode says so, and the kernel is asked who it is besides.
 
 The master serves it; `gatepost status`, `gatepost queue` and the like call it.
 """
@@ -69,6 +70,8 @@ class Stale(ControlError):  # noqa: N818 - an answer
     kind = "stale"
 
 
+_STRANGER = Response(error="only the gateway's own user, and root, may ask here", refused=True)
+
 Handler = Callable[[Request, int], Awaitable[Any]]
 """Answers a request of the process with this user id."""
 
@@ -80,7 +83,10 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 line = await reader.readline()
-                writer.write(msgspec.json.encode(await _respond(handler, line, _user_of(writer))) + b"\n")
+                user = _user_of(writer)
+                # Twice: a mode that somebody has widened lets nobody else in.
+                answer = await _respond(handler, line, user) if user in {0, os.geteuid()} else _STRANGER
+                writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
         except (OSError, TimeoutError, ValueError):
             pass  # the caller is gone, or sent what no caller of ours sends

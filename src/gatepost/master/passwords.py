@@ -7,17 +7,22 @@ import asyncio
 import base64
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from gatepost.control.accounts import Account, AccountError
-from gatepost.control.brake import Brake
+from gatepost.control.brake import Brake, place_of
 from gatepost.relay.passwords import PASSWORD_LIMIT, PasswordFileError, hasher, verify
 
 AT_ONCE: Final = 1
 """Hashes under way: each takes 64 MiB for a moment."""
 WAITING_LIMIT: Final = 32
-"""Tries that may wait for their turn; more are told to come back."""
+"""Tries that may wait for their turn; more are told to come back ..."""
+WAITING_EACH: Final = 4
+"""... as are more than these from one place, so that a flood of them fills no more of the queue ..."""
+WAITING_KNOWN: Final = 16
+"""... and where floods come from many places, so many more may wait who have signed in from theirs before."""
 WAIT_TEXT: Final = "too many wrong tries: wait a while, then try again"
 BUSY_TEXT: Final = "too many people are signing in just now: try again"
 
@@ -29,17 +34,22 @@ class Passwords:
         self.brake = Brake()
         self._clock = clock
         self._turn = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
+        """By place."""
         self._nobody = _build_stand_in()
 
     async def check(self, account: Account | None, name: str, password: str, address: str) -> bool:
         """Tell whether a password is an account's (None: there is none of that name). AccountError: not now."""
-        if self._waiting >= WAITING_LIMIT:
+        known = account is not None and address in account.known
+        place = place_of(address)
+        limit = WAITING_LIMIT + WAITING_KNOWN * known
+        if self._waiting[place] >= WAITING_EACH or self._waiting.total() >= limit:
             raise AccountError(BUSY_TEXT)
-        self._waiting += 1
+        if self.brake.holds(address, name, self._clock(), known=known):  # need not even queue
+            raise AccountError(WAIT_TEXT)
+        self._waiting[place] += 1
         try:
             async with self._turn:
-                known = account is not None and address in account.known
                 if self.brake.holds(address, name, self._clock(), known=known):
                     raise AccountError(WAIT_TEXT)
                 right = await asyncio.to_thread(self._verify, account, password)
@@ -47,7 +57,9 @@ class Passwords:
                     self.brake.failed(address, name, self._clock())
                 return right
         finally:
-            self._waiting -= 1
+            self._waiting[place] -= 1
+            if not self._waiting[place]:
+                del self._waiting[place]
 
     async def hash(self, password: str) -> str:
         """Return what is kept of a new password."""
