@@ -73,6 +73,7 @@ CALLS = {
     "learning.undo": "learn audited",
     "licence.show": "view",
     "lists.add": "lists audited scoped",
+    "lists.add_many": "lists audited scoped",
     "lists.remove": "lists audited scoped",
     "lists.show": "lists scoped",
     "log.tail": "log",

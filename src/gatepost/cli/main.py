@@ -31,6 +31,7 @@ for _name, _place, _help in (
     ("trace", "trace:trace", "Where a mail is and why: its life as a time line, or the mails that match."),
     ("queue", "queue_acts:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
+    ("lists", "lists:app", "Allow and block lists: show, add, remove, import, export."),
     ("digests", "digests:digests", "Tell recipients now of what is kept for them as spam."),
     ("backup", "backup:app", "Save the gateway in one file; originals of changed mail: show, release, delete."),
     ("restore", "backup:restore", "Put a backup of the gateway in place."),

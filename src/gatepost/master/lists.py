@@ -1,4 +1,4 @@
-"""The calls about allow and block lists: `lists.show`, `lists.add`, `lists.remove`.
+"""The calls about allow and block lists: `lists.show`, `lists.add`, `lists.add_many`, `lists.remove`.
 
 Registered at the desk for console, API and command line, and used by whoever lists the sender of a mail. Entries made
 here live in a file of the state directory and not in the configuration: they are many, made by people who may not
@@ -11,7 +11,7 @@ Callers with domains see and make entries for the mail of these only.
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ ENTRY_LIMIT: Final = 400
 SCOPED_LIMIT: Final = 2000
 """Entries made by one caller with domains: whoever administers some, or lists senders for their own mail, leaves room
 for the others."""
+MANY_LIMIT: Final = 500
+"""Entries of one call: longer lists come in several."""
 PAGE: Final = 500
 """Entries shown at once."""
 _YEARS: Final = 100
@@ -102,6 +104,7 @@ class Lists:
         """Register the calls."""
         desk.add("lists.show", Right.LISTS, self._show, scoped=True)
         desk.add("lists.add", Right.LISTS, self._add, audited=True, scoped=True)
+        desk.add("lists.add_many", Right.LISTS, self._add_many, audited=True, scoped=True)
         desk.add("lists.remove", Right.LISTS, self._remove, audited=True, scoped=True)
 
     async def _show(self, arguments: Arguments, caller: Caller) -> Any:
@@ -129,17 +132,49 @@ class Lists:
         """Put `entry` on `list` (`allow`, `block`) for `scope` ("" all), with `note` and the last day `expires`."""
         listing = self._read_order(arguments, caller)
         async with self._turn:
-            for known in self._kept.listings:
-                if (known.side, known.entry, known.scope) == (listing.side, listing.entry, listing.scope):
-                    return {"id": known.id, "added": False, "row": self._row(known)}
-            if len(self._kept.listings) >= LISTINGS_LIMIT:
-                raise ControlError(f"{LISTINGS_LIMIT} entries are there already: remove some that have ended")
-            if caller.domains and sum(known.by == caller.name for known in self._kept.listings) >= SCOPED_LIMIT:
-                raise ControlError(f"{SCOPED_LIMIT} entries of yours are there already: remove some")
-            number = self._kept.last + 1
-            listing = msgspec.structs.replace(listing, id=number)
-            await self._keep(ListingsFile(number, (*self._kept.listings, listing)))
-        return {"id": number, "added": True, "row": self._row(listing)}
+            (made,), added = await self._put([listing], caller)
+        return {"id": made.id, "added": bool(added), "row": self._row(made)}
+
+    async def _add_many(self, arguments: Arguments, caller: Caller) -> Any:
+        """Put `entries` on the lists, each as for one: all of them or, when one cannot be, none. `dry_run`: only say;
+        `first`: what number the first of them has for who made them.
+        """
+        orders = msgspec.convert(arguments["entries"], list[dict[str, str]])
+        if len(orders) > MANY_LIMIT:
+            raise ControlError(f"{MANY_LIMIT} entries in one call")
+        listings = []
+        for number, order in enumerate(orders, int(arguments.get("first", 1))):
+            try:
+                listings.append(self._read_order(order, caller))
+            except (ControlError, KeyError) as error:
+                why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+                raise ControlError(f"entry {number} ({str(order.get('entry', ''))[:60]}): {why}") from None
+        if arguments.get("dry_run"):
+            return {"added": 0, "known": 0}
+        async with self._turn:
+            _, added = await self._put(listings, caller)
+        return {"added": added, "known": len(listings) - added}
+
+    async def _put(self, listings: Sequence[Listing], caller: Caller) -> tuple[list[Listing], int]:
+        """Keep entries that are not there yet; return those there are now, and how many were added. ControlError."""
+        known = {(each.side, each.entry, each.scope): each for each in self._kept.listings}
+        number = self._kept.last
+        made: list[Listing] = []
+        fresh: list[Listing] = []
+        for listing in listings:
+            key = (listing.side, listing.entry, listing.scope)
+            if key not in known:
+                number += 1
+                known[key] = msgspec.structs.replace(listing, id=number)
+                fresh.append(known[key])
+            made.append(known[key])
+        if len(self._kept.listings) + len(fresh) > LISTINGS_LIMIT:
+            raise ControlError(f"{LISTINGS_LIMIT} entries are the limit: remove some that have ended")
+        if caller.domains and sum(each.by == caller.name for each in known.values()) > SCOPED_LIMIT:
+            raise ControlError(f"{SCOPED_LIMIT} entries of yours are the limit: remove some")
+        if fresh:
+            await self._keep(ListingsFile(number, (*self._kept.listings, *fresh)))
+        return made, len(fresh)
 
     async def _remove(self, arguments: Arguments, caller: Caller) -> Any:
         """Take the entries `ids` off; unknown ones are none any more."""

@@ -70,6 +70,22 @@ class ListOrder(Ask, frozen=True):
     """Last day."""
 
 
+class ListOrders(Ask, frozen=True):
+    """New entries: all of them or, when one cannot be, none."""
+
+    entries: Annotated[tuple[ListOrder, ...], Meta(min_length=1, max_length=500)]
+    dry_run: bool = False
+    """Only say whether they can be."""
+
+
+class ListedMany(Told, frozen=True):
+    """How many entries came of it."""
+
+    added: int
+    known: int
+    """There were so many of them before."""
+
+
 class Listed(Told, frozen=True):
     """The entry there is now."""
 
@@ -219,6 +235,17 @@ OPERATIONS: Final = (
         body=ListOrder,
         answer=Listed,
         example={"list": "block", "entry": "@spam.example", "note": "asked for by the help desk"},
+    ),
+    Operation(
+        name="addEntries",
+        method="POST",
+        path="/lists/many",
+        call="lists.add_many",
+        right=Right.LISTS,
+        summary="Add many entries at once",
+        body=ListOrders,
+        answer=ListedMany,
+        example={"entries": [{"list": "block", "entry": "@spam.example"}, {"list": "allow", "entry": "192.0.2.7"}]},
     ),
     Operation(
         name="removeEntry",
