@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatepost.antivirus.sources import BadSource
 from gatepost.cli.bases import build as build_bases
 from gatepost.cli.gateway import AsJson, complain, print_json
+from gatepost.cli.sample_trial import Unfit, try_samples
+from gatepost.config.load import load_text
 from gatepost.feeds.clamav import BadSignatures, convert_folder
 from gatepost.feeds.feed_log import read_log
 from gatepost.feeds.feed_server import serve_feed
 from gatepost.feeds.keys import BadKey, load_private
-from gatepost.feeds.manifest import BadSet, Kind
+from gatepost.feeds.manifest import MANIFEST_FILE, SIGNATURE_FILE, BadSet, Kind, read_set
 from gatepost.feeds.repository import FeedError, change_keys, init_feed, publish, renew, sign_targets_again
 
 EXIT_BAD_OPTIONS: Final = 1
@@ -36,7 +38,7 @@ OnlineKey = Annotated[Path, cyclopts.Parameter(name="--online-key", help="privat
 def _guarded(act: Callable[[], None]) -> int:
     try:
         act()
-    except (FeedError, BadSet, BadSource, BadSignatures) as error:
+    except (FeedError, BadSet, BadSource, BadSignatures, Unfit) as error:
         return complain(str(error), EXIT_NOT_SOUND)
     except (BadKey, ValueError) as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
@@ -101,13 +103,14 @@ def build(
     number: int,
     kind: Kind = Kind.ANTIVIRUS,
 ) -> int:
-    """Build a signed set of databases in DIRECTORY from readable SOURCES.
+    """Build a signed set of databases in DIRECTORY from readable SOURCES, and try it with the samples they hold.
 
     Parameters
     ----------
     sources
         Files of databases as `gatepost bases build` takes them, and signatures of ClamAV's forms (*.hdb, *.hsb, *.ndb),
-        which are converted where they map; what does not is named.
+        which are converted where they map; what does not is named. Below trial/found: samples that the set must find,
+        below trial/clean: those it must not; mails (*.eml) or any other files.
     directory
         A new directory for the set.
     name
@@ -117,11 +120,24 @@ def build(
 
     """
 
-    def act() -> None:
+    def convert() -> None:
         for note in convert_folder(sources, directory):
             print(note)
 
-    return _guarded(act) or build_bases(directory, key=key, name=name, number=number, kind=kind)
+    def trial() -> None:
+        # Whoever makes feeds need not have a gateway: nothing of a configuration matters but what is shipped.
+        config = load_text('[network]\nhostname = "feed.example"\n', "feed.toml").config
+        assert config is not None
+        try:
+            tried = try_samples(config, read_set(directory, None))
+        except Unfit:
+            for file in (SIGNATURE_FILE, MANIFEST_FILE):  # what is not fit is not signed
+                (directory / file).unlink()
+            raise
+        if tried:
+            print(f"{tried} trial sample(s): the set finds what it must, and nothing in the others")
+
+    return _guarded(convert) or build_bases(directory, key=key, name=name, number=number, kind=kind) or _guarded(trial)
 
 
 @app.command(name="publish")

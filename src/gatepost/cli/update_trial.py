@@ -4,7 +4,6 @@ Used by `gatepost update` before a set is installed (row F-UPD-06). A filter tem
 same walls as a gateway's; of the running gateway nothing is touched but its store of compiled databases.
 """
 
-import asyncio
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,21 +13,20 @@ from typing import Final
 import msgspec
 
 from gatepost.antispam.rating import rate
-from gatepost.cli.trial import TrialError, running_template
+from gatepost.cli.sample_trial import SPAM_RATE, Unfit, inspect_all, try_samples
+from gatepost.cli.trial import TrialError
 from gatepost.config.schema import Config
 from gatepost.feeds.installed import numbers_of
-from gatepost.feeds.manifest import Kind
+from gatepost.feeds.manifest import Kind, read_set
 from gatepost.feeds.pinned import SpamBases
 from gatepost.feeds.updating import Wanted
-from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
+from gatepost.filter.pool import FilterFailed, FilterUnavailable
 from gatepost.master.bases import open_bases
 from gatepost.master.paths import Paths
 from gatepost.model.finding import Analysis, ObjectStatus, ScanOptions
 from gatepost.model.spam import SpamOptions
 from gatepost.relay.filters import filter_settings
 
-SPAM_RATE: Final = 50.0
-"""Percent from which a clean mail is taken for spam, whatever a group's level says."""
 DEADLINE_S: Final = 120.0
 """Of the tester that an administrator names."""
 _HEADER: Final = "From: {0}@sender.example\r\nTo: user@recipient.example\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\n"
@@ -56,16 +54,16 @@ _CLEAN: Final = (
 """Mail as people write it: whoever finds something in it is not to be let in."""
 
 
-class Unfit(Exception):  # noqa: N818 - what the databases are
-    """The new databases must not be installed. The text says why."""
-
-
 def try_sets(config: Config, staged: Mapping[Wanted, Path], tester: str = "") -> None:
-    """Try new sets together with the newest ones of the other names. `tester`: a program of the administrator's, which
-    gets each directory as its argument, too. Unfit.
+    """Try each new set with the samples it carries, then all together with the newest ones of the other names.
+    `tester`: a program of the administrator's, which gets each directory as its argument, too. Unfit.
     """
     for directory in staged.values():
         _ask_tester(tester, directory)
+        try:
+            try_samples(config, read_set(directory, None))
+        except Exception as error:
+            raise Unfit(f"{directory.name}: {error}") from error
     with tempfile.TemporaryDirectory(prefix="gatepost-update-") as name:
         scratch = Path(name)
         tried = _lay_out(config, staged, scratch)
@@ -132,16 +130,7 @@ def _try(config: Config, scratch: Path, *, antispam: bool) -> None:
     options = ScanOptions(spam=SpamOptions() if antispam else None)
     socket = scratch / "filters.sock"
 
-    async def inspect() -> list[Analysis]:
-        pool = FilterPool(settings, socket, asyncio.get_running_loop())
-        pool.start()
-        try:
-            return [await pool.inspect("update-trial", mail, len(mail), options) for mail in mails]
-        finally:
-            await pool.close()
-
-    with running_template(settings, socket):
-        infected, *clean = asyncio.run(inspect())
+    infected, *clean = inspect_all(settings, socket, mails, options)
     _judge(infected, clean)
 
 

@@ -23,12 +23,14 @@ from gatepost.feeds.manifest import (
     NAME_FORM,
     PATH_FORM,
     SIGNATURE_FILE,
+    TRIAL,
     BadSet,
     DatabaseSet,
     FileEntry,
     Kind,
     Manifest,
 )
+from gatepost.feeds.trial_samples import unwrap_samples
 from gatepost.storage.whole_file import replace_file
 
 
@@ -43,19 +45,21 @@ def build_set(
     """Compile every file below `directory`, write manifest and signature. BadSource, BadSet, OSError."""
     if NAME_FORM.match(name) is None:
         raise BadSet(f"{name!r} is no name of a set: small letters, digits, - and _")
-    sources = [Source(path, (directory / path).read_bytes(), name) for path in sorted(_list_files(directory))]
+    files = [Source(path, (directory / path).read_bytes(), name) for path in sorted(_list_files(directory))]
+    sources = [each for each in files if not each.path.startswith(TRIAL)]
     if not sources:
         raise BadSet(f"{directory}: no files to make a set of")
+    unwrap_samples(each for each in files if each.path.startswith(TRIAL))
     if kind is Kind.ANTISPAM:
         _compile_spam(name, sources)
-        counts = [antispam.count_records(source.data) for source in sources]
+        counts = {source.path: antispam.count_records(source.data) for source in sources}
     else:
-        counts = [count_records(source) for source in sources]
+        counts = {source.path: count_records(source) for source in sources}
     entries = tuple(
-        FileEntry(source.path, len(source.data), hashlib.sha256(source.data).hexdigest(), count)
-        for source, count in zip(sources, counts, strict=True)
+        FileEntry(each.path, len(each.data), hashlib.sha256(each.data).hexdigest(), counts.get(each.path, 0))
+        for each in files
     )
-    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, sum(counts), entries, kind)
+    manifest = Manifest(MANIFEST_FORMAT, name, number, issued, sum(counts.values()), entries, kind)
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     # The signature first: a reader in between sees a manifest that its signature does not fit, and refuses.
     replace_file(directory / SIGNATURE_FILE, sign(raw, keys), mode=0o644)

@@ -14,6 +14,8 @@ from typing import Final
 
 from gatepost.antivirus.scope import Scope
 from gatepost.antivirus.signatures import BadSignature, parse_hash, parse_pattern
+from gatepost.feeds.manifest import TRIAL
+from gatepost.feeds.trial_samples import SUFFIX, wrap_sample
 
 HASHES: Final = (".hdb", ".hsb")
 PATTERNS: Final = ".ndb"
@@ -29,8 +31,8 @@ class BadSignatures(Exception):  # noqa: N818 - what the files are
 
 
 def convert_folder(sources: Path, target: Path) -> list[str]:
-    """Copy sources into a new directory, ClamAV's files converted; return what was left out, and why, in lines for
-    people. BadSignatures, OSError.
+    """Copy sources into a new directory, ClamAV's files converted, trial samples wrapped; return what was left out, and
+    why, in lines for people. BadSignatures, OSError.
     """
     if not sources.is_dir():
         raise BadSignatures(f"{sources}: no directory of sources")
@@ -41,9 +43,14 @@ def convert_folder(sources: Path, target: Path) -> list[str]:
     for path in sorted(sources.rglob("*")):
         if not path.is_file():
             continue
-        place = target / path.relative_to(sources)
+        name = path.relative_to(sources)
+        place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix in (*HASHES, PATTERNS):
+        if name.as_posix().startswith(TRIAL):
+            wrapped = path.suffix == SUFFIX
+            data = path.read_bytes()
+            place.with_name(name.name + SUFFIX * (not wrapped)).write_bytes(data if wrapped else wrap_sample(data))
+        elif path.suffix in (*HASHES, PATTERNS):
             suffix = ".hash" if path.suffix in HASHES else ".pattern"
             kept, left = convert_lines(path.read_text("utf-8", "replace").splitlines(), hashes=suffix == ".hash")
             if kept:

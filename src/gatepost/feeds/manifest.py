@@ -4,14 +4,16 @@
 manifest names every file with size and SHA-256, so whatever was changed, added to a file or cut from it is refused.
 """
 
+import contextlib
 import datetime as dt
 import enum
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -25,6 +27,10 @@ MANIFEST_LIMIT = 4 * 1024 * 1024
 FILES_LIMIT = 10_000
 SET_LIMIT = 1024**3
 """Bytes of all files of a set: more would not fit into the memory of the filters' template."""
+PIECE = 64 * 1024
+"""Bytes read at once of what is only compared: far below what an allocator keeps for later."""
+TRIAL = "trial/"
+"""Where a set keeps samples that it is tried with (`feeds.trial_samples`); everything else is signatures."""
 PATH_FORM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,7}\Z")
 NAME_FORM = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
 
@@ -103,22 +109,54 @@ def read_set(directory: Path, trusted: Keys | None) -> DatabaseSet:
 
 
 def read_sources(database: DatabaseSet) -> Iterable[Source]:
-    """Yield the files of a set, each as its manifest says. BadSet."""
-    for entry in database.manifest.files:
+    """Yield the files with signatures of a set, each as its manifest says. BadSet."""
+    return _read_files(database, [entry for entry in database.manifest.files if not entry.path.startswith(TRIAL)])
+
+
+def read_trial(database: DatabaseSet) -> Iterable[Source]:
+    """Yield the other files: the samples it is tried with. BadSet."""
+    return _read_files(database, [entry for entry in database.manifest.files if entry.path.startswith(TRIAL)])
+
+
+def _read_files(database: DatabaseSet, entries: Iterable[FileEntry]) -> Iterable[Source]:
+    for entry in entries:
         data = _read(database.directory, entry.path, entry.size)
-        if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise BadSet(f"{database.directory / entry.path}: not what the manifest says: it has been changed or cut")
+        _compare(database, entry, len(data), hashlib.sha256(data).hexdigest())
         yield Source(entry.path, data, database.manifest.name)
 
 
 def check_set(database: DatabaseSet) -> None:
-    """Read every file of a set and compare it with its manifest. BadSet."""
-    for _ in read_sources(database):
-        pass
+    """Compare every file of a set with its manifest, a piece at a time: who has verified a great set is no larger for
+    it afterwards. BadSet.
+    """
+    for entry in database.manifest.files:
+        digest, size = hashlib.sha256(), 0
+        with _opened(database.directory, entry.path) as file:
+            while size <= entry.size and (piece := file.read(PIECE)):
+                digest.update(piece)
+                size += len(piece)
+        _compare(database, entry, size, digest.hexdigest())
+
+
+def _compare(database: DatabaseSet, entry: FileEntry, size: int, digest: str) -> None:
+    if size > entry.size:
+        raise BadSet(f"{database.directory / entry.path}: longer than {entry.size} bytes")
+    if size != entry.size or digest != entry.sha256:
+        raise BadSet(f"{database.directory / entry.path}: not what the manifest says: it has been changed or cut")
 
 
 def _read(directory: Path, path: str, limit: int) -> bytes:
-    """Return a regular file's content, at most one byte more than `limit`; no link leads out of the set. BadSet."""
+    """Return a regular file's content, at most `limit` bytes. BadSet."""
+    with _opened(directory, path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BadSet(f"{directory / path}: longer than {limit} bytes")
+    return data
+
+
+@contextlib.contextmanager
+def _opened(directory: Path, path: str) -> Iterator[BinaryIO]:
+    """Open a regular file; no link leads out of the set. BadSet, also for what goes wrong while it is read."""
     place = directory / path
     try:
         if not place.resolve().is_relative_to(directory.resolve()):
@@ -126,9 +164,6 @@ def _read(directory: Path, path: str, limit: int) -> bytes:
         with os.fdopen(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BadSet(f"{place}: not a file")
-            data = file.read(limit + 1)
+            yield file
     except OSError as error:
         raise BadSet(f"{place}: {error.strerror}") from None
-    if len(data) > limit:
-        raise BadSet(f"{place}: longer than {limit} bytes")
-    return data
