@@ -60,7 +60,7 @@ class Rogue:
         if b"OTHER" in data:
             os.write(FILTER_SOCKET, build_frame(Answer("another message", Analysis(()))))
         if b"TWICE" in data:
-            say(KnownQuestion("lie", 1, (bytes(32),)), KnownQuestion("lie", 2, (bytes(32),)))
+            say(*(KnownQuestion("lie", number, (bytes(32),)) for number in (1, 2, 3)))
         if b"PESTER" in data:
             say(*(ConnectionQuestion("lie", number, "e") for number in range(1, 1000)))
         if b"STRANGER" in data:

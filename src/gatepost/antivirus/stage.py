@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gatepost.antivirus.budget import Budget, OverBudget
-from gatepost.antivirus.clean_keys import CleanMemory, build_circumstances, build_key, find_candidates
+from gatepost.antivirus.clean_keys import BodyKeys, CleanMemory, build_circumstances, find_candidates
 from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
@@ -22,6 +22,7 @@ from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, detect_kind, extensio
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
 from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
+from gatepost.antivirus.recollection import Remembered, recall
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
 from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
@@ -52,11 +53,13 @@ def inspect(
     *,
     remote: Sequence[RemoteEngine] = (),
     memory: CleanMemory | None = None,
+    body_keys: BodyKeys | None = None,
     message: Message | None = None,
 ) -> Analysis:
     """Scan a message, parsed as `message` if somebody has done that. `deadline`: monotonic moment at which what is left
     is reported as `error`. `arm`: the alarm that interrupts an engine that does not come back; without one the engines'
-    own care must do. `memory`: who remembers what was found clean, used with `ScanOptions.cache`.
+    own care must do. `memory`: who remembers what was found clean, used with `ScanOptions.cache`;
+    `body_keys`: to ask it about large bodies without decoding them.
     """
     started = time.monotonic()
     panel = Panel(engines, remote, options, deadline, arm)
@@ -66,7 +69,7 @@ def inspect(
         if options.bare is not None:
             inspection.run_bare(options.bare)
         else:
-            inspection.run(parse(content) if message is None else message, memory if options.cache else None)
+            inspection.run(parse(content) if message is None else message, memory if options.cache else None, body_keys)
     except Overrun:
         arm(0)
         trouble = f"the inspection did not end within {options.deadline_s:g} s"
@@ -94,16 +97,16 @@ class _Inspection:
         """Members that were opened with a password."""
         self.cured_bytes = 0
         self.memory: CleanMemory | None = None
-        self.remembered: dict[int, tuple[int, bytes, bool]] = {}
-        """By `id` of the part: place of its key in the question, its decoded content, whether it is known."""
+        self.remembered: dict[int, Remembered] = {}
+        """By `id` of the part."""
         self.cached = 0
         self.work: list[tuple[Message, Part, int, bool]] = []
 
-    def run(self, message: Message, memory: CleanMemory | None) -> None:
+    def run(self, message: Message, memory: CleanMemory | None, body_keys: BodyKeys | None) -> None:
         root = message.root
         self.opening.passwords = Keyring(message, self.options.passwords)
         if memory is not None:
-            self.ask_memory(message, memory)
+            self.ask_memory(message, memory, body_keys)
         self.examine(self.objects.add(ObjectKind.HEADER, -1), self.content[root.start : root.body], "", header=True)
         self.work.append((message, root, -1, False))
         while self.work:
@@ -143,8 +146,8 @@ class _Inspection:
 
     # -- what was found clean before -----------------------------------------------------------------------------------
 
-    def ask_memory(self, message: Message, memory: CleanMemory) -> None:
-        """Ask once for everything in the message that is likely to have been seen before."""
+    def ask_memory(self, message: Message, memory: CleanMemory, body_keys: BodyKeys | None) -> None:
+        """Ask about everything in the message that is likely to have been seen before."""
         candidates = [
             (owner, part)
             for owner, part in find_candidates(message)
@@ -153,16 +156,8 @@ class _Inspection:
         versions = self.panel.versions() if candidates else ()
         if not versions:  # nothing to ask about, or an engine whose answers nobody could vouch for
             return
-        circumstances = build_circumstances(versions, self.options)
-        bodies = [decode_body(owner.content, part).data for owner, part in candidates]
-        keys = [
-            build_key(circumstances, data, "/".join(part.names), part.content_type)
-            for data, (_, part) in zip(bodies, candidates, strict=True)
-        ]
-        known = memory.known(keys)
         self.memory = memory
-        for place, ((_, part), data) in enumerate(zip(candidates, bodies, strict=True)):
-            self.remembered[id(part)] = (place, data, bool(known[place]))
+        self.remembered = recall(candidates, build_circumstances(versions, self.options), memory, body_keys)
 
     # -- the tree --------------------------------------------------------------------------------------------------
 
@@ -236,12 +231,15 @@ class _Inspection:
 
     def visit_leaf(self, message: Message, part: Part, index: int, before: int, *, virtual: bool) -> None:
         remembered = self.remembered.pop(id(part), None) if self.remembered else None
-        data = decode_body(message.content, part).data if remembered is None else remembered[1]
-        if remembered is not None and remembered[2]:
+        if remembered is None:
+            data = decode_body(message.content, part).data
+        elif remembered.data is not None:
+            data = remembered.data
+        else:
             self.cached += 1
             if index >= before:
                 entry = self.objects[index]
-                entry.size, entry.evidence = len(data), KNOWN_EVIDENCE
+                entry.size, entry.evidence = remembered.size, KNOWN_EVIDENCE
             return
         vouched = (len(self.defects), len(self.conflicts), self.secrets)
         filtered = self.drop_filtered(index, before)
@@ -267,7 +265,8 @@ class _Inspection:
             new = self.objects.entries[index:]
             sound = vouched == (len(self.defects), len(self.conflicts), self.secrets) and not self.objects.full
             if sound and all(entry.status is _CLEAN for entry in new):
-                self.memory.learn(remembered[0])
+                for place in remembered.places:
+                    self.memory.learn(place)
 
     def visit_block(self, data: bytes, block: Block, holder: int, shift: int | None) -> None:
         """Scan an encoded block of a text. `shift`: where the text begins in the received content, None: not there."""

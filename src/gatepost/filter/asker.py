@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from gatepost.antivirus.engine import Connection
 from gatepost.filter.dialogue import (
     JOB_FRAME_LIMIT,
+    KEY_QUESTIONS,
     QUESTION_LIMIT,
     ConnectionQuestion,
     ConnectionReply,
@@ -65,7 +66,7 @@ class Asker:
         self._number = 0
         self._job = ""
         self._asked = 0
-        self._asked_known = False
+        self._asked_known = 0
         self.clean: list[int] = []
         """Indices of the keys asked about in this job that turned out clean."""
         self.reading = False
@@ -87,23 +88,23 @@ class Asker:
             if isinstance(word, Job):
                 self._job = word.id
                 self._asked = 0
-                self._asked_known = False
+                self._asked_known = 0
                 self.clean.clear()
                 return word, self._descriptors.popleft() if word.content is None else -1
             self._drop(word)
 
     def known(self, keys: Sequence[bytes]) -> bytes:
-        """Return a byte for each key, not 0 for those found clean before. At most once in a job."""
-        if self._asked_known or self._asked >= QUESTION_LIMIT:
+        """Return a byte for each key, not 0 for those found clean before. At most `KEY_QUESTIONS` times in a job."""
+        if self._asked_known >= KEY_QUESTIONS or self._asked >= QUESTION_LIMIT:
             return bytes(len(keys))
-        self._asked_known = True
+        self._asked_known += 1
         reply = self._ask(KnownQuestion(self._job, self._next(), tuple(keys)))
         if not isinstance(reply, KnownReply) or len(reply.known) != len(keys):
             raise Gone("a reply to another question")
         return reply.known
 
     def learn(self, index: int) -> None:
-        """Have the object with this key (its place in what `known` was given) remembered as clean."""
+        """Have the object with this key (its place in all that `known` was given) remembered as clean."""
         self.clean.append(index)
 
     def connect(self, engine: str) -> Connection:

@@ -60,8 +60,10 @@ KEY_SIZE = 32
 """Bytes of a key of the clean-object cache (SHA-256)."""
 KEY_LIMIT = 1_000
 """Keys in one question: objects of one mail that are worth remembering; further ones are scanned without asking."""
+KEY_QUESTIONS = 2
+"""Questions about keys of one job: one of bodies as they are encoded, one of contents."""
 QUESTION_LIMIT = 64
-"""Questions of one job: one about keys, the others for connections, each lost one replaced a few times."""
+"""Questions of one job: those about keys, the others for connections, each lost one replaced a few times."""
 ENGINE_LIMIT = 64
 """Engines that report in one answer."""
 VERSION_LIMIT = 256
@@ -91,11 +93,11 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
     id: str
     analysis: Analysis
     clean: tuple[int, ...] = ()
-    """Which of the keys asked about turned out clean, as indices into the question, rising: to be remembered."""
+    """Which of the keys asked about turned out clean, as indices into all of them, rising: to be remembered."""
 
 
 class KnownQuestion(msgspec.Struct, frozen=True, array_like=True, tag="known?"):
-    """Filter to pool, at most once in a job: which of these objects were found clean before?"""
+    """Filter to pool, at most `KEY_QUESTIONS` times in a job: which of these objects were found clean before?"""
 
     id: str
     number: int

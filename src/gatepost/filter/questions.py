@@ -16,6 +16,7 @@ import msgspec
 
 from gatepost.antivirus.engine import Connection
 from gatepost.filter.dialogue import (
+    KEY_QUESTIONS,
     QUESTION_LIMIT,
     VERSION_LIMIT,
     Answer,
@@ -91,6 +92,7 @@ class Questions:
         self._waiting: asyncio.Task[None] | None = None
         self._keys: tuple[bytes, ...] = ()
         self._known = b""
+        self._asked_keys = 0
         self._count = 0
         self._size = 0
         self._judge: SpamJudge | None = None
@@ -105,6 +107,7 @@ class Questions:
         self._count = 0
         self._keys = ()
         self._known = b""
+        self._asked_keys = 0
 
     def take(self, question: Question) -> None:
         """Answer a question of the job in hand. HostileAnswer."""
@@ -152,12 +155,14 @@ class Questions:
             self._waiting = None
 
     def _tell_known(self, question: KnownQuestion) -> None:
-        if self._keys:
-            raise HostileAnswer("a second question about keys")
-        self._keys = question.keys
+        self._asked_keys += 1
+        if self._asked_keys > KEY_QUESTIONS:
+            raise HostileAnswer("a question about keys too many")
+        self._keys += question.keys
         clean = self._services.clean
-        self._known = bytes(len(question.keys)) if clean is None else clean.known(question.keys)
-        self._send(build_frame(KnownReply(question.number, self._known)), None)
+        known = bytes(len(question.keys)) if clean is None else clean.known(question.keys)
+        self._known += known
+        self._send(build_frame(KnownReply(question.number, known)), None)
 
     def _take_spam(self, question: SpamQuestion) -> None:
         if self._asked_spam:

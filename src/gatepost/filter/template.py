@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.clean_keys import BodyKeys
 from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.remotes import make_remotes
@@ -89,6 +90,7 @@ class Template:
         self._spam_stage = spam_stage
         self._preview = preview
         self._remotes = make_remotes(settings.remotes)
+        self._body_keys = BodyKeys(os.urandom(32))
         self._selector = selectors.DefaultSelector()
         self._readers: dict[socket.socket, FrameReader] = {}
         self._children: set[int] = set()
@@ -225,7 +227,7 @@ class Template:
         settings = self._settings
         asker = Asker(socket.socket(fileno=FILTER_SOCKET), settings.idle_s)
         report = enter(self._sandbox, frozenset({0, 1, 2, FILTER_SOCKET}), parent)
-        engines, remotes, stage = self._engines, self._remotes, self._spam_stage
+        engines, remotes, stage, body_keys = self._engines, self._remotes, self._spam_stage, self._body_keys
         for each in remotes:
             each.attach(asker)
 
@@ -250,7 +252,15 @@ class Template:
                     return annotate(Analysis((), spam=facts, spared=True, subject=subject), content, options, message)
             if options.scan:
                 found = inspect(
-                    content, options, engines, deadline, set_alarm, remote=remotes, memory=asker, message=message
+                    content,
+                    options,
+                    engines,
+                    deadline,
+                    set_alarm,
+                    remote=remotes,
+                    memory=asker,
+                    body_keys=body_keys,
+                    message=message,
                 )
             if stage is not None and spam is not None:
                 facts = facts if facts is not None else stage.inspect(message, spam)

@@ -24,6 +24,8 @@ _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_ODD = re.compile(rb"=(?:[ \t]|\r(?!\n))")
 _QP_CR = re.compile(rb"=\r(?!\n)")
 _CR = 13
+_LAST_LINES = 8
+"""Bytes of line ends behind an encoded body that are not counted in: that of the last line, and a line or two."""
 
 LINES_SLICE = 256 * 1024
 """Bytes of a body that are split into lines at a time."""
@@ -74,6 +76,24 @@ def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> De
         return Decoded(data, ("yenc-damaged",) if damaged else ())
     data, damaged = decode_binhex(raw)
     return Decoded(data, ("binhex-damaged",) if damaged else ())
+
+
+def guess_size(content: bytes, part: Part) -> int:
+    """Return how many bytes the body of a part has when it is decoded, if it is encoded as all mailers do it, in lines
+    of one length; -1 when that cannot be told. A guess, of the same bytes always the same: the body is not read.
+    """
+    start, end = part.body, part.end
+    if part.encoding is Encoding.IDENTITY:
+        return end - start
+    if part.encoding is not Encoding.BASE64:
+        return -1
+    last = content[max(start, end - _LAST_LINES) : end]
+    end -= len(last) - len(last.rstrip(b"\r\n"))
+    size = end - start
+    line_end = content.find(b"\n", start, end)
+    if line_end > start:
+        size -= size // (line_end + 1 - start) * (2 if content[line_end - 1] == _CR else 1)
+    return size * 3 // 4 - content.count(b"=", max(start, end - 2), end)
 
 
 def decode_base64(raw: bytes) -> Decoded:

@@ -1,12 +1,16 @@
 """What was found clean before is neither scanned nor opened again, and only what may be remembered is."""
 
+import base64
 import math
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import av_samples
 import pytest
 from stage_engines import Remote, Spy
 
+from gatepost.antivirus.clean_keys import BODY_LEAST, BodyKeys
 from gatepost.antivirus.engine import Outcome, Report, ScanObject
 from gatepost.antivirus.stage import KNOWN_EVIDENCE, inspect
 from gatepost.filter.dialogue import check_analysis
@@ -25,12 +29,25 @@ class Memory:
         return bytes(key in self.keys for key in keys)
 
     def learn(self, index: int) -> None:
-        self.keys.add(self.questions[-1][index])
+        self.keys.add([key for question in self.questions for key in question][index])
+
+    def begin(self) -> None:
+        """A new message."""
+        self.questions.clear()
 
 
-def scan(content: bytes, spy: Spy, memory: Memory, remote: Sequence[Remote] = (), **options: object) -> Analysis:
+def scan(
+    content: bytes,
+    spy: Spy,
+    memory: Memory,
+    remote: Sequence[Remote] = (),
+    *,
+    body_keys: BodyKeys | None = None,
+    **options: Any,
+) -> Analysis:
     chosen = ScanOptions(**{"cache": True, **options})
-    analysis = inspect(content, chosen, [spy], math.inf, memory=memory, remote=remote)
+    memory.begin()
+    analysis = inspect(content, chosen, [spy], math.inf, memory=memory, body_keys=body_keys, remote=remote)
     check_analysis(analysis, len(content))
     return analysis
 
@@ -61,7 +78,7 @@ def test_mail_without_attachments_asks_nothing_and_others_ask_once() -> None:
     scan(both, Spy(), memory)
     assert [len(keys) for keys in memory.questions] == [1]
     scan(MAIL, Spy(), memory, cache=False)
-    assert len(memory.questions) == 1
+    assert memory.questions == []
 
 
 class Other(Spy):
@@ -80,7 +97,7 @@ class Other(Spy):
         {"unpacked_bytes": 12345},
     ],
 )
-def test_other_options_do_not_know_it(change: dict[str, object]) -> None:
+def test_other_options_do_not_know_it(change: dict[str, Any]) -> None:
     memory, spy = Memory(), Spy()
     scan(MAIL, Spy(), memory)
     assert scan(MAIL, spy, memory, **change).cached == 0
@@ -160,3 +177,74 @@ def test_a_secret_member_taints_what_holds_it(monkeypatch: pytest.MonkeyPatch) -
     assert scan(MAIL, Looking(), memory).cached == 0
     assert scan(MAIL, Looking(), memory).cached == 0
     assert any(subject.secret and subject.data == b"inside" for subject in seen)
+
+
+# --- large bodies: known as they are encoded
+
+LARGE = random.Random("large").randbytes(2 * BODY_LEAST + 1)
+LARGE_MAIL = av_samples.attached(LARGE, name="a.bin")
+KEYS = BodyKeys(bytes(range(32)))
+
+
+@pytest.mark.parametrize("encoding", ["base64", "7bit"])
+@pytest.mark.parametrize("rest", [0, 1, 2, 55, 56, 57])
+def test_a_large_body_is_known_without_being_decoded_and_its_size_is_told(
+    encoding: str, rest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = LARGE[: BODY_LEAST + rest].replace(b"\n", b"\0") if encoding == "7bit" else LARGE[: BODY_LEAST + rest]
+    mail = av_samples.attached(data, encoding=encoding, name="a.bin")
+    memory, spy = Memory(), Spy()
+    assert scan(mail, Spy(), memory, body_keys=KEYS).cached == 0
+    assert [len(keys) for keys in memory.questions] == [1, 1]
+    decoded: list[object] = []
+    monkeypatch.setattr("gatepost.antivirus.recollection.decode_body", lambda *which: decoded.append(which))
+    analysis = scan(mail, spy, memory, body_keys=KEYS)
+    assert analysis.cached == 1
+    assert (analysis.objects[2].size, analysis.objects[2].evidence) == (len(data), KNOWN_EVIDENCE)
+    assert [len(keys) for keys in memory.questions] == [1]
+    assert decoded == []
+    assert data not in spy.seen
+
+
+def test_with_another_secret_it_is_known_by_its_content_and_then_by_its_body_again() -> None:
+    memory, others = Memory(), BodyKeys(bytes(32))
+    scan(LARGE_MAIL, Spy(), memory, body_keys=KEYS)
+    assert scan(LARGE_MAIL, Spy(), memory, body_keys=others).cached == 1
+    assert len(memory.questions) == 2
+    assert scan(LARGE_MAIL, Spy(), memory, body_keys=others).cached == 1
+    assert len(memory.questions) == 1
+
+
+def test_one_byte_another_name_or_other_options_are_another_body() -> None:
+    memory = Memory()
+    scan(LARGE_MAIL, Spy(), memory, body_keys=KEYS)
+    for place in (0, len(LARGE) // 2, -1):
+        changed = bytearray(LARGE)
+        changed[place] ^= 1
+        spy = Spy()
+        assert scan(av_samples.attached(bytes(changed), name="a.bin"), spy, memory, body_keys=KEYS).cached == 0
+        assert bytes(changed) in spy.seen
+    assert scan(av_samples.attached(LARGE, name="b.bin"), Spy(), memory, body_keys=KEYS).cached == 0
+    assert scan(LARGE_MAIL, Spy(), memory, body_keys=KEYS, archives=False).cached == 0
+    assert scan(LARGE_MAIL, Spy(), memory, body_keys=KEYS).cached == 1
+
+
+def test_a_body_of_uneven_lines_is_known_by_its_content_only() -> None:
+    memory = Memory()
+    start = base64.b64encode(LARGE)[:40]
+    uneven = LARGE_MAIL.replace(start, start + b"\r\n")
+    assert uneven != LARGE_MAIL
+    scan(LARGE_MAIL, Spy(), memory, body_keys=KEYS)
+    for _ in range(2):
+        analysis = scan(uneven, Spy(), memory, body_keys=KEYS)
+        assert analysis.cached == 1
+        assert analysis.objects[2].size == len(LARGE)
+        assert len(memory.questions) == 2
+
+
+def test_what_is_not_clean_is_learned_by_neither_key() -> None:
+    memory = Memory()
+    mail = av_samples.attached(av_samples.zip_of(("x", b"BAD"), ("y", LARGE)), name="a.zip")
+    for _ in range(2):
+        assert scan(mail, Spy(), memory, body_keys=KEYS).cached == 0
+    assert memory.keys == set()

@@ -15,6 +15,7 @@ from gatepost.filter.dialogue import (
     FRAME_HEADER,
     HEADER_SIZE,
     KEY_LIMIT,
+    KEY_QUESTIONS,
     KEY_SIZE,
     QUESTION_LIMIT,
     Answer,
@@ -90,6 +91,19 @@ def test_known_keys_are_told_and_new_ones_remembered() -> None:
     assert clean.keys == {KEYS[0], KEYS[1]}
 
 
+def test_places_of_a_second_question_about_keys_go_on_counting() -> None:
+    clean = Clean(KEYS[1])
+    questions, sent = make(Services(clean))
+    questions.take(KnownQuestion("id", 1, KEYS[:2]))
+    questions.take(KnownQuestion("id", 2, KEYS[1:3]))
+    assert sent == [
+        (build_frame(KnownReply(1, b"\0\1")), None),
+        (build_frame(KnownReply(2, b"\1\0")), None),
+    ]
+    questions.settle(answer(cached=2, clean=(0, 3)))
+    assert clean.keys == {KEYS[0], KEYS[1], KEYS[2]}
+
+
 def test_without_a_cache_nothing_is_known() -> None:
     questions, sent = make(Services())
     questions.take(KnownQuestion("id", 1, KEYS[:2]))
@@ -135,9 +149,10 @@ def test_claims_about_the_question_of_another_job_are_hostile() -> None:
 
 
 def test_questions_out_of_turn_are_hostile() -> None:
-    for wrong in (KnownQuestion("id", 2, KEYS), KnownQuestion("id", 1, KEYS), ConnectionQuestion("id", 0, "e")):
+    for wrong in (KnownQuestion("id", 3, KEYS), KnownQuestion("id", 2, KEYS), ConnectionQuestion("id", 0, "e")):
         questions, _ = make(Services(Clean()))
-        questions.take(KnownQuestion("id", 1, KEYS))
+        for number in range(1, KEY_QUESTIONS + 1):
+            questions.take(KnownQuestion("id", number, KEYS))
         with pytest.raises(HostileAnswer):
             questions.take(wrong)
 
@@ -256,10 +271,11 @@ def test_a_filter_learns_what_is_known(ends: tuple[Asker, Relay]) -> None:
     asker, relay = ends
     relay.send(JOB)
     assert asker.receive_job() == (JOB, -1)
-    thread = relay.when_asked(lambda word: relay.send(KnownReply(word.number, b"\0\1")))  # type: ignore[attr-defined]
-    assert asker.known(KEYS[:2]) == b"\0\1"
-    thread.join()
-    assert asker.known(KEYS[:2]) == b"\0\0"  # once in a job
+    for _ in range(KEY_QUESTIONS):
+        thread = relay.when_asked(lambda word: relay.send(KnownReply(word.number, b"\0\1")))  # type: ignore[attr-defined]
+        assert asker.known(KEYS[:2]) == b"\0\1"
+        thread.join()
+    assert asker.known(KEYS[:2]) == b"\0\0"  # nobody is asked more often in a job
     asker.learn(0)
     assert asker.clean == [0]
     relay.send(JOB)
