@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from tests.support.waiting import wait_for
 
 from gatepost.cli.licence import run_gw_license
 from gatepost.licence.key import Kind, Right
+from gatepost.spool import clock
 
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL" + "*C.34X"
 CODE_SYSTEM, CODE_LICENCE, CODE_CONFIGURATION, CODE_CORRUPTED = 30, 64, 65, 70
-TODAY = dt.datetime.now(dt.UTC).date()
+NOON = (time.time() // DAY + 1.5) * DAY
+"""Of tomorrow (UTC): where the day matters, a test lives at this hour, and meets no midnight."""
+TODAY = dt.datetime.fromtimestamp(NOON, dt.UTC).date()
 KEYS_ONLY = licences.SETTINGS + 'license_mode = "key"\n'
 
 
@@ -36,7 +40,7 @@ def test_without_a_key_no_gateway_starts_and_says_how_to_mend_it(tmp_path: Path)
     code, text = start(gateway)
     assert code == CODE_LICENCE
     assert "gatepost licence add" in text
-    licences.install(gateway.state / "licence", kind=Kind.TRIAL, expires=TODAY - dt.timedelta(1))
+    licences.install(gateway.state / "licence", kind=Kind.TRIAL, expires=TODAY - dt.timedelta(3))
     code, text = start(gateway)
     assert code == CODE_LICENCE
     assert "trial" in text
@@ -47,10 +51,11 @@ def test_without_a_key_no_gateway_starts_and_says_how_to_mend_it(tmp_path: Path)
 @pytest.mark.feature("F-LIC-06")
 @pytest.mark.feature("F-LIC-07")
 def test_a_key_for_anti_virus_with_limits_before_and_after_its_end(tmp_path: Path) -> None:
-    clock = SteppedClock(tmp_path)
+    stepped = SteppedClock(tmp_path)
+    stepped.step_to(NOON)
     settings = KEYS_ONLY + '\n[watch]\nmail = false\naddresses = ["admin@elsewhere.example"]\n'
     sink = Sink()
-    gateway = Gateway(tmp_path / "gw", sink.port, settings=settings, antispam=True, spam_fields=True, env=clock.env)
+    gateway = Gateway(tmp_path / "gw", sink.port, settings=settings, antispam=True, spam_fields=True, env=stepped.env)
     licences.install(
         gateway.state / "licence", rights=(Right.ANTIVIRUS,), expires=TODAY + dt.timedelta(20), users=1, megabytes=1
     )
@@ -70,7 +75,7 @@ def test_a_key_for_anti_virus_with_limits_before_and_after_its_end(tmp_path: Pat
         gateway.send(plain(subject="large", size=2_100_000))
         wait_for(lambda: any("of 1 megabytes" in each for each in notices()), "the limit of traffic")
         wait_for(lambda: gateway.ask("licence.show")["used"]["users"] == 3, "the third address")
-        clock.step(21 * DAY)
+        stepped.step(21 * DAY)
         wait_for(lambda: any("has expired" in each for each in notices()), "the end of the term")
         gateway.send(with_attachment(EICAR, subject="infected"))
         gateway.send(plain(subject="after the end"))
@@ -84,8 +89,9 @@ def test_a_key_for_anti_virus_with_limits_before_and_after_its_end(tmp_path: Pat
 @pytest.mark.feature("F-LIC-01")
 @pytest.mark.feature("F-LIC-08")
 def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOON)
     gateway = Gateway(tmp_path / "gw", 25)
     private, conf = tmp_path / "issuer.pem", ("-c", str(gateway.config))
     made = run_here("licence", "keygen", str(private))
