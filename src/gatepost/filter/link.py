@@ -62,7 +62,11 @@ class TemplateLink:
     def open(self) -> None:
         """Connect now; when that fails, keep trying until `close`."""
         self._timer = None
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError:  # no descriptors are left now
+            self._retry()
+            return
         try:
             sock.connect(str(self._path))
         except OSError:

@@ -118,6 +118,7 @@ class PoolPlan:
         self._start_after = 0.0
         self._back_off_s = BACK_OFF_FIRST_S
         self._refusal = ""
+        """Why the last start failed, until one succeeds: what waits in vain after that waits for something else."""
         self._closed = False
         self.stats = PoolStats()
 
@@ -154,6 +155,7 @@ class PoolPlan:
         """Note that a filter asked for is ready."""
         self._starting -= 1
         self._back_off_s = BACK_OFF_FIRST_S
+        self._refusal = ""
         self._generations[worker] = generation
         self.stats.started += 1
         if self._closed:
@@ -174,6 +176,7 @@ class PoolPlan:
         """Note that a template of `generation` answers; idle filters of an older one are retired."""
         self._generation = generation
         self._start_after = now
+        self._refusal = ""
         old = [worker for worker in self._idle if self._generations[worker] < generation]
         actions: list[Action] = []
         for worker in old:

@@ -1,9 +1,10 @@
 """The filters' template as the master keeps it: one in force, perhaps a new one starting, old ones finishing.
 
 Used by `master.process`. A new template (other databases, other sizes) is started beside the one in force and takes its
-place when it says that it is ready; one that cannot start leaves the former where it is. Nothing waits meanwhile: the
-socket is taken over by a rename, filters with a message in hand finish it. Settings say all that a template works with,
-databases by their digests: with the same ones the template in force stays.
+place when it says that it is ready; one that cannot start leaves the former where it is. Nothing waits meanwhile:
+filters with a message in hand finish it, and each template listens at a name of its own, renamed to the one that relays
+know when it comes into force and no sooner: one that is given up leaves nobody before a closed door. Settings say all
+that a template works with, databases by their digests: with the same ones the template in force stays.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +23,8 @@ from gatepost.master.paths import Paths
 
 READY_TIMEOUT_S = 120.0
 """Time a new template has to load its databases: compiling a great set anew takes a minute."""
+NAMES = 1000
+"""Names that templates listen at before they come into force, used again after so many: paths of sockets are short."""
 _WORD_LIMIT = 64
 """Bytes read of what a template says."""
 
@@ -92,21 +96,23 @@ class Templates:
         """`coming` is told whether it came up; None for the first, which is tried for ever."""
         self._generation += 1
         line = msgspec.json.encode(msgspec.structs.replace(settings, generation=self._generation)) + b"\n"
+        own = self._paths.filters.with_name(f"filters.{self._generation % NAMES}")
 
         def start() -> Process:
-            arguments = ("--socket", str(self._paths.filters))
+            arguments = ("--socket", str(own))
             process = self._forks.start("gatepost.filter.template", arguments, title="filter template", piped=True)
             assert process.stdin is not None
             assert process.stdout is not None
             word = process.stdout.fileno()
             os.set_blocking(word, False)
-            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings)
+            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings, own)
             # Standard input stays open as the lifeline: its end tells the template that the master is gone.
             with contextlib.suppress(BrokenPipeError):  # it has ended already, as `ended` will be told
                 process.stdin.write(line)
             return process
 
         def ended(_: Child, status: int) -> None:
+            own.unlink(missing_ok=True)
             if not self._up and child.ends + 1 >= GIVEN_UP_AFTER:
                 self.settled.set()
             if coming is not None and not coming.done():
@@ -116,16 +122,25 @@ class Templates:
         child = Child("filter template", start, ended=ended, say=self._say)
         return child
 
-    def _hear(self, word: int, child: Child, settings: FilterSettings) -> None:
-        """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces."""
+    def _hear(self, word: int, child: Child, settings: FilterSettings, own: Path) -> None:
+        """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces. `own`
+        is where it listens.
+        """
         said = os.read(word, _WORD_LIMIT)
         if said and b"\n" not in said:
             return
         asyncio.get_running_loop().remove_reader(word)
-        if said and child in (self.current, self._candidate):
-            self._up = True
-            self.settled.set()
-        if said and child is self._candidate:
+        if not said or child not in (self.current, self._candidate):
+            return
+        try:
+            own.rename(self._paths.filters)
+        except OSError as error:
+            self._say("E", f"the filter template cannot be reached at {self._paths.filters}: {error.strerror}")
+            child.signal(signal.SIGTERM)
+            return
+        self._up = True
+        self.settled.set()
+        if child is self._candidate:
             assert self._coming is not None
             self._settings = settings
             old, self.current = self.current, child

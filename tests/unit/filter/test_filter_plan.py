@@ -162,6 +162,22 @@ def test_refused_starts_are_repeated_ever_more_slowly_until_the_wait_is_over() -
     assert "no template" in failure.reason
 
 
+@pytest.mark.parametrize("answers", ["a filter", "a template"])
+def test_a_refusal_of_before_is_not_the_reason_once_there_is_a_template(answers: str) -> None:
+    pool = plan(maximum=1, wait_s=30)
+    pool.submit(1, 100, now=0)
+    pool.refused("no template", now=0)
+    if answers == "a template":
+        pool.template(1, now=1)
+    else:
+        pool.tick(now=1)
+    pool.started(100, 1, now=1)
+    pool.submit(2, 100, now=1)
+    (failure,) = pool.tick(now=31)
+    assert isinstance(failure, Fail)
+    assert failure.reason == "no filter within 30 s: all filters busy"
+
+
 def test_a_new_generation_retires_the_old() -> None:
     pool = plan(maximum=3)
     for job in (1, 2):
