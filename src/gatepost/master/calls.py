@@ -27,6 +27,7 @@ from gatepost.feeds.pinned import PinnedSet
 from gatepost.master import database_report
 from gatepost.master.bases import Databases
 from gatepost.master.children import Child
+from gatepost.master.database_updates import DatabaseUpdates
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.relays import MODULES, Relay, Relays
@@ -137,6 +138,7 @@ class Calls:
         desk.add("pause", Right.QUEUE, pause, audited=True)
         desk.add("switch", Right.SERVICE, switch, audited=True)
         database_report.register(desk, self._config, self._bases)
+        DatabaseUpdates(self._file).register(desk)
 
     # --- the queue
 

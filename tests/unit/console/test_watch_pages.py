@@ -178,6 +178,10 @@ ANSWERS: dict[str, Any] = {
     "reloadbases": "databases in force: base 4",
     "switch": "off",
     "stop": "stopping",
+    "digests.send": {"sent": 7, "under_way": False},
+    "user_quarantine.status": CONSOLE,
+    "databases.update": {"text": "installed: base 5", "changed": True, "under_way": False},
+    "databases.rollback": {"text": "base 4 taken back", "changed": True, "under_way": False},
 }
 
 
@@ -252,6 +256,7 @@ def test_who_may_not_see_states_begins_elsewhere() -> None:
     [
         ("reload", "reload", {}),
         ("reload-databases", "reloadbases", {}),
+        ("digests", "digests.send", {}),
         ("stop", "stop", {}),
         ("recv-off", "switch", {"module": "recv", "on": False}),
         ("send-on", "switch", {"module": "send", "on": True}),
@@ -349,6 +354,39 @@ def test_databases_show_what_is_in_force_and_the_licence() -> None:
     assert "No update so far" in visit(_gateway(**{"databases.show": never}), "/databases").text
     bad = DATABASES | {"licence": {"expires": "", "days_left": 0, "trouble": "licence.json: broken"}}
     assert "licence.json: broken" in visit(_gateway(**{"databases.show": bad}), "/databases").text
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "call", "arguments", "told"),
+    [
+        ("update", {}, "databases.update", {}, "installed: base 5"),
+        ("rollback", {}, "databases.rollback", {"names": []}, "base 4 taken back"),
+        ("rollback", {"name": "base"}, "databases.rollback", {"names": ["base"]}, "base 4 taken back"),
+    ],
+)
+def test_databases_are_updated_and_taken_back_once_confirmed(
+    path: str, fields: dict[str, str], call: str, arguments: dict[str, Any], told: str
+) -> None:
+    gateway = _gateway()
+    question = visit(gateway, f"/databases/{path}", data=fields)
+    assert 'name="confirmed" value="1"' in question.text
+    assert call not in [name for name, _ in gateway.asked]
+    done = visit(gateway, f"/databases/{path}", data={**fields, "confirmed": "1"})
+    assert (call, arguments) in gateway.asked
+    assert told in visit(gateway, "/databases", cookies={"flash": done.cookies["flash"]}).text
+    reader = ScriptedGateway(ANSWERS, RIGHTS_OF[Role.READ_ONLY])
+    assert visit(reader, f"/databases/{path}", data={**fields, "confirmed": "1"}).status_code == 403
+    assert "Update now" not in visit(reader, "/databases").text
+
+
+def test_what_came_of_a_long_update_or_a_failed_one_is_told() -> None:
+    long = {"text": "", "changed": False, "under_way": True}
+    done = visit(_gateway(**{"databases.update": long}), "/databases/update", data={"confirmed": "1"})
+    assert "takes longer" in visit(_gateway(), "/databases", cookies={"flash": done.cookies["flash"]}).text
+    failed = _gateway(**{"databases.update": ControlError("no source is configured")})
+    done = visit(failed, "/databases/update", data={"confirmed": "1"})
+    page = visit(_gateway(), "/databases", cookies={"flash": done.cookies["flash"]}).text
+    assert 'data-state="bad" role="alert">no source is configured' in page
 
 
 # --- reports

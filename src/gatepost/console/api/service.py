@@ -228,6 +228,41 @@ class Switch(Ask, frozen=True):
     on: bool
 
 
+class DigestOrder(Ask, frozen=True):
+    """Who is told of what."""
+
+    group: Text = ""
+    """Only recipients of this group."""
+    days: Annotated[int, Meta(ge=0, le=3660)] = 0
+    """Of the last so many days, told of before or not; 0 = of what is new."""
+
+
+class DigestsSent(Told, frozen=True):
+    """What came of it."""
+
+    sent: int
+    under_way: bool
+    """It takes longer: the log tells how many."""
+
+
+class Rollback(Ask, frozen=True):
+    """Which sets."""
+
+    names: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=50)] = ()
+    """None: those that the last update installed."""
+
+
+class UpdateDone(Told, frozen=True):
+    """What came of it."""
+
+    text: str
+    """What the updater says, for people."""
+    changed: bool
+    """Other databases are in force now."""
+    under_way: bool
+    """It takes longer: `update` of the databases tells what came of it."""
+
+
 def _module(asked: Asked) -> dict[str, Any]:
     if asked.path["module"] not in MODULES:
         raise Missing
@@ -301,6 +336,37 @@ OPERATIONS: Final = (
         summary="Take the newest databases into use",
         answer=Done,
         shape=say,
+    ),
+    Operation(
+        name="updateDatabases",
+        method="POST",
+        path="/databases/update",
+        call="databases.update",
+        right=Right.SERVICE,
+        summary="Fetch newer databases, try them and put them in force",
+        answer=UpdateDone,
+    ),
+    Operation(
+        name="rollBackDatabases",
+        method="POST",
+        path="/databases/rollback",
+        call="databases.rollback",
+        right=Right.SERVICE,
+        summary="Go back to the databases before the last update",
+        body=Rollback,
+        answer=UpdateDone,
+        example={"names": []},
+    ),
+    Operation(
+        name="sendDigests",
+        method="POST",
+        path="/digests",
+        call="digests.send",
+        right=Right.SERVICE,
+        summary="Tell recipients now of what is kept for them as spam",
+        body=DigestOrder,
+        answer=DigestsSent,
+        example={},
     ),
     Operation(
         name="getConsole",

@@ -55,7 +55,6 @@ LEFT_OUT: Final[dict[str, str]] = {
     "export": _LOCAL + "it names files; downloadQueuedMail and downloadStoredMail do the same",
     "learning": _LOCAL + "it names files, or forgets everything",
     "release": _LOCAL + "it names directories; releaseStoredMails does the same",
-    "digests.send": _LOCAL + "it writes to many people at once; the schedule does so by itself",
     "user_quarantine.status": "/metrics and listProblems tell of it when it does not work",
     "metrics": "/metrics",
     "metrics.open": "/metrics",

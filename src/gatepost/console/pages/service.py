@@ -81,6 +81,15 @@ ACTS: Final = {
             "The databases are in force.",
         ),
         Act(
+            "digests",
+            "digests.send",
+            {},
+            "Send digests now",
+            "Tell all recipients now of what is kept for them as spam?",
+            "Whoever has something new in quarantine gets a mail. The schedule goes on from here.",
+            "Digests are sent.",
+        ),
+        Act(
             "stop",
             "stop",
             {},
@@ -112,8 +121,13 @@ ACTS: Final = {
 @get(HOME, guards=[needs(Right.VIEW)])
 async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
     """Show what runs."""
-    status, console, recorder = await try_all(
-        gateway, visitor, Question("status"), Question("console.status"), Question("tracking.status")
+    status, console, recorder, users = await try_all(
+        gateway,
+        visitor,
+        Question("status"),
+        Question("console.status"),
+        Question("tracking.status"),
+        Question("user_quarantine.status"),
     )
     return render.page(
         visitor,
@@ -123,6 +137,7 @@ async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
         trouble=status.trouble,
         console=console.value,
         recorder=recorder.value if recorder.value and recorder.value["enabled"] else None,
+        sends_digests=bool(users.value and users.value["enabled"]),
         modules=MODULES,
         acts=ACTS,
     )
@@ -152,8 +167,15 @@ async def act(visitor: Visitor, gateway: Gateway, name: str, data: Form) -> Resp
         raise
     except ControlError as error:
         return render.go(HOME, "bad", str(error))
-    told = answer if chosen.call == "reloadbases" and isinstance(answer, str) else chosen.done
-    return render.go(HOME, "good", told)
+    return render.go(HOME, "good", _tell(chosen, answer))
+
+
+def _tell(act: Act, answer: Any) -> str:
+    if act.call == "reloadbases" and isinstance(answer, str):
+        return answer
+    if act.call == "digests.send":
+        return "Digests are under way; the log tells how many." if answer["under_way"] else f"{answer['sent']} sent."
+    return act.done
 
 
 ROUTES: Final = (show_service, act)
