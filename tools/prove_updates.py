@@ -3,13 +3,16 @@
 First, update after update from a feed of one's own: a process that is killed after a random number of lines of the
 updater's code, and a server that cuts, changes or swaps a random byte of a random file. After each the set in force is
 the former one or the newer one, whole to its last byte, and a sound run afterwards brings the newer one. Then a gateway
-gets a set of 100,000 signatures while mail passes: how long the update takes, how long mail waits before and during it,
-and how much memory the gateway takes before and afterwards. The result goes into docs/reliability.md.
+gets a set of 100,000 signatures while mail passes, and newer ones of it: how long an update takes, how long mail waits
+before and during it, and how much memory the gateway has written before and after each. Pages of files are not
+counted: their share depends on what else runs on the host. The result goes into docs/reliability.md.
 """
 
 import argparse
+import contextlib
 import os
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -28,7 +31,6 @@ from tests.support.mails import plain  # noqa: E402
 from tests.support.sink import Sink  # noqa: E402
 from tests.support.waiting import wait_for  # noqa: E402
 
-from bench_common import pss_of  # noqa: E402
 from gatepost.feeds.updating import UpdateError  # noqa: E402
 from result_pages import made_at, write_section  # noqa: E402
 
@@ -40,10 +42,13 @@ CHANGED = 1_000
 LIMIT_S = 10.0
 P99_RATIO = 2.0
 MEMORY_RATIO = 1.1
+UPDATES = 5
+"""Great updates in a row: what stays of each would be seen in the last."""
 SETTLE_S = 3.0
 QUIET_S = 15.0
 BACK_S = 30.0
 """Within which the memory is to be back: filters of the former template end one after the other."""
+_ROW = re.compile(r"^(Pss_\w+): +(\d+) kB$", re.MULTILINE)
 PACE_S = 0.02
 """Between two mails: load, and still room for a template to start in."""
 SESSION = 50
@@ -197,34 +202,42 @@ def measure(place: Path) -> dict[str, float]:
             time.sleep(QUIET_S)
             begun = time.monotonic()
             figures["p99 before, ms"] = 1000 * mail.p99(since, begun)
-            figures["memory before, MB"] = _pss(gw)
-            feed.publish(feed.build(2, {"great.hash": great(CHANGED)}))
-            begun = time.monotonic()
-            done = gw.run("update")
-            ended = time.monotonic()
-            if done.returncode != 1:
-                raise Failed(done.stderr)
+            figures["memory before, MB"] = _written(gw)
+            begun = _update(gw, feed, 2, great(CHANGED))
+            figures["update, s"] = time.monotonic() - begun
             time.sleep(SETTLE_S)
-            figures["update, s"] = ended - begun
             figures["p99 during, ms"] = 1000 * mail.p99(begun, time.monotonic())
             figures["longest, ms"] = 1000 * max(took for at, took in mail.took if at >= begun)
-            wanted, deadline = MEMORY_RATIO * figures["memory before, MB"], time.monotonic() + BACK_S
-            while (memory := _pss(gw)) > wanted and time.monotonic() < deadline:
-                time.sleep(1)
-            figures["memory after, MB"] = memory
+            for number in range(1, UPDATES + 1):
+                if number > 1:
+                    _update(gw, feed, number + 1, great(number * CHANGED))
+                wanted, deadline = MEMORY_RATIO * figures["memory before, MB"], time.monotonic() + BACK_S
+                time.sleep(SETTLE_S)
+                while (memory := _written(gw)) > wanted and time.monotonic() < deadline:
+                    time.sleep(1)
+                figures[f"memory after {number}, MB"] = memory
     return figures
 
 
-def _update(gateway: Gateway, feed: Feed, number: int, data: bytes, *arguments: str) -> None:
+def _update(gateway: Gateway, feed: Feed, number: int, data: bytes, *arguments: str) -> float:
+    """Publish a set and have it taken; return when the update began."""
     feed.publish(feed.build(number, {"great.hash": data}))
+    begun = time.monotonic()
     done = gateway.run("update", *arguments)
     if done.returncode != 1:
         raise Failed(done.stderr)
     wait_for(lambda: {each["name"]: each["number"] for each in gateway.status()["databases"]}["own"] == number, "it")
+    return begun
 
 
-def _pss(gateway: Gateway) -> float:
-    return sum(pss_of(pid) for pid in gateway.pids()) / 1e6
+def _written(gateway: Gateway) -> float:
+    """Return the megabytes of memory that the processes of a gateway have written, shared ones counted once."""
+    total = 0
+    for pid in gateway.pids():
+        with contextlib.suppress(OSError):  # a filter that has just ended
+            rows = dict(_ROW.findall(Path(f"/proc/{pid}/smaps_rollup").read_text()))
+            total += 1024 * (int(rows["Pss_Anon"]) + int(rows["Pss_Shmem"]))
+    return total / 1e6
 
 
 def main() -> int:
@@ -252,12 +265,13 @@ def main() -> int:
         f"{killed} of {arguments.rounds} runs killed at random lines; {arguments.rounds} runs with one file wrong at a "
         f"random byte ({ways}; {broken['refused']} runs ended without an update, the others got what they needed "
         f"otherwise). After each the former set or the newer one was in force, whole; the next run brought the newer "
-        f"one. {SIGNATURES:,} signatures, of which {CHANGED:,} changed, while mail passed: {told}.",
+        f"one. {SIGNATURES:,} signatures, of which {CHANGED:,} changed, while mail passed, {UPDATES} times in a row "
+        f"(memory: what the processes have written, pages of files apart): {told}.",
     )
     good = (
         figures["update, s"] <= LIMIT_S
         and figures["p99 during, ms"] <= P99_RATIO * figures["p99 before, ms"]
-        and figures["memory after, MB"] <= MEMORY_RATIO * figures["memory before, MB"]
+        and figures[f"memory after {UPDATES}, MB"] <= MEMORY_RATIO * figures["memory before, MB"]
     )
     sys.stdout.write(f"{told}\nupdates: {'passed' if good else 'FAILED: a figure is over its limit'}\n")
     return 0 if good else 1

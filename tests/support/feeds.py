@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
@@ -101,8 +102,9 @@ class Stall:
 class FeedHost:
     """Serves a directory over HTTP/1.1 with ranges; every request is kept."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: ssl.SSLContext | None = None) -> None:
         self.directory = directory
+        self._scheme = "https" if tls else "http"
         self.fault: Fault = lambda _, __: None
         self.requests: list[tuple[str, str]] = []
         """(path, its Range header or "")"""
@@ -128,12 +130,15 @@ class FeedHost:
 
         self.port = free_port()
         self._server = Server(("127.0.0.1", self.port), Handler)
+        if tls:  # the handshake is the handler's thread's
+            plain = self._server.socket
+            self._server.socket = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def paths(self) -> list[str]:
@@ -184,8 +189,8 @@ class FeedHost:
 
 
 @contextlib.contextmanager
-def hosting(directory: Path) -> Iterator[FeedHost]:
-    host = FeedHost(directory)
+def hosting(directory: Path, tls: ssl.SSLContext | None = None) -> Iterator[FeedHost]:
+    host = FeedHost(directory, tls)
     try:
         yield host
     finally:

@@ -259,7 +259,14 @@ class Agentx(msgspec.Struct, frozen=True, kw_only=True):
 class UpdaterPath(msgspec.Struct, frozen=True, kw_only=True):
     """Files of the updater."""
 
-    upload_patch_path: Annotated[str, path("UploadPatchPath", "component updates", generations="G50 F56")] = ""
+    upload_patch_path: Annotated[
+        str,
+        path(
+            "UploadPatchPath",
+            "component updates; without effect: components come with the program's package",
+            generations="G50 F56",
+        ),
+    ] = ""
     back_up_path: Annotated[
         str, path("BackUpPath", "copy of the databases before an update", generations="G50 F56")
     ] = ""

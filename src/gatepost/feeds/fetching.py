@@ -19,18 +19,17 @@ import spnego
 import urllib3
 from urllib3.util import Timeout, make_headers
 
+from gatepost.feeds.tunnel import ANSWER_LIMIT, CHALLENGE_LIMIT, NtlmWanted, TunnelError, tunnel_pools
+
 CHUNK: Final = 64 * 1024
 READ_S: Final = 30.0
 """Longest silence in the middle of a transfer."""
 PACE_S: Final = 60.0
 PACE_BYTES: Final = 16 * 1024
 """What must come in each such time: a server that gives a byte now and then would hold an update for ever."""
-ANSWER_LIMIT: Final = 64 * 1024
-"""Bytes read of an answer that is not the file, so that the connection can be used again."""
 FTP_PORT: Final = 21
 _NETWORK: Final = ("http", "https", "ftp")
 _NOT_THERE: Final = frozenset({403, 404, 410})
-_NTLM_LIMIT: Final = 8192
 _FTP_ERRORS: Final = (OSError, EOFError, ftplib.Error)
 
 
@@ -177,6 +176,8 @@ class Fetcher:
 
     def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         pool = self._pool(url)
+        if url.startswith("https:"):
+            return self._ask_through_tunnel(pool, url, headers)
         if self._ntlm:
             return self._negotiate(pool, url, headers)
         answer = _ask(pool, url, headers)
@@ -186,6 +187,18 @@ class Fetcher:
             self._ntlm = True
             return self._negotiate(pool, url, headers)
         return answer
+
+    def _ask_through_tunnel(
+        self, pool: urllib3.PoolManager, url: str, headers: dict[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        """Make a request to an HTTPS server: whatever a proxy between wants to know is a matter of the tunnel."""
+        try:
+            return _ask(pool, url, headers)
+        except urllib3.exceptions.HTTPError as error:
+            if self._ntlm or not isinstance(_cause(error), NtlmWanted):
+                raise
+        self._ntlm = True
+        return _ask(pool, url, headers)
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urllib.parse.urlsplit(url)
@@ -201,9 +214,12 @@ class Fetcher:
                 auth = make_headers(proxy_basic_auth=":".join(login)) if login is not None else {}
                 parts = _proxy_parts(proxy)
                 bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-                self._pools[key] = urllib3.ProxyManager(
+                made = urllib3.ProxyManager(
                     bare, num_pools=1, maxsize=1, block=True, timeout=timeout, proxy_headers=auth
                 )
+                tunnels = tunnel_pools(login, lambda: self._ntlm)
+                made.pool_classes_by_scheme = {**made.pool_classes_by_scheme, "https": tunnels}
+                self._pools[key] = made
         return self._pools[key]
 
     def _login(self) -> tuple[str, str] | None:
@@ -225,7 +241,7 @@ class Fetcher:
                 (each[5:] for each in answer.headers.getlist("Proxy-Authenticate") if each.upper().startswith("NTLM ")),
                 "",
             )
-            if answer.status != 407 or not challenge or len(challenge) > _NTLM_LIMIT:
+            if answer.status != 407 or not challenge or len(challenge) > CHALLENGE_LIMIT:
                 return answer
             _discard(answer)
             try:
@@ -309,7 +325,20 @@ def _read_file(url: str, offset: int) -> Iterator[bytes]:
         raise FetchError(f"{path}: {error.strerror}") from None
 
 
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the error of the tunnel that the library has wrapped, if it is one."""
+    inner = [error, *error.args, getattr(error, "original_error", None), getattr(error, "reason", None)]
+    for each in inner:
+        if isinstance(each, TunnelError):
+            return each
+        if each is not error and isinstance(each, urllib3.exceptions.HTTPError) and (found := _cause(each)):
+            return found
+    return None
+
+
 def _reason(error: BaseException) -> str:
+    if (tunnel := _cause(error)) is not None:
+        return str(tunnel)
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection broke off"
     text = str(error).rpartition(": ")[2] if isinstance(error, urllib3.exceptions.HTTPError) else str(error)

@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import select
+import socket
 import socketserver
 import threading
 import urllib.parse
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import spnego
+from tests.support.certificates import Authority
 from tests.support.feeds import FeedHost, hosting
 from tests.support.ports import free_port
 
@@ -21,7 +24,7 @@ USER, PASSWORD = "filter", "pass word:1"
 
 
 class Proxy:
-    """A proxy for plain HTTP that lets in who signs in by `scheme`."""
+    """A proxy for plain HTTP, and for tunnels, that lets in who signs in by `scheme`."""
 
     def __init__(self, scheme: str) -> None:
         self.scheme = scheme
@@ -49,6 +52,22 @@ class Proxy:
                         return
                 with urllib.request.urlopen(self.path, timeout=20) as answer:
                     self._answer(200, answer.read())
+
+            def do_CONNECT(self) -> None:
+                scheme, _, token = self.headers.get("Proxy-Authorization", "").partition(" ")
+                proxy.log.append((self.path, scheme))
+                challenge = self._challenge(scheme, token)
+                if challenge is not None:
+                    self._answer(407, b"sign in", challenge)
+                    return
+                host, _, port = self.path.partition(":")
+                self.send_response(200)
+                self.end_headers()
+                self.close_connection = True
+                with socket.create_connection((host, int(port)), 20) as server:
+                    ends = {self.connection: server, server: self.connection}
+                    while piece := (ready := select.select(list(ends), [], [], 20)[0][0]).recv(65536):
+                        ends[ready].sendall(piece)
 
             def _challenge(self, scheme: str, token: str) -> str | None:
                 if proxy.scheme == "Basic":
@@ -157,6 +176,43 @@ def test_a_wrong_password_is_told_as_what_it_is(server: FeedHost, scheme: str) -
         fetcher.close()
         assert "wrong" not in str(caught.value)
         assert not server.requests
+
+
+@pytest.fixture
+def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedHost]:
+    """The same over HTTPS."""
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode())
+    with hosting(tmp_path, authority.issue("127.0.0.1").server_context()) as host:
+        yield host
+
+
+@pytest.mark.feature("F-UPD-04")
+@pytest.mark.parametrize(
+    ("scheme", "steps"), [("Basic", ["Basic"]), ("NTLM", ["Basic", "NTLM", "NTLM"])], ids=["Basic", "NTLM"]
+)
+def test_a_proxy_that_wants_to_know_who_digs_a_tunnel(secured: FeedHost, scheme: str, steps: list[str]) -> None:
+    with proxying(scheme) as proxy:
+        fetcher = Fetcher(Route(proxy=proxy.address("pass word%1" if scheme == "NTLM" else PASSWORD)))
+        assert fetch(fetcher, f"{secured.url}/one") == b"one"
+        assert fetch(fetcher, f"{secured.url}/two") == b"two"
+        fetcher.close()
+        assert proxy.log == [(f"127.0.0.1:{secured.port}", step) for step in steps], "one tunnel for both"
+        assert not [headers for headers in secured.headers if "Proxy-Authorization" in headers]
+
+
+@pytest.mark.feature("F-UPD-04")
+@pytest.mark.parametrize("scheme", ["Basic", "NTLM"])
+def test_a_tunnel_is_refused_to_a_wrong_password(secured: FeedHost, scheme: str) -> None:
+    with proxying(scheme) as proxy:
+        fetcher = Fetcher(Route(proxy=proxy.address("wrong")))
+        with pytest.raises(FetchError, match="the proxy refuses the tunnel: HTTP 407") as caught:
+            fetch(fetcher, f"{secured.url}/one")
+        fetcher.close()
+        assert "wrong" not in str(caught.value)
+        assert not secured.requests
 
 
 def test_hosts_that_the_environment_exempts_are_asked_directly(server: FeedHost) -> None:
