@@ -78,7 +78,7 @@ _ARCHIVES = re.compile(
     rb"|(?P<CAB>MSCF\x00\x00\x00\x00)|(?P<ARJ>\x60\xea.[\x00-\x0a][\x1e-\x30][\x01-\x0d])"
     rb"|(?P<ZSTD>[\x22-\x28]\xb5\x2f\xfd)|(?P<LZ4>\x04\x22\x4d\x18|\x02\x21\x4c\x18)|(?P<COMPRESS>\x1f[\x9d\xa0])"
     rb"|(?P<LZIP>LZIP[\x00\x01])|(?P<SZDD>SZDD\x88\xf0\x27\x33A)|(?P<XAR>xar!\x00\x1c)|(?P<AR>!<arch>\n)|(?P<CPIO>07070[127]|\xc7\x71|\x71\xc7)"
-    rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
+    rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<DISK_IMAGE>MSWIM\0\0\0|vhdxfile|KDMV\x01\0\0\0|QFI\xfb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
     re.DOTALL,
 )
 _OTHERS = re.compile(
@@ -97,7 +97,7 @@ _OTHERS = re.compile(
     re.DOTALL,
 )
 _BINARY_START: Final = frozenset(range(0x20)) - frozenset(b"\t\n\r") | frozenset(range(0x7F, 0x100))
-_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGILMOPRSZ]`bdfqtwx{")
+_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGIKLMOPQRSZ]`bdfqtvwx{")
 _FIRST: Final = bytes(1 if byte in _BINARY_START or byte in _MARK_LETTERS else 0 for byte in range(256))
 """For each first byte: whether the marks above may stand there; of text that is one letter in three."""
 
@@ -142,8 +142,6 @@ DIRECTORY_SEARCH: Final = 256 * 1024
 _FIRST_NAME: Final = 30
 """Of the first member of a zip archive."""
 _ISO_OFFSET: Final = 32_769
-_DISK_MARKS: Final = (b"conectix", b"vhdxfile", b"KDMV\x01\0\0\0", b"QFI\xfb\0\0\0", b"MSWIM\0\0\0")
-"""Of virtual disks, and of Windows' own images."""
 _UDF_OFFSETS: Final = (32_769, 34_817, 36_865, 38_913)
 _MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
 _HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
@@ -239,6 +237,8 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.ACE
     if data[257:262] == b"ustar" or (data[153:154].isdigit() and _is_old_tar(data)):
         return Kind.TAR
+    if data[-512:-508] == b"koly":  # the trailer of a disk image of macOS
+        return Kind.DISK_IMAGE
     if size > _ISO_OFFSET:
         kind = _detect_image(data)
         if kind is not None:
@@ -297,7 +297,7 @@ def _detect_image(data: bytes) -> Kind | None:
         return Kind.ISO
     if any(data[offset : offset + 5] in (b"BEA01", b"NSR02", b"NSR03") for offset in _UDF_OFFSETS):
         return Kind.UDF
-    if data.startswith(_DISK_MARKS) or data[-512:].startswith((b"conectix", b"koly")):
+    if data.startswith(b"conectix") or data[-512:].startswith(b"conectix"):
         return Kind.DISK_IMAGE
     if data[510:512] == b"\x55\xaa" and (data[0] in (0xEB, 0xE9) or not set(data[446:510:16]) - {0, 0x80}):
         return Kind.DISK_IMAGE

@@ -22,6 +22,8 @@ REGULAR: Final = 0o100000
 LINK: Final = 0o120000
 FOLDER: Final = 0o040000
 _TYPE_MASK: Final = 0o170000
+_LAST_FILTER: Final = -1
+"""The filter nearest to the data, where several unpack one after the other."""
 
 _FOLDER_OF_WHEEL: Final = "archive_r_python.libs"
 _SYSTEM_LIBRARY: Final = "libarchive.so.13"
@@ -82,6 +84,7 @@ class _Functions:
             "read_data_block", number, pointer, out(pointer), out(ctypes.c_size_t), out(ctypes.c_int64)
         )
         self.error = bind("error_string", text, pointer)
+        self.bytes_read = bind("filter_bytes", ctypes.c_int64, pointer, number)
         self.add_passphrase = bind("read_add_passphrase", number, pointer, text)
         self.set_options = bind("read_set_options", number, pointer, text)
         self.file_type = bind("entry_filetype", number, pointer)
@@ -136,6 +139,11 @@ class ArchiveReader:
     def __exit__(self, *_error: object) -> None:
         self._library.read_free(self._handle)
         self._handle = None
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the archive have been read."""
+        return int(self._library.bytes_read(self._handle, _LAST_FILTER))
 
     def next_entry(self) -> Entry | None:
         """Go to the next entry; None at the end. Broken."""

@@ -70,7 +70,9 @@ SCRIPT_TYPES = frozenset(
 )
 SCRIPT_EXTENSIONS = frozenset({
     "js", "jse", "vbs", "vbe", "wsf", "wsh", "wsc", "sct", "hta", "ps1", "psm1", "psd1", "bat", "cmd", "sh",
-    "mjs", "xsl", "url", "iqy", "slk", "reg", "inf", "csv", "mht", "mhtml",
+    "mjs", "xsl", "url", "iqy", "slk", "reg", "inf", "csv", "mht", "mhtml", "website", "scf", "library-ms", "search-ms",
+    "searchconnector-ms", "settingcontent-ms", "rdp", "theme", "msc", "application", "appref-ms", "appinstaller",
+    "jnlp", "desktop",
 })  # fmt: skip
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 

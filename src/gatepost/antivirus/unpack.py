@@ -11,7 +11,7 @@ from gatepost.antivirus.budget import OverBudget
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.openers import archive
 from gatepost.antivirus.openers.activemime import open_active_mime
-from gatepost.antivirus.openers.archive import open_cab, opener_of
+from gatepost.antivirus.openers.archive import open_cab, open_tar, opener_of
 from gatepost.antivirus.openers.arj import open_arj
 from gatepost.antivirus.openers.disk import open_disk_image
 from gatepost.antivirus.openers.encoded import open_encoded
@@ -54,7 +54,7 @@ ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.LZ4: open_lz4,
     Kind.COMPRESS: open_compress,
     Kind.SZDD: open_szdd,
-    Kind.TAR: opener_of(archive.TAR),
+    Kind.TAR: open_tar,
     Kind.CPIO: opener_of(archive.CPIO),
     Kind.AR: opener_of(archive.AR),
     Kind.RPM: opener_of(archive.RPM),

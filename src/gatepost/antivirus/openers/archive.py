@@ -6,7 +6,7 @@ nothing to scan and are counted only.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from gatepost.antivirus import appended
@@ -30,6 +30,8 @@ RPM: Final = (
     "filter_rpm", "filter_gzip", "filter_bzip2", "filter_xz", "filter_lzma", "filter_zstd", "format_cpio",
 )  # fmt: skip
 
+TAR_BLOCK: Final = 512
+_FILLED = re.compile(rb"[^\0]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOCKED = re.compile(r"encrypt|[Cc]rypto|passphrase")
 """The library's words for what a password keeps shut."""
@@ -44,6 +46,24 @@ def opener_of(supports: tuple[str, ...]) -> Opener:
     return open_archive
 
 
+def open_tar(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
+    """Yield the members of a tar archive and of those behind its end, which `tar --ignore-zeros` reads as well."""
+    start = 0
+    while start >= 0:
+        end = yield from read_archive(data, start, TAR, opening)
+        opening.budget.take_member()  # an archive may hold nothing, and there may be a thousand
+        start = _find_next_tar(data, max(end, start + TAR_BLOCK))
+
+
+def _find_next_tar(data: bytes, end: int) -> int:
+    """Return where a header stands in the first block behind `end` that is not all zeros; -1: nowhere."""
+    behind = _FILLED.search(data, end)
+    if behind is None:
+        return -1
+    start = behind.start() - (behind.start() - end) % TAR_BLOCK
+    return start if data[start + 257 : start + 262] == b"ustar" else -1
+
+
 def open_cab(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield the members of the first cabinet in `data`."""
     return read_archive(data, find_first(data, appended.CAB), CAB, opening)
@@ -51,8 +71,9 @@ def open_cab(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
 
 def read_archive(
     data: bytes, start: int, supports: tuple[str, ...], opening: Opening, options: str = ""
-) -> Iterator[Member]:
-    """Yield the members of the archive that begins at `start`. OverBudget; all other trouble is a member's.
+) -> Generator[Member, None, int]:
+    """Yield the members of the archive that begins at `start`, and return where it ends. OverBudget; all other trouble
+    is a member's.
 
     `options`: as the library has them, for example "!joliet".
     """
@@ -69,11 +90,11 @@ def read_archive(
                     yield Member("", protected=True)
                 else:
                     yield Member("", trouble=f"archive cannot be read: {error}")
-                return
+                return len(data)
             if entry is None:
                 if empty:  # damage that the library took for the end
                     yield Member("", trouble="archive holds nothing that can be read")
-                return
+                return start + reader.consumed
             empty = False
             budget.take_member()
             if entry.kind in {FOLDER, LINK}:

@@ -59,7 +59,7 @@ rule office_remote_object {
         evidence = "the document fetches an object from another host when it is opened"
     strings:
         $web = /(^|\n)(oleobject|frame|subdocument|package|externaloleobject|control|aFChunk)\s+(https?:|ftp:|mhtml:|x-usc:)/i
-        $share = /(^|\n)(oleobject|frame|subdocument|package)\s+(file:\/*)?[\\\/]{2,5}(\d{1,3}\.\d{1,3}\.\d|[^\\\/\s]{1,100}@(ssl|80|443|8080))/i
+        $share = /(^|\n)(oleobject|frame|subdocument|package|image|aFChunk)\s+(file:\/*)?[\\\/]{2,5}(\d{1,3}\.\d{1,3}\.\d|[^\\\/\s]{1,100}@(ssl|80|443|8080))/i
         $protocol = /(^|\n)\w+\s+(mhtml:|ms-msdt:|search-ms:|script:|javascript:|vbscript:|ms-officecmd:)/i
     condition:
         object_type == "text/x-office-relationship" and any of them

@@ -45,13 +45,14 @@ rule script_hidden_object {
         outcome = "suspicious"
         evidence = "a Windows script that hides the names of the objects it makes"
     strings:
-        $make1 = /(activexobject|createobject)\s*\(\s*(\w{1,60}\s*[\[(]|["'][^"']{0,12}["']\s*[+&]|string\.fromcharcode|unescape|chrw?\s*\()/ nocase
+        $make1 = /(activexobject|createobject)\s*\(\s*([\w.]{1,60}\s*[\[(]|["'][^"']{0,12}["']\s*[+&]|string\.fromcharcode|unescape|chrw?\s*\()/ nocase
         $make2 = /wscript\s*\[/ nocase
         $build1 = "String.fromCharCode" nocase
         $build2 = /\bchrw?\s*\(\s*\d+\s*\)\s*&\s*chrw?\s*\(/ nocase
         $build3 = /\b(eval|execute(global)?)\s*\(/ nocase
         $build4 = ".split(" nocase
         $build5 = "StrReverse" nocase
+        $build6 = /\[\s*["'][A-Za-z]{1,8}["']\s*\+\s*["']/
     condition:
         filesize < 4MB and any of ($make*) and any of ($build*)
 }

