@@ -67,7 +67,7 @@ class Area(msgspec.Struct, frozen=True):
 AREAS: Final = (
     Area("dashboard", "Dashboard", "/", Right.VIEW, "Watch"),
     Area("mail", "Mail", "/tracking", Right.TRACK, "Watch", scoped=True),
-    Area("queue", "Queue", "/queue", Right.TRACK, "Watch"),
+    Area("queue", "Queue", "/queue", Right.TRACK, "Watch", scoped=True),
     Area("quarantine", "Quarantine", "/quarantine", Right.QUARANTINE, "Watch", scoped=True),
     Area("reports", "Reports", "/reports", Right.TRACK, "Watch", scoped=True),
     Area("policy", "Policy", "/policy", Right.CONFIGURATION, "Decide"),

@@ -98,14 +98,15 @@ class Calls:
     def register(self, desk: Desk) -> None:
         """Register the calls at the desk."""
 
-        async def queue(arguments: Arguments, _: Caller) -> Any:
-            return await self._page("queue", arguments)
+        async def queue(arguments: Arguments, caller: Caller) -> Any:
+            chosen = {**arguments.get("filter", {}), "scope": _scope(caller)}
+            return await self._page("queue", {**arguments, "filter": chosen})
 
         async def summary(_: Arguments, __: Caller) -> Any:
             return await self._summary()
 
-        async def show(arguments: Arguments, _: Caller) -> Any:
-            return await self._of_one("show", id=int(arguments["id"]))
+        async def show(arguments: Arguments, caller: Caller) -> Any:
+            return await self._of_one("show", id=int(arguments["id"]), scope=_scope(caller))
 
         async def export(arguments: Arguments, _: Caller) -> Any:
             edited = bool(arguments.get("edited"))
@@ -129,9 +130,9 @@ class Calls:
             return await self.status()
 
         desk.add("status", Right.VIEW, status)
-        desk.add("queue", Right.TRACK, queue)
+        desk.add("queue", Right.TRACK, queue, scoped=True)
         desk.add("summary", Right.VIEW, summary)
-        desk.add("show", Right.TRACK, show)
+        desk.add("show", Right.TRACK, show, scoped=True)
         desk.add("export", Right.CONTENT, export, audited=True)
         desk.add("act", Right.QUEUE, act, audited=True)
         desk.add("release", Right.QUARANTINE, release, audited=True)
@@ -360,6 +361,11 @@ class Calls:
             return answer
 
         return await asyncio.gather(*map(one, self._relays.all))
+
+
+def _scope(caller: Caller) -> list[str]:
+    """Return the domains whose mail alone a caller sees, as relays are told; none = all."""
+    return [domain.lower() for domain in caller.domains]
 
 
 def _door_rows(config: Config, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ class Questions:
 
     async def _show(self, arguments: Arguments) -> Any:
         for pipeline in self._pipelines():
-            found = await show(pipeline, int(arguments["id"]))
+            found = await show(pipeline, int(arguments["id"]), frozenset(arguments.get("scope", ())))
             if found is not None:
                 return found
         return None

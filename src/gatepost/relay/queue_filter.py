@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.config.masks import MaskSet
 from gatepost.model.address import domain_of
+from gatepost.relay.queue_scope import may_concern
 from gatepost.spool.interface import Brief, State, Stored
 
 STATES = {
@@ -43,6 +44,8 @@ class QueueFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """Masks of the reason shown; one without wildcards may stand anywhere in it."""
     older_than_s: float = 0.0
     younger_than_s: float = 0.0
+    scope: tuple[str, ...] = ()
+    """Domains in lower case: only what those may see who see only these (`queue_scope`)."""
 
     def check(self) -> None:
         """Raise ValueError with a sentence when a part makes no sense."""
@@ -67,6 +70,7 @@ class Choice:
         self._domains = MaskSet(chosen.domains) if chosen.domains else None
         self._hops = MaskSet(chosen.next_hops) if chosen.next_hops else None
         self._reasons = MaskSet(map(_anywhere, chosen.reasons)) if chosen.reasons else None
+        self.scope = frozenset(chosen.scope)
         self._before = now - chosen.older_than_s if chosen.older_than_s else None
         self._after = now - chosen.younger_than_s if chosen.younger_than_s else None
         places = {STATES[state] for state in self._states if state in STATES}
@@ -81,12 +85,12 @@ class Choice:
             name for name, place in STATES.items() if place in places
         }
         """The documented state must be looked at: it says what the spool does not know."""
-        self.needs_message = bool(self._recipients or self._domains or self._hops or self._reasons)
+        self.needs_message = bool(self._recipients or self._domains or self._hops or self._reasons or self.scope)
         """The second step must see the whole message."""
 
     @property
     def _brief_decides(self) -> bool:
-        return any((self._senders, self._recipients, self._domains, self._before, self._after))
+        return any((self._senders, self._recipients, self._domains, self._before, self._after, self.scope))
 
     def wants(self, brief: Brief) -> bool:
         """Tell whether a message may match: the first step, called for each of a million."""
@@ -95,6 +99,8 @@ class Choice:
         if self._before is not None and brief.received_at > self._before:
             return False
         if self._after is not None and brief.received_at < self._after:
+            return False
+        if self.scope and not may_concern(brief, self.scope):
             return False
         if self._senders is not None and not self._senders.matches(brief.sender):
             return False
@@ -109,7 +115,8 @@ class Choice:
     def wants_message(self, entry: Stored, next_hops: Iterable[str], reason: str) -> bool:
         """Tell whether a whole message matches: the second step, for what passed the first.
 
-        `next_hops` are asked only when the filter names some; `reason` is the one shown.
+        `next_hops` are asked only when the filter names some; `reason` is the one shown. `entry` is what `narrow_entry`
+        has left of it: what somebody may not see they do not find by guessing either.
         """
         if self._recipients is not None or self._domains is not None:
             everyone = entry.envelope.recipients

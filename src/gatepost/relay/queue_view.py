@@ -6,7 +6,7 @@ work is done in steps of milliseconds between the commits of the spool's thread,
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from gatepost.model.ids import format_queue_id
 from gatepost.relay.pipeline import Pipeline
 from gatepost.relay.queue_filter import Choice
 from gatepost.relay.queue_pages import Page, merge_pages
+from gatepost.relay.queue_scope import narrow_entry
 from gatepost.relay.work import edited_size
 from gatepost.spool.interface import Corrupt, Destination, Pending, State, Stored
 
@@ -50,7 +51,7 @@ async def _list_one(pipeline: Pipeline, choice: Choice, after: int, limit: int, 
     found = await _search_one(pipeline, choice, after, limit)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(found.items), BLOCK):
-        for row in await _rows(pipeline, found.items[start : start + BLOCK]):
+        for row in await _rows(pipeline, found.items[start : start + BLOCK], choice.scope):
             room -= len(msgspec.json.encode(row))
             if room < 0 and rows:
                 # What was found behind is found again by the next step.
@@ -81,8 +82,11 @@ async def _second_step(pipeline: Pipeline, choice: Choice, ids: Sequence[int]) -
     chosen: list[int] = []
     for start in range(0, len(ids), BLOCK):
         block = ids[start : start + BLOCK]
-        for entry in await _fetch(pipeline, block):
-            if isinstance(entry, Corrupt) or not choice.wants_state(state_name(entry, pipeline)):
+        for found in await _fetch(pipeline, block):
+            if isinstance(found, Corrupt) or not choice.wants_state(state_name(found, pipeline)):
+                continue
+            entry = narrow_entry(found, choice.scope)
+            if entry is None:
                 continue
             if choice.needs_message:
                 reason = _reason(entry, pipeline, await _destinations(pipeline, [entry]))
@@ -103,10 +107,18 @@ async def _destinations(pipeline: Pipeline, entries: Iterable[Stored | Corrupt])
     return {d.domain: d for d in await pipeline.spool.destinations_named(sorted(names))} if names else {}
 
 
-async def _rows(pipeline: Pipeline, ids: Sequence[int]) -> list[dict[str, Any]]:
-    entries = await _fetch(pipeline, ids)
+async def _rows(pipeline: Pipeline, ids: Sequence[int], scope: Collection[str]) -> list[dict[str, Any]]:
+    seen = [_narrow(entry, scope) for entry in await _fetch(pipeline, ids)]
+    entries = [entry for entry in seen if entry is not None]
     known = await _destinations(pipeline, entries)
     return [_row(entry, pipeline, known) for entry in entries]
+
+
+def _narrow(entry: Stored | Corrupt, scope: Collection[str]) -> Stored | Corrupt | None:
+    """Return what somebody sees who sees only some domains. What cannot be read is nobody's in particular."""
+    if isinstance(entry, Corrupt):
+        return None if scope else entry
+    return narrow_entry(entry, scope)
 
 
 def _row(entry: Stored | Corrupt, pipeline: Pipeline, known: Mapping[str, Destination]) -> dict[str, Any]:
@@ -130,9 +142,12 @@ def _row(entry: Stored | Corrupt, pipeline: Pipeline, known: Mapping[str, Destin
     }
 
 
-async def show(pipeline: Pipeline, message_id: int) -> dict[str, Any] | None:
-    """Return everything that is known of one message, None when this shard does not have it."""
-    entry = await pipeline.spool.fetch(message_id)
+async def show(pipeline: Pipeline, message_id: int, scope: Collection[str] = ()) -> dict[str, Any] | None:
+    """Return everything that is known of one message, None when this shard does not have it, or has nothing of it for
+    those who see only the domains `scope`.
+    """
+    found = await pipeline.spool.fetch(message_id)
+    entry = _narrow(found, scope) if found is not None else None
     if entry is None:
         return None
     known = await _destinations(pipeline, [entry])

@@ -326,6 +326,17 @@ def test_the_queue_is_acted_on_by_choice_and_by_filter() -> None:
     assert scripted.asked[-1] == ("pause", {"domain": "example.net", "paused": True})
 
 
+def test_who_sees_only_some_domains_looks_at_their_waiting_mail_and_does_not_act() -> None:
+    scripted = gateway(Role.DOMAIN)
+    page = visit(scripted, "/queue").text
+    assert ID in page
+    assert [name for name, _ in scripted.asked] == ["queue"], "how much waits for others is not asked"
+    for text in (page, visit(scripted, f"/queue/{ID}").text):
+        assert "Give up" not in text
+        assert f"/queue/{ID}/preview" not in text
+    assert '<a href="/queue"' in page, "it is in the menu"
+
+
 def test_lessons_are_taken_back_when_that_is_confirmed() -> None:
     scripted = gateway()
     assert "Take back all that bob taught" in visit(scripted, "/learning/undo", data={"who": "bob"}).text

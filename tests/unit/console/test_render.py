@@ -123,7 +123,7 @@ def test_the_menu_shows_what_the_visitor_may() -> None:
     assert {"quarantine", "mail", "dashboard"} <= quarantine
     assert not quarantine & {"settings", "accounts", "log", "audit", "lists"}
     domain = {area.name for area in render.areas_of(_visitor(rights=RIGHTS_OF[Role.DOMAIN], domains=("a.example",)))}
-    assert domain == {"mail", "quarantine", "reports", "lists"}
+    assert domain == {"mail", "queue", "quarantine", "reports", "lists"}
 
 
 def test_a_visitor_begins_where_the_menu_begins() -> None:

@@ -11,7 +11,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import Parameter
 
 from gatepost.console import chosen, render
-from gatepost.console.asking import Question, try_all
+from gatepost.console.asking import Answer, Question, try_all
 from gatepost.console.gateway import Gateway
 from gatepost.console.steps import show_step
 from gatepost.console.visitor import Visitor, needs
@@ -83,12 +83,11 @@ ACTS: Final = {
 async def list_queue(request: AnyRequest, visitor: Visitor, gateway: Gateway, after: Number = 0) -> Response[str]:
     """Show totals, destinations in trouble, and a part of the list."""
     asked = _asked(request.query_params)
-    summary, page = await try_all(
-        gateway,
-        visitor,
-        Question("summary"),
-        Question("queue", {"filter": _filter(asked), "after": after, "limit": ROWS}),
-    )
+    questions = [Question("queue", {"filter": _filter(asked), "after": after, "limit": ROWS})]
+    if not visitor.domains:  # who sees only some is not told how much waits for others
+        questions.append(Question("summary"))
+    page, *totals = await try_all(gateway, visitor, *questions)
+    summary = totals[0] if totals else Answer()
     return render.page(
         visitor,
         "queue/index.html",
@@ -99,9 +98,14 @@ async def list_queue(request: AnyRequest, visitor: Visitor, gateway: Gateway, af
         page=page.value,
         troubles=list(dict.fromkeys(each.trouble for each in (summary, page) if each.trouble)),
         states=STATES,
-        acts=ACTS if visitor.may(Right.QUEUE) else {},
+        acts=_acts_of(visitor),
         link=lambda **changes: chosen.link(HOME, {**asked, **changes}),
     )
+
+
+def _acts_of(visitor: Visitor) -> dict[str, Act]:
+    """Return what the visitor may do; a message may be others', too, so who sees only some domains only looks."""
+    return ACTS if visitor.may(Right.QUEUE) and not visitor.domains else {}
 
 
 def _asked(given: Any) -> dict[str, str]:
@@ -135,7 +139,7 @@ async def show_message(visitor: Visitor, gateway: Gateway, queue_id: str) -> Res
         area=AREA,
         message=told,
         states=STATES,
-        acts=ACTS if visitor.may(Right.QUEUE) else {},
+        acts=_acts_of(visitor),
     )
 
 
