@@ -294,6 +294,9 @@ class RemoteJudge:
         except TimeoutError:
             link.drop("it does not greet")
             raise _Failed(f"no greeting within {timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            link.drop("nobody waits for it")
+            raise
         if isinstance(event, Refused):
             link.drop(event.text)
             raise _Failed(f"it refuses: {event.text}")

@@ -1,8 +1,9 @@
 """One connection of a door: bytes from an MTA or a client in, bytes out, with the limits every door has.
 
 A door is a coroutine `serve(channel, ...)`: it reads, feeds its sans-I/O session, writes. The channel closes when that
-returns or fails. Promises: who is not allowed is closed at once; never more than `UNREAD_LIMIT` bytes are kept unread;
-a client that neither sends nor reads within the time ends in `TimeoutError`.
+returns or fails. Promises: never more than `UNREAD_LIMIT` bytes are kept unread; a client that neither sends nor reads
+within the time ends in `TimeoutError`; its end is told once, when the socket is closed and not before: who does not
+read what was said last counts until the time is over.
 """
 
 import asyncio
@@ -27,14 +28,14 @@ class Channel(asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_buffer", "_eof", "_loop", "_reader", "_reading", "_serve", "_task", "_timeout_s", "_transport", "_writer",
-        "on_end", "peer",
+        "_buffer", "_dropped", "_eof", "_failure", "_loop", "_reader", "_reading", "_serve", "_task", "_timeout_s",
+        "_transport", "_writer", "on_end", "peer",
     )  # fmt: skip
 
     def __init__(
         self, serve: Serve, timeout_s: float, on_end: "Callable[[Channel, BaseException | None], None]"
     ) -> None:
-        """`serve` talks; `on_end` is told of the end, with what `serve` failed with."""
+        """`serve` talks; `on_end` is told when that is over and the connection closed, and what `serve` failed with."""
         self._serve = serve
         self._timeout_s = timeout_s
         self.on_end = on_end
@@ -45,7 +46,12 @@ class Channel(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[BaseException | None] | None = None
+        """What is said, until it is over."""
+        self._failure: BaseException | None = None
+        """What it failed with."""
+        self._dropped = False
+        """Before there was a connection."""
         self.peer = ""
         """Address of the client, "" on a local socket."""
 
@@ -55,7 +61,11 @@ class Channel(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", base)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        if self._dropped:
+            transport.abort()
+            return
         self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._over)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -74,6 +84,8 @@ class Channel(asyncio.Protocol):
         self._eof = True
         self._wake(self._reader)
         self._wake(self._writer)
+        if self._task is None:
+            self.on_end(self, self._failure)
 
     def pause_writing(self) -> None:
         self._writer = self._loop.create_future()
@@ -139,22 +151,28 @@ class Channel(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection, and what is said on it."""
+        self._dropped = True
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
 
-    async def _run(self) -> None:
+    async def _run(self) -> BaseException | None:
+        """Talk; return what that failed with: one connection's fault must not end the others."""
         ASKER.set(self.peer)
-        failure: BaseException | None = None
         try:
             await self._serve(self)
-        except (ConnectionError, TimeoutError) as error:
-            failure = error
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one connection's fault must not end the others
-            failure = error
-        finally:
-            self.close()
-            self.on_end(self, failure)
+        except Exception as error:  # noqa: BLE001 - as said
+            return error
+        return None
+
+    def _over(self, task: "asyncio.Task[BaseException | None]") -> None:
+        self._task = None
+        self._failure = None if task.cancelled() else task.result()
+        transport = self._transport
+        if transport is None:
+            self.on_end(self, self._failure)
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._loop.call_later(self._timeout_s, transport.abort)

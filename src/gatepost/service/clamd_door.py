@@ -9,7 +9,8 @@ only below `scan_paths`; nobody reloads or stops anything by it.
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -128,9 +129,10 @@ class _Visit:
         while (event := await self.next_event()) is not None:
             if not isinstance(event, Ask):
                 raise TypeError(f"{type(event).__name__} outside a stream")
-            async for reply in self.answer(event):
-                self.channel.write(event.reply(reply))
-                await self.channel.drain()
+            async with aclosing(self.answer(event)) as replies:
+                async for reply in replies:
+                    self.channel.write(event.reply(reply))
+                    await self.channel.drain()
         return b""
 
     async def next_event(self) -> Event | None:
@@ -145,7 +147,7 @@ class _Visit:
             self.session.feed(data)
         return event
 
-    async def answer(self, ask: Ask) -> AsyncIterator[str]:
+    async def answer(self, ask: Ask) -> AsyncGenerator[str, None]:
         """Yield the replies to a command."""
         match ask.command:
             case Command.PING:
@@ -168,8 +170,9 @@ class _Visit:
                 if reply:
                     yield reply
             case _:
-                async for reply in self.scan_paths(ask):
-                    yield reply
+                async with aclosing(self.scan_paths(ask)) as replies:
+                    async for reply in replies:
+                        yield reply
         self.share.release()
 
     # --- what is scanned
@@ -208,7 +211,7 @@ class _Visit:
         finally:
             os.close(descriptor)
 
-    async def scan_paths(self, ask: Ask) -> AsyncIterator[str]:
+    async def scan_paths(self, ask: Ask) -> AsyncGenerator[str, None]:
         """Yield what is said of files by name."""
         try:
             opened = await asyncio.to_thread(open_below, ask.path, self.door.door.scan_paths)

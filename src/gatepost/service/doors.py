@@ -105,10 +105,8 @@ class _OpenDoor:
                 connection.close()
                 continue
             self._taken += 1
-            connection.setblocking(False)
-            task = self._loop.create_task(self._begin(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.status.connections = self._taken
+            self._begin(connection)
             if self._taken >= self.door.connections:
                 self._rest()
                 return
@@ -116,25 +114,33 @@ class _OpenDoor:
     def _may_come_in(self, peer: Any) -> bool:
         return not isinstance(peer, tuple) or self._allowed.contains(peer[0].removeprefix("::ffff:"))
 
-    async def _begin(self, connection: socket.socket) -> None:
-        if connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
         channel = Channel(self._serve, self.door.data_timeout, self._ended)
         self.channels.add(channel)
-        self.status.connections = self._taken
         if connection.family == socket.AF_UNIX and self._context is None and self.door.kind in PASSES_DESCRIPTORS:
             LocalTransport(self._loop, connection, channel)
             return
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: channel,
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_S if self._context is not None else None,
-            )
-        except (OSError, ssl.SSLError) as error:
+        task = self._loop.create_task(self._connect(connection, channel))
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._connected, connection, channel))
+
+    async def _connect(self, connection: socket.socket, channel: Channel) -> None:
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._loop.connect_accepted_socket(
+            lambda: channel,
+            connection,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_S if self._context is not None else None,
+        )
+
+    def _connected(self, connection: socket.socket, channel: Channel, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None or task.cancelled():
             connection.close()
-            self._ended(channel, error)
+            self._ended(channel, failure)
 
     def _ended(self, channel: Channel, failure: BaseException | None) -> None:
         if channel not in self.channels:
@@ -144,7 +150,8 @@ class _OpenDoor:
         self.status.connections = self._taken
         if failure is not None:
             self.status.failed += 1
-            if not isinstance(failure, OSError):  # a connection that breaks, or comes to its time, is not ours to mend
+            # A connection that breaks, or comes to its time, is not ours to mend; a disk that is full is.
+            if not isinstance(failure, ConnectionError | TimeoutError | ssl.SSLError):
                 where = channel.peer or "a local client"
                 self._report("E", f"door {self.door.name}: talk with {where} failed: {describe_fault(failure)}")
         self._listen()
@@ -154,6 +161,11 @@ class _OpenDoor:
         self._rest()
         self._closed = True
         self._sock.close()
+
+    def drop(self) -> None:
+        """Let go of those that are only coming: whose encryption is being agreed on."""
+        for task in self._tasks:
+            task.cancel()
 
 
 class Doors:
@@ -222,6 +234,8 @@ class Doors:
         end = loop.time() + grace_s
         while any(each.channels for each in doors):
             over = loop.time() >= end
+            for each in doors if over else ():
+                each.drop()
             for channel in [channel for each in doors for channel in each.channels]:
                 if over or channel.waits:
                     channel.abort()

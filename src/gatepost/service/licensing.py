@@ -122,8 +122,8 @@ class LicenceClient:
     async def _ask(self) -> str:
         channel = await self._connect()
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
         channel.write(QUESTION)
+        self._asked.append(answer)
         async with asyncio.timeout(self._settings.filter_license_data_timeout):
             return await answer
 

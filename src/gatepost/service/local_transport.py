@@ -80,6 +80,9 @@ class LocalTransport(asyncio.Transport):
             self._paused = True
             self._protocol.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return len(self._unsent)
+
     def close(self) -> None:
         if self._closing:
             return

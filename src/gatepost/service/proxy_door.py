@@ -127,8 +127,10 @@ class _Conversation:
 
     def end(self) -> None:
         """Close the next hop's session, wherever it stands, and forget what is under way."""
-        self._onward.close()
-        self._forget()
+        try:
+            self._onward.close()
+        finally:
+            self._forget()
 
     async def _greet(self) -> smtp.ServerSession | None:
         """Return a session that offers what the next hop does; None when there is no next hop."""

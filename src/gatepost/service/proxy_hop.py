@@ -113,11 +113,16 @@ class SmtpHop:
         self._session.abandon()
 
     def close(self) -> None:
-        """Say QUIT where that has a meaning, and close."""
+        """Say QUIT where that has a meaning, and close; a server that reads no more is not waited for."""
+        transport = self._writer.transport
+        if transport.is_closing():
+            return
         self._session.quit()
-        if not self._writer.is_closing():
-            self._writer.write(self._session.take_output())
-            self._writer.close()
+        transport.write(self._session.take_output())
+        if transport.get_write_buffer_size():
+            transport.abort()
+        else:
+            transport.close()
 
     async def greet(self) -> None:
         """Wait until the session can take a transaction."""

@@ -186,10 +186,11 @@ def test_tls_without_a_certificate_changes_nothing(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_stop_lets_judgements_end_and_drops_those_who_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    released = asyncio.Event()
+    asked, released = asyncio.Event(), asyncio.Event()
 
     async def judging(channel: Channel) -> None:
         if await channel.read() == b"judge":
+            asked.set()
             await released.wait()
             channel.write(b"judged")
 
@@ -199,6 +200,7 @@ def test_a_stop_lets_judgements_end_and_drops_those_who_wait(monkeypatch: pytest
         judged[1].write(b"judge")
         while opened.doors.status()[0].connections < 2:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
+        await asked.wait()
         stopping = asyncio.create_task(opened.doors.stop(10))
         assert await _heard(*idle) == b""
         assert not stopping.done()
