@@ -49,6 +49,11 @@ command -v clamdscan >/dev/null 2>&1 || missing="$missing clamdscan"
 command -v rspamd >/dev/null 2>&1 || missing="$missing rspamd"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 
+# What the Debian package asks of a host, which its tests install it on: accounts and directories, and a parser of its profile.
+[ -x /usr/bin/python3 ] || missing="$missing python3"
+[ -x /usr/bin/systemd-sysusers ] || missing="$missing systemd"
+command -v apparmor_parser >/dev/null 2>&1 || missing="$missing apparmor"
+
 heavy="$unpacked/heavy"
 scanning_exim="$heavy/usr/sbin/exim4"
 scanning_exim_runs() {

@@ -1,7 +1,8 @@
-"""A Debian host for tests of the package: a fresh debootstrap folder with systemd as its first process.
+"""Hosts for tests of the package, in namespaces of their own: processes, mounts, network (loopback only), host name.
 
-`DebianHost` unpacks the folder's archive and boots it in namespaces of its own: processes, mounts, network (loopback only), host
-name, a branch of control groups. Nothing of the machine outside changes. Needs root. Commands inside run by nsenter.
+`DebianHost` is a fresh debootstrap folder that boots with systemd as its first process and a branch of control groups: minutes.
+`LaidOver` is this very system without systemd, and without its changes reaching any disk: what is written goes to memory, and is all
+that `files` looks at. Nothing of the machine outside changes. Both need root. Commands inside run by nsenter.
 """
 
 import contextlib
@@ -11,8 +12,25 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.support.feeds import Feed
+from tests.support.licences import PRIVATE
 from tests.support.waiting import wait_for
 
+from gatepost.feeds.keys import build_public_text
+
+KEPT = ("etc/gatepost", "var/lib/gatepost", "var/log/gatepost")
+"""What removal leaves behind."""
+ACCOUNTS = {
+    f"etc/{name}{more}"
+    for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lock")
+    for more in ("", "-")
+}
+LISTENS = "the next hop listens"
+NEXT_HOP = (
+    f"import smtpd, asyncore; smtpd.DebuggingServer(('127.0.0.1', 1025), None); print('{LISTENS}'); asyncore.loop()"
+)
+"""Debian's own Python prints each mail it gets."""
+SEND = "import smtplib, sys; smtplib.SMTP('127.0.0.1', 25, timeout=60).sendmail('a@example.net', 'user@example.org', sys.argv[1])"
 BOOT = r"""
 set -e
 root="$1" group="$2"
@@ -51,6 +69,42 @@ hostname mx
 exec env -i container=gatepost PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system \
     --unit=multi-user.target --log-target=journal --show-status=0
 """
+LAY = r"""
+set -e
+place="$1" borrowed="$2"
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs "$place"
+mkdir "$place/changes" "$place/work" "$place/root"
+mount -t overlay -o "lowerdir=/,upperdir=$place/changes,workdir=$place/work" overlay "$place/root"
+cd "$place/root"
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,ro,bind proc/sys
+mount --rbind /dev dev
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mount -t tmpfs -o mode=755 tmpfs mnt
+mkdir mnt/changes mnt/borrowed mnt/old
+mount --bind "$place/changes" mnt/changes
+mount --bind "$borrowed" mnt/borrowed
+mount -o remount,ro,bind mnt/borrowed
+hostname mx
+pivot_root . mnt/old
+umount -l /mnt/old
+# Whether services may be started is the test's business, and not this machine's.
+rm -f /usr/sbin/policy-rc.d
+exec env -i /usr/bin/python3 -I -c '
+import fcntl, os, signal, socket, struct
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+os.write(1, b"up\n")
+while True:
+    signal.pause()
+'
+"""
+"""The first process takes up those whose parents end, and has loopback switched on (SIOCSIFFLAGS, IFF_UP | IFF_RUNNING)."""
+BORROWED = "/mnt/borrowed"
 MASKED = (
     "systemd-sysctl.service", "systemd-modules-load.service", "systemd-remount-fs.service", "dev-hugepages.mount",
     "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount", "systemd-udevd.service",
@@ -72,12 +126,92 @@ CHANGING = (
 """Not compared: what runs, and what dpkg, debconf and systemd keep for themselves."""
 
 
-class DebianHost:
-    """One such host, from `boot` to `close`."""
+class Host:
+    """What both have in common, from `boot` to `close`."""
+
+    root: Path
+    """Where its files are seen from outside."""
+    compared: Path
+    """What of them `files` looks at."""
+    _booted: subprocess.Popen[bytes] | None = None
+
+    @property
+    def first(self) -> str:
+        """The number of the first process inside, as it is outside; "" when there is none."""
+        assert self._booted is not None
+        children = Path(f"/proc/{self._booted.pid}/task/{self._booted.pid}/children")
+        return next(iter(children.read_text().split()), "") if children.exists() else ""
+
+    def inside(self, *words: str, **more: str) -> list[str]:
+        """Return what has to be run outside for a command to be run inside; `more` is added to its environment."""
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", **more}
+        return ["nsenter", "--target", self.first, "--all", "--root", "--wd=/", "env", "-i",
+                *(f"{name}={value}" for name, value in environment.items()), *words]  # fmt: skip
+
+    def run(self, *words: str, timeout_s: float = 120, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command inside; `more` is added to its environment."""
+        if not self.first:
+            return subprocess.CompletedProcess(words, 1, "", "not booted")
+        return subprocess.run(
+            self.inside(*words, **more),
+            capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def files(self, below: str = "") -> dict[str, bytes]:
+        """Return {path: what identifies its content} of everything that is compared."""
+        found: dict[str, bytes] = {}
+        for directory, names, files in os.walk(self.compared / below):
+            here = Path(directory).relative_to(self.compared)
+            names[:] = [name for name in names if str(here / name) not in CHANGING and name != "__pycache__"]
+            for name in [*names, *files]:
+                path = self.compared / here / name
+                found[str(here / name)] = (
+                    bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+                )
+        return found
+
+
+class LaidOver(Host):
+    """This system with a layer of its own over it. `borrowed` is seen at BORROWED inside, whoever may read it outside."""
+
+    def __init__(self, place: Path, borrowed: Path) -> None:
+        self._place, self._borrowed = place, borrowed
+
+    def boot(self) -> bool:
+        """Return whether there is such a host: some containers let even root mount nothing."""
+        command = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child",
+                   "sh", "-c", LAY, "sh", str(self._place), str(self._borrowed)]  # fmt: skip
+        self._booted = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self._booted.stdout is not None
+        if self._booted.stdout.readline() != b"up\n":
+            return False
+        self.root = Path(f"/proc/{self.first}/root")
+        self.compared = self.root / "mnt/changes"
+        return True
+
+    def close(self) -> str:
+        """End all of it; what it had is gone with its namespace. Return what it complained about."""
+        assert self._booted is not None
+        self._booted.kill()
+        told: str = self._booted.communicate(timeout=60)[1].decode(errors="replace")
+        return told
+
+    def changed(self) -> set[str]:
+        """Return the files that are there and were not, or are other ones than they were."""
+        return {path for path in self.files() if not (self.compared / path).is_dir() and not self._gone(path)}
+
+    def _gone(self, path: str) -> bool:
+        """Whether it stands for a file of the system that was deleted."""
+        return (self.compared / path).is_char_device()
+
+
+class DebianHost(Host):
+    """One such host."""
 
     def __init__(self, archive: Path, root: Path) -> None:
-        self.root = root
-        self._booted: subprocess.Popen[bytes] | None = None
+        self.root = self.compared = root
         self._group = f"gatepost-{os.getpid()}"
         root.mkdir()
         subprocess.run(["tar", "-C", root, "-xf", archive], check=True, timeout=120)
@@ -86,25 +220,12 @@ class DebianHost:
 
     def boot(self) -> None:
         """Return when systemd says that the host is up."""
-        command = ["unshare", "--mount", "sh", "-c", BOOT, "sh", self.root, self._group, INSIDE]
+        command = ["unshare", "--mount", "sh", "-c", BOOT, "sh", str(self.root), self._group, INSIDE]
         self._booted = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_for(
             lambda: self.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}, "boot", 60
         )
         self.run("ip", "link", "set", "lo", "up")
-
-    def run(self, *words: str, timeout_s: float = 120, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command inside; `more` is added to its environment."""
-        assert self._booted is not None
-        child = Path(f"/proc/{self._booted.pid}/task/{self._booted.pid}/children").read_text().split()
-        if not child:
-            return subprocess.CompletedProcess(words, 1, "", "not booted")
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", **more}
-        return subprocess.run(
-            ["nsenter", "--target", child[0], "--all", "--root", "--wd=/", "env", "-i",
-             *(f"{name}={value}" for name, value in environment.items()), *words],
-            capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
 
     def close(self) -> None:
         """End all of it, and take its files away."""
@@ -130,16 +251,14 @@ class DebianHost:
                     ["unshare", "--mount", "sh", "-c", text, "sh", place, self._group], check=False, timeout=30
                 )
 
-    def files(self, below: str = "") -> dict[str, bytes]:
-        """Return {path: what identifies its content} of everything on the host's disk that is compared."""
-        found: dict[str, bytes] = {}
-        top = self.root / below
-        for directory, names, files in os.walk(top):
-            here = Path(directory).relative_to(self.root)
-            names[:] = [name for name in names if str(here / name) not in CHANGING and name != "__pycache__"]
-            for name in [*names, *files]:
-                path = self.root / here / name
-                found[str(here / name)] = (
-                    bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-                )
-        return found
+
+def write_answers(feed: Feed, *, key: bool) -> str:
+    """Return a file of answers for a host with a licence key, or without; the feed lies in its /srv/feed."""
+    lines = {
+        "hostname": "mx.example.org", "protected_domains": "example.org", "postmaster": "postmaster@example.org",
+        "listen": "127.0.0.1:25", "local_networks": "10.0.0.0/8", "forward_host": "[127.0.0.1:1025]", "licence_mode": "key",
+        "licence_issuers": build_public_text(PRIVATE.public_key()), "update_source": "/srv/feed",
+        "trust_root": "/srv/feed/metadata/1.root.json", "trusted_keys": feed.public, "console_account": "admin",
+        "console_password": "a long enough one", **({"licence_key": "/root/customer.key"} if key else {}),
+    }  # fmt: skip
+    return "".join(f'{name} = "{value}"\n' for name, value in lines.items()) + "uds_consent = false\n"

@@ -15,29 +15,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.peers.support_package import DebianHost
+from tests.peers.support_package import ACCOUNTS, KEPT, LISTENS, NEXT_HOP, SEND, DebianHost, write_answers
 from tests.support.feeds import Feed
 from tests.support.gateway import run_here
-from tests.support.licences import PRIVATE, licence
+from tests.support.licences import licence
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.waiting import wait_for
 
 from gatepost.cli import setup
 from gatepost.cli.setup_answers import Answers
 from gatepost.cli.setup_host import Host
-from gatepost.feeds.keys import build_public_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "packaging" / "debian"
 PACKAGES = os.environ.get("GATEPOST_PACKAGES", "")
-KEPT = ("etc/gatepost", "var/lib/gatepost", "var/log/gatepost")
-"""What removal leaves behind."""
 OURS = ("root/", "srv/")
 """Where the tests themselves put files."""
-ACCOUNTS = {f"etc/{name}{more}" for name in ("passwd", "group", "shadow", "gshadow", ".pwd.lock") for more in ("", "-")}
-NEXT_HOP = "import smtpd, asyncore; smtpd.DebuggingServer(('127.0.0.1', 1025), None); asyncore.loop()"
-"""Debian's own Python prints each mail it gets."""
-SEND = "import smtplib, sys; smtplib.SMTP('127.0.0.1', 25, timeout=60).sendmail('a@example.net', 'user@example.org', sys.argv[1])"
 
 
 # -- the recipe ----------------------------------------------------------------------------------------------------
@@ -154,11 +147,13 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def begin_next_hop(self) -> None:
+        before = self.came().count(LISTENS)
         done = self.host.run(
             "systemd-run", "--unit=next-hop", "--property=StandardOutput=append:/root/came", "--setenv=PYTHONUNBUFFERED=1",
             "python3", "-W", "ignore", "-c", NEXT_HOP,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        wait_for(lambda: self.came().count(LISTENS) > before, "the next hop to listen", 60)
 
     def end_next_hop(self) -> None:
         self.host.run("systemctl", "stop", "next-hop")
@@ -200,7 +195,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_without_a_key_it_is_explained_and_nothing_runs(site: Site) -> None:
     site.before = site.host.files()
     site.answers.parent.mkdir()
-    site.answers.write_text(answer_file(site, key=False))
+    site.answers.write_text(write_answers(site.feed, key=False))
     done = site.install(site.first)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "There is no licence key." in done.stdout + done.stderr
@@ -211,21 +206,10 @@ def test_without_a_key_it_is_explained_and_nothing_runs(site: Site) -> None:
         shutil.rmtree(site.host.root / each, ignore_errors=True)
 
 
-def answer_file(site: Site, *, key: bool) -> str:
-    lines = {
-        "hostname": "mx.example.org", "protected_domains": "example.org", "postmaster": "postmaster@example.org",
-        "listen": "127.0.0.1:25", "local_networks": "10.0.0.0/8", "forward_host": "[127.0.0.1:1025]", "licence_mode": "key",
-        "licence_issuers": build_public_text(PRIVATE.public_key()), "update_source": "/srv/feed",
-        "trust_root": "/srv/feed/metadata/1.root.json", "trusted_keys": site.feed.public, "console_account": "admin",
-        "console_password": "a long enough one", **({"licence_key": "/root/customer.key"} if key else {}),
-    }  # fmt: skip
-    return "".join(f'{name} = "{value}"\n' for name, value in lines.items()) + "uds_consent = false\n"
-
-
 @pytest.mark.feature("F-INST-01", "F-INST-04")
 def test_installed_it_filters_mail_within_two_minutes_as_its_own_user(site: Site) -> None:
     site.answers.parent.mkdir(exist_ok=True)
-    site.answers.write_text(answer_file(site, key=True))
+    site.answers.write_text(write_answers(site.feed, key=True))
     site.begin_next_hop()
     began = time.monotonic()
     done = site.install(site.first)
