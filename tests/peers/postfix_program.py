@@ -196,6 +196,11 @@ class Postfix:
         """What lies in a mailbox, line ends as Postfix writes them (LF)."""
         return [file.read_bytes() for file in (self.base / "mail" / address / "new").glob("*")]
 
+    def empty(self, address: str) -> None:
+        """Remove what lies in a mailbox."""
+        for file in (self.base / "mail" / address / "new").glob("*"):
+            file.unlink()
+
     def arrived(self, address: str, subject: str) -> bytes:
         """Wait for the mail with this subject and return it."""
         wanted = f"\nSubject: {subject}\n".encode()
