@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import contextlib
 import io
 import sys
 import tarfile
@@ -31,6 +32,7 @@ from gatepost.storage.item import Item, StoreKind, item_id
 from gatepost.storage.query import ItemFilter
 from gatepost.storage.store import New, Store
 from gatepost.storage.tracking.history import History, read_series
+from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.search import find_mail
 from gatepost.storage.tracking.store import TrackingStore
 from gatepost.testing.spool_suite import LARGE, SMALL, new_message
@@ -119,7 +121,8 @@ SEEN: dict[str, Any] = {
 
 def look(state: Path) -> dict[str, Any]:
     """Read all of it with the modules that the gateway reads it with."""
-    mail = find_mail(state / "tracking", ID)
+    with contextlib.closing(Readers(state / "tracking")) as readers:
+        mail = find_mail(readers, ID)
     series = read_series(state / "tracking" / HISTORY_FILE, AT - 60, AT + 60, 60)
     usage = read_usage(state / "tracking" / USAGE_FILE, AT)
     journal = Journal(state / "learned" / "journal.db")

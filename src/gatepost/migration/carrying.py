@@ -2,7 +2,7 @@
 
 Called with the directory's lock held. Each file changes in one transaction, and the stamp is written when all have: a
 migration that is cut off goes on at the next start, and no file is ever half changed. The copies stay below
-`migrations/` until the administrator deletes them.
+`migrations/` until the administrator deletes them; those that were cut off are made anew.
 """
 
 import os
@@ -21,6 +21,7 @@ from gatepost.config.schema import Config
 from gatepost.migration.parts import Kind, Part
 from gatepost.migration.plan import MigrationError, Move, Plan, open_alone
 from gatepost.migration.stamp import Stamp, write_stamp
+from gatepost.storage.whole_file import replace_file
 
 COPIES: Final = "migrations"
 """Directory below the state directory."""
@@ -75,16 +76,22 @@ def _copy_all(plan: Plan, state: Path, now: float) -> Path:
         )
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     (state / COPIES).mkdir(0o700, exist_ok=True)
+    for each in (state / COPIES).glob("*-format-*-to-*"):
+        if not (each / LIST).exists():
+            shutil.rmtree(each, ignore_errors=True)  # of an attempt that was cut off before it had changed anything
     folder = Path(tempfile.mkdtemp(prefix=f"{stamp}-format-{plan.start}-to-{plan.end}-", dir=state / COPIES))
     made = []
     for number, move in enumerate(plan.moves, start=1):
         name = f"{number:04}-{move.part.name}-{move.path.name}"
         _copy(move, folder / name)
         made.append(Copy(name, str(move.path), move.start))
-    (folder / LIST).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    for path in folder.iterdir():
+        sync_path(path)
+    # The list last: copies with one are whole.
+    replace_file(folder / LIST, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
     _give(state, state / COPIES, folder, *folder.iterdir())
-    for path in (*folder.iterdir(), folder, state / COPIES, state):
-        _sync(path)
+    for path in (folder, state / COPIES, state):
+        sync_path(path)
     return folder
 
 
@@ -116,7 +123,8 @@ def _give(state: Path, *paths: Path) -> None:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Have a file's bytes, or the names in a directory, on the disk. OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,7 @@ Nothing of the other installation is changed, and nothing of it is referred to a
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -83,9 +83,10 @@ def plan_takeover(file: Path, state: Path) -> Takeover:
     after = load(file, overrides)
     if after.config is None:
         raise MigrationError("\n".join(str(problem) for problem in after.errors))
+    config = _move_tables(after.config, paths)
     return Takeover(
-        build_conversion(after, after.config),
-        after.config,
+        build_conversion(after, config),
+        config,
         tuple(_sources(before.config, paths, state)),
         tuple(paths.files.items()),
         tuple(_left(before.config, paths)),
@@ -154,6 +155,23 @@ def _group_overrides(name: str, group: object, policy: object, paths: _Paths) ->
         if field.parameter.kind is Kind.PATH and value and value != getattr(policy, field.name):
             found.append(f"group:{name}.{field.name}={paths.find(field.name, value, field.parameter.derived)}")
     return found
+
+
+def _move_tables(config: Config, paths: _Paths) -> Config:
+    """Return the configuration with the paths in its tables that stand in arrays led here, too."""
+
+    def moved(section: str, tables: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [field.name for field in FIELDS[section] if field.parameter.kind is Kind.PATH]
+        return tuple(
+            msgspec.structs.replace(
+                table, **{name: paths.find(name, value, "") for name in names if (value := getattr(table, name))}
+            )
+            for table in tables
+        )
+
+    return msgspec.structs.replace(
+        config, doors=moved("door", config.doors), tls_policies=moved("tls_policy", config.tls_policies)
+    )
 
 
 def _sources(config: Config, paths: _Paths, state: Path) -> list[Source]:

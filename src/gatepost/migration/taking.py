@@ -22,6 +22,7 @@ import msgspec
 
 from gatepost.config.masks import MaskSet
 from gatepost.config.schema import Config
+from gatepost.migration.carrying import sync_path
 from gatepost.migration.envelopes import Told
 from gatepost.migration.mail_files import Left, Mail, read_mail
 from gatepost.migration.takeover import Source, Takeover
@@ -218,7 +219,10 @@ def _copy_shard(old: Path, new: Path) -> None:
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         connection.close()
+    for place in (*fresh.rglob("*"), fresh):
+        sync_path(place)
     fresh.rename(new)
+    sync_path(new.parent)
 
 
 @contextlib.contextmanager
@@ -300,7 +304,9 @@ def _take_items(source: Source, taken: Taken, *, dry_run: bool) -> None:
             coming = Path(new.coming, f"{each}.takeover")
             shutil.copyfile(old.path_of(each), coming)
             coming.chmod(0o600)
+            sync_path(coming)
             coming.rename(target)
+            sync_path(target.parent)
         taken.taken[str(source.directory)] += 1
     if not dry_run and new.exists:
         with Store(source.target) as store:

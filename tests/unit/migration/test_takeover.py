@@ -10,7 +10,7 @@ from tests.support.gateway import run_here
 from tests.support.state_sample import AT, ID, ITEM_CONTENT
 
 from gatepost.config.guarding import find_refusal
-from gatepost.config.load import load
+from gatepost.config.load import load, load_text
 from gatepost.config.schema import FIELDS
 from gatepost.migration.envelopes import Told, parse_envelope, parse_listing, read_header
 from gatepost.migration.mail_files import Left, Mail, read_mail
@@ -220,6 +220,34 @@ def test_keys_are_copied_where_no_template_of_the_console_reaches(tmp_path: Path
     template = next(field for field in FIELDS["options"] if field.name == "dsn_template")
     assert find_refusal(template, str(key), str(state))
     assert not find_refusal(template, plan.config.options.dsn_template, str(state))
+
+
+def test_files_of_doors_and_of_tls_policies_come_along(tmp_path: Path) -> None:
+    old, state, conf = tmp_path / "old", tmp_path / "new", tmp_path / "old.toml"
+    old.mkdir()
+    for name in ("clients.pem", "shown.pem", "shown.key", "server.pem", "server.key"):
+        (old / name).write_text(name)
+    assert run_here("config", "init", "-o", str(conf), "--state-path", str(old / "state")).returncode == 0
+    text = conf.read_text().replace(
+        "[network]\n", f'[network]\ntls_cert = "{old}/server.pem"\ntls_key = "{old}/server.key"\n'
+    )
+    text += (
+        f'\n[[door]]\nname = "a"\nkind = "milter"\naddress = "tcp:127.0.0.1:7357"\ntls = "on"\n'
+        f'client_ca = "{old}/clients.pem"\nallow = ["127.0.0.1"]\n'
+        f'\n[[tls_policy]]\ndestinations = ["b.example"]\nclient_cert = "{old}/shown.pem"\nclient_key = "{old}/shown.key"\n'
+    )
+    conf.write_text(text)
+    plan = plan_takeover(conf, state)
+    state.mkdir()
+    take_over(plan, {}, AT, dry_run=False)
+    [door], [policy] = plan.config.doors, plan.config.tls_policies
+    for path in (door.client_ca, policy.client_cert, policy.client_key, plan.config.network.tls_key):
+        assert path.startswith(str(state))
+        assert Path(path).read_text() == Path(path).name
+    again = load_text(plan.text, "new.toml").config
+    assert again is not None
+    assert (again.doors, again.tls_policies) == (plan.config.doors, plan.config.tls_policies)
+    assert str(old) not in "".join(line for line in plan.text.splitlines() if not line.startswith("#"))
 
 
 def test_configuration_of_this_very_gateway_is_not_another(tmp_path: Path) -> None:
