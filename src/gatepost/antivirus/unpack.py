@@ -40,6 +40,7 @@ from gatepost.antivirus.openers.stream import (
     open_zstd,
 )
 from gatepost.antivirus.openers.tnef import open_tnef
+from gatepost.antivirus.openers.udf import open_udf
 from gatepost.antivirus.openers.xml import open_xml
 from gatepost.antivirus.opening import Member, Opener, Opening
 
@@ -66,7 +67,7 @@ ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.ISO: open_iso,
     Kind.ARJ: open_arj,
     Kind.DISK_IMAGE: open_disk_image,
-    Kind.UDF: None,
+    Kind.UDF: open_udf,
     Kind.ACE: None,
     Kind.CHM: None,
 }
