@@ -3,7 +3,8 @@
 2,000 mails of the corpora (wanted mail, spam, parser tests, malware in all wrappings; `--mails` takes fewer) go through
 one gateway in five ways. What the records tell must be equal to the unit: objects and what they are, statuses, signs
 with their weights, rate, verdict, actions. And what each asker is told must be that: the copies of listener, milter and
-pipe byte for byte, spamd's and rspamd's as far as their protocols carry it.
+pipe byte for byte, spamd's and rspamd's as far as their protocols carry it. Then the long run of faults
+(`door_faults`): `--rounds`, 300 unless told otherwise; one of the two alone with `--mails 0` or `--rounds 0`.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from tests.support.ports import free_port  # noqa: E402
 from tests.support.sink import Sink  # noqa: E402
 from tests.support.waiting import wait_for  # noqa: E402
 
+from door_faults import run as run_faults  # noqa: E402
 from door_ways import Answer, Asked, ByMilter, ByRspamd, BySmtp, BySpamd, PipeClient  # noqa: E402
 from gatepost.config.profiles_files import build_files  # noqa: E402
 from gatepost.model.profile import RuleSet  # noqa: E402
@@ -40,6 +42,7 @@ from result_pages import made_at, write_section  # noqa: E402
 
 SHARED = Path(os.environ.get("GATEPOST_SHARED", ROOT.parent / "shared"))
 MAILS = 2000
+ROUNDS = 300
 SETS: Final = {  # archive: ending of what is a mail in it, share of all
     "spam/modern-2019-2024": (".eml", 0.40),
     "spam/spamassassin-2002": (".eml", 0.30),
@@ -54,6 +57,9 @@ _VERDICTS: Final = (
     | {f"OBJECT_{status}" for status in ("PROTECTED", "ERROR", "FILTERED")}
 )
 """Symbols that stand for no sign."""
+_FIELDS: Final = re.compile(rb"(?:[!-9;-~]+[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)*")
+_AGE: Final = re.compile(r"\b\d+ days ago\b")
+"""Told of old mail, which is asked about at another moment in each way: some day begins between two of them."""
 _OWN_ID: Final = re.compile(rb"(?<=quote this number: )[0-9A-Z]{13}")
 SENDER, BLOCKED = "sender@example.net", "sender@blocked.example"
 DOMAINS = ("example.org", "edited.example.org", "told.example.org")
@@ -107,8 +113,17 @@ def _as_mail(data: bytes, name: str) -> bytes:
     if not name.endswith(".eml"):
         return with_attachment(data, Path(name).name.encode("ascii", "replace").decode())
     data = re.sub(rb"\AFrom [^\n]*\n", b"", data)
-    data = re.sub(rb"\r*\n", b"\r\n", data)
+    data = _end_header(re.sub(rb"\r*\n", b"\r\n", data))
     return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def _end_header(mail: bytes) -> bytes:
+    """Return a mail whose header ends at the first line that is no field: mail systems put the empty line in there, and
+    milter cannot carry such a line.
+    """
+    fields = _FIELDS.match(mail)
+    end = fields.end() if fields else 0
+    return mail if mail.startswith(b"\r\n", end) or end == len(mail) else mail[:end] + b"\r\n" + mail[end:]
 
 
 def has_lone_cr(mail: bytes) -> bool:
@@ -302,6 +317,9 @@ class Compared:
     def _comparable(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return what must be equal: of a refused mail only those get an edited copy who may go by it alone."""
         comparable = dict(found)
+        if notes := found.get("spam-checked", {}).get("notes"):
+            aged = [{**each, "evidence": _AGE.sub("days ago", each["evidence"])} for each in notes]
+            comparable["spam-checked"] = found["spam-checked"] | {"notes": aged}
         if self.told["milter"].word == "refuse" and "scanned" in found:
             comparable["scanned"] = {name: value for name, value in found["scanned"].items() if name != "modified"}
         return comparable
@@ -436,27 +454,53 @@ def prove(shares: dict[str, int], site: Site, say: Callable[[str], None], larges
 
 
 def main() -> int:
-    """Ask, compare, print, write."""
+    """Ask, compare, print, write; then the same for the faults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mails", type=int, default=MAILS)
-    count = parser.parse_args().mails
-    said: list[str] = []
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    chosen = parser.parse_args()
+    differences = agree(chosen.mails) if chosen.mails else []
+    troubles = endure(chosen.rounds) if chosen.rounds else []
+    return 1 if differences or troubles else 0
 
-    def say(text: str) -> None:
-        print(text, flush=True)
-        said.append(text)
 
+def agree(count: int) -> list[str]:
+    """Ask about so many mails in all ways; return what differs."""
+    said = _Said()
     shares = {name: round(count * share) for name, (_, share) in SETS.items()}
     with tempfile.TemporaryDirectory(prefix="doors-", ignore_cleanup_errors=True) as place, Site(Path(place)) as site:
-        differences = prove(shares, site, say)
+        differences = prove(shares, site, said)
     for line in differences:
         print(line)
-    end = f"{len(differences)} differences." if differences else "No difference."
-    text = f"{made_at()}; `make prove NAME=doors ARGS='--mails {count}'`. {'; '.join(said)}. {end}"
-    print(end)
+    said(f"{len(differences)} differences" if differences else "No difference")
     if count >= MAILS:
-        write_section("doors", text)
-    return 1 if differences else 0
+        write_section("doors", f"{made_at()}; `make prove NAME=doors ARGS='--mails {count}'`. {said}.")
+    return differences
+
+
+def endure(rounds: int) -> list[str]:
+    """Let so many faults befall the server; return what went wrong."""
+    said = _Said()
+    troubles = run_faults(rounds, said)
+    for line in troubles:
+        print(line)
+    if rounds >= ROUNDS and not troubles:
+        write_section("faults at doors", f"{made_at()}; `make prove NAME=doors ARGS='--rounds {rounds}'`. {said}.")
+    return troubles
+
+
+class _Said:
+    """Prints what it is told, and keeps it for the page."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        print(text, flush=True)
+        self._texts.append(text)
+
+    def __str__(self) -> str:
+        return "; ".join(self._texts)
 
 
 if __name__ == "__main__":

@@ -30,14 +30,14 @@ PATIENCE_S = 8
 class Client:
     """A client program with its settings."""
 
-    def __init__(self, base: Path, name: str, program: str, **settings: object) -> None:
+    def __init__(self, base: Path, name: str, program: str, patience_s: int, **settings: object) -> None:
         self._file = base / f"{name}.toml"
         self._log = base / f"{name}.log"
         self._program = program
         settings |= {
             "pid_file": str(base / f"{name}.pid"),
-            "client_connect_timeout": PATIENCE_S,
-            "client_data_timeout": PATIENCE_S,
+            "client_connect_timeout": patience_s,
+            "client_data_timeout": patience_s,
         }
         self._file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in settings.items()))
 
@@ -89,7 +89,7 @@ class Babbler:
 class Site:
     """The filtering server, the clients, and Postfix with a listener for each."""
 
-    def __init__(self, base: Path, program: str) -> None:
+    def __init__(self, base: Path, program: str, patience_s: int = PATIENCE_S) -> None:
         """`program`: Postfix's own."""
         self.door = free_port()
         door = f'\n[[door]]\nkind = "filter"\naddress = "tcp:127.0.0.1:{self.door}"\n'
@@ -103,7 +103,7 @@ class Site:
         again, pipe, server = postfix.listener(takes_back), free_port(), f"tcp:127.0.0.1:{self.door}"
         self.clients = [
             Client(
-                base, "pipe", "pipe", client_connect_to=server, pipe_listen=f"tcp:127.0.0.1:{pipe}",
+                base, "pipe", "pipe", patience_s, client_connect_to=server, pipe_listen=f"tcp:127.0.0.1:{pipe}",
                 pipe_outgoing_addr=f"tcp:127.0.0.1:{again}",
             )
         ]  # fmt: skip
@@ -112,7 +112,7 @@ class Site:
             address = f"unix:{base}/{choice}.sock"
             self.clients.append(
                 Client(
-                    base, choice, "milter", client_connect_to=server, client_on_error=choice,
+                    base, choice, "milter", patience_s, client_connect_to=server, client_on_error=choice,
                     send_mail_address=address, send_mail_socket_mode="666",
                 )
             )  # fmt: skip
