@@ -121,7 +121,8 @@ def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
     _, shown = old("-s")
     for text in (
         "Active key info", "Additional key info", str(gateway.state / "licence" / "active.key"), "commercial",
-        f"{TODAY + dt.timedelta(5)} (expires in 5 days)", "A-1", "A-2", "50 addresses", "365 days from its activation",
+        f"{TODAY + dt.timedelta(5)} (expires in 5 days)", "A-1", "A-2", "50 addresses",
+        f"{TODAY + dt.timedelta(5 + 365)} (365 days from its activation)",
     ):  # fmt: skip
         assert text in shown
     code, shown = old("-k", str(third))
@@ -131,9 +132,16 @@ def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
     told = json.loads(run_here("licence", "show", "--json", *conf).stdout)
     assert (told["active"]["serial"], told["additional"]["serial"], told["days_left"]) == ("A-1", "A-2", 5)
     assert run_here("licence", "verify", str(first), *conf).returncode == 0
-    assert old("-dr") == (0, "key A-2 is removed\n")
+    code, shown = old("-da")
+    assert code == 0
+    assert "key A-1 is removed" in shown
+    assert f"key A-2, the additional one, is the active key from now on, until {TODAY + dt.timedelta(364)}" in shown
     assert old("-d", "r")[0] == CODE_LICENCE
-    assert old("-da") == (0, "key A-1 is removed\n")
+    assert old("-a", str(third))[0] == 0
+    assert old("-dr") == (0, "key A-3 is removed\n")
+    assert "A-2" in old("-s")[1]
+    assert old("-d", "a")[0] == 0
+    assert "comes with the program" in old("-s")[1]
     damaged = tmp_path / "damaged.key"
     damaged.write_bytes(first.read_bytes().replace(b"users: 50", b"users: 0"))
     assert old("-a", str(damaged))[0] == CODE_CORRUPTED

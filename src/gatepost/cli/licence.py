@@ -59,7 +59,7 @@ def _guarded(act: Any) -> int:
     except LicenceCorrupt as error:
         return complain(str(error), EXIT_CORRUPTED)
     except LicenceError as error:
-        return complain(str(error), EXIT_LICENCE)
+        return complain(str(error), EXIT_SYSTEM if isinstance(error.__cause__, OSError) else EXIT_LICENCE)
     except OSError as error:
         return complain(f"{error.filename or ''}: {error.strerror}".lstrip(": "), EXIT_SYSTEM)
 
@@ -127,8 +127,15 @@ def remove(which: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     def act() -> None:
         if which not in {"active", "additional"}:
             raise _NotDoneError(f"{which!r}: say active or additional", EXIT_CONFIGURATION)
-        key = licences_of(_config(conf_file)).remove(additional=which == "additional")
+        licences = licences_of(_config(conf_file))
+        key = licences.remove(additional=which == "additional")
         print(f"key {key.serial} is removed")
+        if which == "active":
+            standing, follows = licences.settle(today())
+            if follows and standing.key is not None:
+                end = _end(standing.expires)
+                print(f"key {standing.key.serial}, the additional one, is the active key from now on, until {end}")
+            print("a running gateway takes that into use by `gatepost reload`")
 
     return _guarded(act)
 
@@ -191,7 +198,7 @@ def issue(
     def act() -> None:
         try:
             private = load_private(signer)
-            wanted = tuple(Right(each.strip()) for each in rights.split(","))
+            wanted = _parse_rights(rights)
             end = expires or (today() + dt.timedelta(days - 1) if days else None)
             key = LicenceKey(
                 serial=serial, kind=kind, issuer=issuer, holder=holder, created=today(), expires=end, days=days,
@@ -199,13 +206,20 @@ def issue(
             )  # fmt: skip
             raw = build_key(key, private)
             parse_key(raw, {id_of(private.public_key()): private.public_key()})
-        except (BadKey, ValueError) as error:
+        except (BadKey, LicenceError, ValueError) as error:
             raise _NotDoneError(str(error), EXIT_CONFIGURATION) from None
         with file.open("xb") as made:
             made.write(raw)
         print(f"key {serial} is in {file}")
 
     return _guarded(act)
+
+
+def _parse_rights(text: str) -> tuple[Right, ...]:
+    named = tuple(each.strip() for each in text.split(","))
+    if not {"av"} <= set(named) <= set(Right):
+        raise ValueError(f"--rights {text[:40]!r}: av or av,as")
+    return tuple(Right(each) for each in named)
 
 
 @app.command
@@ -233,7 +247,8 @@ def verify(
         else:
             issuers = dict(resolve_issuers(_config(conf_file).licence.issuers))
         key = parse_key(_read(file), issuers)
-        print(f"sound: key {key.serial} of {key.issuer}, issued to {key.holder or 'nobody named'}")
+        end = "" if key.expires is None else f", until {key.expires}"
+        print(f"sound: key {key.serial} of {key.issuer}, issued to {key.holder or 'nobody named'}{end}")
 
     return _guarded(act)
 
@@ -250,15 +265,14 @@ def _describe(standing: Standing, config: Config) -> str:
     if standing.additional is None:
         lines.append("  there is none")
     else:
-        days = standing.additional.days
         lines += _block(standing.additional, str(directory / "additional.key"), None, None)[:3]
-        lines.append(f"  Term:             {f'{days} days' if days else 'without end'} from its activation")
+        lines.append(f"  Expiration date:  {_following_end(standing)}")
         lines.append(f"  Serial number:    {standing.additional.serial}")
     return "\n".join(lines)
 
 
 def _block(key: LicenceKey, file: str, expires: dt.date | None, left: int | None) -> list[str]:
-    end = "never" if expires is None else str(expires)
+    end = _end(expires)
     if left is not None:
         end += f" (expires in {left} days)" if left >= 0 else " (expired)"
     rights = " and ".join({Right.ANTIVIRUS: "anti-virus", Right.ANTISPAM: "anti-spam"}[right] for right in key.rights)
@@ -270,6 +284,20 @@ def _block(key: LicenceKey, file: str, expires: dt.date | None, left: int | None
         f"  Serial number:    {key.serial}",
         f"  Limits:           {_limits(key)}",
     ]
+
+
+def _end(day: dt.date | None) -> str:
+    return "never" if day is None else str(day)
+
+
+def _following_end(standing: Standing) -> str:
+    """Return when the additional key will expire: its term counts from the day after the active one's last."""
+    assert standing.additional is not None
+    days = standing.additional.days
+    if not days:
+        return "never"
+    end = "open" if standing.expires is None else str(standing.expires + dt.timedelta(days))
+    return f"{end} ({days} days from its activation)"
 
 
 def _limits(key: LicenceKey) -> str:

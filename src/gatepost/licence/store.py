@@ -6,6 +6,7 @@ licence directory: `active.key`, `additional.key`, `state.json`. Promises: a clo
 """
 
 import datetime as dt
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -133,12 +134,11 @@ class Licences:
             raise LicenceError(
                 "there is an additional key already: remove it first (`gatepost licence remove additional`)"
             )
-        self._directory.mkdir(0o750, parents=True, exist_ok=True)
         if active is None:
-            replace_file(self._directory / ACTIVE, raw, mode=MODE)
+            self._put(ACTIVE, raw)
             self._write(msgspec.structs.replace(state, seen=today, told=()))
             return key, "active"
-        replace_file(self._directory / ADDITIONAL, raw, mode=MODE)
+        self._put(ADDITIONAL, raw)
         return key, "additional"
 
     def remove(self, *, additional: bool) -> LicenceKey:
@@ -156,7 +156,6 @@ class Licences:
 
     def note_told(self, notices: tuple[str, ...]) -> None:
         """Keep which notices about the active key were sent. OSError."""
-        self._directory.mkdir(0o750, parents=True, exist_ok=True)
         self._write(msgspec.structs.replace(self.state(), told=notices))
 
     def state(self) -> State:
@@ -187,7 +186,16 @@ class Licences:
         return parse_key(place.read_bytes(), _own_issuer()) if usable else None
 
     def _write(self, state: State) -> None:
-        replace_file(self._directory / STATE, msgspec.json.encode(state), mode=MODE)
+        self._put(STATE, msgspec.json.encode(state))
+
+    def _put(self, name: str, raw: bytes) -> None:
+        """Write a file. What root writes is for the gateway's user all the same: whose directory it is."""
+        if not self._directory.is_dir():
+            self._directory.mkdir(0o750, parents=True, exist_ok=True)
+            above = self._directory.parent.stat()
+            if os.geteuid() == 0:
+                os.chown(self._directory, above.st_uid, above.st_gid)
+        replace_file(self._directory / name, raw, mode=MODE, owner=self._directory.stat())
 
 
 def resolve_issuers(texts: tuple[str, ...] = ()) -> Keys:

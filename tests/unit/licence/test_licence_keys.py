@@ -1,6 +1,7 @@
 """Licence keys: what an issuer signed and nothing else; first and following keys; clocks; notices; what is counted."""
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,20 @@ def test_a_clock_that_is_set_back_revives_nothing(place: Path, licences: Licence
     back = licences.standing(DAY)
     assert back.expired
     assert back.today == days(11)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write files for another user")
+def test_what_root_installs_is_the_gateways(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 4711, 4712)
+    licences = Licences(state / "licence", TRUSTED)
+    licences.add(licence("1", expires=days(10)), DAY)
+    licences.add(licence("2", days=10), DAY)
+    licences.settle(days(1))
+    made = [state / "licence", *(state / "licence").iterdir()]
+    assert len(made) == 4
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(4711, 4712)}
 
 
 def test_keys_are_removed_one_by_one(place: Path, licences: Licences) -> None:
