@@ -18,7 +18,9 @@ class Report:
     """Takes lines with a level, 1 (results and errors) to 9 (everything)."""
 
     def __init__(self, target: str, level: int, *, append: bool, quiet: bool) -> None:
-        """`target`: path, `syslog`, or "" for the documented file in the temporary directory."""
+        """`target`: path, `syslog`, or "" for the documented file: in the directory that systemd gives the service for its
+        logs, whose temporary directory nobody else sees, else in the temporary one.
+        """
         self._level = level
         self._quiet = quiet
         self._file: TextIO | None = None
@@ -26,7 +28,8 @@ class Report:
         if self._syslog:
             syslog.openlog("gw-update", syslog.LOG_PID, syslog.LOG_MAIL)
             return
-        path = Path(target) if target else Path(tempfile.gettempdir()) / DEFAULT_NAME
+        place = os.environ.get("LOGS_DIRECTORY") or tempfile.gettempdir()
+        path = Path(target) if target else Path(place) / DEFAULT_NAME
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_APPEND if append else os.O_TRUNC)
         try:
             # In a directory for everybody a link of somebody else's must not be followed.
