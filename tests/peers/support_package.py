@@ -8,12 +8,13 @@ that `files` looks at. Nothing of the machine outside changes. Both need root. C
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from tests.support.feeds import Feed
-from tests.support.licences import PRIVATE
+from tests.support.licences import PRIVATE, licence
 from tests.support.waiting import wait_for
 
 from gatepost.feeds.keys import build_public_text
@@ -31,6 +32,20 @@ NEXT_HOP = (
 )
 """Debian's own Python prints each mail it gets."""
 SEND = "import smtplib, sys; smtplib.SMTP('127.0.0.1', 25, timeout=60).sendmail('a@example.net', 'user@example.org', sys.argv[1])"
+STORES = (("backup", "list", "--json"), ("archive", "list", "--incoming", "--json"))
+"""Commands that tell what an upgrade has to keep."""
+LOOK = """
+import os
+for each in {*filter(str.isdigit, os.listdir("/proc"))} - {str(os.getpid())}:
+    try:
+        command = open(f'/proc/{each}/cmdline').read()
+        status = open(f'/proc/{each}/status').read()
+    except OSError:
+        continue
+    if '/usr/lib/gatepost/' in command:
+        print(*(word for line in status.splitlines() if line[:4] in ('Uid:', 'Gid:') for word in line.split()[1:]))
+"""
+"""Prints the user and group numbers of the gateway's processes."""
 BOOT = r"""
 set -e
 root="$1" group="$2"
@@ -250,6 +265,79 @@ class DebianHost(Host):
                 subprocess.run(
                     ["unshare", "--mount", "sh", "-c", text, "sh", place, self._group], check=False, timeout=30
                 )
+
+
+class Site:
+    """A host with its feed, its packages, and mail that comes and goes."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._next_hop: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, packages: list[Path]) -> None:
+        for package in packages:
+            (self.host.root / "root" / package.name).write_bytes(package.read_bytes())
+        self.feed = Feed(self.host.root / "srv/feed")
+        self.feed.offer(7, b"an object that only the databases of the feed know")
+        (self.host.root / "root/customer.key").write_bytes(licence("17"))
+
+    def dpkg(self, *words: str) -> str:
+        """Return what it said."""
+        done = self.host.run("dpkg", *words, DEBIAN_FRONTEND="noninteractive", timeout_s=300)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    def package(self, version: str) -> str:
+        """Return the path inside."""
+        (package,) = (self.host.root / "root").glob(f"gatepost_{version}_*.deb")
+        return f"/root/{package.name}"
+
+    def install(self, version: str) -> str:
+        """Return what was said."""
+        return self.dpkg("--force-unsafe-io", "-i", self.package(version))
+
+    def gatepost(self, *words: str) -> str:
+        done = self.host.run("gatepost", *words)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def send(self, content: bytes) -> None:
+        done = self.host.run("python3", "-c", SEND, content.decode())
+        assert done.returncode == 0, done.stderr
+
+    def begin_next_hop(self) -> None:
+        before = self.came().count(LISTENS)
+        with (self.host.root / "root/came").open("ab") as came:
+            command = self.host.inside("python3", "-W", "ignore", "-c", NEXT_HOP, PYTHONUNBUFFERED="1")
+            self._next_hop = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=came)
+        wait_for(lambda: self.came().count(LISTENS) > before, "the next hop to listen", 120)
+
+    def end_next_hop(self) -> None:
+        if self._next_hop is not None:
+            # What listens is the child of nsenter, which is in the other namespace of processes.
+            (child,) = Path(f"/proc/{self._next_hop.pid}/task/{self._next_hop.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
+            self._next_hop.wait(60)
+            self._next_hop = None
+
+    def reap(self) -> None:
+        """The host is gone, and its next hop with it."""
+        if self._next_hop is not None:
+            self._next_hop.wait(60)
+
+    def came(self) -> str:
+        file = self.host.root / "root/came"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def users(self) -> set[tuple[str, ...]]:
+        """Return the user and group numbers (real, effective, saved, of files) of all processes of the gateway."""
+        shown = self.host.run("python3", "-c", LOOK)
+        assert shown.returncode == 0, shown.stderr
+        return {tuple(line.split()) for line in shown.stdout.splitlines()}
+
+    def account(self) -> str:
+        done = self.host.run("getent", "passwd", "gatepost")
+        return done.stdout
 
 
 def write_answers(feed: Feed, *, key: bool) -> str:
