@@ -28,7 +28,7 @@ from gatepost.spool.interface import Stored
 from gatepost.storage.item import OBJECTS_LIMIT, Item, ItemObject, StoreKind, item_id, status_code
 from gatepost.storage.store import New, Store, StoreError
 
-BATCH: Final = 32
+BATCH: Final = 64
 """Messages of one commit of an index: others that use the store wait that long."""
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0

@@ -405,3 +405,33 @@ def test_an_event_is_whole_or_not_there_when_the_disk_takes_only_a_part(tmp_path
     assert path.read_bytes() == before
     begin_release(store, item, Event("releasing", NOW, shard=0, who="one"))
     assert store.container(item).events[-1].what == "releasing"
+
+
+def test_a_file_that_cannot_be_synced_is_not_stored_and_the_others_are(tmp_path, monkeypatch):
+    store = open_store(tmp_path)
+    messages = [new(bytes((number,)) * 100) for number in range(20)]
+    real = os.fsync
+
+    def failing(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".7":  # the eighth of the messages being written
+            raise OSError(errno.EIO, "disk trouble")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    outcomes = store.put([New(message.item, message.content) for message in messages])
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7]
+    assert isinstance(outcomes[7], OSError)
+    assert store.totals(ALL, NOW).items == 19
+    assert not list(Path(store.layout.coming).iterdir())
+    assert messages[7].item.id not in ids(store)
+
+
+def test_the_threads_that_sync_end_with_the_store(tmp_path):
+    before = set(threading.enumerate())
+    store = open_store(tmp_path)
+    put(store, *(new() for _ in range(3)))
+    assert set(threading.enumerate()) - before
+    store.close()
+    assert not set(threading.enumerate()) - before
+    put(store, new(), new())
+    store.close()
