@@ -1,11 +1,13 @@
 """The recipe of the Debian package. What becomes of it is tried in `test_package_installed` and `test_package_host`."""
 
 import importlib
+import os
 import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.peers.conftest import program
@@ -81,6 +83,61 @@ def test_all_that_the_program_needs_is_packed_and_what_builds_it_is_not(monkeypa
     assert wanted - packed <= {"backports-zstd"}, "newer Pythons have it"
     assert {"cffi", "attrs"} <= packed, "needs of needs"
     assert not packed & {"hatchling", "editables", "pytest", "ruff"}
+
+
+def test_the_same_files_make_the_same_package_whenever_and_wherever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    build_deb = importlib.import_module("build_deb")
+    made = [
+        make_small(build_deb, tmp_path / each, list(order))
+        for each, order in (("one", SMALL), ("on/other", reversed(SMALL)))
+    ]
+    assert made[0].read_bytes() == made[1].read_bytes()
+    listed = subprocess.run(
+        ["dpkg-deb", "-c", made[0]],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TZ": "UTC"},
+    ).stdout
+    assert "__pycache__/a.cpython" in listed
+    assert {line.split()[1] for line in listed.splitlines()} == {"root/root"}
+    assert {line.split()[3] for line in listed.splitlines()} == {"2023-11-14"}, "the time of the tree, and no other"
+    assert str(tmp_path).encode() not in b"".join(each.read_bytes() for each in tmp_path.rglob("*.pyc"))
+    record = next((tmp_path / "one").rglob("RECORD")).read_text()
+    assert "bin/command" not in record, "made for this machine's Python, and not packed"
+    assert "a.py" in record
+
+
+SMALL = ("a.py", "b.py", "c/__init__.py", "c/d.py", "e.py")
+
+
+def make_small(build_deb: ModuleType, place: Path, names: list[str]) -> Path:
+    """Return a package of a few modules, which are written in that order, with modes that depend on the order, too."""
+    site = place / "stage" / "usr/lib/gatepost/lib"
+    for number, name in enumerate(names):
+        file = site / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            f"NAMES = {{'x', 'y', '{name}'}}\n\ndef look(at):\n    return at in {{'one', 'two', '{name}'}}\n"
+        )
+        file.chmod(0o600 + number)
+    record = site / "a.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("".join(f"{name},sha256={name},1\n" for name in names) + f"../../bin/command,sha256={place},9\n")
+    build_deb.correct_records(site)
+    build_deb.compile_modules(site, place / "stage")
+    control = place / "stage" / "DEBIAN"
+    control.mkdir()
+    control.joinpath("control").write_text(
+        "Package: small\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: small\n"
+    )
+    package: Path = place / "small.deb"
+    build_deb.pack(place / "stage", package, 1_700_000_000)
+    return package
 
 
 def test_units_of_the_updater_are_what_systemd_takes(tmp_path: Path) -> None:

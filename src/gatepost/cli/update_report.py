@@ -18,8 +18,8 @@ class Report:
     """Takes lines with a level, 1 (results and errors) to 9 (everything)."""
 
     def __init__(self, target: str, level: int, *, append: bool, quiet: bool) -> None:
-        """`target`: path, `syslog`, or "" for the documented file: in the directory that systemd gives the service for its
-        logs, whose temporary directory nobody else sees, else in the temporary one.
+        """`target`: path, `syslog`, or "" for the documented file: in the directory that systemd gives a service for
+        its logs, because nobody else sees the service's temporary directory; else in the temporary one.
         """
         self._level = level
         self._quiet = quiet
