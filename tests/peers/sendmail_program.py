@@ -40,6 +40,8 @@ define(`confDONT_BLAME_SENDMAIL', `GroupWritableDirPathSafe')dnl
 define(`confSERVICE_SWITCH_FILE', `{base}/switch')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`confTO_IDENT', `0')dnl
+define(`confREFUSE_LA', `1000')dnl
+define(`confQUEUE_LA', `1000')dnl
 define(`confDELIVERY_MODE', `i')dnl
 define(`confMILTER_LOG_LEVEL', `14')dnl
 define(`SMART_HOST', `relay:[127.0.0.1]')dnl
