@@ -10,9 +10,12 @@ message, only the macros in `_ASKED`. Answers are built by `wire.milter_answers`
 """
 
 import enum
+import functools
 import struct
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from gatepost.wire.milter_values import (
     Actions,
@@ -42,17 +45,18 @@ MACRO_LIMIT: Final = 1000
 WORD_LIMIT: Final = 4096
 """Octets kept of a host name, a HELO name or an address: RFC 5321 §4.5.3.1 allows some hundreds."""
 
-_HEAD: Final = struct.Struct("!Ic")
+_HEAD: Final = struct.Struct("!IB")
 _LONG: Final = struct.Struct("!I")
 _OPTIONS: Final = struct.Struct("!III")
 _PORT: Final = struct.Struct("!H")
-_OPTNEG: Final = b"O"
-_CONTINUE: Final = _HEAD.pack(1, b"c")
-_SKIP: Final = _HEAD.pack(1, b"s")
+_OPTNEG: Final = ord("O")
+_CONTINUE: Final = _HEAD.pack(1, ord("c"))
+_SKIP: Final = _HEAD.pack(1, ord("s"))
 _BODY: Final = ord("B")
 _HEADER: Final = ord("L")
+_MACROS: Final = ord("D")
 _ACTION_BITS: Final = 0x1FF
-_FAMILIES: Final = frozenset(family.value for family in Family)
+_FAMILIES: Final = {family.value: family for family in Family}
 _RECIPIENT_COST: Final = 64
 """Octets a recipient counts for besides its text."""
 
@@ -74,12 +78,15 @@ _ASKED: Final = (
     (0, b"{client_resolve}"),
     (1, b""),
     (2, b"i {auth_authen} {tls_version} {cipher}"),
-    (3, b""),
+    (3, b"i"),
     (5, b"i"),
 )
 """Macros by stage: connect, HELO, MAIL, RCPT, end of message (SETSYMLIST of SMFIC_OPTNEG). Sendmail tells its queue id
-at MAIL, Postfix has none before the end.
+at MAIL, Postfix has none before the end. To Postfix an empty list means its own, which at RCPT has it resolve the
+address.
 """
+_TELLING: Final = b"CHME"
+"""Steps whose macros are looked at: others tell no more, and Postfix repeats them with every header field."""
 _KEPT: Final = frozenset({b"{client_resolve}", b"{auth_authen}", b"{tls_version}", b"{cipher}", b"i"})
 
 
@@ -101,27 +108,53 @@ class State(enum.IntEnum):
     CLOSED = 7
 
 
-_ANY: Final = frozenset(set(State) - {State.START, State.ANSWER, State.CLOSED})
-_TALK: Final = frozenset({State.SESSION, State.ENVELOPE})
-_LATE: Final = frozenset({State.ENVELOPE, State.HEADER, State.BODY})
-_COMMANDS: Final[dict[int, tuple[frozenset[State], Steps | None]]] = {
-    ord("O"): (frozenset({State.START}), None),
-    ord("D"): (_ANY, None),
-    ord("C"): (frozenset({State.READY}), Steps.SILENT_CONNECT),
-    ord("H"): (_TALK, Steps.SILENT_HELO),
-    ord("M"): (_TALK, Steps.SILENT_MAIL),
-    ord("R"): (frozenset({State.ENVELOPE}), Steps.SILENT_RCPT),
-    ord("T"): (frozenset({State.ENVELOPE}), Steps.SILENT_DATA),
-    ord("U"): (_TALK, Steps.SILENT_UNKNOWN),
-    ord("L"): (frozenset({State.ENVELOPE, State.HEADER}), Steps.SILENT_HEADER),
-    ord("N"): (frozenset({State.ENVELOPE, State.HEADER}), Steps.SILENT_END_OF_HEADER),
-    ord("B"): (_LATE, Steps.SILENT_BODY),
-    ord("E"): (_LATE, None),
-    ord("A"): (_ANY, None),
-    ord("K"): (_ANY, None),
-    ord("Q"): (_ANY | {State.START}, None),
+# Tuples: a member is found by its identity, where a set would ask for its hash, which is a call.
+_ANY: Final = (State.READY, State.SESSION, State.ENVELOPE, State.HEADER, State.BODY)
+_TALK: Final = (State.SESSION, State.ENVELOPE)
+_LATE: Final = (State.ENVELOPE, State.HEADER, State.BODY)
+_DEAF: Final = (State.ANSWER, State.CLOSED)
+"""Nothing is taken: an answer is due, or it is over."""
+_SILENT: Final = {
+    ord("C"): Steps.SILENT_CONNECT.value,
+    ord("H"): Steps.SILENT_HELO.value,
+    ord("M"): Steps.SILENT_MAIL.value,
+    ord("R"): Steps.SILENT_RCPT.value,
+    ord("T"): Steps.SILENT_DATA.value,
+    ord("U"): Steps.SILENT_UNKNOWN.value,
+    ord("L"): Steps.SILENT_HEADER.value,
+    ord("N"): Steps.SILENT_END_OF_HEADER.value,
+    ord("B"): Steps.SILENT_BODY.value,
 }
-"""Each command: the states it is legal in, and the agreement by which it goes unanswered (None: it always does)."""
+"""The agreement by which a command goes unanswered; those that are not here always do."""
+
+
+class _Agreement(msgspec.Struct, frozen=True):
+    """What mail system and filter have agreed on."""
+
+    version: int
+    steps: Steps
+    spoken: frozenset[int]
+    """Commands the mail system waits for an answer to."""
+    answer: bytes
+    """The packet that says so."""
+
+
+@functools.lru_cache(maxsize=16)  # the same again with every connection of a mail system
+def _agree(offered: bytes, *, may_skip: bool) -> _Agreement:
+    """Return what is agreed with a mail system that offers these options. MilterError."""
+    version, raw_actions, raw_steps = _OPTIONS.unpack(offered)
+    if version < OLDEST:
+        raise MilterError(f"version {version} is too old")
+    if missing := NEEDED & ~Actions(raw_actions & _ACTION_BITS):
+        raise MilterError(f"the mail system does not allow {missing!r}")
+    steps = (_WISHED if may_skip else _WISHED | Steps.SILENT_BODY) & raw_steps
+    actions = (NEEDED | Actions.QUARANTINE | Actions.ASK_MACROS) & raw_actions
+    version = min(version, VERSION)
+    answer = _OPTIONS.pack(version, actions, steps)
+    if Actions.ASK_MACROS in actions:
+        answer += b"".join(_LONG.pack(stage) + names + b"\0" for stage, names in _ASKED)
+    spoken = frozenset(command for command, silent in _SILENT.items() if not silent & steps)
+    return _Agreement(version, Steps(steps), spoken, _HEAD.pack(len(answer) + 1, _OPTNEG) + answer)
 
 
 class _Draft:
@@ -175,7 +208,14 @@ class MilterSession:
         """
         self._limit = min(limit for limit in (size_limit, content_limit, 1 << 62) if limit)
         self._may_skip = bool(size_limit)
-        self._rest = bytearray()
+        self._rest = b""
+        self._at = 0
+        """So much of it has been taken."""
+        self._fed = bytearray()
+        self._unread = 0
+        """Octets behind `_at`, in `_rest` and `_fed`."""
+        self._wanted = _HEAD.size
+        """Octets without which the next packet is not complete."""
         self._output = bytearray()
         self._spoken: frozenset[int] = frozenset()
         """Commands the mail system waits for an answer to."""
@@ -184,21 +224,6 @@ class MilterSession:
         self._helo = b""
         self._client_macros: dict[bytes, bytes] = {}
         self._draft = _Draft({})
-        self._acts: dict[int, Callable[[bytes], Event | None]] = {
-            ord("O"): self._negotiate,
-            ord("D"): self._macros,
-            ord("C"): self._connect,
-            ord("H"): self._hello,
-            ord("M"): self._mail,
-            ord("R"): self._recipient,
-            ord("N"): self._end_of_header,
-            ord("B"): self._body,
-            ord("E"): self._end_of_message,
-            ord("A"): self._abort,
-            ord("K"): self._next_client,
-            ord("Q"): self._quit,
-        }
-        """DATA and unknown SMTP commands tell nothing we need."""
         self.state = State.START
         self.version = 0
         self.exact_values = False
@@ -207,11 +232,12 @@ class MilterSession:
     @property
     def partial(self) -> bool:
         """Whether a packet has begun and is not complete."""
-        return bool(self._rest)
+        return self._unread > 0
 
     def feed(self, data: bytes) -> None:
         """Take received bytes."""
-        self._rest += data
+        self._fed += data
+        self._unread += len(data)
 
     def take_output(self) -> bytes:
         """Return what is to be sent now, once."""
@@ -226,74 +252,76 @@ class MilterSession:
 
     def next_event(self) -> Event | None:
         """Return what has happened, None when more bytes are needed or an answer is due. MilterError."""
-        rest = self._rest
-        at = 0
-        event: Event | None = None
+        if self._unread < self._wanted or self.state in _DEAF:
+            return None
+        if self._fed:
+            self._rest = self._rest[self._at :] + bytes(self._fed)
+            self._fed.clear()
+            self._at = 0
         try:
-            while event is None and self.state < State.ANSWER and (end := self._packet_end(at)):
-                command = rest[at + 4]
-                self._check(command)
-                if command == _HEADER:
-                    at += self._headers(bytes(rest[at:]) if at else bytes(rest))
-                    event = self._draft.piece()
-                    continue
-                data = bytes(rest[at + 5 : end])
-                at = end
-                event = self._take(command, data)
+            return self._read_on()
         except MilterError:
             self.state = State.CLOSED
             raise
-        finally:
-            del rest[:at]
-        return event
 
     # --- commands
 
-    def _packet_end(self, at: int) -> int:
-        """Return where the packet at `at` ends, 0 while it is not complete. MilterError."""
-        rest = self._rest
-        if len(rest) < at + _HEAD.size:
-            return 0
-        size, _ = _HEAD.unpack_from(rest, at)
-        _check_size(size)
-        end = at + 4 + int(size)
-        return end if len(rest) >= end else 0
-
-    def _check(self, command: int) -> None:
-        rule = _COMMANDS.get(command)
-        if rule is None:
-            raise MilterError(f"command {chr(command)!a} is unknown")
-        if self.state not in rule[0]:
-            raise MilterError(f"command {chr(command)!a} in state {self.state.name}")
-
-    def _take(self, command: int, data: bytes) -> Event | None:
-        act = self._acts.get(command)
-        event = act(data) if act is not None else None
-        if command in self._spoken:
-            self._output += _SKIP if command == _BODY and self._skips and self._draft.too_large else _CONTINUE
+    def _read_on(self) -> Event | None:
+        """Take packets up to the one that makes an event."""
+        rest, at = self._rest, self._at
+        limit = len(rest)
+        event: Event | None = None
+        self._wanted = _HEAD.size
+        while event is None and self.state not in _DEAF and at + _HEAD.size <= limit:
+            size, command = _HEAD.unpack_from(rest, at)
+            if not 1 <= size <= PACKET_LIMIT:
+                raise MilterError(f"a packet of {size} bytes")
+            end = at + 4 + size
+            if end > limit:
+                self._wanted = end - at
+                break
+            rule = _COMMANDS.get(command)
+            if rule is None:
+                raise MilterError(f"command {chr(command)!a} is unknown")
+            states, act = rule
+            if self.state not in states:
+                raise MilterError(f"command {chr(command)!a} in state {self.state.name}")
+            if command == _HEADER:
+                at = self._headers(rest, at)
+                event = self._draft.piece()
+                continue
+            event = act(self, rest[at + 5 : end]) if act is not None else None
+            at = end
+            if command in self._spoken:
+                self._output += _SKIP if command == _BODY and self._skips and self._draft.too_large else _CONTINUE
+        self._unread = limit - at
+        self._rest, self._at = (rest, at) if at < limit else (b"", 0)
         return event
 
-    def _headers(self, data: bytes) -> int:
-        """Take the complete header packets that `data` begins with; return their octets. MilterError.
+    def _headers(self, data: bytes, at: int) -> int:
+        """Take the complete header packets that stand at `at`; return where they end. MilterError.
 
-        They are most of a message's packets: one loop for all of them takes a fifth of the time (`make bench`).
+        They, and the macros between them, are most of a message's packets: one loop for all of them takes a fifth of
+        the time (`make bench`).
         """
         fields: list[bytes] = []
-        at = 0
         limit = len(data)
         while at + _HEAD.size <= limit:
             size, command = _HEAD.unpack_from(data, at)
             end = at + 4 + size
-            if command != b"L" or end > limit:
+            if end > limit:
                 break
             start = at + 5
-            zero = data.find(b"\0", start, end)
-            if zero <= start or data[end - 1] or zero == end - 1:
-                if fields:
-                    break  # those before it count
-                raise MilterError("a header field without name or value")
-            colon = b":" if self.exact_values or zero == end - 2 else b": "
-            fields.append(data[start:zero] + colon + data[zero + 1 : end - 1])
+            if command == _HEADER:
+                zero = data.find(b"\0", start, end)
+                if zero <= start or data[end - 1] or zero == end - 1:
+                    if fields:
+                        break  # those before it count
+                    raise MilterError("a header field without name or value")
+                colon = b":" if self.exact_values or zero == end - 2 else b": "
+                fields.append(data[start:zero] + colon + data[zero + 1 : end - 1])
+            elif command != _MACROS or size < 2 or data[start] in _TELLING:
+                break
             at = end
         block = b"\n".join(fields)
         if b"\r" in block:  # of folded values; another one is the mail's own
@@ -307,30 +335,19 @@ class MilterSession:
     def _negotiate(self, data: bytes) -> None:
         if len(data) < _OPTIONS.size:
             raise MilterError("options are cut off")
-        version, raw_actions, raw_steps = _OPTIONS.unpack_from(data)
-        if version < OLDEST:
-            raise MilterError(f"version {version} is too old")
-        if missing := NEEDED & ~Actions(raw_actions & _ACTION_BITS):
-            raise MilterError(f"the mail system does not allow {missing!r}")
-        steps = (_WISHED if self._may_skip else _WISHED | Steps.SILENT_BODY) & raw_steps
-        actions = (NEEDED | Actions.QUARANTINE | Actions.ASK_MACROS) & raw_actions
-        self.version = min(version, VERSION)
-        self.exact_values = Steps.EXACT_VALUES in steps
-        self._skips = Steps.SKIP in steps
-        self._spoken = frozenset(
-            command for command, (_, silent) in _COMMANDS.items() if silent is not None and silent not in steps
-        )
-        answer = _OPTIONS.pack(self.version, actions, steps)
-        if Actions.ASK_MACROS in actions:
-            answer += b"".join(_LONG.pack(stage) + names + b"\0" for stage, names in _ASKED)
-        self._output += _HEAD.pack(len(answer) + 1, _OPTNEG) + answer
+        agreed = _agree(data[: _OPTIONS.size], may_skip=self._may_skip)
+        self.version = agreed.version
+        self.exact_values = Steps.EXACT_VALUES in agreed.steps
+        self._skips = Steps.SKIP in agreed.steps
+        self._spoken = agreed.spoken
+        self._output += agreed.answer
         self.state = State.READY
 
     def _connect(self, data: bytes) -> None:
-        name, zero, rest = data.partition(b"\0")
-        if not zero or not rest or rest[0] not in _FAMILIES:
+        name, _, rest = data.partition(b"\0")
+        family = _FAMILIES.get(rest[0]) if rest else None
+        if family is None:
             raise MilterError("a client without name or family")
-        family = Family(rest[0])
         address, port = b"", 0
         if family is not Family.UNKNOWN:
             if len(rest) < 1 + _PORT.size:
@@ -343,6 +360,8 @@ class MilterSession:
     def _macros(self, data: bytes) -> None:
         if not data:
             raise MilterError("macros of no command")
+        if data[0] not in _TELLING:
+            return
         words = data[1:].split(b"\0")
         kept = self._client_macros if data[0] in b"CH" else self._draft.macros
         for name, value in zip(words[::2], words[1::2], strict=False):
@@ -415,13 +434,30 @@ class MilterSession:
         return Ended()
 
 
-def _check_size(size: int) -> None:
-    if not 1 <= size <= PACKET_LIMIT:
-        raise MilterError(f"a packet of {size} bytes")
-
-
 def _texts(data: bytes) -> list[bytes]:
     """Return the texts of a packet, each of which ends with a NUL. MilterError."""
     if not data or data[-1]:
         raise MilterError("a text without an end")
     return data[:-1].split(b"\0")
+
+
+_COMMANDS: Final[dict[int, tuple[tuple[State, ...], Callable[[MilterSession, bytes], Event | None] | None]]] = {
+    ord("O"): ((State.START,), MilterSession._negotiate),
+    ord("D"): (_ANY, MilterSession._macros),
+    ord("C"): ((State.READY,), MilterSession._connect),
+    ord("H"): (_TALK, MilterSession._hello),
+    ord("M"): (_TALK, MilterSession._mail),
+    ord("R"): ((State.ENVELOPE,), MilterSession._recipient),
+    ord("T"): ((State.ENVELOPE,), None),
+    ord("U"): (_TALK, None),
+    ord("L"): ((State.ENVELOPE, State.HEADER), None),
+    ord("N"): ((State.ENVELOPE, State.HEADER), MilterSession._end_of_header),
+    ord("B"): (_LATE, MilterSession._body),
+    ord("E"): (_LATE, MilterSession._end_of_message),
+    ord("A"): (_ANY, MilterSession._abort),
+    ord("K"): (_ANY, MilterSession._next_client),
+    ord("Q"): ((*_ANY, State.START), MilterSession._quit),
+}
+"""Each command: the states it is legal in, and what is done about it. DATA and unknown SMTP commands tell nothing we
+need; header fields are read by `MilterSession._headers`.
+"""

@@ -85,8 +85,22 @@ def test_nothing_is_answered_and_little_is_sent_in_version_6():
     assert steps == 0x1FF7C0 & ~0x800  # all but NOCONNECT … NOHDRS, and refused recipients are not told
     assert data[12:] == b"".join(
         struct.pack("!I", stage) + names + b"\0"
-        for stage, names in [(0, b"{client_resolve}"), (1, b""), (2, b"i {auth_authen} {tls_version} {cipher}"), (3, b""), (5, b"i")]
+        for stage, names in [(0, b"{client_resolve}"), (1, b""), (2, b"i {auth_authen} {tls_version} {cipher}"), (3, b"i"), (5, b"i")]
     )  # fmt: skip
+
+
+def test_macros_of_steps_that_nothing_was_asked_of_are_passed_over():
+    said = mta.macros("L", i=b"OTHER") + packet("D", b"L")
+    repeated = b"".join(
+        (said if command == "L" else mta.macros("B", cipher=b"x")) + packet(command, data) if command in "LB"
+        else mta.macros("R", tls_version=b"x") + packet(command, data) if command == "R"
+        else packet(command, data)
+        for command, data in mta.packets(mta.message())
+    )  # fmt: skip
+    assert repeated.count(b"OTHER") > 1
+    assert run(mta.session(repeated)) == run(mta.session())
+    with pytest.raises(MilterError, match="a packet of 0 bytes"):
+        run(mta.session(mta.envelope() + said + bytes(4)))
 
 
 def test_nothing_is_asked_for_that_was_not_offered():
