@@ -23,14 +23,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from gatepost import __version__
 from gatepost.cli.gateway import complain
+from gatepost.cli.sample_trial import Unfit
 from gatepost.cli.update_report import Report
-from gatepost.cli.update_trial import Unfit, try_sets
+from gatepost.cli.update_trial import try_sets
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError, call
 from gatepost.feeds.bases import seed
 from gatepost.feeds.fetching import Route, choose_proxy, hide_password, normalise_source
-from gatepost.feeds.installed import Place, copy_bases, install, installed_number, prune, roll_back
+from gatepost.feeds.installed import Place, copy_bases, install, installed_number, prune, roll_back, set_names
 from gatepost.feeds.keys import BadKey, resolve_keys
 from gatepost.feeds.manifest import Kind
 from gatepost.feeds.mirroring import mirror
@@ -287,12 +288,22 @@ def run_update(job: Job, root: Path | None = None, *, again: bool = False) -> in
 
 def run_rollback(job: Job, names: list[str]) -> int:
     """Take back sets of these names; without any, what the last update installed, or of every set the newest where
-    that is done. What is taken back is not installed again.
+    that is done. What is taken back is not installed again. A name that the last update has brought goes altogether,
+    unless nothing of its kind would be left.
     """
     with job.alone():
         last = read_run(job.directory)
-        wanted = set(names or (each.rpartition(" ")[0] for each in last.installed))
+        brought = {each.rpartition(" ")[0] for each in last.installed}
+        wanted = set(names) or brought
         skipped = roll_back(job.place, [(kind, name) for name in wanted for kind in job.place.bases])
+        fresh = [
+            (kind, name)
+            for kind, bases in job.place.bases.items()
+            for name in wanted & brought
+            if f"{kind}/{name}" not in skipped and set_names(bases) - {name}
+        ]
+        if fresh:
+            skipped |= roll_back(job.place, fresh, to_nothing=True)
         if not skipped:
             job.report.say(1, "there are no earlier databases to go back to")
             return EXIT_NOTHING

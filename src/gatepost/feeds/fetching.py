@@ -8,6 +8,7 @@ one that could not even begin, `Unreachable`: then the next server is asked.
 import base64
 import ftplib
 import os
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ PACE_BYTES: Final = 16 * 1024
 FTP_PORT: Final = 21
 _NETWORK: Final = ("http", "https", "ftp")
 _NOT_THERE: Final = frozenset({403, 404, 410})
+_NUMBER: Final = re.compile(r"^\[Errno -?\d+\] ")
+"""Before the words of the system."""
 _FTP_ERRORS: Final = (OSError, EOFError, ftplib.Error)
 
 
@@ -342,4 +345,4 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection broke off"
     text = str(error).rpartition(": ")[2] if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
-    return text or type(error).__name__
+    return _NUMBER.sub("", text) or type(error).__name__

@@ -82,8 +82,7 @@ def roll_back(place: Place, names: Sequence[tuple[Kind, str]] = (), *, to_nothin
     """
     skipped = {}
     for kind, bases in place.bases.items():
-        known = sorted({name for name, _, _ in _installed(bases)})
-        for name in known:
+        for name in sorted(set_names(bases)):
             if names and (kind, name) not in names:
                 continue
             numbers = numbers_of(bases, name)
@@ -105,7 +104,7 @@ def copy_bases(place: Place, target: Path) -> list[Path]:
     """Copy the newest set of each name to a directory (`-b DIR`, `BackUpPath`); return the copies. OSError."""
     copies = []
     for kind, bases in place.bases.items():
-        for name in sorted({name for name, _, _ in _installed(bases)}):
+        for name in sorted(set_names(bases)):
             _, directory = numbers_of(bases, name)[0]
             copy = target / kind / directory.name
             if copy.exists():
@@ -128,6 +127,11 @@ def _installed(bases: Path) -> Iterator[tuple[str, int, DatabaseSet]]:
             except BadSet:
                 continue
             yield database.manifest.name, database.manifest.number, database
+
+
+def set_names(bases: Path) -> set[str]:
+    """Return the names of the installed sets."""
+    return {name for name, _, _ in _installed(bases)}
 
 
 def numbers_of(bases: Path, name: str) -> list[tuple[int, Path]]:

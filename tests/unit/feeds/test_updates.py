@@ -20,7 +20,7 @@ from tests.support.gateway import Gateway
 from tests.support.ports import free_port
 
 from gatepost.cli import update_job
-from gatepost.cli.update_trial import Unfit
+from gatepost.cli.sample_trial import Unfit
 from gatepost.feeds.update_state import UpdateRun, read_run, write_run
 
 NOTHING, UPDATED, CRITICAL, COMMAND, LICENCE, CONFIGURATION = 0, 1, 10, 30, 60, 75
@@ -254,6 +254,18 @@ def test_a_rollback_takes_back_what_was_installed_last_until_there_is_something_
     feed.offer(3, b"three")
     assert host.update() == UPDATED
     assert host.sets == ["other-1", "own-1", "own-3"]
+
+
+def test_a_set_of_a_new_name_is_taken_back_altogether(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
+    host = Host(tmp_path / "gw", feed, options=source(server.url))
+    assert host.begin() == UPDATED
+    assert host.update("rollback") == NOTHING, "nothing would be left"
+    feed.offer(1, b"else", name="other")
+    assert host.update() == UPDATED
+    assert host.update("rollback", "own") == NOTHING, "there was one before the last update"
+    assert host.update("rollback") == UPDATED
+    assert host.sets == ["own-1"]
+    assert host.update() == NOTHING
 
 
 def test_what_was_taken_back_comes_again_when_that_is_wanted(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
