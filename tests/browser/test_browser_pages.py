@@ -141,6 +141,12 @@ def test_the_dashboard_draws_pictures_and_keeps_itself_up_to_date(browser: Brows
             arg=before + 1,
         )
         assert tab.page.locator("#flow canvas").count() == 1
+        tab.page.evaluate(
+            "() => { window.heard = 0;"
+            " document.getElementById('now').addEventListener('refresh', () => { window.heard += 1; }); }"
+        )
+        running.gateway.send(plain(subject="heard of by the stream of events"))
+        tab.page.wait_for_function("() => window.heard > 0")  # a look by the clock is no such event
         tab.page.get_by_role("link", name="Day", exact=True).click()
         tab.page.locator("#flow canvas").wait_for()
         assert 95 <= tab.page.locator("#flow tbody tr").count() <= 97

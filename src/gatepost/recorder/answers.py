@@ -31,7 +31,10 @@ LIMIT: Final = 50
 RELATED_LIMIT: Final = 50
 COUNTED_LIMIT: Final = 20_000
 """Mails that are looked at one by one for the counts of callers who see only some domains."""
+TOPS: Final = 10
+"""Commonest values of each field unless asked otherwise ..."""
 TOP_LIMIT: Final = 100
+"""... and at most."""
 RECORDS_LIMIT: Final = 5000
 """Records of one life that are shown: a mail to thousands has more."""
 DAY_S: Final = 86400.0
@@ -114,11 +117,13 @@ class Answers:
 
     def _counts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return {"counts": {"outcome/delivered": mails}, "tops": {"senders": [[value, mails]]}, "exact": whether no
-        rare value may be missing from the tops, "back_until"} of mail accepted in a span of time.
+        rare value may be missing from the tops, "back_until"} of mail accepted in a span of time. `top`: how many of
+        the commonest values, which are most of the work; 0 = none.
         """
         until = float(arguments.get("until") or time.time())
         since = float(arguments.get("since") or until - DAY_S)
-        top = min(TOP_LIMIT, int(arguments.get("top") or 10))
+        given = arguments.get("top")
+        top = TOPS if given is None else max(0, min(TOP_LIMIT, int(given)))
         domains = _domains(arguments)
         if domains:
             page = search(self._readers, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
@@ -128,7 +133,7 @@ class Answers:
             report.exact = not page.before
             report.back_until = page.back_until
         else:
-            report = read_report(self._readers, since, until)
+            report = read_report(self._readers, since, until, tops=top > 0)
         return {
             "since": since,
             "until": until,

@@ -70,7 +70,7 @@ async def refresh(
 async def _ask_now(visitor: Visitor, gateway: Gateway) -> dict[str, Any]:
     until = time.time()
     span = {"since": until - DAY_S, "until": until}
-    questions = [Question("status"), Question("problems"), Question("tracking.counts", span)]
+    questions = [Question("status"), Question("problems"), Question("tracking.counts", {**span, "top": 0})]
     if visitor.may(Right.TRACK):
         questions += [Question("tracking.search", {**span, "status": name, "limit": STOPPED_SHOWN}) for name in STOPPED]
     status, problems, counts, *found = await try_all(gateway, visitor, *questions)

@@ -185,6 +185,38 @@
     for (const part of document.querySelectorAll("[data-live]")) part.dispatchEvent(new Event("refresh"));
   });
 
+  // A part with data-events hears from the gateway when something has changed, and asks for itself anew: at most
+  // every few seconds. Without the stream (too many listen, it broke off for good) it looks by itself now and then, as its hx-trigger says.
+  const QUIET_MS = 5000;
+  const listen = (part) => {
+    let stream = null;
+    let asked = Date.now();
+    let waiting = 0;
+    const refresh = () => {
+      waiting = 0;
+      asked = Date.now();
+      part.dispatchEvent(new Event("refresh"));
+    };
+    const heard = () => {
+      if (!waiting) waiting = setTimeout(refresh, Math.max(0, asked + QUIET_MS - Date.now()));
+    };
+    const open = () => {
+      if (stream || document.hidden) return;
+      stream = new EventSource(part.dataset.events);
+      for (const topic of new URL(stream.url).searchParams.get("topics").split(",")) stream.addEventListener(topic, heard);
+    };
+    const close = () => {
+      if (stream) stream.close();
+      stream = null;
+    };
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+    addEventListener("pagehide", close);
+    open();
+  };
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const part of document.querySelectorAll("[data-events]")) listen(part);
+  });
+
   // What htmx sends carries the session's token; a page that is not looked at asks nothing.
   document.addEventListener("htmx:config:request", (event) => {
     const { sourceElement: from, request } = event.detail.ctx;
