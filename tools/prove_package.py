@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import build_deb
 from result_pages import made_at, write_section
@@ -26,12 +28,25 @@ INCLUDED = "python3,systemd,systemd-sysv,init-system-helpers,debconf,logrotate,c
 TESTS = "tests/peers/test_package_host.py"
 OLDER = "72ca7da"
 """The last commit whose stored state has format 1; its package is a version below that of the program."""
+
+
+class Build(NamedTuple):
+    """How one package is made."""
+
+    place: str
+    commit: str = ""
+    """"" is the newest."""
+    suffix: str = ""
+    """What is added to the version."""
+    environment: Mapping[str, str] = {}
+    umask: int = 0o022
+
+
 BUILDS = (
-    ("one", "", "", {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "1"}, 0o022),
-    ("another/place", "", "", {"TZ": "Asia/Tokyo", "LC_ALL": "POSIX", "PYTHONHASHSEED": "77"}, 0o077),
-    ("older", OLDER, "~older", {}, 0o022),
+    Build("one", environment={"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "1"}),
+    Build("another/place", environment={"TZ": "Asia/Tokyo", "LC_ALL": "POSIX", "PYTHONHASHSEED": "77"}, umask=0o077),
+    Build("older", OLDER, "~older"),
 )
-"""Place, commit ("" is the newest), what is added to the version, environment and mask of modes."""
 UNITS = ("gatepost.service", "gatepost-update.service")
 
 
@@ -90,7 +105,7 @@ def exposure(unit: str) -> str:
 def build_all() -> tuple[Path, Path, Path]:
     """Return the package, the same made elsewhere, and the older one. They are made at the same time."""
     newest = _git("rev-parse", "HEAD").decode().strip()  # others may commit meanwhile
-    running = [_begin_build(name, commit or newest, *more) for name, commit, *more in BUILDS]
+    running = [_begin_build(build, build.commit or newest) for build in BUILDS]
     failed = [place for place, process in running if process.wait()]
     if failed:
         raise SystemExit(f"no package was made in {', '.join(map(str, failed))}: see the file `log` there")
@@ -98,10 +113,8 @@ def build_all() -> tuple[Path, Path, Path]:
     return made, same, older
 
 
-def _begin_build(
-    name: str, commit: str, suffix: str, environment: dict[str, str], umask: int
-) -> tuple[Path, "subprocess.Popen[bytes]"]:
-    place = PLACE / name
+def _begin_build(build: Build, commit: str) -> tuple[Path, "subprocess.Popen[bytes]"]:
+    place = PLACE / build.place
     tree = place / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
@@ -109,14 +122,14 @@ def _begin_build(
     moment = _git("log", "-1", "--format=%ct", commit).decode().strip()
     for old in (place / "out").glob("*.deb"):
         old.unlink()
-    version = build_deb.Tree(tree).project()["version"] + suffix
+    version = build_deb.Tree(tree).project()["version"] + build.suffix
     # What is older is made by the newest builder, all else of it as it was then.
-    builder = PLACE / BUILDS[0][0] / "tree" / "tools" / "build_deb.py"
+    builder = PLACE / BUILDS[0].place / "tree" / "tools" / "build_deb.py"
     command = [sys.executable, builder, "--tree", tree, "--out", place / "out", "--version", version]
     with (place / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, umask=umask,
-            env={**os.environ, **environment, "SOURCE_DATE_EPOCH": moment},
+            command, stdout=log, stderr=log, umask=build.umask,
+            env={**os.environ, **build.environment, "SOURCE_DATE_EPOCH": moment},
         )  # fmt: skip
     return place, process
 
