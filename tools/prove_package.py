@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "package"
 INCLUDED = "python3,systemd,systemd-sysv,init-system-helpers,debconf,logrotate,ca-certificates,iproute2,procps"
 """What the package depends on or recommends; iproute2 and procps are for the tests."""
+NOTES = PLACE / "made"
+"""What is told of the packages that are there."""
 TESTS = "tests/peers/test_package_host.py"
 OLDER = "72ca7da"
 """The last commit whose stored state has format 1; its package is a version below that of the program."""
@@ -102,15 +104,15 @@ def exposure(unit: str) -> str:
     return found[1] if found else "not told"
 
 
-def build_all() -> tuple[Path, Path, Path]:
-    """Return the package, the same made elsewhere, and the older one. They are made at the same time."""
+def build_all() -> None:
+    """Make the package, the same elsewhere, and the older one, at the same time."""
     newest = _git("rev-parse", "HEAD").decode().strip()  # others may commit meanwhile
+    began = time.monotonic()
     running = [_begin_build(build, build.commit or newest) for build in BUILDS]
     failed = [place for place, process in running if process.wait()]
     if failed:
         raise SystemExit(f"no package was made in {', '.join(map(str, failed))}: see the file `log` there")
-    made, same, older = (next((place / "out").glob("*.deb")) for place, _ in running)
-    return made, same, older
+    NOTES.write_text(f"made in {time.monotonic() - began:.0f} s, of commit {newest[:7]}")
 
 
 def _begin_build(build: Build, commit: str) -> tuple[Path, "subprocess.Popen[bytes]"]:
@@ -141,6 +143,7 @@ def _git(*words: str) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="neither lintian nor a page of results")
+    parser.add_argument("--built", action="store_true", help="with the packages that an earlier run has made")
     options = parser.parse_args()
     for program in ("debootstrap", "lintian", "dpkg-deb", "nsenter"):
         if shutil.which(program) is None:
@@ -148,9 +151,9 @@ def main() -> int:
     if os.geteuid() != 0:
         raise SystemExit("only root can boot a host in a folder: nothing is proved")
     PLACE.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    package, same, older = build_all()
-    built_s = time.monotonic() - began
+    if not options.built:
+        build_all()
+    package, same, older = (next((PLACE / build.place / "out").glob("*.deb")) for build in BUILDS)
     identical = package.read_bytes() == same.read_bytes()
     print(f"{package} and {same} are {'the same' if identical else 'DIFFERENT'}")
     for old in PLACE.glob("*.deb"):
@@ -179,8 +182,8 @@ def main() -> int:
         "killed, upgraded from an older commit with mail waiting, removed, installed again, purged; all files of the",
         "host compared before and after; the steps of the container file run in a folder.",
         "",
-        f"- three packages built at once in {built_s:.0f} s, {package.stat().st_size / 1e6:.0f} MB; two of them, of",
-        "  one commit at different places with other locale, time zone and modes: the same bytes",
+        f"- three packages at once {NOTES.read_text()}; {package.stat().st_size / 1e6:.0f} MB; two of them, of one",
+        "  commit at different places with other locale, time zone and modes: the same bytes",
         *(f"- {each}" for each in told),
         f"- lintian: {errors} errors, {warnings} warnings; overrides, each with its reason: `packaging/debian`",
         f"- systemd-analyze security: {', '.join(f'{unit} {exposure(unit)}' for unit in UNITS)}",
