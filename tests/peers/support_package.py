@@ -336,8 +336,14 @@ class Site:
         return {tuple(line.split()) for line in shown.stdout.splitlines()}
 
     def account(self) -> str:
-        done = self.host.run("getent", "passwd", "gatepost")
-        return done.stdout
+        """Return the account's line of passwd, "" when there is none."""
+        return self.host.run("getent", "passwd", "gatepost").stdout
+
+    def own_users(self) -> set[tuple[str, ...]]:
+        """Return what `users` has to be while a gateway runs: the account and its group, and nobody else."""
+        _, _, user, group, *_ = self.account().split(":")
+        assert "0" not in {user, group}
+        return {(*[user] * 4, *[group] * 4)}
 
 
 def write_answers(feed: Feed, *, key: bool) -> str:
