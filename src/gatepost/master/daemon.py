@@ -156,7 +156,14 @@ def _leave(options: Options, config: Config, report_fd: int) -> None:
 
 
 def _serve(options: Options, config: Config, report: "_Report") -> int:
-    """Be the daemon; return its exit status."""
+    """Be the daemon; return its exit status. Who started it hears of a failure when nothing is left of the start."""
+    code, text = _supervise(options, config, report)
+    report.send(code, text)
+    return code
+
+
+def _supervise(options: Options, config: Config, report: "_Report") -> tuple[int, str]:
+    """Have masters until the end; return the exit status, and what to tell of it who may still be waiting."""
     pid_file: PidFile | None = None
     try:
         os.chdir("/")
@@ -173,15 +180,12 @@ def _serve(options: Options, config: Config, report: "_Report") -> int:
             lambda level, text: _say(options, config, level, text),
             pid_file.forget if pid_file is not None else lambda: None,
         )
-        report.send(code, "the daemon ended before it was in service: the log tells why")
     except StartError as error:
-        report.send(error.code, str(error))
-        return error.code
+        return error.code, str(error)
     except Exception:  # noqa: BLE001 - whatever it is, the caller must hear of it
-        report.send(ExitCode.SYSTEM, traceback.format_exc())
-        return ExitCode.SYSTEM
+        return ExitCode.SYSTEM, traceback.format_exc()
     else:
-        return code
+        return code, "the daemon ended before it was in service: the log tells why"
     finally:
         if pid_file is not None:
             pid_file.release()
@@ -259,18 +263,18 @@ class _Report:
 
 
 def _hear(descriptor: int, patience_s: float) -> tuple[int, str]:
-    """Return what the daemon tells: code and reason."""
+    """Return what the daemon tells first: code and reason. After a failure it has ended, and another may be started."""
     data = b""
+    code: int = ExitCode.SYSTEM
+    text = f"started, but not in service after {patience_s:g} s: `gatepost status` and the log tell why"
     end = time.monotonic() + patience_s
-    while not data.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-        if not ready:
-            return ExitCode.SYSTEM, (
-                f"started, but not in service after {patience_s:g} s: `gatepost status` and the log tell why"
-            )
+    while select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
         piece = os.read(descriptor, _REPORT_LIMIT)
-        if not piece:
-            return ExitCode.SYSTEM, "the daemon ended without a word: the log may tell why"
         data += piece
-    code, text = json.loads(data.splitlines()[0])
+        if b"\n" in data:
+            code, text = json.loads(data.splitlines()[0])
+        elif not piece:
+            text = "the daemon ended without a word: the log may tell why"
+        if not piece or code == ExitCode.STARTED:
+            break
     return int(code), str(text)
