@@ -55,6 +55,11 @@ class Pool:
         return self.answer
 
 
+DEADLINE_S = 60.0
+OVER_S = 0.05
+"""For a filter that never answers."""
+
+
 def judged(
     answer: Analysis | Exception | None,
     *addresses: str,
@@ -98,7 +103,9 @@ def judged(
         recipients = tuple(Recipient(each) for each in addresses or ("a@example.org",))
         envelope = Envelope("s@example.net", recipients, Client("192.0.2.1"))
         stored = Stored(1 << 40, 1 << 40, State.WAITING, 1.0, envelope, ContentRef(1 << 40, 5, False), b"")
-        waiting: Awaitable[Disposition | None] = inspection.judge(stored, b"x: y\r\n", None, 0.05)
+        waiting: Awaitable[Disposition | None] = inspection.judge(
+            stored, b"x: y\r\n", None, DEADLINE_S if answer is not None else OVER_S
+        )
         result = await waiting
         assert inspection.backlog() == before
         return result
@@ -144,7 +151,7 @@ class HangingChecks:
 
 
 def test_network_checks_leave_time_for_the_verdict(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(inspection_module, "DECISION_S", 0.04)
+    monkeypatch.setattr(inspection_module, "DECISION_S", DEADLINE_S - 0.01)
     checks, log = HangingChecks(), list[str]()
     result = judged(analysis(ObjectStatus.CLEAN), network=checks, log=log)
     assert ["network checks: trouble 0; trouble 1; trouble 2; and 2 more" in line for line in log] == [True]
