@@ -11,7 +11,7 @@ from tests.support.gateway import Gateway
 from tests.support.lanes import LaneGateway
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import CLOSE, THEN_CLOSE, Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 TIMES = {
     'minimal_backoff_time = "15 min"': 'minimal_backoff_time = "1 s"',
@@ -94,8 +94,7 @@ def test_limits_of_outgoing_sessions_hold_across_relays(tmp_path: Path, relays: 
             senders = [threading.Thread(target=_send_many, args=(gateway, lanes[0].address(), 20)) for _ in range(6)]
             for thread in senders:
                 thread.start()
-            for thread in senders:
-                thread.join()
+            join(*senders)
             _send_many(gateway, lanes[1].address(), 10)
             arrived(first, 120)
             arrived(second, 10)
@@ -125,8 +124,7 @@ def test_peer_that_takes_few_sessions_is_not_hammered(gateway: LaneGateway) -> N
         threads = [threading.Thread(target=_send_many, args=(gateway, lane.address(), 10)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
         refused = sink.connections
         gate.set()
         arrived(sink, 40)

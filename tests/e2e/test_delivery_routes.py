@@ -13,7 +13,7 @@ from tests.support.mailnet import QUICK_TIMES
 from tests.support.mails import plain
 from tests.support.ports import free_port
 from tests.support.sink import CLOSE, Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 SPARE = 200
 """Numbers of lanes whose routes are written here."""
@@ -215,15 +215,14 @@ def test_tarpit_delays_nobody_else(gateway: LaneGateway) -> None:
             thread.start()
         wait_for(lambda: pit.open, "the pit to hold sessions")
         send_many(gateway, [quick.address()], 50)  # while they are coming in
-        for thread in threads:
-            thread.join()
+        join(*threads)
         send_many(gateway, [quick.address()], 50)
         arrived(sink, 100)
         assert not pit.mails  # all of it while the pit still held everything
         status = gateway.status()["relays"][0]
         assert status["in_work"]["delivery"] <= 150  # the rest waits in the spool
         release.set()
-        wait_for(lambda: len(pit.mails) == HELD, "what was held", 60)
+        wait_for(lambda: len(pit.mails) == HELD, "what was held")
         assert len({mail.content for mail in pit.mails}) == HELD
 
 
@@ -252,5 +251,5 @@ def test_sessions_are_shared_when_all_are_taken(tmp_path: Path) -> None:
             arrived(sink, 3)
             done = len(one.mails) + len(two.mails) + len(three.mails)
             assert done < 180  # it did not have to wait for all the others
-            wait_for(lambda: len(one.mails) + len(two.mails) + len(three.mails) == 180, "the rest", 60)
+            wait_for(lambda: len(one.mails) + len(two.mails) + len(three.mails) == 180, "the rest")
             assert max(one.most_open, two.most_open, three.most_open) <= 4

@@ -11,7 +11,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, with_attachment
 from tests.support.ports import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 from gatepost.client.remote import RemoteJudge, RemoteSettings
 from gatepost.model.envelope import Client
@@ -146,8 +146,7 @@ def test_two_mail_servers_ask_one_server_at_a_time(doors: Doors) -> None:
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     for host in hosts:
         assert b"Spam: False" in said[host]
         wait_for(lambda host=host: doors.gateway.lines(f"asker=[{host}]"), f"{host} in the log")  # type: ignore[misc]

@@ -96,8 +96,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             name: gateway.send(case.content, [f"{group}@example.org" for group in ("cure", "remove", "pass", "block")])
             for name, case in CASES.items()
         }
-        wait_for(lambda: len(gateway.lines("BLOCKED")) >= len(CASES), "all to be treated", 60)
-        wait_for(lambda: len(sink.mails) >= 3 * len(CASES), "all to arrive", 60)
+        wait_for(lambda: len(gateway.lines("BLOCKED")) >= len(CASES), "all to be treated")
+        wait_for(lambda: len(sink.mails) >= 3 * len(CASES), "all to arrive")
         yield Running(gateway, sink, ids)
 
 

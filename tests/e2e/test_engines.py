@@ -140,8 +140,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def place(shared: Place) -> Iterator[Place]:
     yield shared
     shared.patient.mode = shared.strict.mode = "good"
-    wait_for(lambda: not shared.gateway.queue(), "the queue to be empty", 60)
-    wait_for(lambda: set(states(shared.gateway)) == {"up"}, "all engines to be well", 60)
+    wait_for(lambda: not shared.gateway.queue(), "the queue to be empty")
+    wait_for(lambda: set(states(shared.gateway)) == {"up"}, "all engines to be well")
 
 
 def states(gateway: Gateway) -> list[str]:
@@ -150,7 +150,7 @@ def states(gateway: Gateway) -> list[str]:
 
 def scanned(place: Place, content: bytes) -> str:
     queue_id = place.gateway.send(content)
-    wait_for(lambda: place.gateway.lines("SCANNED", queue_id), "the verdict", 40)
+    wait_for(lambda: place.gateway.lines("SCANNED", queue_id), "the verdict")
     return place.gateway.lines("SCANNED", queue_id)[0]
 
 
@@ -182,12 +182,12 @@ def test_mail_waits_for_an_engine_that_gives_no_answer(place: Place, mode: str) 
     place.patient.mode = mode
     subject = f"waits {mode}"
     queue_id = place.gateway.send(plain(subject))
-    wait_for(lambda: place.gateway.lines("waits for inspection: patient", queue_id), "the mail to wait", 40)
+    wait_for(lambda: place.gateway.lines("waits for inspection: patient", queue_id), "the mail to wait")
     assert not place.gateway.lines("SCANNED", queue_id)
     reasons = {row["queue_id"]: row["reason"] for row in place.gateway.queue()}
     assert reasons[queue_id].startswith("waits for inspection: patient")
     place.patient.mode = "good"
-    wait_for(lambda: delivered(place, subject), "the mail to go on", 60)
+    wait_for(lambda: delivered(place, subject), "the mail to go on")
 
 
 @pytest.mark.parametrize("mode", ["stall", "garbage"])
@@ -201,8 +201,8 @@ def test_or_it_is_an_error(place: Place, mode: str) -> None:
 def test_an_engine_in_trouble_is_left_alone_until_it_recovers(place: Place) -> None:
     place.patient.mode = "nothing"
     ids = [place.gateway.send(plain(f"many {number}")) for number in range(30)]
-    wait_for(lambda: all(place.gateway.lines("waits for inspection", each) for each in ids), "all to wait", 60)
-    wait_for(lambda: "slow" in states(place.gateway), "it to count as slow", 60)
+    wait_for(lambda: all(place.gateway.lines("waits for inspection", each) for each in ids), "all to wait")
+    wait_for(lambda: "slow" in states(place.gateway), "it to count as slow")
     assert any("engine patient is slow" in line and " W]" in line for line in place.gateway.log().splitlines())
     place.patient.mode = "good"
     wait_for(lambda: all(delivered(place, f"many {number}") for number in range(30)), "all to go on", 90)
@@ -213,5 +213,5 @@ def test_never_more_connections_than_allowed(place: Place) -> None:
     place.patient.most = 0
     for number in range(40):
         place.gateway.send(plain(f"crowd {number}"))
-    wait_for(lambda: all(delivered(place, f"crowd {number}") for number in range(40)), "all of them", 60)
+    wait_for(lambda: all(delivered(place, f"crowd {number}") for number in range(40)), "all of them")
     assert 1 <= place.patient.most <= 3

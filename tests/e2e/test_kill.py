@@ -14,7 +14,6 @@ SEED = 148
 """With it everybody is killed in so few rounds: all, relay, master, a filter."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.feature("F-ARCH-02")
 @pytest.mark.parametrize("relays", [1, 3])
 def test_every_accepted_mail_survives_kills(relays: int) -> None:

@@ -190,7 +190,7 @@ def test_an_outbreak_is_one_mail_and_one_summary(gateway: Gateway, sink: Sink) -
     for number in range(OUTBREAK):
         gateway.send(infected(f"wave {number}"), "u@outbreak.example.org", f"s{number % 4}@far.example")
     address = "chief@outbreak.example"
-    wait_for(lambda: sum(told_by(mail) for mail in notices(sink, address)) == OUTBREAK, "all to be told of", 60)
+    wait_for(lambda: sum(told_by(mail) for mail in notices(sink, address)) == OUTBREAK, "all to be told of")
     assert len(notices(sink, address)) <= 4
 
 

@@ -68,12 +68,12 @@ def test_old_spool_entry_is_delivered_by_this_version(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version=1")
         connection.close()
         with gateway:
-            wait_for(lambda: len(sink.mails) == 1, "the old message", 60)
+            wait_for(lambda: len(sink.mails) == 1, "the old message")
             [mail] = sink.mails
             assert (mail.sender, mail.recipients) == ("a@client.example", ["b@example.org"])
             assert mail.content.endswith(b"Subject: waited\r\n\r\nfor a new gateway\r\n")
             assert any("was brought from format 1 to" in line for line in gateway.log().splitlines())
-            wait_for(lambda: not gateway.queue(), "an empty queue", 60)
+            wait_for(lambda: not gateway.queue(), "an empty queue")
         assert (old / "queue" / "5.eml").exists()
     [copy] = (gateway.state / "migrations").glob("*/*-queue-spool.db")
     connection = apsw.Connection(str(copy))

@@ -16,7 +16,7 @@ from tests.support.gateway import Gateway
 from tests.support.mails import plain
 from tests.support.ports import free_port
 from tests.support.sink import Mail, Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 ADMIN = "keeper@example.org"
 
@@ -49,7 +49,7 @@ class ServiceManager:
 
     def close(self) -> None:
         self.socket.shutdown(socket.SHUT_RD)
-        self._thread.join(10)
+        join(self._thread)
         self.socket.close()
 
 

@@ -87,8 +87,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             for recipe in RECIPES
             for status in SAMPLES
         }
-        wait_for(lambda: len(gateway.lines("SCANNED")) == len(ids), "all verdicts", 40)
-        wait_for(lambda: not gateway.queue(), "an empty queue", 40)
+        wait_for(lambda: len(gateway.lines("SCANNED")) == len(ids), "all verdicts")
+        wait_for(lambda: not gateway.queue(), "an empty queue")
         yield Place(gateway, sink, ids)
 
 

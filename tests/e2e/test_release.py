@@ -10,7 +10,7 @@ from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, with_attachment
 from tests.support.releases import STEPS, ReleaseTrial
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 from gatepost.storage.store import Store
 
@@ -116,8 +116,7 @@ def test_two_operators_at_once_are_one_release(gateway: Gateway, sink: Sink) -> 
     threads = [threading.Thread(target=operate, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(30)
+    join(*threads)
     became = {answer[item]["queue_id"] for answer in answers}
     assert len(answers) == 4
     assert len(became) == 1

@@ -81,7 +81,7 @@ def rating(gateway: Gateway, sink: Sink, number: int) -> int:
     def look() -> list[bytes]:
         return [each.content for each in list(sink.mails) if f"note {number}\r\n".encode() in each.content]
 
-    (content,) = wait_for(look, "the mail to arrive", 20)
+    (content,) = wait_for(look, "the mail to arrive")
     return int(content.lower().partition(b"x-spamtest-rate: ")[2].split()[0])
 
 
@@ -120,7 +120,7 @@ def test_what_is_certain_is_learned_by_itself_when_wished(gateway: Gateway, sink
     def learned() -> list[dict[str, object]]:
         return [row for row in gateway.ask("learning", call="recent") if row["source"] == "auto"]
 
-    (row,) = wait_for(learned, "the lesson", 20)
+    (row,) = wait_for(learned, "the lesson")
     assert (row["spam"], row["who"]) == (True, "127.0.0.1")
     assert gateway.command("spam", "undo", "auto").stdout == "1 messages taken back\n"
     assert spam_status(gateway)["spam"] == before["spam"]
@@ -131,8 +131,8 @@ def test_watched_folders(gateway: Gateway, mails: Path) -> None:
     ham = gateway.state / "learn" / "ham"
     (ham / "one.eml").write_bytes(mail("A letter about the choir and its concert in the church on Friday", 500))
     (ham / ".half").write_bytes(b"nothing yet")
-    wait_for(lambda: spam_status(gateway)["ham"] == before["ham"] + 1, "the folder to be learned", 30)
-    wait_for(lambda: not (ham / "one.eml").exists(), "the file to go", 10)
+    wait_for(lambda: spam_status(gateway)["ham"] == before["ham"] + 1, "the folder to be learned")
+    wait_for(lambda: not (ham / "one.eml").exists(), "the file to go")
     assert (ham / ".half").exists()
 
 

@@ -18,7 +18,7 @@ def relays_serve(gateway: Gateway, relays: int) -> bool:
 def resize(gateway: Gateway, before: int, after: int) -> None:
     gateway.edit(f"relays = {before}\n", f"relays = {after}\n")
     assert gateway.command("reload").returncode == 0
-    wait_for(lambda: relays_serve(gateway, after), f"{after} relay(s)", 40)
+    wait_for(lambda: relays_serve(gateway, after), f"{after} relay(s)")
 
 
 def test_queue_of_long_addresses_is_listed_whole(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_relay_that_comes_back_gets_its_shard_back(tmp_path: Path) -> None:
         queued = {gateway.send(plain(f"kept {number}")) for number in range(24)}
         wait_for(lambda: gateway.status()["queue"]["ready"] == 24, "everything to be inspected")
         resize(gateway, 3, 1)
-        wait_for(lambda: gateway.status()["queue"]["ready"] == 24, "the shards of former relays to be adopted", 40)
+        wait_for(lambda: gateway.status()["queue"]["ready"] == 24, "the shards of former relays to be adopted")
         assert gateway.status()["relays"][0]["adopted_shards"]
         assert sink.mails == []  # an adopted shard keeps to what was switched off
         resize(gateway, 1, 3)

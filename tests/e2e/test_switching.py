@@ -193,7 +193,7 @@ def test_relay_that_cannot_start_says_why_in_log_and_status(tmp_path: Path) -> N
         assert shown.returncode == 0
         assert str(shard) in shown.stdout
         shard.unlink()
-        wait_for(lambda: "error" not in gateway.status()["relays"][0], "the relay to come up", 40)
+        wait_for(lambda: "error" not in gateway.status()["relays"][0], "the relay to come up")
         shard.rename(tmp_path / "aside")
         shard.write_text("in the way again")
         ended = "relay 0 ended (status 30), starts again"

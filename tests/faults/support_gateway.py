@@ -1,9 +1,10 @@
 """Faults for the running gateway: code put into its processes, small disks, memory figures, raw SMTP clients.
 
-Faults are injected by a `sitecustomize` module on the gateway's PYTHONPATH; the product itself knows nothing of them.
+Faults are put into a gateway's processes as they are forked (`tests.support.nursery`); the product itself knows nothing of them.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,32 +16,23 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.gateway import Gateway
-from tests.support.waiting import wait_for
+from tests.support.nursery import FAULT
+from tests.support.waiting import WAIT_S, wait_for
 
 RELAY = "gatepost.relay.process"
 TEMPLATE = "gatepost.filter.template"
 
 
-_HEAD = """
-import os, sys
-if "gatepost.cli.main" in sys.orig_argv:
-    # Each process is to be a program of its own, and so to read this file: no fork server.
-    from gatepost.master.fork_server import ForkServer
-    ForkServer.begin = classmethod(lambda cls: cls(None, 0))
-"""
-
-
 def injected(directory: Path, process: str, code: str) -> dict[str, str]:
-    """Return an environment in which every process running module `process` first executes `code`.
+    """Return an environment in which every process that is to be module `process` first executes `code`.
 
     The code finds `FLAGS`, a directory: a test creates and removes files there to switch a fault on and off.
     """
     place = directory / "injected"
     place.mkdir(parents=True, exist_ok=True)
-    body = textwrap.indent(textwrap.dedent(code).strip() + "\n", "    ")
-    text = _HEAD + f"FLAGS = {str(place)!r}\nif {process!r} in sys.orig_argv:\n{body}"
-    (place / "sitecustomize.py").write_text(text)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))}
+    file = place / "fault.py"
+    file.write_text(f"import os, sys\nFLAGS = {str(place)!r}\n{textwrap.dedent(code)}")
+    return {FAULT: json.dumps((process, str(file)))}
 
 
 def flag(directory: Path, name: str, *, on: bool = True) -> None:
@@ -119,7 +111,7 @@ def kill(pid: int) -> None:
 class RawClient:
     """A client that sends what it is told, and reads replies one by one."""
 
-    def __init__(self, gateway: Gateway, timeout: float = 30, source: str = "127.0.0.1") -> None:
+    def __init__(self, gateway: Gateway, timeout: float = WAIT_S, source: str = "127.0.0.1") -> None:
         self.sock = socket.create_connection(("127.0.0.1", gateway.port), timeout, source_address=(source, 0))
         self._stream = self.sock.makefile("rb")
 

@@ -19,7 +19,7 @@ from tests.support.databases import Databases
 from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, plain, with_attachment, zipped
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 SENDERS = 3
 MAILS = 150
@@ -48,9 +48,7 @@ class Senders:
     def end(self) -> None:
         """Have all of them finish, and their sessions found open."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join(120)
-            assert not thread.is_alive()
+        join(*self._threads)
         for client in self._clients:
             assert client.noop()[0] == 250
             client.quit()
@@ -131,10 +129,10 @@ def test_databases_are_replaced_under_load(
             former, arrived, word = template(gateway), len(sink.mails), b"known from %d on" % number
             databases.put(number, EICAR, word)
             replace(gateway)
-            wait_for(lambda wanted=number: number_in_force(gateway) == wanted, "the new set to be in force", 60)
-            wait_for(lambda old=former: template(gateway) not in {0, old}, "its template", 60)
-            wait_for(lambda seen=arrived: len(sink.mails) > seen, "mail to go on", 60)
-            wait_for(lambda data=word: finds(gateway, data), "the filters to use it", 60)
+            wait_for(lambda wanted=number: number_in_force(gateway) == wanted, "the new set to be in force")
+            wait_for(lambda old=former: template(gateway) not in {0, old}, "its template")
+            wait_for(lambda seen=arrived: len(sink.mails) > seen, "mail to go on")
+            wait_for(lambda data=word: finds(gateway, data), "the filters to use it")
         senders.end()
         wait_settled(gateway, 120)
         assert senders.trouble == []
@@ -284,9 +282,9 @@ def test_a_filter_that_dies_once_is_replaced_and_the_mail_inspected_again(mortal
     crashed, failed = losses(gateway)
     queue_id = gateway.send(mail_for(phase, "ONCE"))
     wanted = "disinfected" if phase == "CURE" else "clean"
-    (line,) = wait_for(lambda: gateway.lines("SCANNED", queue_id), "the second inspection", 60)
+    (line,) = wait_for(lambda: gateway.lines("SCANNED", queue_id), "the second inspection")
     assert f'status="{wanted}' in line
-    wait_for(lambda: gateway.lines("DELIVERED", queue_id), "the mail", 60)
+    wait_for(lambda: gateway.lines("DELIVERED", queue_id), "the mail")
     assert losses(gateway) == (crashed + 1, failed)
 
 
@@ -298,12 +296,12 @@ def test_a_mail_that_takes_two_filters_with_it_is_an_error_by_policy(mortal: Mor
     before = other_descriptors(gateway)
     crashed, failed = losses(gateway)
     queue_id = gateway.send(mail_for(phase, "ALWAYS"))
-    (line,) = wait_for(lambda: gateway.lines("SCANNED", queue_id), "the end of the inspection", 60)
+    (line,) = wait_for(lambda: gateway.lines("SCANNED", queue_id), "the end of the inspection")
     assert 'status="error"' in line
-    wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the mail to be blocked", 60)
+    wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the mail to be blocked")
     assert losses(gateway) == (crashed + 2, failed + 1)
     arrived = len(sink.mails)
     gateway.send(with_attachment(b"harmless", "b.bin", f"after {phase}"))
-    wait_for(lambda: len(sink.mails) > arrived, "the next mail", 60)
+    wait_for(lambda: len(sink.mails) > arrived, "the next mail")
     wait_settled(gateway)
     wait_for(lambda: other_descriptors(gateway) <= before, "the relay to have closed what it held")

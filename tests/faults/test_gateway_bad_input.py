@@ -246,7 +246,7 @@ def test_client_that_reads_no_replies_is_stopped_and_dropped(gateway: Gateway) -
         wait_for(lambda: gateway.lines("DELIVERED", queue_id), "another client's mail meanwhile")
         # It never reads: its session must end all the same, or it would hold its place for ever.
         wait_for(
-            lambda: gateway.counter("mta_incoming_connections_current") == 0, "the session to be dropped", 20, 0.05
+            lambda: gateway.counter("mta_incoming_connections_current") == 0, "the session to be dropped", pause_s=0.05
         )
 
 
@@ -265,7 +265,7 @@ def test_a_thousand_silent_connections_leave_room_for_others(gateway: Gateway) -
         other.sock.sendall(plain("in spite of them") + b"\r\n.\r\n")
         assert other.reply().startswith(b"250")
         assert memory_kib(pid) - before < 20 * 1024
-    wait_for(lambda: gateway.counter("mta_incoming_connections_current") == 0, "all to be forgotten", 20, 0.05)
+    wait_for(lambda: gateway.counter("mta_incoming_connections_current") == 0, "all to be forgotten", pause_s=0.05)
 
 
 def test_recipients_beyond_the_limit_get_452_and_the_first_get_their_mail(gateway: Gateway, sink: Sink) -> None:
@@ -300,7 +300,7 @@ def test_slow_bytes_are_no_reason_to_be_dropped_but_their_stop_is(gateway: Gatew
 
 def test_nothing_is_left_open(gateway: Gateway) -> None:
     """Descriptors do not gather in the relay, whatever the clients above did."""
-    wait_for(lambda: gateway.counter("mta_incoming_connections_current") == 0, "sessions to end", 20, 0.05)
+    wait_for(lambda: gateway.counter("mta_incoming_connections_current") == 0, "sessions to end", pause_s=0.05)
     pid = gateway.relay_pids()[0]
     assert len(os.listdir(f"/proc/{pid}/fd")) < 60  # noqa: PTH208
     assert Path(f"/proc/{pid}").exists()

@@ -106,9 +106,7 @@ def test_full_disk_refuses_new_mail_loses_none_and_recovers_by_itself(disk: Path
         gateway.ask("switch", module="send", on=True)
         wait_for(lambda: len(sink.mails) >= 1, "delivery from a full disk")
         ballast.unlink()
-        wait_for(
-            lambda: answer(gateway, plain("again", size=size), "again@example.org") == 250, "service to return", 10
-        )
+        wait_for(lambda: answer(gateway, plain("again", size=size), "again@example.org") == 250, "service to return")
         wait_settled(gateway)
         assert set(sink.recipients()) == {*accepted, "again@example.org"}
         assert gateway.queue() == []
@@ -172,7 +170,7 @@ def test_failed_sync_restarts_the_relay_from_disk_and_loses_nothing(tmp_path: Pa
                 else:
                     refused += 1
         assert gateway.relay_pids()[0] != old, "the relay went on with a disk that does not sync"
-        wait_for(lambda: answer(gateway, plain("after"), "after@example.org") == 250, "service to return", 20)
+        wait_for(lambda: answer(gateway, plain("after"), "after@example.org") == 250, "service to return")
         gateway.ask("switch", module="scan", on=True)
         wait_for(lambda: set(sink.recipients()) >= {*accepted, "after@example.org"}, "everything accepted")
         wait_settled(gateway)

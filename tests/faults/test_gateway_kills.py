@@ -8,7 +8,7 @@ from tests.faults.support_gateway import RELAY, injected, is_gone, kill, wait_se
 from tests.support.gateway import Gateway, free_port
 from tests.support.mails import plain
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 IN_INSPECTION = """
 from gatepost.relay.inspection import Inspection
@@ -46,7 +46,7 @@ def test_mail_that_kills_its_relay_ends_held_and_other_mail_flows(tmp_path: Path
         killer = gateway.send(plain("killer", "KILL-THE-RELAY\r\n"))
         gateway.send(plain("beside"))
         gateway.ask("switch", module="scan", on=True)
-        wait_for(lambda: gateway.lines("HELD", killer), "the deadly mail to be held", 40)
+        wait_for(lambda: gateway.lines("HELD", killer), "the deadly mail to be held")
         after = gateway.send(plain("after"))
         wait_for(lambda: gateway.lines("DELIVERED", after), "later mail to be delivered")
         wait_settled(gateway)
@@ -85,7 +85,7 @@ def test_killed_template_is_replaced_and_no_filter_survives_it(tmp_path: Path, r
         template = status["filter_template"]["pid"]
         assert filters
         kill(template)
-        wait_for(lambda: all(is_gone(pid) for pid in (template, *filters)), "template and filters to be gone", 5)
+        wait_for(lambda: all(is_gone(pid) for pid in (template, *filters)), "template and filters to be gone")
         gateway.send(plain("second"))
         wait_for(lambda: len(sink.mails) == 2, "mail through the second template")
         assert gateway.status()["filter_template"]["restarts"] == 1
@@ -123,7 +123,7 @@ def test_killed_master_leaves_no_process_behind_and_a_new_one_takes_over(tmp_pat
         master = gateway.process
         assert master is not None
         master.kill()
-        wait_for(lambda: all(is_gone(pid) for pid in children), "relays, template and filters to end", 5)
+        wait_for(lambda: all(is_gone(pid) for pid in children), "relays, template and filters to end")
         master.wait(5)
         gateway.process = None
         gateway.start()
@@ -183,11 +183,11 @@ def test_relay_killed_under_load_gives_no_lost_mail_to_clients_waiting_for_an_an
         sender.start()
         for _ in range(3):
             count = len(accepted)
-            wait_for(lambda count=count: len(accepted) > count + 20, "load", 30)  # type: ignore[misc]
+            wait_for(lambda count=count: len(accepted) > count + 20, "load")  # type: ignore[misc]
             old = gateway.relay_pids()[0]
             kill(old)
             wait_for(lambda old=old: old not in gateway.relay_pids(), "a new relay")  # type: ignore[misc]
         stop.set()
-        sender.join()
+        join(sender)
         wait_settled(gateway)
         assert set(sink.recipients()) >= {f"user{number}@example.org" for number in accepted}

@@ -65,7 +65,7 @@ def check_waiting(gateway: Gateway, sink: Sink, disk: Path, why: str) -> None:
     wait_for(lambda: len(sink.mails) == before + 1, "mail that is not to be stored")
     assert {row["queue_id"] for row in gateway.queue()} == set(waiting)
     assert not any(gateway.lines("BLOCKED", queue_id) for queue_id in waiting)
-    wait_for(lambda: all(why in row["reason"].lower() for row in gateway.queue()), "the queue to say why", 40)
+    wait_for(lambda: all(why in row["reason"].lower() for row in gateway.queue()), "the queue to say why")
 
 
 def test_a_full_disk_makes_mail_wait_until_there_is_room(gateway: Gateway, sink: Sink, disk: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_full_disk_makes_mail_wait_until_there_is_room(gateway: Gateway, sink:
     ballast = fill(disk)
     check_waiting(gateway, sink, disk, "space")
     ballast.unlink()
-    wait_for(lambda: not gateway.queue(), "the queue to be empty", 40)
+    wait_for(lambda: not gateway.queue(), "the queue to be empty")
     assert stored(disk) == 4
     assert troubled(gateway) == {}
     assert gateway.lines("is written again")
@@ -93,5 +93,5 @@ def test_a_read_only_disk_makes_mail_wait_even_over_a_restart(gateway: Gateway, 
         assert len(gateway.queue()) == 3
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True, capture_output=True)
-    wait_for(lambda: not gateway.queue(), "the queue to be empty", 40)
+    wait_for(lambda: not gateway.queue(), "the queue to be empty")
     assert stored(disk) == before + 3

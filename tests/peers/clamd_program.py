@@ -47,7 +47,7 @@ class Clamd:
     def start(self) -> None:
         command = [program("clamd"), "-c", str(self._config)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(self._listens, "clamd to listen", 60)
+        wait_for(self._listens, "clamd to listen")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -72,7 +72,7 @@ class Clamd:
             sock.connect(str(self.socket))
             sock.sendall(b"zRELOAD\0")
             assert sock.recv(100).startswith(b"RELOADING")
-        wait_for(lambda: self._log.read_text().count("Database correctly reloaded") >= 1, "the reload", 30)
+        wait_for(lambda: self._log.read_text().count("Database correctly reloaded") >= 1, "the reload")
 
     def _listens(self) -> bool:
         assert self._process is not None

@@ -159,7 +159,7 @@ class Exim:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             for port in (self.plain, self.tls):
-                wait_for(functools.partial(self._listens, port), "Exim to listen", 30)
+                wait_for(functools.partial(self._listens, port), "Exim to listen")
         except BaseException:
             self.__exit__()
             raise

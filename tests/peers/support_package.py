@@ -237,9 +237,7 @@ class DebianHost(Host):
         """Return when systemd says that the host is up."""
         command = ["unshare", "--mount", "sh", "-c", BOOT, "sh", str(self.root), self._group, INSIDE]
         self._booted = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for(
-            lambda: self.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}, "boot", 60
-        )
+        wait_for(lambda: self.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}, "boot")
         self.run("ip", "link", "set", "lo", "up")
 
     def close(self) -> None:
@@ -248,7 +246,7 @@ class DebianHost(Host):
             self._booted.kill()
             self._booted.wait()
             self._drop_group()
-        wait_for(self._removed, "the host's files to be free", 30)
+        wait_for(self._removed, "the host's files to be free")
 
     def _removed(self) -> bool:
         shutil.rmtree(self.root, ignore_errors=True)

@@ -6,6 +6,7 @@ import threading
 from typing import Self
 
 from tests.support.ports import free_port
+from tests.support.waiting import join
 
 
 class Tap:
@@ -34,8 +35,7 @@ class Tap:
             for sock in self._sockets:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
+        join(*self._threads)
 
     @property
     def said(self) -> bytes:
@@ -73,7 +73,7 @@ class Tap:
             back = threading.Thread(target=self._pass, args=(server, client, self.replies), daemon=True)
             back.start()
             self._pass(client, server, self.pieces)
-            back.join()
+            join(back)
             with self._lock:
                 self._sockets -= {client, server}
 

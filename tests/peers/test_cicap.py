@@ -74,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         try:
             engine = f'\n[[engine]]\nname = "gate"\nkind = "icap"\naddress = "icap://127.0.0.1:{port}/avscan"\n'
             with Gateway(directory / "gw", sink.port, settings=engine) as gateway:
-                wait_for(lambda: state(gateway)["state"] == "up", "the service to answer", 40)
+                wait_for(lambda: state(gateway)["state"] == "up", "the service to answer")
                 yield Place(port, gateway, sink)
                 assert gateway.stop() == 0
         finally:
@@ -92,7 +92,7 @@ def test_what_the_service_blocks_is_infected(place: Place) -> None:
     for size in (0, 5_000):  # within its preview, and beyond
         place.gateway.send(plain(f"fine {size}", size=size))
         bad = place.gateway.send(with_attachment(b"x" * size + MARKER, "a.txt"))
-        wait_for(partial(place.gateway.lines, "SCANNED", bad), "the verdict", 40)
+        wait_for(partial(place.gateway.lines, "SCANNED", bad), "the verdict")
         line = place.gateway.lines("SCANNED", bad)[0]
         assert 'status="infected"' in line
         assert 'names="Test.Marker.UNOFFICIAL"' in line

@@ -39,7 +39,7 @@ def states(gateway: Gateway) -> dict[str, str]:
 def verdict(place: Place, content: bytes) -> str:
     """Send a mail; return the statuses in its SCANNED line."""
     queue_id = place.gateway.send(content)
-    wait_for(lambda: place.gateway.lines("SCANNED", queue_id), "the verdict", 40)
+    wait_for(lambda: place.gateway.lines("SCANNED", queue_id), "the verdict")
     return place.gateway.lines("SCANNED", queue_id)[0].partition('status="')[2].partition('"')[0]
 
 
@@ -74,7 +74,7 @@ def test_mail_waits_for_an_engine_that_is_gone(place: Place) -> None:
     assert states(place.gateway)["local"] == "down"
     assert not place.gateway.lines("SCANNED", waiting)
     place.clamd.start()
-    wait_for(lambda: any(b"patient" in mail.content for mail in place.sink.mails), "the mail to go on", 60)
+    wait_for(lambda: any(b"patient" in mail.content for mail in place.sink.mails), "the mail to go on")
     assert states(place.gateway)["local"] == "up"
 
 
@@ -82,11 +82,11 @@ def test_mail_waits_for_an_engine_that_says_nothing(place: Place) -> None:
     place.clamd.freeze()
     try:
         waiting = place.gateway.send(plain("very patient"))
-        wait_for(lambda: place.gateway.lines("waits for inspection", waiting), "the mail to wait", 40)
+        wait_for(lambda: place.gateway.lines("waits for inspection", waiting), "the mail to wait")
         assert not place.gateway.lines("SCANNED", waiting)
     finally:
         place.clamd.thaw()
-    wait_for(lambda: any(b"very patient" in mail.content for mail in place.sink.mails), "the mail to go on", 60)
+    wait_for(lambda: any(b"very patient" in mail.content for mail in place.sink.mails), "the mail to go on")
 
 
 def test_new_signatures_count_at_once(place: Place) -> None:

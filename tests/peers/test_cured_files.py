@@ -90,7 +90,6 @@ def text_of(path: Path) -> str:
     return done.stdout.decode()
 
 
-@pytest.mark.timeout(180)
 def test_libreoffice_opens_every_cured_file(converted: Mapping[str, Path]) -> None:
     missing = [name for name, path in converted.items() if not path.is_file() or path.stat().st_size < 500]
     assert not missing

@@ -108,7 +108,7 @@ def dovecot(base: Path, certificate: Certificate) -> Iterator[int]:
                 return True
             return False
 
-        wait_for(listens, "Dovecot to listen", 30)
+        wait_for(listens, "Dovecot to listen")
         yield port
     finally:
         process.terminate()

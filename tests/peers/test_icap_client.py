@@ -160,7 +160,7 @@ def proxy(door: ListeningDoor) -> Iterator[Proxy]:
                 except OSError:
                     return False
 
-            wait_for(answers, "squid serves", 60)
+            wait_for(answers, "squid serves")
             yield proxy
         finally:
             process.kill()

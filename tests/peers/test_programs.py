@@ -167,7 +167,6 @@ def test_smtp_source_with_many_sessions_to_smtp_sink(
         wait_for(
             lambda: sum(said in line for line in peers.gateway.lines("status=sent")) == MAILS * recipients,
             "all to be delivered",
-            40,
         )
         assert len(sink.contents()) == MAILS
 

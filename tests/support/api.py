@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from tests.support.waiting import WAIT_S
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What a program got."""
@@ -41,7 +43,7 @@ class Api:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if raw is not None:
             fields.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
         try:
             connection.request(method, path[1:] if path.startswith("//") else f"/api/v1{path}", raw, fields)
             answer = connection.getresponse()

@@ -27,7 +27,7 @@ CHROMIUM = Path("/usr/lib/chromium/chromium-headless-shell")
 PASSWORD = "correct-horse-battery-9"
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 """Longest wait of the browser: another worker may have the core for seconds."""
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _IMPACTS = ("serious", "critical")

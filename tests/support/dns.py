@@ -34,6 +34,8 @@ import dns.rdatatype
 import dns.reversename
 import dns.rrset
 
+from tests.support.waiting import join
+
 
 class Trouble(enum.Enum):
     """What the server does instead of answering."""
@@ -135,7 +137,7 @@ class StubDns:
 
     def __exit__(self, *_: object) -> None:
         self._ring.send(b"x")
-        self._thread.join(10)
+        join(self._thread)
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self._ring.close()

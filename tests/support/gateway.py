@@ -15,9 +15,9 @@ from unittest import mock
 
 from gatepost.config.default import build_default_config
 from tests.support.bases import bring_compiled, keep_compiled
-from tests.support.nursery import Launched, can_fork, launch, run_command
+from tests.support.nursery import Launched, launch, run_command
 from tests.support.ports import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import WAIT_S, wait_for
 
 GATEPOST = [sys.executable, "-m", "gatepost.cli.main"]
 
@@ -135,14 +135,10 @@ class Gateway:
         """Start and wait until it is in service."""
         assert self.process is None
         bring_compiled(self.state, antispam=self.antispam)
-        if can_fork(self.env):
-            self.process = launch("run", "-c", str(self.config), env=self.env, antispam=self.antispam)
-        else:
-            command = [*GATEPOST, "run", "-c", str(self.config)]
-            self.process = subprocess.Popen(command, env=self.env, start_new_session=True)
-        wait_for(self._in_service, "the gateway to come into service", 30, _START_LOOK_S)
+        self.process = launch("run", "-c", str(self.config), env=self.env, antispam=self.antispam)
+        wait_for(self._in_service, "the gateway to come into service", pause_s=_START_LOOK_S)
         if self.console_port:  # it comes up beside the relays, and no sooner than they
-            wait_for(self._console_listens, "the console to listen", 30, _START_LOOK_S)
+            wait_for(self._console_listens, "the console to listen", pause_s=_START_LOOK_S)
         keep_compiled(self.state, antispam=self.antispam)
 
     def _console_listens(self) -> bool:
@@ -160,7 +156,7 @@ class Gateway:
         """Stop cleanly (TERM) and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(60)
+        status = self.process.wait(WAIT_S)
         self.process = None
         return status
 
@@ -171,7 +167,7 @@ class Gateway:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(WAIT_S)
         self.process = None
         wait_for(lambda: not self._session_members(), "killed processes to be gone")
 
@@ -200,16 +196,11 @@ class Gateway:
     # --- asking
 
     def run(
-        self, *arguments: str, timeout_s: float = 60, conf_file: Path | None = None
+        self, *arguments: str, timeout_s: float = WAIT_S, conf_file: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run `gatepost ARGUMENTS -c CONFIG`, with the gateway's own configuration or another, in a new process."""
         given = (*arguments, "-c", str(conf_file or self.config))
-        if can_fork(self.env):
-            return run_command(*given, env=self.env, timeout_s=timeout_s)
-        # A fault is to be put into what is started: what is forked off this process would not read it.
-        return subprocess.run(
-            [*GATEPOST, *given], env=self.env, timeout=timeout_s, capture_output=True, text=True, check=False
-        )
+        return run_command(*given, env=self.env, timeout_s=timeout_s)
 
     def command(self, *arguments: str, conf_file: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Do as `run` does, inside this process, which spares the start of another.
@@ -261,7 +252,7 @@ class Gateway:
 
     # --- sending
 
-    def client(self, timeout: float = 30) -> smtplib.SMTP:
+    def client(self, timeout: float = WAIT_S) -> smtplib.SMTP:
         """A connection after EHLO."""
         client = smtplib.SMTP("127.0.0.1", self.port, timeout=timeout)
         client.ehlo("client.example.net")
@@ -289,6 +280,6 @@ class Gateway:
         assert found, text
         return found.group(1)
 
-    def socket(self, timeout: float = 20) -> socket.socket:
+    def socket(self, timeout: float = WAIT_S) -> socket.socket:
         """A bare connection, greeting unread."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)

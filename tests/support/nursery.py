@@ -3,8 +3,8 @@
 A gateway is an interpreter and the imports of half a second, then five processes; the suite starts hundreds. The nursery
 is the product's own fork server (`gatepost.master.fork_server`) in a process beside that of the tests, with all of
 the product in its memory: what it forks has its own session, environment, working directory and standard streams, and
-from there on runs the same code as one that is started by the shell. Environments that change how an interpreter
-starts (faults are injected so) need a real start.
+from there on runs the same code as one that is started by the shell. A variable of the environment, `FAULT`, has faults
+put into what it starts itself (`tests.faults.support_gateway`).
 """
 
 import atexit
@@ -22,6 +22,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import gatepost.antispam  # noqa: F401 - sets what numpy is told; all environments of tests are to have it, or none
 from gatepost.master import fork_server
@@ -32,14 +33,13 @@ COMMAND = "gatepost.cli.main"
 WARM = (COMMAND, "gatepost.cli.run", "gatepost.relay.process", "gatepost.filter.template", "gatepost.recorder.process")
 WARM_ANTISPAM = (*WARM, "gatepost.filter.spam_stage")
 """Not for all: what is mapped counts against a filter's memory."""
+FAULT = "GATEPOST_TEST_FAULT"
+"""Variable: a module of the product and a file of Python. Each process that a gateway starts to be that module executes the
+file before it does anything; the file may change whatever it imports.
+"""
 _ENVIRONMENT = dict(os.environ)
 _ROOM = "-" * 60
 """Room in the command line for the names of processes (`ps`)."""
-
-
-def can_fork(env: Mapping[str, str]) -> bool:
-    """Tell whether a process with this environment is the same when it is forked."""
-    return all(env.get(name) == os.environ.get(name) for name in {*env, *os.environ} if name.startswith("PYTHON"))
 
 
 class Launched:
@@ -164,11 +164,26 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.update(how["env"])
     os.chdir(how["cwd"])
     sys.path[:0] = how["path"]
+    if FAULT in how["env"]:
+        _put_in(*json.loads(how["env"][FAULT]))
     if how["module"]:
         import_module(how["module"]).main(how["arguments"])
         return
     sys.argv = ["gatepost", *how["arguments"]]
     import_module(COMMAND).run_command()
+
+
+def _put_in(faulty: str, file: str) -> None:
+    """Have the fork server of this gateway, which is yet to begin, execute the file in processes of that module."""
+    code = compile(Path(file).read_text(), file, "exec")
+
+    def import_faulty(name: str) -> ModuleType:
+        module = import_module(name)
+        if name == faulty == sys.argv[0]:  # it is to be that, and not only to have it at hand
+            exec(code, {"__name__": "fault"})
+        return module
+
+    fork_server.import_module = import_faulty  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

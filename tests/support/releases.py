@@ -81,7 +81,7 @@ class ReleaseTrial:
         """Put a mail into quarantine and release it, while the relay that does it is killed at `step`."""
         subject = f"release {next(self._numbers)} {step}"
         queue_id = self._gateway.send(with_attachment(EICAR, subject=subject))
-        line = wait_for(lambda: self._gateway.lines("SAVED, store=quarantine", queue_id), "its record", 60)[0]
+        line = wait_for(lambda: self._gateway.lines("SAVED, store=quarantine", queue_id), "its record")[0]
         found = re.search(r"item=([0-9A-Z-]+)", line)
         assert found is not None
         item = self._items[subject] = found[1]
@@ -90,8 +90,8 @@ class ReleaseTrial:
             self._release(item)
         struck = self._place / "injected" / step
         wait_for(lambda: not struck.exists(), f"the kill {step}")
-        wait_for(self._in_service, "the relays to be back", 30)
-        wait_for(lambda: self._insist(item), f"the release of {item} after a kill {step}", 30)
+        wait_for(self._in_service, "the relays to be back")
+        wait_for(lambda: self._insist(item), f"the release of {item} after a kill {step}")
 
     def _insist(self, item: str) -> bool:
         """Do as an operator who was told of trouble: begin once more. It is the same release, never a second."""
@@ -122,8 +122,8 @@ class ReleaseTrial:
     def check(self) -> int:
         """Let everything go; each mail must arrive once. Return how many there were."""
         self._gateway.switch("send", on=True)
-        wait_for(lambda: all(map(self._count, self._items)), "all mails to arrive", 30)
-        wait_for(lambda: not self._gateway.queue(), "the queue to be empty", 30)
+        wait_for(lambda: all(map(self._count, self._items)), "all mails to arrive")
+        wait_for(lambda: not self._gateway.queue(), "the queue to be empty")
         for subject, item in self._items.items():
             assert self._count(subject) == 1, f"{subject!r} ({item}) arrived {self._count(subject)} times"
         return len(self._items)

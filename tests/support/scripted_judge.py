@@ -29,12 +29,11 @@ from gatepost.service.channel import Channel, Serve
 from gatepost.service.judge import Context, Unjudged
 from gatepost.service.local_transport import PASSES_DESCRIPTORS, LocalTransport
 from tests.support.ports import free_port
+from tests.support.waiting import WAIT_S, join
 
 Answer = Ruling | Exception | Callable[[Request, bytes], "Ruling | Exception"]
 Make = Callable[[Context], Serve]
 Learn = Callable[[bytes, bool | None], Awaitable[str]]
-WAIT_S = 20.0
-"""For what the other end of a conversation has to say: only a failure takes as long."""
 
 
 def ruling(*parts: Part, queue_id: str = "0AB1CD2EF3GH4", info: str = "", **fields: Any) -> Ruling:
@@ -222,7 +221,7 @@ class ListeningDoor:
         assert self._loop is not None
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(WAIT_S)
+        join(self._thread)
 
     async def _run(self) -> None:
         self._loop = loop = asyncio.get_running_loop()

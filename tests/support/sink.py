@@ -23,6 +23,7 @@ from io import BufferedRWPair
 from typing import Any, Self
 
 from tests.support.ports import free_port
+from tests.support.waiting import join
 
 CLOSE = "CLOSE"
 STALL = "STALL"
@@ -87,14 +88,17 @@ class Sink:
         self.steps: list[tuple[float, str]] = []
         """(Unix time, step) of everything asked of the script or answered as usual."""
         self.connections = 0
+        self._running: set[threading.Thread] = set()
         self._sessions: set[threading.Thread] = set()
+        """Less those that have said QUIT."""
         self.most_open = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._sockets: set[socket.socket] = set()
         self.port = port or free_port()
         self._listener = socket.create_server((host, self.port), backlog=256)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Self:
         return self
@@ -108,9 +112,11 @@ class Sink:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        join(self._accepting)
         for sock in list(self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+        join(*list(self._running))
 
     def recipients(self) -> Counter[str]:
         """How often each recipient got something."""
@@ -131,6 +137,7 @@ class Sink:
             with self._lock:
                 session = threading.Thread(target=self._serve, args=(sock,), daemon=True)
                 self.connections += 1
+                self._running.add(session)
                 self._sessions.add(session)
                 self.most_open = max(self.most_open, self.open)
                 self._sockets.add(sock)
@@ -157,6 +164,7 @@ class Sink:
             self._leave()
             with self._lock:
                 self._sockets.discard(sock)
+                self._running.discard(threading.current_thread())
 
     def _serve_encrypted(self, sock: socket.socket) -> None:
         instead = self._ask("handshake", "", "")

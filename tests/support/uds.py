@@ -11,7 +11,7 @@ from typing import Self
 
 from gatepost.service.uds import read_status
 from tests.support.ports import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import WAIT_S, join, wait_for
 
 _POLL_S = 0.05
 
@@ -34,18 +34,18 @@ class UdsServer:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(WAIT_S)
 
     def start(self) -> None:
         """Start it and wait until it is in service."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stderr=log)
-        wait_for(self._in_service, "the UDS server", 30)
+        wait_for(self._in_service, "the UDS server")
 
     def stop(self) -> int:
         """End it as an administrator does; return its exit status."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(10)
+        return self._process.wait(WAIT_S)
 
     def status(self) -> dict[str, object]:
         return read_status(self.state)
@@ -80,7 +80,7 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        join(self._thread)
         for each in (self._front, *self._back.values()):
             each.close()
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterable
 from typing import Self
 
+from tests.support.waiting import WAIT_S
+
 CODE = re.compile(r"^(\d{3})([ -])", re.MULTILINE)
 
 
 class Wire:
     """One connection. Replies are text: the lines of one reply with a line feed between, "" when the peer closed."""
 
-    def __init__(self, port: int, source: str = "127.0.0.1", timeout: float = 30, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, source: str = "127.0.0.1", timeout: float = WAIT_S, host: str = "127.0.0.1") -> None:
         """`source` is the client's address, any of 127.0.0.0/8."""
         self.opened = time.monotonic()
         self._sock = socket.create_connection((host, port), timeout=timeout, source_address=(source, 0))

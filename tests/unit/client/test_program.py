@@ -57,7 +57,7 @@ def connected(path: Path) -> socket.socket:
         connection.settimeout(20)
         return connection
 
-    connection = wait_for(attempt, "the program listens", 20)
+    connection = wait_for(attempt, "the program listens")
     assert connection is not None
     return connection
 
@@ -80,15 +80,15 @@ def test_a_listening_program_takes_settings_anew_and_ends_cleanly(tmp_path: Path
         assert int(pid.read_text()) == process.pid
         file.write_text("client_on_error = 'perhaps'\n")
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "the settings in force stay" in log.read_text(), "the mistake is told", 20)
+        wait_for(lambda: "the settings in force stay" in log.read_text(), "the mistake is told")
         assert greeting(path) == b"accept\n"
         file.write_text(f"client_on_error = 'reject'\npid_file = '{pid}'\n")
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: greeting(path) == b"reject\n", "the settings are taken", 20)
+        wait_for(lambda: greeting(path) == b"reject\n", "the settings are taken")
         with connected(path) as busy:
             assert busy.recv(100) == b"reject\n"
             process.send_signal(signal.SIGTERM)
-            wait_for(lambda: not _listens(path), "no more connections are taken", 20)
+            wait_for(lambda: not _listens(path), "no more connections are taken")
             busy.sendall(b"x")
             assert busy.recv(100) == b"bye\n"
         assert process.wait(20) == 0

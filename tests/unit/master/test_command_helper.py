@@ -167,7 +167,7 @@ def test_strangers_are_left(helper: Helper) -> None:
 def test_what_hangs_is_ended_with_all_it_started(helper: Helper) -> None:
     assert "did not end within" in helper.scan(b"hang\n").trouble
     assert helper.scan(b"leave\n").output == "left"
-    wait_for(lambda: not members(f"sleep\x0060.{OWN}") and not members(f"sleep\x0061.{OWN}"), "nothing to be left", 10)
+    wait_for(lambda: not members(f"sleep\x0060.{OWN}") and not members(f"sleep\x0061.{OWN}"), "nothing to be left")
 
 
 def test_nothing_leaves_its_group(helper: Helper) -> None:
@@ -193,7 +193,7 @@ def test_files_are_out_of_reach(helper: Helper, tmp_path: Path) -> None:
     assert helper.scan(b"file /etc/passwd\n").output == "read"
     assert helper.scan(f"write {tmp_path}/new\n".encode()).output == "refused"
     assert helper.scan(b"write own\n").output == "written"
-    wait_for(lambda: not list(helper.scratch.iterdir()), "the scratch directory to be emptied", 10)
+    wait_for(lambda: not list(helper.scratch.iterdir()), "the scratch directory to be emptied")
 
 
 def test_no_network_and_no_signals(helper: Helper) -> None:

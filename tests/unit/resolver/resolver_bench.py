@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import uvloop
 from tests.support.dns import StubDns
+from tests.support.waiting import WAIT_S
 
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
@@ -13,8 +14,10 @@ from gatepost.resolver.resolver import Resolver
 
 T = TypeVar("T")
 
-TIMEOUT_S = 1
-"""The least that can be configured."""
+TIMEOUT_S = 15
+"""For an answer that comes, on a machine that others share."""
+LEAST_TIMEOUT_S = 1
+"""That can be configured: for an answer that never comes."""
 
 
 class Clock:
@@ -38,7 +41,7 @@ class Bench:
         async def whole() -> T:
             resolver = Resolver(self.config, clock=self.clock, **self.more)
             try:
-                return await asyncio.wait_for(scenario(resolver), 20)
+                return await asyncio.wait_for(scenario(resolver), WAIT_S)
             finally:
                 await resolver.close()
 

@@ -282,7 +282,7 @@ def tree() -> Iterator[tuple[StubDns, StubDns, StubDns]]:
 
 
 def walking(bench: Bench, root: StubDns, **resolve: object) -> None:
-    bench.config = build_config(internal_recursion_enabled=True, io_network_timeout=2, **resolve)
+    bench.config = build_config(internal_recursion_enabled=True, io_network_timeout=15, **resolve)
     bench.more = {"root_hints": (root.host,), "recursion_port": root.port}
 
 
