@@ -27,6 +27,7 @@ from types import ModuleType
 import gatepost.antispam  # noqa: F401 - sets what numpy is told; all environments of tests are to have it, or none
 from gatepost.master import fork_server
 from gatepost.master.fork_server import ForkedProcess, ForkServer
+from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "gatepost.cli.main"
@@ -98,6 +99,7 @@ def _nursery(antispam: bool) -> ForkServer:
     theirs.close()
     _BEGUN.append(process)
     server = ForkServer(ours, process.pid)
+    fork_server.ANSWER_TIMEOUT_S = WAIT_S  # the first answer waits for all the imports, on a machine that others share
     atexit.register(process.poll)
     atexit.register(server.close)
     return server
@@ -183,7 +185,7 @@ def _put_in(faulty: str, file: str) -> None:
             exec(code, {"__name__": "fault"})
         return module
 
-    fork_server.import_module = import_faulty  # type: ignore[assignment]
+    vars(fork_server)["import_module"] = import_faulty
 
 
 if __name__ == "__main__":
