@@ -5,7 +5,6 @@ message holds. What is asked for is read when it is first asked for; nothing is 
 """
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -14,6 +13,7 @@ from gatepost.antispam.extract.fold import Folded, fold
 from gatepost.antispam.extract.markup import Page
 from gatepost.antispam.extract.parts import TEXT_LIMIT, PictureReader, Text, Yield, read_parts
 from gatepost.antispam.extract.plain import find_bare, find_urls
+from gatepost.antispam.lazy import lazy
 from gatepost.antispam.links import ANCHORS_LIMIT, Anchor, distinct, read_anchor, read_target
 from gatepost.antispam.terms.wording import build_wording
 from gatepost.mime.part import Message, Part
@@ -51,7 +51,7 @@ class MailView:
         self.options = options
         self._reader = reader
 
-    @cached_property
+    @lazy
     def fields(self) -> tuple[HeaderField, ...]:
         """Header fields of the message in order."""
         content = self.content
@@ -68,14 +68,14 @@ class MailView:
         """Return the first field of this (lower-case) name."""
         return next(self.all(name), None)
 
-    @cached_property
+    @lazy
     def subject(self) -> str:
         field = self.first("subject")
         return "" if field is None else field.text
 
     # -- texts -------------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def parts(self) -> Yield:
         """What was read of the parts: texts, pages, pictures, codes."""
         return read_parts(self.message, self.options, self._reader)
@@ -95,32 +95,32 @@ class MailView:
         """Pictures of the message, decoded from their transfer encoding, as far as they are looked at."""
         return self.parts.pictures
 
-    @cached_property
+    @lazy
     def html(self) -> str:
         """Visible text of the HTML forms that are shown at once."""
         return "\n".join(text.visible for text in self.texts if text.kind == "html" and not text.attached)[:TEXT_LIMIT]
 
-    @cached_property
+    @lazy
     def plain(self) -> str:
         """Text of the plain forms that are shown at once, quoted lines apart."""
         return "\n".join(text.visible for text in self.texts if text.kind == "plain" and not text.attached)[:TEXT_LIMIT]
 
-    @cached_property
+    @lazy
     def html_words(self) -> frozenset[str]:
         """Words of `html`, in lower case."""
         return frozenset(self.html.lower().split())
 
-    @cached_property
+    @lazy
     def body(self) -> str:
         """What the reader gets to read, at most `TEXT_LIMIT` characters: what is `typed`, then words in pictures."""
         return "\n".join(piece for piece in (self.typed, self.pictured) if piece)[:TEXT_LIMIT]
 
-    @cached_property
+    @lazy
     def pictured(self) -> str:
         """Words recognised in pictures; "" for nearly every mail."""
         return "\n".join(text.visible for text in self.texts if text.kind == "ocr")
 
-    @cached_property
+    @lazy
     def typed(self) -> str:
         """The HTML form, then what only the plain form says, documents if they are to be read, and what is attached
         where nearly nothing else is there.
@@ -137,21 +137,22 @@ class MailView:
     def _beyond_html(self) -> str:
         """Return the lines of the plain form whose words the HTML form does not say."""
         known = self.html_words
+        is_known = known.__contains__
         kept = []
         for line in self.plain.split("\n"):
             words = line.lower().split()
             if known.issuperset(words):  # as nearly always
                 continue
-            if sum(word in known for word in words) < ALIKE * len(words):
+            if sum(map(is_known, words)) < ALIKE * len(words):
                 kept.append(line.strip())
         return "\n".join(kept)
 
-    @cached_property
+    @lazy
     def fold(self) -> Folded:
         """The body folded, and what disguises were undone."""
         return fold(self.body)
 
-    @cached_property
+    @lazy
     def subject_fold(self) -> Folded:
         """The subject folded, and what disguises were undone."""
         return fold(self.subject)
@@ -163,14 +164,14 @@ class MailView:
         """
         return self.fold.text
 
-    @cached_property
+    @lazy
     def disguised(self) -> str:
         """Words of `folded` and the subject that were written in disguise (`v i a g r a`, `v1agra`), as meant, a line
         each; "" for nearly every mail. Match it beside `folded`.
         """
         return "\n".join(dict.fromkeys((*self.subject_fold.disguised, *self.fold.disguised)))
 
-    @cached_property
+    @lazy
     def wording(self) -> bytes:
         """`folded` as terms and samples are matched in it."""
         return build_wording(self.folded)
@@ -182,7 +183,7 @@ class MailView:
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def anchors(self) -> tuple[Anchor, ...]:
         """Addresses in the message in order: those of pages, of texts, of codes in pictures, of documents."""
         found: list[Anchor] = []
@@ -214,7 +215,7 @@ class MailView:
                         found.append(anchor)
         return tuple(found[:ANCHORS_LIMIT])
 
-    @cached_property
+    @lazy
     def links(self) -> tuple[Link, ...]:
         """Links for the link checks, distinct by host, those a reader follows first, at most 200."""
         return tuple(distinct(self.anchors))

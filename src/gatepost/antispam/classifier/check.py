@@ -14,6 +14,7 @@ from gatepost.antispam.classifier.features import (
     Features,
     Indices,
     distinct,
+    distinct_halves,
     header_lines,
     header_runs,
     reader_text,
@@ -50,11 +51,12 @@ class ClassifierCheck:
     def inspect(self, view: MailView, notes: Notes) -> None:
         units = text_units(reader_text(view.subject, view.body))
         runs = text_runs(units)
-        features = Features(distinct(runs), self._look_at_header(view))
+        text, strongest = self._look_at_text(runs)
+        features = Features(text, self._look_at_header(view))
         if view.options.learn:
             notes.lesson = pack_lesson(Lesson(digest_of(view), features))
         domain = common_domain(view.options.recipients)
-        opinion = judge(features, self._base, self._learned, domain, self._strongest_half(runs))
+        opinion = judge(features, self._base, self._learned, domain, strongest)
         if not opinion.trust and len(features.text) < FEWEST_RUNS:
             return
         words: list[str] = []
@@ -69,14 +71,15 @@ class ClassifierCheck:
             Method.LEARNED, name, _evidence(opinion.weight, opinion.trust, opinion.header, words), opinion.weight
         )
 
-    def _strongest_half(self, runs: Indices) -> float:
-        """Return the log-odds of the half of a text that looks most like spam: honest words in front of spam, or behind
-        it, must not hide it. Of a short text nothing; nor once only what was learned here counts.
+    def _look_at_text(self, runs: Indices) -> tuple[Indices, float]:
+        """Return the slots of a text, and the log-odds of the half of it that looks most like spam: honest words in
+        front of spam, or behind it, must not hide it. Of a short text nothing; nor once only what was learned here
+        counts.
         """
-        middle = len(runs) // 2
-        if middle < HALF_RUNS or (self._learned is not None and self._learned.state.trust >= 1.0):
-            return -math.inf
-        return max(self._base.log_odds(distinct(half)) for half in (runs[:middle], runs[middle:]))
+        if len(runs) // 2 < HALF_RUNS or (self._learned is not None and self._learned.state.trust >= 1.0):
+            return distinct(runs), -math.inf
+        text, slots, second = distinct_halves(runs)
+        return text, self._base.stronger(slots, second)
 
     def _look_at_header(self, view: MailView) -> Indices:
         """Return the slots of the header; none where nothing is learned of them and nothing was."""

@@ -49,10 +49,20 @@ class BaseModel(msgspec.Struct, frozen=True):
 
     def log_odds(self, text: Indices) -> float:
         """Return log-odds for the runs of a text."""
-        if not len(text):
-            return 0.0
-        total = float(self.table.take(text).sum(dtype=np.int64)) * self.scale / sqrt(len(text))
-        return self.slope * total + self.intercept
+        return self._odds(int(self.table.take(text).sum(dtype=np.int64)), len(text)) if len(text) else 0.0
+
+    def stronger(self, slots: Indices, second: npt.NDArray[np.bool_]) -> float:
+        """Return the log-odds of that half of a text which looks more like spam: of the slots of both halves, neither
+        empty, those of the second are marked.
+        """
+        weights = self.table.take(slots)
+        behind = weights[second]
+        total = int(behind.sum(dtype=np.int64))
+        front = int(weights.sum(dtype=np.int64)) - total
+        return max(self._odds(front, len(slots) - len(behind)), self._odds(total, len(behind)))
+
+    def _odds(self, steps: int, count: int) -> float:
+        return self.slope * (steps * self.scale / sqrt(count)) + self.intercept
 
 
 def parse_model(data: bytes) -> BaseModel:

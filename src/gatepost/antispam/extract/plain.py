@@ -9,6 +9,8 @@ from typing import Final
 _QUOTED = re.compile(r"^(?:>|[ \t]{0,3}>|[A-Za-z]{1,3}>)[^\n]*\n?", re.MULTILINE)
 _URL_REST = re.compile(r"[^\s<>\"\u00a0\u200b-\u200f\u2028\u2029\u3000\u3001\u3002\uff0c]{1,2000}+")
 _SCHEME = re.compile(r"(?:https?|ftp|hxxps?)\Z", re.IGNORECASE)
+_INNER_DOT = re.compile(r"\.\S\S")
+"""A dot with two characters behind it: without one no word of a text is the name of a host."""
 _TRAILING: Final = ".,;:!?'\u2019\u201d\u00bb*_~|"
 _PAIRS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
 URLS_LIMIT: Final = 10_000
@@ -104,7 +106,10 @@ def find_urls(text: str) -> list[str]:
 
 def find_bare(text: str) -> list[str]:
     """Return names of hosts that stand in a text without a scheme, as addresses: some readers make links of them."""
-    words = [word for word in text[:BARE_SEARCH].split() if "." in word]
+    text = text[:BARE_SEARCH]
+    if _INNER_DOT.search(text) is None:
+        return []
+    words = [word for word in text.split() if "." in word]
     words = [word for word in words if "." in word[1:-2] and "@" not in word and "://" not in word]
     matches = (_DOMAIN.fullmatch(word) for word in words)
     hosts = [match[1] for match in matches if match is not None]

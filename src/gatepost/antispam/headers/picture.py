@@ -6,7 +6,6 @@ Called by `check` and `facts`. Everything is computed when it is first asked for
 import functools
 import ipaddress
 from collections.abc import Callable
-from functools import cached_property
 from typing import Final
 
 from gatepost.antispam.headers.addresses import Mailbox, parse_mailboxes, read_domain
@@ -14,6 +13,7 @@ from gatepost.antispam.headers.authors import Authors, read_authors
 from gatepost.antispam.headers.names import organization
 from gatepost.antispam.headers.received import Hop, parse_received, read_date
 from gatepost.antispam.headers.reference import Reference
+from gatepost.antispam.lazy import lazy
 from gatepost.antispam.view import HeaderField, MailView
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Direction
@@ -61,52 +61,52 @@ class Picture:
         """Return the mailboxes of an address field."""
         return [box for field in self.fields.get(name, ()) for box in parse_mailboxes(field.raw)]
 
-    @cached_property
+    @lazy
     def authors(self) -> Authors:
         return read_authors(self.view)
 
-    @cached_property
+    @lazy
     def author(self) -> Mailbox:
         """The first author with an address, or what there is."""
         boxes = self.authors.mailboxes
         return next((box for box in boxes if box.address), boxes[0] if boxes else NOBODY)
 
-    @cached_property
+    @lazy
     def author_organization(self) -> str:
         return organization(self.author.domain)
 
-    @cached_property
+    @lazy
     def recipients(self) -> list[Mailbox]:
         """Mailboxes of To and Cc."""
         return self.boxes("to") + self.boxes("cc")
 
-    @cached_property
+    @lazy
     def answer(self) -> Mailbox:
         """First mailbox of Reply-To."""
         return next((box for box in self.boxes("reply-to") if box.address), NOBODY)
 
-    @cached_property
+    @lazy
     def sender_domain(self) -> str:
         return read_domain(domain_of(self.options.sender))
 
-    @cached_property
+    @lazy
     def hops(self) -> list[Hop]:
         """Received fields, newest first."""
         return [parse_received(field.raw) for field in self.fields.get("received", ())][:HOPS_LIMIT]
 
-    @cached_property
+    @lazy
     def now(self) -> float:
         """When the message came in; 0 when nobody knows."""
         if self.options.now:
             return self.options.now
         return next((moment for hop in self.hops if (moment := read_date(hop.date)) is not None), 0.0)
 
-    @cached_property
+    @lazy
     def is_from_outside(self) -> bool:
         """A host of the Internet handed it to us."""
         return self.options.direction is _INBOUND and is_global(self.options.client_ip)
 
-    @cached_property
+    @lazy
     def own_domains(self) -> frozenset[str]:
         """Protected domains that are no mere masks, in lower case."""
         plain = (mask.lower().rpartition("@")[2].removeprefix("*.") for mask in self.options.own_domains)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gatepost.antispam.samples.shingles import Hashes, build_shingles
+from gatepost.antispam.samples.shingles import Hashes, build_shingles, distinct
 
 SKETCH: Final = 96
 """Hashes kept of a sample: the share is known to within a twentieth."""
@@ -21,6 +21,11 @@ SHINGLES_LEAST: Final = 16
 SAMPLES_LIMIT: Final = 100_000
 FORMAT: Final = 1
 NAME_LIMIT: Final = 100
+_HASH_BITS: Final = 64
+_MARKS_PER_HASH: Final = 10
+"""Bits: a thousand places for each hash, so that hardly any hash of an ordinary mail meets a mark by chance."""
+_MARKS_BITS: Final = 23
+"""Bits of the largest table of marks, 8 MB."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -105,9 +110,19 @@ class SampleBase:
         owners = np.repeat(np.arange(len(rows), dtype=np.uint32), [len(each) for *_, each in rows])
         order = np.argsort(hashes)
         self._hashes, self._owners = hashes[order], owners[order]
+        bits = min(len(hashes).bit_length() + _MARKS_PER_HASH, _MARKS_BITS)
+        self._shift = np.uint64(_HASH_BITS - bits)
+        self._marks = np.zeros(1 << bits, dtype=np.bool_)
+        """Whether a kept hash begins with these bits: what has none of them is seen to hold no sample at once."""
+        self._marks[(hashes >> self._shift).view(np.int64)] = True
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def find_among(self, hashes: Hashes, least: float) -> list[Likeness]:
+        """Do as `find` for shingle hashes in any order, some of them more than once."""
+        candidates = hashes[self._marks.take((hashes >> self._shift).view(np.int64))]
+        return self.find(distinct(candidates), least) if len(candidates) else []
 
     def find(self, shingles: Hashes, least: float) -> list[Likeness]:
         """Return the samples of which a text with these shingles has a share of at least `least`, the largest first."""

@@ -34,13 +34,13 @@ class SamplesCheck:
         texts = [parse_sample(path, data) for path, data in knowledge.by_suffix(SUFFIX)]
         compiled = [("samples of the set", compile_samples(texts)), *knowledge.by_suffix(COMPILED_SUFFIX)]
         self._base = SampleBase(sample for path, data in compiled for sample in parse_samples(path, data))
-        self._base.find(build_shingles("a first look at a few words makes all of it warm"), SHARE_LEAST)
+        self._base.find_among(build_shingles("a first look at a few words makes all of it warm"), SHARE_LEAST)
 
     def inspect(self, view: MailView, notes: Notes) -> None:
         """Note the samples found, the likest first."""
         if not view.options.content:
             return
-        for likeness in self._base.find(hash_wording(view.wording), SHARE_LEAST)[:_SHOWN]:
+        for likeness in self._base.find_among(hash_wording(view.wording), SHARE_LEAST)[:_SHOWN]:
             certainty = min(1.0, (likeness.share - SHARE_LEAST + 0.05) / (SHARE_FULL - SHARE_LEAST + 0.05))
             top = likeness.category.partition("/")[0]
             weight = 0.0 if top == NO_SPAM else certainty * (WEIGHT if top == "spam" else PROBABLE_WEIGHT)

@@ -38,11 +38,20 @@ _BACK: Final = _powers(_INVERSE)
 
 def build_shingles(folded: str) -> Hashes:
     """Return the distinct shingle hashes of a folded text, in order."""
-    return hash_wording(build_wording(folded[:BYTES_LIMIT]))
+    return distinct(hash_wording(build_wording(folded[:BYTES_LIMIT])))
+
+
+def distinct(hashes: Hashes) -> Hashes:
+    """Return hashes in order, each once; what is given is sorted in its place."""
+    hashes.sort()
+    kept = np.empty(len(hashes), dtype=np.bool_)
+    kept[:1] = True
+    np.not_equal(hashes[1:], hashes[:-1], out=kept[1:])
+    return hashes[kept]
 
 
 def hash_wording(wording: bytes) -> Hashes:
-    """Return the distinct shingle hashes of a wording, in order."""
+    """Return the shingle hashes of a wording, as they stand there."""
     raw = np.frombuffer(b" " + wording[:BYTES_LIMIT].translate(None, _DIGITS) + b" ", np.uint8)[: BYTES_LIMIT + 2]
     letters = raw != _SPACE
     edges = (letters[1:] != letters[:-1]).nonzero()[0] + 1
@@ -62,9 +71,5 @@ def hash_wording(wording: bytes) -> Hashes:
         found += words[place : place + count] * _STEPS[place]
     found ^= found >> _TURN
     found *= _MIX
-    found.sort()
-    distinct = np.empty(len(found), dtype=np.bool_)
-    distinct[0] = True
-    np.not_equal(found[1:], found[:-1], out=distinct[1:])
-    shingles: Hashes = found[distinct]
+    shingles: Hashes = found
     return shingles

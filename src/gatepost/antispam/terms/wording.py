@@ -12,7 +12,10 @@ import numpy as np
 _WORD = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
 _TABLE: Final = bytes(each if each in _WORD or each >= 0x80 else 0x20 for each in range(256))
 """ASCII without capitals (they are folded already) and without signs; other letters are bytes from 0x80 on."""
+_SIGNS: Final = bytes(each for each in range(256) if _TABLE[each] == 0x20)
 _SPACE: Final = 0x20
+SHORT: Final = 600
+"""Bytes of a text, a subject as a rule, that is cut into words sooner than arrays are made of it."""
 _FOREIGN_SIGNS: Final = re.compile(rb"\xe2[\x80-\xaf][\x80-\xbf]|\xc2[\x80-\xbf]|\xe3\x80[\x80-\x9f]")
 """U+2000 to U+2BFF, U+0080 to U+00BF and U+3000 to U+301F: quotation marks, dashes, arrows, pictures."""
 _SOFT_SIGNS: Final = re.compile(rb"\xf0\x9f[\x80-\xbf][\x80-\xbf]|\xef\xb8\x8f")
@@ -32,6 +35,8 @@ _YO: Final = (b"\xd1\x91", b"\xd0\xb5")
 def build_wording(folded: str) -> bytes:
     """Return the words of a case-folded text in UTF-8, a space before, between and behind them."""
     raw = folded.encode("utf-8", "replace")
+    if len(raw) < SHORT and folded.isascii():
+        return b" ".join([b"", *raw.translate(_TABLE).split(), b""]) if raw.strip(_SIGNS) else b" "
     if not folded.isascii():
         raw = _FOREIGN_SIGNS.sub(b" ", raw)
         if b"\xf0\x9f" in raw or b"\xef\xb8" in raw:
