@@ -192,7 +192,7 @@ def run(rounds: int, say: Callable[[str], None]) -> list[str]:
                 run_round(tally["rounds"], site, faults, tally)
             except AssertionError as error:
                 troubles.append(f"round {tally['rounds']}, {FAULTS[tally['rounds'] % len(FAULTS)]}: {error}")
-                print(site.gateway.log()[-5000:], site.postfix.log()[-3000:], sep="\n")
+                print(site.gateway.log()[-5000:], *(client.log()[-3000:] for client in site.clients), sep="\n")
             else:
                 STATE.write_text(json.dumps({"since": since, "tally": tally}))
     say(_tell(tally, since))
@@ -213,7 +213,8 @@ def _tell(tally: Counter[str], since: str) -> str:
     met = ", ".join(f"{tally[f'fault {name}']} {name.replace('_', ' ')}" for name in FAULTS)
     refused = ", ".join(f"{count} × {name}" for name, count in sorted(tally.items()) if name.split()[0] in SAID)
     return (
-        f"{tally['rounds']} rounds of faults with a real Postfix in front (since {since}; {met}): {tally['mails']} "
-        f"mails by milter with each choice on error and by the pipe client; {tally['arrived']} taken, all arrived once; "
+        f"{tally['rounds']} rounds of faults with a real Postfix in front since {since} ({met}): {tally['mails']} "
+        f"mails by milter with each choice on error and by the pipe client; {tally['arrived']} taken, "
+        "each arrived once; "
         f"not taken while nobody judged: {refused or 'none'}"
     )
