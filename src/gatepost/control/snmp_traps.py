@@ -116,6 +116,10 @@ class TrapPlan:
     def _outbreak(self, view: View, threshold: int) -> Iterator[Happened]:
         """Alert when the share rises above the threshold, and every hour again until it is below."""
         samples = self._samples
+        if not threshold:  # nobody counts meanwhile: what comes later is no matter of one hour
+            samples.clear()
+            self._alerted_at = None
+            return
         if samples and view.scanned < samples[-1][1]:  # counted anew
             samples.clear()
         if not samples or view.now - samples[-1][0] >= SAMPLE_S or view.now < samples[-1][0]:
@@ -124,8 +128,8 @@ class TrapPlan:
             samples.popleft()
         scanned, infected = view.scanned - samples[0][1], view.infected - samples[0][2]
         share = 100 * infected / scanned if scanned else 0.0
-        if not threshold or share <= threshold or scanned < LEAST_MESSAGES:
-            self._alerted_at = None if not threshold or share <= threshold else self._alerted_at
+        if share <= threshold or scanned < LEAST_MESSAGES:
+            self._alerted_at = None if share <= threshold else self._alerted_at
             return
         if self._alerted_at is None or view.now - self._alerted_at >= HOUR_S:
             self._alerted_at = view.now

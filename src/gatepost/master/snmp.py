@@ -17,7 +17,7 @@ from gatepost.control.desk import Desk
 from gatepost.control.snmp_traps import GROUP_OF, Happened, Trap, TrapPlan
 from gatepost.control.snmp_tree import NOTICE, text
 from gatepost.master.bases import Databases
-from gatepost.master.snmp_facts import SnmpFacts
+from gatepost.master.snmp_facts import SnmpFacts, wanted_threshold
 from gatepost.wire.agentx import (
     AgentSession,
     AgentxError,
@@ -188,7 +188,7 @@ class SnmpAgent:
             config = self._config()
             if self._wanted(config):
                 try:
-                    self._pending += self._plan.look(await self._facts.view(config), config.snmp.alert_threshold)
+                    self._pending += self._plan.look(await self._facts.view(config), wanted_threshold(config))
                     if self._registered:
                         self._send_pending(config)
                 except Exception as error:  # noqa: BLE001 - who watches must go on, whatever one look meets

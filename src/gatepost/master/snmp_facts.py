@@ -122,8 +122,7 @@ class SnmpFacts:
         """Return how many messages were scanned since the start, and how many of them infected; relays are asked now
         and then, where the alert is wanted at all.
         """
-        alerts = config.snmp.alert_threshold and GROUP_OF[Trap.OUTBREAK_ALERT] in config.snmp.snmp_traps
-        if alerts and self._clock() - self._counts_at > COUNT_S:
+        if wanted_threshold(config) and self._clock() - self._counts_at > COUNT_S:
             status = await self._ask("status")
             if status is not None:
                 told = build_statistics(status, time.time())
@@ -148,6 +147,12 @@ class SnmpFacts:
         with contextlib.suppress(ControlError):
             return await self._desk.handle(Request(call, arguments), _CALLER)
         return None
+
+
+def wanted_threshold(config: Config) -> int:
+    """Return the percent of infected messages from which an outbreak is alerted, 0 where nobody is told."""
+    told = GROUP_OF[Trap.OUTBREAK_ALERT] in config.snmp.snmp_traps
+    return config.snmp.alert_threshold if told else 0
 
 
 def _cpu(status: dict[str, Any]) -> tuple[float, float]:

@@ -48,6 +48,7 @@ def test_an_error_is_told_when_it_begins_and_again_when_it_comes_back() -> None:
 @pytest.mark.feature("F-SNMP-06")
 def test_an_outbreak_is_alerted_at_the_threshold_every_hour_until_it_is_over() -> None:
     plan = begun()
+    assert plan.look(at(1), 10) == []
     assert plan.look(at(60, scanned=100, infected=10), 10) == [], "the threshold itself is no alert"
     assert plan.look(at(120, scanned=110, infected=20), 10) == [Happened(Trap.OUTBREAK_ALERT, percent=18)]
     assert plan.look(at(180, scanned=120, infected=30), 10) == []
@@ -79,3 +80,12 @@ def test_old_databases_are_told_every_day() -> None:
     assert plan.look(at(86_411, age_days=7, released="2026-01-01"), 0) == told
     assert plan.look(at(86_500, age_days=0), 0) == []
     assert plan.look(at(86_600, age_days=6, released="2026-01-01"), 0) == told
+
+
+def test_what_came_while_nobody_wanted_an_alert_is_no_matter_of_the_last_hour() -> None:
+    plan = begun()
+    for step in range(3):
+        assert plan.look(at(60 * step), 0) == []
+    assert plan.look(at(240, scanned=1000, infected=900), 10) == []
+    assert plan.look(at(300, scanned=1100, infected=905), 10) == []
+    assert [each.trap for each in plan.look(at(360, scanned=1150, infected=955), 10)] == [Trap.OUTBREAK_ALERT]
