@@ -28,8 +28,8 @@ class Channel(asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_buffer", "_dropped", "_eof", "_failure", "_loop", "_reader", "_reading", "_serve", "_task", "_timeout_s",
-        "_transport", "_writer", "on_end", "peer",
+        "_buffer", "_deadline", "_dropped", "_eof", "_failure", "_loop", "_reader", "_reading", "_serve", "_task",
+        "_timeout_s", "_timer", "_transport", "_writer", "on_end", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,9 @@ class Channel(asyncio.Protocol):
         self._reading = True
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        """When the present wait for the client ends; loop time."""
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[BaseException | None] | None = None
         """What is said, until it is over."""
@@ -122,14 +125,33 @@ class Channel(asyncio.Protocol):
             if self._eof:
                 return b""
             self._reader = self._loop.create_future()
-            async with asyncio.timeout(self._timeout_s if timeout_s is None else timeout_s):
-                await self._reader
+            self._watch(self._timeout_s if timeout_s is None else timeout_s)
+            await self._reader
         data = bytes(self._buffer)
         self._buffer.clear()
         if not self._reading and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
         return data
+
+    def _watch(self, timeout_s: float) -> None:
+        """Begin a wait. A timer that fires early enough is not moved: it sees then how long the wait may still last."""
+        self._deadline = deadline = self._loop.time() + timeout_s
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        reader = self._reader
+        if reader is None or reader.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        else:
+            reader.set_exception(TimeoutError("the client is silent"))
 
     def write(self, data: bytes) -> None:
         """Send. ChannelClosed."""
@@ -168,6 +190,9 @@ class Channel(asyncio.Protocol):
 
     def _over(self, task: "asyncio.Task[BaseException | None]") -> None:
         self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._failure = None if task.cancelled() else task.result()
         transport = self._transport
         if transport is None:

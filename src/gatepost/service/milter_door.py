@@ -7,7 +7,7 @@ be judged, or carried out, gets the door's `on_error`.
 """
 
 import asyncio
-import ipaddress
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -208,14 +208,17 @@ def _address(raw: bytes) -> str:
 
 def _ip(client: MilterClient) -> str:
     """Return the client's address in canonical form, "" when it has none."""
-    if client.family not in {Family.IPV4, Family.IPV6}:
+    if client.family is not Family.IPV4 and client.family is not Family.IPV6:
         return ""
     text = client.address.decode("ascii", "replace")
+    text = text[5:] if text[:5].lower() == "ipv6:" else text
+    kind = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
-        address = ipaddress.ip_address(text[5:] if text[:5].lower() == "ipv6:" else text)
-    except ValueError:
+        text = socket.inet_ntop(kind, socket.inet_pton(kind, text))
+    except (OSError, ValueError):
         return ""
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    mapped = text.removeprefix("::ffff:")
+    return text if ":" in mapped else mapped
 
 
 def _name(client: MilterClient, macros: dict[bytes, bytes]) -> str:

@@ -1,0 +1,96 @@
+"""Waits of a door's channel: each has its own time, whatever timer an earlier one left."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from gatepost.service.channel import Channel
+
+LONG_S = 600.0
+SHORT_S = 0.01
+
+
+class Wire(asyncio.Transport):
+    """A connection that only takes what is said."""
+
+    def write(self, data):
+        pass
+
+    def is_closing(self):
+        return False
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def close(self):
+        pass
+
+
+class Talk:
+    """A channel on which `waits` are waited for, one after the other, and how that ended."""
+
+    def __init__(self, *waits):
+        self.heard = []
+        self.ended = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+
+        async def serve(channel):
+            try:
+                for seconds in waits:
+                    self.heard += [await channel.read(seconds)]
+            finally:
+                self._over.set()
+
+        self.channel = Channel(serve, LONG_S, lambda _, failure: self.ended.set_result(failure))
+        self.channel.connection_made(Wire())
+
+    async def hear(self, word):
+        for _ in range(3):  # turns in which the door comes to its wait
+            await asyncio.sleep(0)
+        self.channel.data_received(word)
+
+    async def end(self):
+        await self._over.wait()
+        await asyncio.sleep(0)
+        self.channel.connection_lost(None)
+        return await self.ended
+
+
+@pytest.mark.parametrize("before", [(), (LONG_S,), (SHORT_S, LONG_S)])
+def test_a_short_wait_ends_in_its_own_time_behind_others(before):
+    async def run():
+        talk = Talk(*before, SHORT_S)
+        for _ in before:
+            await talk.hear(b"word")
+        assert isinstance(await talk.end(), TimeoutError)
+        assert talk.heard == [b"word"] * len(before)
+
+    asyncio.run(run())
+
+
+def test_a_long_wait_outlasts_the_timer_of_a_short_one():
+    async def run():
+        talk = Talk(SHORT_S, LONG_S)
+        await talk.hear(b"one")
+        await asyncio.sleep(3 * SHORT_S)  # beyond the timer of the first wait
+        assert talk.channel.waits
+        await talk.hear(b"two")
+        assert await talk.end() is None
+        assert talk.heard == [b"one", b"two"]
+
+    asyncio.run(run())
+
+
+def test_no_timer_keeps_a_channel_whose_talk_is_over():
+    async def run():
+        talk = Talk(LONG_S)
+        await talk.hear(b"word")
+        assert await talk.end() is None
+        gone = weakref.ref(talk)  # the channel, which tells it of its end, holds it
+        del talk
+        gc.collect()
+        assert gone() is None
+
+    asyncio.run(run())
