@@ -19,6 +19,8 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "0.1.0~first", "0.1.0"
 STEADY = ("archive", "backup", "bases", "licence")
+pytestmark = pytest.mark.timeout(600)
+"""dpkg runs scripts that run the gateway: on a busy machine they take as long as they take."""
 OURS = ("root/", "srv/")
 """Where the tests themselves put files."""
 DPKG = ("var/log/dpkg.log", "etc/ld.so.cache", "var/log/alternatives.log", "usr/sbin/policy-rc.d")
