@@ -173,6 +173,10 @@ class Postfix:
         """Make every process of it finish what it is at and be replaced."""
         assert self._run("reload").returncode == 0
 
+    def flush(self) -> None:
+        """Have all that waits tried now, however long it was to wait."""
+        assert self._run("flush").returncode == 0
+
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [self._program, "-c", str(self.base / "etc"), *arguments]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
