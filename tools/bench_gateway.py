@@ -53,14 +53,14 @@ class NoEngine:
 
 def run_without_builtin(config: Path) -> None:
     """Run the gateway with `NoEngine` in place of the built-in engine, which no configuration can do."""
-    from gatepost.master import daemon, process  # noqa: PLC0415 - only here
+    from gatepost.master import bases_in_force, daemon  # noqa: PLC0415 - only here
 
-    made = vars(process)["filter_settings"]
+    made = vars(bases_in_force)["filter_settings"]
 
     def without(*arguments: Any) -> Any:
         return msgspec.structs.replace(made(*arguments), engines=("bench_gateway:NoEngine",))
 
-    vars(process)["filter_settings"] = without
+    vars(bases_in_force)["filter_settings"] = without
     tools = str(Path(__file__).resolve().parent)  # where the filters' template finds it
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (tools, os.environ.get("PYTHONPATH"))))
     sys.exit(daemon.run(daemon.Options(config, use_pid_file=False)))

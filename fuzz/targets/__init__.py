@@ -24,6 +24,7 @@ NAMES: Final = (
     "archives",
     "locked",
     "images",
+    "discs",
     "pdf",
     "office",
     "rtf",

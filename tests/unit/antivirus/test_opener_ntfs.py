@@ -102,6 +102,11 @@ def test_sizes_that_lie_are_over_budget_and_no_damage_raises() -> None:
             opened(bytes(damaged))
 
 
+def test_a_disk_may_end_anywhere() -> None:
+    for end in range(0, 24 * CLUSTER, 7):
+        assert any(member.trouble for member in opened(SMALL[:end])), end
+
+
 def test_malware_and_programs_on_a_virtual_disk_are_found() -> None:
     for content, name, status in (
         (av_samples.eicar(), "x.com", ObjectStatus.INFECTED),

@@ -77,6 +77,15 @@ def test_no_damage_raises() -> None:
             opened(bytes(damaged))
 
 
+def test_an_image_may_end_anywhere() -> None:
+    data = Image(FILES, "more").build()
+    for end in (
+        *range((START + 1) * SECTOR, (START + 1) * SECTOR + 230),
+        *range(START * SECTOR, len(data) - 3 * SECTOR, 99),
+    ):
+        assert any(member.trouble for member in opened(data[:end])), end
+
+
 def test_its_members_count_and_so_do_its_bytes() -> None:
     data = Image({f"{number}.txt": b"x" for number in range(20)}, 3).build()
     with pytest.raises(OverBudget):

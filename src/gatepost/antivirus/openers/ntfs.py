@@ -65,7 +65,7 @@ def read_system(disk: Disk, start: int) -> System | None:
     boot = disk.read(start, SECTOR)
     if boot[3:11] != MARK:
         return None
-    sector, per_cluster, stated = _number(boot, 0x0B, 2), boot[0x0D], _number(boot, 0x40, 1)
+    sector, per_cluster, stated = _number(boot, 0x0B, 2), _number(boot, 0x0D, 1), _number(boot, 0x40, 1)
     if per_cluster > 0x80:
         per_cluster = 1 << 256 - per_cluster
     cluster_size = sector * per_cluster

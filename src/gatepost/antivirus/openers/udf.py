@@ -73,7 +73,7 @@ def _read_files(volume: "_Volume", opening: Opening) -> Iterator[Member]:
     seen = {(volume.root.partition, volume.root.block)}
     while waiting:
         folder = volume.read_entry(waiting.pop())
-        names, _ = volume.read_content(folder)
+        names = volume.read_whole(folder)
         position = 0
         while position + 38 <= len(names):
             if _number(names, position, 2) != _NAME:
@@ -166,8 +166,7 @@ class _Volume:
                 # Its blocks are those of a file in the partition it lies in, whose own reference comes first.
                 own = next((i for i, space in enumerate(self._spaces) if space[1] == starts[number]), -1)
                 place = _Place(own, _number(volume, position + 40, 4), self._block)
-                content, _ = self.read_content(self.read_entry(place))
-                self._spaces.append((content, 0))
+                self._spaces.append((self.read_whole(self.read_entry(place)), 0))
             else:
                 raise _Unreadable("it was written in sessions")
             position += max(length, 6)
@@ -181,11 +180,13 @@ class _Volume:
         start = 176 if kind == _FILE else 216
         extra, length = _number(raw, start - 8, 4), _number(raw, start - 4, 4)
         descriptors = raw[start + extra : start + extra + length]
-        form = raw[34] & 7
+        if len(raw) < start or len(descriptors) < length:
+            raise _Unreadable("a file's description is cut off")
+        form = _number(raw, 34, 1) & 7
         size = _number(raw, 56, 8)
         if form == 3:
-            return _Entry(raw[27], size, descriptors)
-        return _Entry(raw[27], size, None, tuple(self._follow(descriptors, form, place.partition)))
+            return _Entry(_number(raw, 27, 1), size, descriptors)
+        return _Entry(_number(raw, 27, 1), size, None, tuple(self._follow(descriptors, form, place.partition)))
 
     def _follow(self, descriptors: bytes, form: int, partition: int) -> Iterator[tuple[int, _Place]]:
         """Yield (kind, place) of the extents that allocation descriptors tell of."""
@@ -214,6 +215,13 @@ class _Volume:
                 raise _Unreadable("the rest of a file is not where it should be")
             descriptors, at = more[24 : 24 + _number(more, 20, 4)], 0
         raise _Unreadable(f"a file of more than {PIECES} pieces")
+
+    def read_whole(self, entry: _Entry) -> bytes:
+        """Return the bytes of what the file system itself needs. OverBudget, _Unreadable."""
+        content, whole = self.read_content(entry)
+        if not whole:
+            raise _Unreadable("a folder is cut off")
+        return content
 
     def read_content(self, entry: _Entry) -> tuple[bytes, bool]:
         """Return the bytes of a file, and whether they are all there. OverBudget, _Unreadable."""
