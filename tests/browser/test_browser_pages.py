@@ -30,7 +30,7 @@ def _paths() -> list[str]:
     return [area.path for area in AREAS if area.path in served]
 
 
-MAIN_PAGES = [*_paths(), "/account"]
+MAIN_PAGES = [*_paths(), "/account", "/rules/terms"]
 
 
 class Running:

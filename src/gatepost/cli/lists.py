@@ -213,7 +213,7 @@ def export_entries(
 
 @app.command(name="import")
 def import_entries(
-    file: Path,
+    file: Annotated[Path, cyclopts.Parameter(allow_leading_hyphen=True)],
     /,
     *,
     dry_run: Annotated[

@@ -15,6 +15,7 @@ for _name, _place, _help in (
     ("recent", "spam_learn:recent", "The latest lessons."),
     ("model", "spam_learn:model", "What was learned, as a file: backup, restore, share."),
     ("sample", "spam_samples:sample", "Own sample messages: add, list, remove, compile."),
+    ("terms", "spam_terms:app", "Weighted terms of your own: check a file of them."),
     ("image", "spam_samples:image", "Own known images: add, list, remove, compile."),
 ):
     app.command(f"gatepost.cli.{_place}", name=_name, help=_help)

@@ -1,4 +1,5 @@
-"""The administrator's own anti-spam files, compiled: where the master and the commands find them, `pin_own`.
+"""The administrator's own anti-spam files, samples and images compiled, terms as written:
+where the master and the commands find them, `pin_own`.
 
 They lie in one directory, each replaced by a rename (`cli.spam_samples`), and are no signed set: whoever may write them
 may write the configuration as well.
@@ -11,7 +12,7 @@ from gatepost.feeds.pinned import PinnedFile
 
 OWN_SET = "own"
 """What these files are called among the sets."""
-OWN_SUFFIXES = (".samples", ".pictures")
+OWN_SUFFIXES = (".samples", ".pictures", ".terms")
 OWN_LIMIT = 256 * 1024 * 1024
 """Bytes of one of them: what half a million samples take."""
 

@@ -1,5 +1,5 @@
 """The calls about the administrator's own samples and images: `samples.show`, `samples.add`, `samples.remove`,
-`samples.compile`.
+`samples.compile`; beside them those about own terms (`own_terms`).
 
 Registered at the desk for the console and the API; the command line does the same itself. Pictures are read by nobody
 here: adding and compiling is done by `gatepost spam sample|image` in a process of its own, under limits, for the
@@ -20,6 +20,7 @@ from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
 from gatepost.feeds.own_items import OwnError, OwnItems, Sort
+from gatepost.master.own_terms import OwnTerms
 
 ADD_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of one item added here; larger ones by the command line."""
@@ -43,6 +44,7 @@ class OwnSamples:
         desk.add("samples.add", Right.CONFIGURE, self._add, audited=True)
         desk.add("samples.remove", Right.CONFIGURE, self._remove, audited=True)
         desk.add("samples.compile", Right.CONFIGURE, self._compile, audited=True)
+        OwnTerms(self._directory).register(desk)
 
     async def _show(self, _: Arguments, __: Caller) -> Any:
         """All items by sort, and whether what filters use is older than they are."""

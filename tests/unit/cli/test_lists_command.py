@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,16 @@ def test_export_and_import_make_the_same_lists(
     assert other.run("export") == 0
     assert capsys.readouterr().out == saved.read_text()
     assert [tuple(row) for row in csv.reader(saved.read_text().splitlines())][1:] == entries
+
+
+def test_a_list_is_imported_from_standard_input(
+    host: _Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As other programs write it."""
+    raw = io.BytesIO(b"\xef\xbb\xbfEntry,List\r\n@a.example,block\r\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(raw))
+    assert host.run("import", "-") == 0
+    assert capsys.readouterr().out == "1 added, 0 were there\n"
 
 
 @pytest.mark.parametrize(

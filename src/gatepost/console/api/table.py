@@ -13,6 +13,7 @@ from gatepost.console.api import (
     queue,
     service,
     stores,
+    terms,
 )
 from gatepost.console.api.operation import Operation
 
@@ -23,6 +24,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *lists.OPERATIONS,
     *configuration.OPERATIONS,
     *profiles.OPERATIONS,
+    *terms.OPERATIONS,
     *accounts.OPERATIONS,
     *service.OPERATIONS,
     *emergency.OPERATIONS,

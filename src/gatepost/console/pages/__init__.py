@@ -26,6 +26,7 @@ from gatepost.console.pages import (
     service,
     settings,
     sign_in,
+    terms,
     tracking,
     what_if,
 )
@@ -53,6 +54,7 @@ ROUTES: Final[Sequence[Any]] = (
     *service.ROUTES,
     *settings.ROUTES,
     *sign_in.ROUTES,
+    *terms.ROUTES,
     *tracking.ROUTES,
     *what_if.ROUTES,
 )
