@@ -1,8 +1,12 @@
 """What the parts of `make bench` share: ports, waiting, memory, medians."""
 
 import contextlib
+import os
 import socket
 import statistics
+import subprocess
+import sys
+import sysconfig
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +14,27 @@ from pathlib import Path
 from typing import Any
 
 START_S = 60.0
+DISTRIBUTED = "/usr/bin/python3"
+"""What the package runs with. Distributions build it for speed, as they build the peers; others often do not."""
+_VERSION = "import sys; print(*sys.version_info[:2])"
+
+
+def packaged_python() -> list[str]:
+    """Return the command line that runs Python as the package does, with this checkout and the libraries of this
+    environment; this interpreter where the distribution has none of its version, for which the libraries are built.
+    """
+    with contextlib.suppress(OSError):
+        told = subprocess.run([DISTRIBUTED, "-c", _VERSION], capture_output=True, text=True, check=False).stdout
+        if told.split() == [str(number) for number in sys.version_info[:2]]:
+            source = str(Path(__file__).resolve().parents[1] / "src")
+            path = [
+                os.environ.get("PYTHONPATH", ""),
+                source,
+                sysconfig.get_path("platlib"),
+                sysconfig.get_path("purelib"),
+            ]
+            return ["env", f"PYTHONPATH={os.pathsep.join(dict.fromkeys(filter(None, path)))}", DISTRIBUTED]
+    return [sys.executable]
 
 
 def free_ports(count: int) -> list[int]:

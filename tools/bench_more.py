@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_common import START_S, free_ports, median, processes_below, pss_of, wait_for_greeting
+from bench_common import START_S, free_ports, median, packaged_python, processes_below, pss_of, wait_for_greeting
 from result_pages import made_at
 
 TOOLS = Path(__file__).resolve().parent
@@ -185,9 +185,10 @@ def _pss_below(process: int) -> int:
 def own_arguments(names: dict[str, str]) -> list[str]:
     """Return the driver's arguments for systems of our own: name → script and its arguments, from the checkout."""
     arguments = []
+    python = " ".join(packaged_python())
     for name, script in names.items():
         program, *rest = script.split()
-        arguments += ["--own", " ".join([f"{name}={sys.executable}", str(TOOLS.parent / program), *rest])]
+        arguments += ["--own", " ".join([f"{name}={python}", str(TOOLS.parent / program), *rest])]
     return arguments
 
 
