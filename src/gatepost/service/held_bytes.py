@@ -6,6 +6,8 @@ One count a door and process; each connection takes its share of it with what it
 from types import TracebackType
 from typing import Final, Self
 
+from gatepost.service.gathered import Gathered
+
 HELD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of all mails that one door holds at a time: thousands of ordinary ones."""
 
@@ -58,3 +60,15 @@ class Share:
         """Hold nothing any more."""
         self._count.give(self._size)
         self._size = 0
+
+
+def add_held(gathered: Gathered, data: bytes, share: Share) -> None:
+    """Take a piece of a content: in memory while it is small and there is room for it, else in its file. OSError."""
+    if gathered.in_memory:
+        try:
+            share.take(len(data))
+        except NoRoom:
+            gathered.spill()
+    gathered.add(data)
+    if not gathered.in_memory:
+        share.release()

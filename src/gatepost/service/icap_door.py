@@ -17,7 +17,7 @@ from gatepost.model.filtering import Checks, Deed, Purpose, Request, Ruling, Thr
 from gatepost.model.finding import BareObject, ObjectStatus
 from gatepost.service.channel import Channel, ChannelClosed, Serve
 from gatepost.service.gathered import Gathered
-from gatepost.service.held_bytes import HeldBytes, NoRoom, Share
+from gatepost.service.held_bytes import HeldBytes, Share, add_held
 from gatepost.service.icap_page import build_block_page
 from gatepost.service.judge import Context, Unjudged
 from gatepost.wire.http import build_chunk
@@ -155,7 +155,7 @@ class _Visit:
             match await self.event():
                 case Piece(data):
                     try:
-                        _add(gathered, data, share)
+                        add_held(gathered, data, share)
                     except OSError as error:
                         self.context.report("E", f"door {self.context.door.name}: no room for an object: {error}")
                         self.channel.write(build_status(self.door.service(), 500, close=True))
@@ -290,18 +290,6 @@ class _Visit:
         status = "503 Service Unavailable" if later else "403 Forbidden"
         retry_s = RETRY_S if later else 0
         return build_page(self.door.service(), status, page, retry_s=retry_s, close=close or request.last)
-
-
-def _add(gathered: Gathered, data: bytes, share: Share) -> None:
-    """Take a piece of an object: in memory while it is small and there is room for it, else in its file. OSError."""
-    if gathered.in_memory:
-        try:
-            share.take(len(data))
-        except NoRoom:
-            gathered.spill()
-    gathered.add(data)
-    if not gathered.in_memory:
-        share.release()
 
 
 def _is_form(request: IcapRequest) -> bool:

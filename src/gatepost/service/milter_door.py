@@ -3,10 +3,11 @@
 Opened by a relay for a `[[door]]` of kind milter, and by `gatepost client milter` with a remote judge. A mail system
 has one copy of a message for all its recipients, so `Ruling.whole` is what it gets. Promises: while a judgement takes
 time the mail system hears every `PROGRESS_S` seconds that it goes on; one that has gone ends the judgement; what cannot
-be judged, or carried out, gets the door's `on_error`.
+be judged, kept, or carried out, gets the door's `on_error`; when all connections hold much, contents wait in files.
 """
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from gatepost.model.envelope import Client
 from gatepost.model.filtering import Request, Ruling
 from gatepost.service.channel import Channel, ChannelClosed, Serve
 from gatepost.service.gathered import MEMORY_BYTES, Gathered
+from gatepost.service.held_bytes import HeldBytes, NoRoom, Share, add_held
 from gatepost.service.judge import Context, Unjudged
 from gatepost.service.milter_plan import PlanError, plan_answer
 from gatepost.wire.milter import MilterSession, State
@@ -34,9 +36,10 @@ _CONFIRMED: Final = frozenset({b"", b"OK"})
 
 def make(context: Context, *, progress_s: float = PROGRESS_S, memory_bytes: int = MEMORY_BYTES) -> Serve:
     """Return what serves a connection. Above `memory_bytes` a content is kept in a file."""
+    held = HeldBytes()
 
     async def serve(channel: Channel) -> None:
-        await _Conversation(context, channel, progress_s, memory_bytes).run()
+        await _Conversation(context, channel, Share(held), progress_s, memory_bytes).run()
 
     return serve
 
@@ -44,17 +47,20 @@ def make(context: Context, *, progress_s: float = PROGRESS_S, memory_bytes: int 
 class _Conversation:
     """One connection of a mail system."""
 
-    def __init__(self, context: Context, channel: Channel, progress_s: float, memory_bytes: int) -> None:
+    def __init__(self, context: Context, channel: Channel, share: Share, progress_s: float, memory_bytes: int) -> None:
         self._context = context
         self._door = context.door
         self._channel = channel
         self._progress_s = progress_s
+        self._share = share
         self._memory_bytes = memory_bytes
         self._session = MilterSession(context.door.size_limit, CONTENT_LIMIT)
         self._client = MilterClient()
         self._ip = ""
         self._gathered: Gathered | None = None
-        """What came of a message that does not come in one piece."""
+        """What came of a message that does not come in one piece ..."""
+        self._unkept = ""
+        """... and why it could not be kept."""
 
     async def run(self) -> None:
         """Talk until the mail system ends it."""
@@ -167,25 +173,38 @@ class _Conversation:
 
     # --- large messages
 
-    def _keep(self, content: bytes) -> Gathered:
+    def _keep(self, content: bytes) -> None:
+        """Take the next piece; without room for it the message will not be judged."""
+        if self._unkept:
+            return
         if self._gathered is None:
             self._gathered = Gathered(memory_bytes=self._memory_bytes)
-        self._gathered.add(content)
-        return self._gathered
+        try:
+            add_held(self._gathered, content, self._share)
+        except OSError as error:
+            self._forget()
+            self._unkept = f"no room for it: {error.strerror}"
 
     def _content(self, message: MilterMessage) -> bytes | Path:
-        """Return the whole content, or the file it is in. Unjudged: it was too large to be kept. OSError."""
+        """Return the whole content, or the file it is in. Unjudged: it was not kept."""
         if message.too_large:
             raise Unjudged(f"it has more than {CONTENT_LIMIT} bytes")
-        if self._gathered is None and len(message.content) <= self._memory_bytes:
-            return message.content
-        return self._keep(message.content).content
+        if self._gathered is None and not self._unkept and len(message.content) <= self._memory_bytes:
+            with contextlib.suppress(NoRoom):
+                self._share.take(len(message.content))
+                return message.content
+        self._keep(message.content)
+        if self._gathered is None:
+            raise Unjudged(self._unkept)
+        return self._gathered.content
 
     @staticmethod
     async def _read(content: bytes | Path) -> bytes:
         return content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
 
     def _forget(self) -> None:
+        self._share.release()
+        self._unkept = ""
         if self._gathered is not None:
             self._gathered.close()
             self._gathered = None

@@ -15,6 +15,8 @@ from gatepost.model.filtering import Deed, FieldEdit, FieldOp, Part, Purpose, Re
 from gatepost.model.reply import reply
 from gatepost.model.verdict import Splice
 from gatepost.service import milter_door
+from gatepost.service.gathered import Gathered
+from gatepost.service.held_bytes import HeldBytes
 from gatepost.service.judge import Unjudged
 from gatepost.service.milter_door import make
 
@@ -167,6 +169,31 @@ def test_content_above_the_memory_limit_is_in_a_file_that_goes(tmp_path, monkeyp
     assert [asked.was_file for asked in judge.asked] == [True, False]
     assert [asked.content for asked in judge.asked] == [mail, mta.CONTENT]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_content_goes_to_a_file_when_all_connections_hold_much(monkeypatch):
+    monkeypatch.setattr(milter_door, "HeldBytes", partial(HeldBytes, limit=len(mta.CONTENT) - 1))
+    judge = ScriptedJudge()
+    mail = mta.CONTENT + b"x" * (600 * 1024)
+    answers, _ = converse(mta.session(mta.message(), mta.message(mail), mta.message()), judge)
+    assert [command for command, _ in answers] == ["c", "c", "c"]
+    assert [(asked.content, asked.was_file) for asked in judge.asked] == [
+        (mta.CONTENT, True), (mail, True), (mta.CONTENT, True),
+    ]  # fmt: skip
+
+
+def test_content_without_room_is_not_judged_and_the_next_message_is(monkeypatch):
+    class Full(Gathered):
+        def spill(self):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(milter_door, "Gathered", Full)
+    judge = ScriptedJudge()
+    mail = mta.CONTENT + b"x" * (1536 * 1024)
+    answers, reported = converse(mta.session(mta.message(mail), mta.message()), judge)
+    assert [(command, data[:4]) for command, data in answers] == [("y", b"451 "), ("c", b"")]
+    assert "No space left" in reported[0][1]
+    assert [asked.content for asked in judge.asked] == [mta.CONTENT]
 
 
 def test_a_slow_judgement_is_heard_of():
