@@ -1,8 +1,8 @@
 """Carries out a migration: first a copy of each file that will be changed, then the files, last the stamp.
 
-Called with the directory's lock held. Each file changes in one transaction, and the stamp is written when all have: a
-migration that is cut off goes on at the next start, and no file is ever half changed. The copies stay below
-`migrations/` until the administrator deletes them; those that were cut off are made anew.
+Called with the directory's lock held. Each file changes in one transaction, and the stamp names the newer format only
+when all have it: a migration that is cut off goes on at the next start, and no file is ever half changed. The copies
+stay below `migrations/` until the administrator deletes them; those that were cut off are made anew.
 """
 
 import os
@@ -54,6 +54,9 @@ def carry_out(plan: Plan, config: Config, now: float, *, copies: bool = True, sa
     try:
         if plan.moves and copies:
             kept = _copy_all(plan, state, now)
+        if plan.end < plan.start:
+            # Cut off on the way back it is not of the newer format any more: a newer program brings the rest up again.
+            write_stamp(state, Stamp(plan.end, __version__, now))
         for move in plan.moves:
             _move(move)
             say(f"{move.path}: version {move.start} → {move.end}")
