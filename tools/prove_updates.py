@@ -244,6 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nice", type=int, default=0, help="priority of what is timed, on a host with other work")
     arguments = parser.parse_args()
     dice = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="gatepost-updates-") as name:
@@ -253,6 +254,7 @@ def main() -> int:
                 (place / part).mkdir()
             killed = prove_kills(place / "kills", arguments.rounds, dice)
             broken = prove_bytes(place / "bytes", arguments.rounds, dice)
+            os.nice(arguments.nice)
             figures = measure(place / "great")
         except Failed as failed:
             sys.stdout.write(f"updates: FAILED: {failed}\n")
@@ -261,7 +263,7 @@ def main() -> int:
     told = ", ".join(f"{name}: {value:.3g}" for name, value in figures.items())
     write_section(
         "updates",
-        f"`make prove NAME=updates ARGS='--rounds {arguments.rounds} --seed {arguments.seed}'`, {made_at()}: "
+        f"`make prove NAME=updates ARGS='{' '.join(sys.argv[1:])}'`, {made_at()}: "
         f"{killed} of {arguments.rounds} runs killed at random lines; {arguments.rounds} runs with one file wrong at a "
         f"random byte ({ways}; {broken['refused']} runs ended without an update, the others got what they needed "
         f"otherwise). After each the former set or the newer one was in force, whole; the next run brought the newer "
