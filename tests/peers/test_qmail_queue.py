@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ ORIGINAL = """#!{python} -I
 import json, os
 facts = {{
     "message": os.read(0, 9999).decode(), "envelope": os.read(1, 9999).decode(), "ids": [os.getuid(), os.geteuid()],
-    "environment": dict(os.environ), "descriptors": [n for n in range(3, 40) if os.path.exists(f"/proc/self/fd/{{n}}")],
+    "environment": dict(os.environ), "descriptors": [n for n in range(3, 600) if os.path.exists(f"/proc/self/fd/{{n}}")],
 }}
 with open("{place}/queued.new", "w") as file:
     json.dump(facts, file)
@@ -71,6 +72,10 @@ class Installed(NamedTuple):
         facts: dict[str, Any] = json.loads(path.read_text())
         path.unlink()
         return facts
+
+
+ABOVE_LIMIT = 500
+"""A descriptor that was opened while the limit was higher."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +124,10 @@ def test_mail_of_a_user_is_filtered_with_the_rights_of_the_queue(installed: Inst
     assert not (installed.place / "queued").exists()
 
 
+def _lower_the_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ABOVE_LIMIT // 2, ABOVE_LIMIT // 2))
+
+
 def test_the_caller_has_no_say(installed: Installed, tmp_path: Path) -> None:
     installed.door.judge.answer = ruling(recipients=("a@example.org",))
     trap = installed.place / "trap"
@@ -133,11 +142,14 @@ def test_the_caller_has_no_say(installed: Installed, tmp_path: Path) -> None:
         "GATEPOST_CLIENT_SETTINGS": str(trap / "client.toml"), "TCPREMOTEIP": "192.0.2.9", "LC_ALL": "x" * 99_999,
     }  # fmt: skip
     read, write = os.pipe()
+    above = os.dup2(read, ABOVE_LIMIT)
     try:
-        assert installed.send(env=environment, cwd=trap, pass_fds=(read, write)) == 0
+        assert (
+            installed.send(env=environment, cwd=trap, pass_fds=(read, write, above), preexec_fn=_lower_the_limit) == 0
+        )
     finally:
-        os.close(read)
-        os.close(write)
+        for descriptor in (read, write, above):
+            os.close(descriptor)
     facts = installed.queued()
     assert facts["environment"] == {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TCPREMOTEIP": "192.0.2.9"}
     assert facts["descriptors"] in ([], [3]), "3 is the one it looks at them with"

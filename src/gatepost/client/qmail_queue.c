@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #if !defined(PYTHON) || !defined(SETTINGS)
@@ -19,7 +20,7 @@
 
 #define NO_DESCRIPTORS 54 /* of qmail-queue(8): unable to read the message or envelope */
 #define NOT_STARTED 120   /* what qmail says itself of a program it cannot start: temporary */
-#define DESCRIPTORS 65536 /* more nobody hands over */
+#define DESCRIPTORS 65536 /* where the kernel cannot close a range (before Linux 5.9): more nobody hands over */
 #define TOLD 6            /* words to the sender, where the caller has that extension */
 #define ADDRESS_LIMIT 80  /* bytes of "TCPREMOTEIP=" and an address */
 #define SETTINGS_LIMIT 4096
@@ -36,6 +37,17 @@ static char *find(const char *name, size_t limit)
     return 0;
 }
 
+/* Whatever the limit is now: descriptors may be above one that was lowered. */
+static void close_between(unsigned int first, unsigned int last)
+{
+#ifdef SYS_close_range
+    if (!syscall(SYS_close_range, first, last, 0))
+        return;
+#endif
+    for (unsigned int descriptor = first; descriptor <= last && descriptor < DESCRIPTORS; descriptor++)
+        close(descriptor);
+}
+
 int main(void)
 {
     static char *arguments[] = {PYTHON, "-I", "-m", "gatepost.client", "qmail", "-c", SETTINGS, 0};
@@ -45,17 +57,17 @@ int main(void)
     char *settings = find("GATEPOST_CLIENT_SETTINGS", SETTINGS_LIMIT);
     struct stat told;
     sigset_t none;
-    long last = sysconf(_SC_OPEN_MAX);
 
     if (fcntl(0, F_GETFD) == -1 || fcntl(1, F_GETFD) == -1)
         return NO_DESCRIPTORS;
     if (fcntl(2, F_GETFD) == -1 && open("/dev/null", O_WRONLY) != 2)
         return NOT_STARTED;
-    if (last < 0 || last > DESCRIPTORS)
-        last = DESCRIPTORS;
-    for (int descriptor = 3; descriptor < last; descriptor++)
-        if (descriptor != TOLD || fstat(TOLD, &told) || !S_ISFIFO(told.st_mode))
-            close(descriptor);
+    if (!fstat(TOLD, &told) && S_ISFIFO(told.st_mode)) {
+        close_between(3, TOLD - 1);
+        close_between(TOLD + 1, ~0U);
+    } else {
+        close_between(3, ~0U);
+    }
     for (int number = 1; number < NSIG; number++)
         signal(number, SIG_DFL);
     sigemptyset(&none);
