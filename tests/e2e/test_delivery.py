@@ -207,8 +207,11 @@ def test_multi_line_replies(gateway: LaneGateway, step: str) -> None:
         return f"{code}-one\r\n{code}-two\r\n{code}-\r\n{code} end" if at == step else None
 
     with lane.sink(wordy) as sink:
-        gateway.send(plain("wordy"), lane.address())
+        queue_id = gateway.send(plain("wordy"), lane.address())
         arrived(sink)
+        wait_for(lambda: gateway.lines("status=sent", queue_id), "the outcome")
+        assert len(sink.mails) == 1
+        assert not gateway.lines("DEFERRED", queue_id)
 
 
 @pytest.mark.feature("F-ROUT-14")

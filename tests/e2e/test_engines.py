@@ -205,7 +205,7 @@ def test_an_engine_in_trouble_is_left_alone_until_it_recovers(place: Place) -> N
     wait_for(lambda: "slow" in states(place.gateway), "it to count as slow")
     assert any("engine patient is slow" in line and " W]" in line for line in place.gateway.log().splitlines())
     place.patient.mode = "good"
-    wait_for(lambda: all(delivered(place, f"many {number}") for number in range(30)), "all to go on", 90)
+    wait_for(lambda: all(delivered(place, f"many {number}") for number in range(30)), "all to go on", 300)
     assert not any(place.gateway.lines("error", each) for each in ids)
 
 

@@ -75,7 +75,7 @@ def test_hundred_thousand_recipients(tmp_path: Path, most: int, *, down: bool) -
                 stall = max(stall, time.monotonic() - asked)
                 return delivered(sink) - before >= count
 
-            wait_for(look, f"{count} deliveries", 120, 0.1)
+            wait_for(look, f"{count} deliveries", pause_s=0.1)
             wait_settled(gateway, 60)
             assert delivered(sink) - before == count
             costs.append(cpu_s(pid) - used)

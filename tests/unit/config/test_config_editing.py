@@ -1,5 +1,6 @@
 """Edits of the configuration file: every parameter, in both forms; what stays, what is refused, hostile values."""
 
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,11 @@ from gatepost.policy.listings import LISTS_FILE
 from gatepost.relay import greylisting
 
 SHIPPED = build_default_config(hostname="shipped.corp.example", next_hop="[127.0.0.1:1025]")
+SHIPPED_TABLES = tomllib.loads(SHIPPED)
+BLOCKS = [
+    (block.strip("[").partition("]")[0], block) for block in re.split(r"^(?=\[)", SHIPPED, flags=re.MULTILINE)[1:]
+]
+"""The shipped file, table by table."""
 FILE = "gatepost.toml"
 ELEMENTS = {
     Item.TEXT: ["one", "two words"],
@@ -56,7 +62,7 @@ ALL_FIELDS = [field for fields in FIELDS.values() for field in fields]
 
 def shipped(field: Field) -> object:
     """Return what the shipped file, or the default, says of a parameter."""
-    table: Any = tomllib.loads(SHIPPED)
+    table: Any = SHIPPED_TABLES
     for part in field.section.split("."):
         table = table.get(part, {})
     return (table[0] if isinstance(table, list) else table).get(field.name, field.default)
@@ -87,8 +93,10 @@ def sample(field: Field) -> bool | int | str | list[str]:
 
 
 def base(field: Field) -> str:
-    """Return a file in which the parameter's section, and others around it, say something."""
-    text = SHIPPED
+    """Return a file in which the parameter's section, and those around it, say something: as shipped, but not all of it."""
+    own = [at for at, (name, _) in enumerate(BLOCKS) if name == field.section]
+    around = range(max(0, own[0] - 1), own[-1] + 2) if own else range(2)
+    text = "".join(block for _, block in BLOCKS[around.start : around.stop])
     if SECTION_BY_NAME[field.section].array and f"[[{field.section}]]" not in text.replace("# [[", "#"):
         text += f"\n# about it\n[[{field.section}]]\n# nothing yet\n"
     return text
