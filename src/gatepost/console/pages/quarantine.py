@@ -25,7 +25,7 @@ ROWS: Final = 50
 STORES: Final = (
     ("spam-quarantine", "Spam"),
     ("quarantine", "Viruses"),
-    ("backup", "Backup"),
+    ("backup", "Originals of changed mail"),
     ("incoming", "Archive of accepted mail"),
     ("outgoing", "Archive of sent mail"),
 )
