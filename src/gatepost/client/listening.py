@@ -1,8 +1,9 @@
 """Client programs that stay and listen: a door of the filtering server before the judge of a client. `listen`.
 
 Used by `client.milter` and `client.pipe`. Promises: a socket file nobody listens at is replaced, one in use is not;
-SIGHUP takes the settings anew for connections to come, broken ones leave those in force; SIGTERM and SIGINT take no
-more connections and let those that are busy end within `STOP_S`.
+SIGHUP takes the settings anew for connections to come, broken ones leave those in force; above `client_sessions`
+connections wait unaccepted; SIGTERM and SIGINT take no more connections and let those that are busy end within
+`STOP_S`.
 """
 
 import asyncio
@@ -28,6 +29,10 @@ from gatepost.service.judge import Context
 STOP_S: Final = 10.0
 """For connections under way when the program is to end; most of them are kept open by an MTA for nothing."""
 BACKLOG: Final = 256
+ACCEPTS_AT_ONCE: Final = 32
+"""Connections taken in one turn of the event loop."""
+RETRY_S: Final = 0.5
+"""Pause when there is no descriptor for a connection."""
 EXIT_CANNOT: Final = 71
 """EX_OSERR: it cannot listen."""
 
@@ -78,24 +83,64 @@ class _Listening:
         self._door_of = door_of
         self._make = make
         self._channels: set[Channel] = set()
+        self._coming: set[asyncio.Task[None]] = set()
+        self._listens = False
+        self._stops = False
         self._quiet = asyncio.Event()
         self._judge: RemoteJudge | None = None
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reread)
+            self._loop.add_signal_handler(number, stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reread)
         self._open()
-        if isinstance(self._listener.getsockname(), str):
-            server = await loop.create_unix_server(self._channel, sock=self._listener)
-        else:
-            server = await loop.create_server(self._channel, sock=self._listener)
+        self._listener.setblocking(False)
+        self._listen()
         self._program.report("I", f"{self._program.name} listens")
         await stop.wait()
-        server.close()
+        self._stops = True
+        self._rest()
         await self._end()
+
+    def _listen(self) -> None:
+        free = len(self._channels) < self._program.settings.client_sessions
+        if free and not self._listens and not self._stops:
+            self._listens = True
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _rest(self) -> None:
+        if self._listens:
+            self._listens = False
+            self._loop.remove_reader(self._listener)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._program.report("E", f"connections wait: {error.strerror}")
+                self._rest()
+                self._loop.call_later(RETRY_S, self._listen)
+                return
+            connection.setblocking(False)
+            channel = self._channel()
+            task = self._loop.create_task(self._connect(connection, channel))
+            self._coming.add(task)
+            task.add_done_callback(self._coming.discard)
+            if len(self._channels) >= self._program.settings.client_sessions:
+                self._rest()
+                return
+
+    async def _connect(self, connection: socket.socket, channel: Channel) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: channel, connection)
+        except OSError as error:  # it has gone again
+            connection.close()
+            self._ended(channel, ConnectionError(str(error)))
 
     async def _end(self) -> None:
         if self._channels:
@@ -137,6 +182,7 @@ class _Listening:
 
     def _ended(self, channel: Channel, failure: BaseException | None) -> None:
         self._channels.discard(channel)
+        self._listen()
         if not self._channels:
             self._quiet.set()
         if failure is not None and not isinstance(failure, (ConnectionError, TimeoutError)):

@@ -43,6 +43,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     client_data_timeout: float = 30.0
     client_deadline: float = 100.0
     client_connections: int = 50
+    client_sessions: int = 300
     client_tls: bool = False
     client_tls_ca: str = ""
     client_tls_cert: str = ""
@@ -310,6 +311,10 @@ PARAMETERS: Final = (
     ),
     ClientParameter("client_deadline", (), _time(1, 3600), "for one message, all servers together"),
     ClientParameter("client_connections", (), _count, "connections to servers at once; further messages wait"),
+    ClientParameter(
+        "client_sessions", (), _count,
+        "connections of the mail system at once, for programs that listen; others wait to be accepted",
+    ),
     ClientParameter("client_tls", (), parse_old_switch, "encrypt connections over TCP"),
     ClientParameter("client_tls_ca", (), _path, "PEM file of the authorities of servers; empty = the system's"),
     ClientParameter("client_tls_cert", (), _path, "PEM file of the certificate shown to servers"),

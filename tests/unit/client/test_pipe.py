@@ -1,6 +1,8 @@
 """The pipe client as mail systems start it, before a filtering server with a scripted judge and a scripted next hop."""
 
 import os
+import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -223,7 +225,7 @@ def test_a_session_on_standard_input_and_output(tmp_path, server, judge):
         assert sink.mails[0].content == MARK + WIRE_MAIL
 
 
-def test_it_listens_and_serves_several_at_once(tmp_path, server, judge):
+def test_it_listens_and_serves_several_at_once_and_no_more_than_it_may(tmp_path, server, judge):
     port = free_port()
     with Sink() as sink:
         file = write(
@@ -233,11 +235,12 @@ def test_it_listens_and_serves_several_at_once(tmp_path, server, judge):
             pipe_listen=f"tcp:127.0.0.1:{port}",
             pipe_before_queue=True,
             pipe_use_x_forward=True,
+            client_sessions=2,
         )
         with subprocess.Popen(command(file), stderr=subprocess.PIPE) as process:
             try:
                 first = wait_for(lambda: _connect(port), "the client to listen")
-                with first, Wire(port) as second:
+                with first, Wire(port) as second, socket.create_connection(("127.0.0.1", port), 20) as waiting:
                     for wire in (first, second):
                         wire.expect(
                             ("", "220"),
@@ -255,6 +258,9 @@ def test_it_listens_and_serves_several_at_once(tmp_path, server, judge):
                     first.expect(("MAIL FROM:<s@example.com>", "250"), (f"RCPT TO:<{A}>", "250"), ("DATA", "354"))
                     first.send(WIRE_MAIL + b".\r\n")
                     assert first.reply() == "550 5.7.1 no spam please"
+                    assert not select.select([waiting], [], [], 0)[0], "it is not greeted while two are served"
+                    first.close()
+                    assert waiting.recv(3) == b"220"
             finally:
                 process.terminate()
             assert process.wait(20) == 0
