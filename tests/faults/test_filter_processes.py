@@ -138,7 +138,7 @@ def test_one_object_over_its_time_is_an_error_and_the_message_goes_on(templates)
     content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts
 
     async def scenario(pool: FilterPool) -> None:
-        analysis = await pool.inspect("m", content, len(content), ScanOptions(timeout_s=0.4, deadline_s=30))
+        analysis = await pool.inspect("m", content, len(content), ScanOptions(timeout_s=1.0, deadline_s=60))
         assert [r.status for r in analysis.objects] == [ObjectStatus.CLEAN, ObjectStatus.ERROR, ObjectStatus.CLEAN]
 
     run(templates(chosen), chosen, scenario)
@@ -237,7 +237,7 @@ def test_filters_are_started_on_demand_up_to_the_maximum_and_kept_ready(template
         assert 1 <= stats.started <= 3, "none was ended between two mails"
         assert len(pool.pids()) <= 3
         assert pool.stats().busy == 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while pool.stats().idle != 1:  # noqa: ASYNC110 - the surplus ends by and by
                 await asyncio.sleep(0.02)
         await asyncio.sleep(2 * chosen.surplus_s)

@@ -105,4 +105,4 @@ def test_while_it_starts_it_asks_for_time(
             assert data == "EXTEND_TIMEOUT_USEC=3000\nSTATUS=recovering"
         task.cancel()
 
-    asyncio.run(asyncio.wait_for(start(), 20))
+    asyncio.run(asyncio.wait_for(start(), 100))

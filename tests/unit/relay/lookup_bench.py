@@ -99,7 +99,7 @@ def config_of(text: str) -> Config:
 class Bench:
     """The checks of one configuration; `ask` looks at a message."""
 
-    def __init__(self, text: str = "", *, budget_s: float = 0.2) -> None:
+    def __init__(self, text: str = "", *, budget_s: float = 60.0) -> None:
         self.names = TableNames()
         self.told: list[str] = []
         self.moved = 0.0

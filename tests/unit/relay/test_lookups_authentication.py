@@ -32,7 +32,7 @@ def text(*texts: str) -> Answer[bytes]:
 class AuthenticationBench:
     """One lookup over a table of names, or over any resolver."""
 
-    def __init__(self, settings: str = "", *, names: Names | None = None, budget_s: float = 0.3) -> None:
+    def __init__(self, settings: str = "", *, names: Names | None = None, budget_s: float = 60.0) -> None:
         self.table = TableNames()
         self.told: list[str] = []
         config = config_of(settings)

@@ -24,6 +24,10 @@ METHODS = frozenset((Method.UDS,))
 ENVELOPE = Envelope("s@example.net", (Recipient("r@example.org"),), Client(STRANGER, helo="h", name="n"))
 
 
+BUDGET_S = 0.3
+"""For checks that hang. Long enough for those that do not, on a machine that others share."""
+
+
 class Behaviour:
     """A lookup and its query; does what it is told."""
 
@@ -63,7 +67,9 @@ class Behaviour:
         return {}
 
 
-def ask(*lookups: Behaviour, budget_s: float = 0.05, limit_s: float | None = None) -> tuple[NetworkFacts, list[str]]:
+def ask(
+    *lookups: Behaviour, budget_s: float = BUDGET_S, limit_s: float | None = None
+) -> tuple[NetworkFacts, list[str]]:
     told: list[str] = []
 
     async def whole() -> NetworkFacts:
@@ -85,8 +91,8 @@ def test_one_that_hangs_is_cut_off_and_what_others_found_counts():
     facts, _ = ask(hanging, slow, quick)
     assert [sign.name for sign in facts.signs] == ["hanging", "slow", "quick"]
     assert facts.uds == "slow"
-    assert facts.troubles == ("hanging: not done within 0.05 s",)
-    assert facts.elapsed_ms >= 50
+    assert facts.troubles == ("hanging: not done within 0.3 s",)
+    assert facts.elapsed_ms >= 300
     assert hanging.cancelled
 
 
@@ -114,7 +120,7 @@ def test_nothing_is_waited_for_when_everything_is_known():
 
 
 def test_when_nobody_answers_any_more_mail_waits_less_until_somebody_does(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checks_module, "HASTE_S", 0.01)
+    monkeypatch.setattr(checks_module, "HASTE_S", 0.2)
     told: list[str] = []
     lookup = Behaviour("lookup", "hangs")
 
@@ -122,7 +128,7 @@ def test_when_nobody_answers_any_more_mail_waits_less_until_somebody_does(monkey
         clock = asyncio.get_running_loop().time
         nobody: Any = None
         zones = Zones(nobody, clock, lambda *_: None)
-        checks = NetworkChecks((lookup,), 0.05, zones, clock, lambda level, text: told.append(f"{level} {text}"))
+        checks = NetworkChecks((lookup,), BUDGET_S, zones, clock, lambda level, text: told.append(f"{level} {text}"))
 
         async def waited() -> str:
             ongoing = checks.begin("Q", ENVELOPE, METHODS)
@@ -130,12 +136,12 @@ def test_when_nobody_answers_any_more_mail_waits_less_until_somebody_does(monkey
             return " ".join((await ongoing.finish(None)).troubles)
 
         for _ in range(OUT_OF_TIME_LIMIT):
-            assert "0.05 s" in await waited()
-        assert "0.01 s" in await waited()
+            assert "0.3 s" in await waited()
+        assert "0.2 s" in await waited()
         lookup.how = "is slow"
         assert await waited() == ""
         lookup.how = "hangs"
-        assert "0.05 s" in await waited()
+        assert "0.3 s" in await waited()
 
     asyncio.run(whole())
     assert [each[0] for each in told] == ["W", "I"]

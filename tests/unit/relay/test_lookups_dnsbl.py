@@ -180,7 +180,7 @@ def test_the_verdict_comes_within_the_budget_when_a_list_hangs_and_what_others_s
 
 
 def test_a_list_that_has_no_time_to_answer_is_not_to_blame():
-    bench = Bench(TWO, budget_s=0.02)
+    bench = Bench(TWO, budget_s=0.1)
     bench.names.hangs.add("one.example")
 
     async def ask() -> None:
@@ -193,7 +193,7 @@ def test_a_list_that_has_no_time_to_answer_is_not_to_blame():
 
 def test_a_list_that_does_not_answer_rests_and_costs_no_more_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(zones_module, "PATIENCE_S", 0.0)
-    bench = Bench(TWO, budget_s=0.02)
+    bench = Bench(TWO, budget_s=0.1)
     bench.names.hangs.add("one.example")
 
     async def ask() -> None:
@@ -216,7 +216,7 @@ def test_a_list_that_does_not_answer_rests_and_costs_no_more_time(monkeypatch: p
 
 def test_only_messages_in_a_row_without_an_answer_make_a_list_rest(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(zones_module, "PATIENCE_S", 0.0)
-    bench = Bench(TWO, budget_s=0.02)
+    bench = Bench(TWO, budget_s=0.1)
 
     async def ask() -> None:
         for turn in range(2 * STRIKES):

@@ -150,7 +150,7 @@ def test_a_shard_is_not_empty_before_its_last_rows_are_kept(tmp_path: Path) -> N
         delivery = SimpleNamespace(in_work=lambda: 0)
         pipeline = cast("Pipeline", SimpleNamespace(spool=spool, delivery=delivery, _recording=keeper))
         task = asyncio.create_task(keeper.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await sent.wait()
             assert not await Pipeline.empty(pipeline)
             confirm.set()

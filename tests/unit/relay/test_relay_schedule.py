@@ -126,7 +126,7 @@ class World:
         """Let the schedule look until then, and some looks longer."""
         task = asyncio.create_task(self.schedule.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(100):
                 while not until():
                     self.delivery.wake.set()
                     await asyncio.sleep(0)
@@ -144,7 +144,7 @@ def run(scenario: Callable[[World], Coroutine[Any, Any, None]], suspects_up_to: 
     async def whole() -> None:
         spool = Spool(asyncio.get_running_loop())
         await spool.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await scenario(World(spool, suspects_up_to))
 
     asyncio.run(whole())

@@ -80,7 +80,7 @@ def deadline(seconds: float = 5.0) -> float:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             await test()
 
     asyncio.run(bounded())

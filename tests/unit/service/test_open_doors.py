@@ -76,7 +76,7 @@ def play(
     async def run() -> Opened:
         opened = Opened(config(certificate))
         try:
-            await asyncio.wait_for(scene(opened), 20)
+            await asyncio.wait_for(scene(opened), 100)
         finally:
             await opened.close()
         return opened
