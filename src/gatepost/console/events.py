@@ -63,12 +63,15 @@ class Listeners:
         self.snapshots = Snapshots()
         self._count: dict[str, int] = {}
 
-    def enter(self, name: str) -> None:
-        """Count one more. Unusable when there are enough."""
+    def admit(self, name: str) -> None:
+        """Tell whether one more may listen. Unusable when there are enough."""
         if self._count.get(name, 0) >= LISTENERS_EACH:
             raise Unusable(429, f"{LISTENERS_EACH} of yours listen already: end one of them.", {"Retry-After": "30"})
         if sum(self._count.values()) >= LISTENERS:
             raise Unusable(503, "Too many listen already.", {"Retry-After": "30"})
+
+    def enter(self, name: str) -> None:
+        """Count one more."""
         self._count[name] = self._count.get(name, 0) + 1
 
     def leave(self, name: str) -> None:
@@ -171,8 +174,11 @@ def build_event(topic: str, value: Any, place: float) -> bytes:
 async def follow(
     listeners: Listeners, gateway: Gateway, visitor: Visitor, feed: Feed, sleep: Callable[[float], Any] = asyncio.sleep
 ) -> AsyncIterator[bytes]:
-    """Send events until the listener goes, or may no longer listen. Has been counted; counts itself out."""
+    """Send events until the listener goes, or may no longer listen. Is counted for as long as it runs, and only then: a
+    listener that has gone before the first event never begins to.
+    """
     silent_s = 0.0
+    listeners.enter(visitor.name)
     try:
         yield b"retry: %d\n\n" % RETRY_MS
         while True:
@@ -207,6 +213,6 @@ async def events(request: Request[Any, Any, Any], visitor: Visitor, gateway: Gat
     if not chosen:
         raise Unusable(403, "There is no topic you may follow.")
     feed = Feed(chosen, resume_from(request.headers.get("last-event-id", ""), time.time()))
-    listeners.enter(visitor.name)
+    listeners.admit(visitor.name)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Stream(follow(listeners, gateway, visitor, feed), media_type="text/event-stream", headers=headers)

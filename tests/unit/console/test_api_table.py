@@ -440,15 +440,42 @@ def test_listeners_are_bounded() -> None:
     for _ in range(LISTENERS_EACH):
         listeners.enter("ann")
     with pytest.raises(Unusable) as caught:
-        listeners.enter("ann")
+        listeners.admit("ann")
     assert caught.value.status == 429
     for number in range(LISTENERS - LISTENERS_EACH):
         listeners.enter(str(number))
     with pytest.raises(Unusable) as caught:
-        listeners.enter("bob")
+        listeners.admit("bob")
     assert caught.value.status == 503
     listeners.leave("ann")
-    listeners.enter("bob")
+    listeners.admit("bob")
+
+
+def test_a_listener_is_counted_while_it_is_told_and_no_longer() -> None:
+    async def work() -> None:
+        gateway = Gateway(ScriptedGateway({"problems": PROBLEMS}, {Right.VIEW}))
+        listeners = Listeners()
+
+        async def sleep(_: float) -> None:
+            for _ in range(LISTENERS_EACH - 1):
+                listeners.enter("ann")
+            with pytest.raises(Unusable):
+                listeners.admit("ann")
+            for _ in range(LISTENERS_EACH - 1):
+                listeners.leave("ann")
+            raise asyncio.CancelledError  # the listener goes
+
+        ann = visitor(Right.VIEW)
+        gone = follow(listeners, gateway, ann, Feed(("problems",), 99.0), sleep)
+        del gone  # before its first event
+        with pytest.raises(asyncio.CancelledError):
+            async for _ in follow(listeners, gateway, ann, Feed(("problems",), 99.0), sleep):
+                pass
+        for _ in range(LISTENERS_EACH):
+            listeners.admit("ann")
+            listeners.enter("ann")
+
+    asyncio.run(work())
 
 
 def test_an_event_is_one_event_whatever_strangers_write() -> None:
@@ -491,7 +518,6 @@ def test_a_listener_hears_of_what_has_changed_until_it_may_no_longer() -> None:
                 gateway.rights = frozenset({Right.VIEW})
 
         listeners = Listeners()
-        listeners.enter("ann")
         feed = Feed(("problems", "mail"), 99.0)
         ann = visitor(Right.TRACK, Right.VIEW)
         heard = [piece async for piece in follow(listeners, Gateway(gateway), ann, feed, sleep)]
@@ -505,6 +531,5 @@ def test_a_listener_hears_of_what_has_changed_until_it_may_no_longer() -> None:
         assert heard[0].startswith(b"retry: ")
         assert b": alive\n\n" in heard
         assert looks == 12
-        listeners.enter("ann")  # it was counted out
 
     asyncio.run(work())
