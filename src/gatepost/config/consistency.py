@@ -118,12 +118,16 @@ def _check_listeners(config: Config, collected: Collected) -> None:
             note(number, "binarymime", "binary content comes by chunking, which is off", "Set chunking = true")
 
 
+_SCANNING = (DoorKind.CLAMD, DoorKind.ICAP)
+"""Doors where nothing else is asked for."""
+
+
 def _check_doors(config: Config, collected: Collected) -> None:
     if len(config.doors) > DOORS_LIMIT:
         what = f"{len(config.doors)} doors: a filtering server may have {DOORS_LIMIT}"
         collected.note(Severity.ERROR, "door", "address", what, mend="Remove some", item=DOORS_LIMIT)
     addresses: set[str] = {format_endpoint(each.host, each.port) for each in config.listeners}
-    groups = {group.name.lower() for group in config.groups}
+    groups = {group.name.lower(): group for group in config.groups}
     for number, door in enumerate(config.doors):
 
         def note(name: str, what: str, mend: str, number: int = number, door: Door = door) -> None:
@@ -141,6 +145,11 @@ def _check_doors(config: Config, collected: Collected) -> None:
             note("socket_mode", f"{door.socket_mode!r} is not three octal digits", "Write 660 or 666")
         if door.group and door.group.lower() not in groups:
             note("group", f"there is no group {door.group!r}", "Name one of [[group]], or leave it empty")
+        judging = groups.get(door.group.lower()) if door.group else config.groups[-1]
+        if door.kind in _SCANNING and judging is not None and not judging.check:
+            what = f"door {door.name}: objects pass unscanned, `check` is off in {judging.name}"
+            mend = "Set check = true there, or name another group"
+            collected.note(Severity.WARNING, "door", "group", what, mend=mend, item=number)
         if door.kind is DoorKind.PROXY:
             try:
                 host, port, path = parse_door_address(door.next_hop)
