@@ -33,6 +33,11 @@ MANY_LABELS: Final = 6
 
 _PLAIN = re.compile(r"https?://((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,10}[a-z]{2,24})(?=[/?#]|\Z)")
 """The address as nearly all are: what it names needs no parser."""
+_NORMAL = re.compile(
+    r"https?://(?!(?:[a-z0-9-]*+\.)*?xn--)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,10}[a-z]{2,24}"
+    r"(?:/(?!\.)[A-Za-z0-9_~!$&()*+,;=:@.-]*+)++(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?%.-]*+)?"
+)
+"""An address in which there is nothing to put right: no names in other scripts, ports, dots as steps, escapes."""
 _SCHEME = re.compile(r"[\x00-\x20]*+([a-zA-Z][a-zA-Z0-9+.-]{0,20}+)\s*+:")
 _PAGE = re.compile(r"\s*+data:\s*+(?:text/html|text/xml|image/svg|application/x)", re.IGNORECASE)
 _WRITTEN_HOST = re.compile(r"[/\\]{2,}+(?:[^/\\?#@]*+@)?([^/\\?#:]*+)")
@@ -266,5 +271,8 @@ def distinct(anchors: Iterable[Anchor]) -> Iterator[Link]:
 
 
 def _normalise(url: str) -> str:
+    """Return an address as browsers write it; as nearly all are, they leave it alone."""
+    if _NORMAL.fullmatch(url):
+        return url[:URL_KEPT]
     parsed = _browse(url)
     return url[:URL_KEPT] if parsed is None else str(parsed.href)[:URL_KEPT]

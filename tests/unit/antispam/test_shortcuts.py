@@ -3,14 +3,18 @@
 import itertools
 import random
 
+import can_ada
 import numpy as np
 import pytest
 
 from gatepost.antispam.classifier.features import distinct, distinct_halves
 from gatepost.antispam.classifier.model import BaseModel
 from gatepost.antispam.extract.fold import fold
+from gatepost.antispam.extract.markup import read_link_looks, read_looks
 from gatepost.antispam.extract.plain import find_bare
 from gatepost.antispam.lazy import lazy
+from gatepost.antispam.links import Anchor
+from gatepost.antispam.links import distinct as distinct_links
 from gatepost.antispam.samples.base import Sample, SampleBase, compile_samples, parse_samples
 from gatepost.antispam.samples.shingles import build_shingles, hash_wording
 from gatepost.antispam.samples.shingles import distinct as distinct_hashes
@@ -91,6 +95,47 @@ def test_hashes_are_told_once_each(count: int) -> None:
 )
 def test_hosts_without_a_scheme_are_found(text: str, hosts: list[str]) -> None:
     assert find_bare(text) == hosts
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ' class="b" href="http://x.example/a" style="color:#fff;font-size:0"',
+        ' href="http://x.example/?style=display:none" color="red"',
+        ' title=" href=" style="display:none" href="http://x.example/"',
+        ' HREF="http://x.example/" style="display:none"',
+        ' href="http://x.example/"',
+        " href='http://x.example/' hidden",
+        ' href="http://x.example/"style="display:none"',
+        ' hidden href="http://x.example/" href="http://y.example/"',
+    ],
+)
+def test_looks_of_a_link_are_those_of_any_element(inside: str) -> None:
+    assert read_link_looks(inside) == read_looks(inside)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://a.example/b",
+        "https://a.example/b?c=%41",
+        "http://a.example",
+        "http://A.example/b",
+        "http://a.example/b/../c",
+        "http://a.example/.b",
+        "http://xn--80ak6aa92e.example/b",
+        "http://a.example:80/b",
+        "http://a.example/'",
+        "http://a.example/?'",
+        "http://a.example//b",
+        "http://a.example/b#c",
+        "http://1.2.3.4/b",
+        "http://a.example/é",
+    ],
+)
+def test_links_are_told_as_browsers_write_them(address: str) -> None:
+    anchor = Anchor(address, "a.example", "a.example")
+    assert [link.url for link in distinct_links([anchor])] == [str(can_ada.parse(address).href)]
 
 
 def test_a_lazy_value_is_computed_once() -> None:

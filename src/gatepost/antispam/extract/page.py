@@ -24,7 +24,16 @@ from gatepost.antispam.extract.elements import (
     VOID_TARGET,
     WALLS,
 )
-from gatepost.antispam.extract.markup import BY_COLOUR, Page, State, Target, read_attributes, read_looks, resolve
+from gatepost.antispam.extract.markup import (
+    BY_COLOUR,
+    Page,
+    State,
+    Target,
+    read_attributes,
+    read_link_looks,
+    read_looks,
+    resolve,
+)
 from gatepost.antispam.extract.styles import BLACK, PLAIN, WHITE, Looks, combine, may_hide, read_sheets
 
 TAGS_LIMIT: Final = 200_000
@@ -174,7 +183,10 @@ class _Reader:
                     self.imply(closing[0])
                     state = states[-1]
                 if inside or ruled:
-                    looks = self.look(name, inside) if ruled else read_looks(inside)
+                    if ruled:
+                        looks = self.look(name, inside)
+                    else:
+                        looks = read_link_looks(inside) if kind == TARGET else read_looks(inside)
                     if looks is not PLAIN:
                         state = state.under(looks)
                     if kind != TARGET and "title" in inside:
@@ -406,7 +418,7 @@ _SECRETS: Final = (
 def lay_out(text: str) -> str:
     """Return text with marks of breaks and cells as lines with single spaces."""
     text = resolve(text).replace(_CELL, " ")
-    return "\n".join([line for each in text.split(_BREAK) if (line := " ".join(each.split()))])
+    return "\n".join([line for each in text.split(_BREAK) if each and (line := " ".join(each.split()))])
 
 
 def _clean(url: str) -> str:

@@ -32,6 +32,8 @@ _WHITE = re.compile(r"\s++")
 _WORD = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"|[^\s"])++')
 _IN_COMMENT = re.compile(r"\([^()]*+\)")
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
+_USUAL_ADDRESS = re.compile(r"[a-z0-9._+-]++@(?:[a-z0-9]{1,63}+\.)++[a-z0-9]{2,63}+")
+"""What is valid at first sight."""
 
 
 _USUAL = re.compile(
@@ -67,6 +69,8 @@ class Mailbox(msgspec.Struct, frozen=True):
     @property
     def is_valid(self) -> bool:
         """The address has a local part without white space and a domain name of two labels, or an address literal."""
+        if _USUAL_ADDRESS.fullmatch(self.address) is not None:
+            return len(self.address) <= ADDRESS_LIMIT
         local, domain = self.local, self.domain
         sound = bool(local) and len(self.address) <= ADDRESS_LIMIT and (local[:1] == '"' or not _WHITE.search(local))
         return sound and (_DOMAIN.fullmatch(domain) is not None or (domain[:1] == "[" and domain[-1:] == "]"))

@@ -22,14 +22,8 @@ LABEL_LETTERS = 6
 SKELETON_LETTERS = 4
 ALIKE_RECIPIENTS = 5
 """Recipients with the same beginning, or in the order of the alphabet, from which a list was worked through."""
-_LIST_FIELDS = (
-    "list-id",
-    "list-post",
-    "list-unsubscribe",
-    "mailing-list",
-    "x-mailing-list",
-    "x-beenthere",
-    "resent-from",
+_LIST_FIELDS = frozenset(
+    {"list-id", "list-post", "list-unsubscribe", "mailing-list", "x-mailing-list", "x-beenthere", "resent-from"}
 )
 _SERVICE_SENDER = re.compile(
     r"[=+]|bounce|return|srs[01]|prvs|verp|-request|owner-|noreply|no-reply|reply|mailer|www|apache|nobody"
@@ -254,7 +248,7 @@ def answer_elsewhere(picture: Picture) -> str:
 
 def is_listed(picture: Picture) -> bool:
     """Whether the message says that it came over a mailing list."""
-    return any(name in picture.fields for name in _LIST_FIELDS)
+    return not picture.fields.keys().isdisjoint(_LIST_FIELDS)
 
 
 def envelope_sender_differs(picture: Picture) -> str:
@@ -262,12 +256,15 @@ def envelope_sender_differs(picture: Picture) -> str:
     addresses of lists and mailing services are ordinary).
     """
     domain = picture.sender_domain
-    local = picture.options.sender.rpartition("@")[0].lower()
-    author = picture.author.domain
-    if not domain or "." not in author or is_listed(picture) or _SERVICE_SENDER.search(local):
+    if not domain or "." not in picture.author.domain or is_listed(picture):
         return ""
-    known = {picture.author_organization} | {organization(box.domain) for box in picture.boxes("sender")}
-    return "" if organization(domain) in known else f"{picture.options.sender} for {picture.author.address}"
+    sender = organization(domain)
+    if sender == picture.author_organization or any(
+        organization(box.domain) == sender for box in picture.boxes("sender")
+    ):
+        return ""
+    local = picture.options.sender.rpartition("@")[0].lower()
+    return "" if _SERVICE_SENDER.search(local) else f"{picture.options.sender} for {picture.author.address}"
 
 
 def envelope_free_mail(picture: Picture) -> str:

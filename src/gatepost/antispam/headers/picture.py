@@ -109,13 +109,18 @@ class Picture:
     @lazy
     def own_domains(self) -> frozenset[str]:
         """Protected domains that are no mere masks, in lower case."""
-        plain = (mask.lower().rpartition("@")[2].removeprefix("*.") for mask in self.options.own_domains)
-        return frozenset(domain for domain in plain if "." in domain and not set(domain) & set("*?[!"))
+        return _plain_domains(self.options.own_domains)
 
     def is_own(self, domain: str) -> bool:
         """Whether a domain is a protected one or below one."""
         own = self.own_domains
         return any(domain == each or domain.endswith(f".{each}") for each in own)
+
+
+@functools.lru_cache(maxsize=16)
+def _plain_domains(masks: tuple[str, ...]) -> frozenset[str]:
+    plain = (mask.lower().rpartition("@")[2].removeprefix("*.") for mask in masks)
+    return frozenset(domain for domain in plain if "." in domain and not set(domain) & set("*?[!"))
 
 
 @functools.lru_cache(maxsize=1024)
