@@ -11,6 +11,7 @@ hostname = "h.example"
 check = {policy}
 [[group]]
 name = "web"
+recipients = ["*@web.example"]
 check = {group}
 [[door]]
 kind = "{kind}"
