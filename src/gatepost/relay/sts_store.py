@@ -140,8 +140,13 @@ async def fetch_policy(host: str, addresses: Sequence[str], tls: OutgoingTls) ->
         request.cancel()
 
 
-class _Request(http.client.HTTPSConnection):
-    """One fetch, in a thread: no redirects, no proxy, bounded in time and size."""
+class _Request(http.client.HTTPConnection):
+    """One fetch, in a thread: no redirects, no proxy, bounded in time and size.
+
+    The library's own class for HTTPS reads the system's authorities as it is made: in the event loop, for nothing.
+    """
+
+    default_port = HTTPS_PORT
 
     def __init__(self, host: str, addresses: Sequence[str], tls: OutgoingTls) -> None:
         super().__init__(host, HTTPS_PORT, timeout=FETCH_LIMIT_S)
