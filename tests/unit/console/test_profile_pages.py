@@ -3,6 +3,7 @@ does.
 """
 
 import io
+import re
 import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -111,6 +112,8 @@ def test_a_profile_with_lists_is_made_saved_and_is_what_the_xml_says(tmp_path: P
         profile = f"{HOME}/profile?file=own"
         await here.submit(profile, f"{HOME}/profile", recipients="@sales.example.org", description="of sales")
         new = f"{HOME}/rule?file=own&number=0"
+        offered = re.findall(r'<option value="([^"]*)"></option>', (await here.get(new)).text)
+        assert {"partners", "spam/fraud/lottery"} <= set(offered)
         await here.submit(
             new,
             f"{HOME}/rule",

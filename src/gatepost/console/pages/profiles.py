@@ -31,7 +31,7 @@ from gatepost.console.visitor import Visitor
 from gatepost.control.rights import Right
 from gatepost.control.socket import ControlError
 from gatepost.model.profile import AddressList, DnsList, NetworkList, Profile, Rule, RuleSettings
-from gatepost.policy.profile_words import describe_action, describe_conditions
+from gatepost.policy.profile_words import CATEGORIES, describe_action, describe_conditions
 
 AREA: Final = "rules"
 HOME: Final = "/rules/profiles"
@@ -282,7 +282,7 @@ def _rule_page(
         comment=comment,
         condition_choices=CONDITION_CHOICES,
         action_choices=ACTION_CHOICES,
-        known=[*found.emails, *found.iplists, *found.dnsbl],
+        known=[*found.emails, *found.iplists, *found.dnsbl, *CATEGORIES],
         seen=seen_of(profile),
         can_edit=visitor.may(Right.CONFIGURE),
     )
