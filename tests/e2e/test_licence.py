@@ -13,7 +13,7 @@ from tests.support.clock import DAY, SteppedClock
 from tests.support.gateway import GATEPOST, Gateway, run_here
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import WAIT_S, wait_for
 
 from gatepost.cli.licence import run_gw_license
 from gatepost.licence.key import Kind, Right
@@ -30,7 +30,7 @@ KEYS_ONLY = licences.SETTINGS + 'license_mode = "key"\n'
 def start(gateway: Gateway) -> tuple[int, str]:
     """Start a gateway that is not expected to run; return its exit status and what it said."""
     command = [*GATEPOST, "run", "-c", str(gateway.config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
     return done.returncode, done.stderr
 
 
@@ -157,6 +157,6 @@ def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
 
 def test_the_old_name_of_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("gw-license")
-    done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert done.returncode == 0
     assert "-da" in done.stdout
