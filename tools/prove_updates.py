@@ -268,7 +268,8 @@ def main() -> int:
         f"random byte ({ways}; {broken['refused']} runs ended without an update, the others got what they needed "
         f"otherwise). After each the former set or the newer one was in force, whole; the next run brought the newer "
         f"one. {SIGNATURES:,} signatures, of which {CHANGED:,} changed, while mail passed, {UPDATES} times in a row "
-        f"(memory: what the processes have written, pages of files apart): {told}.",
+        f"(memory: what the processes have written, pages of files apart; load of the host {os.getloadavg()[0]:.0f} on "
+        f"{os.cpu_count()} cores): {told}.",
     )
     good = (
         figures["update, s"] <= LIMIT_S
