@@ -22,6 +22,7 @@ import pikepdf
 
 from gatepost.antivirus.cure.compound import Node, write_compound
 from gatepost.antivirus.libarchive import load_library
+from tests.support.udf_images import Image
 
 NAME = "x.com"
 """Of the innermost file."""
@@ -544,7 +545,7 @@ def _others() -> Iterator[Wrapping]:
     yield Wrapping("iso-without-joliet.iso", written("iso9660", options="!joliet,!rockridge"))
     for name, pack in (
         ("cab.cab", cab), ("rar5.rar", rar5), ("rar4.rar", rar4), ("lha.lzh", lha), ("arj.arj", arj), ("rpm.rpm", rpm),
-        ("fat.img", fat),
+        ("fat.img", fat), ("udf.img", lambda data: Image({"x.com": data}, 0).build()),
     ):  # fmt: skip
         yield Wrapping(name, pack)
 

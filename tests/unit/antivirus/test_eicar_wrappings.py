@@ -52,7 +52,7 @@ CURABLE = "CURE-"
 DELETED = "DELE-"
 HARMLESS = b"Nothing to be seen here, only a text that is long enough for a script to carry it.\r\n"
 STATUSES = ("disinfected", "infected", "suspicious", "protected", "error", "filtered")
-LARGE = ("iso.iso", "iso-without-joliet.iso")
+LARGE = ("iso.iso", "iso-without-joliet.iso", "udf.img")
 """A third of a megabyte each: not for every round."""
 
 CURED, DISINFECTED = b"CURED", ObjectStatus.DISINFECTED

@@ -6,7 +6,7 @@ import random
 
 import av_samples
 import pytest
-from udf_samples import SECTOR, START, Image
+from tests.support.udf_images import SECTOR, START, Image
 
 from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.builtin import BuiltinEngine

@@ -124,7 +124,7 @@ def _read_files(disk: Disk, system: _FileSystem, opening: Opening) -> Iterator[M
     """Walk the folders, the root first; each is read once."""
     budget = opening.budget
     if system.width == 32:
-        folder, _ = _read_chain(disk, system, system.root, FOLDER_BYTES, opening)
+        folder, _ = _read_chain(disk, system, system.root, min(FOLDER_BYTES, disk.size), opening)
     else:
         folder = disk.read(system.root, system.root_size)
     waiting, seen = [folder], {0, system.root}
@@ -149,7 +149,7 @@ def _read_files(disk: Disk, system: _FileSystem, opening: Opening) -> Iterator[M
             if attributes & _FOLDER:
                 if cluster not in seen and len(seen) < FOLDERS:
                     seen.add(cluster)
-                    waiting.append(_read_chain(disk, system, cluster, FOLDER_BYTES, opening)[0])
+                    waiting.append(_read_chain(disk, system, cluster, min(FOLDER_BYTES, disk.size), opening)[0])
                 continue
             content, whole = _read_chain(disk, system, cluster, size, opening)
             trouble = "" if whole else "file of a disk image is cut off"
