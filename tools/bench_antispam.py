@@ -23,7 +23,7 @@ from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
 from result_pages import made_at
 
-ROUNDS = 5
+ROUNDS = 12
 LOOPS = 20_000
 OPTIONS = SpamOptions(
     sender="a@b.example", recipients=("u@example.org",), client_ip="192.0.2.1", hostname="gw.example.org", now=1.7e9
