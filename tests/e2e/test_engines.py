@@ -1,5 +1,6 @@
 """Remote engines of a gateway of three relays: heard together, waited for or counted as an error, bounded, recovering."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -11,7 +12,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.mails import plain, with_attachment, zipped
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 BAD = b"stub-malware"
 SCRIPT = """#!/bin/sh
@@ -41,14 +42,18 @@ class Stub:
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._closed = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or the thread would go on waiting
         self._listener.close()
+        join(self._accepting)
         for sock in self._sockets:
             sock.close()
 

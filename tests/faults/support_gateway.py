@@ -96,12 +96,12 @@ def filter_peak_kib(gateway: Gateway) -> int:
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended (a zombie counts as ended)."""
+    """Tell whether a process has ended (a zombie counts as ended, unless threads of it are still ending)."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state == "Z"
+    return fields[0] == "Z" and int(fields[17]) <= 1
 
 
 def kill(pid: int) -> None:

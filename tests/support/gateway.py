@@ -187,7 +187,8 @@ class Gateway:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == leader and fields[0] != "Z":
+            # With threads that are still ending, a zombie holds what it had open.
+            if int(fields[3]) == leader and (fields[0] != "Z" or int(fields[17]) > 1):
                 found.append(int(entry.name))
         return found
 
