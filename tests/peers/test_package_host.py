@@ -377,7 +377,7 @@ class Container(Host):
         def answers() -> bool:
             assert self._booted is not None
             assert self._booted.poll() is None, self._booted.communicate()
-            return self.run("chroot", str(self.root), "python3", "-c", hello).stdout.strip() == "250"
+            return self.run("python3", "-c", hello).stdout.strip() == "250"
 
         wait_for(answers, "the gateway in the container", 120)
         users = {
