@@ -137,6 +137,7 @@ CHANGING = (
     "var/lib/dpkg",
     "var/cache",
     "var/lib/systemd",
+    "var/lib/logrotate",
 )
 """Not compared: what runs, and what dpkg, debconf and systemd keep for themselves."""
 
