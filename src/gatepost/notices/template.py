@@ -33,7 +33,11 @@ from gatepost.notices.text import clean_text
 RENDER_LIMIT: Final = 256 * 1024
 """Characters of one rendered text: a notice is to be read by a person, and a list of 100,000 recipients is not."""
 STEP_LIMIT: Final = 200_000
-"""Nodes and loop values worked on in one rendering: FORs over different macros multiply, and strangers fill them."""
+"""Nodes and values worked on in one rendering: FORs over different macros multiply, and strangers fill them."""
+STEP_CHARACTERS: Final = 256
+"""Characters looked at that count as a step: some 2 µs, as a step has. Thus no rendering lasts a second: who may write
+templates cannot stop the process that fills them in.
+"""
 CUT_NOTE: Final = "\r\n[The rest of this text was left out because of its length.]\r\n"
 
 
@@ -176,19 +180,18 @@ class _Writer:
 
     def write(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
-            self._count_step()
+            self._count(1)
             if isinstance(node, str):
                 self._put(node)
             elif isinstance(node, MacroNode):
                 self._put(self._value_of(node.name))
             elif isinstance(node, DefNode):
-                parts = [part if isinstance(part, str) else self._value_of(part.name) for part in node.value]
-                self.frames[-1].macros[node.name] = "".join(parts)
+                self.frames[-1].macros[node.name] = self._join(node.value)
             else:
                 self._repeat(node)
 
-    def _count_step(self) -> None:
-        self.steps -= 1
+    def _count(self, steps: int) -> None:
+        self.steps -= steps
         if self.steps < 0:
             raise _FullError
 
@@ -208,22 +211,36 @@ class _Writer:
 
     def _value_of(self, name: str) -> str:
         values = self._find(name)
-        return _text_of(values[-1]) if values else ""
+        return self._read(values[-1]) if values else ""
+
+    def _read(self, value: str | Item) -> str:
+        text = clean_text(value if isinstance(value, str) else value.text, VALUE_LIMIT)
+        self._count(len(text) // STEP_CHARACTERS)
+        return text
+
+    def _join(self, parts: Sequence[str | MacroNode]) -> str:
+        """Return the value of a definition, no longer than values are."""
+        pieces: list[str] = []
+        room = VALUE_LIMIT
+        for part in parts:
+            self._count(1)
+            pieces.append(part if isinstance(part, str) else self._value_of(part.name))
+            room -= len(pieces[-1])
+            if room <= 0:
+                break
+        return "".join(pieces)
 
     def _repeat(self, node: ForNode) -> None:
         mask = _compiled(node.mask)
         for value in self._find(node.name):
-            self._count_step()
-            if (mask.fullmatch(_text_of(value).lower()) is None) == node.negated:
+            text = self._read(value)
+            self._count(1 + len(text) * len(node.mask) // STEP_CHARACTERS)
+            if (mask.fullmatch(text.lower()) is None) == node.negated:
                 inner = dict(value.macros) if isinstance(value, Item) else {}
                 inner[node.name] = (value,)
                 self.frames.append(_Frame(inner))
                 self.write(node.body)
                 self.frames.pop()
-
-
-def _text_of(value: str | Item) -> str:
-    return clean_text(value if isinstance(value, str) else value.text, VALUE_LIMIT)
 
 
 _compiled = functools.lru_cache(maxsize=256)(compile_mask)

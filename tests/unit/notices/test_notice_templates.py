@@ -196,6 +196,19 @@ def test_output_and_work_are_bounded():
     assert render("%V%" * 2000, V="y" * VALUE_LIMIT).endswith(CUT_NOTE)
 
 
+def test_the_parts_of_definitions_and_what_masks_look_at_are_work():
+    """A template of 8 KB must not hold up a relay for minutes."""
+    twice = '<FOR A == "*"><FOR B == "*">{}</FOR></FOR>'
+    few = tuple(str(i) for i in range(15))
+    defined = twice.format('<DEF X = "' + "%V%" * 2000 + '"/>')
+    assert render(defined, A=few[:2], B=few[:2], V="v") == ""
+    assert render(defined, A=few, B=few, V="v") == CUT_NOTE
+    masked = twice.format('<FOR V == "' + "a" * 300 + '*b">x</FOR>')
+    assert render(masked, A=few[:2], B=few[:2], V="a" * VALUE_LIMIT) == ""
+    assert render(masked, A=few, B=few, V="a" * VALUE_LIMIT) == CUT_NOTE
+    assert render('<DEF X = "' + "%V%" * 2000 + '"/>%X%', V="v" * VALUE_LIMIT) == "v" * VALUE_LIMIT
+
+
 def test_a_mask_of_many_stars_does_not_backtrack():
     assert render('<FOR V == "' + "*a" * 300 + 'b">x</FOR>', V="a" * VALUE_LIMIT) == ""
 
