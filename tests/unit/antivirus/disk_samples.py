@@ -93,14 +93,39 @@ def gpt(system: bytes) -> bytes:
     return bytes(first) + system
 
 
-def vhdx(disk: bytes, *, flags: int = 0) -> bytes:
-    """Return a growing virtual disk in blocks of a megabyte, the second of which is a hole."""
+def vhdx_header(sequence: int, log: bytes = bytes(16), *, damage: int = 0) -> bytes:
+    """Return a header of a VHDX with its checksum, from which `damage` is taken."""
+    rest = struct.pack("<Q", sequence) + bytes(32) + log + struct.pack("<HHIQ", 0, 1, _MB, _MB) + bytes(4016)
+    return b"head" + struct.pack("<I", (crc32c(b"head" + bytes(4) + rest) - damage) & 0xFFFFFFFF) + rest
+
+
+def crc32c(data: bytes) -> int:
+    """Return the checksum, bit by bit as it is defined."""
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (0x82F63B78 if rest & 1 else 0)
+    return rest ^ 0xFFFFFFFF
+
+
+NO_LOG = vhdx_header(8)
+A_LOG = vhdx_header(7, bytes(range(16)))
+
+
+def vhdx(disk: bytes, *, flags: int = 0, headers: tuple[bytes, bytes] = (A_LOG, NO_LOG)) -> bytes:
+    """Return a growing virtual disk in blocks of a megabyte, the second of which is a hole. The header in force says
+    that it was closed, the one before that it was not.
+    """
     image = bytearray(3 * _MB)
     image[:8] = b"vhdxfile"
+    for number, header in enumerate(headers, 1):
+        image[number * 65536 : number * 65536 + len(header)] = header
     regions = b"regi" + struct.pack("<4xI4x", 2)
     regions += bytes.fromhex("06a27c8b90479a4bb8fe575f050f886e") + struct.pack("<QII", _MB, _MB, 1)
     regions += bytes.fromhex("6677c22d23f600429d64115e9bfd4a08") + struct.pack("<QII", 2 * _MB, _MB, 1)
-    image[192 * 1024 : 192 * 1024 + len(regions)] = regions
+    for at in (192 * 1024, 256 * 1024):
+        image[at : at + len(regions)] = regions
     items = b"metadata" + struct.pack("<2xH20x", 3)
     for number, identifier in enumerate(
         ("3767a1ca36fa434db3b633f0aa44e76b", "2442a52f1bcd7648b2115dbed83bf4b8", "1dbf41816fa90947ba47f233a8faab5f")

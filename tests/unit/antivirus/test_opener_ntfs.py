@@ -6,7 +6,22 @@ import random
 
 import av_samples
 import pytest
-from disk_samples import CLUSTER, data_inside, data_outside, gpt, mbr, name_of, ntfs, record, run, vhdx
+from disk_samples import (
+    A_LOG,
+    CLUSTER,
+    NO_LOG,
+    crc32c,
+    data_inside,
+    data_outside,
+    gpt,
+    mbr,
+    name_of,
+    ntfs,
+    record,
+    run,
+    vhdx,
+    vhdx_header,
+)
 from test_opener_archives import dynamic_vhd, fixed_vhd
 
 from gatepost.antivirus.budget import Budget, OverBudget
@@ -83,6 +98,33 @@ def test_what_cannot_be_read_is_told() -> None:
         mbr(bytes(9000)),
     ):
         assert any(member.trouble for member in opened(data)), data[:16]
+
+
+def test_a_virtual_disk_that_was_not_closed_is_told() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    log = bytes(range(16))
+    for headers in (
+        (vhdx_header(9, log), NO_LOG),
+        (NO_LOG, vhdx_header(9, log)),
+        (vhdx_header(8, log), NO_LOG),
+        (A_LOG, vhdx_header(8, damage=1)),  # the newer one counts for nobody
+        (vhdx_header(7, damage=1), vhdx_header(8, damage=1)),
+        (b"", b""),
+    ):
+        (member,) = opened(vhdx(SMALL, headers=headers))
+        assert member.data is None
+        assert "not closed" in member.trouble
+    for headers in ((NO_LOG, A_LOG), (NO_LOG, NO_LOG), (vhdx_header(9, log, damage=1), NO_LOG), (b"", NO_LOG)):
+        assert contents(vhdx(SMALL, headers=headers))
+
+
+def test_a_virtual_disk_that_says_twice_where_its_parts_are_says_the_same() -> None:
+    data = bytearray(vhdx(SMALL))
+    data[256 * 1024 + 64] ^= 1
+    (member,) = opened(bytes(data))
+    assert member.trouble
+    data[256 * 1024 : 256 * 1024 + 4] = bytes(4)  # one alone is enough
+    assert contents(bytes(data))
 
 
 def test_sizes_that_lie_are_over_budget_and_no_damage_raises() -> None:

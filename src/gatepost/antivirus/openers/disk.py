@@ -52,7 +52,7 @@ def open_disk_image(data: bytes, _name: str, opening: Opening) -> Iterator[Membe
     """Yield the files of every file system that can be read; a trouble for what cannot be. OverBudget."""
     disk = read_disk(data)
     if disk is None:
-        yield Member("", trouble="a disk image of a kind that cannot be opened")
+        yield Member("", trouble="a disk image of a kind that cannot be opened, damaged, or not closed")
         return
     starts = _find_partitions(disk)
     unread = not starts

@@ -3,7 +3,8 @@
 Used by `openers.disk`. A virtual disk may be of terabytes: nothing is put together, `Disk.read` looks into the image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -14,7 +15,10 @@ VHDX_MARK: Final = b"vhdxfile"
 BLOCKS: Final = 1024 * 1024
 """Blocks of a virtual disk: 2 TB of those that VHD has by default."""
 _FIXED, _DYNAMIC = 2, 3
+_HEADERS: Final = (64 * 1024, 128 * 1024)
+_HEADER_SIZE: Final = 4096
 _REGIONS: Final = (192 * 1024, 256 * 1024)
+_REGION_SIZE: Final = 64 * 1024
 _MB: Final = 1024 * 1024
 _TABLE_ID: Final = bytes.fromhex("6677c22d23f600429d64115e9bfd4a08")
 _METADATA_ID: Final = bytes.fromhex("06a27c8b90479a4bb8fe575f050f886e")
@@ -90,10 +94,14 @@ def _read_vhd(data: bytes, footer: bytes) -> Disk | None:
 
 
 def _read_vhdx(data: bytes) -> Disk | None:
-    """Read [MS-VHDX]; None: it builds on another disk, or is damaged. What a log would change is not applied."""
-    regions = next((at for at in _REGIONS if data[at : at + 4] == b"regi"), -1)
-    if regions < 0:
+    """Read [MS-VHDX]; None: it builds on another disk, is damaged, or was not closed: what its log would change is not
+    applied here.
+    """
+    found = [at for at in _REGIONS if data[at : at + 4] == b"regi"]
+    # They are copies. Of two that differ a system takes the one whose checksum is right, and shows another disk.
+    if len({data[at : at + _REGION_SIZE] for at in found}) != 1 or not _is_closed(data):
         return None
+    regions = found[0]
     places = _read_table(data, regions + 16, 32, min(_little(data, regions + 8, 4), 2047))
     metadata, table = _little_place(places.get(_METADATA_ID)), _little_place(places.get(_TABLE_ID))
     items = _read_table(data, metadata + 32, 32, min(_little(data, metadata + 10, 2), 2047)) if metadata else {}
@@ -112,6 +120,38 @@ def _read_vhdx(data: bytes) -> Disk | None:
         entry = _little(data, table + 8 * (number + number // ratio), 8)
         blocks.append((entry >> 20) * _MB if entry & 7 >= _PRESENT else -1)
     return Disk(data, whole, block_size, blocks)
+
+
+def _is_closed(data: bytes) -> bool:
+    """Tell whether the header in force names no log that would have to be applied ([MS-VHDX] 2.2.2)."""
+    headers = list(_read_headers(data))
+    newest = max((number for number, _ in headers), default=-1)
+    return newest >= 0 and not any(log.strip(b"\0") for number, log in headers if number == newest)
+
+
+def _read_headers(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (sequence number, identifier of the log) of each header whose checksum is right: others nobody heeds."""
+    for at in _HEADERS:
+        header = data[at : at + _HEADER_SIZE]
+        unsigned = header[:4] + bytes(4) + header[8:]
+        if header[:4] == b"head" and len(header) == _HEADER_SIZE and _crc32c(unsigned) == _little(header, 4, 4):
+            yield _little(header, 8, 8), header[48:64]
+
+
+@cache
+def _crc_table() -> tuple[int, ...]:
+    values = list(range(256))
+    for _ in range(8):
+        values = [value >> 1 ^ (0x82F63B78 if value & 1 else 0) for value in values]
+    return tuple(values)
+
+
+def _crc32c(data: bytes) -> int:
+    """Return the checksum of RFC 3720 §12.1."""
+    table, rest = _crc_table(), 0xFFFFFFFF
+    for byte in data:
+        rest = table[(rest ^ byte) & 0xFF] ^ rest >> 8
+    return rest ^ 0xFFFFFFFF
 
 
 def _read_table(data: bytes, at: int, width: int, count: int) -> dict[bytes, bytes]:
