@@ -95,7 +95,12 @@ def _line(row: "dict[str, Any]") -> str:
         row["note"],
     ]
     told = "; ".join(filter(None, more))
-    return printable(f"{number:>6} {row['side']:5} {row['entry']} for {whom}{f' ({told})' if told else ''}")
+    return printable(f"{number:>6} {row['side']:5} {_written(row)} for {whom}{f' ({told})' if told else ''}")
+
+
+def _written(row: "dict[str, Any]") -> str:
+    """Return an entry as `add` takes it: behind `!` nothing has to prove the sender."""
+    return f"{'!' * row['free']}{row['entry']}"
 
 
 @app.command
@@ -179,7 +184,7 @@ def remove(
 def export_entries(
     file: Path | None = None, /, *, as_json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE
 ) -> int:
-    """Write the entries as a file for `import`; those of the configuration are not among them.
+    """Write the entries as a file for `import`; not those of the configuration, nor those that have ended.
 
     Parameters
     ----------
@@ -188,9 +193,15 @@ def export_entries(
 
     """
     rows = [
-        {"list": row["side"], "expires": row["until"], **{name: row[name] for name in ("entry", "scope", "note")}}
+        {
+            "list": row["side"],
+            "entry": _written(row),
+            "scope": row["scope"],
+            "expires": row["until"],
+            "note": row["note"],
+        }
         for row in _rows(Caller(conf_file))
-        if row["id"]
+        if row["id"] and not row["ended"]
     ]
     rows.reverse()  # as they were made
     if as_json:

@@ -51,12 +51,13 @@ class _Host:
         assert config is not None
         self.audit = _Audit()
         self.requests = 0
+        self.now = 1_800_000_000.0
         desk = Desk(self.audit)
 
         async def spread() -> None:
             pass
 
-        Lists(str(self.state), lambda: config, spread, lambda _, __: None, lambda: 1_800_000_000.0).register(desk)
+        Lists(str(self.state), lambda: config, spread, lambda _, __: None, lambda: self.now).register(desk)
 
         def call(_: Path, name: str, /, **arguments: Any) -> Any:
             self.requests += 1
@@ -134,6 +135,29 @@ def test_export_and_import_make_the_same_lists(
     assert other.run("export") == 0
     assert capsys.readouterr().out == saved.read_text()
     assert [tuple(row) for row in csv.reader(saved.read_text().splitlines())][1:] == entries
+
+
+def test_what_an_entry_says_of_proof_comes_along_and_what_has_ended_stays_behind(
+    host: _Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An entry that has ended counts nowhere, and would have all of the import refused."""
+    assert host.run("add", "allow", "!boss@y.example") == 0
+    assert host.run("add", "block", "@spam.example", "--until", "2027-02-01") == 0
+    host.now += 60 * 86400
+    capsys.readouterr()
+    assert host.run("show", "--list", "block") == 0
+    assert "ended 2027-02-01" in capsys.readouterr().out
+    saved = tmp_path / "saved.csv"
+    assert host.run("export", str(saved)) == 0
+    assert saved.read_text().splitlines()[1:] == ["allow,!boss@y.example,,,"]
+    other = _Host(tmp_path / "two", monkeypatch)
+    other.now = host.now
+    assert other.run("import", str(saved)) == 0
+    capsys.readouterr()
+    assert other.run("show", "boss") == 0
+    assert "allow !boss@y.example for everybody" in capsys.readouterr().out
+    assert other.run("show", "boss", "--json") == 0
+    assert [row["free"] for row in json.loads(capsys.readouterr().out)] == [True]
 
 
 def test_a_list_is_imported_from_standard_input(

@@ -49,7 +49,17 @@ class House:
     def __init__(self, tmp_path: Path) -> None:
         self.state, self.outside = tmp_path / "state", tmp_path / "outside"
         self.file = tmp_path / "etc" / "gatepost.toml"
-        for name in ("learned", "own-spam", "audit", "run", "queue/0", "deep/quarantine", "tracking", "deep/more"):
+        for name in (
+            "learned",
+            "own-spam/terms-history",
+            "own-spam/samples",
+            "audit",
+            "run",
+            "queue/0",
+            "deep/quarantine",
+            "tracking",
+            "deep/more",
+        ):
             (self.state / name).mkdir(parents=True, exist_ok=True)
         self.outside.mkdir()
         self.file.parent.mkdir()
@@ -60,6 +70,10 @@ class House:
             "lists.json": "lists",
             "accounts.json": "accounts",
             "learned/weights.bin": "weights",
+            "own-spam/own.terms": "terms",
+            "own-spam/own.samples": "compiled",
+            "own-spam/samples/one": "sample",
+            "own-spam/terms-history/000001.json": "version",
             "audit/audit-000001.jsonl": "audit",
             "deep/more/notes": "notes",
             "tracking/day": "tracking",
@@ -109,6 +123,10 @@ def test_it_holds_all_but_mail_and_what_is_made_anew(house: House, tmp_path: Pat
         "state/lists.json",
         "state/accounts.json",
         "state/learned/weights.bin",
+        "state/own-spam/own.terms",
+        "state/own-spam/own.samples",
+        "state/own-spam/samples/one",
+        "state/own-spam/terms-history/000001.json",
         "state/audit/audit-000001.jsonl",
         "state/deep/more/notes",
         "state/greylist.db",
@@ -122,12 +140,14 @@ def test_what_is_there_is_put_back_and_what_came_since_is_kept_beside(house: Hou
     house.add(2)  # lies in the write-ahead log, which must not be played into what comes
     (house.state / "lists.json").write_text("spoilt")
     (house.state / "learned/weights.bin").write_text("spoilt")
+    (house.state / "own-spam/own.terms").write_text("spoilt")
     (house.state / "learned/later").write_text("later")
     house.file.write_text(house.file.read_text() + "# spoilt\n")
     done = run_here("restore", str(file), "-c", str(house.file), "--yes")
     assert done.returncode == 0, done.stderr
     assert (house.state / "lists.json").read_text() == "lists"
     assert (house.state / "learned/weights.bin").read_text() == "weights"
+    assert (house.state / "own-spam/own.terms").read_text() == "terms"
     assert not (house.state / "learned/later").exists()
     assert house.rows() == [1]
     assert "# spoilt" not in house.file.read_text()
@@ -174,7 +194,7 @@ def test_who_does_not_agree_changes_nothing(house: House, tmp_path: Path) -> Non
     done = run_here("restore", str(file), "-c", str(house.file))
     assert done.returncode == 4
     assert (house.state / "lists.json").read_text() == "mine"
-    assert "9 files" in run_here("restore", str(file), "-c", str(house.file), "--dry-run").stdout
+    assert "13 files" in run_here("restore", str(file), "-c", str(house.file), "--dry-run").stdout
 
 
 def test_a_sealed_one_needs_its_passphrase(house: House, tmp_path: Path) -> None:
