@@ -17,7 +17,7 @@ help:
 	@echo "make check     formatting, lint, types, manual pages and completion, layers"
 	@echo "make bench     speed, side by side with the peers that are installed"
 	@echo "make accuracy  how well spam is told from wanted mail, beside the peers that are installed (ARGS=--quick)"
-	@echo "make prove     long proofs: NAME=agreement, api, bombs, kill, package, power, release, scale, tracking, tricks, updates (all when not named)"
+	@echo "make prove     long proofs: NAME=agreement, api, bombs, doors, kill, package, pages, power, release, scale, tracking, tricks, updates (all when not named)"
 	@echo "make fuzz      look for input that breaks a promise: NAME=server… (all targets when not named)"
 	@echo "make features  rows of the acceptance list that tests cover"
 	@echo "make pictures  the picture in the README, from a real run"

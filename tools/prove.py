@@ -12,6 +12,7 @@ PROOFS = {
     "doors": "prove_doors.py",
     "kill": "prove_kill.py",
     "package": "prove_package.py",
+    "pages": "prove_pages.py",
     "power": "prove_power.py",
     "release": "prove_release.py",
     "scale": "prove_scale.py",
