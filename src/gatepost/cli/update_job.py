@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -248,6 +249,10 @@ def run(job: Job, act: Callable[[], int]) -> int:
         text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
         job.report.say(1, text)
         job.end("error", error=text)
+        return EXIT_CRITICAL
+    except Exception as error:  # noqa: BLE001 - the interpreter's own code would say that databases were installed
+        job.report.say(1, traceback.format_exc().rstrip())
+        job.end("error", error=repr(error))
         return EXIT_CRITICAL
     finally:
         job.report.close()

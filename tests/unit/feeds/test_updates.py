@@ -236,6 +236,21 @@ def test_what_fails_its_trial_is_not_installed_and_the_former_is_kept_in_the_bac
     assert (backup / "antivirus" / "own-1" / "known.hash").read_bytes() == hash_lines(b"one")
 
 
+def test_a_run_that_breaks_down_does_not_end_as_one_that_installed(
+    tmp_path: Path, feed: Feed, server: FeedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path / "gw", feed, options=source(server.url))
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(update_job, "try_sets", break_down)
+    assert host.begin() == CRITICAL
+    assert host.sets == []
+    assert (host.state.result, "nobody thought of this" in host.state.error) == ("error", True)
+    assert "nobody thought of this" in host.report.read_text()
+
+
 @pytest.mark.feature("F-UPD-06")
 def test_a_rollback_takes_back_what_was_installed_last_until_there_is_something_newer(
     tmp_path: Path, feed: Feed, server: FeedHost
