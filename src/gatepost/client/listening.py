@@ -102,6 +102,7 @@ class _Listening:
         await stop.wait()
         self._stops = True
         self._rest()
+        self._listener.close()  # who comes now is to hear it at once
         await self._end()
 
     def _listen(self) -> None:
