@@ -6,6 +6,7 @@ from tests.support.scripted_console import ScriptedGateway, visit
 
 from gatepost.control.rights import RIGHTS_OF, Role
 from gatepost.control.socket import ControlError, Stale
+from gatepost.master.own_terms import TEXT_LIMIT
 
 VERSION = {"number": 2, "at": 1.8e9, "who": "<ada>", "via": "console", "comment": "why <b>", "current": False,
            "diff": "--- before\n+++ after\n+1.5 garden"}  # fmt: skip
@@ -62,6 +63,13 @@ def test_a_save_tells_what_came_of_it() -> None:
         assert failed.status_code == 422
         assert str(error) in failed.text
         assert "1.5 garden" in failed.text, "what was typed is not lost"
+
+
+def test_the_longest_text_may_be_of_any_language() -> None:
+    gateway = _gateway()
+    text = "\N{CYRILLIC SMALL LETTER ZHE}" * TEXT_LIMIT
+    assert visit(gateway, "/rules/terms", data={**FORM, "text": text, "act": "save"}).status_code == 303
+    assert gateway.asked[-1] == ("terms.save", {**FORM, "text": text})
 
 
 def test_a_version_is_put_back_once_confirmed() -> None:

@@ -17,8 +17,8 @@ from gatepost.control.socket import ControlError
 
 AREA: Final = "rules"
 HOME: Final = "/rules/terms"
-BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of the form: the longest text (`master.own_terms.TEXT_LIMIT`), encoded."""
+BODY_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of the form: the longest text (`master.own_terms.TEXT_LIMIT`), encoded, at worst twelve a character."""
 EXAMPLE: Final = """\
 = spam/own | what we do not want | cap=4
 1.5 garden house*
