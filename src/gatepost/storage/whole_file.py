@@ -15,7 +15,8 @@ def replace_file(path: Path, raw: bytes, *, mode: int = 0o600, owner: os.stat_re
     `owner`: whose the file is to be, as far as we may give it away.
     """
     fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    # Root writes into the gateway's directories, too: a link laid there must not lead it to a file of its own.
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
         if owner is not None and os.geteuid() == 0:

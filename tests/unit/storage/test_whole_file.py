@@ -34,6 +34,14 @@ def test_permissions_do_not_depend_on_the_umask_nor_on_what_was_left_behind(tmp_
     assert mode_of(tmp_path / "state") == 0o644
 
 
+def test_a_link_in_the_place_of_the_new_file_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"of somebody else")
+    (tmp_path / ".state.new").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        replace_file(tmp_path / "state", b"new")
+    assert (tmp_path / "elsewhere").read_bytes() == b"of somebody else"
+
+
 @pytest.mark.parametrize("write", [replace_file, rewrite_file])
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
