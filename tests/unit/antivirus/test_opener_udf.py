@@ -56,6 +56,59 @@ def test_what_cannot_be_followed_is_trouble() -> None:
         assert any(member.trouble for member in opened(data))
 
 
+def moved(descriptor: bytes, sector: int, *, place: int | None = None) -> bytes:
+    """Return a descriptor as it is right at another sector, and what it leads to."""
+    raw = bytearray(descriptor)
+    raw[12:16] = sector.to_bytes(4, "little")
+    if place is not None:
+        raw[20:24] = place.to_bytes(4, "little")
+    raw[4] = 0
+    raw[4] = sum(raw[:16]) & 0xFF
+    return bytes(raw)
+
+
+def with_sector(data: bytes, number: int, sector: bytes) -> bytes:
+    return data[: number * SECTOR] + sector + data[(number + 1) * SECTOR :]
+
+
+def test_a_volume_that_is_described_in_two_ways_is_trouble() -> None:
+    """Systems differ about which of two descriptions they take, and turn to a copy when the first is damaged."""
+    whole = Image(FILES, 0).build()
+    sector = {number: whole[number * SECTOR : (number + 1) * SECTOR] for number in (32, 33, 34, 256)}
+    last = len(whole) // SECTOR
+    spoilt = bytearray(sector[33])
+    spoilt[4] ^= 1
+    other = bytearray(sector[33])
+    other[248] ^= 1
+    elsewhere = (3).to_bytes(2, "little") + moved(sector[33], 34)[2:]
+    for data in (
+        whole + moved(sector[256], last, place=40),
+        with_sector(whole, 33, bytes(spoilt)),
+        with_sector(whole, 34, moved(bytes(other), 34)),
+        with_sector(whole, 34, moved(sector[32][:188] + b"\1" + sector[32][189:], 34)),
+        with_sector(whole, 34, elsewhere),
+    ):
+        (member,) = opened(data)
+        assert member.data is None
+        assert member.trouble
+    for data in (
+        whole + moved(sector[256], last),
+        whole + moved(sector[256], last, place=40)[:4] + b"\0" + moved(sector[256], last, place=40)[5:],
+        with_sector(with_sector(whole, 34, moved(sector[33], 34)), 35, moved(sector[32], 35)),
+    ):
+        assert {member.name: member.data for member in opened(data)} == FILES
+
+
+def test_metadata_whose_description_is_damaged_is_trouble() -> None:
+    """Systems turn to the copy of it, which may say something else."""
+    data = Image(FILES, 0, "metadata").build()
+    at = data.rindex(b"\x05\x01\x02\0")
+    assert data[at + 27] == 250
+    (member,) = opened(data[: at + 4] + bytes((data[at + 4] ^ 1,)) + data[at + 5 :])
+    assert member.data is None
+    assert "metadata" in member.trouble
+
+
 def test_a_file_that_is_cut_off_is_given_as_far_as_it_goes() -> None:
     data = Image({"a.bin": LONG}, 0).build()
     cut = data[: data.index(LONG[-500:])]

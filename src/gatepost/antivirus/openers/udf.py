@@ -2,9 +2,11 @@
 
 Opener of `unpack.ARCHIVES`, and asked by `openers.iso` for images that hold both file systems. Read are discs written
 once or at will with plain, sparable and metadata partitions; a disc that was written in sessions (virtual allocation
-table), and what cannot be followed, is trouble: what it holds was not seen.
+table), and what cannot be followed, is trouble: what it holds was not seen. So is a volume that is described in two
+ways, or so that a system would turn to the copies that there are of its descriptions.
 """
 
+import binascii
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,7 +25,9 @@ FOLDERS: Final = 2000
 """Folders looked into in one file system."""
 PIECES: Final = 100_000
 """Extents of one file."""
-_ANCHOR, _PARTITION, _VOLUME, _END = 2, 5, 6, 8
+_ANCHOR, _ELSEWHERE, _PARTITION, _VOLUME, _END = 2, 3, 5, 6, 8
+_OWN_BYTES: Final = 20
+"""Of a description: its tag and its number, in which copies differ."""
 _FILE_SET, _NAME, _MORE_PIECES, _FILE, _EXTENDED_FILE = 256, 257, 258, 261, 266
 _FOLDER_TYPE: Final = 4
 _LINK_TYPE: Final = 12
@@ -121,10 +125,19 @@ class _Volume:
         for number in range(min(sequence.length // self._sector, DESCRIPTORS)):
             at = (sequence.block + number) * self._sector
             kind = _number(data, at, 2)
+            if kind in {_PARTITION, _VOLUME, _END} and not _is_sound(data, at):
+                raise _Unreadable("a description of the volume is damaged")
             if kind == _PARTITION:
-                starts[_number(data, at + 22, 2)] = _number(data, at + 188, 4) * self._sector
+                start = _number(data, at + 188, 4) * self._sector
+                if starts.setdefault(_number(data, at + 22, 2), start) != start:
+                    raise _Unreadable("a partition is described twice")
             elif kind == _VOLUME:
-                volume = data[at : at + 440 + min(_number(data, at + 264, 4), self._sector - 440)]
+                found = data[at : at + 440 + min(_number(data, at + 264, 4), self._sector - 440)]
+                if volume and volume[_OWN_BYTES:] != found[_OWN_BYTES:]:
+                    raise _Unreadable("the volume is described twice")
+                volume = found
+            elif kind == _ELSEWHERE:
+                raise _Unreadable("the volume is described in several places")
             elif kind == _END:
                 break
         if not volume or not starts:
@@ -144,11 +157,17 @@ class _Volume:
         size = len(self._data)
         for sector in SECTOR_SIZES:
             last = size // sector - 1
+            found: set[_Place] = set()
             for number in (_ANCHOR_SECTOR, last, last - _ANCHOR_SECTOR):
                 at = number * sector
                 # The descriptor states where it stands: told apart from bytes that only look like one.
-                if number > 0 and _number(self._data, at, 2) == _ANCHOR and _number(self._data, at + 12, 4) == number:
-                    return sector, _Place(0, _number(self._data, at + 20, 4), _number(self._data, at + 16, 4))
+                stated = number > 0 and _number(self._data, at, 2) == _ANCHOR
+                if stated and _number(self._data, at + 12, 4) == number and _is_sound(self._data, at):
+                    found.add(_Place(0, _number(self._data, at + 20, 4), _number(self._data, at + 16, 4)))
+            if len(found) > 1:
+                raise _Unreadable("its anchors differ")
+            if found:
+                return sector, found.pop()
         raise _Unreadable("it has no anchor")
 
     def _map_partitions(self, volume: bytes, starts: dict[int, int]) -> None:
@@ -166,6 +185,8 @@ class _Volume:
                 # Its blocks are those of a file in the partition it lies in, whose own reference comes first.
                 own = next((i for i, space in enumerate(self._spaces) if space[1] == starts[number]), -1)
                 place = _Place(own, _number(volume, position + 40, 4), self._block)
+                if not _is_sound(self._read(place, self._block), 0):
+                    raise _Unreadable("the description of its metadata is damaged")
                 self._spaces.append((self.read_whole(self.read_entry(place)), 0))
             else:
                 raise _Unreadable("it was written in sessions")
@@ -251,6 +272,13 @@ class _Volume:
         data, start = self._spaces[place.partition]
         at = start + place.block * self._block
         return data[at : at + length]
+
+
+def _is_sound(data: bytes, at: int) -> bool:
+    """Tell whether the checksums of the descriptor that stands at `at` are right (ECMA-167 3/7.2)."""
+    tag = data[at : at + 16]
+    covered = data[at + 16 : at + 16 + _number(tag, 10, 2)]
+    return sum(tag[:4] + tag[5:]) & 0xFF == _number(tag, 4, 1) and binascii.crc_hqx(covered, 0) == _number(tag, 8, 2)
 
 
 def _read_place(data: bytes, at: int) -> _Place:
