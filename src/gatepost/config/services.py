@@ -310,7 +310,7 @@ class UpdaterReport(msgspec.Struct, frozen=True, kw_only=True):
         str,
         text(
             "ReportFileName",
-            "path of the log, or `syslog`; empty = gw-update.log with the service's logs, else in the temporary directory",
+            "path of the log, or `syslog`; empty = gw-update.log in the service's logs, else the temporary directory",
             guard=Guard.STATE,
         ),
     ] = ""
