@@ -30,7 +30,7 @@ def _paths() -> list[str]:
     return [area.path for area in AREAS if area.path in served]
 
 
-MAIN_PAGES = [*_paths(), "/account", "/rules/terms"]
+MAIN_PAGES = [*_paths(), "/account", "/rules/terms", "/rules/texts/notify-admin/en"]
 
 
 class Running:
@@ -250,6 +250,29 @@ def test_everything_works_without_scripts(browser: Browser, running: Running) ->
         tab.go("/?span=day")
         tab.page.locator("#flow summary").click()
         assert tab.page.locator("#flow tbody tr").count() >= 95
+
+
+def test_a_text_is_looked_at_before_it_is_saved(window: Tab, running: Running) -> None:
+    window.page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
+    window.go("/rules/texts/digest-html/en")
+    sample = window.page.frame_locator("iframe[name=sample]")
+    sample.get_by_text("has kept these messages").wait_for()
+    window.page.get_by_role("textbox", name="Text").fill(
+        "\\<b\\>kept: %DIGEST_COUNT%\\</b\\>\\<script\\>alert(1)\\</script\\>"
+    )
+    window.page.get_by_role("button", name="Preview").click()
+    sample.locator("b", has_text="kept: 12").wait_for()
+    shown = running.gateway.ask("texts.show", name="digest-html", language="en")
+    assert shown["own"] is False
+    window.page.get_by_role("button", name="Save and use").click()
+    assert window.flash() == "Saved: reloaded"
+    shown = running.gateway.ask("texts.show", name="digest-html", language="en")
+    assert (shown["own"], shown["used_by"]) == (True, ["policy"])
+    window.page.get_by_role("button", name="Back to the shipped text").click()
+    window.page.get_by_role("dialog").get_by_role("button", name="Back to the shipped text").click()
+    window.page.locator(".flash", has_text="the product's own text: reloaded").wait_for()
+    assert not running.gateway.ask("texts.show", name="digest-html", language="en")["own"]
+    window.check()
 
 
 @pytest.mark.feature("F-WEB-07")

@@ -186,6 +186,19 @@ def test_relayed_report_always_by_option_with_the_text_of_the_template(tmp_path:
             assert parts_of(report_to(home, "later@example.net"))[0].get_payload().startswith("Edited again: nobody@")
 
 
+def test_an_own_text_is_said_from_the_next_report_on(gateway: LaneGateway, home: Sink) -> None:
+    lane = gateway.lane()
+    which = {"name": "dsn", "language": "en"}
+    with lane.sink(refuse):
+        digest = gateway.ask("texts.show", **which)["digest"]
+        saved = gateway.ask("texts.save", **which, text="In our words: %DSN_RCPT%\n", digest=digest)
+        send_with_options(gateway, lane, "own@example.net")
+        assert parts_of(report_to(home, "own@example.net"))[0].get_payload().startswith("In our words: nobody@")
+        gateway.ask("texts.reset", **which, digest=saved["digest"])
+        send_with_options(gateway, lane, "shipped@example.net")
+        assert "In our words" not in report_to(home, "shipped@example.net").content.decode()
+
+
 def test_report_about_a_large_message_returns_all_of_it(gateway: LaneGateway, home: Sink) -> None:
     lane = gateway.lane()
     content = plain("large and back", size=3_000_000)

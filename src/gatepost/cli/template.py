@@ -7,36 +7,22 @@ file could not be read, 3 a file has a syntax error (which counts more than 2).
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from gatepost.cli.gateway import complain
 from gatepost.config.grouping import LANGUAGES
-from gatepost.model.finding import ObjectStatus
-from gatepost.model.verdict import ObjectAction
-from gatepost.notices.facts import KNOWN_MACROS, MessageFacts, ObjectFacts, build_values
+from gatepost.notices.facts import KNOWN_MACROS
 from gatepost.notices.grammar import TemplateError, UnreadableTemplateError
 from gatepost.notices.notification import SUBJECT
-from gatepost.notices.template import SHIPPED, Item, Values, load_template, shipped_path
+from gatepost.notices.sample import sample_values
+from gatepost.notices.template import SHIPPED, load_template, shipped_path
 
 CORRECT = 0
 WRONG_OPTIONS = 1
 UNREADABLE = 2
 SYNTAX_ERROR = 3
-
-SAMPLE_MOMENT = 1_767_268_800.0
-"""When the sample message of a preview came: a fixed day, so that previews can be compared."""
-
-_DIGEST_ITEM: Final = {
-    "DIGEST_SENDER": "sender@example.net",
-    "DIGEST_SUBJECT": "Prices",
-    "DIGEST_TIME": "01/01/26 12:00:00",
-    "DIGEST_RATE": "95",
-    "DIGEST_RELEASE": "https://spam.example.org/l/release",
-    "DIGEST_ALLOW": "https://spam.example.org/l/allow",
-    "DIGEST_BLOCK": "https://spam.example.org/l/block",
-}
 
 app = App(name="template", help="Templates of notifications, placeholders and delivery reports.")
 
@@ -113,68 +99,9 @@ def preview(file: Path, /, *, blocked: bool = False) -> int:
         template = load_template(file)
     except TemplateError:
         return _check_file(str(file))
-    values = _sample_values(blocked=blocked)
+    values = sample_values(blocked=blocked)
     subject = template.definition(SUBJECT, values)
     if subject:
         print(f"Subject: {subject}\n")
     sys.stdout.write(template.render(values).replace("\r\n", "\n"))
     return CORRECT
-
-
-def _sample_values(*, blocked: bool) -> dict[str, Values]:
-    """Return a value for every macro: of a message with an infected and a locked attachment."""
-    facts = MessageFacts(
-        hostname="gw.example.org",
-        now=SAMPLE_MOMENT,
-        queue_id="0123456789ABC",
-        source_id="0123456789ABB",
-        message_id="<sample@example.net>",
-        subject="Prices",
-        size=12345,
-        client_ip="192.0.2.1",
-        helo="mail.example.net",
-        sender="sender@example.net",
-        recipients=("first@example.org", "second@example.org"),
-        group="policy",
-        admin="postmaster@example.org",
-        bases_date="2026-01-01",
-        statuses=(ObjectStatus.INFECTED, ObjectStatus.PROTECTED),
-        action="blocked" if blocked else "delivered",
-        broken=("smime",),
-    )
-    objects = (
-        ObjectFacts(
-            name="prices.exe",
-            content_type="application/octet-stream",
-            status=ObjectStatus.INFECTED,
-            action=ObjectAction.PLACEHOLDER,
-            threats=("EICAR-Test-File",),
-        ),
-        ObjectFacts(
-            name="locked.zip",
-            content_type="application/zip",
-            status=ObjectStatus.PROTECTED,
-            action=ObjectAction.REMOVE,
-        ),
-    )
-    counted = {"SUM_COUNT": "12"}
-    return build_values(facts, objects) | {
-        "AS_STATUS": "spam",
-        "AS_METHOD": "content",
-        "AS_RATE": "95",
-        "DSN_ACTION": "failed",
-        "DSN_UNTIL": "Fri, 02 Jan 2026 12:00:00 +0000",
-        "DSN_RCPT": (Item("first@example.org", {"DSN_STATUS": "5.1.1", "DSN_DIAG": "550 5.1.1 no such user"}),),
-        "DIGEST_ITEM": (Item("1", _DIGEST_ITEM),),
-        "DIGEST_COUNT": "12",
-        "DIGEST_MORE": "11",
-        "DIGEST_PAGE": "https://spam.example.org/l/page",
-        "DIGEST_UNTIL": "15/01/26 12:00:00",
-        "DIGEST_ASKED": "no",
-        "SUM_MESSAGES": "12",
-        "SUM_BLOCKED": "12",
-        "SUM_FIRST": "Thu, 01 Jan 2026 12:00:00 +0000",
-        "SUM_LAST": "Thu, 01 Jan 2026 12:59:00 +0000",
-        "SUM_THREAT": (Item("EICAR-Test-File", counted),),
-        "SUM_SENDER": (Item("<sender@example.net>", counted),),
-    }

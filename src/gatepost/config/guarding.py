@@ -34,6 +34,7 @@ OWN_FILES = frozenset(
         "lists.json",
         "migrations",
         "own-spam",
+        "own-texts",
         "paused.json",
         "problems.json",
         "rules",

@@ -41,6 +41,7 @@ from gatepost.master.licence_daemon import LicenceDaemonHost
 from gatepost.master.licensing import LicenceWatch, allow_start
 from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
+from gatepost.master.own_texts import OwnTexts
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import BindFailed, Ports
 from gatepost.master.probes import Probes
@@ -196,6 +197,7 @@ class Master:
             say=self._say,
         ).register(self._desk)
         OwnSamples(self._paths.own_spam, self._file).register(self._desk)
+        OwnTexts(lambda: self._config, self.reload).register(self._desk)
         Profiles(lambda: self._config, self.reload, self._say).register(self._desk)
         state = config.relay.state_path
         Lists(state, lambda: self._config, lambda: self._relays.ask_all("lists", state_path=state), self._say).register(

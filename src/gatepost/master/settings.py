@@ -10,6 +10,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.feeds.keys import BadKey, resolve_keys
 from gatepost.notices.grammar import TemplateError
+from gatepost.notices.own_texts import with_own_texts
 from gatepost.notices.template import load_template
 from gatepost.policy.group import GroupTable
 from gatepost.relay.outgoing_tls import OutgoingTls
@@ -20,6 +21,7 @@ def compile_texts(config: Config) -> None:
     """Compile what relays will compile, so that a fault is found before anything changes. TemplateError for a text,
     TlsSetupError for a certificate or a file of authorities, shown or trusted by us in either direction.
     """
+    config = with_own_texts(config)
     if config.options.dsn_template:
         load_template(Path(config.options.dsn_template))
     GroupTable.from_config(config.groups, config.ave, config.filter.filter_deadline, antispam=config.antispam)
@@ -46,7 +48,8 @@ def find_fault(config: Config) -> str:
 
 
 def settle_automatic(config: Config) -> Config:
-    """Replace the automatic values by those of this machine."""
+    """Replace the automatic values by those of this machine, and the product's texts by the own ones there are."""
+    config = with_own_texts(config)
     cores = os.cpu_count() or 1
     relays = config.relay.relays or max(1, cores // 2)
     filters = max(config.filter.server_max_filters or max(2, cores), relays)  # every relay needs one

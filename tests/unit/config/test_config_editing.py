@@ -22,6 +22,7 @@ from gatepost.master.paths import Paths
 from gatepost.migration.carrying import COPIES
 from gatepost.migration.stamp import FILE as STAMP_FILE
 from gatepost.migration.takeover import SECRETS
+from gatepost.notices import own_texts
 from gatepost.policy.listings import LISTS_FILE
 from gatepost.relay import greylisting
 
@@ -400,5 +401,5 @@ def test_links_below_the_state_directory_do_not_lead_out(tmp_path: Path) -> None
 def test_what_the_gateway_keeps_itself_is_known_to_the_guard() -> None:
     kept = [path for path in vars(Paths("/state")).values() if isinstance(path, Path)]
     names = {path.relative_to("/state").parts[0] for path in kept} | {LISTS_FILE, BYPASS_FILE, greylisting.FILE}
-    of_rules = {"rules-history", "rules.before-import"}
-    assert names | of_rules | {"configuration", STAMP_FILE, COPIES, SECRETS} == OWN_FILES
+    names |= {"rules-history", "rules.before-import", own_texts.DIRECTORY}
+    assert names | {"configuration", STAMP_FILE, COPIES, SECRETS} == OWN_FILES

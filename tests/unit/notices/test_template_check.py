@@ -2,9 +2,10 @@
 
 import pytest
 
-from gatepost.cli.template import _sample_values, app
+from gatepost.cli.template import app
 from gatepost.config.grouping import LANGUAGES
 from gatepost.notices.facts import KNOWN_MACROS
+from gatepost.notices.sample import sample_values
 from gatepost.notices.template import SHIPPED, Item
 
 
@@ -89,7 +90,7 @@ def test_a_preview_shows_the_subject_and_what_is_different_for_blocked_mail(tmp_
 
 
 def test_the_sample_of_a_preview_has_every_macro():
-    assert set(KNOWN_MACROS) - {"SRC_ID"} <= names_in(_sample_values(blocked=True)) | {"HELO"}
+    assert set(KNOWN_MACROS) - {"SRC_ID"} <= names_in(sample_values(blocked=True)) | {"HELO"}
 
 
 def names_in(values):

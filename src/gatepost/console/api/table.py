@@ -14,6 +14,7 @@ from gatepost.console.api import (
     service,
     stores,
     terms,
+    texts,
 )
 from gatepost.console.api.operation import Operation
 
@@ -25,6 +26,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *configuration.OPERATIONS,
     *profiles.OPERATIONS,
     *terms.OPERATIONS,
+    *texts.OPERATIONS,
     *accounts.OPERATIONS,
     *service.OPERATIONS,
     *emergency.OPERATIONS,

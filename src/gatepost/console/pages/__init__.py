@@ -27,6 +27,7 @@ from gatepost.console.pages import (
     settings,
     sign_in,
     terms,
+    texts,
     tracking,
     what_if,
 )
@@ -55,6 +56,7 @@ ROUTES: Final[Sequence[Any]] = (
     *settings.ROUTES,
     *sign_in.ROUTES,
     *terms.ROUTES,
+    *texts.ROUTES,
     *tracking.ROUTES,
     *what_if.ROUTES,
 )

@@ -1,0 +1,239 @@
+"""Texts for people: what ships and what is one's own, their check, their versions."""
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+
+from gatepost.console.api.operation import Ask, Asked, Missing, Operation, Text, Told, named
+from gatepost.control.rights import Right
+
+TEXT_LIMIT: Final = 16_384
+"""Characters: twice what may be saved, so that the check says of a long one what is wrong."""
+
+
+class OwnTextRow(Told, frozen=True):
+    """A text as it is listed."""
+
+    name: str
+    language: str
+    title: str
+    parameter: str
+    """That names a file instead, where it is set."""
+    html: bool
+    own: bool
+    """It takes the place of the one that ships."""
+    used_by: list[str]
+    """Groups that say it; of delivery reports, which have no group, "" once."""
+    elsewhere: list[str]
+    """Groups whose parameter names another file."""
+
+
+class OwnTextRows(Told, frozen=True):
+    """All texts."""
+
+    items: list[OwnTextRow]
+
+
+class OwnText(OwnTextRow, frozen=True):
+    """A text."""
+
+    text: str
+    digest: str
+
+
+class OwnTextAsk(Ask, frozen=True):
+    """A text to be looked at."""
+
+    text: Annotated[str, Meta(max_length=TEXT_LIMIT)]
+
+
+class OwnTextOrder(OwnTextAsk, frozen=True):
+    """A text to be saved."""
+
+    comment: Text = ""
+
+
+class OwnTextReason(Ask, frozen=True):
+    """Why."""
+
+    comment: Text = ""
+
+
+class OwnTextProblem(Told, frozen=True):
+    """What is wrong, or odd."""
+
+    line: int
+    column: int
+    what: str
+
+
+class OwnTextField(Told, frozen=True):
+    """A header field."""
+
+    name: str
+    value: str
+
+
+class OwnTextFound(Told, frozen=True):
+    """What a text makes of a sample, unless it has faults."""
+
+    faults: list[OwnTextProblem]
+    """It cannot be saved with these."""
+    warnings: list[OwnTextProblem]
+    fields: list[OwnTextField]
+    text: str
+    html: str
+
+
+class OwnTextSaved(Told, frozen=True):
+    """What came of a save."""
+
+    number: int
+    """Of the version."""
+    digest: str
+    told: str
+    """What came of the reload."""
+
+
+class OwnTextVersion(Told, frozen=True):
+    """A version."""
+
+    number: int
+    at: float
+    who: str
+    """"" = somebody who edited the file."""
+    via: str
+    comment: str
+    current: bool
+    diff: str
+    """Only where one version is asked for."""
+
+
+class OwnTextVersions(Told, frozen=True):
+    """Versions, newest first."""
+
+    items: list[OwnTextVersion]
+
+
+def _change(asked: Asked) -> dict[str, Any]:
+    return {**asked.arguments, "digest": asked.version}
+
+
+def _number(asked: Asked) -> dict[str, Any]:
+    text = asked.path["number"]
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Missing
+    return {**asked.arguments, "number": int(text)}
+
+
+def _roll_back(asked: Asked) -> dict[str, Any]:
+    return {**_number(asked), "digest": asked.version}
+
+
+def _one(found: Any, _: Asked) -> Any:
+    return found[0]
+
+
+_PATH: Final = "/texts/{name}/{language}"
+_EXAMPLE: Final = "This message was examined by %HOSTNAME%.\n"
+OPERATIONS: Final = (
+    Operation(
+        name="listTexts",
+        method="GET",
+        path="/texts",
+        call="texts.list",
+        right=Right.CONFIGURATION,
+        summary="List the texts for people",
+        answer=OwnTextRows,
+        shape=named("items"),
+    ),
+    Operation(
+        name="getText",
+        method="GET",
+        path=_PATH,
+        call="texts.show",
+        right=Right.CONFIGURATION,
+        summary="Show a text",
+        answer=OwnText,
+        names_one=True,
+        tags_version=True,
+    ),
+    Operation(
+        name="saveText",
+        method="PUT",
+        path=_PATH,
+        call="texts.save",
+        right=Right.CONFIGURE,
+        summary="Save an own text and put it in force",
+        detail="A text with a fault changes nothing.",
+        body=OwnTextOrder,
+        answer=OwnTextSaved,
+        build=_change,
+        names_one=True,
+        takes_version=True,
+        example={"text": _EXAMPLE, "comment": "as the lawyers want it"},
+    ),
+    Operation(
+        name="checkText",
+        method="POST",
+        path=_PATH + "/check",
+        call="texts.check",
+        right=Right.CONFIGURATION,
+        summary="Say whether a text can be, and show it with a sample",
+        body=OwnTextAsk,
+        answer=OwnTextFound,
+        names_one=True,
+        example={"text": _EXAMPLE},
+    ),
+    Operation(
+        name="resetText",
+        method="POST",
+        path=_PATH + "/reset",
+        call="texts.reset",
+        right=Right.CONFIGURE,
+        summary="Go back to the text that ships",
+        body=OwnTextReason,
+        answer=OwnTextSaved,
+        build=_change,
+        names_one=True,
+        takes_version=True,
+        example={"comment": "the shipped one says it better"},
+    ),
+    Operation(
+        name="listTextVersions",
+        method="GET",
+        path=_PATH + "/versions",
+        call="texts.history",
+        right=Right.CONFIGURATION,
+        summary="List the versions of a text",
+        answer=OwnTextVersions,
+        shape=named("items"),
+        names_one=True,
+    ),
+    Operation(
+        name="getTextVersion",
+        method="GET",
+        path=_PATH + "/versions/{number}",
+        call="texts.history",
+        right=Right.CONFIGURATION,
+        summary="Show a version of a text, and what it changed",
+        answer=OwnTextVersion,
+        build=_number,
+        shape=_one,
+        names_one=True,
+    ),
+    Operation(
+        name="rollBackText",
+        method="POST",
+        path=_PATH + "/versions/{number}/rollback",
+        call="texts.rollback",
+        right=Right.CONFIGURE,
+        summary="Go back to a version of a text",
+        body=OwnTextReason,
+        answer=OwnTextSaved,
+        build=_roll_back,
+        names_one=True,
+        takes_version=True,
+        example={"comment": "the new one was misread"},
+    ),
+)
