@@ -50,6 +50,8 @@ class OwnTerms:
         self._history = History(directory / VERSIONS)
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._looks = asyncio.Lock()
+        """One text at a time is looked at: each takes a process, and a thread that others need, too."""
 
     def register(self, desk: Desk) -> None:
         """Register the calls; databases are reloaded by the desk's own call, for whoever saves."""
@@ -83,7 +85,8 @@ class OwnTerms:
         if len(text) > TEXT_LIMIT:
             told = f"longer than {TEXT_LIMIT} characters: make a set of databases of it (gatepost bases build)"
             return {"problem": told, "line": 0, "terms": 0, "categories": {}}
-        return await asyncio.to_thread(self._read_terms, text)
+        async with self._looks:
+            return await asyncio.to_thread(self._read_terms, text)
 
     async def _versions(self, arguments: Arguments, _: Caller) -> Any:
         """Return the newest versions (`limit`), or version `number` with what it changed."""

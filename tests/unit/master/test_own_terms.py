@@ -1,6 +1,7 @@
 """Own terms by call: checked, saved, put in force, put back where filters do not take them, and every version kept."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,27 @@ def test_the_command_reads_terms_as_filters_do() -> None:
     """What the master asks, in a process of its own."""
     assert check_by_command(FIRST) == describe_terms(FIRST.encode())
     assert check_by_command("nothing")["line"] == 1
+
+
+def test_texts_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    """Whoever has many checked leaves the master's threads to others."""
+    meeting = threading.Barrier(2)
+    met: list[bool] = []
+
+    def look(text: str) -> dict[str, Any]:
+        try:
+            meeting.wait(0.1)
+        except threading.BrokenBarrierError:
+            met.append(False)
+        else:
+            met.append(True)
+        return describe_terms(text.encode())
+
+    desk = Desk()
+    OwnTerms(tmp_path / "own-spam", look).register(desk)
+
+    async def scene() -> None:
+        await asyncio.gather(*(desk.handle(Request("terms.check", {"text": FIRST}), ADMIN) for _ in range(2)))
+
+    asyncio.run(scene())
+    assert met == [False, False]
