@@ -54,7 +54,7 @@ def connected(path: Path) -> socket.socket:
         except OSError:
             connection.close()
             return None
-        connection.settimeout(20)
+        connection.settimeout(100)
         return connection
 
     connection = wait_for(attempt, "the program listens")
@@ -91,7 +91,7 @@ def test_a_listening_program_takes_settings_anew_and_ends_cleanly(tmp_path: Path
             wait_for(lambda: not _listens(path), "no more connections are taken")
             busy.sendall(b"x")
             assert busy.recv(100) == b"bye\n"
-        assert process.wait(20) == 0
+        assert process.wait(100) == 0
     finally:
         process.kill()
         process.wait()
@@ -111,7 +111,7 @@ def test_a_socket_in_use_is_left_to_its_owner(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as owner:
         owner.bind(str(path))
         owner.listen()
-        assert start(file, f"unix:{path}").wait(20) == 71
+        assert start(file, f"unix:{path}").wait(100) == 71
         assert _listens(path)
     assert "somebody listens there already" in (tmp_path / "log").read_text()
 
@@ -120,7 +120,7 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     file, path = tmp_path / "client.toml", tmp_path / "s"
     file.write_text("")
     path.write_text("precious")
-    assert start(file, f"unix:{path}").wait(20) == 71
+    assert start(file, f"unix:{path}").wait(100) == 71
     assert path.read_text() == "precious"
 
 

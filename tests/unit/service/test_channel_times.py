@@ -9,7 +9,33 @@ import pytest
 from gatepost.service.channel import Channel
 
 LONG_S = 600.0
-SHORT_S = 0.01
+SHORT_S = 1.0
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop whose time stands still unless it is told to pass: no busy machine makes a wait longer."""
+
+    now = 1000.0
+
+    def time(self):
+        return self.now
+
+
+def run(scene):
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(scene())
+
+
+async def turn():
+    """Let the loop do what is due, and what follows from it."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+async def pass_time(seconds):
+    await turn()
+    asyncio.get_running_loop().now += seconds
+    await turn()
 
 
 class Wire(asyncio.Transport):
@@ -47,8 +73,7 @@ class Talk:
         self.channel.connection_made(Wire())
 
     async def hear(self, word):
-        for _ in range(3):  # turns in which the door comes to its wait
-            await asyncio.sleep(0)
+        await turn()
         self.channel.data_received(word)
 
     async def end(self):
@@ -60,31 +85,34 @@ class Talk:
 
 @pytest.mark.parametrize("before", [(), (LONG_S,), (SHORT_S, LONG_S)])
 def test_a_short_wait_ends_in_its_own_time_behind_others(before):
-    async def run():
+    async def scene():
         talk = Talk(*before, SHORT_S)
         for _ in before:
             await talk.hear(b"word")
+        await pass_time(0.9 * SHORT_S)
+        assert talk.channel.waits
+        await pass_time(0.2 * SHORT_S)
         assert isinstance(await talk.end(), TimeoutError)
         assert talk.heard == [b"word"] * len(before)
 
-    asyncio.run(run())
+    run(scene)
 
 
 def test_a_long_wait_outlasts_the_timer_of_a_short_one():
-    async def run():
+    async def scene():
         talk = Talk(SHORT_S, LONG_S)
         await talk.hear(b"one")
-        await asyncio.sleep(3 * SHORT_S)  # beyond the timer of the first wait
+        await pass_time(3 * SHORT_S)
         assert talk.channel.waits
         await talk.hear(b"two")
         assert await talk.end() is None
         assert talk.heard == [b"one", b"two"]
 
-    asyncio.run(run())
+    run(scene)
 
 
 def test_no_timer_keeps_a_channel_whose_talk_is_over():
-    async def run():
+    async def scene():
         talk = Talk(LONG_S)
         await talk.hear(b"word")
         assert await talk.end() is None
@@ -93,4 +121,4 @@ def test_no_timer_keeps_a_channel_whose_talk_is_over():
         gc.collect()
         assert gone() is None
 
-    asyncio.run(run())
+    run(scene)

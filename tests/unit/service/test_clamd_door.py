@@ -254,7 +254,7 @@ class TestDescriptors:
             ListeningDoor(clamd_door.make, judge, Door(kind=DoorKind.CLAMD), path=tmp_path / "s") as door,
             socket.socket(socket.AF_UNIX) as sock,
         ):
-            sock.settimeout(20)
+            sock.settimeout(100)
             sock.connect(str(door.path))
             sock.sendall(command)
             socket.send_fds(sock, [b"\0"], descriptors)

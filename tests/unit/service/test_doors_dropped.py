@@ -103,7 +103,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 async def settled(look: Callable[[], object]) -> None:
     """Let the loop turn until something is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not look():  # noqa: ASYNC110 - whatever may change
             await asyncio.sleep(0.001)
 
@@ -204,7 +204,7 @@ def test_nothing_stays_behind(kind: DoorKind, content: bytes, tmp_path: Path, he
         place = tmp_path / f"hop-{at}"
         server = await asyncio.start_unix_server(hop.serve, place)
         dropped = Dropped(make, at)
-        door = Door(name="d", kind=kind, next_hop=f"unix:{place}", next_hop_timeout=20.0)
+        door = Door(name="d", kind=kind, next_hop=f"unix:{place}", next_hop_timeout=100.0)
         try:
             async with open_door(dropped.make, ThinkingJudge(_rule), door) as opened:
                 talk = await opened.talk()
@@ -244,7 +244,7 @@ def test_a_client_whose_question_is_dropped_leaves_no_connection_at_the_server(c
             server = await asyncio.get_running_loop().create_unix_server(opened.channel, place)
             judge = RemoteJudge(RemoteSettings(addresses=(f"unix:{place}",)), lambda *_: None)
             question = asyncio.ensure_future(
-                driven(judge.judge(REQUEST, content, 20.0), at, lambda: question.cancel())  # noqa: PLW0108 - it comes to be here
+                driven(judge.judge(REQUEST, content, 100.0), at, lambda: question.cancel())  # noqa: PLW0108 - it comes to be here
             )
             await asyncio.wait([question])
             judge.close()
@@ -276,7 +276,7 @@ def test_a_client_that_does_not_read_its_answer_is_counted_until_it_is_dropped()
                 await settled(lambda: channel._task is None)
                 assert opened.channels, "the talk is over, the connection is not"
                 await opened.settle()
-                theirs.settimeout(20)
+                theirs.settimeout(100)
                 with contextlib.suppress(ConnectionError):
                     while theirs.recv(65536):
                         pass

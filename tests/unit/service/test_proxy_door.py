@@ -340,7 +340,7 @@ def test_a_next_hop_that_is_silent_is_given_up():
     def script(step, _argument, _sink):
         return STALL if step == "end" else None
 
-    with proxy(CLEAN_ALL, script=script, next_hop_timeout=0.3) as it:
+    with proxy(CLEAN_ALL, script=script, next_hop_timeout=1.0) as it:
         assert it.send(A) == [451]
 
 
@@ -385,10 +385,10 @@ def test_a_door_that_is_closed_while_the_next_hop_thinks_leaves_no_session_there
         wire = it.wire()
         wire.expect(("MAIL FROM:<s@example.com>", "250"))
         wire.send(f"RCPT TO:<{A}>\r\n".encode())
-        assert asked.wait(20)
+        assert asked.wait(100)
         it.door.__exit__()
         [theirs] = it.sink._sockets
-        theirs.settimeout(20)
+        theirs.settimeout(100)
         assert theirs.recv(1) == b""
         wire.close()
 
