@@ -92,6 +92,7 @@ def test_a_short_wait_ends_in_its_own_time_behind_others(before):
         await pass_time(0.9 * SHORT_S)
         assert talk.channel.waits
         await pass_time(0.2 * SHORT_S)
+        assert not talk.channel.waits
         assert isinstance(await talk.end(), TimeoutError)
         assert talk.heard == [b"word"] * len(before)
 
