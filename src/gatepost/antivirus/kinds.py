@@ -235,7 +235,7 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.ZSTD
     if data[7:14] == b"**ACE**":
         return Kind.ACE
-    if data[257:262] == b"ustar" or (data[153:154].isdigit() and _is_old_tar(data)):
+    if data[257:262] == b"ustar" or (data[153:154].isdigit() and is_old_tar(data)):
         return Kind.TAR
     if data[-512:-508] == b"koly":  # the trailer of a disk image of macOS
         return Kind.DISK_IMAGE
@@ -265,7 +265,7 @@ def _find_appended(data: bytes) -> Kind | None:
     return Kind(found) if found else None
 
 
-def _is_old_tar(data: bytes) -> bool:
+def is_old_tar(data: bytes) -> bool:
     """Whether a tar archive from before POSIX begins here: a header is told by its checksum alone."""
     stated = data[148:156].strip(b" \0")
     if not stated.isdigit() or len(data) < 512 or b"8" in stated or b"9" in stated:

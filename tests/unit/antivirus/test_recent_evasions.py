@@ -131,9 +131,17 @@ def tar_of(*members: tuple[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def old(archive: bytes) -> bytes:
+    """Return a tar archive of one member as it was written before POSIX: without a mark."""
+    header = bytearray(archive[:257].ljust(512, b"\0"))
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    return bytes(header) + archive[512:]
+
+
 def test_a_tar_archive_behind_the_end_of_another() -> None:
     first, second = tar_of(("a.txt", b"fine")), tar_of(("a.txt", av_samples.eicar()))
-    for data in (first + second, first + bytes(5 * 512) + second, first + first + second):
+    for data in (first + second, first + bytes(5 * 512) + second, first + first + second, first + old(second)):
         assert verdict(data, "a.tar")[0] is ObjectStatus.INFECTED
     assert verdict(first + bytes(4096), "a.tar")[0] is ObjectStatus.CLEAN
     assert verdict(first + b"what tapes leave" * 100, "a.tar")[0] is ObjectStatus.CLEAN

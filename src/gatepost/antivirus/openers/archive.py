@@ -12,6 +12,7 @@ from typing import Final
 from gatepost.antivirus import appended
 from gatepost.antivirus.appended import find_first
 from gatepost.antivirus.budget import Budget, Content
+from gatepost.antivirus.kinds import is_old_tar
 from gatepost.antivirus.libarchive import FOLDER, LINK, ArchiveReader, Broken, Entry
 from gatepost.antivirus.opening import Member, Opener, Opening
 
@@ -61,7 +62,8 @@ def _find_next_tar(data: bytes, end: int) -> int:
     if behind is None:
         return -1
     start = behind.start() - (behind.start() - end) % TAR_BLOCK
-    return start if data[start + 257 : start + 262] == b"ustar" else -1
+    header = data[start : start + TAR_BLOCK]
+    return start if header[257:262] == b"ustar" or is_old_tar(header) else -1
 
 
 def open_cab(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
