@@ -301,12 +301,11 @@ def run_rollback(job: Job, names: list[str]) -> int:
         brought = {each.rpartition(" ")[0] for each in last.installed}
         wanted = set(names) or brought
         skipped = roll_back(job.place, [(kind, name) for name in wanted for kind in job.place.bases])
-        fresh = [
-            (kind, name)
-            for kind, bases in job.place.bases.items()
-            for name in wanted & brought
-            if f"{kind}/{name}" not in skipped and set_names(bases) - {name}
-        ]
+        fresh: list[tuple[Kind, str]] = []
+        for kind, bases in job.place.bases.items():
+            going = {name for name in wanted & brought if f"{kind}/{name}" not in skipped}
+            if set_names(bases) - going:
+                fresh += [(kind, name) for name in going]
         if fresh:
             skipped |= roll_back(job.place, fresh, to_nothing=True)
         if not skipped:
