@@ -261,6 +261,7 @@ def test_killed_it_comes_back_and_nobody_must_sign_in_again(gateway: Gateway, si
 def test_a_taken_port_is_told_and_had_later(gateway: Gateway, sink: Sink, visit: Visit) -> None:
     port = free_port()
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that has ended may linger
         other.bind(("127.0.0.1", port))
         other.listen()
         gateway.edit(

@@ -358,6 +358,7 @@ def test_files_and_ports(fresh: Gateway, tmp_path: Path) -> None:
     assert code_of(fresh) == ExitCode.TRACE
     (fresh.state / "tracking").unlink()
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that has ended may linger
         other.bind(("127.0.0.1", fresh.port))
         other.listen()
         assert code_of(fresh) == ExitCode.BIND

@@ -90,6 +90,7 @@ def listed(*urls: str) -> str:
 def silent() -> Iterator[int]:
     """A port where connections are neither taken nor refused: the queue of those that wait is full."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that has ended may linger
         listener.bind(("127.0.0.1", free_port()))
         listener.listen(0)
         for each in (first, second):
@@ -281,6 +282,16 @@ def test_a_set_of_a_new_name_is_taken_back_altogether(tmp_path: Path, feed: Feed
     assert host.update("rollback") == UPDATED
     assert host.sets == ["own-1"]
     assert host.update() == NOTHING
+
+
+def test_a_roll_back_leaves_some_databases_however_many_came_at_once(tmp_path: Path, feed: Feed) -> None:
+    feed.offer(1, b"else", name="other")
+    host = Host(tmp_path / "gw", feed, options=source(str(feed.place)))
+    assert host.begin() == UPDATED
+    assert host.update("rollback") == NOTHING
+    assert host.sets == ["other-1", "own-1"]
+    assert host.update("rollback", "other") == UPDATED
+    assert host.sets == ["own-1"]
 
 
 def test_what_was_taken_back_comes_again_when_that_is_wanted(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
