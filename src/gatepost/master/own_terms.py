@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from gatepost.config.file_text import digest_of
-from gatepost.control.desk import Arguments, Desk
+from gatepost.control.desk import Arguments, Desk, Refused
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, NotThere, Request, Stale
 from gatepost.master.bases_in_force import BASES_STAY
@@ -115,7 +115,7 @@ class OwnTerms:
                 await asyncio.to_thread(self._write, text)
                 told = await desk.handle(Request("reloadbases"), caller)
             except ControlError as error:
-                if BASES_STAY in str(error):
+                if isinstance(error, Refused) or BASES_STAY in str(error):
                     await asyncio.to_thread(self._go_back, number, before)
                 raise
             except OSError as error:

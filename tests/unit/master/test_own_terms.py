@@ -118,6 +118,16 @@ def test_what_filters_do_not_take_is_put_back(bench: _Bench) -> None:
     assert [row.number for row in bench.call("history")] == [1]
 
 
+def test_who_may_not_have_databases_reloaded_saves_nothing(bench: _Bench) -> None:
+    """A token may have one right without the other."""
+    bench.save(FIRST)
+    token = Caller("ada (test)", frozenset({Right.CONFIGURATION, Right.CONFIGURE}), via="api")
+    with pytest.raises(Refused):
+        bench.call("save", token, text=SECOND, digest=bench.call("show")["digest"])
+    assert bench.text() == FIRST
+    assert [row.number for row in bench.call("history")] == [1]
+
+
 def test_what_is_still_being_loaded_stays(bench: _Bench) -> None:
     """A slow reload is no refusal."""
     bench.trouble = "it takes longer"
