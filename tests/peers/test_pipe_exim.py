@@ -121,7 +121,10 @@ def test_by_pipe_one_copy_has_the_status_of_every_group(site: Site) -> None:
 def test_what_the_filter_refuses_is_a_bounce_with_its_words(site: Site) -> None:
     site.submit("refused", BOB, text=b"refuse me\r\n")
     wait_for(lambda: "refused by the filter" in site.exim.log(), "the refusal in Exim's log")
-    assert site.arrived("refused") == []
+    bounce = site.exim.arrived("Mail delivery failed: returning message to sender")
+    assert bounce.startswith(b"Return-path: <>\n")
+    assert b"\n5.7.1 refused by the filter\n" in bounce
+    assert site.arrived("refused") == [bounce], "it has the message within, and nobody else has"
 
 
 def test_what_cannot_be_judged_waits_in_exims_queue_and_comes_when_it_can(site: Site) -> None:
