@@ -38,6 +38,8 @@ from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import SEVERITY, Analysis, ObjectStatus, ScanOptions
 
 PAGE = ROOT / "docs" / "detection.md"
+FIRST_OF_OTHERS = "\n## Tricks\n"
+"""Where the sections of other tools begin, which stay."""
 MAIL = ("spamassassin-2002", "modern-2019-2024", "inbox-2023-2025")
 CLAM = "71e7b604d18aefd839e51a39c88df8383bb4c071dc31f87f00a2b5df580d4495:544:ClamAV-Test-File"
 """The harmless program in most of `clamav-testfiles`: nothing but a signature can know it."""
@@ -211,7 +213,8 @@ def main() -> None:
         lines = [*samples_table(engine, peers), *evasion_lines(engine, peers)]
     lines += [*mail_table(engine, every), *speed_table()]
     head = HEAD.format(day=day, commit=commit.stdout.strip(), number=manifest["number"], records=manifest["records"])
-    PAGE.write_text(head + "\n".join(lines) + "\n")
+    written_by_others = PAGE.read_text().partition(FIRST_OF_OTHERS)
+    PAGE.write_text(head + "\n".join(lines) + "\n" + "".join(written_by_others[1:]))
 
 
 if __name__ == "__main__":
