@@ -12,7 +12,8 @@ from pathlib import Path
 
 BLOCK = 400
 """Ports of one process: more than one run of the suite in one process listens on at the same time, by far."""
-_FIRST_PORT = 10_000
+_FIRST_PORT = 10_100
+"""Above the last of the ports that browsers refuse to connect to (10080, ERR_UNSAFE_PORT)."""
 _FIRST_NETWORK = 64
 
 
