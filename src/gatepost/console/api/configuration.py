@@ -1,10 +1,11 @@
 """The configuration: what it says, changes to it, its history."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gatepost.console.api.operation import Ask, Asked, Done, Missing, Operation, Text, Told, named, say
+from gatepost.console.api.operation import Ask, Done, Operation, Text, Told, named, say
+from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
 from gatepost.control.rights import Right
 
 CHANGES_LIMIT: Final = 500
@@ -210,25 +211,6 @@ class RollbackOrder(Ask, frozen=True):
     comment: Text = ""
 
 
-def _digest(asked: Asked) -> dict[str, Any]:
-    return {**asked.arguments, "digest": asked.version}
-
-
-def _number(asked: Asked) -> dict[str, Any]:
-    text = asked.path["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Missing
-    return {**asked.arguments, "number": int(text)}
-
-
-def _rollback(asked: Asked) -> dict[str, Any]:
-    return {**_number(asked), "digest": asked.version}
-
-
-def _one(found: Any, _: Asked) -> Any:
-    return found[0]
-
-
 OPERATIONS: Final = (
     Operation(
         name="getConfiguration",
@@ -252,7 +234,7 @@ OPERATIONS: Final = (
         "groups is changed with `move`.",
         body=ApplyOrder,
         answer=Applied,
-        build=_digest,
+        build=with_digest,
         takes_version=True,
         example={
             "changes": [{"section": "limits", "name": "incoming_sessions", "value": 200}],
@@ -331,8 +313,8 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="Show a version and what it changed",
         answer=ConfigurationVersion,
-        build=_number,
-        shape=_one,
+        build=with_number,
+        shape=first,
         names_one=True,
     ),
     Operation(
@@ -344,7 +326,7 @@ OPERATIONS: Final = (
         summary="Go back to a version",
         body=RollbackOrder,
         answer=Applied,
-        build=_rollback,
+        build=with_number_and_digest,
         names_one=True,
         takes_version=True,
         example={"comment": "the new limits were too tight"},

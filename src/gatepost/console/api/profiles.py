@@ -4,7 +4,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from gatepost.console.api.operation import Ask, Asked, Missing, Operation, Text, Told, named
+from gatepost.console.api.operation import Ask, Asked, Operation, Text, Told, named
+from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
 from gatepost.control.rights import Right
 
 RULES_LIMIT: Final = 8 * 1024 * 1024
@@ -91,25 +92,6 @@ def _all(_: Asked) -> dict[str, Any]:
     return {"full": True}
 
 
-def _digest(asked: Asked) -> dict[str, Any]:
-    return {**asked.arguments, "digest": asked.version}
-
-
-def _number(asked: Asked) -> dict[str, Any]:
-    text = asked.path["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Missing
-    return {**asked.arguments, "number": int(text)}
-
-
-def _rollback(asked: Asked) -> dict[str, Any]:
-    return {**_number(asked), "digest": asked.version}
-
-
-def _one(found: Any, _: Asked) -> Any:
-    return found[0]
-
-
 OPERATIONS: Final = (
     Operation(
         name="getRules",
@@ -132,7 +114,7 @@ OPERATIONS: Final = (
         detail="The whole set. One with a fault, or one that the gateway does not take, changes nothing.",
         body=RulesOrder,
         answer=RulesSaved,
-        build=_digest,
+        build=with_digest,
         body_limit=RULES_LIMIT,
         takes_version=True,
         example={
@@ -167,8 +149,8 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="Show a version of profiles and rules, and what it changed",
         answer=RulesVersion,
-        build=_number,
-        shape=_one,
+        build=with_number,
+        shape=first,
         names_one=True,
     ),
     Operation(
@@ -180,7 +162,7 @@ OPERATIONS: Final = (
         summary="Go back to a version of profiles and rules",
         body=RulesRollbackOrder,
         answer=RulesSaved,
-        build=_rollback,
+        build=with_number_and_digest,
         names_one=True,
         takes_version=True,
         example={"comment": "the new rules were too strict"},

@@ -1,10 +1,11 @@
 """Own terms of anti-spam: one text, its check, its versions."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
-from gatepost.console.api.operation import Ask, Asked, Missing, Operation, Text, Told, named
+from gatepost.console.api.operation import Ask, Operation, Text, Told, named
+from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
 from gatepost.control.rights import Right
 
 TEXT_LIMIT: Final = 262_144
@@ -79,25 +80,6 @@ class TermsRollbackOrder(Ask, frozen=True):
     comment: Text = ""
 
 
-def _save(asked: Asked) -> dict[str, Any]:
-    return {**asked.arguments, "digest": asked.version}
-
-
-def _number(asked: Asked) -> dict[str, Any]:
-    text = asked.path["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Missing
-    return {**asked.arguments, "number": int(text)}
-
-
-def _roll_back(asked: Asked) -> dict[str, Any]:
-    return {**_number(asked), "digest": asked.version}
-
-
-def _one(found: Any, _: Asked) -> Any:
-    return found[0]
-
-
 OPERATIONS: Final = (
     Operation(
         name="getTerms",
@@ -119,7 +101,7 @@ OPERATIONS: Final = (
         detail="A text with a fault, or one that filters do not take, changes nothing.",
         body=TermsOrder,
         answer=TermsSaved,
-        build=_save,
+        build=with_digest,
         body_limit=BODY_LIMIT,
         takes_version=True,
         example={"text": "= spam/own | what we do not want\n1.5 garden house*\n", "comment": "asked for by sales"},
@@ -154,8 +136,8 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="Show a version of own terms, and what it changed",
         answer=TermsVersion,
-        build=_number,
-        shape=_one,
+        build=with_number,
+        shape=first,
         names_one=True,
     ),
     Operation(
@@ -167,7 +149,7 @@ OPERATIONS: Final = (
         summary="Go back to a version of own terms",
         body=TermsRollbackOrder,
         answer=TermsSaved,
-        build=_roll_back,
+        build=with_number_and_digest,
         names_one=True,
         takes_version=True,
         example={"comment": "the new terms hit wanted mail"},

@@ -1,10 +1,11 @@
 """Texts for people: what ships and what is one's own, their check, their versions."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
-from gatepost.console.api.operation import Ask, Asked, Missing, Operation, Text, Told, named
+from gatepost.console.api.operation import Ask, Operation, Text, Told, named
+from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
 from gatepost.control.rights import Right
 
 TEXT_LIMIT: Final = 16_384
@@ -115,25 +116,6 @@ class OwnTextVersions(Told, frozen=True):
     items: list[OwnTextVersion]
 
 
-def _change(asked: Asked) -> dict[str, Any]:
-    return {**asked.arguments, "digest": asked.version}
-
-
-def _number(asked: Asked) -> dict[str, Any]:
-    text = asked.path["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Missing
-    return {**asked.arguments, "number": int(text)}
-
-
-def _roll_back(asked: Asked) -> dict[str, Any]:
-    return {**_number(asked), "digest": asked.version}
-
-
-def _one(found: Any, _: Asked) -> Any:
-    return found[0]
-
-
 _PATH: Final = "/texts/{name}/{language}"
 _EXAMPLE: Final = "This message was examined by %HOSTNAME%.\n"
 OPERATIONS: Final = (
@@ -168,7 +150,7 @@ OPERATIONS: Final = (
         detail="A text with a fault changes nothing.",
         body=OwnTextOrder,
         answer=OwnTextSaved,
-        build=_change,
+        build=with_digest,
         names_one=True,
         takes_version=True,
         example={"text": _EXAMPLE, "comment": "as the lawyers want it"},
@@ -194,7 +176,7 @@ OPERATIONS: Final = (
         summary="Go back to the text that ships",
         body=OwnTextReason,
         answer=OwnTextSaved,
-        build=_change,
+        build=with_digest,
         names_one=True,
         takes_version=True,
         example={"comment": "the shipped one says it better"},
@@ -218,8 +200,8 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="Show a version of a text, and what it changed",
         answer=OwnTextVersion,
-        build=_number,
-        shape=_one,
+        build=with_number,
+        shape=first,
         names_one=True,
     ),
     Operation(
@@ -231,7 +213,7 @@ OPERATIONS: Final = (
         summary="Go back to a version of a text",
         body=OwnTextReason,
         answer=OwnTextSaved,
-        build=_roll_back,
+        build=with_number_and_digest,
         names_one=True,
         takes_version=True,
         example={"comment": "the new one was misread"},
