@@ -2,7 +2,7 @@
 
 import pytest
 from documented_ini import SECTIONS, ini_text
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.config.ini import read_ini
@@ -350,7 +350,6 @@ def test_old_encodings_are_read(write_ini):
     assert load(path).config.options.log_level == 2
 
 
-@settings(max_examples=40)
 @given(st.text(max_size=200))
 def test_arbitrary_text_never_raises(text):
     load_text(text, "x.conf", Form.INI)

@@ -237,8 +237,7 @@ def test_every_changed_or_missing_byte_is_noticed(house: House, tmp_path: Path, 
     file = tmp_path / "b.gpb"
     file.write_bytes(whole)
     manifest = read_backup(file, passphrase, None)
-    # Each byte of the head and of the end, and of what is between, all of one kind, each fifth.
-    for place in (*range(600), *range(600, len(whole) - 300, 5), *range(len(whole) - 300, len(whole))):
+    for place in range(len(whole)):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
             # Some bits of a packed file mean nothing; of a sealed one every bit counts.
