@@ -206,9 +206,9 @@ def test_aiosmtpd_as_next_hop(peers: Peers) -> None:
     controller.start()
     try:
         contents = [plain(f"aiosmtpd {number}", ".\r\n..\r\n", size=number * 3000) for number in range(10)]
-        for content in contents:
-            peers.gateway.send(content, lane.address())
-        wait_for(lambda: len(keeper.contents) == 10, "all mails")
+        for queue_id in [peers.gateway.send(content, lane.address()) for content in contents]:
+            wait_for_result(peers, queue_id, "status=sent")
+        assert len(keeper.contents) == 10
         for content in contents:
             assert any(received.endswith(content) for received in keeper.contents)
     finally:

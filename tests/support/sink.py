@@ -23,7 +23,7 @@ from io import BufferedRWPair
 from typing import Any, Self
 
 from tests.support.ports import free_port
-from tests.support.waiting import join
+from tests.support.waiting import join, wait_for
 
 CLOSE = "CLOSE"
 STALL = "STALL"
@@ -94,6 +94,8 @@ class Sink:
         self.most_open = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._unanswered: set[threading.Thread] = set()
+        """Sessions that have taken a mail and not yet said so."""
         self._sockets: set[socket.socket] = set()
         self.port = port or free_port()
         self._listener = socket.create_server((host, self.port), backlog=256)
@@ -113,6 +115,8 @@ class Sink:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         join(self._accepting)
+        # Who sees a mail in `mails` may close us: the client must hear 250 all the same, or it rightly comes again.
+        wait_for(lambda: not self._unanswered, "the answers to mails that were taken")
         for sock in list(self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -164,6 +168,7 @@ class Sink:
             self._leave()
             with self._lock:
                 self._sockets.discard(sock)
+                self._unanswered.discard(threading.current_thread())
                 self._running.discard(threading.current_thread())
 
     def _serve_encrypted(self, sock: socket.socket) -> None:
@@ -205,6 +210,7 @@ class Sink:
         text = answer.removesuffix(THEN_CLOSE)
         stream.write(text.encode("latin-1") + b"\r\n")
         stream.flush()
+        self._unanswered.discard(threading.current_thread())
         return text == answer
 
     def _dialogue(self, stream: "BufferedRWPair[Any, Any]", *, greet: bool, tls: str = "") -> bool:
@@ -285,6 +291,7 @@ class Sink:
             answers = [self._ask("end", mail.sender, "250 2.0.0 OK")]
         if any(answer.startswith("250") for answer in answers):
             with self._lock:
+                self._unanswered.add(threading.current_thread())
                 self.mails.append(mail)
                 self.encrypted.append(tls)
         return "\r\n".join(answers)
