@@ -1,5 +1,6 @@
 """Profiles and rules on a real gateway: what becomes of mail, in the session, in the envelope, in the header, on record."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
+from gatepost.client.remote import RemoteJudge, RemoteSettings
 from gatepost.config.profiles_files import build_files
+from gatepost.model.envelope import Client
+from gatepost.model.filtering import Deed, Request, Ruling
 from gatepost.model.profile import (
     Act,
     Action,
@@ -41,6 +45,11 @@ filter_dns_timeout = "2 s"
 [[listener]]
 address = "127.0.0.1:{port}"
 before_queue = true
+[[door]]
+name = "asked"
+kind = "filter"
+address = "unix:{door}"
+size_limit = 0
 """
 
 
@@ -130,7 +139,8 @@ class RuledGateway(Gateway):
             "[access]\n": '[access]\nxclient_networks = ["127.0.0.1/32"]\n',
             '"127.0.0.0/8", "::1/128",': '"127.0.0.1/32",',
         }
-        settings = SETTINGS.format(dns=dns.address, port=self.before_port)
+        self.door = state / "f.sock"
+        settings = SETTINGS.format(dns=dns.address, port=self.before_port, door=self.door)
         super().__init__(state, sink.port, settings=settings, replace=replace)
         write(state / "rules", SET)
         self.sink = sink
@@ -147,6 +157,26 @@ class RuledGateway(Gateway):
                 return wire.ask(content + ".")
             wire.begin(names, sender="me@example.org")
             return wire.data(content.encode())
+
+    def asked(self, *recipients: str, subject: str, client: str = "127.0.0.1", size: int = 0) -> Ruling:
+        """Ask as another mail system does that has one copy for all."""
+        request = Request(
+            client=Client(client, helo="there"),
+            sender="me@example.org",
+            recipients=tuple(f"{each}@example.org" for each in recipients),
+        )
+        content = (
+            f"From: <me@example.org>\r\nSubject: {subject}\r\nMessage-ID: <{subject}@x>\r\n\r\nHello.\r\n".encode()
+        )
+
+        async def ask() -> Ruling:
+            remote = RemoteJudge(RemoteSettings(addresses=(f"unix:{self.door}",)), lambda *_: None)
+            try:
+                return await remote.judge(request, content + b"more\r\n" * (size // 6), 60.0)
+            finally:
+                remote.close()
+
+        return asyncio.run(ask())
 
     def arrived(self, subject: str, count: int = 1) -> list[Mail]:
         wanted = f"Message-ID: <{subject}@x>".encode()
@@ -198,7 +228,9 @@ def test_reject_is_told_in_the_session_and_in_a_personal_profile_bounces(gateway
     assert b"p-refuser@example.org" in bounce.content
     assert everybody(gateway.arrived("r3")) == ["plain"]
     assert gateway.give("p-refuser", subject="r4", port=gateway.before_port).startswith("250")
-    assert gateway.bounce_of("r4").recipients == ["me@example.org"]
+    returned = gateway.bounce_of("r4")
+    assert returned.recipients == ["me@example.org"]
+    assert b"\r\n\r\nHello.\r\n" in returned.content
 
 
 @pytest.mark.feature("F-ASP-09")
@@ -209,7 +241,9 @@ def test_what_is_done_behind_a_bounce_a_black_hole_and_a_skip(gateway: RuledGate
     assert "DISCARD" in quiet.upper()
     gateway.give("bounced", subject="h3")
     assert b"X-Bounced: yes" in gateway.arrived("h3")[0].header
-    assert gateway.bounce_of("h3").recipients == ["me@example.org"]
+    returned = gateway.bounce_of("h3")
+    assert returned.recipients == ["me@example.org"]
+    assert b"\r\n\r\nHello.\r\n" in returned.content
     gateway.give("skipped", subject="h4")
     assert everybody(gateway.arrived("h4")) == ["skipped"]
     wait_for(lambda: not gateway.queue(), "the queue to be empty")
@@ -223,6 +257,27 @@ def test_a_sender_whom_nothing_proves_gets_no_bounce_and_a_copy_is_kept(gateway:
     assert "nothing proves its sender" in told
     assert "spam-quarantine" in told.lower() or "spam_quarantine" in told.lower()
     assert not any(b"<n1@x>" in mail.content for mail in list(gateway.sink.mails))
+
+
+def test_reports_on_mail_of_another_mail_system_are_ours_to_send(gateway: RuledGateway) -> None:
+    assert gateway.asked("refused", subject="d1").whole.deed is Deed.REJECT
+    ruling = gateway.asked("p-refuser", "plain", subject="d2")
+    assert {part.recipients[0]: part.deed for part in ruling.parts} == {
+        "p-refuser@example.org": Deed.DISCARD,
+        "plain@example.org": Deed.DELIVER,
+    }
+    report = gateway.bounce_of("d2")
+    assert report.recipients == ["me@example.org"]
+    assert b"It went back" in report.content
+    assert b"p-refuser@example.org" in report.content
+    assert b"plain@example.org" not in report.content
+    assert gateway.asked("bounced", subject="d3", size=2**21).whole.deed is Deed.DELIVER
+    assert b"more\r\n" * 1000 in gateway.bounce_of("d3").content
+    assert gateway.asked("hole", subject="d4", client=STRANGER).whole.deed is Deed.DISCARD
+    assert gateway.asked("p-refuser", subject="d5", client=STRANGER).whole.deed is Deed.REJECT
+    wait_for(lambda: not gateway.queue(), "the queue to be empty")
+    told = b"".join(mail.content for mail in list(gateway.sink.mails))
+    assert not any(f"<{subject}@x>".encode() in told for subject in ("d1", "d4", "d5"))
 
 
 @pytest.mark.feature("F-ASP-02")

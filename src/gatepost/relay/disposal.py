@@ -37,15 +37,17 @@ from gatepost.relay.rejecting import (
     build_refusal,
     failure_records,
     find_refusal,
+    in_memory,
     is_refused,
     may_report,
     report_rejection,
 )
 from gatepost.relay.reports import RELEASED_WANTED, Reports
-from gatepost.relay.rule_stage import divide_by_rules, keep_unsent, keep_untold
+from gatepost.relay.rule_stage import divide_by_rules, is_bounced, is_returned, keep_untold
 from gatepost.relay.save_rules import is_worth_saving
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.shadowing import build_shadowed
+from gatepost.relay.telling import decide_telling
 from gatepost.relay.verdict_records import build_checked
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -263,18 +265,17 @@ class Disposal:
         accepted: bool = False,
     ) -> Disposition:
         """Return what another mail system is to do with a message it asks about, as `shares`; nothing is delivered from
-        here, and nothing bounces. With `handle` it does that: stores are filled, and notifications written; else it is
-        only told. Not `divided`: all who get it get one copy. `accepted`: the asker's rejection would be a bounce.
+        here. With `handle` it does that: stores are filled, notifications written, and reports that rules have ordered;
+        else it is only told. Not `divided`: all who get it get one copy. `accepted`: the asker's rejection would be a
+        bounce.
         """
         now = clock.now()
         plans = self._judge(work, partition, analysis, now)
-        refused = [is_refused(verdict) for _, _, verdict in plans]
-        told = not accepted or may_report(work.stored.envelope, analysis)
-        if not told or (handle and not divided and any(refused) and not all(refused)):
-            # Its sender is not to hear of it, or cannot hear of some of the recipients alone.
-            plans = [(group, indices, keep_untold(verdict)) for group, indices, verdict in plans]
-        elif handle:
-            plans = [(group, indices, keep_unsent(verdict)) for group, indices, verdict in plans]
+        proved = may_report(work.stored.envelope, analysis)
+        verdicts = decide_telling(
+            [verdict for _, _, verdict in plans], proved=proved, accepted=accepted, handle=handle, divided=divided
+        )
+        plans = [(group, indices, verdict) for (group, indices, _), verdict in zip(plans, verdicts, strict=True)]
         prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
         if prefix is None:
             disposition, notices = await self._resolve(
@@ -284,10 +285,14 @@ class Disposal:
             gets = [share for share in shares if not share.subject.verdict.withheld]
             if not divided and len(gets) > 1:
                 together = [(share.subject, share.decisions) for share in gets]
-                disposition.whole = await self._editing.edit_together(work, together, analysis, now)
+                try:
+                    disposition.whole = await self._editing.edit_together(work, together, analysis, now)
+                except BaseException:
+                    disposition.discard()
+                    raise
         else:
             disposition, notices = self._answer_plainly(work, plans[0], prefix, analysis, now), []
-        if not told:
+        if accepted and not proved:
             disposition.shares = [msgspec.structs.replace(share, refusal=None) for share in disposition.shares]
         if handle:
             # As before the queue: of what its sender hears of only that is put away which a list asks for.
@@ -360,7 +365,8 @@ class Disposal:
                 subject = Subject(original, number, group, addresses, verdict)
                 decisions = resolve_edits(analysis, verdict) if analysis is not None else ()
                 edited = Edited(original.prefix)
-                if not verdict.withheld or (asked and not (handle and is_refused(verdict))):
+                kept = asked and not (handle and is_refused(verdict))
+                if not verdict.withheld or kept or (told and is_returned(verdict)):
                     edited = await self._editing.edit(work, subject, decisions, analysis, now)
                 copy = ready_copy(original, number, group.name, indices, edited, now)
                 addressed = bool(indices) or len(plans) == 1  # else it is for people whom rules have added, no more
@@ -378,6 +384,8 @@ class Disposal:
                 if asked:
                     refusal = build_refusal(group, verdict, original.id) if is_refused(verdict) else None
                     disposition.shares.append(Share(copy, subject, decisions, refusal))
+                    if handle and is_bounced(verdict):
+                        await self._report(await in_memory(work), copy, group, verdict, disposition, now)
                 else:
                     await self._send_on(work, copy, group, verdict, disposition, now, told=told)
         except BaseException:
@@ -405,23 +413,26 @@ class Disposal:
             records.append(Discarded(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REJECT and told and not verdict.blocked:
             records += failure_records(copy, bounce_text(group, verdict), now)
-            await self._report(work, copy, bounce_text(group, verdict), disposition, now)
+            await self._report(work, copy, group, verdict, disposition, now)
         elif verdict.withheld:
             records.append(Blocked(copy.id, now, addresses[:ADDRESSES_TOLD], copy.content.size, verdict.explanation))
         elif actions.end is SpamEnd.REDIRECT and not is_sent_on(copy, actions.redirect):
             copies.append(copy_for(copy, copy.id, actions.redirect, REDIRECTED, now))
         else:
             copies.append(change_recipients(copy, verdict.rules, now))
-        if verdict.rules is not None and verdict.rules.bounce and told:
-            await self._report(work, copy, verdict.rules.bounce_text, disposition, now)
+        if told and is_bounced(verdict):
+            await self._report(work, copy, group, verdict, disposition, now)
         if actions.copies and not verdict.blocked and not is_sent_on(copy, actions.copies):
             number = self._ids.next(self._clock_ms())
             copies.append(copy_for(copy, number, actions.copies, COPY, now))
             records.append(_split(number, now, actions.copies, copy.source, group.name))
 
-    async def _report(self, work: Work, copy: Stored, text: str, disposition: Disposition, now: float) -> None:
+    async def _report(
+        self, work: Work, copy: Stored, group: GroupPolicy, verdict: Verdict, disposition: Disposition, now: float
+    ) -> None:
         """Tell the sender of a rejection, if he wants to hear of it."""
-        report = await report_rejection(self._reports, work, copy, text, now)
+        text = bounce_text(group, verdict)
+        report = await report_rejection(self._reports, work, copy, text, now, whole=is_returned(verdict))
         if report is not None:
             disposition.generated.append(report[0])
             disposition.records.append(report[1])

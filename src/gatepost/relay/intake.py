@@ -6,7 +6,7 @@ call it.
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gatepost.config.schema import Config, Listener
@@ -321,12 +321,15 @@ class Intake:
         content, path = self._content_of(new)
         return self._judge(new.stored, content, path, deadline_s)
 
-    def turn_away(self, disposition: Disposition) -> None:
-        """Record the verdict on a message that is refused for all its recipients, and let its notifications go."""
+    def turn_away(self, disposition: Disposition) -> "Sequence[asyncio.Future[None]]":
+        """Record the verdict on a message that is not ours to deliver, and let its notifications go; return when each
+        of these is durable.
+        """
         self.spool.enter(disposition.records)
-        for notice in disposition.generated:
-            future = asyncio.ensure_future(self.spool.accept(notice, ()))
-            future.add_done_callback(functools.partial(self._notice_accepted, notice))
+        commits = [asyncio.ensure_future(self.spool.accept(notice, ())) for notice in disposition.generated]
+        for notice, commit in zip(disposition.generated, commits, strict=True):
+            commit.add_done_callback(functools.partial(self._notice_accepted, notice))
+        return commits
 
     def _notice_accepted(self, notice: NewMessage, done: "asyncio.Future[None]") -> None:
         if done.cancelled() or (error := done.exception()) is not None:

@@ -4,10 +4,14 @@ Used by `relay.disposal`. Nobody else hears of it: most senders of spam are forg
 (no backscatter); then the message is kept in the spam quarantine instead.
 """
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from gatepost.model.authn import AuthnResults
-from gatepost.model.envelope import Direction, Envelope, Recipient
+from gatepost.model.envelope import Direction, Envelope, Recipient, Ret
 from gatepost.model.finding import Analysis
 from gatepost.model.ids import format_queue_id
 from gatepost.model.profile import RuleEnd
@@ -55,9 +59,11 @@ def failure_records(copy: Stored, text: str, now: float) -> list[Record]:
 
 
 async def report_rejection(
-    reports: Reports, work: Work, copy: Stored, text: str, now: float
+    reports: Reports, work: Work, copy: Stored, text: str, now: float, *, whole: bool = False
 ) -> tuple[NewMessage, Generated] | None:
-    """Return the report to the sender; None when he does not want to hear. SpoolError, OSError: not now."""
+    """Return the report to the sender, with the `whole` message or what DSNs return; None when he does not want to
+    hear. SpoolError, OSError: not now.
+    """
     outcomes = [
         Outcome(recipient=each, reply=rejection(text), at=now)
         for each in _recipients(copy)
@@ -65,8 +71,17 @@ async def report_rejection(
     ]
     if not outcomes:
         return None
+    if whole and copy.envelope.ret is None:
+        copy = msgspec.structs.replace(copy, envelope=msgspec.structs.replace(copy.envelope, ret=Ret.FULL))
     share = Work(copy, work.content, work.path)
     return await reports.make(ReportKind.FAILED, share, outcomes, now)
+
+
+async def in_memory(work: Work) -> Work:
+    """Return an asker's message with its content, which is in no spool. OSError."""
+    if work.content is not None or work.path is None:
+        return work
+    return Work(work.stored, await asyncio.to_thread(Path(work.path).read_bytes))
 
 
 def _recipients(copy: Stored) -> Sequence[Recipient]:

@@ -106,8 +106,7 @@ def with_rules(verdict: Verdict, outcome: RuleOutcome) -> Verdict:
 def keep_untold(verdict: Verdict, why: str = "nothing proves its sender, who is not told of the rejection") -> Verdict:
     """Return a verdict with a copy in quarantine in place of a report that its sender cannot be sent."""
     spam = verdict.spam
-    bounces = verdict.rules is not None and verdict.rules.bounce
-    if spam is None or (spam.actions.end is not SpamEnd.REJECT and not bounces):
+    if spam is None or (spam.actions.end is not SpamEnd.REJECT and not is_bounced(verdict)):
         return verdict
     end = SpamEnd.BLOCK if spam.withheld else spam.actions.end
     actions = msgspec.structs.replace(spam.actions, end=end, quarantine=True)
@@ -116,11 +115,25 @@ def keep_untold(verdict: Verdict, why: str = "nothing proves its sender, who is 
     return msgspec.structs.replace(verdict, spam=spam, rules=rules)
 
 
-def keep_unsent(verdict: Verdict) -> Verdict:
-    """Return a verdict on another mail system's message, whose sender is not told by us: a copy is kept instead."""
-    if verdict.rules is None or not verdict.rules.bounce:
+def is_bounced(verdict: Verdict) -> bool:
+    """Tell whether a rule wants the sender to get a report of its own, whatever else becomes of the message."""
+    return verdict.rules is not None and verdict.rules.bounce
+
+
+def is_returned(verdict: Verdict) -> bool:
+    """Tell whether a rule's report brings the message back (specification antispam.md §10.3): with the edits that its
+    recipients would have seen, for an attachment that was taken out goes to nobody.
+    """
+    return is_bounced(verdict) or (verdict.rules is not None and verdict.rules.end is RuleEnd.REJECT)
+
+
+def bounce_instead(verdict: Verdict) -> Verdict:
+    """Return a verdict with a report and no delivery in place of a rejection by a personal profile (F-ASP-08)."""
+    rules, spam = verdict.rules, verdict.spam
+    if rules is None or spam is None or rules.end is not RuleEnd.REJECT or rules.in_session:
         return verdict
-    return keep_untold(verdict, "its sender is not told of the rejection: that is its mail system's to do")
+    spam = msgspec.structs.replace(spam, actions=msgspec.structs.replace(spam.actions, end=SpamEnd.DELETE))
+    return msgspec.structs.replace(verdict, spam=spam, rules=msgspec.structs.replace(rules, bounce=True))
 
 
 def build_ruled(copy: Stored, group: GroupPolicy, recipients: int, verdict: Verdict, now: float) -> list[Record]:

@@ -24,6 +24,7 @@ from gatepost.model.envelope import Envelope, Recipient
 from gatepost.model.filtering import Checks, Purpose, Request, Ruling
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import ADDRESSES_TOLD, Received, Record
+from gatepost.notices.outcome import ReportKind
 from gatepost.notices.scan_field import header_end
 from gatepost.policy.group import GroupPolicy, scan_options
 from gatepost.policy.spam_settings import SpamPolicy
@@ -44,6 +45,8 @@ from gatepost.spool.interface import ContentRef, State, Stored
 TOO_LARGE: Final = "Too large"
 REFERENCE_LIMIT: Final = 100
 """Characters kept of an asker's queue id: longer than any mail system's."""
+BOUNCE: Final = f"dsn-{ReportKind.FAILED.value}"
+"""Kind of the message that tells a sender of a rejection."""
 _NO_SPAM: Final = SpamPolicy()
 
 
@@ -57,11 +60,11 @@ class Desk:
         clock_ms: Callable[[], int],
         inspection: Inspection,
         enter: Callable[[Sequence[Record]], None],
-        conclude: Callable[[Disposition], None],
+        conclude: "Callable[[Disposition], Sequence[asyncio.Future[None]]]",
         report: Callable[[str, str], None],
     ) -> None:
         """`enter` puts records on record; `conclude` does it with those of a disposition, and lets its notifications
-        go. `report(level, text)` logs.
+        go: it returns when each of these is durable. `report(level, text)` logs.
         """
         self._ids = ids
         self._clock_ms = clock_ms
@@ -138,7 +141,7 @@ class DeskJudge:
             desk.enter((received, answered))
         else:
             disposition.records = [received, *disposition.records, answered]
-            desk.conclude(disposition)
+            await _promised(disposition, desk.conclude(disposition))
         return ruling
 
     async def _rule(
@@ -208,6 +211,15 @@ class DeskJudge:
             reference=request.queue_id[:REFERENCE_LIMIT],
             asker=ASKER.get(),
         )
+
+
+async def _promised(disposition: Disposition, commits: "Sequence[asyncio.Future[None]]") -> None:
+    """Wait until reports to the sender are durable: after the answer nobody else tells him. Unjudged: one is not."""
+    reports = [commit for new, commit in zip(disposition.generated, commits, strict=True) if new.stored.kind == BOUNCE]
+    if reports:
+        await asyncio.wait(reports)
+        if any(commit.cancelled() or commit.exception() is not None for commit in reports):
+            raise Unjudged("the report to its sender cannot be kept")
 
 
 def _unlicensed(group: GroupPolicy) -> GroupPolicy:

@@ -44,7 +44,8 @@ from gatepost.relay.disposal import Share
 from gatepost.relay.editing import Edited, Editing, Subject, Wording
 from gatepost.relay.rejecting import find_refusal
 from gatepost.relay.rule_header import change_header
-from gatepost.relay.rule_stage import build_ruled, divide_by_rules, keep_unsent, keep_untold, with_rules
+from gatepost.relay.rule_stage import build_ruled, divide_by_rules, keep_untold, with_rules
+from gatepost.relay.telling import decide_telling
 from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, State, Stored
 
@@ -378,8 +379,55 @@ def test_whose_sender_cannot_be_told_has_a_copy_kept() -> None:
     assert kept(RuleOutcome(bounce=True)) == (SpamEnd.DELIVER, True, False)
     quiet = with_rules(Verdict("policy", ()), RuleOutcome(RuleEnd.DISCARD))
     assert keep_untold(quiet) is quiet
-    rejected = with_rules(Verdict("policy", ()), RuleOutcome(RuleEnd.REJECT))
-    assert keep_unsent(rejected) is rejected  # that is the asker's to do
+
+
+COMMON = RuleOutcome(RuleEnd.REJECT, in_session=True)
+PERSONAL = RuleOutcome(RuleEnd.REJECT)
+BOUNCED = RuleOutcome(bounce=True)
+GOES = RuleOutcome()
+
+
+@pytest.mark.parametrize(
+    ("known", "outcomes", "said"),
+    [
+        # Proved: rejections of personal profiles and ordered reports are ours to send, the others are the asker's reply.
+        ("proved", [COMMON, COMMON], ["reject", "reject"]),
+        ("proved", [COMMON, GOES], ["block kept", "deliver"]),
+        ("proved divided", [COMMON, GOES], ["reject", "deliver"]),
+        ("proved", [PERSONAL], ["delete told"]),
+        ("proved", [PERSONAL, GOES], ["delete told", "deliver"]),
+        ("proved", [PERSONAL, COMMON], ["delete told", "block kept"]),
+        ("proved accepted", [PERSONAL, COMMON], ["delete told", "block kept"]),
+        ("proved", [BOUNCED], ["deliver told"]),
+        ("proved accepted divided", [BOUNCED, COMMON], ["deliver told", "reject"]),
+        # Not proved: only the session says no; behind it, and instead of reports, a copy is kept.
+        ("", [COMMON], ["reject"]),
+        ("", [PERSONAL], ["reject"]),
+        ("", [PERSONAL, GOES], ["block kept", "deliver"]),
+        ("", [BOUNCED], ["deliver kept"]),
+        ("", [BOUNCED, GOES], ["deliver kept", "deliver"]),
+        ("accepted", [COMMON, BOUNCED, GOES], ["block kept", "deliver kept", "deliver"]),
+        ("accepted divided", [PERSONAL], ["block kept"]),
+    ],
+)
+def test_who_is_told_of_what_another_mail_system_asks_about(
+    known: str, outcomes: list[RuleOutcome], said: list[str]
+) -> None:
+    def words(verdict: Verdict) -> str:
+        assert verdict.spam is None or verdict.rules is not None
+        end = verdict.spam.actions.end.name.lower() if verdict.spam is not None else "deliver"
+        kept = " kept" if verdict.spam is not None and verdict.spam.actions.quarantine else ""
+        return end + kept + (" told" if verdict.rules is not None and verdict.rules.bounce else "")
+
+    how = {name: name in known.split() for name in ("proved", "accepted", "divided")}
+    verdicts = [with_rules(Verdict("policy", ()), outcome) for outcome in outcomes]
+    assert [words(each) for each in decide_telling(verdicts, handle=True, **how)] == said
+
+
+def test_who_only_asks_hears_the_verdict_as_it_is() -> None:
+    verdicts = [with_rules(Verdict("policy", ()), outcome) for outcome in (COMMON, PERSONAL, BOUNCED, GOES)]
+    for proved in (True, False):
+        assert decide_telling(verdicts, proved=proved, accepted=False, handle=False, divided=False) == verdicts
 
 
 def test_a_mail_system_that_asks_is_told_of_added_recipients() -> None:
