@@ -39,6 +39,7 @@ from gatepost.model.envelope import Client, Envelope, Recipient  # noqa: E402
 from gatepost.model.ids import format_queue_id  # noqa: E402
 from gatepost.recorder.answers import Answers  # noqa: E402
 from gatepost.recorder.books import Books  # noqa: E402
+from gatepost.recorder.frames import Rows  # noqa: E402
 from gatepost.recorder.settings import RecorderSettings  # noqa: E402
 from gatepost.spool.shard import shard_directory  # noqa: E402
 from gatepost.storage.index import Index  # noqa: E402
@@ -142,7 +143,7 @@ def searched_while_recording(place: Path) -> dict[str, float]:
             reader.start()
         for _, raw_records, count in tracking.batches(mails, 0, SEARCHED_MAILS):
             used = time.thread_time()
-            books.take("prove", 0, number + 1, count, raw_records)
+            books.take("prove", 0, [Rows(number + 1, count, raw_records)])
             number += count
             if books.full:
                 books.commit()

@@ -42,6 +42,7 @@ from gatepost.model.record import (  # noqa: E402
 )
 from gatepost.recorder.answers import Answers  # noqa: E402
 from gatepost.recorder.books import Books  # noqa: E402
+from gatepost.recorder.frames import Rows  # noqa: E402
 from gatepost.recorder.settings import RecorderSettings  # noqa: E402
 from result_pages import DOCS, made_at, write_section  # noqa: E402
 
@@ -206,7 +207,7 @@ def fill(mails: Mails, place: Path, stop: int = 0) -> dict[str, float]:
     told = time.monotonic()
     for last, raw_records, count in batches(mails, done, stop or mails.mails):
         began = time.process_time()
-        books.take(SOURCE, 0, number + 1, count, raw_records)
+        books.take(SOURCE, 0, [Rows(number + 1, count, raw_records)])
         number += count
         if books.full:
             books.commit()

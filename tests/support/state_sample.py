@@ -24,7 +24,7 @@ from gatepost.master.digest_state import DigestState, Run
 from gatepost.master.learning_journal import Entry, Journal
 from gatepost.model.envelope import Client, Envelope, Recipient
 from gatepost.model.ids import EPOCH_MS
-from gatepost.model.record import Received
+from gatepost.model.record import ENCODER, Received
 from gatepost.recorder.books import HISTORY_FILE
 from gatepost.spool.interface import Pending
 from gatepost.spool.writer import SqliteSpool
@@ -49,7 +49,7 @@ def make_sample(state: Path) -> None:
     tracking = state / "tracking"
     tracking.mkdir()
     store = TrackingStore(tracking, lambda *_: None)
-    store.apply("s", 0, 1, [RECORD])
+    store.apply("s", 0, 1, [RECORD], [ENCODER.encode(RECORD)])
     store.commit()
     store.close()
     history = History(tracking / HISTORY_FILE)

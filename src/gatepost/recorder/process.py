@@ -58,24 +58,34 @@ class Relay(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            # What came at once is taken at once: each taking costs as much as a record or two.
+            rows: list[Rows] = []
             for message in self._frames.feed(data):
-                self._take(message)
+                if isinstance(message, Rows):
+                    rows.append(message)
+                else:
+                    self._hear(message)
+            if rows:
+                self._take(rows)
         except FrameError as error:
             self._recorder.say("E", f"a relay's records cannot be read, its connection is closed: {error}")
             assert self.transport is not None
             self.transport.abort()
 
-    def _take(self, message: Hello | Rows | Sample) -> None:
+    def _hear(self, message: Hello | Sample) -> None:
         if isinstance(message, Hello):
             self._hello = message
             self._recorder.relays[message.source] = self
         elif self._hello is None:
             raise FrameError("no greeting")
-        elif isinstance(message, Rows):
-            self._recorder.take(self._hello, message)
         else:
             queue = (message.waiting, message.ready, message.held)
             self._recorder.books.sample(message.at, self._hello.shard, queue)
+
+    def _take(self, rows: Sequence[Rows]) -> None:
+        if self._hello is None:
+            raise FrameError("no greeting")
+        self._recorder.take(self._hello, rows)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of asyncio
         self.transport = None
@@ -110,10 +120,10 @@ class Recorder:
         with contextlib.suppress(OSError):
             print(f"{level} {text}".replace("\n", " "), flush=True)
 
-    def take(self, hello: Hello, rows: Rows) -> None:
+    def take(self, hello: Hello, rows: Sequence[Rows]) -> None:
         """Take records; they are confirmed with the next commit."""
         try:
-            self.books.take(hello.source, hello.shard, rows.first, rows.count, rows.records)
+            self.books.take(hello.source, hello.shard, rows)
         except (apsw.Error, OSError, ValueError) as error:
             self._break(error)
             return

@@ -8,6 +8,7 @@ from tests.unit.tracking.support_tracking import SOURCE, received
 
 from gatepost.model.record import ENCODER
 from gatepost.recorder.books import Books
+from gatepost.recorder.frames import Rows
 from gatepost.recorder.settings import RecorderSettings
 
 
@@ -20,7 +21,7 @@ def test_a_file_that_was_something_else_loses_nothing(tmp_path: Path, former: by
     path.write_bytes(former)
     settings = RecorderSettings(directory=str(tmp_path / "tracking"), socket="", questions="", json_file=str(path))
     books = Books(settings, lambda _, __: None, [])
-    books.take(SOURCE, 0, 1, 1, ENCODER.encode([received(0)]))
+    books.take(SOURCE, 0, [Rows(1, 1, ENCODER.encode([received(0)]))])
     books.commit()
     books.close()
     kept, line, _ = path.read_bytes().rsplit(b"\n", 2)

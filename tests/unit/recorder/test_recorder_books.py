@@ -13,6 +13,7 @@ from gatepost.model.ids import format_queue_id
 from gatepost.model.record import ENCODER, Deferred, Delivered, Generated, Operated, Record, SignNote, SpamChecked
 from gatepost.recorder.answers import Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
+from gatepost.recorder.frames import Rows
 from gatepost.recorder.json_view import NOTE_FILE
 from gatepost.recorder.masking import Masking, load_key
 from gatepost.recorder.settings import RecorderSettings
@@ -37,7 +38,7 @@ class Recorded:
         self.number = 0
 
     def add(self, *records: Record) -> None:
-        self.books.take(SOURCE, 0, self.number + 1, len(records), ENCODER.encode(records))
+        self.books.take(SOURCE, 0, [Rows(self.number + 1, len(records), ENCODER.encode(records))])
         self.number += len(records)
 
     def answer(self, call: str, **arguments: Any) -> Any:
@@ -78,12 +79,36 @@ def test_a_commit_tells_how_far_everything_is_kept(tmp_path: Path) -> None:
 
 def test_records_that_cannot_be_read_hold_up_nothing(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
-    recorded.books.take(SOURCE, 0, 1, 3, b"\xff\xff")
+    recorded.books.take(SOURCE, 0, [Rows(1, 3, b"\xff\xff")])
     recorded.number = 3
     recorded.add(*life(0))
     assert recorded.books.commit() == {SOURCE: recorded.number}
     assert [level for level, _ in recorded.said] == ["E"]
     assert len(recorded.answer("tracking.search")["mails"]) == 1
+
+
+def test_rows_that_come_at_once_are_one_batch_but_for_what_cannot_be_read(tmp_path: Path) -> None:
+    """A row that cannot be read, or a gap, parts batches; what stands around it is kept under its own numbers."""
+    seen = Seen()
+    recorded = Recorded(tmp_path, seen)
+    one, two, three, four = (life(number) for number in range(4))
+    rows, number = [], 1
+    for records in (one, two, [], three, four):
+        count = len(records) or 3
+        rows.append(Rows(number, count, ENCODER.encode(records) if records else b"\xff\xff"))
+        number += count + (records is three)  # one number that nobody has
+    recorded.books.take(SOURCE, 0, rows)
+    assert [(batch.first, list(batch.records)) for batch in seen.batches] == [
+        (1, one + two),
+        (rows[3].first, three),
+        (rows[4].first, four),
+    ]
+    assert recorded.books.commit() == {SOURCE: number - 1}
+    assert [level for level, _ in recorded.said] == ["E"]
+    recorded.books.take(SOURCE, 0, rows)  # as after a kill of the relay
+    assert len(recorded.answer("tracking.search")["mails"]) == 4
+    told = recorded.answer("tracking.mail", id=format_queue_id(four[0].id))["records"]
+    assert [{**each, "shard": 0} for each in told] == [{**tell_record(each), "shard": 0} for each in four]
 
 
 def test_a_view_that_fails_is_told_once_and_stops_no_other(tmp_path: Path) -> None:

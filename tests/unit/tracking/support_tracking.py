@@ -1,9 +1,11 @@
 """Records of made-up mails, and a store to put them into."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gatepost.model.ids import EPOCH_MS
 from gatepost.model.record import (
+    ENCODER,
     Blocked,
     Deferred,
     Delivered,
@@ -76,6 +78,11 @@ def refused(number: int, at: float = NOON) -> Refused:
     return Refused(at + number / 1000, "198.51.100.9", "rcpt", "relaying", 550, "x@bad.example", "y@other.example")
 
 
+def apply(store: TrackingStore, first: int, records: Sequence[Record], source: str = SOURCE, shard: int = 0) -> None:
+    """Have a store take records as a recorder does."""
+    store.apply(source, shard, first, records, [ENCODER.encode(record) for record in records])
+
+
 class Filled:
     """A store with records in it, applied in small commits as a relay would send them."""
 
@@ -87,7 +94,7 @@ class Filled:
         self.store = TrackingStore(directory, lambda level, text: self.said.append((level, text)))
 
     def add(self, *records: Record, shard: int = 0) -> None:
-        self.store.apply(self.source, shard, self.number + 1, records)
+        apply(self.store, self.number + 1, records, self.source, shard)
         self.number += len(records)
 
     def lives(self, numbers: range, at: float = NOON) -> None:

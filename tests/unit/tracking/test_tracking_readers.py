@@ -4,7 +4,7 @@ is held back.
 
 from pathlib import Path
 
-from tests.unit.tracking.support_tracking import SOURCE, received
+from tests.unit.tracking.support_tracking import apply, received
 
 from gatepost.storage.tracking.layout import day_file, day_of
 from gatepost.storage.tracking.query import Query
@@ -25,7 +25,7 @@ def test_a_kept_file_shows_what_was_written_since(tmp_path: Path) -> None:
     """Each search sees the state of its moment, through the same connection."""
     store, readers = _store(tmp_path), Readers(tmp_path)
     for number in range(3):
-        store.apply(SOURCE, 0, number + 1, [received(number)])
+        apply(store, number + 1, [received(number)])
         store.commit()
         assert _found(readers) == number + 1
     store.close()
@@ -34,7 +34,7 @@ def test_a_kept_file_shows_what_was_written_since(tmp_path: Path) -> None:
 def test_another_file_of_that_name_is_opened_anew(tmp_path: Path) -> None:
     """A day that was put aside, or dropped, is not read on."""
     store, readers = _store(tmp_path), Readers(tmp_path)
-    store.apply(SOURCE, 0, 1, [received(0), received(1)])
+    apply(store, 1, [received(0), received(1)])
     store.close()
     assert _found(readers) == 2
     day = day_file(tmp_path, day_of(received(0).id))
@@ -42,7 +42,7 @@ def test_another_file_of_that_name_is_opened_anew(tmp_path: Path) -> None:
         path.unlink()
     assert _found(readers) == 0
     again = _store(tmp_path)
-    again.apply(SOURCE, 0, 1, [received(5)])
+    apply(again, 1, [received(5)])
     again.close()
     assert _found(readers) == 1
 
@@ -50,7 +50,7 @@ def test_another_file_of_that_name_is_opened_anew(tmp_path: Path) -> None:
 def test_a_search_that_ends_early_holds_nothing_back(tmp_path: Path) -> None:
     """A page that is full leaves rows unread: the writer's log can be written back and begun anew all the same."""
     store, readers = _store(tmp_path), Readers(tmp_path)
-    store.apply(SOURCE, 0, 1, [received(number) for number in range(50)])
+    apply(store, 1, [received(number) for number in range(50)])
     store.commit()
     assert len(search(readers, Query(), 1).mails) == 1
     (day,) = readers.days()
@@ -63,7 +63,7 @@ def test_a_search_that_ends_early_holds_nothing_back(tmp_path: Path) -> None:
 def test_few_stay_open(tmp_path: Path) -> None:
     """Readers at the same time each have a connection; those that are kept afterwards are bounded."""
     store, readers = _store(tmp_path), Readers(tmp_path)
-    store.apply(SOURCE, 0, 1, [received(0)])
+    apply(store, 1, [received(0)])
     store.commit()
     (day,) = readers.days()
     lent = [readers.reading(day) for _ in range(KEPT + 5)]

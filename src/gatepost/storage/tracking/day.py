@@ -5,37 +5,37 @@ outbox has been applied to this file. So a record that comes again, after a kill
 """
 
 from array import array
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
-from heapq import nlargest
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
 from gatepost.model.ids import received_ms
-from gatepost.model.record import ENCODER as RECORDS
 from gatepost.model.record import Received, Record
 from gatepost.storage.tracking import summary as summaries
-from gatepost.storage.tracking.fields import Field, own_terms, shared_terms, tally_keys, terms_of
+from gatepost.storage.tracking.fields import tally_keys, terms_of
 from gatepost.storage.tracking.layout import hour_of, open_writer
-from gatepost.storage.tracking.postings import SEGMENT_MAILS, pack_places
+from gatepost.storage.tracking.postings import SEGMENT_MAILS
+from gatepost.storage.tracking.segment import Segment
 from gatepost.storage.tracking.summary import Summary
 
 KNOWN_LIMIT: Final = 1000
 """Summaries kept in memory after they were written: most mails are settled a moment after they came."""
-TOPS_KEPT: Final = 200
-"""Values of a field whose counts are kept for each segment."""
-TOP_FIELDS: Final = (
-    Field.SENDER,
-    Field.SENDER_DOMAIN,
-    Field.RECIPIENT,
-    Field.RECIPIENT_DOMAIN,
-    Field.CLIENT,
-    Field.THREAT,
-)
 
-_TOPS: Final = msgspec.msgpack.Encoder()
+RawRecord = bytes | msgspec.Raw
+"""A record as it is kept (`model.record.ENCODER`): as it came, or masked."""
+
+
+class Entry(NamedTuple):
+    """A record in its place."""
+
+    source: str
+    """The outbox, and its number there."""
+    number: int
+    record: Record
+    raw_record: RawRecord
 
 
 class Touched(msgspec.Struct, gc=False):
@@ -50,26 +50,12 @@ class Touched(msgspec.Struct, gc=False):
     """What the index has of it, None when it is new ..."""
     counted: "frozenset[str]"
     """... and what it is counted under."""
-    records: list[Record] = []
-    """The latest, until `pack` ..."""
-    packed: list[bytes] = []
-    """... and those before, as they are stored, but for the head that says how many ..."""
-    count: int = 0
-    """... these are."""
+    raw_records: list[RawRecord] = []
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, raw_record: RawRecord) -> None:
         """Take its next record."""
         self.summary.apply(record)
-        self.records.append(record)
-
-    def pack(self) -> None:
-        """Put the latest records as they are stored: a batch's are fresh in the cache, a commit's are not."""
-        records = self.records
-        if records:
-            raw = RECORDS.encode(records)
-            self.packed.append(raw[len(_array_head(len(records))) :])
-            self.count += len(records)
-            records.clear()
+        self.raw_records.append(raw_record)
 
 
 def _array_head(count: int) -> bytes:
@@ -124,36 +110,27 @@ class DayFile:
             return True
         return self._execute("SELECT 1 FROM mail WHERE id=?", (message_id,)).fetchone() is not None
 
-    def take(
-        self,
-        message_id: int,
-        source: str,
-        number: int,
-        record: Record,
-        new: Summary | None,
-        written: Callable[[], None],
-    ) -> Touched:
+    def take(self, message_id: int, entry: Entry, new: Summary | None, written: Callable[[], None]) -> Touched:
         """Take a record of a mail; return what its next ones of this outbox may be added to, until `written` is called.
         `new`: its summary if it has none yet; what is received is new for sure.
         """
         self.dirty = True
         touched = self._touched.get(message_id)
-        if touched is not None and touched.source != source:
+        if touched is not None and touched.source != entry.source:
             self.write()
             written()
             touched = None
         if touched is None:
-            touched = self._touched[message_id] = self._touch(message_id, source, number, record, new)
-        touched.add(record)
+            touched = self._touched[message_id] = self._touch(message_id, entry, new)
+        touched.add(entry.record, entry.raw_record)
         return touched
 
-    def _touch(self, message_id: int, source: str, number: int, record: Record, new: Summary | None) -> Touched:
-        found = self._known.get(message_id) if type(record) is Received else self.find(message_id)
+    def _touch(self, message_id: int, entry: Entry, new: Summary | None) -> Touched:
+        found = self._known.get(message_id) if type(entry.record) is Received else self.find(message_id)
         if found is None:
-            return Touched(
-                new or Summary(message_id, received_ms(message_id) / 1000), source, number, None, frozenset()
-            )
-        return Touched(found, source, number, terms_of(found), tally_keys(found))
+            new = new or Summary(message_id, received_ms(message_id) / 1000)
+            return Touched(new, entry.source, entry.number, None, frozenset())
+        return Touched(found, entry.source, entry.number, terms_of(found), tally_keys(found))
 
     def write(self) -> None:
         """Write what was gathered."""
@@ -166,9 +143,8 @@ class DayFile:
         for number, touched in self._touched.items():
             summary = touched.summary
             summary.settle()
-            touched.pack()
             mails.append((number, summaries.ENCODER.encode(summary)))
-            records = b"".join((_array_head(touched.count), *touched.packed))
+            records = b"".join((_array_head(len(touched.raw_records)), *touched.raw_records))
             lives.append((number, touched.source, touched.number, records))
             if touched.terms is None or terms_of(summary) != touched.terms:
                 fresh.append((number,))
@@ -221,18 +197,14 @@ class DayFile:
         rows = self._execute(
             "SELECT id, summary FROM fresh CROSS JOIN mail USING(id) ORDER BY id LIMIT ?", (SEGMENT_MAILS,)
         ).fetchall()
-        postings = _find_postings(raw_summary for _, raw_summary in rows)
+        made = Segment(raw_summary for _, raw_summary in rows)
         ids = array("q", [number for number, _ in rows])
         with self._connection:
             segment = self._execute("SELECT coalesce(max(number), 0) + 1 FROM segment").fetchone()[0]
             self._execute(
-                "INSERT INTO segment VALUES(?,?,?,?,?)", (segment, ids[0], ids[-1], ids.tobytes(), _find_tops(postings))
+                "INSERT INTO segment VALUES(?,?,?,?,?)", (segment, ids[0], ids[-1], ids.tobytes(), made.tops())
             )
-            size = len(ids)
-            self._execute_many(
-                "INSERT INTO posting VALUES(?,?,?)",
-                ((segment, term, pack_places(postings[term], size)) for term in sorted(postings)),
-            )
+            self._execute_many(f"INSERT INTO posting VALUES({segment:d},?,?)", made.postings())
             self._execute("DELETE FROM fresh WHERE id <= ?", (ids[-1],))
         self.fresh -= len(ids)
         return True
@@ -243,34 +215,3 @@ class DayFile:
 
     def _execute_many(self, statement: str, rows: Any) -> None:
         self._connection.executemany(statement, rows)
-
-
-def _find_postings(raw_summaries: Iterable[bytes]) -> dict[str, list[int]]:
-    """Return the places of each term, ascending."""
-    postings: defaultdict[str, list[int]] = defaultdict(list)
-    shared: defaultdict[frozenset[str], list[int]] = defaultdict(list)
-    for place, raw_summary in enumerate(raw_summaries):
-        summary = summaries.DECODER.decode(raw_summary)
-        for term in own_terms(summary):
-            postings[term].append(place)
-        for terms in shared_terms(summary):
-            shared[terms].append(place)
-    for terms, places in shared.items():
-        for term in terms:
-            postings[term] += places
-    for terms in shared:
-        for term in terms:
-            postings[term].sort()
-    return postings
-
-
-def _find_tops(postings: "dict[str, list[int]]") -> bytes:
-    """Return the commonest values of the fields that reports count: {field: {value: mails}}."""
-    counts: dict[str, dict[str, int]] = {field.value: {} for field in TOP_FIELDS}
-    for term, places in postings.items():
-        found = counts.get(term[0])
-        if found is not None:
-            found[term[1:]] = len(places)
-    return _TOPS.encode(
-        {letter: dict(nlargest(TOPS_KEPT, found.items(), key=lambda item: item[1])) for letter, found in counts.items()}
-    )

@@ -19,17 +19,30 @@ _LIST: Final = 0
 
 def pack_places(places: Sequence[int], size: int) -> bytes:
     """Return ascending places of a segment of `size` mails as bytes: a list, or a bitmap where that is shorter."""
-    if len(places) == 1:  # most terms are one mail's: a third of the time
-        return b"\0" + places[0].to_bytes(2, "little")
-    if 16 * len(places) <= size or not places:
+    if is_list(len(places), size):
         numbers = array("H", places)
         if _SWAP:
             numbers.byteswap()
         return bytes((_LIST,)) + numbers.tobytes()
-    bits = bytearray((size + 7) // 8)
+    return pack_set(join_places(places), size)
+
+
+def is_list(count: int, size: int) -> bool:
+    """Tell whether so many places of a segment of `size` mails are shorter as a list."""
+    return 16 * count <= size or count < 2
+
+
+def join_places(places: Sequence[int]) -> int:
+    """Return a set of ascending places, of which there is one at least."""
+    bits = bytearray((places[-1] >> 3) + 1)
     for place in places:
         bits[place >> 3] |= 1 << (place & 7)
-    return bytes((_BITMAP,)) + bytes(bits)
+    return int.from_bytes(bits, "little")
+
+
+def pack_set(places: int, size: int) -> bytes:
+    """Return a set as a bitmap."""
+    return bytes((_BITMAP,)) + places.to_bytes((size + 7) // 8, "little")
 
 
 def unpack_places(packed: bytes) -> int:
@@ -42,10 +55,7 @@ def unpack_places(packed: bytes) -> int:
         numbers.byteswap()
     if len(numbers) == 1:
         return 1 << numbers[0]
-    bits = bytearray((numbers[-1] >> 3) + 1)
-    for place in numbers:
-        bits[place >> 3] |= 1 << (place & 7)
-    return int.from_bytes(bits, "little")
+    return join_places(numbers) if numbers else 0
 
 
 def places_of(places: int) -> Iterator[int]:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gatepost.storage.tracking.day import TOP_FIELDS, TOPS_KEPT
 from gatepost.storage.tracking.fields import VALUES, tally_keys
 from gatepost.storage.tracking.layout import day_at, first_id, hour_of
 from gatepost.storage.tracking.readers import Readers
+from gatepost.storage.tracking.segment import TOP_FIELDS, TOPS_KEPT
 from gatepost.storage.tracking.summary import DECODER, Summary
 
 NAMES: Final = {"s": "senders", "S": "sender_domains", "r": "recipients", "R": "recipient_domains", "a": "clients",

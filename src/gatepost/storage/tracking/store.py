@@ -15,7 +15,7 @@ import apsw
 
 from gatepost.model.ids import EPOCH_MS, parse_queue_id
 from gatepost.model.record import Generated, Notified, Operated, Received, Record, Refused, Split
-from gatepost.storage.tracking.day import DayFile, Touched
+from gatepost.storage.tracking.day import DayFile, Entry, RawRecord, Touched
 from gatepost.storage.tracking.layout import day_at, day_file, day_of, list_days, remove_day
 from gatepost.storage.tracking.summary import Kind, Summary
 
@@ -47,71 +47,72 @@ class TrackingStore:
         self._ends: dict[str, int] = {}
         """Outboxes, and the number up to which they were applied since the last commit."""
 
-    def apply(self, source: str, shard: int, first: int, records: Sequence[Record]) -> None:
-        """Take the records of one commit of an outbox."""
+    def apply(
+        self, source: str, shard: int, first: int, records: Sequence[Record], raw_records: Sequence[RawRecord]
+    ) -> None:
+        """Take records of an outbox that follow one another, the first of which has the number `first`; `raw_records`
+        are the same as they are kept.
+        """
         gathered = self._gathered.setdefault(source, {})
         number = first
         seen = 0
         mail: Touched | None = None
-        for record in records:
+        for record, raw_record in zip(records, raw_records, strict=True):
             # Most records follow others of the same mail.
             if record.id != seen:
-                if mail is not None:
-                    mail.pack()
                 seen, mail = record.id, gathered.get(record.id)
             if mail is not None and type(record) not in _SPECIAL:
-                mail.add(record)
+                mail.add(record, raw_record)
             else:
-                self._apply_one(source, shard, number, record, gathered)
+                self._apply_one(shard, Entry(source, number, record, raw_record), gathered)
                 mail = gathered.get(seen)
             number += 1
-        if mail is not None:
-            mail.pack()
         self._ends[source] = number - 1
 
-    def _apply_one(self, source: str, shard: int, number: int, record: Record, gathered: "dict[int, Touched]") -> None:
+    def _apply_one(self, shard: int, entry: Entry, gathered: "dict[int, Touched]") -> None:
+        record = entry.record
         match record:
             case Received():
-                waiting = self._take(record.id, source, number, record, Summary(record.id, record.at))
+                waiting = self._take(record.id, entry, Summary(record.id, record.at))
             case Refused():
-                place = record.id or refusal_id(record.at, shard, number)
-                self._take(place, source, number, record, None)
+                place = record.id or refusal_id(record.at, shard, entry.number)
+                self._take(place, entry, None)
                 return
             case Split():
                 mail = self._find_mail(record.source)
-                self._add_copy(record.id, mail, source, number)
-                waiting = self._take(mail, source, number, record, None)
+                self._add_copy(record.id, mail, entry)
+                waiting = self._take(mail, entry, None)
             case Generated() | Notified():
                 mail = self._find_mail(record.source)
                 own = Summary(record.id, record.at, Kind.OWN, source=mail)
-                waiting = self._take(record.id, source, number, record, own)
-                self._tell(mail, source, number, record)
+                waiting = self._take(record.id, entry, own)
+                self._tell(mail, entry)
             case Operated(act="release"):
-                self._take_release(record, source, number)
+                self._take_release(record, entry)
                 return
             case _:
-                waiting = self._take(self._find_mail(record.id), source, number, record, None)
+                waiting = self._take(self._find_mail(record.id), entry, None)
         if waiting is not None:
             gathered[record.id] = waiting
 
-    def _take(self, mail: int, source: str, number: int, record: Record, new: Summary | None) -> Touched | None:
+    def _take(self, mail: int, entry: Entry, new: Summary | None) -> Touched | None:
         """Have a record in the life of a mail; return what the next ones may be added to."""
         day = self._day(day_of(mail))
-        if number <= day.applied.get(source, 0):
+        if entry.number <= day.applied.get(entry.source, 0):
             return None
-        return day.take(mail, source, number, record, new, self._forget)
+        return day.take(mail, entry, new, self._forget)
 
     def _forget(self) -> None:
         """What a day gathered is written: more begins new lists."""
         for gathered in self._gathered.values():
             gathered.clear()
 
-    def _tell(self, mail: int, source: str, number: int, record: Record) -> None:
+    def _tell(self, mail: int, entry: Entry) -> None:
         """Have a record of another mail in the life of the one it is about, when there is one."""
         if mail and self._day(day_of(mail)).find(mail) is not None:
-            self._take(mail, source, number, record, None)
+            self._take(mail, entry, None)
 
-    def _take_release(self, record: Operated, source: str, number: int) -> None:
+    def _take_release(self, record: Operated, entry: Entry) -> None:
         """A release makes a new message of a stored one, or sets free one that was held."""
         new = None
         origin = _parse_origin(record.detail)
@@ -119,8 +120,8 @@ class TrackingStore:
             mail = self._find_mail(origin)
             known = self._day(day_of(mail)).find(mail)
             new = _released(record, known, mail)
-            self._tell(mail, source, number, record)
-        self._take(self._find_mail(record.id), source, number, record, new)
+            self._tell(mail, entry)
+        self._take(self._find_mail(record.id), entry, new)
 
     def _find_mail(self, message_id: int) -> int:
         """Return the mail a message is, or is a copy of."""
@@ -132,12 +133,12 @@ class TrackingStore:
             return message_id
         return day.mail_of(message_id) or message_id
 
-    def _add_copy(self, message_id: int, mail: int, source: str, number: int) -> None:
+    def _add_copy(self, message_id: int, mail: int, entry: Entry) -> None:
         self._mail_of[message_id] = mail
         if len(self._mail_of) > COPIES_LIMIT:
             self._mail_of.popitem(last=False)
         day = self._day(day_of(message_id))
-        if number > day.applied.get(source, 0):
+        if entry.number > day.applied.get(entry.source, 0):
             day.add_copy(message_id, mail)
 
     def _day(self, number: int) -> DayFile:
