@@ -15,7 +15,10 @@ Programs need a door that listens: `with ListeningDoor(spamd_door.make, judge) a
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import socket
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -42,6 +45,7 @@ def ruling(*parts: Part, queue_id: str = "0AB1CD2EF3GH4", info: str = "", **fiel
     return Ruling(parts=chosen, whole=chosen[0], queue_id=queue_id, info=info)
 
 
+_NUMBERS = itertools.count()
 CLEAN = ruling(status="not_detected", objects=("clean",), methods=("none",))
 
 
@@ -177,7 +181,17 @@ def _context(judge: ScriptedJudge, door: Door, learn: Learn | None) -> tuple[Con
     def report(level: str, text: str) -> None:
         reported.append((level, text))
 
-    return Context(door=door, judge=judge, hostname="mx.example.com", report=report, learn=learn), reported
+    delivered = Path(_scratch().name) / str(next(_NUMBERS))
+    context = Context(
+        door=door, judge=judge, hostname="mx.example.com", report=report, learn=learn, delivered=delivered
+    )
+    return context, reported
+
+
+@functools.cache
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Return a directory of this process: what one door remembers of a port and a text is nothing to the next."""
+    return tempfile.TemporaryDirectory(prefix="gatepost-doors-")
 
 
 @contextlib.asynccontextmanager
@@ -207,6 +221,8 @@ class ListeningDoor:
         self.port = free_port()
         self.path = path
         self.reported: list[tuple[str, str]] = []
+        self.context: Context
+        """What the door was made with; there once it is open."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -226,8 +242,8 @@ class ListeningDoor:
     async def _run(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        context, self.reported = _context(self.judge, self._door, self._learn)
-        opened = OpenDoor(self._door.kind, self._make(context), WAIT_S, self.reported)
+        self.context, self.reported = _context(self.judge, self._door, self._learn)
+        opened = OpenDoor(self._door.kind, self._make(self.context), WAIT_S, self.reported)
         listeners = [socket.create_server(("127.0.0.1", self.port))]
         if self.path is not None:
             listeners.append(socket.socket(socket.AF_UNIX))

@@ -87,7 +87,7 @@ async def run_message(context: Context, means: Means, options: MessageOptions, s
     def report(level: str, text: str) -> None:
         context.report(level, f"door {door.name}: {text}")
 
-    onward = Onward(means, DeliveredMemory(), report)
+    onward = Onward(means, DeliveredMemory(context.delivered, f"{door.name} {door.next_hop}"), report)
     gathered = means.gather()
     try:
         eight_bit = False

@@ -27,6 +27,7 @@ OWN_FILES = frozenset(
         "bases-cache",
         "bypass.json",
         "configuration",
+        "delivered",
         "format.json",
         "greylist.db",
         "learn",

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,8 @@ ACCEPTS_AT_ONCE: Final = 32
 """Connections taken in one turn of the event loop: the relay has other things to do."""
 RETRY_S: Final = 0.5
 """Pause when there is no descriptor for a connection."""
+DELIVERED: Final = "delivered"
+"""Below the state directory: who has a message that its client was told to send again (`service.proxy_memory`)."""
 _POLL_S: Final = 0.02
 
 Learn = Callable[[str, bytes, bool | None], Awaitable[str]]
@@ -214,6 +217,7 @@ class Doors:
                 config.network.hostname,
                 self._report,
                 functools.partial(self._learn, door.name) if door.learning else None,
+                delivered=Path(config.relay.state_path) / DELIVERED,
                 version=self._version,
             )
         )

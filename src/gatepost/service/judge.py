@@ -39,5 +39,7 @@ class Context(msgspec.Struct, frozen=True):
     """Writes to the log: level, text."""
     learn: Callable[[bytes, bool | None], Awaitable[str]] | None = None
     """Teach: (message, spam or not; None: forget it) -> "" or why not. None: this server does not learn."""
+    delivered: Path | None = None
+    """Directory of `service.proxy_memory`, shared by all who serve the door; None: among the temporary files."""
     version: Callable[[], str] | None = None
     """Says what answers depend on besides the message: it changes with databases and settings."""

@@ -52,7 +52,7 @@ def make(context: Context, means: Means | None = None) -> Serve:
             dial_smtp, door.next_hop, context.hostname, door.next_hop_timeout, lmtp=door.next_hop_lmtp
         )
     )
-    memory = DeliveredMemory()
+    memory = DeliveredMemory(context.delivered, f"{door.name} {door.next_hop}")
 
     async def serve(channel: Channel) -> None:
         conversation = _Conversation(context, given, Onward(given, memory, report), channel)

@@ -5,7 +5,7 @@ is not sent again by itself; what can be sent again without that doubt is, once,
 """
 
 import mmap
-import time
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -16,12 +16,14 @@ from gatepost.model.envelope import Body, Recipient
 from gatepost.model.reply import Reply, reply
 from gatepost.service.gathered import READ_BYTES, Gathered
 from gatepost.service.proxy_hop import LOST, Hop, HopLost
-from gatepost.service.proxy_memory import DeliveredMemory, message_key
+from gatepost.service.proxy_memory import DeliveredMemory
 from gatepost.service.proxy_plan import Copy, Fate, Kind, Plan, join_fates, resolve_fates
 from gatepost.smtp.client_events import Forwarded, Transaction
 from gatepost.smtp.server_events import ClientForwarded, MailFrom
+from gatepost.spool import clock
 
 DELIVERED_BEFORE: Final = Fate(Kind.DELIVERED, reply(250, "2.0.0", "OK, delivered before"))
+_MARKS: Final = re.compile(rb"\n(?:message-id|received|date):", re.IGNORECASE)
 _NOTHING_TOLD: Final = ClientForwarded()
 
 Dial = Callable[[], Awaitable[Hop]]
@@ -142,17 +144,18 @@ class Onward:
 
     async def deliver(self, mail: Mail, gathered: Gathered, plan: Plan, *, plain: bool, lmtp: bool) -> list[Fate]:
         """Carry a plan out, and return what became of each recipient. `lmtp`: the client hears of each."""
-        key = b""
+        key = ""
         have: frozenset[str] = frozenset()
-        if len(self._memory):
-            key = message_key(mail.sender, gathered.pieces())
-            have = self._memory.recall(key, time.monotonic())
+        now = clock.now()
+        if self._memory.holds_any(now):
+            key = self._key(mail, gathered)
+            have = self._memory.recall(key, [each.address for each in mail.recipients], now)
         fates = await self._carry_out(mail, gathered, plan, have, plain=plain)
         if lmtp:
             return fates
         if any(fate.kind is Kind.FAILED for fate in fates) and not join_fates(fates).permanent:
             self.remember(mail, gathered, fates)
-        elif key:
+        elif have:
             self._memory.forget(key)
         return fates
 
@@ -160,8 +163,16 @@ class Onward:
         """Note who has the message: the client will come again for all."""
         settled = (Kind.DELIVERED, Kind.DISCARDED)
         safe = [each.address for each, fate in zip(mail.recipients, fates, strict=True) if fate.kind in settled]
-        if safe:
-            self._memory.note(message_key(mail.sender, gathered.pieces()), safe, time.monotonic())
+        if not safe or not (mail.facts.ident or _is_one_of_a_kind(gathered)):
+            return
+        try:
+            self._memory.note(self._key(mail, gathered), safe, clock.now())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            self._report("W", f"who has a message cannot be remembered, he may get it twice: {where}{error.strerror}")
+
+    def _key(self, mail: Mail, gathered: Gathered) -> str:
+        return self._memory.key(f"{mail.facts.ident or ''} {mail.sender}", gathered.pieces())
 
     async def _carry_out(
         self, mail: Mail, gathered: Gathered, plan: Plan, have: frozenset[str], *, plain: bool
@@ -214,6 +225,14 @@ class Onward:
         for recipient, answer in zip(copy.recipients[copy.deciding :], said[copy.deciding :], strict=False):
             if not answer.positive:
                 self._report("W", f"copy for {recipient.address} not delivered: {answer.code} {answer.text}")
+
+
+def _is_one_of_a_kind(gathered: Gathered) -> bool:
+    """Tell whether a message says which one it is. The same words of a device that writes no more than these are news
+    each time, and must not be taken for what was delivered before: of these there is a duplicate instead.
+    """
+    head = next(gathered.pieces(), b"").partition(b"\r\n\r\n")[0]
+    return _MARKS.search(b"\n" + head) is not None
 
 
 def _to_forward(facts: ClientForwarded) -> Forwarded | None:

@@ -50,7 +50,8 @@ def judge(server) -> ScriptedJudge:
 
 
 def write(directory: Path, server_port: int, outgoing: object, **more: object) -> Path:
-    given = {"client_connect_to": f"tcp:127.0.0.1:{server_port}", "pipe_outgoing_addr": outgoing, **more}
+    given = {"client_connect_to": f"tcp:127.0.0.1:{server_port}", "pipe_outgoing_addr": outgoing}
+    given |= {"client_temp_dir": str(directory), **more}
     file = directory / "client.toml"
     file.write_text(
         "".join(

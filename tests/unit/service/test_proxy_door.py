@@ -23,7 +23,7 @@ from gatepost.service.judge import Unjudged
 from gatepost.service.proxy_hop import dial_smtp
 from gatepost.service.proxy_onward import Means
 
-MAIL = b"From: a@example.com\r\nSubject: hello\r\n\r\n.dot and text\r\n"
+MAIL = b"From: a@example.com\r\nSubject: hello\r\nMessage-ID: <1@example.com>\r\n\r\n.dot and text\r\n"
 EDITED = b"X-Spam: yes\r\n" + MAIL.replace(b"hello", b"[SPAM] hello")
 AT = MAIL.index(b"hello")
 SPAM = {"prefix": b"X-Spam: yes\r\n", "splices": (Splice(AT, AT, b"[SPAM] "),)}
@@ -240,6 +240,34 @@ def test_who_has_it_already_is_left_out_when_the_client_comes_again():
         assert it.sink.recipients() == {A: 1, B: 1}
         assert it.send(A, B) == [250], "the same text once more is a new message"
         assert it.sink.recipients() == {A: 2, B: 2}
+
+
+def test_a_text_that_says_nothing_of_itself_comes_twice_and_is_never_left_out():
+    full = [True]
+
+    def script(step, argument, _sink):
+        return "452 4.2.2 full" if step == "end" and argument == B and full else None
+
+    with proxy(CLEAN_ALL, lmtp_out=True, script=script) as it:
+        assert it.send(A, B, content=b"Subject: the door is open\r\n\r\n") == [452]
+        full.clear()
+        assert it.send(A, B, content=b"Subject: the door is open\r\n\r\n") == [250]
+        assert it.sink.recipients() == {A: 2, B: 1}
+
+
+def test_where_nothing_can_be_remembered_there_is_a_duplicate_and_a_line():
+    full = [True]
+
+    def script(step, argument, _sink):
+        return "452 4.2.2 full" if step == "end" and argument == B and full else None
+
+    with proxy(CLEAN_ALL, lmtp_out=True, script=script) as it:
+        it.door.context.delivered.write_bytes(b"no directory")
+        assert it.send(A, B) == [452]
+        assert any("he may get it twice" in text for _, text in it.door.reported)
+        full.clear()
+        assert it.send(A, B) == [250]
+        assert it.sink.recipients() == {A: 2, B: 1}
 
 
 def test_a_failure_beside_a_delivery_is_told():

@@ -6,7 +6,6 @@ from gatepost.model.envelope import Notify, Recipient
 from gatepost.model.filtering import Deed, Part, Ruling
 from gatepost.model.reply import reply
 from gatepost.model.verdict import Splice
-from gatepost.service.proxy_memory import ENTRIES_LIMIT, KEEP_S, DeliveredMemory, message_key
 from gatepost.service.proxy_plan import Fate, Kind, PlanError, join_fates, plan_copies, resolve_fates
 
 A, B, C = (Recipient(f"{name}@example.org") for name in "abc")
@@ -129,20 +128,3 @@ def test_one_answer_for_all_never_hides_a_failure(given, code):
 def test_a_next_hop_that_closes_says_nothing_about_our_session():
     (copy,) = plan(part(A, B, C)).copies
     assert resolve_fates(copy, (reply(421, "4.3.2", "bye"),) * 3, (A, B, C))[0].reply.code == 451
-
-
-def test_memory_is_bounded_in_number_and_time():
-    memory = DeliveredMemory()
-    key = message_key("a@example.com", [b"te", b"xt"])
-    assert key == message_key("a@example.com", [b"text"])
-    assert key != message_key("b@example.com", [b"text"])
-    memory.note(key, ["x@example.org"], 0.0)
-    memory.note(key, ["y@example.org"], 1.0)
-    assert memory.recall(key, 2.0) == {"x@example.org", "y@example.org"}
-    assert memory.recall(key, KEEP_S + 2) == frozenset()
-    for number in range(ENTRIES_LIMIT):
-        memory.note(number.to_bytes(4), ["x@example.org"], 2.0)
-    assert len(memory) == ENTRIES_LIMIT
-    assert memory.recall(key, 2.0) == frozenset()
-    memory.note(b"none", [], 3.0)
-    assert memory.recall(b"none", 3.0) == frozenset()
