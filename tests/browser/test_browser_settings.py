@@ -65,7 +65,7 @@ def open_tab(browser: Browser, gateway: Gateway, state: Any, **look: Any) -> Tab
 
 
 def take_recipients(gateway: Gateway, count: int) -> list[int]:
-    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=120) as client:
         client.ehlo("client.example.net")
         client.mail("sender@example.net")
         return [client.rcpt(f"user{number}@example.org")[0] for number in range(count)]
@@ -116,7 +116,7 @@ def test_a_group_and_a_list_entry_are_made(browser: Browser, gateway: Gateway, s
 
 def send(gateway: Gateway, sink: Sink, subject: str, body: str = "Good day") -> Mail:
     """Return the mail as it arrived."""
-    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=120) as client:
         client.sendmail(
             "me@example.net", ["user@example.org"], f"From: me@example.net\r\nSubject: {subject}\r\n\r\n{body}\r\n"
         )

@@ -68,7 +68,7 @@ def group_of(gateway: Gateway, reply: str) -> set[str]:
 
 
 def test_who_has_signed_in_may_send_anywhere(gateway: SubmissionGateway) -> None:
-    with smtplib.SMTP("127.0.0.1", gateway.submission, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.submission, timeout=120) as client:
         client.ehlo("laptop.example")
         assert "auth" not in client.esmtp_features  # not in clear
         client.starttls(context=shared_authority().client_context())

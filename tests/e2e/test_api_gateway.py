@@ -228,7 +228,7 @@ class Listener:
     """Reads server-sent events."""
 
     def __init__(self, api: Api, query: str = "", **headers: str) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=120)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request(
             "GET", f"/api/v1/events{query}", headers={"Authorization": f"Bearer {api.token}", **fields}
@@ -296,7 +296,7 @@ def test_the_examples_of_the_manual_do_what_they_say(gateway: Gateway, api: Api,
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout[-500:]}\n{done.stderr}"

@@ -98,7 +98,7 @@ def postfix(host: Host) -> Host:
 
 def postconf(host: Host, *words: str) -> str:
     done = subprocess.run(
-        [program("postconf"), "-c", str(host.config), *words], capture_output=True, text=True, check=True, timeout=60
+        [program("postconf"), "-c", str(host.config), *words], capture_output=True, text=True, check=True, timeout=120
     )
     return done.stdout.strip()
 
@@ -269,7 +269,7 @@ def test_a_question_answered_with_no_changes_nothing(host: Host, monkeypatch: py
 def sendmail_cf(mc: str) -> str:
     made = subprocess.run(
         [program("m4"), "-D", f"_CF_DIR_={SENDMAIL_MACROS}/", f"{SENDMAIL_MACROS}/m4/cf.m4", "-"],
-        input=mc.encode(), capture_output=True, check=True, timeout=60,
+        input=mc.encode(), capture_output=True, check=True, timeout=120,
     )  # fmt: skip
     return made.stdout.decode()
 
@@ -321,7 +321,7 @@ def exim_takes(text: str, base: Path) -> str:
     """Return what Exim says of a configuration; AssertionError when it does not take it."""
     file = base / "exim.check"
     file.write_text(text)
-    done = subprocess.run([EXIM, "-C", str(file), "-bV"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([EXIM, "-C", str(file), "-bV"], capture_output=True, text=True, check=False, timeout=120)
     file.unlink()
     assert done.returncode == 0, done.stderr + done.stdout[-500:]
     return done.stdout

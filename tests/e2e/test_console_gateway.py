@@ -167,7 +167,7 @@ class Visit:
         self.cookies: dict[str, str] = {}
 
     def ask(self, method: str, path: str, data: dict[str, str] | None = None) -> tuple[int, str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         fields = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if method == "POST":
             fields |= {
@@ -282,7 +282,7 @@ def test_a_taken_port_is_told_and_had_later(gateway: Gateway, sink: Sink, visit:
 
 
 def test_a_client_that_dawdles_or_babbles_disturbs_nobody(gateway: Gateway, visit: Visit) -> None:
-    with socket.create_connection(("127.0.0.1", gateway.console_port), timeout=20) as slow:
+    with socket.create_connection(("127.0.0.1", gateway.console_port), timeout=120) as slow:
         slow.sendall(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\n")
         for babble in (
             b"\x16\x03\x01\x00\xa5\x01\x00",
@@ -291,7 +291,7 @@ def test_a_client_that_dawdles_or_babbles_disturbs_nobody(gateway: Gateway, visi
             b"GET /\0 HTTP/1.1\r\n\r\n",
         ):
             with (
-                socket.create_connection(("127.0.0.1", gateway.console_port), timeout=20) as client,
+                socket.create_connection(("127.0.0.1", gateway.console_port), timeout=120) as client,
                 contextlib.suppress(OSError),  # it may have had enough of us before all is sent
             ):
                 client.sendall(babble)
@@ -306,9 +306,9 @@ def test_a_client_that_takes_all_it_can_get_leaves_room_for_others(gateway: Gate
     place = ("127.0.0.1", gateway.console_port)
     with contextlib.ExitStack() as stack:
         for _ in range(CONNECTIONS_EACH):
-            held = stack.enter_context(socket.create_connection(place, timeout=20, source_address=("127.0.0.9", 0)))
+            held = stack.enter_context(socket.create_connection(place, timeout=120, source_address=("127.0.0.9", 0)))
             held.sendall(b"GET / HTTP/1.1\r\n")  # and never ends
-        one_more = stack.enter_context(socket.create_connection(place, timeout=20, source_address=("127.0.0.9", 0)))
+        one_more = stack.enter_context(socket.create_connection(place, timeout=120, source_address=("127.0.0.9", 0)))
         with contextlib.suppress(ConnectionError):
             assert one_more.recv(1) == b""
         assert answers(visit)

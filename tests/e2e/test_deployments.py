@@ -27,7 +27,7 @@ class Between(Gateway):
 
 
 def deliver(host: str, port: int, subject: str) -> None:
-    with smtplib.SMTP(host, port, timeout=30) as client:
+    with smtplib.SMTP(host, port, timeout=120) as client:
         client.sendmail("a@example.net", ["user@example.org"], f"Subject: {subject}\r\n\r\ntext\r\n")
 
 

@@ -88,7 +88,7 @@ class Doors:
 
     def check(self, content: bytes, host: str) -> bytes:
         """Ask the spamd door from an address of this host."""
-        with socket.create_connection(("127.0.0.1", self.spamd), source_address=(host, 0), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", self.spamd), source_address=(host, 0), timeout=120) as client:
             client.sendall(b"CHECK SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % len(content) + content)
             client.shutdown(socket.SHUT_WR)
             said = b""
@@ -222,7 +222,7 @@ def test_a_reload_under_load_loses_nothing(doors: Doors) -> None:
 
 
 def test_who_is_not_allowed_is_closed_at_once(doors: Doors) -> None:
-    with socket.create_connection(("127.0.0.1", doors.port), source_address=("127.0.0.200", 0), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", doors.port), source_address=("127.0.0.200", 0), timeout=120) as client:
         assert client.recv(100) == b""
     assert next(door for door in doors.gateway.status()["doors"] if door["name"] == "net")["refused"] >= 1
 

@@ -210,7 +210,7 @@ def test_as_shipped_only_clean_mail_is_delivered_and_people_are_told(tmp_path: P
         clean = gateway.send(plain("clean"), "a@example.org")
         wait_for(lambda: len(sink.mails) == 3, "the clean mail and two notifications")
         assert gateway.lines("BLOCKED", blocked)
-        assert gateway.lines("DELIVERED", clean)
+        wait_for(lambda: gateway.lines("DELIVERED", clean), "the outcome of the clean mail")
         told = [mail for mail in sink.mails if mail.sender == ""]
         assert sorted(mail.recipients[0] for mail in told) == ["a@example.org", "postmaster@example.org"]
         assert not [mail for mail in sink.mails if EICAR in mail.content or b"filename" in mail.content]

@@ -238,7 +238,7 @@ def test_backlog_is_worked_off_however_much_is_in_delivery(gateway: Gateway, sin
 
     def slow(step: str, _argument: str, _sink: Sink) -> None:
         if step == "end":
-            release.wait(60)
+            release.wait(120)
 
     sink.script = slow
     gateway.switch("scan", on=False)
@@ -293,7 +293,7 @@ def test_clean_stop_answers_open_sessions_and_loses_nothing(
     answer = halfway.reply()
     assert answer.startswith("250 ")
     assert halfway.reply()[:4] in ("421 ", "")
-    assert gateway.process.wait(30) == 0
+    assert gateway.process.wait(120) == 0
     gateway.process = None
     wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "the end of all processes")
     assert gateway.lines("I]: stopped")
@@ -315,7 +315,7 @@ def test_stop_command_ends_a_session_that_never_finishes(gateway: Gateway, sink:
         stuck.send(b"Subject: never done\r\n")
         assert gateway.run("stop").returncode == 0
         assert gateway.process is not None
-        assert gateway.process.wait(30) == 0
+        assert gateway.process.wait(120) == 0
         gateway.process = None
         assert stuck.reply()[:3] != "250"
         gone = gateway.run("status")
@@ -428,7 +428,7 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
 def demo(state: Path, port: int, downstream: int) -> "subprocess.CompletedProcess[str]":
     command = [*GATEPOST, "demo", "--once", "--state", str(state)]
     command += ["--port", str(port), "--downstream-port", str(downstream)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
 
 def test_demo_ends_with_the_outcome(tmp_path: Path) -> None:

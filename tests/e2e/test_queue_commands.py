@@ -146,7 +146,7 @@ def test_message_is_sent_ahead_of_what_waits_for_a_connection(gateway: LaneGatew
         if step == "rcpt" and argument.startswith("later") and not sink.times("content"):
             return "451 4.3.0 not now"
         if step == "content":
-            go_on.wait(20)
+            go_on.wait(120)
         return None
 
     with lane.sink(slow) as sink:
@@ -196,7 +196,7 @@ def test_mail_being_sent_is_refused_with_code_4_and_waiting_mail_removed(gateway
 
     def slow(step: str, argument: str, sink: Sink) -> str | None:
         if step == "end":
-            go_on.wait(20)
+            go_on.wait(120)
         return None
 
     with lane.sink(slow) as sink:

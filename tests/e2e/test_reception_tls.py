@@ -219,13 +219,13 @@ def test_sessions_count_while_their_handshake_lasts(gateway: TlsGateway) -> None
 def test_openssl_gets_through(gateway: TlsGateway) -> None:
     command = ["openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{gateway.port}", "-brief", "-crlf", "-CAfile", str(shared_authority().file), "-verify_return_error", "-verify_hostname", "gw.example.org"]  # fmt: skip
     talk = subprocess.run(
-        [*command, "-quiet"], input=b"EHLO c.example\nQUIT\n", capture_output=True, timeout=20, check=False
+        [*command, "-quiet"], input=b"EHLO c.example\nQUIT\n", capture_output=True, timeout=120, check=False
     )
     assert b"221 2.0.0" in talk.stdout, talk
 
 
 def test_a_foreign_client_signs_in_and_may_send_anywhere(gateway: TlsGateway, sink: Sink) -> None:
-    with smtplib.SMTP("127.0.0.1", gateway.ports["submission"], timeout=20, source_address=("127.0.0.5", 0)) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.ports["submission"], timeout=120, source_address=("127.0.0.5", 0)) as client:
         client._host = "gw.example.org"  # type: ignore[attr-defined] # the name its certificate check asks for
         client.starttls(context=shared_authority().client_context())
         client.login("ann", PASSWORD)
@@ -282,7 +282,7 @@ def test_proxy_header_and_handshake_in_one_piece(gateway: TlsGateway, sink: Sink
     client = shared_authority().client_context().wrap_bio(incoming, outgoing, server_hostname="gw.example.org")
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
-    with socket.create_connection(("127.0.0.1", gateway.ports["both"]), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", gateway.ports["both"]), timeout=120) as sock:
         sock.sendall(b"PROXY TCP4 127.0.0.78 127.0.0.1 4711 25\r\n" + outgoing.read())
         text = b""
         while b"\r\n" not in text:

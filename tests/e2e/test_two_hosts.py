@@ -70,7 +70,7 @@ class Host:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_two_hosts_filter_in_parallel_against_one_server(hosts: tuple[Gateway, l
     infected = {host: host.hand_over(with_attachment(EICAR, "eicar.com")) for host in both}
     for given, status in ((clean, CLEAN), (infected, REFUSED)):
         for begun in given.values():
-            said = begun.communicate(timeout=60)[0]
+            said = begun.communicate(timeout=120)[0]
             assert begun.returncode == status, said
     for host in both:
         assert f"Subject: from {host.address}".encode() in host.delivered.read_bytes()

@@ -93,7 +93,7 @@ def links(mail: EmailMessage) -> list[str]:
 
 
 def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> tuple[int, str, http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     fields = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
     connection.request(method, path, body or None, {"Host": f"localhost:{port}", **fields, **headers})
     answer = connection.getresponse()

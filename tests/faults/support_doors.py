@@ -58,7 +58,7 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(120)
 
 
 def _toml(value: object) -> str:

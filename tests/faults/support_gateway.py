@@ -165,5 +165,5 @@ def settled(gateway: Gateway) -> bool:
     return all("error" not in relay for relay in status["relays"]) and not (queue["waiting"] or queue["ready"])
 
 
-def wait_settled(gateway: Gateway, timeout_s: float = 30) -> None:
-    wait_for(lambda: settled(gateway), "the queue to be empty", timeout_s, pause_s=0.05)
+def wait_settled(gateway: Gateway) -> None:
+    wait_for(lambda: settled(gateway), "the queue to be empty", pause_s=0.05)

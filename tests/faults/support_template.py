@@ -35,7 +35,7 @@ class Template:
         """Take the master's line away."""
         for pipe in (self.stdin, self.stdout, self.stderr):
             pipe.close()
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 def run(template: Template, chosen: FilterSettings, scenario: Callable[[FilterPool], Awaitable[None]]) -> None:

@@ -39,7 +39,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             gateway.send(plain(f"beside {number}"))
             if number % 10 == 0:
                 infected.append(gateway.send(with_attachment(EICAR, "e.com")))
-        wait_settled(gateway, 120)
+        wait_settled(gateway)
         yield Outcome(gateway, sink, ids, len(BOMBS), infected)
 
 

@@ -404,7 +404,7 @@ def test_the_socket_is_for_its_owner_only(templates, tmp_path: Path) -> None:
 def test_a_template_that_could_not_work_does_not_come_up(engines: tuple[str, ...], templates) -> None:
     template = templates(settings(engines=engines))
     assert not template.ready
-    assert template.process.wait(20) != 0
+    assert template.process.wait(120) != 0
     assert not template.path.exists()
 
 

@@ -168,7 +168,7 @@ def test_silence_and_half_commands_end_with_421_in_time_at_every_stage(gateway: 
         for half in (b"", b"MAIL FR"):
             for stage in range(len(STAGES) + 1):
                 since = time.monotonic()
-                client = stack.enter_context(RawClient(gateway, timeout=10))
+                client = stack.enter_context(RawClient(gateway, timeout=120))
                 assert client.reply().startswith(b"220")
                 for line in STAGES[:stage]:
                     assert client.ask(line)[:1] in b"23"

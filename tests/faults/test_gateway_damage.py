@@ -82,10 +82,7 @@ def test_damaged_content_is_held_and_shown_and_the_others_arrive(tmp_path: Path,
         gateway.start()
         gateway.switch("send", on=True)
         wait_for(lambda: len(sink.mails) == 4, "the sound ones")
-        held = wait_for(
-            lambda: [row for row in gateway.queue() if row["state"] == "HLD"], "the damaged ones to be held"
-        )
-        wait_for(lambda: len([row for row in gateway.queue() if row["state"] == "HLD"]) == 2, "both")
+        wait_for(lambda: [row["state"] for row in gateway.queue()] == ["HLD"] * 2, "the damaged ones alone to be held")
         held = gateway.queue()
         assert {row["queue_id"] for row in held} < set(ids)
         assert {row["reason"].partition(":")[0] for row in held} == {"content cannot be read"}
@@ -96,7 +93,7 @@ def test_damaged_content_is_held_and_shown_and_the_others_arrive(tmp_path: Path,
         wait_for(lambda: len(sink.mails) == 5, "new mail")
         for row in held:
             assert gateway.ask("act", verb="remove", ids=[row["id"]])["done"] == 1
-        assert gateway.queue() == []
+        wait_for(lambda: gateway.queue() == [], "an empty queue")
 
 
 @pytest.mark.parametrize("relays", [1, 3])

@@ -97,8 +97,8 @@ def test_without_its_fork_server_a_gateway_goes_on_and_its_processes_come_back(t
         relay = gateway.relay_pids()[0]
         kill(server)
         wait_for(lambda: is_gone(server), "the fork server to be gone")
-        gateway.send(plain("first"))
-        wait_for(lambda: len(sink.mails) == 1, "mail through the same relay")
+        first = gateway.send(plain("first"))
+        wait_for(lambda: gateway.lines("DELIVERED", first), "mail through the same relay")
         assert gateway.relay_pids() == [relay]
         kill(relay)
         wait_for(lambda: gateway.relay_pids()[0] not in (0, relay), "a new relay")
@@ -124,7 +124,7 @@ def test_killed_master_leaves_no_process_behind_and_a_new_one_takes_over(tmp_pat
         assert master is not None
         master.kill()
         wait_for(lambda: all(is_gone(pid) for pid in children), "relays, template and filters to end")
-        master.wait(5)
+        master.wait(120)
         gateway.process = None
         gateway.start()
         wait_for(lambda: len(sink.mails) == 9, "all mail after the takeover")

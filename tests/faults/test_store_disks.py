@@ -63,7 +63,7 @@ def check_waiting(gateway: Gateway, sink: Sink, disk: Path, why: str) -> None:
     assert f"store {disk}/quarantine cannot be written" in gateway.command("status").stdout
     gateway.send(plain(f"good while {why}"))
     wait_for(lambda: len(sink.mails) == before + 1, "mail that is not to be stored")
-    assert {row["queue_id"] for row in gateway.queue()} == set(waiting)
+    wait_for(lambda: {row["queue_id"] for row in gateway.queue()} == set(waiting), "the others alone to wait")
     assert not any(gateway.lines("BLOCKED", queue_id) for queue_id in waiting)
     wait_for(lambda: all(why in row["reason"].lower() for row in gateway.queue()), "the queue to say why")
 

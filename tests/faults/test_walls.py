@@ -261,7 +261,7 @@ def test_files_are_out_of_reach_even_without_the_filter_of_calls(place: Path) ->
     if ROOT:  # permissions would be no hindrance
         assert os.access(place / "file", os.W_OK)
     command = [sys.executable, "-c", WALL_BY_WALL, str(place / "file")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     outcomes = ended.stdout.split()
     assert ended.returncode == 0, ended.stderr
     if len(outcomes) > 5:

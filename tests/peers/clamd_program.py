@@ -52,7 +52,7 @@ class Clamd:
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
             self.socket.unlink(missing_ok=True)
 

@@ -168,7 +168,7 @@ class Exim:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(120)
         self._stack.close()
 
     def _listens(self, port: int) -> bool:

@@ -179,7 +179,7 @@ class Postfix:
 
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [self._program, "-c", str(self.base / "etc"), *arguments]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
     # --- looking
 

@@ -75,7 +75,7 @@ class Sendmail:
         (base / "hosts").write_text(f"127.0.0.1 {NAME} localhost\n")
         (base / "switch").write_text("hosts files\naliases files\n")
         text = _CONFIGURATION.format(macros=_MACROS, base=base, sink=self._sink, port=self.port, filters=self.filters)
-        made = subprocess.run([program("m4")], input=text.encode(), capture_output=True, check=True, timeout=60)
+        made = subprocess.run([program("m4")], input=text.encode(), capture_output=True, check=True, timeout=120)
         (base / "sendmail.cf").write_bytes(made.stdout)
         with (base / "out").open("wb") as out:
             self._process = subprocess.Popen(
@@ -98,4 +98,4 @@ class Sendmail:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(120)

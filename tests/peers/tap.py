@@ -66,7 +66,7 @@ class Tap:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError), socket.create_connection(self._to, timeout=20) as server:
+        with client, contextlib.suppress(OSError), socket.create_connection(self._to, timeout=120) as server:
             server.settimeout(None)
             with self._lock:
                 self._sockets |= {client, server}

@@ -79,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 assert gateway.stop() == 0
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(120)
 
 
 def state(gateway: Gateway) -> dict[str, str]:

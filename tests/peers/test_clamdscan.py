@@ -50,7 +50,7 @@ def configurations(place: Path) -> Iterator[tuple[Path, Path]]:
 def run(configuration: Path, *options: str, data: bytes = b"") -> tuple[int, str]:
     """Return exit code and what was said, without times."""
     command = [program("clamdscan"), "-c", str(configuration), *options]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
     said = re.sub(r"(?m)^(Time|Start Date|End Date):.*\n", "", done.stdout.decode() + done.stderr.decode())
     return done.returncode, re.sub(r"fd\[\d+\]", "fd", said)
 

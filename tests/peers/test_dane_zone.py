@@ -85,7 +85,7 @@ def sign(base: Path) -> None:
     unsigned.write_text(ZONE.format(zone="signed.test", digest=DIGEST, digest_to_forge="abcdef" * 10 + "00ff"))
 
     def run(*command: str) -> str:
-        return subprocess.run(command, cwd=base, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+        return subprocess.run(command, cwd=base, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
 
     key = run(program("ldns-keygen"), "-k", "-a", "ECDSAP256SHA256", "signed.test")
     run(program("ldns-signzone"), "-f", "signed.zone", str(unsigned), key)

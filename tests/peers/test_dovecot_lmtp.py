@@ -112,7 +112,7 @@ def dovecot(base: Path, certificate: Certificate) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def arrived(peers: Peers, subject: str) -> Mail:
 
 
 def submit(peers: Peers, recipients: list[str], content: bytes, options: tuple[str, ...] = (), *rcpt: str) -> None:
-    with smtplib.SMTP("127.0.0.1", peers.exim.plain, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", peers.exim.plain, timeout=120) as client:
         client.ehlo("client.example.net")
         client.sendmail("a@example.net", recipients, content, options, rcpt)
 

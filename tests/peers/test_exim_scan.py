@@ -70,7 +70,7 @@ class Site:
         apply_plan(plan_exim(Wanted(config=self.exim.base, door=door, clamd=clamd)), self.exim.base / "state", 0)
 
     def submit(self, subject: str) -> None:
-        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=120) as client:
             client.sendmail("s@out.example", [BOB], plain(subject))
 
 

@@ -59,7 +59,9 @@ def door() -> Iterator[ListeningDoor]:
 def ask(door: ListeningDoor, *options: str, file: Path | None = None) -> tuple[str, bytes]:
     """Run c-icap-client; return what it tells of the headers, and the object it got."""
     command = [program("c-icap-client"), "-i", "127.0.0.1", "-p", str(door.port), "-s", "avscan", "-v", *options]
-    done = subprocess.run([*command, "-f", str(file)] if file else command, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [*command, "-f", str(file)] if file else command, capture_output=True, timeout=120, check=True
+    )
     return done.stderr.decode(), done.stdout
 
 
@@ -126,7 +128,7 @@ class Proxy(NamedTuple):
     posted: list[bytes]
 
     def fetch(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("POST" if body else "GET", f"http://{self.origin}{path}", body, headers)
             answer = connection.getresponse()
@@ -164,7 +166,7 @@ def proxy(door: ListeningDoor) -> Iterator[Proxy]:
             yield proxy
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(120)
             web.shutdown()
 
 

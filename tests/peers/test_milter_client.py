@@ -65,13 +65,13 @@ class Client:
         """End it as an administrator does; return its exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
+        return self._process.wait(120)
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        self._process.wait(60)
+        self._process.wait(120)
 
 
 class Peers(NamedTuple):

@@ -203,7 +203,7 @@ def test_mail_submitted_on_the_host_itself(peers):
         ANNA,
         BERT,
     ]
-    subprocess.run(command, input=sent, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, input=sent, check=True, capture_output=True, timeout=120)
     assert f"{STATUS}: not detected".encode() in peers.got(BERT, "local")
     asked = peers.judge.last
     assert asked.content == message("local")

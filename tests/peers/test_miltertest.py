@@ -50,7 +50,7 @@ def door() -> Iterator[ListeningDoor]:
 def run(door, script, version=6, actions=ACTIONS, steps=STEPS):
     values = {"port": door.port, "version": version, "actions": actions, "steps": steps}
     text = _OPENING % values + script + '\nmt.disconnect(conn)\nmt.echo("held")\n'
-    done = subprocess.run([program("miltertest")], input=text.encode(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run([program("miltertest")], input=text.encode(), capture_output=True, check=False, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, b"held"), (done.stdout, done.stderr)
 
 

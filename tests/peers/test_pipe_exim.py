@@ -85,7 +85,7 @@ class Site:
         configuration.write_text(text.replace("  driver = accept\n", "  driver = accept\n  domains = in.example\n", 1))
 
     def submit(self, subject: str, *recipients: str, text: bytes = b"") -> None:
-        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=120) as client:
             client.sendmail(SENDER, recipients, plain(subject) + text)
 
     def arrived(self, subject: str) -> list[bytes]:

@@ -168,7 +168,7 @@ def test_a_hundred_mails_through_a_filter_that_is_killed_restarted_slow_and_odd(
         return judged(request, content)
 
     site.judge.answer = troubled
-    with contextlib.ExitStack() as stack, smtplib.SMTP("127.0.0.1", site.ports["troubled"], timeout=60) as client:
+    with contextlib.ExitStack() as stack, smtplib.SMTP("127.0.0.1", site.ports["troubled"], timeout=120) as client:
         for number in range(count):
             client.sendmail(SENDER, [ANN], plain(f"many {number}"))
             if number in {10, 40, 70}:

@@ -78,7 +78,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 def submit(chain: Chain, recipient: str, subject: str, notify: str = EVERYTHING) -> None:
     envid = subject.replace(" ", "-")
-    with smtplib.SMTP("127.0.0.1", chain.submission, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", chain.submission, timeout=120) as client:
         client.ehlo("desk.a.example")
         options = ("RET=HDRS", f"ENVID={envid}+2B1")
         client.sendmail(SUBMITTER, [recipient], plain(subject), options, (notify, f"ORCPT=rfc822;{recipient}"))

@@ -84,7 +84,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 
 
 def send(peers: Peers, recipient: str, content: bytes, *options: str, rcpt: tuple[str, ...] = ()) -> None:
-    with smtplib.SMTP("127.0.0.1", peers.postfix, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", peers.postfix, timeout=120) as client:
         client.ehlo("client.example.net")
         client.sendmail("a@example.net", [recipient], content, options, rcpt)
 
@@ -108,7 +108,7 @@ def test_many_mails_of_many_sizes_in_the_clear(peers: Peers) -> None:
     contents = {
         f"upstream {number}": plain(f"upstream {number}", ".\r\n..\r\n", number * 90_000) for number in range(9)
     }
-    with smtplib.SMTP("127.0.0.1", peers.postfix, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", peers.postfix, timeout=120) as client:
         for content in contents.values():
             client.sendmail("a@example.net", ["b@plain.example.org", "c@plain.example.org"], content)
     for subject, content in contents.items():

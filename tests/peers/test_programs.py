@@ -60,7 +60,7 @@ class SmtpSink:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(120)
 
     def contents(self) -> list[bytes]:
         """What it took. It keeps a file also for a mail that was broken off; those end without a line end."""
@@ -161,7 +161,7 @@ def test_smtp_source_with_many_sessions_to_smtp_sink(
     command = [program("smtp-source"), "-l", "2000", "-m", str(MAILS), "-s", "20", *options]
     command += ["-f", "a@example.net", "-t", lane.address(), f"127.0.0.1:{peers.gateway.port}"]
     with SmtpSink(lane, tmp_path, []) as sink:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr[-1500:]
         said = f"@{lane.domain}>, "
         wait_for(

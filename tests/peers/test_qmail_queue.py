@@ -64,7 +64,7 @@ class Installed(NamedTuple):
         finally:
             os.close(message_out)
             os.close(envelope_out)
-        return process.wait(60)
+        return process.wait(120)
 
     def queued(self) -> dict[str, Any]:
         """Take what the original program got."""

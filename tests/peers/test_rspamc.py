@@ -42,7 +42,7 @@ def run(door: ListeningDoor, tmp_path: Path, *options: str, mail: bytes = MAIL) 
     command = [program("rspamc"), "-h", f"127.0.0.1:{door.port}", *options]
     if options[-1:] != ("stat",):
         command.append(str(file))
-    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 

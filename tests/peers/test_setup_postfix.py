@@ -32,7 +32,7 @@ def judged(request: Request, content: bytes) -> Ruling:
 
 def filtered(postfix: Postfix, port: int, subject: str) -> bytes:
     """Send a mail; return it as it arrived."""
-    with smtplib.SMTP("127.0.0.1", port, "far.example", timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", port, "far.example", timeout=120) as client:
         client.sendmail(SENDER, [BOB], plain(subject))
     return postfix.arrived(BOB, subject)
 

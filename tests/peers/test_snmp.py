@@ -55,7 +55,7 @@ class Master:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._receiver.terminate()
-        self._receiver.wait(10)
+        self._receiver.wait(120)
 
     def start(self) -> None:
         command = [
@@ -73,7 +73,7 @@ class Master:
     def stop(self) -> None:
         assert self._agent is not None
         self._agent.terminate()
-        self._agent.wait(10)
+        self._agent.wait(120)
         self.socket.unlink(missing_ok=True)
 
     def walk(self, below: str = "") -> dict[str, str]:
@@ -85,7 +85,7 @@ class Master:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         rows = re.findall(rf"^{re.escape(ROOT)}((?:\.\d+)+) = (.*)$", done.stdout, re.MULTILINE)
         return {name: value.strip('"') for name, value in rows if "No Such" not in value}
@@ -226,11 +226,11 @@ def test_the_mib_is_sound(base: tuple[int, ...], tmp_path: Path) -> None:
     mib.write_text(build_mib(base))
     env = {**os.environ, "SMIPATH": str(MIBS), "MIBDIRS": str(MIBS), "SNMP_PERSISTENT_DIR": str(tmp_path)}
     checked = subprocess.run(
-        [program("smilint"), "-l", "4", str(mib)], env=env, capture_output=True, text=True, check=False, timeout=30
+        [program("smilint"), "-l", "4", str(mib)], env=env, capture_output=True, text=True, check=False, timeout=120
     )
     assert checked.stdout + checked.stderr == ""
     for number, (name, _, _) in enumerate(TRAPS, 1):
         assert Trap(number).name.replace("_", "").lower() in name.lower()
         command = [program("snmptranslate"), "-On", "-m", str(mib), f"MAILGW-MIB::{name}"]
-        found = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+        found = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
         assert found.stdout.strip() == "." + ".".join(map(str, (*base, 0, number)))

@@ -60,7 +60,7 @@ def original() -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def ours() -> Iterator[ListeningDoor]:
 def run(spamc: str, port: int, mail: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
     """`-x`: its exit code is the server's, instead of the mail unchanged."""
     command = [spamc, "-x", "-d", "127.0.0.1", "-p", str(port), *options]
-    return subprocess.run(command, input=mail, capture_output=True, timeout=30, check=False)
+    return subprocess.run(command, input=mail, capture_output=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("mail", [SPAM, WANTED], ids=["spam", "wanted"])
@@ -135,7 +135,7 @@ def test_what_cannot_be_judged_is_a_failure_for_spamc(ours):
         failed = run(spamc, ours.port, trouble, *filter(None, [option]))
         assert failed.returncode == 74, "what spamc makes of any answer that is none (EX_IOERR)"
     passed = subprocess.run(
-        [spamc, "-d", "127.0.0.1", "-p", str(ours.port)], input=trouble, capture_output=True, timeout=30, check=False
+        [spamc, "-d", "127.0.0.1", "-p", str(ours.port)], input=trouble, capture_output=True, timeout=120, check=False
     )
     assert (passed.returncode, passed.stdout) == (0, trouble), "without -x spamc passes the mail on as it is"
     assert OnError.TEMPFAIL is Door().on_error
@@ -147,7 +147,7 @@ def test_over_a_local_socket(tmp_path: Path):
             [program("spamc"), "-x", "-U", str(door.path), "-c"],
             input=SPAM,
             capture_output=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert said.stdout == b"5.0/5.0\n"

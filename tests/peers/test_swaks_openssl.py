@@ -80,7 +80,7 @@ def swaks(gateway: ManyWays, way: str, subject: str, *options: str) -> "subproce
         "--timeout",
         "20",
     ]
-    return subprocess.run([*command, *options], check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*command, *options], check=False, capture_output=True, text=True, timeout=120)
 
 
 def swaks_sends(gateway: ManyWays, way: str, subject: str, *options: str) -> None:
@@ -177,7 +177,7 @@ def test_openssl_s_client(gateway: ManyWays, sink: Sink, way: str, version: str)
         + plain(subject)
         + b".\r\nQUIT\r\n"
     )
-    done = subprocess.run(command, input=dialogue, check=False, capture_output=True, timeout=60)
+    done = subprocess.run(command, input=dialogue, check=False, capture_output=True, timeout=120)
     assert b"queued as " in done.stdout, done.stdout[-500:] + done.stderr[-500:]
     assert b"\r\n221 " in done.stdout
     keyword = version[1:].replace("tls1_", "TLSv1.")
@@ -187,6 +187,6 @@ def test_openssl_s_client(gateway: ManyWays, sink: Sink, way: str, version: str)
 def test_openssl_finds_nothing_old(gateway: ManyWays) -> None:
     command = [program("openssl"), "s_client", "-connect", f"127.0.0.1:{gateway.ports['implicit']}", "-tls1_1"]
     command += ["-cipher", "ALL:@SECLEVEL=0"]
-    done = subprocess.run(command, input=b"", check=False, capture_output=True, timeout=60)
+    done = subprocess.run(command, input=b"", check=False, capture_output=True, timeout=120)
     assert done.returncode != 0
     assert b"alert protocol version" in done.stderr, done.stderr[-500:]

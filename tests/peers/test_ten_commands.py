@@ -71,7 +71,7 @@ class Stranger:
         if "|" in command:
             etc = self.postfix.base / "etc"
             sent = command.replace("| sendmail", f"| {root_program('sendmail')} -C {etc} -f anna@example.org")
-            done = subprocess.run(["bash", "-c", sent], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(["bash", "-c", sent], capture_output=True, text=True, timeout=120, check=False)
         elif first == "postfix":
             done = self.postfix._run(*words)
         else:
