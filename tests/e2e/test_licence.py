@@ -155,6 +155,30 @@ def test_keys_are_issued_shown_added_and_removed_with_the_documented_codes(
     assert old("-s")[0] == CODE_CONFIGURATION
 
 
+def test_a_key_whose_time_has_come_is_the_active_one_for_who_adds_or_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without a gateway that runs: what `show` calls the active key is what the others mean."""
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    gateway = Gateway(tmp_path / "gw", 25, settings=KEYS_ONLY)
+    directory = gateway.state / "licence"
+    licences.install(directory, "1", expires=TODAY - dt.timedelta(2))
+    licences.install(directory, "2", name="additional.key", days=100)
+    (tmp_path / "third.key").write_bytes(licences.licence("3", days=100))
+    added = gateway.command("licence", "add", str(tmp_path / "third.key"))
+    end = TODAY + dt.timedelta(99)
+    assert added.stdout.splitlines() == [
+        f"key 2, the additional one, is the active key from now on, until {end}",
+        "key 3 is installed as the additional key",
+        "a running gateway takes it into use by `gatepost reload`",
+    ], added.stderr
+    monkeypatch.setattr(clock, "now", lambda: NOON + 100 * DAY)
+    assert json.loads(gateway.command("licence", "show", "--json").stdout)["active"]["serial"] == "3"
+    removed = gateway.command("licence", "remove", "active")
+    assert "key 3 is removed" in removed.stdout
+    assert list(directory.glob("*.key")) == []
+
+
 def test_the_old_name_of_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("gw-license")
     done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=WAIT_S, check=False)

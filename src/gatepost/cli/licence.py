@@ -4,6 +4,7 @@
 management.md §5.2): 0 done; 30 system error; 64 licensing error; 65 configuration error; 70 a key is corrupted.
 """
 
+import contextlib
 import datetime as dt
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from gatepost.feeds.keys import BadKey, build_public_text, generate_key, load_pr
 from gatepost.feeds.keys import key_id as id_of
 from gatepost.licence.current import licences_of, read_standing, today
 from gatepost.licence.key import Kind, LicenceCorrupt, LicenceError, LicenceKey, Right, build_key, parse_key
-from gatepost.licence.store import Standing, resolve_issuers
+from gatepost.licence.store import Licences, Standing, resolve_issuers
 from gatepost.licence.usage import FILE, Usage, read_usage
 from gatepost.master.licensing import describe_standing
 from gatepost.master.paths import Paths
@@ -105,9 +106,11 @@ def add(file: Path, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """
 
     def act() -> None:
-        key, place = licences_of(_config(conf_file)).add(_read(file), today())
+        licences = licences_of(_config(conf_file))
+        followed = _settle(licences)
+        key, place = licences.add(_read(file), today())
         print(f"key {key.serial} is installed as the {place} key")
-        if place == "active":
+        if place == "active" or followed:
             print("a running gateway takes it into use by `gatepost reload`")
 
     return _guarded(act)
@@ -128,16 +131,24 @@ def remove(which: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
         if which not in {"active", "additional"}:
             raise _NotDoneError(f"{which!r}: say active or additional", EXIT_CONFIGURATION)
         licences = licences_of(_config(conf_file))
+        with contextlib.suppress(LicenceError):  # what is broken can be removed, too
+            _settle(licences)
         key = licences.remove(additional=which == "additional")
         print(f"key {key.serial} is removed")
         if which == "active":
-            standing, follows = licences.settle(today())
-            if follows and standing.key is not None:
-                end = _end(standing.expires)
-                print(f"key {standing.key.serial}, the additional one, is the active key from now on, until {end}")
+            _settle(licences)
             print("a running gateway takes that into use by `gatepost reload`")
 
     return _guarded(act)
+
+
+def _settle(licences: Licences) -> bool:
+    """Make the additional key the active one when its time has come, as a running gateway does; tell whether it had."""
+    standing, follows = licences.settle(today())
+    if follows and standing.key is not None:
+        end = _end(standing.expires)
+        print(f"key {standing.key.serial}, the additional one, is the active key from now on, until {end}")
+    return follows
 
 
 @app.command

@@ -1,5 +1,6 @@
 """When an administrator is told about the licence (specification management.md §13, rows F-LIC-05, -06, -08). Pure."""
 
+import datetime as dt
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,7 @@ EXPIRY_DAYS: Final = (7, 3, 1, 0)
 """Days before the last one on which its coming is told; then once that it is over."""
 NEAR: Final = 0.9
 """Share of a limit from which it is told that it is near."""
+_MORE_TRAFFIC: Final = "Mail goes on. A key for more traffic is needed when this happens often."
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -42,8 +44,14 @@ def plan_notices(standing: Standing, usage: Usage) -> Iterator[Notice]:
             usage.bytes_today // 1_000_000,
             key.megabytes,
             "megabytes of mail today",
-            "Mail goes on. A key for more traffic is needed when this happens often.",
+            _MORE_TRAFFIC,
         )
+        # A limit that is passed in a day's last minute is told of on the next.
+        yesterday = usage.bytes_yesterday // 1_000_000
+        if yesterday > key.megabytes:
+            day = standing.today - dt.timedelta(1)
+            what = f"megabytes of mail on {day}"
+            yield from _about_a_limit(f"{key.serial}/traffic/{day}", yesterday, key.megabytes, what, _MORE_TRAFFIC)
 
 
 def _about_the_end(standing: Standing) -> Iterator[Notice]:

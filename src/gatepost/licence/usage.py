@@ -36,6 +36,8 @@ class Usage(msgspec.Struct, frozen=True):
     users: int = 0
     """Protected addresses that got mail in the last `WINDOW_DAYS`."""
     bytes_today: int = 0
+    bytes_yesterday: int = 0
+    """Of the whole day."""
 
 
 class UsageBook:
@@ -112,7 +114,7 @@ def read_usage(path: Path, now: float) -> Usage:
         day = int(now // DAY_S)
         return Usage(
             _one(connection.execute("SELECT count(*) FROM address WHERE day > ?", (day - WINDOW_DAYS,))),
-            _one(connection.execute("SELECT bytes FROM traffic WHERE day = ?", (day,))),
+            *(_one(connection.execute("SELECT bytes FROM traffic WHERE day = ?", (each,))) for each in (day, day - 1)),
         )
     finally:
         connection.close()

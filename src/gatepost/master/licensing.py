@@ -7,11 +7,13 @@ switched off, and newer databases are not used after the term.
 
 import asyncio
 import contextlib
+import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.control.desk import Arguments, Desk
@@ -77,6 +79,8 @@ class LicenceWatch:
         self._reload = reload
         self._say = say
         self._trouble = ""
+        self._kept_watch = ("", dt.date.min)
+        """The key whose traffic was watched to the end of a day, and the day after."""
 
     def register(self, desk: Desk) -> None:
         """Register the call."""
@@ -86,7 +90,7 @@ class LicenceWatch:
                 standing = read_standing(self._config())
             except LicenceError as error:
                 raise ControlError(f"licence: {error}") from error
-            return describe_standing(standing, self._usage())
+            return describe_standing(standing, self._usage(standing))
 
         desk.add("licence.show", Right.VIEW, show)
 
@@ -105,12 +109,15 @@ class LicenceWatch:
         """Look once. LicenceError, OSError."""
         config = self._config()
         licences = licences_of(config)
+        seen = licences.state().seen
         standing, follows = licences.settle(today())
+        if standing.key is not None and not follows and seen == standing.today - dt.timedelta(1):
+            self._kept_watch = (standing.key.serial, standing.today)
         if follows and standing.key is not None:
             self._say("I", f"licence: the additional key {standing.key.serial} is active now, until {standing.expires}")
             await self._reload()
         told = licences.state().told
-        fresh = [each for each in plan_notices(standing, self._usage()) if each.name not in told]
+        fresh = [each for each in plan_notices(standing, self._usage(standing)) if each.name not in told]
         if not fresh or standing.open:
             return
         to = config.watch.addresses or config.groups[-1].admin_notify_address
@@ -130,10 +137,14 @@ class LicenceWatch:
         sender = config.groups[-1].notify_from_address or f"postmaster@{hostname}"
         await self._announce(to=to, sender=sender, subject=f"{hostname}: {subject}", text=f"{text}\n")
 
-    def _usage(self) -> Usage:
+    def _usage(self, standing: Standing) -> Usage:
+        """Return what counts against a key: of yesterday only what it was there for."""
+        usage = Usage()
         with contextlib.suppress(apsw.Error):
-            return read_usage(self._usage_file, clock.now())
-        return Usage()
+            usage = read_usage(self._usage_file, clock.now())
+        if standing.key is None or self._kept_watch != (standing.key.serial, standing.today):
+            usage = msgspec.structs.replace(usage, bytes_yesterday=0)
+        return usage
 
     def _tell_trouble(self, text: str) -> None:
         if text != self._trouble:

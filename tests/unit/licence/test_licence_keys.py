@@ -231,6 +231,12 @@ def test_limits_are_told_near_and_above() -> None:
     assert told(standing, Usage(11, 101_000_000)) == ["7/users/above", f"7/traffic/{DAY}/above"]
 
 
+def test_what_went_above_in_a_days_last_minute_is_told_on_the_next() -> None:
+    standing = Standing(key=key(megabytes=100), today=DAY)
+    assert told(standing, Usage(bytes_yesterday=100_999_999)) == []
+    assert told(standing, Usage(bytes_yesterday=101_000_000)) == [f"7/traffic/{days(-1)}/above"]
+
+
 # --- what is counted
 
 
@@ -246,7 +252,7 @@ def test_addresses_count_once_for_a_while_and_bytes_by_the_day(tmp_path: Path) -
     book.add_bytes(300, now)
     book.add_bytes(5, now - DAY_S)
     book.flush()
-    assert read_usage(file, now) == Usage(2, 1000)
+    assert read_usage(file, now) == Usage(2, 1000, 5)
     assert read_usage(file, now + (WINDOW_DAYS - 1) * DAY_S) == Usage(2, 0)
     assert read_usage(file, now + WINDOW_DAYS * DAY_S) == Usage(0, 0)
     assert b"x.example" not in file.read_bytes()
