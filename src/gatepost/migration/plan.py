@@ -78,7 +78,7 @@ def plan_migration(config: Config, end: int = CURRENT) -> Plan:
         # Older than its format: an earlier attempt was cut off, or the file was put there from elsewhere.
         if found != wanted:
             moves.append(Move(part, path, found, wanted))
-    start = stamp.format if stamp is not None else FIRST if files else 0
+    start = stamp.format if stamp is not None else FIRST if moves else end if files else 0
     return Plan(start, end, tuple(moves), len(files), stamp is not None)
 
 

@@ -230,9 +230,17 @@ def test_fresh_directories_are_stamped_and_unfinished_databases_left_to_their_ow
     shard.mkdir(parents=True)
     (shard / "spool.db").touch()
     assert plan_migration(config).moves == ()
-    assert any("format 1 to" in text for text in settle_format(config, AT))
+    assert settle_format(config, AT) == []
+    assert read_stamp(state_of(config)).format == CURRENT  # type: ignore[union-attr]
     shutil.rmtree(state_of(config))
     state_of(config).mkdir()
+    assert settle_format(config, AT) == []
+    assert read_stamp(state_of(config)).format == CURRENT  # type: ignore[union-attr]
+
+
+def test_what_a_command_made_before_the_first_start_was_not_brought_from_anywhere(tmp_path: Path) -> None:
+    config = sample(tmp_path, CURRENT)
+    (state_of(config) / "format.json").unlink()  # as a setup leaves it, with accounts in it
     assert settle_format(config, AT) == []
     assert read_stamp(state_of(config)).format == CURRENT  # type: ignore[union-attr]
 
