@@ -57,7 +57,8 @@ class Books:
 
     def take(self, source: str, shard: int, rows: Sequence[Rows]) -> None:
         """Take rows of an outbox, in their order. What follows one another without a gap is one batch."""
-        first, records = 0, []
+        first = 0
+        records: list[Record] = []
         raw_records: list[msgspec.Raw] = []
         for row in rows:
             self._ends[source] = row.first + row.count - 1
