@@ -70,12 +70,13 @@ class Formatter:
         """Return the line of a process event; what it says of a message, a filter or a peer may be foreign text."""
         return f"[{self._at(at)} {letter}]: {_UNPRINTABLE_EVENT.sub('?', text[:EVENT_LIMIT])}\n"
 
-    def record(self, record: Record) -> tuple[str, str]:
-        """Return the letter and the line of a record."""
+    def record(self, record: Record, shard: int) -> tuple[str, str]:
+        """Return the letter and the line of a record of a relay's shard."""
         letter, render = _RENDER[type(record)]
         message = render(record)
         if isinstance(record, Refused):
-            return letter, f"[{self._at(record.at)} {letter}]: {message}\n"
+            # It has no queue id: without the relay two relays' lines of a second could be the same.
+            return letter, f"[{self._at(record.at)} {letter}]: {message}, relay={shard}\n"
         return letter, f"[{self._at(record.at)} {letter}] {format_queue_id(record.id)}: {message}\n"
 
     def _at(self, at: float) -> str:

@@ -163,13 +163,16 @@ class LogView:
 
     NAME = "log"
 
-    def __init__(self, log: Log, spool: Spool) -> None:
+    def __init__(self, log: Log, spool: Spool, shard: int) -> None:
         self._log = log
         self._spool = spool
+        self._shard = shard
         _, note = spool.position(self.NAME)
         start = int(note) if note.isdigit() else 0
         self._written: Counter[str] | None = log.tail(start)
-        """Lines that an earlier life may have written without confirming; None once replay is over."""
+        """Lines that an earlier life may have written without confirming, and those of other relays, which no record
+        of ours has for its line; None once replay is over.
+        """
 
     def replayed(self) -> None:
         """Say that the records of earlier lives have all come: what follows is new."""
@@ -179,7 +182,7 @@ class LogView:
         """Write the lines of one commit's records and confirm them."""
         log = self._log
         level = log.settings.level
-        lines = [log.formatter.record(record) for record in records if level_of(record) <= level]
+        lines = [log.formatter.record(record, self._shard) for record in records if level_of(record) <= level]
         if self._written is not None:
             lines = [entry for entry in lines if not self._seen(entry[1])]
         if lines:

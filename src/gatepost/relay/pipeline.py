@@ -79,10 +79,11 @@ class Pipeline:
         self._broken = broken
         spool.on_broken = broken
         self._log = log
-        self._recording = Recording(spool, shard_number(spool.directory), recorder_socket, log.say)
+        shard = shard_number(spool.directory)
+        self._recording = Recording(spool, shard, recorder_socket, log.say)
         self.counters = Counters(spool)
         self._run = run
-        self._log_view = LogView(log, spool)
+        self._log_view = LogView(log, spool, shard)
         spool.consume(LogView.NAME, self._log_view.consume)
         spool.consume(Counters.NAME, self.counters.consume)
         self._suspects = suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)

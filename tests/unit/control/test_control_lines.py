@@ -27,7 +27,7 @@ def test_process_event_keeps_quotes_and_is_bounded() -> None:
 @pytest.mark.parametrize("text", ["a\nb", 'a"b', "a\x1bb", "a\ud800b", "a\u202eb"])
 def test_record_is_one_line_whatever_it_quotes(text: str) -> None:
     for record in (Held(1, 0.0, text), Received(1, 0.0, text, 1, 1, "::1", text, text, "")):
-        _, line = FORMATTER.record(record)
+        _, line = FORMATTER.record(record, 0)
         assert len(line.splitlines()) == 1
         assert text not in line
         line.encode("utf-8")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatepost.control.log import Log, LogSettings, LogView
-from gatepost.model.record import Blocked, Record
+from gatepost.model.record import Blocked, Record, Refused
 
 
 class Position:
@@ -34,7 +34,7 @@ def test_unclean_stop_doubles_no_line_and_loses_none(tmp_path: Path) -> None:
     file = tmp_path / "log"
     settings = LogSettings(str(file), 4, "mail", "%Y-%m-%d", "%H:%M:%S")
     spool = Position()
-    view = LogView(Log(settings), spool)  # type: ignore[arg-type]
+    view = LogView(Log(settings), spool, 0)  # type: ignore[arg-type]
     view.replayed()
     view.consume(1, batch(1, 3))
     confirmed = spool.held
@@ -43,10 +43,24 @@ def test_unclean_stop_doubles_no_line_and_loses_none(tmp_path: Path) -> None:
 
     spool.held = confirmed  # the confirmation of the second batch did not reach the disk
     file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")  # nor did its last line reach the log
-    again = LogView(Log(settings), spool)  # type: ignore[arg-type]
+    again = LogView(Log(settings), spool, 0)  # type: ignore[arg-type]
     again.consume(4, batch(4, 3))
     again.consume(7, batch(7, 1))
     again.replayed()
     again.consume(8, batch(8, 1))
     assert sizes(file) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert spool.held[0] == 8
+
+
+def test_another_relays_line_of_the_same_second_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """Refusals have no queue id. A relay killed between commit and line finds in the log what others wrote since."""
+    file = tmp_path / "log"
+    settings = LogSettings(str(file), 4, "mail", "%Y-%m-%d", "%H:%M:%S")
+    refusal = Refused(1_795_000_000.5, "192.0.2.1", "rcpt", "relaying", 554, "a@example.net", "x@example.com")
+    other = LogView(Log(settings), Position(), 1)  # type: ignore[arg-type]
+    other.replayed()
+    other.consume(1, [refusal, refusal])
+    again = LogView(Log(settings), Position(), 0)  # type: ignore[arg-type]
+    again.consume(1, [refusal])
+    again.replayed()
+    assert [line.partition("relay=")[2] for line in file.read_text().splitlines()] == ["1", "1", "0"]
