@@ -104,13 +104,6 @@ def _sum(one: list[int], other: list[int]) -> list[int]:
     return [a + b for a, b in zip(one, other, strict=True)]
 
 
-def count_record(row: Row, record: Record) -> None:
-    """Count a record."""
-    count = _COUNT.get(type(record))
-    if count is not None:
-        count(row, record)
-
-
 def _one(name: str) -> Callable[[Row, Any], None]:
     """Return what counts a record as one more of these."""
 
@@ -211,7 +204,9 @@ class History:
             now = int(record.at) // 60
             if now != minute:
                 minute, row = now, self._rows[now]
-            count_record(row, record)
+            count = _COUNT.get(type(record))
+            if count is not None:
+                count(row, record)
         self._ends[source] = first + len(records) - 1
 
     def sample(self, at: float, shard: int, queue: tuple[int, int, int]) -> None:
