@@ -41,6 +41,7 @@ block_message = []
 """
 
 
+GNOMES = "dear friend our garden gnomes are made by hand of red clay and cost less than you think when ordered now"
 NO_DNS = "".join(f"use_{name} = false\n" for name in ("dnsbl", "reverse_dns", "spf", "surbl", "authentication"))
 
 
@@ -52,6 +53,10 @@ class Doors:
         self.licence = state / "licence.sock"
         self.port = free_port()
         self.spamd = free_port()
+        rules = state / "rules" / "samples"
+        rules.mkdir(parents=True)
+        (rules.parent / "profiles.toml").touch()
+        (rules / "garden.toml").write_text(f'category = "Goods/Garden"\ntext = "{GNOMES}"\n')
         self.gateway = Gateway(
             state,
             9,
@@ -65,7 +70,7 @@ class Doors:
                 'allow = ["127.0.0.0/25"]\ndefault_domain = "example.org"\n'
                 f'[[door]]\nname = "sa"\nkind = "spamd"\naddress = "tcp:127.0.0.1:{self.spamd}"\n'
                 f'[licence_daemon]\nlicense_listen = "{self.licence}"\n'
-                f'filter_license_connect_to = "{self.licence}"\n{GROUPS}'
+                f'filter_license_connect_to = "{self.licence}"\n[profiles]\nenabled = true\n{GROUPS}'
             ),
         )
         self.gateway.edit(f'[[listener]]\naddress = "127.0.0.1:{self.gateway.port}"\n', "")
@@ -109,6 +114,12 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     doors = Doors(tmp_path_factory.mktemp("doors"))
     with doors.gateway:
         yield doors
+
+
+def test_mail_like_a_sample_of_the_rule_set_has_its_category(doors: Doors) -> None:
+    mail = CLEAN.replace(b"body", b"Hello!\r\n" + GNOMES.encode())
+    assert doors.judge(mail, recipients=("user@example.org",)).whole.categories == ("goods/garden",)
+    assert doors.judge(CLEAN, recipients=("user@example.org",)).whole.categories == ()
 
 
 @pytest.mark.feature("F-ASD-05")

@@ -12,6 +12,7 @@ from typing import Final
 from gatepost.config.masks import parse_network
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.profiles_patterns import PATTERN_LIMIT, PatternError, Patterns, check_pattern
+from gatepost.config.profiles_samples import find_useless
 from gatepost.config.profiles_trial import COMPILE_S, count_in_time, is_dear
 from gatepost.model.profile import (
     ENDS_PROFILE,
@@ -124,6 +125,11 @@ class _Checker:
             for file in getattr(rules, kind):
                 if FILE_NAME.match(file) is None:
                     yield self._note(f"{kind}/{file[:100]}.toml", "", "the file's name is none", _NAME_MEND)
+        for file, why in find_useless(rules.samples):
+            mend = "Write at least some twenty words of a mail, or take it out"
+            yield self._note(
+                f"samples/{file[:100]}.toml", "", f"no mail is compared with it: {why}", mend, Severity.WARNING
+            )
         yield from self._check_lists()
         yield from self._check_together()
         for name in ("reject_text", "bounce_text"):

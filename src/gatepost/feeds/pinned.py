@@ -3,6 +3,7 @@
 import msgspec
 
 from gatepost.antivirus.sources import SetFacts
+from gatepost.config.profiles_samples import ReadySample
 
 
 class PinnedSet(msgspec.Struct, frozen=True):
@@ -25,3 +26,5 @@ class SpamBases(msgspec.Struct, frozen=True):
     sets: tuple[PinnedSet, ...] = ()
     own: tuple[PinnedFile, ...] = ()
     """The administrator's samples and images, compiled."""
+    samples: tuple[ReadySample, ...] = ()
+    """Those of the rule set in force."""

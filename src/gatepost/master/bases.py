@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatepost.config.profiles_samples import choose_samples
 from gatepost.config.schema import Config
 from gatepost.feeds.bases import BasesError, Choice, Trouble, choose_sets, list_sets, seed
 from gatepost.feeds.keys import Keys, resolve_keys
@@ -46,8 +47,12 @@ class Opened(msgspec.Struct, frozen=True):
             f"{each.facts.name} {each.facts.number} of {each.facts.issued} ({each.facts.records} records)"
             for each in sets
         ]
-        own = len(self.databases.spam.own)
-        return ", ".join((*named, f"{own} file(s) of your own") if own else named)
+        spam = self.databases.spam
+        if spam.own:
+            named.append(f"{len(spam.own)} file(s) of your own")
+        if spam.samples:
+            named.append(f"{len(spam.samples)} sample(s) of the rules")
+        return ", ".join(named)
 
 
 def open_bases(config: Config) -> Opened:
@@ -65,9 +70,11 @@ def open_bases(config: Config) -> Opened:
     spam_seeded, spam_choice = _open_spam(Path(config.path.as_bases_path), trusted, expiry)
     own = Paths(config.relay.state_path).own_spam
     try:
-        spam = SpamBases(spam_choice.sets, pin_own(own) if spam_choice.sets else ())
+        pinned = pin_own(own) if spam_choice.sets else ()
     except OSError as error:
         raise BasesError(Trouble.UNUSABLE, f"{own} cannot be read: {error}") from error
+    samples = choose_samples(config.rule_set.samples) if spam_choice.sets else ()
+    spam = SpamBases(spam_choice.sets, pinned, samples)
     return Opened(
         Databases(choice.sets, spam),
         (*choice.troubles, *spam_choice.troubles),

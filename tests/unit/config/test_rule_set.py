@@ -5,10 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gatepost.config import profiles_samples
+from gatepost.config.problem import Severity
+from gatepost.config.profiles_check import check_rule_set
 from gatepost.config.profiles_files import SHIPPED, build_files, read_rule_set
+from gatepost.config.profiles_samples import choose_samples, find_useless
 from gatepost.config.profiles_xml import read_xml_set
 from gatepost.config.profiles_xml_writing import build_xml_set
-from gatepost.model.profile import UPDATE_MARKER, Act, ConditionKind, Profile, RuleSet
+from gatepost.model.profile import UPDATE_MARKER, Act, ConditionKind, Profile, RuleSet, Sample
 
 
 def read(directory: Path) -> RuleSet:
@@ -95,3 +99,49 @@ def test_the_hidden_profile_follows_the_shipped_one_while_it_is_marked(tmp_path:
     # And without one there is none.
     (tmp_path / "hidden.toml").unlink()
     assert read(tmp_path).hidden is None
+
+
+WORDS = "you have won the great lottery of spain and we need your bank account number to send the prize to you today"
+
+
+def test_samples_that_can_find_anything_are_chosen_and_the_others_are_told() -> None:
+    mail = f"From: a@b.example\r\nSubject: won\r\n folded: line\r\n\r\n{WORDS}\r\n"
+    samples = {
+        "text": Sample(category="Spam/My_Own", text=WORDS),
+        "mail": Sample(category="spam/fraud", text=mail),
+        "list": Sample(category="other", text=f"note: no header\n\nas this line says\n\n{WORDS}"),
+        "short": Sample(category="spam", text="buy now " * 100),
+        "nameless": Sample(category="spam/a/b/c", text=WORDS),
+    }
+    found = choose_samples(samples)
+    assert [(each.name, each.category) for each in found] == [
+        ("text", "spam/my-own"),
+        ("mail", "spam/fraud"),
+        ("list", "other"),
+    ]
+    assert found[1].text.strip() == WORDS
+    assert "as this line says" in found[2].text
+    assert dict(find_useless(samples)) == {
+        "short": "it is too short to be compared with mail",
+        "nameless": "'spam/a/b/c' is no category",
+    }
+    problems = check_rule_set(RuleSet(samples=samples))
+    assert [(problem.severity, problem.file) for problem in problems] == [
+        (Severity.WARNING, "samples/short.toml"),
+        (Severity.WARNING, "samples/nameless.toml"),
+    ]
+
+
+@pytest.mark.parametrize("limit", [{"SAMPLES_LIMIT": 2}, {"LETTERS_IN_ALL": 2 * len(WORDS) + 1}])
+def test_samples_beyond_the_limits_are_left_out(monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]) -> None:
+    for name, value in limit.items():
+        monkeypatch.setattr(profiles_samples, name, value)
+    samples = {str(number): Sample(category="spam", text=WORDS) for number in range(3)}
+    assert [each.name for each in choose_samples(samples)] == ["0", "1"]
+    assert [name for name, _ in find_useless(samples)] == ["2"]
+
+
+def test_of_a_long_sample_the_beginning_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles_samples, "LETTERS_LIMIT", len(WORDS))
+    (found,) = choose_samples({"long": Sample(category="spam", text=f"{WORDS} and more")})
+    assert found.text == WORDS

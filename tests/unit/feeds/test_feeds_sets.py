@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.antispam.check import Notes
 from gatepost.antispam.knowledge import Knowledge, load_packaged, merge_sets
+from gatepost.antispam.samples.check import SamplesCheck
+from gatepost.antispam.view import build_view
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import CLEAN, Outcome, ScanObject
 from gatepost.antivirus.sources import BadSource
+from gatepost.config.profiles_samples import ReadySample
 from gatepost.feeds import bases as bases_module
 from gatepost.feeds import cache as cache_module
 from gatepost.feeds.artefacts import Artefacts
@@ -37,6 +41,8 @@ from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
 from gatepost.feeds.own import pin_own
 from gatepost.feeds.pinned import PinnedSet, SpamBases
 from gatepost.feeds.spam import load_knowledge
+from gatepost.mime.structure import parse
+from gatepost.model.spam import SpamOptions
 
 DAY = dt.date(2026, 1, 31)
 BAD = b"this object is known to be bad"
@@ -371,6 +377,21 @@ def test_the_template_gets_the_files_of_all_sets_and_those_of_the_administrator(
     (own / "texts.samples").write_bytes(b"other")
     with pytest.raises(BasesNotLoaded, match="has been changed since"):
         load_knowledge(bases, tmp_path / "cache")
+
+
+def test_mail_is_compared_with_the_samples_of_the_rule_set(tmp_path: Path) -> None:
+    words = "dear friend our garden gnomes are made by hand of red clay and cost less than you think when ordered now"
+    samples = (
+        ReadySample("gnomes", "goods/garden", words),
+        ReadySample("digits", "spam", " ".join(f"{number} {number} hello" for number in range(40))),
+    )
+    knowledge = load_knowledge(SpamBases((), (), samples), tmp_path / "cache")
+    assert list(knowledge.files) == ["rules:samples/gnomes.sample"]
+    notes = Notes()
+    mail = parse(b"Subject: x\r\n\r\nHello,\r\n" + words.encode())
+    SamplesCheck(knowledge).inspect(build_view(mail, SpamOptions()), notes)
+    assert list(notes.categories) == ["goods/garden"]
+    assert "“gnomes” (goods/garden)" in notes.signs[0].evidence
 
 
 def test_compiled_forms_are_made_once_for_the_same_sources(tmp_path: Path) -> None:
