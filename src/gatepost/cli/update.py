@@ -64,7 +64,8 @@ def rollback(*names: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     Parameters
     ----------
     names
-        Sets to take back; default: those that the last update installed, or the newest of every set.
+        Sets to take back, such as antivirus/base, or base for that name of both kinds; default: those that the last
+        update installed, or the newest of every set.
 
     """
     job = Job(conf_file)

@@ -32,7 +32,16 @@ from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError, call
 from gatepost.feeds.bases import seed
 from gatepost.feeds.fetching import Route, choose_proxy, hide_password, normalise_source
-from gatepost.feeds.installed import Place, copy_bases, install, installed_number, prune, roll_back, set_names
+from gatepost.feeds.installed import (
+    Place,
+    copy_bases,
+    find_kinds,
+    install,
+    installed_number,
+    prune,
+    roll_back,
+    set_names,
+)
 from gatepost.feeds.keys import BadKey, resolve_keys
 from gatepost.feeds.manifest import Kind
 from gatepost.feeds.mirroring import mirror
@@ -292,18 +301,20 @@ def run_update(job: Job, root: Path | None = None, *, again: bool = False) -> in
 
 
 def run_rollback(job: Job, names: list[str]) -> int:
-    """Take back sets of these names; without any, what the last update installed, or of every set the newest where
-    that is done. What is taken back is not installed again. A name that the last update has brought goes altogether,
-    unless nothing of its kind would be left.
+    """Take back sets of these names ("antivirus/base", or "base" of every kind); without any, what the last update
+    installed, or of every set the newest where that is done. What is taken back is not installed again. A name that the
+    last update has brought goes altogether, unless nothing of its kind would be left.
     """
     with job.alone():
         last = read_run(job.directory)
-        brought = {each.rpartition(" ")[0] for each in last.installed}
-        wanted = set(names) or brought
-        skipped = roll_back(job.place, [(kind, name) for name in wanted for kind in job.place.bases])
+        brought = _installed_last(job)
+        wanted = {each for name in names for each in find_kinds(job.place, name)} if names else brought
+        if names and not wanted:
+            raise Ended(f"{names[0]}: there are no databases of that kind", EXIT_CONFIGURATION)
+        skipped = roll_back(job.place, sorted(wanted))
         fresh: list[tuple[Kind, str]] = []
         for kind, bases in job.place.bases.items():
-            going = {name for name in wanted & brought if f"{kind}/{name}" not in skipped}
+            going = {name for each, name in wanted & brought if each is kind and f"{kind}/{name}" not in skipped}
             if set_names(bases) - going:
                 fresh += [(kind, name) for name in going]
         if fresh:
@@ -404,7 +415,7 @@ def _put_in_place(job: Job, staged: dict[Wanted, Path]) -> None:
     fresh = [f"{each.kind}/{each.name}" for each in staged]
     job.note(
         pending=tuple(sorted({*read_run(job.directory).pending, *fresh})),
-        installed=tuple(map(str, staged)),
+        installed=tuple(f"{each.kind}/{each}" for each in staged),
         updated=time.time(),
     )
     for wanted, directory in staged.items():
@@ -436,11 +447,15 @@ def _thin_out(job: Job) -> None:
     in_force = job.in_force()
     if not in_force and job.paths.control.exists():
         return  # a gateway that does not answer may work with any of them
-    for installed in read_run(job.directory).installed:
-        name = installed.rpartition(" ")[0]
-        for kind, bases in job.place.bases.items():
-            for gone in prune(bases, name, in_force.get((kind, name))):
-                job.report.say(6, f"{gone} removed")
+    for kind, name in _installed_last(job):
+        for gone in prune(job.place.bases[kind], name, in_force.get((kind, name))):
+            job.report.say(6, f"{gone} removed")
+
+
+def _installed_last(job: Job) -> set[tuple[Kind, str]]:
+    """Return what the last run that installed something has installed."""
+    texts = read_run(job.directory).installed
+    return {each for text in texts for each in find_kinds(job.place, text.rpartition(" ")[0])}
 
 
 def become_owner(state: Path) -> None:

@@ -129,6 +129,12 @@ def _installed(bases: Path) -> Iterator[tuple[str, int, DatabaseSet]]:
             yield database.manifest.name, database.manifest.number, database
 
 
+def find_kinds(place: Place, text: str) -> list[tuple[Kind, str]]:
+    """Return what a person means by "antivirus/base", or by "base": that name among databases of every kind."""
+    said, _, name = text.rpartition("/")
+    return [(kind, name) for kind in place.bases if said in {"", kind}]
+
+
 def set_names(bases: Path) -> set[str]:
     """Return the names of the installed sets."""
     return {name for name, _, _ in _installed(bases)}

@@ -24,7 +24,7 @@ class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     error: str = ""
     installed: tuple[str, ...] = ()
-    """Names and numbers of what the last successful run installed."""
+    """What the last successful run installed ("antivirus/base 7"; earlier versions wrote no kind)."""
     updated: float = 0.0
     """When anything was last installed."""
     pending: tuple[str, ...] = ()

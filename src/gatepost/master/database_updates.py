@@ -19,7 +19,7 @@ import msgspec
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Unfit
-from gatepost.feeds.manifest import NAME_FORM
+from gatepost.feeds.manifest import NAME_FORM, Kind
 
 PATIENCE_S: Final = 20.0
 """Less than callers wait for an answer; what takes longer goes on."""
@@ -52,9 +52,11 @@ class DatabaseUpdates:
         return await self._begin("update")
 
     async def _roll_back(self, arguments: Arguments, _: Caller) -> Any:
-        """Take back the sets `names`, or what the last update installed: as `databases.update`."""
+        """Take back the sets `names` ("antivirus/base", "base"), or what the last update installed: as
+        `databases.update`.
+        """
         names = msgspec.convert(arguments.get("names", ()), list[str])
-        if len(names) > NAMES_LIMIT or not all(NAME_FORM.match(name) for name in names):
+        if len(names) > NAMES_LIMIT or not all(map(_is_set_name, names)):
             raise Unfit("names are those of sets of databases")
         return await self._begin("update", "rollback", *names)
 
@@ -111,3 +113,8 @@ def _read_end(said: IO[bytes]) -> str:
     size = said.seek(0, 2)
     said.seek(max(0, size - 4 * TEXT_LIMIT))
     return said.read().decode("utf-8", "replace").strip()[-TEXT_LIMIT:]
+
+
+def _is_set_name(text: str) -> bool:
+    kind, slash, name = text.rpartition("/")
+    return NAME_FORM.match(name) is not None and (not slash or kind in set(Kind))

@@ -361,7 +361,13 @@ def test_databases_show_what_is_in_force_and_the_licence() -> None:
     [
         ("update", {}, "databases.update", {}, "installed: base 5"),
         ("rollback", {}, "databases.rollback", {"names": []}, "base 4 taken back"),
-        ("rollback", {"name": "base"}, "databases.rollback", {"names": ["base"]}, "base 4 taken back"),
+        (
+            "rollback",
+            {"name": "antivirus/base"},
+            "databases.rollback",
+            {"names": ["antivirus/base"]},
+            "base 4 taken back",
+        ),
     ],
 )
 def test_databases_are_updated_and_taken_back_once_confirmed(

@@ -21,9 +21,11 @@ from tests.support.ports import free_port
 
 from gatepost.cli import update_job
 from gatepost.cli.sample_trial import Unfit
+from gatepost.feeds.manifest import Kind
 from gatepost.feeds.update_state import UpdateRun, read_run, write_run
 
 NOTHING, UPDATED, CRITICAL, COMMAND, LICENCE, CONFIGURATION = 0, 1, 10, 30, 60, 75
+TERMS = b"= spam/goods/garden | an offer of garden goods\n3.5 frobnicated hedges\n"
 
 
 class Host:
@@ -51,7 +53,10 @@ class Host:
 
     @property
     def sets(self) -> list[str]:
-        return sorted(each.name for each in (self.place / "bases").iterdir() if not each.name.startswith("."))
+        return self.sets_of("bases")
+
+    def sets_of(self, directory: str) -> list[str]:
+        return sorted(each.name for each in (self.place / directory).iterdir() if not each.name.startswith("."))
 
     @property
     def state(self) -> UpdateRun:
@@ -294,6 +299,32 @@ def test_a_roll_back_leaves_some_databases_however_many_came_at_once(tmp_path: P
     assert host.sets == ["own-1"]
 
 
+def test_a_name_of_both_kinds_is_taken_back_of_the_one_that_is_meant(tmp_path: Path, feed: Feed) -> None:
+    host = Host(tmp_path / "gw", feed, options=source(str(feed.place)))
+
+    def offer(number: int) -> Path:
+        return feed.build(number, {"x.terms": TERMS}, kind=Kind.ANTISPAM)
+
+    def numbers() -> tuple[list[str], list[str]]:
+        return host.sets, host.sets_of("as-bases")
+
+    feed.publish(offer(1))
+    assert host.begin() == UPDATED
+    assert sorted(host.state.installed) == ["antispam/own 1", "antivirus/own 1"]
+    feed.offer(2, b"two")
+    feed.publish(offer(2))
+    assert host.update() == UPDATED
+    assert host.update("rollback", "antispam/own") == UPDATED
+    assert numbers() == (["own-1", "own-2"], ["own-1"])
+    assert host.update("rollback", "mouse/own") == CONFIGURATION
+    assert host.update("rollback", "own") == UPDATED
+    assert numbers() == (["own-1"], ["own-1"])
+    feed.offer(3, b"three")
+    assert host.update() == UPDATED
+    assert host.update("rollback") == UPDATED
+    assert numbers() == (["own-1"], ["own-1"]), "what the last update brought, and no other of that name"
+
+
 def test_what_was_taken_back_comes_again_when_that_is_wanted(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
     host = Host(tmp_path / "gw", feed, options=source(server.url))
     assert host.begin() == UPDATED
@@ -472,7 +503,7 @@ def test_the_state_is_shown(tmp_path: Path, feed: Feed, server: FeedHost) -> Non
     assert "never" in host.gateway.command("update", "status").stdout
     assert host.begin() == UPDATED
     shown = json.loads(host.gateway.command("update", "status", "--json").stdout)
-    assert (shown["result"], shown["installed"]) == ("updated", ["own 1"])
+    assert (shown["result"], shown["installed"]) == ("updated", ["antivirus/own 1"])
     text = host.gateway.command("update", "status").stdout
     assert "user:…@127.0.0.1" in text
     assert "secret" not in text + host.report.read_text() + json.dumps(shown)

@@ -38,10 +38,14 @@ def test_what_the_updater_says_is_passed_on(code: int, *, changed: bool) -> None
     """With the words it was called by, and whether anything changed."""
 
     async def work(call: Any) -> Any:
-        return await call("rollback", names=["base"])
+        return await call("rollback", names=["base", "antispam/base"])
 
     done = _scene(f"import sys; print(*sys.argv[1:]); sys.exit({code})", work)
-    assert done == {"text": "update rollback base -c gatepost.toml", "changed": changed, "under_way": False}
+    assert done == {
+        "text": "update rollback base antispam/base -c gatepost.toml",
+        "changed": changed,
+        "under_way": False,
+    }
 
 
 def test_a_failure_is_told() -> None:
@@ -78,7 +82,7 @@ def test_names_are_names() -> None:
     """Nothing else becomes a word of a command line."""
 
     async def work(call: Any) -> None:
-        for name in ("--trust-root=/tmp/x", "-c", "../base", "a b", ""):
+        for name in ("--trust-root=/tmp/x", "-c", "../base", "a b", "", "mouse/base", "antispam/-c", "/base"):
             with pytest.raises(Unfit):
                 await call("rollback", names=[name])
         with pytest.raises(Refused):

@@ -249,7 +249,7 @@ class Rollback(Ask, frozen=True):
     """Which sets."""
 
     names: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=50)] = ()
-    """None: those that the last update installed."""
+    """Such as `antivirus/base`, or `base` for that name of both kinds; none: those that the last update installed."""
 
 
 class UpdateDone(Told, frozen=True):

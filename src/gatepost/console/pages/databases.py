@@ -38,7 +38,11 @@ async def show_databases(visitor: Visitor, gateway: Gateway) -> Response[str]:
         update=UPDATE,
         update_detail=UPDATE_DETAIL,
         roll_back_detail=ROLL_BACK_DETAIL,
-        earlier={one["name"]: one["number"] for one in reversed(answer["sets"]) if one["newer"] and not one["trouble"]},
+        earlier={
+            (one["kind"], one["name"]): one["number"]
+            for one in reversed(answer["sets"])
+            if one["newer"] and not one["trouble"]
+        },
     )
 
 
