@@ -21,6 +21,7 @@ from gatepost.control.syslog_target import SyslogTarget
 from gatepost.model.record import Record
 from gatepost.spool import clock
 from gatepost.spool.interface import Spool
+from gatepost.storage.log_file import is_current
 
 TAIL_LIMIT = 16 * 1024 * 1024
 """Bytes at the end of the log that are compared after an unclean stop: far more than is ever unconfirmed."""
@@ -123,12 +124,12 @@ class Log:
                 self._complain(error)
 
     def _look_after(self) -> None:
-        """Open the file anew when it could not be opened or was removed (when it was renamed, HUP does that)."""
+        """Open the file anew when it could not be opened, was renamed (a rotation), or removed."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S or self.settings.target in {"", "syslog"}:
             return
         self._looked_at = now
-        if self._fd >= 0 and os.fstat(self._fd).st_nlink:
+        if self._fd >= 0 and is_current(self._fd, self.settings.target):
             return
         try:
             Path(self.settings.target).parent.mkdir(0o755, parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from gatepost.model.record import Scanned
 from gatepost.recorder.envelopes import Envelopes, Kept
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import Batch
+from gatepost.storage.log_file import is_current
 
 FIELD_LIMIT: Final = 1000
 """Characters of a field: recipients and names beyond it are left out."""
@@ -108,12 +109,13 @@ class FileTarget:
     def __init__(self, path: str) -> None:
         """OSError when it cannot be opened."""
         Path(path).parent.mkdir(0o755, parents=True, exist_ok=True)
+        self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
 
     @property
-    def removed(self) -> bool:
-        """It has no name any more: nobody would find what is written there."""
-        return not os.fstat(self._fd).st_nlink
+    def current(self) -> bool:
+        """It is still the file of that name: nobody has rotated or removed it."""
+        return is_current(self._fd, self._path)
 
     def write(self, lines: list[str]) -> None:
         """Write lines in one go: others that add to the file do not get between them."""
@@ -242,7 +244,7 @@ class AvRecord:
         if not lines:
             return
         try:
-            if isinstance(self._target, FileTarget) and self._target.removed:
+            if isinstance(self._target, FileTarget) and not self._target.current:
                 self._let_go()
             if self._target is None:
                 self._target = FileTarget(self._name)

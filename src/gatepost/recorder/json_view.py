@@ -16,6 +16,7 @@ import msgspec
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.telling import name_lines
 from gatepost.recorder.view import Batch
+from gatepost.storage.log_file import is_current
 
 TAIL_BYTES: Final = 16 * 1024 * 1024
 """End of the file that is read at a start: far more than was ever written since the last commit."""
@@ -113,7 +114,7 @@ class JsonView:
         """Write the lines, and note how far they go."""
         if not self._lines:
             return
-        if self._fd < 0 or not os.fstat(self._fd).st_nlink:
+        if self._fd < 0 or not is_current(self._fd, self._path):
             self._open_again()
         if self._fd < 0:
             return  # kept, within what the recorder has not confirmed to the relays

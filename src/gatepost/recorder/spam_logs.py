@@ -77,7 +77,7 @@ class _Log:
         if not lines:
             return
         try:
-            if self._target is not None and self._target.removed:
+            if self._target is not None and not self._target.current:
                 self.close()
             if self._target is None:
                 self._target = FileTarget(self._path)

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from gatepost.control import log as control_log
 from gatepost.control.log import Log, LogSettings, LogView
 from gatepost.model.record import Blocked, Record, Refused
 
@@ -64,3 +67,21 @@ def test_another_relays_line_of_the_same_second_is_not_taken_for_its_own(tmp_pat
     again.consume(1, [refusal])
     again.replayed()
     assert [line.partition("relay=")[2] for line in file.read_text().splitlines()] == ["1", "1", "0"]
+
+
+def test_a_log_that_is_renamed_or_removed_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tells the process; what is named otherwise meanwhile is nobody's any more."""
+    monkeypatch.setattr(control_log, "LOOK_S", 0.0)
+    file = tmp_path / "log"
+    log = Log(LogSettings(str(file), 4, "mail", "%Y-%m-%d", "%H:%M:%S"))
+    log.say("I", "one")
+    file.rename(tmp_path / "log.1")
+    log.say("I", "two")
+    (tmp_path / "other").touch()
+    (tmp_path / "other").replace(file)  # as with `create` of a rotation
+    log.say("I", "three")
+    assert [path.read_text().split(": ")[-1] for path in (tmp_path / "log.1", file)] == ["one\n", "three\n"]
+    file.unlink()
+    log.say("I", "four")
+    log.say("I", "five")
+    assert [line.split(": ")[-1] for line in file.read_text().splitlines()] == ["four", "five"]

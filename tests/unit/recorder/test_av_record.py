@@ -108,10 +108,14 @@ def test_lines_are_added_to_a_file_and_a_rotated_one_is_opened_anew(tmp_path: Pa
     view.configure(settings(str(path)))
     view.consume(batch(received(2), scanned(2)))
     view.flush()
-    path.unlink()
+    path.rename(path.with_suffix(".2"))
     view.consume(batch(received(3), scanned(3)))
+    view.flush()
+    path.unlink()
+    view.consume(batch(received(4), scanned(4)))
     view.close()
-    assert len(path.with_suffix(".1").read_text().splitlines()) == 1
+    for suffix in (".1", ".2"):
+        assert len(path.with_suffix(suffix).read_text().splitlines()) == 1
     assert len(path.read_text().splitlines()) == 1
     assert (view.lost, said) == (0, [])
 
