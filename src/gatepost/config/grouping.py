@@ -148,6 +148,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             generations="G50 G55",
         ),
     ] = ""
+    notify_summary_template: Annotated[
+        str, path("", "sum of the notifications one address was spared; empty = the built-in one", generations=OWN)
+    ] = ""
     placeholder_template: Annotated[
         str,
         path(

@@ -2,11 +2,13 @@
 `.rollback`.
 
 Registered by `master.process` for console and API. A text takes the place of one that ships with the product
-(`notices.own_texts` says which there are and where they lie). What is saved has been read as a start would read it,
-and is put back when the gateway goes on with what it had. The former ones are kept.
+(`notices.own_texts` says which there are and where they lie), for all groups that speak its language, or for the one
+that is named as `group`. What is saved has been read as a start would read it, and is put back when the gateway goes
+on with what it had. The former ones are kept.
 """
 
 import asyncio
+import enum
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,17 +25,40 @@ from gatepost.master.configuration import NotReloaded
 from gatepost.master.configuration_history import History, build_diff
 from gatepost.notices.facts import KNOWN_MACROS
 from gatepost.notices.grammar import SIZE_LIMIT, TemplateError, TemplateProblem
-from gatepost.notices.own_texts import DELIVERY_REPORT, DIRECTORY, TEXT_KINDS, TextKind, find_kind, own_path
+from gatepost.notices.own_texts import (
+    DELIVERY_REPORT,
+    DIRECTORY,
+    TEXT_KINDS,
+    TextKind,
+    find_kind,
+    group_folder,
+    own_path,
+)
 from gatepost.notices.sample import build_sample
 from gatepost.notices.template import parse_template, shipped_path
 from gatepost.storage.whole_file import replace_file
 
 VERSIONS: Final = "versions"
 HISTORY_LIMIT: Final = 50
+GROUPS_LIMIT: Final = 500
+"""Groups that are offered."""
 PROBLEMS_LIMIT: Final = 50
 """Faults told of one text, and warnings: a page of something else has one on every line."""
 _MODE: Final = 0o640
 _KNOWN: Final = frozenset(KNOWN_MACROS)
+
+
+class _Said(enum.Enum):
+    """What a group says."""
+
+    GENERAL = enum.auto()
+    """The text of all groups, its language's."""
+    APART = enum.auto()
+    """Its own, of the console."""
+    ELSEWHERE = enum.auto()
+    """What its parameter names."""
+    NOT = enum.auto()
+    """It speaks another language."""
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -41,22 +66,22 @@ class _Place(msgspec.Struct, frozen=True):
 
     kind: TextKind
     language: str
+    group: str
+    """"" = all."""
     file: Path
+    general: Path
+    """That of all groups."""
     history: History
 
     @property
-    def shipped(self) -> str:
-        return shipped_path(self.kind.name, self.language).read_text(encoding="utf-8")
+    def otherwise(self) -> str:
+        """What is said where there is no own text here."""
+        own = _read(self.general) if self.group else ""
+        return own or shipped_path(self.kind.name, self.language).read_text(encoding="utf-8")
 
     def read(self) -> str:
         """Return the own text, "" where there is none."""
-        try:
-            with self.file.open("rb") as file:
-                return file.read(SIZE_LIMIT + 1).decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            raise ControlError(f"{self.file}: {error.strerror}") from error
+        return _read(self.file)
 
     def write(self, text: str) -> None:
         """Put `text` there, "" for nothing. OSError."""
@@ -65,6 +90,16 @@ class _Place(msgspec.Struct, frozen=True):
             return
         self.file.parent.mkdir(0o750, parents=True, exist_ok=True)
         replace_file(self.file, text.encode(), mode=_MODE)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(SIZE_LIMIT + 1).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error
 
 
 class OwnTexts:
@@ -95,50 +130,74 @@ class OwnTexts:
 
     def _place(self, arguments: Arguments) -> _Place:
         name, language = str(arguments.get("name", "")), str(arguments.get("language", ""))
-        kind = find_kind(name, language)
-        if kind is None:
+        kind, group = find_kind(name, language), str(arguments.get("group", ""))
+        if kind is None or (group and (kind is DELIVERY_REPORT or group not in self._group_names())):
             raise NotThere("there is no such text")
+        return self._place_of(kind, language, group)
+
+    def _group_names(self) -> list[str]:
+        return [group.name for group in self._config().groups]
+
+    def _place_of(self, kind: TextKind, language: str, group: str = "") -> _Place:
         directory = Path(self._config().relay.state_path) / DIRECTORY
-        versions = History(directory / VERSIONS / f"{kind.name}-{language}")
-        return _Place(kind, language, own_path(directory, kind, language), versions)
+        versions = directory / VERSIONS / f"{kind.name}-{language}"
+        if group:
+            versions = versions / group_folder(group)
+        general = own_path(directory, kind, language)
+        return _Place(kind, language, group, own_path(directory, kind, language, group), general, History(versions))
 
     async def _list(self, _: Arguments, __: Caller) -> Any:
-        """Return every text: {"name", "language", "title", "html", "own", "used_by", "elsewhere"}."""
+        """Return every text of all groups: {"name", "language", "title", "html", "own", …}."""
         return await asyncio.to_thread(
-            lambda: [
-                self._row(self._place({"name": kind.name, "language": language}))
-                for kind in TEXT_KINDS
-                for language in kind.languages
-            ]
+            lambda: [self._row(self._place_of(kind, language)) for kind in TEXT_KINDS for language in kind.languages]
         )
 
     def _row(self, place: _Place) -> dict[str, Any]:
-        """`used_by`: groups that say it; `elsewhere`: those whose parameter names another file."""
-        kind, config = place.kind, self._config()
-        if kind is DELIVERY_REPORT:
-            names = [("", config.options.dsn_template)]
-        else:
-            groups = [group for group in config.groups if group.text_language == place.language]
-            names = [(group.name, getattr(group, kind.parameter)) for group in groups]
-        here = ("", str(place.file))
+        """`used_by`: groups that say it; `elsewhere`: those whose parameter names another file; `apart`: those with a
+        text of their own here.
+        """
+        said = {group: self._said(place, group, path) for group, path in self._named(place)}
+        if place.group:
+            said = {place.group: said.get(place.group, _Said.NOT)}
+        mine = _Said.APART if place.group else _Said.GENERAL
         return {
-            "name": kind.name,
+            "name": place.kind.name,
             "language": place.language,
-            "title": kind.title,
-            "parameter": kind.parameter,
-            "html": kind.html,
+            "group": place.group,
+            "title": place.kind.title,
+            "parameter": place.kind.parameter,
+            "html": place.kind.html,
             "own": bool(place.read()),
-            "used_by": [name for name, path in names if path in here],
-            "elsewhere": [name for name, path in names if path not in here],
+            "used_by": [group for group, which in said.items() if which is mine],
+            "elsewhere": [group for group, which in said.items() if which is _Said.ELSEWHERE],
+            "apart": [group for group, which in said.items() if which is _Said.APART],
         }
 
+    def _named(self, place: _Place) -> list[tuple[str, str]]:
+        """Return the groups that speak the language of a text, and the files they name; "" is the gateway itself."""
+        config, kind = self._config(), place.kind
+        if kind is DELIVERY_REPORT:
+            return [("", config.options.dsn_template)]
+        groups = (group for group in config.groups if group.text_language == place.language)
+        return [(group.name, getattr(group, kind.parameter)) for group in groups]
+
+    def _said(self, place: _Place, group: str, path: str) -> _Said:
+        if path in ("", str(place.general)):
+            return _Said.GENERAL
+        own = self._place_of(place.kind, place.language, group).file if group else None
+        return _Said.APART if own is not None and path == str(own) else _Said.ELSEWHERE
+
     async def _show(self, arguments: Arguments, _: Caller) -> Any:
-        """Return the row of one text with "text", own or the product's, and the "digest" of the own one."""
+        """Return the row of one text with "text", own or what is said without it, the "digest" of the own one, and the
+        "groups" that speak its language and so can have one of their own.
+        """
         place = self._place(arguments)
 
         def read() -> dict[str, Any]:
             own = place.read()
-            return {**self._row(place), "text": own or place.shipped, "digest": digest_of(own)}
+            groups = [group for group, _ in self._named(place) if group]
+            shown = {"text": own or place.otherwise, "digest": digest_of(own), "groups": groups[:GROUPS_LIMIT]}
+            return {**self._row(place), **shown}
 
         return await asyncio.to_thread(read)
 
@@ -158,7 +217,7 @@ class OwnTexts:
         place, number = self._place(arguments), arguments.get("number")
 
         def diff(before: str, after: str) -> str:
-            return build_diff(before or place.shipped, after or place.shipped, "before", "after")
+            return build_diff(before or place.otherwise, after or place.otherwise, "before", "after")
 
         def rows() -> list[Any]:
             limit = min(HISTORY_LIMIT, int(arguments.get("limit", HISTORY_LIMIT)))
@@ -175,9 +234,10 @@ class OwnTexts:
         return await self._put(place, f"{text}\n", arguments, caller)
 
     async def _reset(self, arguments: Arguments, caller: Caller) -> Any:
-        """Go back to the product's own text."""
-        why = {**arguments, "comment": str(arguments.get("comment") or "the product's own text")}
-        return await self._put(self._place(arguments), "", why, caller)
+        """Go back to what is said without the own text: the product's own, or that of all groups."""
+        place = self._place(arguments)
+        back = "the text of all groups" if place.group else "the product's own text"
+        return await self._put(place, "", {**arguments, "comment": str(arguments.get("comment") or back)}, caller)
 
     async def _roll_back(self, arguments: Arguments, caller: Caller) -> Any:
         """Go back to version `number`."""
@@ -251,5 +311,5 @@ def _told(problems: "tuple[TemplateProblem, ...] | list[TemplateProblem]") -> li
 
 def _noted(arguments: Arguments) -> Mapping[str, Any]:
     """Return what the audit log has of a save: the version that is kept has the text."""
-    told = {name: str(arguments.get(name, "")) for name in ("name", "language", "comment")}
+    told = {name: str(arguments.get(name, "")) for name in ("name", "language", "group", "comment")}
     return {**told, "characters": len(str(arguments.get("text", "")))}

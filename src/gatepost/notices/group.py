@@ -82,7 +82,7 @@ class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
                 Role.SENDER: template(group.notify_sender_template, "notify-sender"),
                 Role.RECIPIENT: template(group.notify_recipient_template, "notify-recipient"),
             },
-            summary=shipped_template("notify-summary", group.text_language),
+            summary=template(group.notify_summary_template, "notify-summary"),
             digest=(template(group.digest_template, "digest"), template(group.digest_html_template, "digest-html")),
             admins=group.admin_notify_address,
             from_address=group.notify_from_address,

@@ -109,6 +109,7 @@ def _write(kind: TextKind, template: Template, text: str) -> bytes:
         )
     word, _, role = kind.name.partition("-")
     if word == "notify":
+        role = Role.ADMIN if role == "summary" else role  # whoever gets single ones gets their sum
         to = {Role.ADMIN: FACTS.admin, Role.SENDER: FACTS.sender, Role.RECIPIENT: FACTS.recipients[0]}[Role(role)]
         letter = Letter(role=Role(role), to=(to,), hostname=FACTS.hostname, message_id=MESSAGE_ID, now=SAMPLE_MOMENT)
         return build_notice(letter, GroupTexts(templates={letter.role: template}), FACTS, OBJECTS, b"")

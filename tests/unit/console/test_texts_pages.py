@@ -11,7 +11,7 @@ from gatepost.control.socket import ControlError, NotThere, Stale
 PATH = "/rules/texts/notify-admin/en"
 WHICH = {"name": "notify-admin", "language": "en"}
 ROW = {**WHICH, "title": "Notification to administrators", "parameter": "notify_admin_template", "html": False,
-       "own": True, "used_by": ["<policy>"], "elsewhere": []}  # fmt: skip
+       "own": True, "used_by": ["<policy>"], "elsewhere": [], "group": "", "apart": ["sa&les", "<old>"]}  # fmt: skip
 VERSION = {"number": 2, "at": 1.8e9, "who": "<ada>", "via": "console", "comment": "why <b>", "current": False,
            "diff": "--- before\n+++ after\n+%VIRUS%"}  # fmt: skip
 GOOD = {"faults": [], "warnings": [{"line": 3, "column": 1, "what": "unknown macro <i>"}], "text": "found <u>",
@@ -20,7 +20,7 @@ BAD = {"faults": [{"line": 7, "column": 2, "what": "unknown tag <b>"}], "warning
        "html": ""}  # fmt: skip
 ANSWERS: dict[str, Any] = {
     "texts.list": [ROW, {**ROW, "name": "dsn", "title": "Delivery report", "own": False, "used_by": [""]}],
-    "texts.show": {**ROW, "text": "</textarea><script>", "digest": "abc"},
+    "texts.show": {**ROW, "text": "</textarea><script>", "digest": "abc", "groups": ["<policy>", "sa&les"]},
     "texts.history": [VERSION],
     "texts.check": lambda asked: BAD if "bad" in asked["text"] else GOOD,
     "texts.save": {"number": 3, "digest": "def", "told": "reloaded"},
@@ -127,3 +127,29 @@ def test_a_former_text_is_put_back_once_confirmed(act: str, question: str, asked
     assert f"texts.{act}" not in _asked(gateway)
     assert visit(gateway, f"{PATH}/{act}", data={**fields, "confirmed": "1"}).status_code == 303
     assert gateway.asked[-1] == (f"texts.{act}", asked)
+
+
+def test_a_group_has_a_text_apart() -> None:
+    """Its page asks, checks, saves and goes back for that group alone, whatever it is called."""
+    shown = {**ANSWERS["texts.show"], "group": "sa&les", "used_by": [], "own": True}
+    gateway = _gateway(Role.ADMIN, **{"texts.show": lambda asked: shown if "group" in asked else ANSWERS["texts.show"]})
+    address, which = f"{PATH}?group=sa%26les", {**WHICH, "group": "sa&les"}
+    general = visit(gateway, PATH).text
+    assert f'href="{address}"' in general
+    assert f'href="{PATH}?group=%3Cold%3E"' in general
+    assert '<option value="sa&amp;les">' in general
+    page = visit(gateway, address).text
+    assert gateway.asked[-2:] == [("texts.show", which), ("texts.history", which)]
+    assert f'action="{address}"' in page
+    assert f'src="{PATH}/frame?group=sa%26les"' in page
+    assert f"{PATH}/version?number=2&amp;group=sa%26les" in page
+    assert "Back to the text of all groups" in page
+    done = visit(gateway, address, data={**FORM, "act": "save"})
+    assert (done.status_code, done.headers["location"].partition("&")[0]) == (303, address.partition("&")[0])
+    assert gateway.asked[-1] == ("texts.save", {**which, **FORM})
+    fields = {"number": "2", "digest": "abc"}
+    for act, asked in (("rollback", {"number": 2}), ("reset", {})):
+        question = visit(gateway, f"{PATH}/{act}?group=sa%26les", data=fields).text
+        assert f'action="{PATH}/{act}?group=sa%26les"' in question
+        assert visit(gateway, f"{PATH}/{act}?group=sa%26les", data={**fields, "confirmed": "1"}).status_code == 303
+        assert gateway.asked[-1] == (f"texts.{act}", {**which, "digest": "abc", **asked})

@@ -86,7 +86,12 @@ def test_the_shipped_text_is_shown_until_there_is_an_own_one(bench: _Bench) -> N
     assert bench.call("reset", digest=done["digest"])["number"] == 2
     assert not bench.file.exists()
     assert bench.call("show") == before
-    assert dict(bench.audit.written)["texts.save"] == {**ADMINS, "characters": len(FIRST) + 2, "comment": "shorter"}
+    assert dict(bench.audit.written)["texts.save"] == {
+        **ADMINS,
+        "group": "",
+        "characters": len(FIRST) + 2,
+        "comment": "shorter",
+    }
 
 
 def test_what_groups_say_is_the_own_text_unless_they_name_a_file(tmp_path: Path) -> None:
@@ -117,6 +122,47 @@ def test_what_groups_say_is_the_own_text_unless_they_name_a_file(tmp_path: Path)
     bench.config = _config(tmp_path, options=f'dsn_template = "{named}"')
     assert bench.call("show", name="dsn")["elsewhere"] == [""]
     assert settle_automatic(bench.config).options.dsn_template == str(named)
+
+
+def test_a_group_has_a_text_apart_from_that_of_all(tmp_path: Path) -> None:
+    """With versions of its own; what the configuration names goes before, and without it the group says what all say."""
+    bench, named = _Bench(tmp_path), tmp_path / "named.tmpl"
+    named.write_text("named\n")
+    names = ["sales/../x", "sales", ".", "Отдел " + "продаж" * 40, "Отдел " + "продаж" * 40 + "2"]
+    groups = [
+        f'[[group]]\nname = "{name}"\nrecipients = ["r{number}@example.org"]\n' for number, name in enumerate(names)
+    ]
+    groups.append(f'[[group]]\nname = "file"\nrecipients = ["f@example.org"]\nnotify_admin_template = "{named}"\n')
+    groups.append('[[group]]\nname = "russian"\nrecipients = ["b@example.org"]\ntext_language = "ru"\n')
+    config = bench.config = _config(tmp_path, *groups)
+    bench.save(SECOND)
+    for name in [*names, "file", "russian"]:
+        assert bench.call("show", group=name)["text"] == SECOND
+        bench.save(f"For {name}.\n", group=name)
+    assert {path.relative_to(bench.directory).parts[:2] for path in bench.directory.rglob("*.tmpl")} == {
+        ("en", "groups"), ("en", "notify-admin.tmpl"),
+    }  # fmt: skip
+    bench.config = settle_automatic(config)
+    said = {
+        group.name: GroupTexts.from_config(group).templates[NoticeRole.ADMIN].render({"HOSTNAME": "gw"})
+        for group in bench.config.groups
+    }
+    assert said.pop("russian") == shipped_template("notify-admin", "ru").render({"HOSTNAME": "gw"})
+    apart = {name: f"For {name}.\r\n" for name in names}
+    assert said == {**apart, "file": "named\r\n", POLICY_GROUP: "Second of gw.\r\n"}
+    row = bench.call("show")
+    assert (row["used_by"], row["elsewhere"], row["apart"]) == ([POLICY_GROUP], ["file"], names)
+    assert (bench.call("show", group="sales")["used_by"], bench.call("show", group="file")["elsewhere"]) == (
+        ["sales"],
+        ["file"],
+    )
+    assert [version.number for version in bench.call("history", group="sales")] == [1]
+    bench.call("reset", group="sales", digest=bench.call("show", group="sales")["digest"])
+    assert bench.call("show", group="sales")["text"] == SECOND
+    assert [version.comment for version in bench.call("history", group="sales")] == ["the text of all groups", ""]
+    for wrong in ({"group": "nobody"}, {"group": "sales", "name": "dsn"}, {"group": ".."}):
+        with pytest.raises(NotThere):
+            bench.call("save", **wrong, text="x", digest="")
 
 
 def test_an_own_text_with_a_fault_on_disk_stops_a_start(bench: _Bench) -> None:
@@ -191,7 +237,7 @@ def test_every_shipped_text_can_be_saved_as_it_is(bench: _Bench, name: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "language"),
-    [("../accounts", "en"), ("notify-admin", ".."), ("notify-admin", "../.."), ("dsn", "ru"), ("notify-summary", "en")],
+    [("../accounts", "en"), ("notify-admin", ".."), ("notify-admin", "../.."), ("dsn", "ru"), ("bounce", "en")],
 )
 def test_there_are_no_texts_but_those_of_the_product(bench: _Bench, name: str, language: str) -> None:
     """No path comes from outside; nor may a parameter that the console sets name a file of ours."""

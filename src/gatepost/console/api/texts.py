@@ -17,6 +17,8 @@ class OwnTextRow(Told, frozen=True):
 
     name: str
     language: str
+    group: str
+    """"" = what all groups say that have none of their own."""
     title: str
     parameter: str
     """That names a file instead, where it is set."""
@@ -27,6 +29,8 @@ class OwnTextRow(Told, frozen=True):
     """Groups that say it; of delivery reports, which have no group, "" once."""
     elsewhere: list[str]
     """Groups whose parameter names another file."""
+    apart: list[str]
+    """Groups that have a text of their own here."""
 
 
 class OwnTextRows(Told, frozen=True):
@@ -40,6 +44,15 @@ class OwnText(OwnTextRow, frozen=True):
 
     text: str
     digest: str
+    groups: list[str]
+    """That speak its language, and so can have one of their own; the first 500."""
+
+
+class OwnTextChoice(Ask, frozen=True):
+    """Whose text."""
+
+    group: Text = ""
+    """The name of a group; none = that of all groups."""
 
 
 class OwnTextAsk(Ask, frozen=True):
@@ -126,6 +139,7 @@ OPERATIONS: Final = (
         call="texts.list",
         right=Right.CONFIGURATION,
         summary="List the texts for people",
+        detail="Those of all groups; `apart` names the groups that have one of their own.",
         answer=OwnTextRows,
         shape=named("items"),
     ),
@@ -136,6 +150,7 @@ OPERATIONS: Final = (
         call="texts.show",
         right=Right.CONFIGURATION,
         summary="Show a text",
+        query=OwnTextChoice,
         answer=OwnText,
         names_one=True,
         tags_version=True,
@@ -147,6 +162,7 @@ OPERATIONS: Final = (
         call="texts.save",
         right=Right.CONFIGURE,
         summary="Save an own text and put it in force",
+        query=OwnTextChoice,
         detail="A text with a fault changes nothing.",
         body=OwnTextOrder,
         answer=OwnTextSaved,
@@ -162,6 +178,7 @@ OPERATIONS: Final = (
         call="texts.check",
         right=Right.CONFIGURATION,
         summary="Say whether a text can be, and show it with a sample",
+        query=OwnTextChoice,
         body=OwnTextAsk,
         answer=OwnTextFound,
         names_one=True,
@@ -173,7 +190,8 @@ OPERATIONS: Final = (
         path=_PATH + "/reset",
         call="texts.reset",
         right=Right.CONFIGURE,
-        summary="Go back to the text that ships",
+        summary="Go back to the text that ships, or from a group's to that of all groups",
+        query=OwnTextChoice,
         body=OwnTextReason,
         answer=OwnTextSaved,
         build=with_digest,
@@ -188,6 +206,7 @@ OPERATIONS: Final = (
         call="texts.history",
         right=Right.CONFIGURATION,
         summary="List the versions of a text",
+        query=OwnTextChoice,
         answer=OwnTextVersions,
         shape=named("items"),
         names_one=True,
@@ -199,6 +218,7 @@ OPERATIONS: Final = (
         call="texts.history",
         right=Right.CONFIGURATION,
         summary="Show a version of a text, and what it changed",
+        query=OwnTextChoice,
         answer=OwnTextVersion,
         build=with_number,
         shape=first,
@@ -211,6 +231,7 @@ OPERATIONS: Final = (
         call="texts.rollback",
         right=Right.CONFIGURE,
         summary="Go back to a version of a text",
+        query=OwnTextChoice,
         body=OwnTextReason,
         answer=OwnTextSaved,
         build=with_number_and_digest,
