@@ -103,6 +103,24 @@ def postconf(host: Host, *words: str) -> str:
     return done.stdout.strip()
 
 
+def test_paths_may_be_named_from_where_one_stands(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is read by others, who stand elsewhere."""
+    (host.config / "main.cf").write_text("myhostname = mx.example.org\n")
+    (host.config / "master.cf").write_text("smtp inet n - n - - smtpd\n")
+    (host.base / "units").mkdir()
+    before = host.files()
+    monkeypatch.chdir(host.base)
+    status, said = host.call(
+        "setup", "postfix", "--config", "config", "-c", "client.toml", "--units", "units", "--mode", "milter", "--yes"
+    )
+    assert status == 0, said
+    assert f"-c {host.base}/client.toml\n" in (host.base / "units/gatepost-milter.service").read_text()
+    monkeypatch.chdir("/")
+    status, said = host.undo("postfix")
+    assert status == 0, said
+    assert host.files() == before
+
+
 @pytest.mark.feature("F-INST-08")
 @pytest.mark.parametrize("mode", ["milter", "content_filter", "smtpd_proxy_filter"])
 def test_postfix_there_and_back(postfix: Host, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,9 +129,14 @@ def setup(
         return complain(f"{system!r} is none of {', '.join(SYSTEMS)}", EXIT_BAD_OPTIONS)
     if units is None and config is None and UNITS.is_dir():
         units = UNITS  # not beside a configuration elsewhere, as in a trial
-    directory = config or known.directory
-    wanted = Wanted(
-        config=directory, mode=mode, servers=server, door=door, clamd=clamd, settings=conf_file, units=units
+    wanted = Wanted(  # what is written is read from elsewhere: by the service manager, the mail system, and undo
+        config=(config or known.directory).absolute(),
+        mode=mode,
+        servers=server,
+        door=door,
+        clamd=clamd,
+        settings=conf_file.absolute(),
+        units=units.absolute() if units is not None else None,
     )
     try:
         if (begun := journal_of(state, system)) is not None and not begun.complete:

@@ -12,9 +12,11 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import uvloop
 
 from gatepost.client.program import ClientProgram
@@ -50,6 +52,14 @@ def door_of(settings: ClientSettings) -> Door:
         multiple_messages=settings.pipe_multiple_messages_allowed,
         xforward=settings.pipe_use_x_forward,
     )
+
+
+def delivered_directory(environment: Mapping[str, str]) -> Path | None:
+    """Return where it is remembered who has a message already: below what a service manager gives the program to keep;
+    None: among the temporary files.
+    """
+    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) / "delivered" if given else None
 
 
 def means_of(settings: ClientSettings, *, eof_is_gone: bool = True) -> Means:
@@ -96,9 +106,13 @@ def _listen(program: ClientProgram) -> int:
         program,
         program.settings.pipe_listen,
         door_of,
-        lambda context: make(context, means_of(program.settings)),
+        lambda context: make(_with_memory(context), means_of(program.settings)),
         socket_mode=program.settings.send_mail_socket_mode,
     )
+
+
+def _with_memory(context: Context) -> Context:
+    return msgspec.structs.replace(context, delivered=delivered_directory(os.environ))
 
 
 def _once(work: Coroutine[Any, Any, int]) -> int:
@@ -109,7 +123,13 @@ def _once(work: Coroutine[Any, Any, int]) -> int:
 def _context(program: ClientProgram) -> Context:
     settings = program.settings
     judge = RemoteJudge(settings.remote, program.report)
-    return Context(door=door_of(settings), judge=judge, hostname=socket.gethostname(), report=program.report)
+    return Context(
+        door=door_of(settings),
+        judge=judge,
+        hostname=socket.gethostname(),
+        report=program.report,
+        delivered=delivered_directory(os.environ),
+    )
 
 
 # --- one session

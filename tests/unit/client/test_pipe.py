@@ -110,6 +110,26 @@ def test_what_is_not_delivered_is_an_exit_status(tmp_path, server, judge, answer
         assert sink.mails == []
 
 
+def test_who_has_a_message_does_not_get_it_again_from_the_next_process(tmp_path, server, judge, monkeypatch):
+    full = [True]
+
+    def script(step, argument, _sink):
+        return "452 4.2.2 full" if step == "end" and argument == B and full else None
+
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    judge.answer = for_all(status="not_detected")
+    with Sink(lmtp=True, script=script) as sink:
+        file = write(tmp_path, server.port, tcp(sink), pipe_out_lmtp=True)
+        told = ("-f", "s@example.com", "--queue-id", "4XyZ", "--", A, B)
+        assert message(file, *told).returncode == os.EX_TEMPFAIL
+        assert sink.recipients() == {A: 1}
+        assert len(list((tmp_path / "delivered").iterdir())) == 1
+        full.clear()
+        assert message(file, *told).returncode == 0
+        assert sink.recipients() == {A: 1, B: 1}
+    assert list((tmp_path / "delivered").iterdir()) == []
+
+
 @pytest.mark.feature("F-CLI-08")
 @pytest.mark.parametrize(
     ("on_error", "status", "passed"),

@@ -25,13 +25,17 @@ ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 DynamicUser=yes
 RuntimeDirectory=gatepost-{program}
-PrivateTmp=yes
+{more}PrivateTmp=yes
 ProtectSystem=strict
 NoNewPrivileges=yes
 
 [Install]
 WantedBy=multi-user.target
 """
+
+
+_MORE: Final = {"pipe": "StateDirectory=gatepost-pipe\n"}
+"""Of single programs: where it is remembered who has a message already (`client.pipe`)."""
 
 
 def plan_settings(wanted: Wanted, needed: Mapping[str, str | bool]) -> tuple[ClientSettings, tuple[Change, ...]]:
@@ -65,7 +69,10 @@ def plan_unit(wanted: Wanted, program: str, what: str, before: str) -> tuple[Cha
     if wanted.units is None:
         return ()
     path = wanted.units / f"gatepost-{program}.service"
-    text = _UNIT.format(what=what, before=before, python=sys.executable, program=program, settings=wanted.settings)
+    more = _MORE.get(program, "")
+    text = _UNIT.format(
+        what=what, before=before, python=sys.executable, program=program, settings=wanted.settings, more=more
+    )
     there = read_state(path)
     if there is not None and there.content == text.encode():
         return ()
