@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 import pytest
+from tests.faults.support_gateway import RELAY, injected
 from tests.support.gateway import Gateway
 from tests.support.mails import plain, with_attachment, zipped
 from tests.support.sink import Sink
@@ -27,6 +28,13 @@ MODES: dict[str, tuple[bytes, ...]] = {
     "failing": (b"1: Can't create temporary file ERROR\0",),
     "nothing": (),
 }
+
+
+BRISK = """
+from gatepost.relay import engine_health, resting
+engine_health.LONGEST_PAUSE_S = resting.MOST_PAUSE_S = 2.0
+"""
+"""What grows to half a minute and more: how it grows is a matter of unit tests."""
 
 
 class Stub:
@@ -136,7 +144,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             'on_failure = "error"\nmembers = true\n'
             f'\n[[engine]]\nname = "own"\nkind = "command"\ncommand = ["{script}"]\n'
         )
-        with Gateway(directory / "gw", sink.port, relays=3, settings=settings) as gateway:
+        env = injected(directory, RELAY, BRISK)
+        with Gateway(directory / "gw", sink.port, relays=3, settings=settings, env=env) as gateway:
             yield Place(patient, strict, gateway, sink)
             assert gateway.stop() == 0
 

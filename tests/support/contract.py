@@ -48,7 +48,7 @@ def try_contract(
     examples: int,
     phases: str = "examples,fuzzing",
     seed: int = 1,
-    timeout_s: float = 120,
+    timeout_s: float = 300,
     operations: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[str]":
     """Run the generator: `examples` requests an operation. Its exit status is 0 when all answers were promised."""
