@@ -146,7 +146,7 @@ def test_a_server_that_is_down_has_three_results(peers, choice, said):
     assert peers.send(choice, message(choice)).startswith(said)
     if choice == "accept":
         assert peers.got(choice).endswith(message(choice))
-    assert "not judged" in peers.clients[choice].log()
+    wait_for(lambda: "not judged" in peers.clients[choice].log(), "word of it")
 
 
 @pytest.mark.feature("F-CLI-09")

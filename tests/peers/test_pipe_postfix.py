@@ -115,7 +115,7 @@ def test_mail_passes_by_smtp_with_a_copy_for_each_verdict(site: Site, way: str) 
     assert (request.client.ip, request.client.helo) == (FROM_FAR, "far.example"), "by XFORWARD"
     assert request.accepted is (way == "content_filter")
     if way == "content_filter":
-        assert site.postfix.lines(request.queue_id, "client="), "the queue id is Postfix's own"
+        wait_for(lambda: site.postfix.lines(request.queue_id, "client="), "the queue id, which is Postfix's own")
 
 
 def test_the_pipe_transport_runs_the_client_for_each_message(site: Site) -> None:
