@@ -71,6 +71,8 @@ class Log:
         self._syslog: SyslogTarget | None = None
         self._looked_at = 0.0
         self._told = False
+        self._astray = False
+        """The file that is open is not the one of that name, and that one cannot be opened."""
         try:
             self.open(settings)
         except OSError as error:
@@ -130,12 +132,15 @@ class Log:
             return
         self._looked_at = now
         if self._fd >= 0 and is_current(self._fd, self.settings.target):
+            self._astray = False
             return
         try:
             Path(self.settings.target).parent.mkdir(0o755, parents=True, exist_ok=True)
             self.open(self.settings)
         except OSError as error:
-            self._complain(error)
+            if self._fd < 0 or not self._astray:  # what is written to the former file goes well, and is no end of it
+                self._complain(error)
+            self._astray = True
 
     def _complain(self, error: OSError) -> None:
         """Say once on standard error that lines are being lost."""
