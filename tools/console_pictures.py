@@ -38,12 +38,21 @@ LOOKS = {
     "light": (
         DESKTOP,
         False,
-        ("dashboard", "tracking", "mail", "queue", "quarantine", "policy", "settings", "service", "reports"),
+        (
+            *("dashboard", "tracking", "mail", "queue", "quarantine", "policy", "settings", "service", "reports"),
+            *("lists", "rules", "terms", "texts", "text", "databases"),
+        ),
     ),
     "dark": (DESKTOP, True, ("dashboard", "tracking", "mail")),
     "phone": (PHONE, False, ("dashboard", "tracking", "mail", "quarantine")),
 }
-PATHS = {"dashboard": "/", "quarantine": "/quarantine?store=backup"}
+PATHS = {
+    "dashboard": "/",
+    "quarantine": "/quarantine?store=backup",
+    "terms": "/rules/terms",
+    "texts": "/rules/texts",
+    "text": "/rules/texts/notify-admin/en",
+}
 """Of pages that are not called as their path is."""
 
 AS_INSTALLED = """(place) => {
@@ -52,6 +61,17 @@ AS_INSTALLED = """(place) => {
 }"""
 """Shows directories as an installed gateway has them, instead of a temporary one."""
 
+LISTINGS = [
+    {"list": "allow", "entry": "orders@partner.example", "note": "our paper supplier"},
+    {"list": "allow", "entry": "*@harbour.example", "note": "they forward from many hosts"},
+    {"list": "block", "entry": "*@cheap-pills.example", "note": ""},
+    {"list": "block", "entry": "203.0.113.0/24", "note": "asked them twice to stop", "expires": "2030-12-31"},
+]
+OWN_TEXT = """<DEF NOTICE_SUBJECT = "Stopped: %SUBJECT%"/>
+From %SENDER% to <FOR RECIPIENT == "*">%RECIPIENT% </FOR>
+<FOR VIRUS == "*">Found: %VIRUS%%CRLF%</FOR>
+Queue id: %QUEUE_ID%
+"""
 PEOPLE = ("anna.berg", "jonas.weber", "maria.silva", "lee", "office", "billing", "press")
 PARTNERS = ("orders@partner.example", "k.olsen@nordic-paper.example", "team@harbour.example", "hr@city-clinic.example")
 SUBJECTS = (
@@ -78,6 +98,10 @@ def make_console_pictures(folder: Path) -> list[Path]:
             Gateway(state, sink.port, env=clock.env | sampled, antispam=True, console=True) as gateway,
         ):
             gateway.ask("accounts.add", name="anna", role="admin", password=PASSWORD)
+            gateway.ask("lists.add_many", entries=LISTINGS)
+            which = {"name": "notify-admin", "language": "en"}
+            digest = gateway.ask("texts.show", **which)["digest"]
+            gateway.ask("texts.save", **which, text=OWN_TEXT, digest=digest, comment="shorter")
             shown = _send_traffic(gateway, clock)
             wait_for(lambda: gateway.ask("tracking.mail", id=shown)["mail"], "the records of the last mail", 120)
             return _photograph(gateway, folder, PATHS | {"mail": f"/tracking/{shown}"})
