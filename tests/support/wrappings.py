@@ -559,6 +559,22 @@ ENCODINGS = tuple(
     )
 )  # fmt: skip
 """Encodings as files."""
+
+
+def script(data: bytes) -> bytes:
+    """In pieces of base64."""
+    digits = base64.b64encode(data).decode("ascii")
+    pieces = "' + '".join(digits[start : start + 30] for start in range(0, len(digits), 30))
+    return f"var file = '{pieces}';\n".encode()
+
+
+def calendar(data: bytes) -> bytes:
+    digits = base64.b64encode(data).decode("ascii")
+    folded = "\r\n ".join(digits[start : start + 60] for start in range(0, len(digits), 60))
+    attached = f"ATTACH;VALUE=BINARY;ENCODING=BASE64;X-FILENAME=x.com:{folded}"
+    return f"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\n{attached}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n".encode()
+
+
 CARRIERS = (
     Wrapping("tnef.dat", tnef, archive=False),
     Wrapping("doc.doc", doc, disarms=True, archive=False),
@@ -569,6 +585,8 @@ CARRIERS = (
     Wrapping("page.html", html_address, disarms=True, archive=False),
     Wrapping("script.html", html_script, disarms=True, archive=False),
     Wrapping("picture.svg", svg, disarms=True, archive=False),
+    Wrapping("dropper.js", script, archive=False),
+    Wrapping("event.ics", calendar, archive=False),
     Wrapping("flat.xml", flat_xml, archive=False),
     Wrapping("active.mso", active_mime, archive=False),
     Wrapping("notes.one", onenote, archive=False),

@@ -26,14 +26,26 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.ONENOTE: "a OneNote notebook",
 }
 _TEXT_KINDS: Final = frozenset(
-    {Kind.HTML, Kind.XML, Kind.SVG, Kind.MAIL, Kind.MBOX, Kind.SCRIPT, Kind.RTF, Kind.UUENCODE, Kind.YENC, Kind.BINHEX}
+    {
+        Kind.HTML,
+        Kind.XML,
+        Kind.SVG,
+        Kind.MAIL,
+        Kind.MBOX,
+        Kind.SCRIPT,
+        Kind.RTF,
+        Kind.UUENCODE,
+        Kind.YENC,
+        Kind.BINHEX,
+        Kind.CALENDAR,
+    }
 )
 _WORD: Final = frozenset({Kind.OLE, Kind.OOXML, Kind.RTF, Kind.HTML, Kind.XML, Kind.MAIL, Kind.ZIP, Kind.ODF})
 _PACKED: Final = frozenset(
     {
         Kind.ZIP, Kind.GZIP, Kind.BZIP2, Kind.XZ, Kind.LZMA, Kind.ZSTD, Kind.LZ4, Kind.LZIP, Kind.COMPRESS, Kind.TAR,
         Kind.SEVEN_ZIP, Kind.RAR, Kind.CAB, Kind.LHA, Kind.ARJ, Kind.ACE, Kind.AR, Kind.CPIO, Kind.XAR,
-        Kind.OOXML, Kind.ODF,
+        Kind.OTHER_ARCHIVE, Kind.OOXML, Kind.ODF,
     }
 )  # fmt: skip
 _PICTURES: Final = frozenset({Kind.PICTURE, Kind.SVG})

@@ -43,6 +43,8 @@ class Kind(enum.StrEnum):
     XAR = "xar"
     RPM = "rpm"
     CHM = "chm"
+    OTHER_ARCHIVE = "other-archive"
+    """Packed by a program whose files nothing here opens, or called an archive and none that is known."""
     TNEF = "tnef"
     UUENCODE = "uuencode"
     YENC = "yenc"
@@ -63,6 +65,8 @@ class Kind(enum.StrEnum):
     HTML = "html"
     SVG = "svg"
     XML = "xml"
+    CALENDAR = "calendar"
+    """iCalendar and vCard: content lines that may carry files."""
     LNK = "lnk"
     SCRIPT = "script"
     EXECUTABLE = "executable"
@@ -90,14 +94,17 @@ _OTHERS = re.compile(
     rb"|8BPS|\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|.{4}ftyp(?:heic|heix|mif1|avif))"
     rb"|(?P<FONT>\0\x01\0\0\0[\x04-\x3f]..|OTTO\0|ttcf\0|wOF[F2])"
     rb"|(?P<SOUND>RIFF.{4}WAVE|ID3[\x02-\x04]\0|OggS\0|fLaC\0|MThd\0|\xff[\xfb\xf3\xf2][\x10-\xe8])"
+    rb"|(?P<CALENDAR>BEGIN:V(?:CALENDAR|CARD)\s)"
+    rb"|(?P<OTHER_ARCHIVE>\x89LZO\0\r\n|LRZI\0|RZIP\x02|7kSt\xa0\x31|zPQ[\x01\x02]|ZOO [0-9]\.|ALZ\x01\n|EGGA\0|ArC\x01"
+    rb"|hsqs|sqsh\0|SIT!\0|StuffIt \(c\)1997)"
     rb"|(?P<SCRIPT>#!|<\?php|<%@|@echo[ \t]|<job[ >]|<package[ >])"
-    rb"|(?P<UUENCODE>begin(?:-base64)?[ \t]+[0-7]{3,4}[ \t][^\r\n]*\r?\n)|(?P<YENC>=ybegin[ \t])"
+    rb"|(?P<UUENCODE>begin(?:-base64)?[ \t]+[0-9]{1,7}[ \t][^\r\n]*\r?\n)|(?P<YENC>=ybegin[ \t])"
     rb"|(?P<BINHEX>\(This file must be converted with BinHex)"
     rb"|(?P<MBOX>From [^\r\n]{1,200}\d\d:\d\d[^\r\n]{0,40}\r?\n[!-9;-~]+:)",
     re.DOTALL,
 )
 _BINARY_START: Final = frozenset(range(0x20)) - frozenset(b"\t\n\r") | frozenset(range(0x7F, 0x100))
-_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABFGIKLMOPQRSZ]`bdfqtvwx{")
+_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABEFGIKLMOPQRSZ]`bdfhqstvwxz{")
 _FIRST: Final = bytes(1 if byte in _BINARY_START or byte in _MARK_LETTERS else 0 for byte in range(256))
 """For each first byte: whether the marks above may stand there; of text that is one letter in three."""
 
@@ -359,7 +366,26 @@ def _detect_called(data: bytes, name: str, declared: str) -> Kind | None:
     """Text whose beginning says nothing. What is a file may be mail saved by Office, whatever stands in front of it."""
     if data.find(b":") >= 0 and (_is_called_mail(name, declared) or (name and _holds_header(data))):
         return Kind.MAIL
-    return _called_page(data, name, declared)
+    return _called_page(data, name, declared) or _detect_named(data, extension_of(name), declared)
+
+
+def _detect_named(data: bytes, extension: str, declared: str) -> Kind | None:
+    """What is called a script is one to Windows; what is called an archive, and no text, is one to somebody."""
+    if extension in CALLED_SCRIPT:
+        return Kind.SCRIPT
+    if (extension == "pdf" or declared == "application/pdf") and _PDF_OBJECT.search(data) is not None:
+        return Kind.PDF  # readers do without its mark
+    if extension in _CALLED_ARCHIVE and not _is_text(data[:TEXT_SEARCH]):
+        return Kind.LZMA if extension in ("lzma", "tlz") else Kind.OTHER_ARCHIVE
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[:-UTF8_LONGEST].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text
 
 
 def _called_page(data: bytes, name: str, declared: str) -> Kind | None:
@@ -373,6 +399,21 @@ def _called_page(data: bytes, name: str, declared: str) -> Kind | None:
 
 
 CALLED_HTML: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "hta", "mht", "mhtml"})
+CALLED_SCRIPT: Final = frozenset({
+    "js", "jse", "mjs", "vbs", "vbe", "wsf", "wsc", "sct", "ps1", "psm1", "bat", "cmd", "sh", "command", "py", "pyw",
+    "pl", "php",
+})  # fmt: skip
+"""Texts that something runs by their name alone."""
+_CALLED_ARCHIVE: Final = frozenset({
+    "zip", "zipx", "rar", "7z", "cab", "ace", "arj", "lzh", "lha", "gz", "tgz", "bz2", "tbz", "xz", "txz", "zst",
+    "lz", "lz4", "tar", "iso", "jar", "wim", "swm", "esd", "dmg", "vhd", "vhdx", "lzma", "tlz", "br", "lzo", "zz",
+    "zlib", "alz", "egg", "zpaq", "lrz", "zoo", "sit", "sitx", "chm",
+})  # fmt: skip
+_PDF_OBJECT = re.compile(rb"[0-9][ \t\r\n]{1,9}obj\b")
+TEXT_SEARCH: Final = 512
+"""Beginning of a file that shows whether it is a text."""
+UTF8_LONGEST: Final = 3
+"""Bytes at the end of it that may be a part of a character."""
 _CALLED_MAIL: Final = frozenset({"eml", "mht", "mhtml"})
 _CALLED_MAIL_TYPES: Final = frozenset({"message/rfc822", "message/global", "application/x-mimearchive"})
 _PAGES: Final = frozenset({Kind.HTML, Kind.SVG, Kind.XML})

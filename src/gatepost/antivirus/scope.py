@@ -41,6 +41,7 @@ _BY_KIND: Final[Mapping[Kind, tuple[Scope, ...]]] = {
     Kind.HTML: (Scope.PAGE,),
     Kind.SVG: (Scope.PAGE,),
     Kind.SCRIPT: (Scope.SCRIPT,),
+    Kind.CALENDAR: (Scope.SCRIPT,),
 }
 _PAGES: Final = frozenset({Kind.HTML, Kind.SVG})
 _PAGE_NAMES: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "svg"})
@@ -72,7 +73,8 @@ SCRIPT_EXTENSIONS = frozenset({
     "js", "jse", "vbs", "vbe", "wsf", "wsh", "wsc", "sct", "hta", "ps1", "psm1", "psd1", "bat", "cmd", "sh",
     "mjs", "xsl", "url", "iqy", "slk", "reg", "inf", "csv", "mht", "mhtml", "website", "scf", "library-ms", "search-ms",
     "searchconnector-ms", "settingcontent-ms", "rdp", "theme", "msc", "application", "appref-ms", "appinstaller",
-    "jnlp", "desktop",
+    "jnlp", "desktop", "ini", "asx", "wax", "wvx", "m3u", "pls", "contact", "webloc", "inetloc", "fileloc", "terminal",
+    "command", "applescript", "scpt", "py", "pyw", "csproj", "vbproj", "proj", "dif", "rqy", "oqy", "dqy", "ps", "eps",
 })  # fmt: skip
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 

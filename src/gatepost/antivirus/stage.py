@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gatepost.antivirus.budget import Budget, OverBudget
+from gatepost.antivirus.charsets import read_oddly
 from gatepost.antivirus.clean_keys import BodyKeys, CleanMemory, build_circumstances, find_candidates
 from gatepost.antivirus.cure import BadMember, plan_cure
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
@@ -24,6 +25,7 @@ from gatepost.antivirus.opening import Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
 from gatepost.antivirus.recollection import Remembered, recall
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
+from gatepost.antivirus.volumes import EVIDENCE, is_volume, is_volume_of_archive, join_volumes, volume_of
 from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
 from gatepost.mime.part import Message, Part, PartKind
@@ -100,6 +102,7 @@ class _Inspection:
         self.remembered: dict[int, Remembered] = {}
         """By `id` of the part."""
         self.cached = 0
+        self.volumes: list[tuple[str, bytes, int]] = []
         self.work: list[tuple[Message, Part, int, bool]] = []
 
     def run(self, message: Message, memory: CleanMemory | None, body_keys: BodyKeys | None) -> None:
@@ -111,6 +114,7 @@ class _Inspection:
         self.work.append((message, root, -1, False))
         while self.work:
             self.visit(*self.work.pop())
+        self.visit_volumes()
         if message.truncated:
             limits = ", ".join(sorted(defect for defect in self.defects if defect.startswith("limit-")))
             self.mark_whole(f"the message was not read to its end: {limits}")
@@ -151,7 +155,8 @@ class _Inspection:
         candidates = [
             (owner, part)
             for owner, part in find_candidates(message)
-            if not self.is_filtered(ObjectKind.PART, part.names or ("",), (part.content_type, *part.other_types))
+            if not is_volume(part.name)
+            and not self.is_filtered(ObjectKind.PART, part.names or ("",), (part.content_type, *part.other_types))
         ]
         versions = self.panel.versions() if candidates else ()
         if not versions:  # nothing to ask about, or an engine whose answers nobody could vouch for
@@ -249,6 +254,7 @@ class _Inspection:
             self.examine(index, data, part.name, walked=True)
             for name in _find_other_kinds_of_names(part):
                 self.examine(index, data, name, walked=True)
+            self.read_otherwise(index, data, part)
             if part.content_type == "message/partial":
                 evidence = "a fragment of a message: the rest is not here"
                 self.objects.mark(index, ObjectStatus.PROTECTED, evidence=evidence)
@@ -267,6 +273,22 @@ class _Inspection:
             if sound and all(entry.status is _CLEAN for entry in new):
                 for place in remembered.places:
                     self.memory.learn(place)
+
+    def read_otherwise(self, index: int, data: bytes, part: Part) -> None:
+        """Scan a text as its charset has it, and keep a volume for its other volumes."""
+        charset = part.parameters.get("charset", "")
+        if charset and part.content_type.startswith("text/"):
+            text = read_oddly(data, charset.strip().lower())
+            if text is not None:
+                member = self.objects.add(ObjectKind.MEMBER, index, "", part.content_type)
+                self.examine(member, text, part.name, content_type=part.content_type)
+        if part.name and volume_of(part.name) is not None:
+            self.volumes.append((part.name, data, index))
+
+    def visit_volumes(self) -> None:
+        """Scan the files whose volumes are attached one by one."""
+        for name, data, holder in join_volumes(self.volumes):
+            self.examine(self.objects.add(ObjectKind.MEMBER, holder, name), data, name)
 
     def visit_block(self, data: bytes, block: Block, holder: int, shift: int | None) -> None:
         """Scan an encoded block of a text. `shift`: where the text begins in the received content, None: not there."""
@@ -316,6 +338,8 @@ class _Inspection:
         if report is not CLEAN:
             status = STATUS[report.outcome]
             self.objects.mark(index, status, report.threat, report.evidence, engine=whose, delete=report.delete)
+        elif name and kind is None and not header and is_volume_of_archive(name):
+            self.objects.mark(index, ObjectStatus.PROTECTED, evidence=EVIDENCE)
         bad: list[BadMember] = []
         if kind is not None:
             for each in self.readings(subject, kind, walked=walked):

@@ -13,6 +13,7 @@ from gatepost.antivirus.openers import archive
 from gatepost.antivirus.openers.activemime import open_active_mime
 from gatepost.antivirus.openers.archive import open_cab, open_tar, opener_of
 from gatepost.antivirus.openers.arj import open_arj
+from gatepost.antivirus.openers.calendar import open_calendar
 from gatepost.antivirus.openers.disk import open_disk_image
 from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.gzip import open_gzip
@@ -28,6 +29,7 @@ from gatepost.antivirus.openers.pdf import open_pdf
 from gatepost.antivirus.openers.polyglot import open_others
 from gatepost.antivirus.openers.rar import open_rar
 from gatepost.antivirus.openers.rtf import open_rtf
+from gatepost.antivirus.openers.scripts import open_script
 from gatepost.antivirus.openers.seven_zip import open_seven_zip
 from gatepost.antivirus.openers.stream import (
     open_bzip2,
@@ -70,6 +72,7 @@ ARCHIVES: Final[Mapping[Kind, Opener | None]] = {
     Kind.UDF: open_udf,
     Kind.ACE: None,
     Kind.CHM: None,
+    Kind.OTHER_ARCHIVE: None,
 }
 """Opened with `ScanOptions.archives`; None: nobody here can."""
 DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {
@@ -88,6 +91,8 @@ DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {
     Kind.UUENCODE: open_encoded,
     Kind.YENC: open_encoded,
     Kind.BINHEX: open_encoded,
+    Kind.SCRIPT: open_script,
+    Kind.CALENDAR: open_calendar,
 }
 """Files that carry others (documents, pages, encodings): always opened."""
 MAIL_BASES: Final[Mapping[Kind, Opener | None]] = {Kind.MBOX: open_mbox, Kind.MAIL: open_mail, Kind.MSG: open_msg}
@@ -104,7 +109,7 @@ def open_container(data: bytes, kind: Kind, name: str, opening: Opening) -> Iter
     """Yield the members of a container that `is_opened`. OverBudget when the message has cost enough."""
     opener = ARCHIVES.get(kind) or DOCUMENTS.get(kind) or MAIL_BASES.get(kind)
     if opener is None:
-        yield Member("", trouble=f"archive-not-opened: files of kind {kind} cannot be opened")
+        yield Member("", trouble=f"archive-not-opened: files of kind {kind} cannot be opened, so nobody knows what is in it")
         return
     members = opener(data, name, opening)
     if opening.options.archives:

@@ -16,7 +16,7 @@ does, so whoever gets as many has not seen everything."""
 TOO_MANY = f"more than {MAX_BLOCKS - 1} encoded blocks in one text"
 
 _BEGIN = re.compile(
-    rb"^(?:begin[ \t]++[0-7]{3,4}[ \t]++(?P<uu>[^\r\n]*+)|begin-base64[ \t]++[0-7]{3,4}[ \t]++(?P<base64>[^\r\n]*+)"
+    rb"^(?:begin[ \t]++[0-9]{1,7}[ \t]++(?P<uu>[^\r\n]*+)|begin-base64[ \t]++[0-9]{1,7}[ \t]++(?P<base64>[^\r\n]*+)"
     rb"|=ybegin[ \t][^\r\n]*?(?:name=(?P<yenc>[^\r\n]*+))?"
     rb"|\(This file must be converted with (?P<binhex>BinHex)[^\r\n]*+)\r*+\n",
     re.MULTILINE,

@@ -87,8 +87,7 @@ def guess_size(content: bytes, part: Part) -> int:
         return end - start
     if part.encoding is not Encoding.BASE64:
         return -1
-    last = content[max(start, end - _LAST_LINES) : end]
-    end -= len(last) - len(last.rstrip(b"\r\n"))
+    end = before_blank_end(content, start, end)
     size = end - start
     line_end = content.find(b"\n", start, end)
     if line_end > start:
@@ -126,8 +125,14 @@ def join_even_lines(content: bytes, start: int, end: int) -> bytearray | None:
     return text
 
 
+def before_blank_end(content: bytes, start: int, end: int) -> int:
+    """Return `end` less the line ends in front of it: many mailers leave an empty line behind base64."""
+    tail = content[max(start, end - _LAST_LINES) : end]
+    return end - len(tail) + len(tail.rstrip(b"\r\n"))
+
+
 def _decode_even_lines(content: bytes, start: int, end: int) -> bytes | None:
-    text = join_even_lines(content, start, end)
+    text = join_even_lines(content, start, before_blank_end(content, start, end))
     return None if text is None else _decode_strictly(text)
 
 

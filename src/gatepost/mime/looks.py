@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from gatepost.mime.decode import join_even_lines
+from gatepost.mime.decode import before_blank_end, join_even_lines
 from gatepost.mime.part import Encoding
 
 _TWO_BASE64_LINES = re.compile(rb"\s*+(?:[A-Za-z0-9+/]{4,}+={0,2}+[ \t]*+\r?+(?:\n|\Z)){2}")
@@ -52,7 +52,7 @@ def _has_even_lines(content: bytes, start: int, end: int) -> bool:
     line_end = content.find(b"\n", start, end)
     if line_end < 0 or (line_end - start - (content[line_end - 1] == 13)) % 4:
         return False
-    text = join_even_lines(content, start, end)
+    text = join_even_lines(content, start, before_blank_end(content, start, end))
     return text is not None and text.find(b"\n") < 0
 
 

@@ -11,8 +11,9 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.antivirus.kinds import Kind, detect_kind
-from gatepost.antivirus.openers.scripts import BLOBS_LIMIT, decode_base64, find_blobs
+from gatepost.antivirus.kinds import detect_kind
+from gatepost.antivirus.openers.disguises import UNTOLD, decode_base64
+from gatepost.antivirus.openers.scripts import BLOBS_LIMIT, find_blobs, find_pieces
 from gatepost.antivirus.openers.taking import TEXT_LIMIT, take, take_text
 from gatepost.antivirus.openers.xmltext import to_utf8
 from gatepost.antivirus.opening import Member, Opening
@@ -36,16 +37,24 @@ _SCRIPT_ADDRESS = re.compile(
     r"[\s\x00]*+(?:j\s*a\s*v\s*a\s*s\s*c\s*r\s*i\s*p\s*t|v\s*b\s*s\s*c\s*r\s*i\s*p\s*t)\s*:(?P<code>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_BLOB_OUTSIDE = re.compile(rb"[A-Za-z0-9+/]{400,}+={0,2}")
+_BLOBS_OUTSIDE: Final = (
+    re.compile(rb"[A-Za-z0-9+/]{400,}+={0,2}"),
+    re.compile(rb"[A-Za-z0-9+/]{40,}+(?:\s++[A-Za-z0-9+/]{40,}+)++(?:\s++[A-Za-z0-9+/]++)?+={0,2}"),
+)
+"""Base64 in one line; in many."""
+BLOB_OUTSIDE: Final = 400
+"""Characters of what is looked at."""
+_REFERENCES = re.compile(rb"(?:&#[xX]?[0-9a-fA-F]{1,6};){64,}+")
+"""A text that is written in character references throughout."""
 OBJECTS_LIMIT: Final = 500
 """Scripts, addresses or blobs of one page that become members."""
-_UNTOLD: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND})
-"""What `data:` addresses ordinarily hold; a decoder's faults are not looked for."""
 
 
 def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield scripts, and files in addresses and scripts. OverBudget."""
     text = to_utf8(data)
+    if b"+ADw" in text:  # the sign < in UTF-7: mail programs know it still
+        text = text.decode("utf-7", "replace").encode("utf-8", "replace")
     lower = text.lower()
     compact = lower.translate(None, _BLANKS)
     scripted = b"script" in compact
@@ -60,9 +69,9 @@ def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                 break
             yield from _open_script(script, f"{stem} script {count}", _language(inside), opening)
         if found:
-            yield from _open_blobs_outside(text, stem, opening)
+            yield from open_blobs_outside(text, stem, opening)
     if carrying:
-        yield from _open_data(text, stem, opening)
+        yield from open_addresses(text, stem, opening)
     if (
         (scripted and (b"script:" in compact or b"srcdoc" in lower))
         or _has_references(lower)
@@ -115,6 +124,11 @@ def _language(inside: bytes) -> str:
     return VBSCRIPT if b"vbs" in inside else JAVASCRIPT
 
 
+_SCRIPT_TYPES: Final = frozenset(
+    {JAVASCRIPT, VBSCRIPT, "application/javascript", "text/ecmascript", "application/ecmascript"}
+)
+
+
 def _open_script(script: bytes, name: str, content_type: str, opening: Opening) -> Iterator[Member]:
     if not script.strip():
         return
@@ -123,22 +137,19 @@ def _open_script(script: bytes, name: str, content_type: str, opening: Opening) 
 
 
 def _open_blobs(script: bytes, name: str, opening: Opening) -> Iterator[Member]:
-    for count, blob in enumerate(find_blobs(script), 1):
+    for count, blob in enumerate(find_blobs(script, opening.budget), 1):
         if count > BLOBS_LIMIT:
             yield Member("", trouble=f"more than {BLOBS_LIMIT} files in one script")
             return
         yield take(opening, f"{name} blob {count}", blob)
 
 
-def _open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
+def open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
     """Yield what long base64 elsewhere in a page with scripts decodes to, when it is a file of a known kind."""
     shown = 0
-    for found in _BLOB_OUTSIDE.finditer(text):
-        if text[max(0, found.start() - 7) : found.start()].lower() == b"base64,":
-            continue
-        content = decode_base64(found[0])
+    for content in _decode_outside(text):
         kind = detect_kind(content)
-        if kind is not None and kind not in _UNTOLD:
+        if kind is not None and kind not in UNTOLD:
             shown += 1
             if shown > OBJECTS_LIMIT:
                 yield Member("", trouble=f"more than {OBJECTS_LIMIT} files in the text of one page")
@@ -146,19 +157,39 @@ def _open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Me
             yield take(opening, f"{stem} hidden {shown}", content)
 
 
-def _open_data(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
+def _decode_outside(text: bytes) -> Iterator[bytes]:
+    """Yield what base64 in a page is decoded to, where it is long or in pieces; in its character references, too."""
+    referring = b"".join(b'"%b"' % _resolve(found[0]) for found in _REFERENCES.finditer(text))
+    for each in (text, referring):
+        for pattern in _BLOBS_OUTSIDE:
+            for found in pattern.finditer(each):
+                known = each[max(0, found.start() - 7) : found.start()].lower() == b"base64,"
+                if not known and len(found[0]) >= BLOB_OUTSIDE:
+                    yield decode_base64(found[0])
+        yield from find_pieces(each)
+
+
+def _resolve(references: bytes) -> bytes:
+    return html.unescape(references.decode("ascii")).encode("utf-8", "replace")
+
+
+def open_addresses(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
+    """Yield the files in `data:` addresses (RFC 2397); pictures are left out. OverBudget."""
     shown = 0
     for found in _DATA.finditer(text):
         if not found["text"] or not (found["type"] or found["more"]):
             continue
         content, declared = _decode_address(found)
-        if not content or detect_kind(content) in _UNTOLD:
+        if not content or detect_kind(content) in UNTOLD:
             continue
         shown += 1
         if shown > OBJECTS_LIMIT:
             yield Member("", trouble=f"more than {OBJECTS_LIMIT} files in the addresses of one page")
             return
-        yield take(opening, f"{stem} data {shown}", content, declared)
+        if declared in _SCRIPT_TYPES:
+            yield from _open_script(content, f"{stem} data {shown}", declared, opening)
+        else:
+            yield take(opening, f"{stem} data {shown}", content, declared)
 
 
 def _decode_address(found: re.Match[bytes]) -> tuple[bytes, str]:
@@ -185,7 +216,7 @@ def _open_values(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
             yield take_text(opening, f"{stem} address {shown}", urllib.parse.unquote(code["code"]), JAVASCRIPT)
         else:
             content, declared = _read_value(value.encode("utf-8", "replace"), raw)
-            if content and detect_kind(content) not in _UNTOLD:
+            if content and detect_kind(content) not in UNTOLD:
                 shown += 1
                 yield take(opening, f"{stem} attribute {shown}", content, declared)
         if shown >= OBJECTS_LIMIT:

@@ -20,6 +20,10 @@ _HEADER_TYPE: Final = "text/rfc822-headers"
 
 def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield header and every leaf of one message. OverBudget."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    if b"\n" not in data:  # lines as computers of the last century ended them
+        data = data.replace(b"\r", b"\n")
     message = parse(data)
     yield take(opening, "header", data[message.root.start : message.root.body], _HEADER_TYPE)
     for place, part in message.leaves():

@@ -21,6 +21,7 @@ _HARMLESS_LINKS: Final = ("http://", "https://", "mailto:", "tel:", "#")
 _HEAD: Final = 2000
 _PART = re.compile(r"(?:word|xl|ppt|visio)/|(?:.*/)?_rels/", re.IGNORECASE)
 _MACRO_SHEET = re.compile(rb"<(?:[\w.-]{1,40}:)?macrosheet[\s>]")
+_CALL = re.compile(rb"\bon[A-Za-z]{3,30}\s{0,9}=\s{0,9}(?:\"([^\"]{1,2000})\"|'([^']{1,2000})')")
 FORMULAS_LIMIT: Final = 5_000
 CELLS_LIMIT: Final = 200_000
 """Records of one binary macro sheet."""
@@ -70,6 +71,14 @@ def _read_part(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
         lines = list(_read_relationships(data))
         if lines:
             yield take_text(opening, f"{name} references", "\n".join(lines), RELATIONSHIP)
+    elif b"customUI" in head:
+        calls = [f"customui {value}" for value in _read_calls(data)]
+        if calls:
+            yield take_text(opening, f"{name} references", "\n".join(calls), RELATIONSHIP)
+    elif b"<connections" in head or b":connections" in head:
+        queries = [f"webquery {url}" for url in _read_queries(data)]
+        if queries:
+            yield take_text(opening, f"{name} references", "\n".join(queries), RELATIONSHIP)
     elif b"ddeLink" in head:
         links = [f"DDE {each.get('ddeservice', '')} {each.get('ddetopic', '')}" for each in tags(data, b"ddeLink")]
         yield take_text(opening, f"{name} links", "\n".join(links), OFFICE_FIELD)
@@ -80,7 +89,7 @@ def _read_part(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
         if names:
             yield take_text(opening, f"{name} names", "\n".join(names), XLM)
     elif b"opendocument" in head or b"openoffice.org" in head:
-        yield from _read_open_document(name, data, opening)
+        yield from read_open_document(name, data, opening)
 
 
 def _read_relationships(data: bytes) -> Iterator[str]:
@@ -91,6 +100,23 @@ def _read_relationships(data: bytes) -> Iterator[str]:
         outside = each.get("targetmode", "").lower() == "external" or "://" in target
         if outside and not (kind == "hyperlink" and target.lower().startswith(_HARMLESS_LINKS)):
             yield f"{kind} {target}"
+
+
+def _read_calls(data: bytes) -> Iterator[str]:
+    """Yield the macros in other files that a ribbon calls ([MS-CUSTOMUI] 2.2): `file!macro`."""
+    for found in _CALL.finditer(data):
+        value = unescape(found[1] or found[2])
+        if "!" in value and ("://" in value or value.startswith("\\\\")):
+            yield value
+
+
+def _read_queries(data: bytes) -> Iterator[str]:
+    """Yield the pages that a workbook fetches as soon as it is opened ([ECMA-376] 18.13)."""
+    if b"refreshOnLoad" in data and any(
+        each.get("refreshonload", "") in ("1", "true") for each in tags(data, b"connection")
+    ):
+        for each in tags(data, b"webPr"):
+            yield each.get("url", "")
 
 
 def _read_macro_sheet(name: str, data: bytes) -> list[str]:
@@ -121,9 +147,9 @@ def _read_names(data: bytes) -> Iterator[str]:
         position = data.find(b"definedName ", stop)
 
 
-def _read_open_document(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
+def read_open_document(name: str, data: bytes, opening: Opening) -> Iterator[Member]:
     """Yield what an OpenDocument part runs or fetches: Basic, event listeners, DDE, objects elsewhere."""
-    if b"script:module" in data:
+    if b"script:module" in data or b"ooo:module" in data:
         yield take_text(opening, f"{name} Basic", unescape(data), VBA)
     links: list[str] = []
     for mark in (b"dde-connection-decl", b"dde-source"):
@@ -135,7 +161,7 @@ def _read_open_document(name: str, data: bytes, opening: Opening) -> Iterator[Me
         yield take_text(opening, f"{name} links", "\n".join(links), OFFICE_FIELD)
     objects = [
         f"{mark.decode('ascii')} {target}"
-        for mark in (b"object", b"object-ole", b"plugin", b"applet", b"floating-frame")
+        for mark in (b"object", b"object-ole", b"plugin", b"applet", b"floating-frame", b"section-source")
         for each in tags(data, mark)
         if "://" in (target := each.get("href", ""))
     ]

@@ -23,13 +23,13 @@ ACTION: Final = "text/x-pdf-action"
 FORM: Final = "application/xfa+xml"
 _NAMES: Final = (
     "JavaScript", "JS", "OpenAction", "AA", "Launch", "EmbeddedFile", "EmbeddedFiles", "EF", "XFA", "SubmitForm",
-    "ImportData", "GoToR", "GoToE", "RichMedia", "Rendition", "Encrypt", "Collection",
+    "ImportData", "Thread", "GoToR", "GoToE", "RichMedia", "Rendition", "Encrypt", "Collection",
 )  # fmt: skip
 _TELLING = re.compile(
     rb"/(?:" + "|".join(sorted(_NAMES, key=len, reverse=True)).encode("ascii") + rb")(?=[\x00\t\n\f\r ()<>\[\]{}/%]|\Z)"
 )
 """A name ends at white space or a delimiter (ISO 32000-1 §7.2.2): three bytes are soon met in packed data."""
-_ESCAPED = re.compile(rb"/[!-~]{0,40}?#[0-9A-Fa-f]{2}[0-9A-Za-z#]{0,80}")
+_ESCAPED = re.compile(rb"/[^\x00-\x20()<>\[\]{}/%#]{0,40}+#[0-9A-Fa-f]{2}[^\x00-\x20()<>\[\]{}/%]{0,80}")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _PACKED = re.compile(rb"/ObjStm(?![A-Za-z0-9])")
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
@@ -37,14 +37,16 @@ _OBJECT = re.compile(rb"[\x00\t\n\f\r ]obj")
 _PLACE = re.compile(r"stream <[^>]*>(?: \([^)]*\))?: ")
 _HARMLESS_FILTER = re.compile(rb"/FlateDecode(?![A-Za-z0-9])")
 _PREDICTOR = re.compile(rb"/(?:DecodeParms|DP|LZW|ASCII|RunLength|Crypt)")
-_ADDRESS = re.compile(rb"/URI\s{0,20}\(((?:[^()\\]|\\.){1,2000})\)", re.DOTALL)
+_ADDRESS = re.compile(rb"/URI\s{0,20}(?:\(((?:[^()\\]|\\.){1,2000})\)|<([0-9A-Fa-f\s]{8,4000})>)", re.DOTALL)
+_CHARACTER = re.compile(rb"\\(?:([0-7]{1,3})|(.))", re.DOTALL)
 _PROGRAM = re.compile(
-    rb"\.(?:exe|scr|com|pif|bat|cmd|js|jse|vbs|vbe|wsf|hta|lnk|msi|ps1|jar|iso|img|zip|rar|7z)(?:[?#]|\Z)",
+    rb"\.(?:exe|scr|com|pif|bat|cmd|js|jse|vbs|vbe|wsf|hta|lnk|msi|ps1|jar|iso|img|zip|rar|7z)(?:[?#]|\Z)"
+    rb"|\A\s*(?:file|search-ms|search|ms-[a-z-]{1,40}|javascript|vbscript|shell):|\A\\\\",
     re.IGNORECASE,
 )
 _RAW_SCRIPT = re.compile(rb"/JS\s{0,20}\(((?:[^()\\]|\\.|\([^()]{0,2000}\)){1,100000})", re.DOTALL)
 _RUNS: Final = frozenset(
-    {"/Launch", "/SubmitForm", "/ImportData", "/GoToR", "/GoToE", "/Rendition", "/RichMediaExecute"}
+    {"/Launch", "/SubmitForm", "/ImportData", "/GoToR", "/GoToE", "/Rendition", "/RichMediaExecute", "/Thread"}
 )
 HEAD_SEARCH: Final = 2048
 """In front of the word `stream`: its dictionary."""
@@ -141,7 +143,18 @@ def _unescape(name: bytes) -> bytes:
 def _find_addresses(text: bytes) -> list[str]:
     if b"/URI" not in text:
         return []
-    return [found[1].decode("latin-1") for found in _ADDRESS.finditer(text) if _PROGRAM.search(found[1])]
+    addresses = (_read_string(found) for found in _ADDRESS.finditer(text))
+    return [address.decode("latin-1") for address in addresses if _PROGRAM.search(address)]
+
+
+def _read_string(found: re.Match[bytes]) -> bytes:
+    """Return a string of PDF (ISO 32000-1 §7.3.4) without its escapes, or from its hex."""
+    if found[1] is None:
+        digits = b"".join(found[2].split())
+        return bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
+    if b"\\" not in found[1]:
+        return found[1]
+    return _CHARACTER.sub(lambda each: bytes((int(each[1], 8) & 0xFF,)) if each[1] else each[2], found[1])
 
 
 def _open_damaged(data: bytes, opening: Opening) -> Iterator[Member]:

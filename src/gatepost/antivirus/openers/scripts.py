@@ -1,18 +1,28 @@
 """Files that a script carries in its text and puts together at the reader's side: HTML smuggling, droppers.
 
-Called by `html` for scripts in pages. Base64 and hex in quotes (also in pieces joined by `+`, also backwards), lists of
-byte values, escapes. Pure; linear in the text.
+`open_script` is called by `unpack` for scripts that are files, `find_blobs` by `html` for those in pages. Base64 and
+hex in quotes (in pieces, too), lists of numbers, escapes, characters by number; what these hide once more is
+`openers.disguises`' business. Linear in the text; nothing is raised but `OverBudget`.
 """
 
 import binascii
 import re
+import struct
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.antivirus.kinds import Kind, detect_kind
+from gatepost.antivirus.budget import Budget
+from gatepost.antivirus.kinds import detect_kind
+from gatepost.antivirus.openers.disguises import UNTOLD, decode_base64, is_telling, see_through
+from gatepost.antivirus.openers.taking import take
+from gatepost.antivirus.openers.xmltext import to_utf8
+from gatepost.antivirus.opening import Member, Opening
 
-_JOIN = re.compile(rb"[\"'`]\s{0,200}(?:[+,]|;\s{0,200}[A-Za-z_$][\w$.]{0,60}\s{0,20}\+=)\s{0,200}[\"'`]")
-"""Between two pieces of one text: `'a' + 'b'`, `['a', 'b']`, `x = 'a'; x += 'b'`."""
+_JOIN = re.compile(
+    rb"[\"'`]\s{0,200}(?:[+,&](?:\s{0,20}_)?|[;:]?\s{0,200}\$?[A-Za-z_$][\w$.]{0,60}\s{0,20}(?:\+=|=\s{0,20}\$?[\w$.]{1,60}\s{0,20}[+&]))"
+    rb"\s{0,200}[\"'`]"
+)
+"""Between two pieces of one text: `'a' + 'b'`, `['a', 'b']`, `"a" & _ "b"`, `x = 'a'; x += 'b'`, `x = x & "b"`."""
 _BASE64 = re.compile(
     rb"[\"'`>](?:data:[\w.+/;=-]{0,100},)?([A-Za-z0-9+/_-][A-Za-z0-9+/_\s\\-]{62,}+={0,2}+)\s{0,50}[\"'`<]"
 )
@@ -21,21 +31,101 @@ _HEX = re.compile(rb"[\"'`]((?:[0-9a-fA-F]{2}){32,}+)[\"'`]")
 _NUMBERS = re.compile(
     rb"[\[(,]\s{0,50}((?:(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3})\s{0,50},\s{0,50}){31,}(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3}))"
 )
+_WIDE_NUMBERS = re.compile(rb"[\[(]\s{0,50}((?:[0-9]{1,20}n?\s{0,50},\s{0,50}){7,}+[0-9]{1,20}n?)\s{0,50}[\])]")
 _ESCAPES = re.compile(rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,4}\}){32,}+")
 _ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,4})\}")
-_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_SEPARATED_HEX = re.compile(rb"[\"'`]((?:[0-9a-fA-F]{2}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9a-fA-F]{2})[\"'`]")
+_SEPARATED = re.compile(rb"[\"'`]((?:[0-9]{1,3}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9]{1,3})[\"'`]")
+_CHARACTERS = re.compile(
+    rb"(?:chrw?\$?\s?\(\s?(?:&h[0-9a-f]{1,2}|[0-9]{1,3})\s?\)\s{0,9}[&+]?[\s_]{0,9}){16,}+", re.IGNORECASE
+)
+_CHARACTER = re.compile(rb"\(\s?(?:&[hH]([0-9a-fA-F]{1,2})|([0-9]{1,3}))")
+_PIECE = re.compile(rb"[\"'`>]([A-Za-z0-9+/_-]{8,}+={0,2}+)(?=[\"'`<])")
+_LONG = re.compile(rb"[\"'`]([^\"'`\r\n]{200,}+)[\"'`]")
+_ARMOUR = re.compile(rb"-----BEGIN [A-Z0-9 ]{1,40}-----\s([A-Za-z0-9+/=\s]{64,}+)-----END")
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f")) + b"\x7f"
+_BASE64_ALONE = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 BLOBS_LIMIT: Final = 5_000
 """Blobs of one script that are shown: about 20 µs each. Libraries carry some dozens."""
-_UNTOLD: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND})
+SHORTEST: Final = 64
+"""Digits of a text that is decoded where it stands."""
+PIECES: Final = 3
+"""Fewer pieces of a text are joined where they stand."""
+STARTS: Final = 2_000
+"""Pieces that are looked at for the beginning of a file: microseconds each."""
+GATHERED: Final = 8
+"""Files put together from pieces that stand apart."""
+SMALLEST_TEXT: Final = 16
+"""Bytes of a text that is a member: shorter ones are chance, and no script."""
+HEAD: Final = 88
+"""Digits whose content tells the kind of a file."""
+_WIDTHS: Final = ((2, "H"), (4, "I"), (8, "Q"))
 
 
-def find_blobs(script: bytes) -> Iterator[bytes]:
-    """Yield what the texts in a script decode to; pictures, fonts and sounds are left out."""
+def open_script(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
+    """Yield the files and texts that a script carries. Keys, digests and pictures in it are none. OverBudget."""
+    text = to_utf8(data)
+    if b"\0" in text[:64]:  # 16-bit units without a mark
+        text = text.replace(b"\0", b"")
+    shown = 0
+    for content in find_blobs(text, opening.budget):
+        if detect_kind(content) is None and not _is_text(content):
+            continue
+        shown += 1
+        if shown > BLOBS_LIMIT:
+            yield Member("", trouble=f"more than {BLOBS_LIMIT} files in one script")
+            return
+        yield take(opening, f"{name or 'script'} blob {shown}", content)
+
+
+def _is_text(content: bytes) -> bool:
+    if len(content) < SMALLEST_TEXT or content.translate(None, _CONTROLS) != content:
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def find_blobs(script: bytes, budget: Budget) -> Iterator[bytes]:
+    """Yield what the texts in a script decode to; pictures, fonts and sounds are left out. OverBudget."""
     joined = _JOIN.sub(b"", script)
     for content in _decoded(joined):
-        if content and detect_kind(content) not in _UNTOLD:
-            yield content
+        if not content:
+            continue
+        kind = detect_kind(content)
+        if kind in UNTOLD:
+            continue
+        yield content
+        if kind is None:
+            yield from see_through(content, budget)
+    yield from find_pieces(joined)
+
+
+def find_pieces(text: bytes) -> Iterator[bytes]:
+    """Yield files whose base64 stands in pieces apart from each other: in variables, properties, attributes, elements;
+    or among characters that are taken out before it is decoded; or backwards.
+    """
+    for found in _LONG.finditer(text):
+        straight, backwards = found[1], found[1][::-1]
+        if _BASE64_ALONE.fullmatch(straight) is None and is_telling(decode_base64(straight[:HEAD])):
+            yield decode_base64(straight)
+        if is_telling(decode_base64(backwards[:HEAD])):
+            yield decode_base64(backwards)
+    pieces = _PIECE.findall(text)
+    if len(pieces) < PIECES:
+        return
+    whole = b"".join(pieces)
+    at = given = 0
+    for number, piece in enumerate(pieces[:STARTS]):
+        if len(piece) < SHORTEST and is_telling(decode_base64(whole[at : at + HEAD])):
+            padded = any(b"=" in each for each in pieces[number:-1])
+            yield b"".join(map(decode_base64, pieces[number:])) if padded else decode_base64(whole[at:])
+            given += 1
+            if given >= GATHERED:
+                return
+        at += len(piece)
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
@@ -56,17 +146,36 @@ def _decoded(text: bytes) -> Iterator[bytes]:
             yield bytes(value for _, value in values)
         if any(wide for wide, _ in values):  # 16-bit units
             yield b"".join(value.to_bytes(2 if wide else 1, "little") for wide, value in values)
+    yield from _decoded_rarely(text)
+
+
+def _decoded_rarely(text: bytes) -> Iterator[bytes]:
+    for found in _SEPARATED.finditer(text):
+        numbers = [int(number) for number in re.findall(rb"[0-9]+", found[1])]
+        if max(numbers) < 256:
+            yield bytes(numbers)
+    for found in _SEPARATED_HEX.finditer(text):
+        yield binascii.unhexlify(b"".join(re.findall(rb"[0-9a-fA-F]{2}", found[1])))
+    for found in _WIDE_NUMBERS.finditer(text):
+        wide = [int(number.strip().rstrip(b"n")) for number in found[1].split(b",")]
+        for size, form in _WIDTHS:
+            if 256 <= max(wide) < 1 << 8 * size:
+                content = struct.pack(f"<{len(wide)}{form}", *wide)
+                if is_telling(content):
+                    yield content
+    if b"hr" in text or b"HR" in text:
+        for found in _CHARACTERS.finditer(text):
+            values = [int(each[1], 16) if each[1] else int(each[2]) for each in _CHARACTER.finditer(found[0])]
+            if max(values) < 256:
+                yield bytes(values)
+    if b"-----BEGIN" in text:
+        for found in _ARMOUR.finditer(text):
+            content = decode_base64(found[1])
+            if is_telling(content):
+                yield content
 
 
 def _plain_numbers(raw: bytes) -> Iterator[str]:
     for number in raw.split(b","):
         text = number.strip().decode("ascii")
         yield text if text[:2] in ("0x", "0X") else (text.lstrip("0") or "0") if text[:1] != "-" else text
-
-
-def decode_base64(text: bytes) -> bytes:
-    """Decode base64, also the form for addresses, as tolerantly as programs do: other characters are passed over."""
-    digits = text.translate(_URL_SAFE).translate(None, _NOT_BASE64)
-    if len(digits) % 4 == 1:
-        digits = digits[:-1]
-    return binascii.a2b_base64(digits + b"==")

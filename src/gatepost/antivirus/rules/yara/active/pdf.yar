@@ -30,7 +30,8 @@ rule pdf_remote_file {
         outcome = "suspicious"
         evidence = "a PDF document with an action that opens a file on another host's share"
     strings:
-        $share = /(gotor|gotoe|launch|submitform|importdata)\b[^\n]{0,80}(\\\\|file:\/\/)[^\\\/\s]/ nocase
+        $share = /(gotor|gotoe|launch|submitform|importdata|thread)\b[^\n]{0,80}(\\\\|file:\/\/)[^\\\/\s]/ nocase
+        $first = /(\\\\|file:\/\/)[^\\\/\s][^\n]{0,300}\/S\s{0,9}\/(gotor|gotoe|launch|submitform|importdata|thread)\b/ nocase
     condition:
         object_type == "text/x-pdf-action" and any of them
 }
@@ -39,9 +40,10 @@ rule pdf_program_address {
     meta:
         threat = "Heuristic.Pdf.ProgramAddress"
         outcome = "suspicious"
-        evidence = "a PDF document with a link to a program, script or disk image"
+        evidence = "a PDF document with a link to a program, script, disk image or share"
     strings:
+        $scheme = /(^|\n)(file:\/*[^\/\s]{1,200}\.|\\\\|search-ms:|search:|ms-[a-z]|shell:)/ nocase
         $program = /\.(exe|scr|pif|js|jse|vbs|vbe|wsf|hta|msi|iso|img|lnk|ps1|bat|cmd)([?#\s]|$)/ nocase
     condition:
-        object_type == "text/x-pdf-action" and object_name == "addresses of programs" and $program
+        object_type == "text/x-pdf-action" and object_name == "addresses of programs" and any of them
 }

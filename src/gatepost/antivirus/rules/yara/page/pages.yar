@@ -6,7 +6,7 @@ rule page_smuggling {
         outcome = "suspicious"
         evidence = "a page that builds a file out of its own text and offers it as a download"
     strings:
-        $offer1 = "createObjectURL" nocase
+        $offer1 = /createObjectURL\s{0,9}["'\]]{0,3}\s{0,9}\(/ nocase
         $offer2 = /msSave(OrOpen)?Blob/ nocase
         $offer3 = /\.download\s*=|setAttribute\s*\(\s*["']download/ nocase
         $offer4 = /\sdownload\s*=\s*["'][^"']{1,200}\.(zip|iso|img|exe|js|vbs|hta|lnk|rar|7z|xll|one|docm|xlsm|msi|vhd)["']/ nocase
@@ -14,11 +14,36 @@ rule page_smuggling {
         $build2 = "fromCharCode" nocase
         $build3 = "Uint8Array" nocase
         $build4 = /["']data:application\/(octet-stream|zip|x-[\w-]{1,40});base64,[A-Za-z0-9+\/]{40}/ nocase
-        $click = /\.click\s*\(/ nocase
-        $blob = "new Blob" nocase
+        $build5 = "charCodeAt" nocase
+        $build6 = "DecompressionStream" nocase
+        $click = /(\.|\[\s{0,9}["'])click["'\]\s]{0,9}\(/ nocase
+        $blob = /new\s{1,9}(window\s{0,9}[.\[]?\s{0,9})?["']?(Blob|File)\b/ nocase
     condition:
         filesize < 20MB and (any of ($offer1, $offer2) or ($offer3 or $offer4) and $click) and any of ($build*) and
         ($blob or $click or $offer2)
+}
+
+rule page_table_command {
+    meta:
+        threat = "Heuristic.Office.TableDde"
+        outcome = "suspicious"
+        evidence = "a table in a page with a formula that starts a command interpreter (DDE) when Excel opens it"
+    strings:
+        $dde = /[>"']\s{0,20}[=+\-@][^<\n|]{0,40}\b(cmd|powershell|mshta|rundll32|regsvr32|msexcel|wscript)\s*\|[^<\n]{1,200}![^<\n]/ nocase
+    condition:
+        filesize < 8MB and $dde
+}
+
+rule page_hidden_names {
+    meta:
+        threat = "Heuristic.Html.Obfuscated"
+        outcome = "suspicious"
+        evidence = "a page whose script hides the names of what it calls in escapes"
+    strings:
+        $name = /\[\s{0,9}["'][A-Za-z]{0,12}(\\x[0-9a-fA-F]{2}[A-Za-z]{0,12}){1,30}["']\s{0,9}\]/
+        $what = /<script/ nocase
+    condition:
+        filesize < 8MB and $what and #name >= 4
 }
 
 rule page_escapes_browser {

@@ -149,11 +149,12 @@ rule query_file {
     meta:
         threat = "Heuristic.Office.Query"
         outcome = "suspicious"
-        evidence = "a query file (.iqy): Excel fetches what it names and may run it"
+        evidence = "a query file (.iqy and the like): Excel fetches what it names and may run it"
     strings:
-        $head = /^WEB\r?\n1\r?\nhttps?:/ nocase
+        $head = /^(\xef\xbb\xbf)?\s{0,9}WEB[ \t]{0,9}\r?\n\s{0,9}1[ \t]{0,9}\r?\n\s{0,9}https?:/ nocase
+        $other = /^(\xef\xbb\xbf)?QueryType\s{0,9}=[^\x00]{1,4000}https?:\/\// nocase
     condition:
-        filesize < 64KB and $head at 0
+        filesize < 64KB and any of them
 }
 
 rule symbolic_link_sheet {
@@ -192,5 +193,5 @@ rule pdf_script_exploit {
         $hidden = /eval\s*\(\s*(unescape|String\.fromCharCode|this\.info|\w+\.replace)/ nocase
         $exploit = /Collab\.(collectEmailInfo|getIcon)|media\.newPlayer|spell\.customDictionaryOpen/ nocase
     condition:
-        object_inside == "pdf" and any of them
+        (object_inside == "pdf" or object_inside == "xml") and any of them
 }
