@@ -67,7 +67,7 @@ class TricksCheck:
                     yield name, evidence, weight
         domains = {anchor.domain for anchor in followed if anchor.domain}
         if domains and domains <= self._shorteners:
-            yield "link-short-only", f"all links go through services that hide where they lead: {_some(domains)}", 0.7
+            yield "link-short-only", f"all links go through services that hide where they lead: {_some(domains)}", 1.2
         codes = [anchor for anchor in anchors if anchor.element == "qr"]
         if codes:
             few = len(view.html) + len(view.plain) < 3 * _SHORT
@@ -196,9 +196,9 @@ def _look_at_hidden(text: Text) -> Iterator[tuple[str, str, float]]:
         return
     reasons = ", ".join(sorted(page.reasons))
     if sly * 2 > sum(page.reasons.values()):
-        weight = 1.5
+        weight = 2.0
     elif len(others) > 2 * len(seen):
-        weight = 0.8
+        weight = 1.3
     else:
         weight = 0.3
     yield "hidden-text", f"{len(others)} words are hidden ({reasons}): {' '.join(others[:8])}", weight
@@ -234,7 +234,7 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
     if size < _SHORT and not any(text.quoted for text in view.texts):
         linked = any(anchor.followed and anchor.element == "a" for anchor in view.anchors)
         if pictures and linked:
-            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.0
+            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.6
         elif pictures:
             yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", 0.4
         elif view.parts.documents:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from gatepost.antispam.headers import build, people
+from gatepost.antispam.headers import build, destinations, people
 from gatepost.antispam.headers.picture import Picture
 
 Fact = Callable[[Picture], str]
@@ -25,6 +25,8 @@ FACTS: Final[dict[str, Fact]] = {
         build.subject_capitals,
         build.subject_encoded_needlessly,
         build.subject_utf8,
+        destinations.links_elsewhere,
+        destinations.subject_brand,
         people.answer_elsewhere,
         people.answer_free_mail,
         people.answer_other_free_mail,

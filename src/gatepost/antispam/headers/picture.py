@@ -10,6 +10,7 @@ from typing import Final
 
 from gatepost.antispam.headers.addresses import Mailbox, parse_mailboxes, read_domain
 from gatepost.antispam.headers.authors import Authors, read_authors
+from gatepost.antispam.headers.destinations import link_hosts
 from gatepost.antispam.headers.names import organization
 from gatepost.antispam.headers.received import Hop, parse_received, read_date
 from gatepost.antispam.headers.reference import Reference
@@ -150,6 +151,7 @@ VALUES: Final[dict[str, Callable[[Picture], tuple[str, ...]]]] = {
     "helo": lambda picture: _one(
         picture.options.helo.lower() if picture.options.helo and picture.is_from_outside else ""
     ),
+    "link-host": link_hosts,
     "type": lambda picture: _one(picture.view.message.root.content_type),
     "boundary": lambda picture: _one(picture.view.message.root.parameters.get("boundary", "")),
     "charset": lambda picture: tuple({part.charset for part in picture.view.message.walk() if part.charset}),
