@@ -144,6 +144,7 @@ def test_a_group_has_a_text_apart() -> None:
     assert f'src="{PATH}/frame?group=sa%26les"' in page
     assert f"{PATH}/version?number=2&amp;group=sa%26les" in page
     assert "Back to the text of all groups" in page
+    assert "<title>Notification to administrators, English, sa&amp;les" in page
     done = visit(gateway, address, data={**FORM, "act": "save"})
     assert (done.status_code, done.headers["location"].partition("&")[0]) == (303, address.partition("&")[0])
     assert gateway.asked[-1] == ("texts.save", {**which, **FORM})
