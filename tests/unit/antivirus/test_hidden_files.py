@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import json
 import math
 import zlib
@@ -386,8 +385,20 @@ def test_a_module_of_basic_in_one_file() -> None:
     assert worst(attached(text, "a.fodt")) is SUSPICIOUS
 
 
-def test_a_million_pieces_cost_little() -> None:
-    out = io.StringIO()
-    for _ in range(100_000):
-        out.write("a='QUJDREVGR0g=';")
-    assert worst(attached(out.getvalue(), "a.js")) is CLEAN
+HOSTILE = {
+    "pieces": ("a.js", "a='QUJDREVGR0g=';" * 50_000),
+    "characters": ("a.vbs", ("Chr(1)" + " " * 9) * 15 + "x"),
+    "blanks behind quotes": ("a.js", ("'" + " " * 199) * 2_000),
+    "numbers": ("a.js", "([1,2,3,4,5,6,7,8," * 20_000),
+    "quoted numbers": ("a.js", "'1 2 3 4 5 6 7 8 " * 20_000),
+    "parameters": ("a.ics", "BEGIN:VCARD\r\nA" + ";" * 100_000 + ":x\r\n"),
+    "values": ("a.ics", "BEGIN:VCARD\r\n" + "A;B:QUJDREVGR0hJSktM\r\n-\r\n" * 10_000),
+    "armour": ("a.bat", "-----BEGIN X-----\n" * 20_000 + "A" * 100_000),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_texts_are_read_in_linear_time(what: str) -> None:
+    """Whose time is not linear does not end within the time of a test."""
+    name, text = HOSTILE[what]
+    assert worst(attached(text, name)) in (CLEAN, ERROR)

@@ -17,7 +17,7 @@ from gatepost.antivirus.opening import Member, Opening
 
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _VALUE = re.compile(
-    rb"^(?P<head>[A-Za-z0-9.-]{1,60}(?:;[^:\r\n\"]{0,200}(?:\"[^\"\r\n]{0,200}\")?){0,20});?(?:ENCODING=)?(?:BASE64|B)(?P<more>;[^:\r\n]{0,400})?:"
+    rb"^(?P<head>[A-Za-z0-9.-]{1,60}(?:;[^:;\r\n\"]{0,200}+(?:\"[^\"\r\n]{0,200}\")?+){0,20});?(?:ENCODING=)?(?:BASE64|B)(?P<more>;[^:\r\n]{0,400})?:"
     rb"(?P<text>[A-Za-z0-9+/=\s]{16,}?)(?=\r?\n(?:\r?\n|[A-Za-z0-9.-]{1,60}[;:])|\Z)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -19,7 +19,7 @@ from gatepost.antivirus.openers.xmltext import to_utf8
 from gatepost.antivirus.opening import Member, Opening
 
 _JOIN = re.compile(
-    rb"[\"'`]\s{0,200}(?:[+,&](?:\s{0,20}_)?|[;:]?\s{0,200}\$?[A-Za-z_$][\w$.]{0,60}\s{0,20}(?:\+=|=\s{0,20}\$?[\w$.]{1,60}\s{0,20}[+&]))"
+    rb"[\"'`]\s{0,200}+(?:[+,&](?:\s{0,20}_)?|(?:[;:]\s{0,200}+)?\$?[A-Za-z_$][\w$.]{0,60}\s{0,20}(?:\+=|=\s{0,20}\$?[\w$.]{1,60}\s{0,20}[+&]))"
     rb"\s{0,200}[\"'`]"
 )
 """Between two pieces of one text: `'a' + 'b'`, `['a', 'b']`, `"a" & _ "b"`, `x = 'a'; x += 'b'`, `x = x & "b"`."""
@@ -37,7 +37,7 @@ _ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4}
 _SEPARATED_HEX = re.compile(rb"[\"'`]((?:[0-9a-fA-F]{2}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9a-fA-F]{2})[\"'`]")
 _SEPARATED = re.compile(rb"[\"'`]((?:[0-9]{1,3}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9]{1,3})[\"'`]")
 _CHARACTERS = re.compile(
-    rb"(?:chrw?\$?\s?\(\s?(?:&h[0-9a-f]{1,2}|[0-9]{1,3})\s?\)\s{0,9}[&+]?[\s_]{0,9}){16,}+", re.IGNORECASE
+    rb"(?:chrw?\$?\s?\(\s?(?:&h[0-9a-f]{1,2}|[0-9]{1,3})\s?\)\s{0,9}+(?:[&+][\s_]{0,9}+)?+){16,}+", re.IGNORECASE
 )
 _CHARACTER = re.compile(rb"\(\s?(?:&[hH]([0-9a-fA-F]{1,2})|([0-9]{1,3}))")
 _PIECE = re.compile(rb"[\"'`>]([A-Za-z0-9+/_-]{8,}+={0,2}+)(?=[\"'`<])")
