@@ -271,11 +271,14 @@ class Disposal:
         """
         now = clock.now()
         plans = self._judge(work, partition, analysis, now)
-        proved = may_report(work.stored.envelope, analysis)
-        verdicts = decide_telling(
-            [verdict for _, _, verdict in plans], proved=proved, accepted=accepted, handle=handle, divided=divided
-        )
-        plans = [(group, indices, verdict) for (group, indices, _), verdict in zip(plans, verdicts, strict=True)]
+        told = True
+        if any(is_refused(verdict) or is_bounced(verdict) for _, _, verdict in plans):
+            proved = may_report(work.stored.envelope, analysis)
+            told = proved or not accepted
+            verdicts = decide_telling(
+                [verdict for _, _, verdict in plans], proved=proved, accepted=accepted, handle=handle, divided=divided
+            )
+            plans = [(group, indices, verdict) for (group, indices, _), verdict in zip(plans, verdicts, strict=True)]
         prefix = self._in_front(work, plans[0], analysis, now) if len(plans) == 1 else None
         if prefix is None:
             disposition, notices = await self._resolve(
@@ -292,7 +295,7 @@ class Disposal:
                     raise
         else:
             disposition, notices = self._answer_plainly(work, plans[0], prefix, analysis, now), []
-        if accepted and not proved:
+        if not told:
             disposition.shares = [msgspec.structs.replace(share, refusal=None) for share in disposition.shares]
         if handle:
             # As before the queue: of what its sender hears of only that is put away which a list asks for.

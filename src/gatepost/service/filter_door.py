@@ -106,11 +106,11 @@ class _Connection:
     def _request(self, request: Request) -> Request:
         """Return the question as the judge gets it: with the door's name, and whole addresses."""
         door = self._context.door
-        return msgspec.structs.replace(
-            request,
-            client=msgspec.structs.replace(request.client, listener=door.name),
-            recipients=tuple([_complete(each, door.default_domain) for each in request.recipients]),
-        )
+        client = msgspec.structs.replace(request.client, listener=door.name)
+        recipients = request.recipients
+        if door.default_domain:
+            recipients = tuple([_complete(each, door.default_domain) for each in recipients])
+        return msgspec.structs.replace(request, client=client, recipients=recipients)
 
     @property
     def _too_large(self) -> bool:
@@ -142,6 +142,8 @@ def _complete(recipient: str, domain: str) -> str:
 
 def _as_asked(ruling: Ruling, recipients: tuple[str, ...], domain: str) -> Ruling:
     """Return the ruling with the recipients as the client named them."""
+    if not domain and len(set(recipients)) == len(recipients):
+        return ruling
     names: dict[str, list[str]] = {}
     for each in recipients:
         names.setdefault(_complete(each, domain), []).append(each)

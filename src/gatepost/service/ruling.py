@@ -21,6 +21,7 @@ from gatepost.service.undivided import join_parts
 
 THREATS_TOLD: Final = 50
 """Threats of one part."""
+_NOBODY: Final = dict.fromkeys(Deed, 0)
 UNJUDGED: Final = "unjudged"
 """Deed on record of a message that could not be judged."""
 
@@ -117,7 +118,7 @@ def build_answered(
     message_id: int, request: Request, ruling: Ruling, size: int, now: float, elapsed_s: float
 ) -> Answered:
     """Return the record of an answer. `now` in Unix seconds."""
-    counts = dict.fromkeys(Deed, 0)
+    counts = _NOBODY.copy()
     without: list[str] = []
     for part in ruling.parts:
         counts[part.deed] += len(part.recipients)

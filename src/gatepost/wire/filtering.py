@@ -129,6 +129,10 @@ class _State(enum.Enum):
     ENDED = "ended"
 
 
+_RESTS: Final = (_State.JUDGING, _State.ENDED)
+"""States in which nothing is taken."""
+
+
 class _Cutter:
     """Cuts what comes in into frames."""
 
@@ -191,9 +195,11 @@ class FilterServerSession:
 
         After an answer call it once more, with b"" if nothing has come: the next question may be there already.
         """
-        self._cutter.add(data)
+        cutter = self._cutter
+        if data:
+            cutter.add(data)
         events: list[ServerEvent] = []
-        while not self._rests and (frame := self._cutter.next()) is not None:
+        while self._state not in _RESTS and (frame := cutter.next()) is not None:
             events.append(self._take(*frame))
         return events
 
@@ -215,11 +221,6 @@ class FilterServerSession:
         """Return the answer that there is none."""
         self._state = _State.READY
         return _trouble(ErrorCode.UNJUDGED, why)
-
-    @property
-    def _rests(self) -> bool:
-        """Nothing is taken now."""
-        return self._state is _State.JUDGING or self._state is _State.ENDED
 
     def _take(self, kind: int, payload: bytes) -> ServerEvent:
         state = self._state
