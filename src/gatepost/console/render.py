@@ -177,7 +177,7 @@ def go(to: str, state: State = "", text: str = "") -> Redirect:
     """Lead the browser to a page of ours after an act, which says there what the act came to."""
     response = Redirect(local_path(to), status_code=303)
     if text:
-        told = msgspec.json.encode(Flash(state, foreign(text, FLASH_TEXT_LIMIT)))
+        told = msgspec.json.encode(Flash(state, foreign(text.replace("\n", " "), FLASH_TEXT_LIMIT)))
         value = base64.urlsafe_b64encode(told).decode("ascii").rstrip("=")
         response.set_cookie(Cookie(FLASH_COOKIE, value=value, httponly=True, samesite="strict", path="/"))
     return response
