@@ -1,0 +1,138 @@
+"""Where links lead beside who wrote, and who lures whom never written to: signs, and mail that must stay without."""
+
+import pytest
+from tests.support.spam_knowledge import shipped_knowledge
+
+from gatepost.antispam.check import Notes
+from gatepost.antispam.headers.check import build_header_check
+from gatepost.antispam.headers.destinations import HOSTS_LIMIT, link_hosts
+from gatepost.antispam.headers.picture import Picture
+from gatepost.antispam.headers.reference import Reference
+from gatepost.antispam.view import build_view
+from gatepost.mime.structure import parse
+from gatepost.model.spam import Sign, SpamOptions
+
+FIELDS = {
+    "From": "Anna Berg <anna.berg@firm.example>",
+    "To": "Bob <bob@own.example>",
+    "Subject": "Minutes of Tuesday",
+    "Date": "Tue, 14 Nov 2023 22:10:00 +0000",
+    "Message-ID": "<20231114.221000.77@firm.example>",
+    "MIME-Version": "1.0",
+    "Content-Type": "text/html; charset=utf-8",
+}
+PAGE = '<p>Here they are, as said: <a href="https://{}/page">the minutes</a>. See you on Friday.</p>'
+UNSUBSCRIBE = {"List-Unsubscribe": "<https://news.example/stop>"}
+LIST = {"List-Id": "<users.lists.example>", "List-Post": "<mailto:users@lists.example>", "Precedence": "list"}
+OURS = {
+    "links-elsewhere",
+    "links-elsewhere-page",
+    "links-elsewhere-bulk",
+    "links-elsewhere-single",
+    "answer-forged",
+    "list-forged",
+    "links-of-nobody",
+    "link-to-hosting",
+    "link-to-hosting-alone",
+    "link-cheap-suffix",
+    "from-cheap-suffix",
+    "sender-throwaway",
+    "subject-brand-elsewhere",
+    "subject-lure",
+    "subject-address",
+    "subject-token",
+    "subject-template",
+    "from-local-generated",
+}
+
+
+@pytest.fixture(scope="module")
+def check():
+    return build_header_check(shipped_knowledge())
+
+
+def mail(host: str, **changes: str | None) -> bytes:
+    """A page with one link to `host`; fields changed (`_` for `-`) or, None, left out."""
+    fields = FIELDS | {name.replace("_", "-"): value for name, value in changes.items()}
+    header = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None)
+    return f"{header}\r\n{PAGE.format(host)}\r\n".encode()
+
+
+def signs(check, content: bytes, sender: str = "anna.berg@firm.example") -> dict[str, Sign]:
+    notes = Notes()
+    check.inspect(build_view(parse(content), SpamOptions(sender=sender, recipients=("bob@own.example",))), notes)
+    return {sign.name: sign for sign in notes.signs}
+
+
+FOUND = [
+    ("links-elsewhere", "other.example", {}),
+    ("links-elsewhere-page", "other.example", {}),
+    ("links-elsewhere-bulk", "other.example", UNSUBSCRIBE),
+    ("answer-forged", "other.example", {"In-Reply-To": "<1@x.example>", "References": "<1@x.example>"}),
+    ("list-forged", "other.example", {"List-Id": "<a.b.example>"}),
+    ("links-of-nobody", "other.example", {"From": "Post <notice@post>"}),
+    ("link-to-hosting", "a-b-77.web.app", {}),
+    ("link-to-hosting-alone", "storage.googleapis.com", {}),
+    ("link-cheap-suffix", "prize.cyou", {}),
+    ("from-cheap-suffix", "other.example", {"From": "Prize <x@prize.icu>"}),
+    ("sender-throwaway", "prize.icu", {"From": "Prize <x@prize.icu>"}),
+    ("subject-brand-elsewhere", "other.example", {"Subject": "Your Netflix membership"}),
+    ("subject-lure", "other.example", {"Subject": "Final notice: your parcel could not be delivered"}),
+    ("subject-lure", "other.example", {"Subject": "Ihr Paket wartet"}),
+    ("subject-lure", "other.example", {"Subject": "Vous avez gagné un bon d'achat"}),
+    ("subject-lure", "other.example", {"Subject": "Su paquete está retenido"}),
+    ("subject-lure", "other.example", {"Subject": "Sua conta foi bloqueada"}),
+    ("subject-lure", "other.example", {"Subject": "Вам одобрена выплата"}),
+    ("subject-address", "other.example", {"Subject": "bob@own.example, open this"}),
+    ("subject-token", "other.example", {"Subject": "Your bill - 8dSHbu0oHKXsxJE"}),
+    ("subject-template", "other.example", {"Subject": "A phone for {firstname}"}),
+    ("from-local-generated", "other.example", {"From": "<news_offer_30943@firm.example>"}),
+]
+
+
+@pytest.mark.parametrize(("name", "host", "changes"), FOUND)
+def test_what_fraud_does(check, name, host, changes):
+    sign = signs(check, mail(host, **changes))[name]
+    assert sign.weight > 0
+    assert sign.evidence
+
+
+SPARED = [
+    ("www.firm.example", {}),
+    ("www.firm.test", {}),
+    ("click.firm.example", UNSUBSCRIBE),
+    ("other.example", LIST),
+    ("other.example", {"Subject": "Re: Minutes", "In-Reply-To": "<1@own.example>", "References": "<1@own.example>"}),
+    ("www.netflix.com", {"From": "Netflix <info@account.netflix.com>", "Subject": "Your Netflix membership"}),
+    ("www.firm.example", {"Subject": "Invoice 2023-11-0077, due 30 November"}),
+    ("www.firm.example", {"From": "<anna_berg@firm.example>", "Subject": "Flight LH1234 to Berlin"}),
+    ("prize.shop", UNSUBSCRIBE | {"From": "The shop <hello@mail.prize.shop>"}),
+]
+
+
+@pytest.mark.parametrize(("host", "changes"), SPARED)
+def test_what_honest_senders_do(check, host, changes):
+    found = signs(check, mail(host, **changes), sender="")
+    assert sum(found[name].weight for name in OURS & set(found)) <= 0.8, found
+
+
+def test_a_link_to_where_the_envelope_sender_is_at_home_is_not_elsewhere(check):
+    assert "links-elsewhere" in signs(check, mail("click.service.example"))
+    assert "links-elsewhere" not in signs(check, mail("click.service.example"), sender="bounce@service.example")
+
+
+def test_plain_text_with_links_is_talk(check):
+    plain = mail("other.example", Content_Type="text/plain; charset=utf-8")
+    assert not OURS & set(signs(check, plain))
+
+
+def test_all_signs_of_targets_together_stay_short_of_spam_without_another(check):
+    worst = mail("other.example")
+    assert sum(sign.weight for sign in signs(check, worst).values()) < 5.2
+
+
+def test_hosts_are_bounded_and_told_once():
+    page = "".join(f'<a href="https://h{number}.example/">x</a>' * 2 for number in range(100))
+    view = build_view(parse(b"From: <a@b.example>\r\nContent-Type: text/html\r\n\r\n" + page.encode()), SpamOptions())
+    hosts = link_hosts(Picture(view, Reference()))
+    assert len(hosts) == len(set(hosts)) == HOSTS_LIMIT
