@@ -109,7 +109,8 @@ def open_container(data: bytes, kind: Kind, name: str, opening: Opening) -> Iter
     """Yield the members of a container that `is_opened`. OverBudget when the message has cost enough."""
     opener = ARCHIVES.get(kind) or DOCUMENTS.get(kind) or MAIL_BASES.get(kind)
     if opener is None:
-        yield Member("", trouble=f"archive-not-opened: files of kind {kind} cannot be opened, so nobody knows what is in it")
+        what = f"archive-not-opened: files of kind {kind} cannot be opened, so nobody knows what is in it"
+        yield Member("", trouble=what)
         return
     members = opener(data, name, opening)
     if opening.options.archives:
