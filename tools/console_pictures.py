@@ -11,6 +11,7 @@ import time
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -99,7 +100,7 @@ def make_console_pictures(folder: Path) -> list[Path]:
         ):
             gateway.ask("accounts.add", name="anna", role="admin", password=PASSWORD)
             gateway.ask("lists.add_many", entries=LISTINGS)
-            which = {"name": "notify-admin", "language": "en"}
+            which: dict[str, Any] = {"name": "notify-admin", "language": "en"}
             digest = gateway.ask("texts.show", **which)["digest"]
             gateway.ask("texts.save", **which, text=OWN_TEXT, digest=digest, comment="shorter")
             shown = _send_traffic(gateway, clock)
