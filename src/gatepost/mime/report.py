@@ -42,8 +42,10 @@ def _fields(content: bytes, part: Part) -> tuple[Span, ...]:
         line = content.rfind(b"\n", part.start, part.body - 1) + 1 or part.start
         if not content[line : part.body].strip(b"\r\n"):
             start = line
-    elif part.fields:
+    elif part.fields and part.fields[-1].end == part.body:
         start = part.fields[-1].start
+    else:  # a line that is no field and does not end: what is put behind it would become part of it
+        start = content.rfind(b"\n", part.start, part.body) + 1 or part.start
     spans = [Span(field.start, field.end) for field in part.fields if field.name[:8] == b"content-"]
     spans = [span for span in spans if span.start < start]
     spans.append(Span(start, part.body))

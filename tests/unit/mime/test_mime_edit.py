@@ -134,6 +134,13 @@ def test_cure_under_odd_fields(header):
     assert leaves(out) == [b"\0clean"]
 
 
+@pytest.mark.parametrize("action", [Action.CURE, Action.REPLACE])
+@pytest.mark.parametrize("header", [b"\t\x11Co", b"X: y\r\nno field", b"X: y\r\nX: y\r\n z", b"no field\r\nX: y", b""])
+def test_new_content_stands_below_a_header_that_does_not_end(header, action):
+    out = edited(header, Edit(child(header), action, b"\0clean"))
+    assert leaves(out) == [b"\0clean"]
+
+
 def test_outermost_edit_wins():
     content = (
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
