@@ -11,7 +11,7 @@ from tests.support.gateway import Gateway
 from tests.support.lanes import LaneGateway
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import CLOSE, THEN_CLOSE, Sink
-from tests.support.waiting import WAIT_S, join, wait_for
+from tests.support.waiting import join, wait_for
 
 TIMES = {
     'minimal_backoff_time = "15 min"': 'minimal_backoff_time = "1 s"',
@@ -86,8 +86,7 @@ def test_limits_of_outgoing_sessions_hold_across_relays(tmp_path: Path, relays: 
         # The first three sessions must be open at the same time; a fourth would be counted.
         if step == "end" and not together.broken:
             with contextlib.suppress(threading.BrokenBarrierError):
-                together.wait(WAIT_S)
-            together.abort()  # they have met
+                together.wait(5)  # a kept connection without mail may be the third
 
     with Sink() as home, LaneGateway(tmp_path / "gw", home.port, relays=relays, replace=limits | TIMES) as gateway:
         lanes = [gateway.lane(), gateway.lane()]
