@@ -93,6 +93,8 @@ def test_full_disk_refuses_new_mail_loses_none_and_recovers_by_itself(disk: Path
             codes.append(answer(gateway, plain(f"before {number}", size=size), recipient))
             accepted += [recipient] if codes[-1] == 250 else []
         assert 250 in codes
+        # What is not inspected by then waits until there is room for what inspection says of it.
+        wait_for(lambda: gateway.status()["queue"]["ready"] == len(accepted), "all to be inspected")
         ballast = fill(disk)
         for number in range(200):
             recipient = f"full{number}@example.org"
