@@ -105,6 +105,13 @@ def test_a_page_puts_a_file_together(way: str) -> None:
     assert worst(attached(f"<html><script>{BLOBS[way]}</script></html>", "a.html", "text/html")) is INFECTED
 
 
+def test_a_sign_of_utf_7_does_not_hide_what_stands_there_as_it_is() -> None:
+    filler = bytes(number * number * 7 % 251 for number in range(400))
+    blob = base64.b64encode(av_samples.zip_of(("x.txt", filler), ("x.com", av_samples.eicar()))).decode("ascii")
+    assert "+" in blob  # which UTF-7 reads as something else
+    assert worst(attached(f"<html><!-- +ADw- --><script>d=atob('{blob}')</script></html>", "a.html")) is INFECTED
+
+
 @pytest.mark.parametrize("way", PAGES)
 def test_a_page_carries_a_file_outside_of_its_scripts(way: str) -> None:
     name = "a.svg" if "<svg" in PAGES[way] else "a.html"
@@ -393,6 +400,10 @@ HOSTILE = {
     "quoted numbers": ("a.js", "'1 2 3 4 5 6 7 8 " * 20_000),
     "parameters": ("a.ics", "BEGIN:VCARD\r\nA" + ";" * 100_000 + ":x\r\n"),
     "values": ("a.ics", "BEGIN:VCARD\r\n" + "A;B:QUJDREVGR0hJSktM\r\n-\r\n" * 10_000),
+    "a picture in one line": (
+        "a.html",
+        "<script>a()</script><img src='data:image/png;base64," + "iVBORw0K" * 60_000 + "'>",
+    ),
     "armour": ("a.bat", "-----BEGIN X-----\n" * 20_000 + "A" * 100_000),
 }
 

@@ -39,9 +39,9 @@ _SCRIPT_ADDRESS = re.compile(
 )
 _BLOBS_OUTSIDE: Final = (
     re.compile(rb"[A-Za-z0-9+/]{400,}+={0,2}"),
-    re.compile(rb"[A-Za-z0-9+/]{40,}+(?:\s++[A-Za-z0-9+/]{40,}+)++(?:\s++[A-Za-z0-9+/]++)?+={0,2}"),
+    re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\s++[A-Za-z0-9+/]{40,}+)++(?:\s++[A-Za-z0-9+/]++)?+={0,2}"),
 )
-"""Base64 in one line; in many."""
+"""Base64 in one line; in many. The latter is tried at its beginning alone: a line may have a million places."""
 BLOB_OUTSIDE: Final = 400
 """Characters of what is looked at."""
 _REFERENCES = re.compile(rb"(?:&#[xX]?[0-9a-fA-F]{1,6};){64,}+")
@@ -53,8 +53,12 @@ OBJECTS_LIMIT: Final = 500
 def open_page(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield scripts, and files in addresses and scripts. OverBudget."""
     text = to_utf8(data)
-    if b"+ADw" in text:  # the sign < in UTF-7: mail programs know it still
-        text = text.decode("utf-7", "replace").encode("utf-8", "replace")
+    yield from _open_text(text, name, opening)
+    if b"+ADw" in text:  # the sign < in UTF-7: mail programs know it still; others show the page as it stands
+        yield from _open_text(text.decode("utf-7", "replace").encode("utf-8", "replace"), name, opening)
+
+
+def _open_text(text: bytes, name: str, opening: Opening) -> Iterator[Member]:
     lower = text.lower()
     compact = lower.translate(None, _BLANKS)
     scripted = b"script" in compact
