@@ -82,6 +82,10 @@ class DeliveredMemory:
 
     def recall(self, key: str, addresses: Iterable[str], now: float) -> frozenset[str]:
         """Return who of these has it already."""
+        have = self._read(key, now)
+        return frozenset(each for each in addresses if _digest(key, each) in have) if have else frozenset()
+
+    def _read(self, key: str, now: float) -> frozenset[bytes]:
         try:
             with (self._directory / key).open("rb") as file:
                 if now - os.fstat(file.fileno()).st_mtime > KEEP_S:
@@ -89,17 +93,18 @@ class DeliveredMemory:
                 raw = file.read(ADDRESSES_LIMIT * _DIGEST)
         except OSError:
             return frozenset()
-        have = {raw[at : at + _DIGEST] for at in range(0, len(raw), _DIGEST)}
-        return frozenset(each for each in addresses if _digest(key, each) in have)
+        return frozenset(raw[at : at + _DIGEST] for at in range(0, len(raw), _DIGEST))
 
     def note(self, key: str, addresses: Iterable[str], now: float) -> None:
         """Remember that these have the message with this key. OSError: it cannot be."""
-        raw = b"".join([_digest(key, each) for each in dict.fromkeys(addresses)][:ADDRESSES_LIMIT])
-        if not raw:
+        digests = [_digest(key, each) for each in dict.fromkeys(addresses)]
+        if not digests:
             return
         self._directory.mkdir(0o700, exist_ok=True)
         if not _is_ours(self._directory.lstat()):
             raise PermissionError(1, "it is not a directory of this user alone", str(self._directory))
+        have = self._read(key, now)  # a client that comes twenty times tells of the same ones each time
+        raw = b"".join([each for each in digests if each not in have][: ADDRESSES_LIMIT - len(have)])
         descriptor = os.open(self._directory / key, _OPEN, 0o600)
         try:
             os.write(descriptor, raw)  # at the end, whoever else writes: no relay takes back what another has noted

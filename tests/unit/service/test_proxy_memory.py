@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.service import proxy_memory
-from gatepost.service.proxy_memory import KEEP_S, TIDY_S, DeliveredMemory
+from gatepost.service.proxy_memory import ADDRESSES_LIMIT, KEEP_S, TIDY_S, DeliveredMemory
 
 A, B, C = "a@x.example", "b@x.example", "c@x.example"
 DOOR = "proxy tcp:127.0.0.1:10026"
@@ -97,6 +97,18 @@ def test_many_addresses_are_remembered_up_to_the_limit(place: Path, monkeypatch:
     assert memory.recall("k", many, 0.0) == set(many[:3])
     memory.note("none", [], 0.0)
     assert not (place / "none").exists()
+
+
+def test_who_gets_it_at_the_last_of_many_tries_is_remembered_too(place: Path) -> None:
+    """A client tells at each try of all who have it so far."""
+    memory = DeliveredMemory(place, DOOR)
+    first = [f"{number}@x.example" for number in range(ADDRESSES_LIMIT - 1)]
+    for attempt in range(3):
+        memory.note("k", first, float(attempt))
+    memory.note("k", [*first, A], 3.0)
+    assert memory.recall("k", [*first, A, B], 3.0) == {*first, A}
+    memory.note("k", [*first, A, B], 4.0)
+    assert (place / "k").stat().st_size == ADDRESSES_LIMIT * 16
 
 
 def test_what_was_torn_is_no_address(place: Path) -> None:
