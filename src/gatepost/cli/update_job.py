@@ -308,9 +308,10 @@ def run_rollback(job: Job, names: list[str]) -> int:
     with job.alone():
         last = read_run(job.directory)
         brought = _installed_last(job)
+        for name in names:
+            if not find_kinds(job.place, name):
+                raise Ended(f"{name}: there are no databases of that kind", EXIT_CONFIGURATION)
         wanted = {each for name in names for each in find_kinds(job.place, name)} if names else brought
-        if names and not wanted:
-            raise Ended(f"{names[0]}: there are no databases of that kind", EXIT_CONFIGURATION)
         skipped = roll_back(job.place, sorted(wanted))
         fresh: list[tuple[Kind, str]] = []
         for kind, bases in job.place.bases.items():
