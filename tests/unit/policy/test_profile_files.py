@@ -31,6 +31,10 @@ from gatepost.model.profile import (
 )
 
 K = ConditionKind
+LETTER = """Buy now, while there is still some of it left for friends of the house:
+six garden chairs, two long tables, a green parasol with its foot, and all the cushions
+that belong to them, at a price our neighbours will envy you for until autumn comes again.
+"""
 SOUND = RuleSet(
     hidden=Profile(name="Hidden", comment="ours"),
     common=(ProfileRef(file="gate"),),
@@ -60,7 +64,7 @@ SOUND = RuleSet(
     emails={"zz": AddressList(name="z"), "friends": AddressList(name="f", addresses=("a@b.example", "@c.example"))},
     iplists={"near": NetworkList(name="n", networks=("10.0.0.0/8", "2001:db8::1"))},
     dnsbl={"bad": DnsList(name="b", services=(DnsService(zone="bl.example", description="d"),))},
-    samples={"one": Sample(category="spam/own", text="buy\n")},
+    samples={"one": Sample(category="spam/own", text=LETTER)},
     settings=RuleSettings(reject_text="no"),
 )
 
