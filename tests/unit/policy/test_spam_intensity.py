@@ -22,7 +22,7 @@ from gatepost.policy.spam import decide_spam
 
 CORPUS = Path(os.environ.get("GATEPOST_SHARED", Path(__file__).parents[4] / "shared")) / "corpora/spam"
 NAME = "inbox-2023-2025"
-MAILS = 40
+MAILS = 100
 ENVELOPE = Envelope("a@b.example", (Recipient("c@example.org"),), Client("192.0.2.1"))
 
 
