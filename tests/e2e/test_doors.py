@@ -42,6 +42,7 @@ block_message = []
 
 
 GNOMES = "dear friend our garden gnomes are made by hand of red clay and cost less than you think when ordered now"
+LONG = [f"w{'abcdefghij'[at % 10]}{'klmnopqr'[at // 10 % 8]}{'stuvwxyz'[at // 80 % 8]}s" for at in range(9000)]
 NO_DNS = "".join(f"use_{name} = false\n" for name in ("dnsbl", "reverse_dns", "spf", "surbl", "authentication"))
 
 
@@ -57,6 +58,8 @@ class Doors:
         rules.mkdir(parents=True)
         (rules.parent / "profiles.toml").touch()
         (rules / "garden.toml").write_text(f'category = "Goods/Garden"\ntext = "{GNOMES}"\n')
+        for at in range(2):  # more than a line of settings takes
+            (rules / f"long{at}.toml").write_text(f'category = "goods"\ntext = "{" ".join(LONG)}"\n')
         self.gateway = Gateway(
             state,
             9,

@@ -17,6 +17,7 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.feeds.pinned import SpamBases
+from gatepost.feeds.rule_samples import lay_aside
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services
 from gatepost.filter.settings import FilterSettings
@@ -92,7 +93,8 @@ def running_template(settings: FilterSettings, socket: Path) -> Iterator[None]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(msgspec.json.encode(settings) + b"\n")
+            told = msgspec.structs.replace(settings, spam_bases=lay_aside(settings.spam_bases, socket.parent))
+            process.stdin.write(msgspec.json.encode(told) + b"\n")
             process.stdin.flush()
             if not process.stdout.readline():
                 raise TrialError("the filters' template did not start")

@@ -17,7 +17,7 @@ SAMPLES_LIMIT: Final = 10_000
 LETTERS_LIMIT: Final = 64 * 1024
 """Characters of one that are: more of it is not looked at in mail either."""
 LETTERS_IN_ALL: Final = 4 * 1024 * 1024
-"""Characters of all: the template gets them with its settings, in one line."""
+"""Characters of all: each template of filters reads them at its start."""
 GROUPS_LEAST: Final = 16
 """Different groups of three words that a sample must have: shorter texts are like other short texts."""
 

@@ -27,4 +27,6 @@ class SpamBases(msgspec.Struct, frozen=True):
     own: tuple[PinnedFile, ...] = ()
     """The administrator's samples and images, compiled."""
     samples: tuple[ReadySample, ...] = ()
-    """Those of the rule set in force."""
+    """Those of the rule set in force ..."""
+    sample_file: PinnedFile | None = None
+    """... or where they lie (`feeds.rule_samples`)."""

@@ -13,6 +13,7 @@ from gatepost.feeds.cache import BasesNotLoaded, read_pinned
 from gatepost.feeds.manifest import BadSet
 from gatepost.feeds.own import OWN_LIMIT, OWN_SET
 from gatepost.feeds.pinned import PinnedFile, SpamBases
+from gatepost.feeds.rule_samples import parse_samples
 
 RULES_SET = "rules"
 """What the samples of the rule set are called among the sets."""
@@ -27,7 +28,10 @@ def load_knowledge(bases: SpamBases, cache: Path) -> Knowledge:
     except BadSet as error:
         raise BasesNotLoaded(str(error)) from None
     found.append((OWN_SET, {Path(each.path).name: _read_own(each) for each in bases.own}))
-    found.append((RULES_SET, dict(_build_samples(bases.samples))))
+    samples = bases.samples
+    if bases.sample_file is not None:
+        samples = parse_samples(_read_own(bases.sample_file))
+    found.append((RULES_SET, dict(_build_samples(samples))))
     return merge_sets(found, Artefacts(cache, FORMS_KEPT))
 
 

@@ -150,6 +150,9 @@ def prepare_learning(paths: Paths) -> None:
 
 def learner_settings(config: Config, paths: Paths, filters: FilterSettings) -> bytes:
     """Return the learner's line of settings: `learner.LearnerSettings`, which the master does without importing."""
+    bases = filters.spam_bases
+    if bases is not None:  # of which it wants the base model: samples could be longer than its line may be
+        filters = msgspec.structs.replace(filters, spam_bases=msgspec.structs.replace(bases, samples=()))
     settings = {
         "folder": str(paths.learned),
         "socket": str(paths.learner),

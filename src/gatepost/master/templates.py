@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatepost.feeds.rule_samples import lay_aside
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.children import GIVEN_UP_AFTER, Child
 from gatepost.master.fork_server import ForkServer, Process
@@ -95,7 +96,7 @@ class Templates:
     def _make(self, settings: FilterSettings, coming: "asyncio.Future[None] | None") -> Child:
         """`coming` is told whether it came up; None for the first, which is tried for ever."""
         self._generation += 1
-        line = msgspec.json.encode(msgspec.structs.replace(settings, generation=self._generation)) + b"\n"
+        line = self._build_line(settings)
         own = self._paths.filters.with_name(f"filters.{self._generation % NAMES}")
 
         def start() -> Process:
@@ -121,6 +122,16 @@ class Templates:
 
         child = Child("filter template", start, ended=ended, say=self._say)
         return child
+
+    def _build_line(self, settings: FilterSettings) -> bytes:
+        bases = settings.spam_bases
+        try:
+            bases = lay_aside(bases, self._paths.bases_cache)
+        except OSError as error:
+            self._say("W", f"mail is compared with no samples of the rules, they cannot be written: {error}")
+            bases = msgspec.structs.replace(bases, samples=()) if bases is not None else None
+        told = msgspec.structs.replace(settings, generation=self._generation, spam_bases=bases)
+        return msgspec.json.encode(told) + b"\n"
 
     def _hear(self, word: int, child: Child, settings: FilterSettings, own: Path) -> None:
         """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces. `own`

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gatepost.antispam.check import Notes
@@ -40,7 +41,9 @@ from gatepost.feeds.keys import (
 from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
 from gatepost.feeds.own import pin_own
 from gatepost.feeds.pinned import PinnedSet, SpamBases
+from gatepost.feeds.rule_samples import KEPT, lay_aside
 from gatepost.feeds.spam import load_knowledge
+from gatepost.filter.template import SETTINGS_LIMIT
 from gatepost.mime.structure import parse
 from gatepost.model.spam import SpamOptions
 
@@ -392,6 +395,33 @@ def test_mail_is_compared_with_the_samples_of_the_rule_set(tmp_path: Path) -> No
     SamplesCheck(knowledge).inspect(build_view(mail, SpamOptions()), notes)
     assert list(notes.categories) == ["goods/garden"]
     assert "“gnomes” (goods/garden)" in notes.signs[0].evidence
+
+
+def test_samples_of_the_rule_set_are_told_of_in_a_short_line(tmp_path: Path) -> None:
+    """However many there are: a template that is told too much at once does not start, and no mail passes."""
+    texts = [" ".join(f"{word}{letter * number}" for word in ("red", "clay", "gnome") for letter in "abcdefgh")
+             for number in range(1, 100)]  # fmt: skip
+    bases = SpamBases((), (), tuple(ReadySample(f"s{at}", "goods/garden", text) for at, text in enumerate(texts)))
+    assert len(msgspec.json.encode(bases)) > SETTINGS_LIMIT
+    told = msgspec.json.decode(msgspec.json.encode(lay_aside(bases, tmp_path / "cache")), type=SpamBases)
+    assert len(msgspec.json.encode(told)) < 1000
+    assert load_knowledge(told, tmp_path / "spam").files == load_knowledge(bases, tmp_path / "spam").files
+    assert told.sample_file is not None
+    Path(told.sample_file.path).write_bytes(b"other")
+    with pytest.raises(BasesNotLoaded, match="has been changed since"):
+        load_knowledge(told, tmp_path / "spam")
+    assert lay_aside(bases, tmp_path / "cache") == told
+    load_knowledge(told, tmp_path / "spam")
+
+
+def test_files_with_samples_of_the_rule_set_do_not_gather(tmp_path: Path) -> None:
+    assert lay_aside(SpamBases(), tmp_path) == SpamBases()
+    for number in range(2 * KEPT):
+        last = lay_aside(SpamBases((), (), (ReadySample("s", "spam", str(number)),)), tmp_path)
+    assert len(list(tmp_path.iterdir())) == KEPT
+    assert last is not None
+    assert last.sample_file is not None
+    assert Path(last.sample_file.path).exists()
 
 
 def test_compiled_forms_are_made_once_for_the_same_sources(tmp_path: Path) -> None:
