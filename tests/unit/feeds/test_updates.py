@@ -317,6 +317,7 @@ def test_a_name_of_both_kinds_is_taken_back_of_the_one_that_is_meant(tmp_path: P
     assert host.update("rollback", "antispam/own") == UPDATED
     assert numbers() == (["own-1", "own-2"], ["own-1"])
     assert host.update("rollback", "mouse/own") == CONFIGURATION
+    assert host.update("rollback", "own", "mouse/own") == CONFIGURATION, "nothing is taken back"
     assert host.update("rollback", "own") == UPDATED
     assert numbers() == (["own-1"], ["own-1"])
     feed.offer(3, b"three")
