@@ -246,3 +246,13 @@ def test_the_check_rests_when_header_signs_are_off(check):
 def test_hostile_headers_are_read_in_bounded_steps(check, unit):
     content = b"From: a@b.example\r\n" + unit * (900_000 // len(unit)) + b"\r\n"
     assert len(signs(check, content)) < 30
+
+
+def test_missing_fields_say_nothing_of_a_mail_whose_way_is_not_known(check):
+    bare = {"Message_ID": None, "To": None, "Subject": "Re: the figures"}
+    missing = {"id-missing", "to-missing", "subject-answer-alone"}
+    assert missing <= signs(check, mail(**bare)).keys()
+    unknown = changed(client_ip="", client_name="", helo="")
+    assert not missing & signs(check, mail(**bare), unknown).keys()
+    way = b"Received: from mail.firm.example (mail.firm.example [8.8.8.8]) by mx.own.example with ESMTP\r\n"
+    assert missing <= signs(check, way + mail(**bare), unknown).keys()

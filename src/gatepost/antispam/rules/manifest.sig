@@ -1,1 +1,1 @@
-ed25519 42c23be4fa3a7b68 OnyHoIHCcXMrCxlOCbG446CShRAllMk564qaucuMhxJ1Rfb5O2YrB46e+/4tsC9+oU2scCMC8nytpeLQocmiBQ==
+ed25519 42c23be4fa3a7b68 fwFBz+Yug7cCMFjgH+NtmOix7JWc0/zAErWga2z9s5UbGW6ukaBwOBYtJ/p0ivmgjDYQcsB1dbRZErh0ubMgCw==
