@@ -147,8 +147,20 @@ def test_bytes_that_are_no_text_go_through_unread() -> None:
         b"<script>x</script>" + b"<i>" * (html.TAGS + 1),
         b"<script>x</script>" + b"".join(b"<b id=%d><p>" % number for number in range(9_000)),
         b"<script>x</script>" + b" " * html.PAGE_BYTES,
+        b"<p onclick=a><x<!--[if><scripts>",
     ],
-    ids=["utf-7", "shifted", "declared", "zero", "private", "damaged", "tags", "formats", "size"],
+    ids=[
+        "utf-7",
+        "shifted",
+        "declared",
+        "zero",
+        "private",
+        "damaged",
+        "tags",
+        "formats",
+        "size",
+        "within a name",
+    ],
 )
 def test_pages_that_cannot_be_read_for_certain_are_not_cured(page: bytes) -> None:
     assert cure_html(page) is None
