@@ -32,7 +32,6 @@ UNNAMED = re.compile(r"\.png$")
 """Mails of the second kind that are for comparison: their file is called .png by every reader."""
 WHY_NOT = {
     "mac-binhex": "there is no file in it: the generator wrote `ARRAY(0x…)`, the address of a list, in its place",
-    "H2=aH": "a stray `=a` inside every escape: to take these out first and then decode is nobody's reading",
 }
 """Why nothing is found, by what the mail's name contains."""
 _BODIES = (
