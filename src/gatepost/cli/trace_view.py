@@ -22,6 +22,7 @@ QUEUE_STATES: Final = {
     "SND": "being delivered",
     "HLD": "held",
 }
+_NOT_INSPECTED: Final = ("WFC", "CHK")
 TEXT_WIDTH: Final = 300
 ADDRESSES_SHOWN: Final = 5
 
@@ -81,18 +82,26 @@ def _waits(waiting: Sequence[Told], now: float) -> Iterator[str]:
         if message["state"] == "corrupt":
             yield f"now: {message['queue_id']} cannot be read: {_text(message['reason'])}"
             continue
+        reason = message["held_reason"] or (message["reason"] if message["state"] in _NOT_INSPECTED else "")
         yield f"now: in the queue as {message['queue_id']}, {QUEUE_STATES.get(message['state'], message['state'])}" + (
-            f": {_text(message['held_reason'])}" if message["held_reason"] else ""
+            f": {_text(reason)}" if reason else ""
         )
         for each in message["waiting"]:
-            due = each["next_attempt"] or message["next_attempt"]
-            when = "paused" if each["paused"] else f"next try {show_time(due)}" if due > now else "due now"
             hop = f" by {_text(each['next_hop'])}" if each["next_hop"] else ""
-            yield f"  {_address(each['address'])}{hop}, {each['attempts']} tries so far, {when}"
+            yield f"  {_address(each['address'])}{hop}, {each['attempts']} tries so far{_next_try(each, message, now)}"
             why = each["last_reply"] or each["destination_reason"]
             if why:
                 yield f"    {_text(why)}"
         yield f"  what to do about it: gatepost queue retry|hold|release|reroute|remove {message['queue_id']}"
+
+
+def _next_try(recipient: Told, message: Told, now: float) -> str:
+    if recipient["paused"]:
+        return ", paused"
+    due = recipient["next_attempt"] or message["next_attempt"]
+    if due is None:  # held, or not inspected yet
+        return ""
+    return f", next try {show_time(due)}" if due > now else ", due now"
 
 
 def _outcome(mail: Told) -> str:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import resource
 import signal
+from typing import Final
 
 import msgspec
 
@@ -57,6 +58,12 @@ class Walls(msgspec.Struct, frozen=True):
     gid: int
 
 
+_BARE_ROOT: Final = (
+    "root without the capabilities CAP_SETUID and CAP_SETGID cannot make a filter another user: run the gateway as an "
+    "ordinary user, or leave it these"
+)
+
+
 class SandboxReport(msgspec.Struct, frozen=True):
     """Walls that could not be built, each with the reason; empty when all stand."""
 
@@ -82,9 +89,7 @@ def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
     walls = sandbox.walls
     _limit_resources(walls)
     if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(walls.gid, walls.gid, walls.gid)
-        os.setresuid(walls.uid, walls.uid, walls.uid)
+        _leave_root(walls)
     privileges.set_capabilities()  # a service manager may have given the gateway some
     privileges.prctl(privileges.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
@@ -93,6 +98,15 @@ def enter(sandbox: Sandbox, keep: frozenset[int], parent: int) -> SandboxReport:
     privileges.prctl(privileges.PR_SET_NO_NEW_PRIVS, 1)
     reasons = (walling.enter_landlock(sandbox.landlock_version), walling.enter_seccomp(sandbox.calls))
     return SandboxReport(tuple(reason for reason in reasons if reason))
+
+
+def _leave_root(walls: Walls) -> None:
+    try:
+        os.setgroups([])
+        os.setresgid(walls.gid, walls.gid, walls.gid)
+        os.setresuid(walls.uid, walls.uid, walls.uid)
+    except PermissionError:
+        raise OSError(errno.EPERM, _BARE_ROOT) from None
 
 
 def _limit_resources(walls: Walls) -> None:

@@ -154,5 +154,10 @@ def test_what_waits_is_told_recipient_by_recipient() -> None:
     assert lines[5].endswith("paused")
     assert lines[-1].endswith("gatepost queue retry|hold|release|reroute|remove 0AM1W8QNM0000")
     assert all(line.isprintable() for line in lines)
+    nowhere = {**at_rest, "next_attempt": None, "next_hop": "", "paused": False, "destination_reason": ""}
+    for state, held, said in (("HLD", "by anna", "held: by anna"), ("CHK", "", "in inspection: no filter: why")):
+        asked = {**message, "state": state, "held_reason": held, "reason": "no filter: why", "next_attempt": None}
+        lines = list(show_waiting([{**asked, "waiting": [nowhere]}], NOON))
+        assert lines[:2] == [f"now: in the queue as 0AM1W8QNM0000, {said}", "  <bill@late.example>, 0 tries so far"]
     damaged = {"queue_id": "0AM1W8QNM0000", "state": "corrupt", "reason": "bad page"}
     assert list(show_waiting([damaged], NOON)) == ["now: 0AM1W8QNM0000 cannot be read: bad page"]

@@ -64,6 +64,17 @@ def test_it_becomes_the_user_for_good_and_keeps_one_capability(place: Path) -> N
     assert int(facts["CapAmb"], 16) == 0
 
 
+def test_root_that_is_asked_for_keeps_what_makes_filters_another_user(place: Path) -> None:
+    """A gateway told to run as root has to be able to start filters, which never do."""
+
+    def work() -> None:
+        become("root", [place / "a" / "state"], [place / "log" / "gatepost.log"])
+        os.setgroups([])
+        os.setresuid(*[pwd.getpwnam(USER).pw_uid] * 3)
+
+    assert in_child(work) == 0
+
+
 def test_what_is_there_is_given_to_the_user_but_not_what_links_lead_to(place: Path) -> None:
     state, other = place / "a" / "state", place / "other"
     state.mkdir(parents=True)
