@@ -101,7 +101,9 @@ def find_owner(user: str) -> Owner:
         return Owner(pwd.getpwnam(user))
     except KeyError:
         made = f"useradd --system --user-group --home-dir /var/lib/{user} --shell /usr/sbin/nologin {user}"
-        raise NotDone(f"there is no user {user}, whom the gateway runs as. Make it: {made}") from None
+        raise NotDone(
+            f"there is no user {user}, whom the gateway runs as. Make it: {made}; or name another one with --user"
+        ) from None
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ def _waits(waiting: Sequence[Told], now: float) -> Iterator[str]:
 
 def _next_try(recipient: Told, message: Told, now: float) -> str:
     if recipient["paused"]:
-        return ", paused"
+        return f", paused; gatepost queue resume {printable(recipient['queue'])} ends that"
     due = recipient["next_attempt"] or message["next_attempt"]
     if due is None:  # held, or not inspected yet
         return ""

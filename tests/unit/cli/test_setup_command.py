@@ -248,12 +248,14 @@ def test_what_cannot_be_edited_is_left_alone(site: Site) -> None:
     assert site.run("--answers", str(site.base / "nothing"))[0] == 2
 
 
-def test_root_needs_the_user_of_the_gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_root_needs_the_user_of_the_gateway(site: Site, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     site.user = "nobody-of-that-name"
-    status, told = site.run("--answers", site.answers())
+    status, told = site.run("--answers", site.answers(), *options)
     assert status == 1
     assert "useradd --system" in told
+    assert "--user" in told
     assert not site.file.exists()
 
 

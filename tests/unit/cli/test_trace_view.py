@@ -133,7 +133,13 @@ def row_of(**values: Any) -> dict[str, Any]:
 
 def test_what_waits_is_told_recipient_by_recipient() -> None:
     at_rest = {"address": "bill@late.example", "attempts": 0, "last_reply": "", "next_attempt": NOON + 60}
-    full = {"address": HOSTILE, "attempts": 3, "last_reply": "452 full", "next_attempt": NOON - 1}
+    full = {
+        "address": HOSTILE,
+        "attempts": 3,
+        "last_reply": "452 full",
+        "next_attempt": NOON - 1,
+        "queue": "late.example",
+    }
     message = {
         "queue_id": "0AM1W8QNM0000",
         "state": "QUE",
@@ -151,7 +157,7 @@ def test_what_waits_is_told_recipient_by_recipient() -> None:
     assert "<bill@late.example> by mx.late.example, 0 tries so far, next try " in lines[1]
     assert lines[2].strip() == "451 refused"
     assert lines[3].endswith("3 tries so far, due now")
-    assert lines[5].endswith("paused")
+    assert lines[5].endswith("paused; gatepost queue resume late.example ends that")
     assert lines[-1].endswith("gatepost queue retry|hold|release|reroute|remove 0AM1W8QNM0000")
     assert all(line.isprintable() for line in lines)
     nowhere = {**at_rest, "next_attempt": None, "next_hop": "", "paused": False, "destination_reason": ""}
