@@ -38,10 +38,13 @@ _SCRIPT_ADDRESS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BLOBS_OUTSIDE: Final = (
-    re.compile(rb"[A-Za-z0-9+/]{400,}+={0,2}"),
+    re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{400,}+={0,2}"),
     re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\s++[A-Za-z0-9+/]{40,}+)++(?:\s++[A-Za-z0-9+/]++)?+={0,2}"),
 )
-"""Base64 in one line; in many. The latter is tried at its beginning alone: a line may have a million places."""
+"""Base64 in one line; in many. Tried at its beginning alone: a line may have a million places."""
+_MARK_DIGITS: Final = bytes(ord("a") if re.match(rb"[A-Za-z0-9+/]", bytes([each])) else ord(" ") for each in range(256))
+_RUN: Final = b"a" * 40
+"""What both of them need: a glance at a text without it costs a fiftieth of the search."""
 BLOB_OUTSIDE: Final = 400
 """Characters of what is looked at."""
 _REFERENCES = re.compile(rb"(?:&#[xX]?[0-9a-fA-F]{1,6};){64,}+")
@@ -163,9 +166,11 @@ def open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Mem
 
 def _decode_outside(text: bytes) -> Iterator[bytes]:
     """Yield what base64 in a page is decoded to, where it is long or in pieces; in its character references, too."""
-    referring = b"".join(b'"%b"' % _resolve(found[0]) for found in _REFERENCES.finditer(text))
+    referring = b""
+    if b"&#" in text:
+        referring = b"".join(b'"%b"' % _resolve(found[0]) for found in _REFERENCES.finditer(text))
     for each in (text, referring):
-        for pattern in _BLOBS_OUTSIDE:
+        for pattern in _BLOBS_OUTSIDE if _RUN in each.translate(_MARK_DIGITS) else ():
             for found in pattern.finditer(each):
                 known = each[max(0, found.start() - 7) : found.start()].lower() == b"base64,"
                 if not known and len(found[0]) >= BLOB_OUTSIDE:
