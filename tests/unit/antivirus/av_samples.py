@@ -27,11 +27,16 @@ def eicar(prefix: str = "") -> bytes:
     return prefix.encode() + BASE
 
 
+MADE = (2026, 1, 2, 3, 4, 6)
+
+
 def zip_of(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members:
-            archive.writestr(name, data)
+            member = zipfile.ZipInfo(name, MADE)  # the same bytes at any time
+            member.compress_type = method
+            archive.writestr(member, data)
     return out.getvalue()
 
 

@@ -85,7 +85,7 @@ PAGES = {
     "address of a script": "<svg xmlns='http://www.w3.org/2000/svg'><script href='data:text/javascript;base64,"
     + base64.b64encode(f"a('{LONG}')".encode()).decode()
     + "'/></svg>",
-    "UTF-7": f"<html>+ADw-script+AD4-var d=atob('{LONG}')+ADw-/script+AD4-</html>",
+    "UTF-7": f"<html>+ADw-script+AD4-var d=atob('{LONG.replace('+', '+-')}')+ADw-/script+AD4-</html>",
 }
 SCRIPTS = {
     "a.js": f"var d=atob('{LONG}')",
@@ -184,7 +184,8 @@ def test_pictures_of_people_are_no_members() -> None:
 @pytest.mark.parametrize("charset", ["utf-7", "utf-16le", "cp037", "IBM037", "utf-32"])
 def test_a_page_in_a_charset_that_hides_its_tags(charset: str) -> None:
     page = f"hi <script>var d=atob('{LONG}')</script>"
-    raw = page.replace("<", "+ADw-").replace(">", "+AD4-").encode() if charset == "utf-7" else page.encode(charset)
+    shifted = page.replace("+", "+-").replace("<", "+ADw-").replace(">", "+AD4-")
+    raw = shifted.encode() if charset == "utf-7" else page.encode(charset)
     field = b"Content-Type: text/html; charset=" + charset.encode()
     body = base64.encodebytes(raw).replace(b"\n", b"\r\n")
     assert INFECTED in statuses(av_samples.message(body, field, b"Content-Transfer-Encoding: base64"))
