@@ -22,6 +22,7 @@ from gatepost.cli.setup_plan import STATE_PATH, plan_configuration, read_configu
 from gatepost.cli.setup_questions import NOTHING, QUESTIONS, Answers, Question, Start
 from gatepost.cli.setup_steps import (
     NotDone,
+    Owner,
     Setting,
     find_no_licence,
     find_owner,
@@ -119,7 +120,7 @@ class _Setup:
             raise _EndedError("Nothing was changed", EXIT_REFUSED)
         assert loaded.config is not None, "planned without errors"
         try:
-            owner = find_owner(self._user)
+            owner = Owner() if dry_run else find_owner(self._user)
         except NotDone as error:
             raise _EndedError(f"{error}\nNothing was changed", EXIT_REFUSED) from None
         setting = Setting(self._file, loaded.config, answers, owner, self._host, changed)
