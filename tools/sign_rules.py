@@ -53,8 +53,8 @@ def main() -> None:
 def sign(rules: Path, kind: Kind, key: Path) -> str:
     """Return what was done."""
     files = known_files(rules)
-    before = read_before(rules)
-    if before is not None and {each.path for each in before.manifest.files} == set(files):
+    before, trusted = read_before(rules)
+    if before is not None and trusted and {each.path for each in before.manifest.files} == set(files):
         try:
             check_set(before)
         except BadSet:
@@ -75,15 +75,16 @@ def sign(rules: Path, kind: Kind, key: Path) -> str:
     return f"{kind}: {manifest.name} {manifest.number}, {manifest.records} records in {len(manifest.files)} files"
 
 
-def read_before(rules: Path) -> DatabaseSet | None:
+def read_before(rules: Path) -> tuple[DatabaseSet | None, bool]:
+    """Return the set as it lies there, and whether the product's key of today has signed it."""
     try:
-        return read_set(rules, resolve_keys([]))
+        return read_set(rules, resolve_keys([])), True
     except BadSet:
         pass
     try:
-        return read_set(rules, None)
+        return read_set(rules, None), False
     except BadSet:
-        return None
+        return None, False
 
 
 def known_files(rules: Path) -> list[str]:

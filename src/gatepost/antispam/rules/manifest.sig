@@ -1,1 +1,1 @@
-ed25519 42c23be4fa3a7b68 fwFBz+Yug7cCMFjgH+NtmOix7JWc0/zAErWga2z9s5UbGW6ukaBwOBYtJ/p0ivmgjDYQcsB1dbRZErh0ubMgCw==
+ed25519 218ea4f7901bf75c Zfj0q5c/B8+sJnbecJLQOfQZ49+I7kkU0WavDnACdQqGTDz9juPw1G1/a3hcgPgwrNLtKJ+NSdhFiK3MXahJDQ==
