@@ -12,6 +12,9 @@ import pytest
 
 from tests.support.cost import SHOWN, CostPlugin
 from tests.support.leftovers import watch
+from tests.support.strays import no_thread_stays
+
+__all__ = ["no_thread_stays"]
 
 _PYCACHE = Path(__file__).resolve().parents[1] / "build" / "pycache"
 

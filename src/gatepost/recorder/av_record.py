@@ -132,7 +132,7 @@ class TcpTarget:
     """A listener, written to by a thread of its own: nobody waits for it."""
 
     def __init__(self, host: str, port: int, lost: Callable[[int, str], None]) -> None:
-        """`lost(lines, why)` is told of lines that nobody got, on that thread."""
+        """`lost(lines, why)` is told of lines that nobody got, on any thread."""
         self._address = host, port
         self._lost = lost
         self._socket: socket.socket | None = None
@@ -150,10 +150,17 @@ class TcpTarget:
             self._lost(len(lines), "the listener is too slow")
 
     def close(self) -> None:
-        """Give the thread a moment to bring away what it has."""
+        """Give the thread a moment to bring away what it has; what it has not even begun by then is lost. What it is
+        at may take it as long as a connection may (CONNECT_S), and nobody waits for that.
+        """
         with contextlib.suppress(queue.Full):
             self._parcels.put_nowait(None)
         self._thread.join(END_S)
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._lost(len(self._parcels.get_nowait() or ()), "the listener is too slow")
+            self._parcels.put_nowait(None)
 
     def _work(self) -> None:
         while (lines := self._parcels.get()) is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 
 from gatepost.model.record import Received, Record, Refused, Scanned, Split
 from gatepost.recorder import av_record, envelopes
@@ -189,6 +189,25 @@ def test_a_listener_that_takes_nothing_costs_a_bounded_number_of_lines(
         target.write(parcel)
     wait_for(lambda: sum(lost) >= av_record.PARCELS_LIMIT, "lines to be lost")
     target.close()
+    join(target._thread)
+    assert sum(lost) == 2 * av_record.PARCELS_LIMIT
+
+
+def test_a_listener_that_is_given_up_keeps_no_thread_and_what_waited_is_counted(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+):
+    """Without room for the word that ends it, the thread of each target that was ever replaced stayed."""
+    monkeypatch.setattr(av_record, "END_S", 0.0)
+    lost: list[int] = []
+    target = TcpTarget("127.0.0.1", listener.getsockname()[1], lambda lines, _: lost.append(lines))
+    parcel = ["x" * 8 * 1024 * 1024 + "\n"]
+    for _ in range(2 * av_record.PARCELS_LIMIT):
+        target.write(parcel)
+    assert sum(lost) >= av_record.PARCELS_LIMIT - 1
+    target.close()
+    listener.close()
+    join(target._thread)
+    assert sum(lost) == 2 * av_record.PARCELS_LIMIT
 
 
 @pytest.mark.parametrize(

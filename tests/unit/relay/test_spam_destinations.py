@@ -57,7 +57,8 @@ class Case:
         self.records: list[Record] = []
         me: Any = self
         nobody: Any = None
-        ids, saving, editing = QueueIds(0, 0), Saving(lambda *_: None), Editing()
+        ids, editing = QueueIds(0, 0), Editing()
+        self.saving = saving = Saving(lambda *_: None)
         saving.configure(config)
         wording = Wording(hostname="gw.example.org")
         editing.configure(wording)
@@ -108,6 +109,7 @@ class Case:
             done = self.disposal.dispose(Work(stored, CONTENT), self.partition, analysis)
             if done is not None:
                 await done
+            await self.saving.close()
 
         asyncio.run(run())
         return self

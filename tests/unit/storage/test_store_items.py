@@ -210,7 +210,8 @@ def test_an_item_whose_file_is_gone_can_still_be_deleted(tmp_path):
 @pytest.mark.parametrize("damage", ["gone", "garbage", "empty", "other version"])
 def test_a_damaged_index_is_made_anew_by_whoever_meets_it(tmp_path, damage):
     told: list[str] = []
-    stored = put(open_store(tmp_path), *(new() for _ in range(5)))
+    with open_store(tmp_path) as filled:
+        stored = put(filled, *(new() for _ in range(5)))
     first = open_store(tmp_path, told)
     [claimed] = stored[:1]
     claim, _ = begin_release(first, claimed, Event("releasing", NOW, shard=3, who="me"))
