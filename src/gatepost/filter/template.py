@@ -11,7 +11,6 @@ Promises: single-threaded (checked before every fork), never more than `maximum`
 
 import argparse
 import contextlib
-import gc
 import os
 import selectors
 import signal
@@ -30,6 +29,7 @@ from gatepost.antivirus.engine import Engine
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
 from gatepost.antivirus.remotes import make_remotes
 from gatepost.antivirus.stage import inspect
+from gatepost.control.heap import settle_heap
 from gatepost.feeds.cache import BasesNotLoaded, load_image
 from gatepost.filter.asker import Asker
 from gatepost.filter.dialogue import (
@@ -343,8 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
     _check_single_threaded()
     template = Template(settings, path, engines, spam_stage, sandbox, preview)
-    gc.collect()
-    gc.freeze()
+    settle_heap()
     print("ready", flush=True)
     os.dup2(null, 1)
     os.close(null)

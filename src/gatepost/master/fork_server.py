@@ -32,6 +32,7 @@ from typing import IO
 import msgspec
 
 from gatepost.control import privileges
+from gatepost.control.heap import settle_heap
 
 WARM: tuple[str, ...] = ("gatepost.relay.process",)
 """Imported before the first fork. Only what relays carry anyway: what reads mail is imported by the template alone."""
@@ -110,6 +111,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.freeze()  # the collector of either would write to all that is shared
         try:
             pid = os.fork()
         except OSError:
@@ -242,8 +244,7 @@ def _serve(sock: socket.socket) -> None:
     _set_title("gatepost: fork server")
     for module in WARM:
         import_module(module)
-    gc.collect()
-    gc.freeze()
+    settle_heap()
     wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

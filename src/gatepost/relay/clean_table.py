@@ -1,10 +1,11 @@
 """A table of keys of fixed size: the newest and most used are kept. Used by `relay.clean_cache` only. Pure.
 
 Rows of `WAYS` keys, the row given by the key itself; within a row a key that is used or added goes to the front and the
-last one falls out. So the memory is the same from the first moment on (32 bytes a key), and can be written as it is.
+last one falls out. So it never takes more than 32 bytes a key, and can be written as it is.
 """
 
 import hashlib
+import mmap
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -13,7 +14,7 @@ KEY_SIZE: Final = 32
 WAYS: Final = 16
 """Keys of a row: enough that rows fill evenly, few enough to be searched at once."""
 ROWS: Final = 12_500
-"""Rows: 200,000 keys, 6.4 MB."""
+"""Rows: 200,000 keys, 6.4 MB when all of them are in use."""
 _ROW_SIZE: Final = WAYS * KEY_SIZE
 _MARK: Final = b"GPclean1"
 _HEADER: Final = struct.Struct(">8sII32s")
@@ -29,7 +30,8 @@ class CleanTable:
 
     def __init__(self, rows: int = ROWS) -> None:
         self._rows = rows
-        self._data = bytearray(rows * _ROW_SIZE)
+        # Pages nobody has written to take no memory: with little mail, most of them.
+        self._data = mmap.mmap(-1, rows * _ROW_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def known(self, keys: Sequence[bytes]) -> bytes:
         """Return a byte for each key, 1 for those in the table; they count as used."""
@@ -61,7 +63,11 @@ class CleanTable:
             raise Damaged("it is of another form or size")
         if hashlib.sha256(data).digest() != digest:
             raise Damaged("its digest does not fit")
-        self._data[:] = data
+        own = self._data
+        for start in range(0, len(data), mmap.PAGESIZE):
+            page = data[start : start + mmap.PAGESIZE]
+            if own[start : start + mmap.PAGESIZE] != page:
+                own[start : start + mmap.PAGESIZE] = page
 
     def _row_of(self, key: bytes) -> int:
         return int.from_bytes(key[:4], "big") % self._rows * _ROW_SIZE

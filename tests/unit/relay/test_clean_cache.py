@@ -49,6 +49,31 @@ def test_the_table_never_grows() -> None:
     assert len(table.store()()) < 8 * WAYS * KEY_SIZE + 100
 
 
+def anonymous_bytes() -> int:
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return int(rollup.partition("\nAnonymous:")[2].split()[0]) * 1024
+
+
+def test_keys_that_are_not_there_take_no_memory() -> None:
+    stored = CleanTable()
+    stored.add([key(1)])
+    form = stored.store()()
+    before = anonymous_bytes()
+    tables = [CleanTable() for _ in range(10)]
+    for table in tables:
+        table.load(form)
+        assert table.known([key(1), key(2)]) == b"\1\0"
+    assert anonymous_bytes() - before < 3 * len(form)
+
+
+def test_what_was_there_gives_way_to_what_is_loaded() -> None:
+    stored, table = CleanTable(100), CleanTable(100)
+    stored.add([key(1)])
+    table.add(map(key, range(2, 500)))
+    table.load(stored.store()())
+    assert table.known([key(1), key(2), key(499)]) == b"\1\0\0"
+
+
 def test_bytes_that_only_look_like_a_key_are_none() -> None:
     table = CleanTable(1)
     first, second = in_row(1), in_row(2)
