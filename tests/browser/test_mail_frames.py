@@ -227,7 +227,9 @@ def test_malware_is_found_by_its_subject_released_and_deleted(browser: Browser, 
         tab.page.locator(f"input[value='{item}'][name=id]").check()
         tab.page.get_by_role("button", name="Delete", exact=True).click()
         if scripts:
-            tab.page.locator("dialog").get_by_role("button", name="Delete").click()
+            dialog = tab.page.locator("dialog")
+            assert "Delete 1 message(s) for good?" in dialog.inner_text()
+            dialog.get_by_role("button", name="Delete").click()
         else:
             tab.page.get_by_role("button", name="Delete", exact=True).click()
         tab.page.locator(".flash").wait_for()

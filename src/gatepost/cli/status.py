@@ -10,7 +10,11 @@ from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print
 from gatepost.cli.queue import printable
 from gatepost.feeds.update_state import UpdateRun, read_run
 
-_HELPERS: Final = {"recorder": "tracking.status", "console": "console.status"}
+_HELPERS: Final = {
+    "recorder": "tracking.status",
+    "console": "console.status",
+    "user quarantine": "user_quarantine.status",
+}
 """Processes beside those that handle mail, and the calls that tell of them."""
 
 
@@ -38,8 +42,9 @@ def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, A
             f"{door['connections_total']} in all, {door['refused']} not allowed, {door['failed']} failed",
             highlight=False,
         )
-    for address in helpers.get("console", {}).get("addresses", ()):
-        console.print(f"console at {address}", highlight=False)
+    for name, told in helpers.items():
+        for address in told.get("addresses", ()):
+            console.print(f"{name} at {address}", highlight=False)
     for problem in (problems or {}).get("problems", ()):
         console.print(f"{problem['state'].upper()} {printable(problem['text'])}", style="bold", highlight=False)
         console.print(f"  {printable(problem['mend'])}", highlight=False)

@@ -23,6 +23,7 @@ from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.enums import MediaType
 from litestar.response import Redirect
+from markupsafe import Markup, escape
 
 from gatepost import __version__
 from gatepost.console.visitor import Visitor
@@ -68,7 +69,7 @@ AREAS: Final = (
     Area("dashboard", "Dashboard", "/", Right.VIEW, "Watch"),
     Area("mail", "Mail", "/tracking", Right.TRACK, "Watch", scoped=True),
     Area("queue", "Queue", "/queue", Right.TRACK, "Watch", scoped=True),
-    Area("quarantine", "Quarantine", "/quarantine", Right.QUARANTINE, "Watch", scoped=True),
+    Area("quarantine", "Quarantine", "/quarantine", Right.TRACK, "Watch", scoped=True),
     Area("reports", "Reports", "/reports", Right.TRACK, "Watch", scoped=True),
     Area("policy", "Policy", "/policy", Right.CONFIGURATION, "Decide"),
     Area("lists", "Lists", "/lists", Right.LISTS, "Decide", scoped=True),
@@ -281,6 +282,16 @@ def _digest(name: str) -> str:
 
 
 @functools.cache
+def marked(text: str) -> Markup:
+    """Return a text of our own whose parts in backquotes are shown as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
 def environment() -> jinja2.Environment:
     """Return the templates: escaping always on, an unknown name is an error."""
     made = jinja2.Environment(
@@ -293,6 +304,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "foreign": foreign,
+        "marked": marked,
         "size": size,
         "number": number,
         "duration": duration,

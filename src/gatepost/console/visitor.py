@@ -110,6 +110,12 @@ def needs(right: Right) -> Guard:
     return guard
 
 
+async def sees_all(connection: Connection, _: BaseRouteHandler) -> None:
+    """A guard: not for visitors with domains of their own. For pages that stand although their calls fail."""
+    if visitor_of(connection).domains:
+        raise PermissionDeniedException("This is about all of the gateway, and your account sees only its own domains.")
+
+
 def visitor_of(connection: Connection) -> Visitor:
     """Return who makes this request (also the dependency `visitor`); nobody before `admit` has run."""
     known = connection.scope.get(_SCOPE_KEY)

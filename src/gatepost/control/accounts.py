@@ -235,8 +235,13 @@ def make_token(account: Account, name: str, rights: Iterable[str], days: float, 
         chosen = frozenset(map(Right, rights))
     except ValueError as error:
         raise AccountError(f"{error}: rights are {', '.join(Right)}") from error
-    if not chosen or chosen - RIGHTS_OF[account.role] or chosen & {Right.NONE, Right.SELF}:
-        raise AccountError("choose some rights of the account for the token")
+    grantable = RIGHTS_OF[account.role] - {Right.NONE, Right.SELF}
+    if not chosen or chosen - grantable:
+        lacking = ", ".join(sorted(chosen - grantable))
+        raise AccountError(
+            (f"a token of {account.name} cannot have {lacking}" if lacking else "a token needs some rights")
+            + f": choose among {', '.join(sorted(grantable))}"
+        )
     if not 0 <= days <= TOKEN_DAYS_LIMIT:
         raise AccountError(f"a token counts for at most {TOKEN_DAYS_LIMIT} days")
     if len(account.tokens) >= TOKENS_LIMIT:

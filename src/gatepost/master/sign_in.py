@@ -208,7 +208,12 @@ class SignIn:
         if proved is None:
             self._passwords.brake.failed(caller.address, account.name, now)
             self._note(caller, "session.second", account.name, "wrong second step")
-            raise ControlError("that does not fit: wait for the next code, or try again")
+            passkey = bool(arguments.get("assertion"))
+            raise ControlError(
+                "that passkey does not fit: try again, or ask an administrator to take it away"
+                if passkey
+                else "that code does not fit, or was used: wait for the next one"
+            )
         self._sessions.close_ticket(secret)
         self._accounts.put(proved)  # the code counts as used before it opens anything
         self._note(caller, "session.second", account.name, "")

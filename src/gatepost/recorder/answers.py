@@ -4,9 +4,10 @@
 only some. The command line uses it, too, on the files of a gateway that does not run.
 """
 
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,8 +107,9 @@ class Answers:
         if origin is not None:
             found.append(origin)
         told = [tell_record(record) for record in records[:RECORDS_LIMIT]]
-        if domains and not is_from(summary, domains):
-            told = [_narrow(record, domains) for record in told if _is_for(record, domains)]
+        if whole is not None and domains and not is_from(summary, domains):
+            others = _other_people(whole, told, domains)
+            told = [_narrow(record, others) for record in told if _is_for(record, domains)]
         return {
             "mail": tell_summary(summary),
             "records": told,
@@ -164,13 +166,32 @@ def _tell_all(summaries: Iterable[Summary], domains: Sequence[str]) -> list[dict
     return [tell_summary(each) for each in seen if each is not None]
 
 
-def _narrow(told: dict[str, Any], domains: Sequence[str]) -> dict[str, Any]:
-    """Return what is told of a step of a mail from elsewhere without the addresses of other people."""
-    return told | {
-        name: [address for address in told[name] if domain_of(address) in domains]
-        for name in _ADDRESSES
-        if isinstance(told.get(name), list | tuple)
-    }
+def _other_people(whole: Summary, told: Iterable[dict[str, Any]], domains: Sequence[str]) -> frozenset[str]:
+    """Return the recipients of a mail outside of some domains, in lower case; its sender is no secret."""
+    known = set(whole.recipients)
+    for record in told:
+        for value in (record.get(name) for name in _ADDRESSES):
+            known.update(value if isinstance(value, list | tuple) else ())
+        known.add(record.get("recipient", ""))
+    return frozenset(address.lower() for address in known - {"", whole.sender} if domain_of(address) not in domains)
+
+
+def _narrow(told: Any, others: Collection[str]) -> Any:
+    """Return what is told of a step of a mail from elsewhere without the addresses of other people: lists leave them
+    out, texts, such as the evidence of a sign, hide them.
+    """
+    match told:
+        case dict():
+            return {name: _narrow(value, others) for name, value in told.items()}
+        case list() | tuple():
+            kept = (each for each in told if not (isinstance(each, str) and each.lower() in others))
+            return [_narrow(each, others) for each in kept]
+        case str() if "@" in told:
+            for address in others:
+                if address in told.lower():
+                    told = re.sub(rf"(?<![\w.+-]){re.escape(address)}(?![\w.-]*\w)", _HIDDEN, told, flags=re.IGNORECASE)
+            return told
+    return told
 
 
 def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:
@@ -179,6 +200,8 @@ def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:
 
 
 _ADDRESSES: Final = ("recipients", "addresses", "to")
+_HIDDEN: Final = "…"
+"""In place of the address of somebody else."""
 
 
 def _domains(arguments: Mapping[str, Any]) -> tuple[str, ...]:

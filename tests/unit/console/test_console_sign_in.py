@@ -271,6 +271,7 @@ def test_one_time_codes_are_asked_for_and_count_once(tmp_path: Path, monkeypatch
         assert (await fresh.get("/account")).status == 401
         used = await fresh.post("/sign-in/second", {"code": totp.at(clock[0]), "totp": "1", "next": "/audit"})
         assert used.status == 401, "the code that set them up was used"
+        assert "that code does not fit, or was used" in used.text
 
         clock[0] += 30
         done = await fresh.post("/sign-in/second", {"code": totp.at(clock[0]), "totp": "1", "next": "/audit"})

@@ -116,12 +116,26 @@ def test_a_fragment_is_the_block_alone_and_the_same_address_gives_the_page() -> 
     assert part.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain <b>", "plain &lt;b&gt;"),
+        ("`[[listener]]` has `<room>` for more", "<code>[[listener]]</code> has <code>&lt;room&gt;</code> for more"),
+        ("one ` alone <", "one ` alone &lt;"),
+    ],
+)
+def test_what_our_texts_have_in_backquotes_is_shown_as_code(text: str, shown: str) -> None:
+    assert str(render.marked(text)) == shown
+
+
 def test_the_menu_shows_what_the_visitor_may() -> None:
     everything = {area.name for area in render.areas_of(_visitor())}
     assert everything == {area.name for area in render.AREAS}
     quarantine = {area.name for area in render.areas_of(_visitor(rights=RIGHTS_OF[Role.QUARANTINE]))}
     assert {"quarantine", "mail", "dashboard"} <= quarantine
     assert not quarantine & {"settings", "accounts", "log", "audit", "lists"}
+    reader = {area.name for area in render.areas_of(_visitor(rights=RIGHTS_OF[Role.READ_ONLY]))}
+    assert "quarantine" in reader, "without content, as in tracking"
     domain = {area.name for area in render.areas_of(_visitor(rights=RIGHTS_OF[Role.DOMAIN], domains=("a.example",)))}
     assert domain == {"mail", "queue", "quarantine", "reports", "lists"}
 

@@ -190,6 +190,9 @@ def test_wrong_values_are_told_at_their_field_and_cannot_be_applied(tmp_path: Pa
         assert answer.status == 422
         assert 'value="/etc/passwd"' in answer.text
         assert "outside the state directory" in answer.text
+        assert "Nothing was kept: 1 value cannot be" in answer.text, (
+            "said above the form as well: the field may be far down"
+        )
         assert here.text == before
 
     scene(tmp_path, work)

@@ -296,6 +296,25 @@ def test_an_act_without_the_right_or_of_no_name_is_refused() -> None:
     assert "Relay 1" in page
 
 
+def test_the_service_page_is_not_for_accounts_with_domains() -> None:
+    bound = ScriptedGateway(ANSWERS, RIGHTS_OF[Role.OPERATOR], domains=("own.example",))
+    answer = visit(bound, "/service")
+    assert answer.status_code == 403
+    assert "your account sees only its own domains" in answer.text
+    assert "Stop the gateway" not in answer.text
+
+
+def test_the_service_page_shows_the_pages_of_recipients() -> None:
+    answers = ANSWERS | {
+        "user_quarantine.status": CONSOLE | {"pid": 4711, "addresses": ["https://spam.example.org:8026"]},
+    }
+    page = visit(ScriptedGateway(answers), "/service").text
+    for text in ("Pages of recipients", "4711", "https://spam.example.org:8026", "Send digests now"):
+        assert text in page
+    answers["user_quarantine.status"] = CONSOLE | {"enabled": False}
+    assert "Pages of recipients" not in visit(ScriptedGateway(answers), "/service").text
+
+
 def test_the_service_page_shows_processes_and_what_ails_them() -> None:
     page = visit(_gateway(), "/service").text
     for text in ("does not answer", "no answer within 10 s", "connection refused", "slow.example", "no route"):

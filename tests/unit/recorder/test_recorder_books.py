@@ -277,6 +277,23 @@ def test_other_peoples_addresses_stay_out_of_ones_domains(tmp_path: Path) -> Non
     assert "yours" in str(recorded.answer("tracking.mail", id=queue_ids[1]))
 
 
+def test_other_peoples_addresses_stay_out_of_the_evidence_too(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    said = "not in To: Me@mine.example, YOU@yours.example; also <you@yours.example.> and x.you@yours.example"
+    recorded.add(
+        received(0, sender="x@outside.example", recipients=2, addresses=("me@mine.example", "you@yours.example")),
+        SpamChecked(
+            mail_id(0), NOON, "g", 1, "spam", 9, (), mail_id(0), notes=(SignNote("headers", "to-unnamed", 0.3, said),)
+        ),
+    )
+    own, whole = (
+        recorded.answer("tracking.mail", id=format_queue_id(mail_id(0)), domains=domains)["records"][-1]["notes"][0]
+        for domains in (["mine.example"], [])
+    )
+    assert own["evidence"] == "not in To: Me@mine.example, …; also <….> and x.you@yours.example"
+    assert whole["evidence"] == said
+
+
 def test_what_a_mail_is_about_is_told_to_those_who_may_see_it(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
     origin, report = mail_id(0), mail_id(1)

@@ -276,11 +276,12 @@ def envelope_free_mail(picture: Picture) -> str:
 
 
 def recipients_unnamed(picture: Picture) -> str:
-    """No recipient of the envelope stands in To or Cc."""
+    """No recipient of the envelope stands in To or Cc: told by who does, for recipients may not know of one another."""
     rcpt = {address.lower() for address in picture.options.recipients}
     if not rcpt or is_listed(picture) or not picture.recipients:
         return ""
-    return "" if rcpt & {box.address for box in picture.recipients} else ", ".join(sorted(rcpt)[:2])
+    named = [box.address for box in picture.recipients]
+    return "" if rcpt.intersection(named) else ", ".join(named[:2]) or "…"
 
 
 def self_addressed(picture: Picture) -> str:

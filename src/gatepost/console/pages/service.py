@@ -14,7 +14,7 @@ from litestar.params import Body
 from gatepost.console import render
 from gatepost.console.asking import Question, try_all
 from gatepost.console.gateway import Gateway
-from gatepost.console.visitor import Visitor, needs
+from gatepost.console.visitor import Visitor, needs, sees_all
 from gatepost.control.link import SignedOut
 from gatepost.control.rights import Right
 from gatepost.control.socket import ControlError
@@ -118,7 +118,7 @@ ACTS: Final = {
 }
 
 
-@get(HOME, guards=[needs(Right.VIEW)])
+@get(HOME, guards=[needs(Right.VIEW), sees_all])
 async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
     """Show what runs."""
     status, console, recorder, users = await try_all(
@@ -137,7 +137,7 @@ async def show_service(visitor: Visitor, gateway: Gateway) -> Response[str]:
         trouble=status.trouble,
         console=console.value,
         recorder=recorder.value if recorder.value and recorder.value["enabled"] else None,
-        sends_digests=bool(users.value and users.value["enabled"]),
+        users=users.value if users.value and users.value["enabled"] else None,
         modules=MODULES,
         acts=ACTS,
     )

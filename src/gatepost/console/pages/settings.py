@@ -171,6 +171,9 @@ def show_form(
         if (problem["section"] in (name, "") and problem["item"] == item and problem["name"] not in shown)
         or (problems is not None and problem["name"] not in shown)
     ]
+    if sent is not None and shown:
+        told = "1 value cannot be, it says why" if len(shown) == 1 else f"{len(shown)} values cannot be, they say why"
+        general.insert(0, {"severity": "error", "what": f"Nothing was kept: {told}."})
     array = section["array"]
     return render.page(
         visitor,

@@ -24,7 +24,7 @@
     event.preventDefault();
     event.stopImmediatePropagation();
     const dialog = document.getElementById("confirm");
-    const chosen = form.id ? document.querySelectorAll(`input[data-choose][form="${form.id}"]:checked`).length : 0;
+    const chosen = [...form.elements].filter((one) => one.matches("input[data-choose]") && one.checked).length;
     dialog.querySelector("h2").textContent = question(by, "data-confirm").replace("{n}", String(chosen));
     dialog.querySelector("p").textContent = question(by, "data-confirm-detail");
     const yes = dialog.querySelector("button[value=yes]");
