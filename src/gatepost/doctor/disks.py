@@ -28,6 +28,8 @@ def check_disks(config: Config) -> Iterator[Finding]:
         config.path.bases_path: "databases",
         **{place.directory: "store" for place in store_places(config)},
     }
+    if config.tracking.enabled:
+        places[str(state / "tracking")] = "tracking"
     log = config.options.log_filename
     if log not in {"", "syslog"}:
         places.setdefault(str(Path(log).parent), "log")

@@ -48,9 +48,16 @@ def judge_status(status: Row, restarts: Mapping[str, int], now: float) -> Iterat
 class Helper(Protocol):
     """A process of the master's that mail can do without for a while."""
 
+    trouble: str
+    """What it last complained of, "" for nothing known."""
+
     @property
     def state(self) -> str:
         """As `master.children` tells it."""
+
+    @property
+    def settled(self) -> bool:
+        """It runs, and not only between two ends."""
 
 
 _WITHOUT: Final = {
@@ -63,8 +70,10 @@ _WITHOUT: Final = {
 def judge_helpers(helpers: Mapping[str, Helper | None]) -> Iterator[Finding]:
     """Judge processes by name; None for one that is not wanted."""
     for name, helper in helpers.items():
-        if helper is not None and helper.state != "running":
-            text = f"the {name} is {helper.state}: {_WITHOUT[name]}"
+        if helper is not None and not helper.settled:
+            how = "ends again and again" if helper.state == "running" else f"is {helper.state}"
+            why = f" ({helper.trouble})" if helper.trouble else ""
+            text = f"the {name} {how}: {_WITHOUT[name]}{why}"
             yield Finding(f"process:{name}", "process", State.WARNING, text, _LOG)
 
 

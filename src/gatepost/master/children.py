@@ -54,6 +54,8 @@ class Child:
         self.ends = 0
         """Ends in a row, each soon after its start."""
         self.restarts = 0
+        self.trouble = ""
+        """What it last complained of, where someone listens to it."""
 
     @property
     def pid(self) -> int:
@@ -68,6 +70,11 @@ class Child:
         if not self._wanted:
             return "stopped"
         return "failing" if self.ends >= GIVEN_UP_AFTER else "waiting"
+
+    @property
+    def settled(self) -> bool:
+        """It runs, and not only between two of several ends in a row."""
+        return self._process is not None and (self.ends < 2 or self._loop.time() - self._since >= SETTLED_S)
 
     def start(self) -> None:
         """Start the process now."""
@@ -114,7 +121,8 @@ class Child:
         status = self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(OSError):  # what it had not read before it ended
+                    stream.close()
         self._over(status)
 
     def _over(self, status: int) -> None:

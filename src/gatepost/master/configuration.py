@@ -102,7 +102,11 @@ class Configuration:
         self._turn = asyncio.Lock()
 
     def register(self, desk: Desk) -> None:
-        """Register the calls."""
+        """Register the calls. What the file says at the start is kept, so that there is a copy should it be lost."""
+        try:
+            self._history.note_found(self._read().text, self._clock())
+        except (OSError, ControlError) as error:
+            self._say("W", f"configuration: no copy of {self._file} can be kept: {error}")
         see, change = Right.CONFIGURATION, Right.CONFIGURE
         desk.add("configuration.schema", see, self._schema)
         desk.add("configuration.values", see, self._values)

@@ -50,9 +50,10 @@ class Problems:
         announce: Callable[..., Awaitable[Any]],
         say: Callable[[str, str], None],
         sources: Sequence[Source] = (),
+        slow_sources: Sequence[Source] = (),
     ) -> None:
         """`status` as `master.calls` answers it; `announce(**ProblemMail)` has a relay send a mail, or raises
-        ControlError; `sources` state findings of their own; `say(level, text)` logs.
+        ControlError; `sources` state findings of their own, `slow_sources` in a thread; `say(level, text)` logs.
         """
         self._file = file
         self._config = config
@@ -60,6 +61,7 @@ class Problems:
         self._announce = announce
         self._say = say
         self._sources = tuple(sources)
+        self._slow_sources = tuple(slow_sources)
         self._book = _load(file)
         self._restarts = RestartCounts()
         self._skew: float | None = None
@@ -96,6 +98,8 @@ class Problems:
             config, now = self._config(), time.time()
             findings = list(await self._judge(now))
             findings += await asyncio.to_thread(_look_around, config, now)
+            for source in self._slow_sources:
+                findings += await asyncio.to_thread(source)
             for source in self._sources:
                 findings += source()
             findings += self._look_at_clock(now)

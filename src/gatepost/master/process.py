@@ -31,6 +31,7 @@ from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
 from gatepost.master.configuration import Configuration, NotReloaded
 from gatepost.master.configuration_log import say_configuration
+from gatepost.master.configuration_watch import ConfigurationWatch
 from gatepost.master.emergency import Emergency
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.fork_server import ForkServer
@@ -170,6 +171,7 @@ class Master:
                 lambda: judge_troubles(self._front.troubles),
                 lambda: judge_helpers({"recorder": self._recorder.current, **self._front.helpers}),
             ),
+            slow_sources=(ConfigurationWatch(self._file, self._overrides).look,),
         )
         problems.register(self._desk)
         licence = LicenceWatch(

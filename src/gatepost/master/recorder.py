@@ -119,7 +119,8 @@ class RecorderHost:
                 finally:
                     writer.close()
         except (OSError, ValueError) as error:
-            raise ControlError(f"the recorder is {self.current.state}, ask again in a moment") from error
+            why = f" ({self.current.trouble})" if self.current.trouble else ""
+            raise ControlError(f"the recorder is {self.current.state}{why}, ask again in a moment") from error
         except TimeoutError as error:
             raise ControlError("the recorder does not answer") from error
         if not line:
@@ -167,6 +168,8 @@ class RecorderHost:
             level, _, text = line[:SAID_LIMIT].decode("utf-8", "replace").partition(" ")
             if level in {"E", "W", "I"}:
                 self._say(level, text)
+            if level == "E" and self.current is not None:
+                self.current.trouble = text
 
 
 def recorder_settings(config: Config, paths: Paths, *, tracking: bool) -> RecorderSettings:

@@ -68,6 +68,16 @@ def test_a_directory_of_another_user_is_found_by_root(tmp_path: Path) -> None:
     assert not bad(list(check_disks(config)))
 
 
+def test_a_disk_of_trackings_own_is_looked_at_where_tracking_is_kept(tmp_path: Path) -> None:
+    config = config_of(tmp_path / "state")
+    tracking = tmp_path / "state" / "tracking"
+    tracking.mkdir(parents=True)
+    tracking.chmod(0o777)
+    assert bad(list(check_disks(config))) == {f"directory:{tracking}": State.ERROR}
+    off = msgspec.structs.replace(config, tracking=msgspec.structs.replace(config.tracking, enabled=False))
+    assert not bad(list(check_disks(off)))
+
+
 def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(tmp_path / "state")
     Path(config.path.queue_path).mkdir(parents=True)

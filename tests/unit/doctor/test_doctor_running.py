@@ -116,11 +116,22 @@ def test_an_engine_is_down_when_one_relay_cannot_use_it() -> None:
 
 def test_helpers_and_what_keeps_the_console_away() -> None:
     class Child:
-        def __init__(self, state: str) -> None:
+        def __init__(self, state: str, trouble: str = "", *, settled: bool = False) -> None:
             self.state = state
+            self.trouble = trouble
+            self.settled = settled
 
-    found = list(judge_helpers({"recorder": Child("failing"), "console": Child("running")}))
+    found = list(
+        judge_helpers({"recorder": Child("failing", "disk is full"), "console": Child("running", settled=True)})
+    )
     assert [(each.key, each.state) for each in found] == [("process:recorder", State.WARNING)]
+    assert (
+        found[0].text
+        == "the recorder is failing: what becomes of mail is written down later: relays keep it (disk is full)"
+    )
+    (between,) = judge_helpers({"recorder": Child("running")})
+    assert between.key == "process:recorder"
+    assert "again and again" in between.text
     assert not list(judge_helpers({"recorder": None}))
     (trouble,) = judge_troubles(["127.0.0.1:8025: address in use"])
     assert worst([trouble]) is State.WARNING

@@ -295,3 +295,19 @@ def test_malformed_changes_are_answered(bench: Bench, hostile: dict[str, Any]) -
     with pytest.raises(ControlError):
         bench.call("apply", **hostile)
     assert bench.file.read_text() == before
+
+
+def test_what_a_start_finds_is_kept_and_a_file_that_is_not_there_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (version,) = asyncio.run(bench.desk.handle(Request("configuration.history", {}), ADMIN))
+    assert (version.number, version.current) == (1, True)
+    bench.file.unlink()
+    said: list[str] = []
+    Configuration(
+        file=bench.file,
+        overrides=(),
+        state_path=str(bench.state),
+        reload=bench.reload,
+        say=lambda _, text: said.append(text),
+    ).register(Desk())
+    assert "no copy" in said[0]

@@ -1,6 +1,7 @@
 """The recorder as the master starts it: for tracking, or for what is written besides."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,3 +72,36 @@ def test_any_view_starts_the_recorder(tmp_path: Path, wanted: dict[str, Any]) ->
 def test_a_reload_does_not_change_whether_tracking_is_kept(tmp_path: Path) -> None:
     settings = recorder_settings(config_of(tracking=True, json_file="/x"), Paths(str(tmp_path)), tracking=False)
     assert (settings.tracking, settings.json_file) == (False, "/x")
+
+
+def test_what_the_recorder_complains_of_is_kept_for_the_problem_and_told_to_who_asks(tmp_path: Path) -> None:
+    class Forks:
+        """A fork server whose recorder complains, then ends."""
+
+        def start(self, *_: Any, **__: Any) -> Any:
+            script = "echo 'I ready'; echo 'E tracking cannot be written: disk is full'; exit 30"
+            return subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    async def complain() -> bool:
+        ended = asyncio.Event()
+
+        def say(_: str, text: str) -> None:
+            if "ended" in text and child.ends > 1:
+                ended.set()
+
+        host = RecorderHost(cast("ForkServer", Forks()), Paths(str(tmp_path)), say)
+        host.start(config_of(tracking=True))
+        child = host.current
+        assert child is not None
+        desk = Desk()
+        host.register(desk)
+        async with asyncio.timeout(120):
+            await ended.wait()
+        with pytest.raises(ControlError, match="disk is full"):
+            await desk.handle(Request("tracking.search", {}), local_caller("root"))
+        settled = child.settled
+        host.dismiss()
+        assert await child.wait(120)
+        return settled
+
+    assert not asyncio.run(complain())
