@@ -67,7 +67,7 @@ class TricksCheck:
                     yield name, evidence, weight
         domains = {anchor.domain for anchor in followed if anchor.domain}
         if domains and domains <= self._shorteners:
-            yield "link-short-only", f"all links go through services that hide where they lead: {_some(domains)}", 1.2
+            yield "link-short-only", f"all links go through services that hide where they lead: {_some(domains)}", 1.5
         codes = [anchor for anchor in anchors if anchor.element == "qr"]
         if codes:
             few = len(view.html) + len(view.plain) < 3 * _SHORT
@@ -234,7 +234,7 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
     if size < _SHORT and not any(text.quoted for text in view.texts):
         linked = any(anchor.followed and anchor.element == "a" for anchor in view.anchors)
         if pictures and linked:
-            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.6
+            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.8
         elif pictures:
             yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", 0.4
         elif view.parts.documents:

@@ -40,6 +40,10 @@ from gatepost.model.spam import Method, SpamOptions
 
 SPAM = "Congratulations, you have won a lottery prize of millions, send your bank details to claim the money now. "
 HAM = "The minutes of the project meeting are attached, please tell me by Thursday whether I got anything wrong. "
+MORE_HAM = (
+    "I have corrected the second figure and asked Peter for the photographs of the bridge. The next meeting is on the ninth "
+    "in the small room; the agenda will be as usual, and somebody ought to bring the old drawings from the archive."
+)
 
 
 def view(body: str, subject: str = "a subject", header: str = "", options: SpamOptions | None = None) -> MailView:
@@ -112,13 +116,21 @@ def test_foreign_verdicts_in_the_header_are_not_read() -> None:
 def test_the_shipped_model_tells_plain_cases_apart() -> None:
     (check,) = build_classifier(shipped_knowledge(), None)
     weights = []
-    for text in (5 * SPAM, 5 * HAM):
+    for text in (5 * SPAM, HAM + MORE_HAM):
         notes = Notes()
         check.inspect(view(text), notes)
         weights.append(notes.signs[0].weight)
     assert weights[0] > 1
     assert weights[1] < 0
     assert all(-BASE_HAM_LIMIT <= weight <= BASE_SPAM_LIMIT for weight in weights)
+
+
+def test_a_short_text_is_never_called_wanted() -> None:
+    """What little stands beside the picture of spam says nothing for it."""
+    (check,) = build_classifier(shipped_knowledge(), None)
+    notes = Notes()
+    check.inspect(view(HAM), notes)
+    assert notes.signs == []
 
 
 def test_untrained_it_never_decides_alone() -> None:

@@ -36,6 +36,8 @@ HALF_RUNS: Final = 200
 """Runs of half a text from which on it is weighed by itself."""
 FEWEST_RUNS: Final = 40
 """Runs of a text below which nothing is said of it untrained: a few words tell too little."""
+FEWEST_WANTED: Final = 200
+"""And below which it is not called wanted: the little that pictures of spam leave to be read is harmless talk."""
 _NONE: Final = np.zeros(0, np.uint32)
 
 
@@ -57,7 +59,7 @@ class ClassifierCheck:
             notes.lesson = pack_lesson(Lesson(digest_of(view), features))
         domain = common_domain(view.options.recipients)
         opinion = judge(features, self._base, self._learned, domain, strongest)
-        if not opinion.trust and len(features.text) < FEWEST_RUNS:
+        if not opinion.trust and len(features.text) < (FEWEST_RUNS if opinion.weight > 0 else FEWEST_WANTED):
             return
         words: list[str] = []
         if opinion.weight >= SHOWN:

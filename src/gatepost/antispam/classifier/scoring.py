@@ -17,7 +17,7 @@ from gatepost.antispam.classifier.model import BaseModel
 
 BASE_SPAM_LIMIT: Final = 4.0
 """Log-odds the base model may add alone: with the prior less than Spam at every level."""
-BASE_HAM_LIMIT: Final = 1.2
+BASE_HAM_LIMIT: Final = 0.8
 """And take away: text that reads like wanted mail is easily made, and must not outweigh a clear sign."""
 LEARNED_SPAM_LIMIT: Final = 8.0
 LEARNED_HAM_LIMIT: Final = 5.0
