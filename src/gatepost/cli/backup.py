@@ -30,8 +30,9 @@ from gatepost.cli.gateway import (
 )
 from gatepost.cli.store_apps import backup as app
 from gatepost.config.load import load
-from gatepost.master.backup import OUTSIDE, BackupError, Manifest, plan_backup, write_backup
-from gatepost.master.restore import Lock, is_sealed, put_in_place, read_backup
+from gatepost.master.backup import KEPT_BESIDE, OUTSIDE, BackupError, Manifest, plan_backup, write_backup
+from gatepost.master.paths import Paths
+from gatepost.master.restore import Lock, is_sealed, list_exchanged, put_in_place, read_backup
 from gatepost.notices.text import clean_text
 
 PASSPHRASE_LIMIT: Final = 1024
@@ -137,17 +138,14 @@ def restore(
     try:
         passphrase = _passphrase(file, passphrase_file)
         if dry_run:
-            manifest = read_backup(file, passphrase, None)
-            print(_describe(manifest, place, conf_file))
-            return 0
+            return _try_out(file, passphrase, place, conf_file, other_version=other_version)
         place.mkdir(0o750, parents=True, exist_ok=True)
         with contextlib.closing(_Held(place)):
             laid = Path(tempfile.mkdtemp(prefix=".restore-", dir=place))
             try:
                 manifest = read_backup(file, passphrase, laid)
-                if manifest.version != __version__ and not other_version:
-                    text = f"{file} was made by version {clean_text(manifest.version, 40)}, this is {__version__}"
-                    return complain(f"{text}: use that version, or --other-version", EXIT_NOT_DONE)
+                if refusal := _refuse_version(manifest, file, other_version=other_version):
+                    return complain(refusal, EXIT_NOT_DONE)
                 print(_describe(manifest, place, conf_file))
                 if not yes and not confirm("Put it in place?"):
                     return complain("nothing was done", EXIT_NOT_DONE)
@@ -159,6 +157,31 @@ def restore(
     except OSError as error:
         return complain(f"not restored: {error}", EXIT_SYSTEM)
     return _after(manifest, beside, place, conf_file)
+
+
+def _try_out(file: Path, passphrase: str, place: Path, conf_file: Path, *, other_version: bool) -> int:
+    """Say what restoring would do, or why it would not; nothing is made or changed. BackupError."""
+    manifest = read_backup(file, passphrase, None)
+    print(_describe(manifest, place, conf_file))
+    if refusal := _refuse_version(manifest, file, other_version=other_version):
+        return complain(refusal, EXIT_NOT_DONE)
+    if Paths(str(place)).lock.exists():
+        _Held(place).close()
+    names = list_exchanged(manifest)
+    there = [name for name in names if os.path.lexists(place / name)]
+    print(f"Would come: {', '.join(names)}")
+    print(f"Would be kept aside in {place / KEPT_BESIDE}…: {', '.join(there) or 'nothing, none of it is there'}")
+    if conf_file.exists():
+        print(f"{conf_file} is there: it would be kept aside, and be another")
+    return 0
+
+
+def _refuse_version(manifest: Manifest, file: Path, *, other_version: bool) -> str:
+    """Return why what another version made is not restored, "" when it may be."""
+    if manifest.version == __version__ or other_version:
+        return ""
+    text = f"{file} was made by version {clean_text(manifest.version, 40)}, this is {__version__}"
+    return f"{text}: use that version, or --other-version"
 
 
 class _Held(Lock):

@@ -85,6 +85,10 @@ def run_command() -> None:
         sys.stdout.flush()
     except cyclopts.CycloptsError:
         sys.exit(EXIT_BAD_OPTIONS)
+    except EOFError:
+        # Something was asked (a passphrase, a password) where nobody can answer, as in a job of cron.
+        print("\nthere is nobody to ask: standard input has ended, give it by an option (--help)", file=sys.stderr)
+        sys.exit(EXIT_BAD_OPTIONS)
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`). What is left of it must not fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -304,7 +304,7 @@ _TELLING: Final[dict[str, Callable[[Record], Step]]] = {
         f"Shadow {r['shadow']} of group {r['group']} would have done "
         + ("something else" if r["changed"] else "the same"),
         "info",
-        facts=(("Is done", r["was"]), ("Would be done", r["would"])),
+        f"{r['would']}, and not {r['was']}" if r["changed"] else "",
     ),
 }
 

@@ -6,13 +6,15 @@ formulas.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from litestar import Response
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Beginnings that a spreadsheet takes for a formula, or leaves out before one; in some languages also wide ones."""
+_STEERING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BOM: Final = "\ufeff"
 """Spreadsheets read the file as UTF-8 only with it."""
 
@@ -31,10 +33,14 @@ def download(name: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) 
     """Return a table as a file for the visitor to keep; `name` is one of ours."""
     return Response(
         _BOM + build_csv(heads, rows),
-        media_type="text/csv; charset=utf-8",
+        media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
 def _harmless(text: str) -> str:
+    """Return a text without what steers a terminal or begins a line of the file, and with an apostrophe before what a
+    spreadsheet would run.
+    """
+    text = _STEERING.sub(lambda found: f"⟨{ord(found.group()):02X}⟩", text)
     return f"'{text}" if text.lstrip(" \u00a0\u3000\ufeff").startswith(_FORMULA) else text

@@ -171,6 +171,11 @@ class Lock:
         os.close(self._fd)
 
 
+def list_exchanged(manifest: Manifest) -> list[str]:
+    """Return the first names below the state directory that a backup brings, and that are exchanged for its own."""
+    return sorted({entry.name.split("/")[1] for entry in manifest.files if entry.name.startswith(f"{STATE}/")})
+
+
 def put_in_place(laid: Path, manifest: Manifest, state: Path, conf_file: Path, now: float = 0.0) -> Path:
     """Put the files laid out in `laid` (below `state`) in place, and return where what was there is kept.
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.scripted_console import ScriptedGateway, visit
 
+from gatepost.console.life import tell_life
 from gatepost.console.pages.preview import POLICY
 from gatepost.control.rights import RIGHTS_OF, Role
 from gatepost.control.socket import ControlError
@@ -404,3 +405,24 @@ def test_a_search_comes_as_a_table_and_as_lines() -> None:
     lines = visit(gateway(**{"tracking.search": {"mails": [MAIL, MAIL], "cursor": ""}}), "/tracking/file.json")
     assert len(lines.text.splitlines()) == 2
     assert lines.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [(True, "block as spam, and not deliver"), (False, "")],
+)
+def test_a_life_tells_what_a_shadow_would_have_done_at_once(changed: bool, told: str) -> None:
+    record = {
+        "type": "shadowed",
+        "id": "0123456789ABC",
+        "at": 1.0,
+        "shadow": "stricter",
+        "group": "policy",
+        "recipients": 1,
+        "was": "deliver",
+        "would": "block as spam" if changed else "deliver",
+        "changed": changed,
+    }
+    [step] = tell_life([record], "0123456789ABC").steps
+    assert step.detail == told
+    assert ("something else" in step.title) is changed

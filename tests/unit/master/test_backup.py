@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from tests.support.gateway import run_here
+from tests.support.gateway import GATEPOST, run_here
 
 from gatepost import __version__
 from gatepost.config.load import load
@@ -194,7 +195,39 @@ def test_who_does_not_agree_changes_nothing(house: House, tmp_path: Path) -> Non
     done = run_here("restore", str(file), "-c", str(house.file))
     assert done.returncode == 4
     assert (house.state / "lists.json").read_text() == "mine"
-    assert "13 files" in run_here("restore", str(file), "-c", str(house.file), "--dry-run").stdout
+
+
+def test_a_dry_run_says_what_would_be_exchanged_and_makes_nothing(house: House, tmp_path: Path) -> None:
+    file = house.save(tmp_path / "b.gpb")
+    (house.state / "lists.json").write_text("mine")
+    before = sorted(house.state.rglob("*"))
+    done = run_here("restore", str(file), "-c", str(house.file), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "13 files" in done.stdout
+    [aside] = [line for line in done.stdout.splitlines() if line.startswith("Would be kept aside")]
+    assert "lists.json" in aside
+    assert f"{house.file} is there" in done.stdout
+    assert sorted(house.state.rglob("*")) == before
+    assert (house.state / "lists.json").read_text() == "mine"
+    fresh = tmp_path / "fresh"
+    done = run_here("restore", str(file), "--state", str(fresh), "-c", str(fresh / "gatepost.toml"), "--dry-run")
+    assert "none of it is there" in done.stdout
+    assert not fresh.exists()
+
+
+def test_a_dry_run_refuses_what_restoring_would_refuse(house: House, tmp_path: Path) -> None:
+    file = house.save(tmp_path / "b.gpb")
+    lock = Lock(house.state)
+    try:
+        done = run_here("restore", str(file), "-c", str(house.file), "--dry-run")
+    finally:
+        lock.release()
+    assert done.returncode == 2
+    assert "stop it first" in done.stderr
+    other = hostile(tmp_path / "v.gpb", [member("state/new")], version="99.0")
+    done = run_here("restore", str(other), "-c", str(house.file), "--dry-run")
+    assert done.returncode == 4
+    assert "made by version 99.0" in done.stderr
 
 
 def test_a_sealed_one_needs_its_passphrase(house: House, tmp_path: Path) -> None:
@@ -205,6 +238,18 @@ def test_a_sealed_one_needs_its_passphrase(house: House, tmp_path: Path) -> None
     assert is_sealed(file)
     assert b"weights" not in file.read_bytes()
     assert run_here("backup", "verify", str(file), "--passphrase-file", str(secret)).returncode == 0
+    alone = subprocess.run(
+        [*GATEPOST, "backup", "verify", str(file)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert alone.returncode == 1, "a job of cron has no terminal"
+    assert "nobody to ask" in alone.stderr
+    assert "Traceback" not in alone.stderr
     done = run_here("backup", "verify", str(file), "--passphrase-file", str(wrong))
     assert done.returncode == 2
     assert "passphrase is wrong" in done.stderr
