@@ -5,6 +5,8 @@ Nobody on loopback is ours here: 127.x.y.25 is a relay of ours in front, 127.x.y
 
 import smtplib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import argon2
 import pytest
@@ -19,6 +21,7 @@ from tests.support.wire import Wire
 NETWORK = loopback_network()
 OWN, FRONT, STRANGER = f"{NETWORK}.4.10", f"{NETWORK}.4.25", f"{NETWORK}.4.77"
 PASSWORD = "open sesame"
+HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 GROUPS = """
 [[group]]
 name = "leaving"
@@ -37,6 +40,7 @@ class SubmissionGateway(Gateway):
     """A gateway with a second listener, for those who sign in."""
 
     submission: int
+    passwords: Path
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +48,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubmissionGate
     state = tmp_path_factory.mktemp("sign-in") / "gw"
     certificate = shared_authority().issue("gw.example.org", "127.0.0.1")
     passwords = state.parent / "passwords"
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    passwords.write_text(f"joe:{hasher.hash(PASSWORD)}\n")
+    passwords.write_text("".join(f"{user}:{HASHER.hash(PASSWORD)}\n" for user in ("joe", "ann", "max")))
     port = free_port()
     changes = {
         '  "127.0.0.0/8", "::1/128",\n': f'  "{OWN}/32", "{FRONT}/32",\n',
@@ -57,6 +60,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubmissionGate
     }
     with Sink() as sink, SubmissionGateway(state, sink.port, settings=GROUPS, replace=changes) as one:
         one.submission = port
+        one.passwords = passwords
         yield one
 
 
@@ -83,6 +87,30 @@ def test_who_has_signed_in_may_send_anywhere(gateway: SubmissionGateway) -> None
         code, text = client.data(plain("submitted"))
         assert code == 250
     assert group_of(gateway, text.decode()) == {"leaving"}
+
+
+def test_a_stolen_account_is_sent_away_when_its_password_changes_or_it_is_removed(gateway: SubmissionGateway) -> None:
+    with ExitStack() as stack:
+        clients = {}
+        for user in ("joe", "ann", "max"):
+            client = clients[user] = stack.enter_context(smtplib.SMTP("127.0.0.1", gateway.submission, timeout=120))
+            client.starttls(context=shared_authority().client_context())
+            client.login(user, PASSWORD)
+            assert client.mail(f"{user}@example.org")[0] == 250
+            client.rset()
+        before = gateway.passwords.read_text()
+        kept = before.splitlines()[0]
+        try:
+            gateway.passwords.write_text(f"{kept}\nann:{HASHER.hash('another one')}\n")
+            assert clients["joe"].mail("joe@example.org")[0] == 250
+            for user in ("ann", "max"):
+                code, text = clients[user].mail(f"{user}@example.org")
+                assert (code, b"sign in again" in text) == (421, True)
+            gateway.passwords.write_text("not what it should be\n")
+            clients["joe"].rset()
+            assert clients["joe"].mail("joe@example.org")[0] == 250  # an edit gone wrong ends nobody's session
+        finally:
+            gateway.passwords.write_text(before)
 
 
 def test_without_signing_in_strangers_send_to_us_only(gateway: SubmissionGateway) -> None:

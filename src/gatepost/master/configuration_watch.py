@@ -31,7 +31,7 @@ class ConfigurationWatch:
     def look(self) -> list[Finding]:
         """Return what would keep the gateway from starting with the file. May block."""
         seen = _identify(self._file)
-        if seen is None or seen != self._seen:
+        if self._found or seen is None or seen != self._seen:  # what it names may have been mended meanwhile
             self._found = self._judge()
             self._seen = seen
         return self._found

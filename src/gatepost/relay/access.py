@@ -78,6 +78,7 @@ _NO_SPACE = Ruling(NO_RESOURCES, "free-space")
 _RELAYING = Ruling(RELAYING_DENIED, "relaying")
 _DENIED_CLIENT = Ruling(CLIENT_DENIED, "denied-client")
 _NO_SUCH_RECIPIENT = Ruling(NO_SUCH_RECIPIENT, "unknown-recipient")
+_SIGNED_OUT = Ruling(reply(421, "4.7.0", "Your password has changed, sign in again", closes=True), "sign-in")
 _NOT_VERIFIED = Ruling(NOT_VERIFIED, "verification")
 _BY_CAUSE: Final = {
     DNS_TROUBLE: Ruling(DNS_FAILED, DNS_TROUBLE),
@@ -203,7 +204,9 @@ class Access:
         return ACCEPTED
 
     def mail(self, visit: Visit, event: MailFrom, *, queue_full: bool) -> Decision:
-        """Answer MAIL."""
+        """Answer MAIL. Who has signed in with a password that counts no more is sent away: stolen ones are changed."""
+        if visit.credential and (self._passwords is None or self._passwords.hash_of(visit.user) != visit.credential):
+            return _SIGNED_OUT
         if queue_full:
             return _QUEUE_FULL
         if self._free_wanted and not self.has_space():
@@ -315,6 +318,7 @@ class Access:
         right = await self._passwords.check(customer_of(visit.ip), user, password)
         if right:
             visit.user = user
+            visit.credential = self._passwords.hash_of(user)
         return right
 
     # --- the message

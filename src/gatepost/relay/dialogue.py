@@ -197,7 +197,7 @@ class Dialogue:
     def tls_started(self, version: str, cipher: str) -> None:
         """Take note that the connection is encrypted from now on; nothing said before counts any more."""
         self.visit.tls = f"{version} {cipher}"
-        self.visit.user = self.visit.helo = ""
+        self.visit.user = self.visit.credential = self.visit.helo = ""
         self._esmtp = False
 
     def _override(self, event: smtp.ClientOverride) -> None:

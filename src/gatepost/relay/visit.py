@@ -26,6 +26,7 @@ class Visit:
         "asked_helo",
         "connection_ip",
         "counted_sender",
+        "credential",
         "facts",
         "helo",
         "hidden",
@@ -62,6 +63,8 @@ class Visit:
         """Version and cipher; "" in clear."""
         self.user = ""
         """Who has signed in; "" for nobody."""
+        self.credential = ""
+        """The hash of the password `user` signed in with; "" when a front relay of ours has named the user."""
         self.sender = ""
         """Of the transaction under way; "" also for the null sender."""
         self.trusted = False
@@ -122,6 +125,7 @@ class Visit:
         self.name = name
         self.helo = helo
         self.user = user
+        self.credential = ""
         self.sender = ""
         self.trusted = self.spared = self.hidden = self.settled = self.counted_sender = False
         self.asked_helo = ""

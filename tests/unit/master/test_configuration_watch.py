@@ -45,5 +45,8 @@ def test_a_file_that_it_names_is_looked_at(tmp_path: Path) -> None:
     file.write_text(
         text.replace("[policy]\n", f'[policy]\nadd_disclaimer = true\ndisclaimer_template = "{template}"\n')
     )
-    (found,) = ConfigurationWatch(file, ()).look()
+    watch = ConfigurationWatch(file, ())
+    (found,) = watch.look()
     assert str(template) in found.text
+    template.write_text("-- \n")
+    assert watch.look() == []
