@@ -30,7 +30,7 @@ from gatepost.antispam.view import MailView
 from gatepost.model.spam import Method
 
 MODEL_NAME: Final = "model/base.mpk"
-SHOWN: Final = 0.5
+SHOWN: Final = 1.0
 """Log-odds below which the words are not looked for: they would only puzzle, and those of wanted mail nobody asks."""
 HALF_RUNS: Final = 200
 """Runs of half a text from which on it is weighed by itself."""

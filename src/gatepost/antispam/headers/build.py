@@ -60,6 +60,8 @@ def recent(picture: Picture) -> str:
 
 def received_backwards(picture: Picture) -> str:
     """A hop has a time long after that of a later hop."""
+    if len(picture.fields.get("received", ())) < 2:
+        return ""
     later = 0.0
     for hop in picture.hops:
         moment = read_date(hop.date)
