@@ -5,6 +5,7 @@ gets "connection refused" meanwhile; one that cannot be bound is tried again, an
 """
 
 import asyncio
+import contextlib
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from gatepost.control.link import LinkCall, SignedOut, serve_link
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Request, Response
 from gatepost.master.children import Child
+from gatepost.master.complaints import Complaints
 from gatepost.master.replays import Replays
 
 BIND_AGAIN_S = 30.0
@@ -174,7 +176,11 @@ class ConsoleHost:
         command += ["--listen", ",".join(map(str, listening))]
         try:
             process = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *listening)
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), *listening),
             )
         except OSError:
             ours.close()
@@ -182,12 +188,21 @@ class ConsoleHost:
         finally:
             theirs.close()
         assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
-        process.stdin.flush()
+        assert process.stderr is not None
+        Complaints(process.stderr, self._complained)
+        with contextlib.suppress(OSError):  # it has just ended: told when that is seen
+            process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+            process.stdin.flush()
         task = asyncio.create_task(serve_link(ours, self.answer))
         self._links.add(task)
         task.add_done_callback(self._links.discard)
         return process
+
+    def _complained(self, last: str) -> None:
+        """Keep what it ended with: nobody sees the standard error of a daemon."""
+        self._say("W", f"{self._pages.name} ended with: {last}")
+        if self.current is not None:
+            self.current.trouble = last
 
     async def answer(self, call: LinkCall) -> Response:
         """Answer a call over the link."""
