@@ -7,6 +7,7 @@ it takes a quarter of an hour; `--part 2/5` is the second fifth of the operation
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -18,8 +19,11 @@ from tests.support.gateway import Gateway
 from tests.support.sink import Sink
 
 from gatepost.console.api import description
+from result_pages import made_at, write_section
 
 MAIL = b"Subject: proof\r\nFrom: a@example.net\r\nTo: user@example.org\r\n\r\nbody\r\n"
+WHOLE = "1/1"
+CASES = re.compile(r"(\d+) generated, \1 passed")
 FAILURES = "= FAILURES ="
 """Before what the generator says of what failed; what it tells before is its progress."""
 TOLD = 20_000
@@ -53,7 +57,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=30, help="generated requests an operation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=3600, help="seconds")
-    parser.add_argument("--part", default="1/1", metavar="K/N", help="only that part of the operations")
+    parser.add_argument("--part", default=WHOLE, metavar="K/N", help="only that part of the operations")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this operation; may be repeated")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Sink() as sink:
@@ -77,7 +81,16 @@ def main() -> int:
             broken = [line for line in gateway.log().splitlines() if "inner error" in line or "Traceback" in line]
             print("\n".join(broken[:20]))
             alive = gateway.ask("status", check=False)
-    return 0 if done.returncode == 0 and not broken and alive else 1
+    if done.returncode or broken or not alive:
+        return 1
+    if (cases := CASES.search(done.stdout)) and not options.only and options.part == WHOLE:
+        write_section(
+            "the interface for programs",
+            f"{made_at()}, `make prove NAME=api ARGS='--examples {options.examples} --seed {options.seed}'`: "
+            f"{cases[1]} requests to {len(list_operations())} operations; each answer is one that the description "
+            "promises, nothing was answered without a token, and the gateway went on.",
+        )
+    return 0
 
 
 if __name__ == "__main__":

@@ -357,6 +357,8 @@ def test_tokens_carry_no_more_than_their_rights_and_end(tmp_path: Path, monkeypa
             await house.call("session.list", {}, credential=secret)
         more = await browser.submit("/account/tokens", {"name": "more", "rights": ["audit"], "password": PASSWORD})
         assert more.status == 303, "nobody gives what they have not"
+        with pytest.raises(ControlError, match=r"a token of ada cannot have audit: choose among .*view"):
+            await house.ask("accounts.add_token", name="ada", label="more", rights=["view", "audit"])
 
         await house.ask("accounts.change", name="ada", role="domain", domains="example.org")
         who = await house.call("session.show", {}, credential=secret)

@@ -107,6 +107,29 @@ def test_every_route_against_every_role(tmp_path: Path) -> None:
     in_house(tmp_path, work)
 
 
+def test_a_form_that_was_not_taken_comes_back_as_it_was_filled_in(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        browser = await house.signed_in("ada")
+        sent = {"name": "new", "role": "domain", "domains": "", "csrf": await browser.csrf()}
+        answer = await browser.post("/accounts", sent)
+        assert answer.status == 422
+        assert "needs at least one domain" in answer.text
+        assert 'value="new"' in answer.text
+        assert '<option value="domain" selected>' in answer.text
+
+    in_house(tmp_path, work)
+
+
+def test_the_rights_of_a_token_are_told_in_words(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        page = (await (await house.signed_in("ada")).get("/account")).text
+        for right in RIGHTS_OF[Role.ADMIN] - {Right.NONE, Right.SELF}:
+            assert f"{right}: <span" in page
+        assert "change the configuration" in page
+
+    in_house(tmp_path, work)
+
+
 def test_forms_of_others_are_refused(tmp_path: Path) -> None:
     async def work(house: House) -> None:
         browser = await house.signed_in("ada")

@@ -20,6 +20,23 @@ from gatepost.control.rights import Right
 Form = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)]
 HOME: Final = "/account"
 GUARDS: Final = [needs(Right.SELF)]
+RIGHTS: Final = {
+    Right.VIEW: "see states, statistics, problems",
+    Right.TRACK: "see what became of mail, without its content",
+    Right.CONTENT: "read mail; each look is audited",
+    Right.QUEUE: "act on waiting mail and destinations; release unchecked",
+    Right.QUARANTINE: "release and delete stored mail",
+    Right.LEARN: "teach what is spam",
+    Right.LISTS: "change allow and block lists",
+    Right.LOG: "see the log",
+    Right.SERVICE: "stop, reload, switch modules",
+    Right.CONFIGURATION: "see the configuration",
+    Right.CONFIGURE: "change the configuration",
+    Right.EMERGENCY: "let mail pass unscanned",
+    Right.ACCOUNTS: "manage accounts and what they may",
+    Right.AUDIT: "see the audit log",
+}
+"""What a token may be given, in words."""
 TOKEN_DAYS: Final = ((30, "30 days"), (90, "90 days"), (365, "a year"), (0, "for ever"))
 
 
@@ -49,6 +66,7 @@ async def show_account(visitor: Visitor, gateway: Gateway) -> Response[Any]:
         sessions=sessions.value or [],
         tokens=tokens.value or [],
         days=TOKEN_DAYS,
+        rights=RIGHTS,
     )
 
 

@@ -4,6 +4,7 @@ Listed in `console.pages`. There is always an administrator left: the master see
 """
 
 import urllib.parse
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from litestar import Response, get, post
@@ -33,8 +34,24 @@ ROLES: Final = (
 @get("/accounts", guards=GUARDS)
 async def show_accounts(visitor: Visitor, gateway: Gateway) -> Response[Any]:
     """Show all accounts."""
+    return await _show_all(visitor, gateway)
+
+
+async def _show_all(
+    visitor: Visitor, gateway: Gateway, trouble: str = "", given: Mapping[str, str] | None = None
+) -> Response[Any]:
+    """`given` is what stands in the form when it was not taken."""
     accounts = await gateway.call(visitor, "accounts.list")
-    return render.page(visitor, "accounts/index.html", area=AREA, accounts=accounts, roles=ROLES)
+    return render.page(
+        visitor,
+        "accounts/index.html",
+        area=AREA,
+        status_code=422 if trouble else 200,
+        accounts=accounts,
+        roles=ROLES,
+        trouble=trouble,
+        given=given or {},
+    )
 
 
 @post("/accounts", guards=GUARDS)
@@ -49,7 +66,7 @@ async def add_account(visitor: Visitor, gateway: Gateway, data: Form) -> Respons
         domains=data.get("domains", ""),
     )
     if answer.trouble:
-        return render.go(HOME, "bad", answer.trouble)
+        return await _show_all(visitor, gateway, answer.trouble, data)
     return _show_once(visitor, "First password", answer.value)
 
 
