@@ -193,6 +193,21 @@ def test_doctor_up_and_down(gateway: Gateway) -> None:
         gateway.start()
 
 
+def test_after_a_kill_the_files_answer_and_doctor_says_what_happened(gateway: Gateway) -> None:
+    gateway.send(plain("before the kill"))
+    wait_for(lambda: "before the kill" in gateway.command("trace", "--subject", "kill").stdout, "the record")
+    gateway.kill_all()
+    try:
+        code, found = doctor(gateway)
+        assert (code, found["gateway"]["state"]) == (2, "error")
+        assert "was killed" in found["gateway"]["text"]
+        traced = gateway.command("trace", "--subject", "kill")
+        assert traced.returncode == 0, traced.stderr
+        assert "before the kill" in traced.stdout
+    finally:
+        gateway.start()
+
+
 def test_top(gateway: Gateway) -> None:
     gateway.send(plain("something to see"))
     view = json.loads(gateway.command("top", "--once", "--json").stdout)

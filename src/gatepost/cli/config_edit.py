@@ -21,7 +21,7 @@ from gatepost.config.file_text import decode_file
 from gatepost.config.load import DEFAULT_PATH, EXIT_ERRORS, Loaded, load, load_text
 from gatepost.config.parameter import Field, Kind
 from gatepost.config.schema import SECTION_BY_NAME, find_field, find_fields, normalise_section
-from gatepost.control.socket import ControlError, call
+from gatepost.control.socket import ControlError, call, listens
 from gatepost.master.configuration_history import build_diff
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
@@ -112,7 +112,7 @@ def _change(words: list[str], verb: Verb, comment: str, conf_file: str, *, dry_r
         changes = read_changes(words, verb, loaded)
     except _WrongNameError as error:
         return complain(str(error), EXIT_REFUSED)
-    if not Paths(loaded.state_path).control.exists():
+    if not listens(Paths(loaded.state_path).control):
         return _edit_file(conf_file, changes, dry_run=dry_run)
     raw = msgspec.to_builtins(changes)
     if not dry_run:

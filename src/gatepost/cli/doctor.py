@@ -14,7 +14,7 @@ from gatepost.cli.queue import printable
 from gatepost.config.load import Loaded, load
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
-from gatepost.control.socket import ControlError, call
+from gatepost.control.socket import ControlError, call, listens
 from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import SEVERITY, Finding, State, worst
@@ -94,10 +94,16 @@ def _ask(paths: Paths) -> dict[str, Any] | Finding:
         answer: dict[str, Any] = call(paths.control, "problems", now=True)
         status = call(paths.control, "status")
     except ControlError as error:
-        hung = paths.control.exists()
-        text = f"the gateway does not answer: {error}" if hung else "the gateway does not run"
-        mend = "gatepost restart, and look at the log" if hung else "gatepost start, or systemctl start gatepost"
-        return Finding("gateway", "gateway", State.ERROR if hung else State.WARNING, text, mend)
+        start = "gatepost start, or systemctl start gatepost"
+        if listens(paths.control):
+            text, mend = f"the gateway does not answer: {error}", "gatepost restart, and look at the log"
+            return Finding("gateway", "gateway", State.ERROR, text, mend)
+        if paths.control.exists():
+            text = "the gateway does not run, and did not stop as told: it was killed, or the power failed"
+            return Finding(
+                "gateway", "gateway", State.ERROR, text, f"{start}: accepted mail is in the queue; look at the log"
+            )
+        return Finding("gateway", "gateway", State.WARNING, "the gateway does not run", start)
     return answer | {"receiving": status["modules"]["receiver"]}
 
 

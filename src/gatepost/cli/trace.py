@@ -15,7 +15,7 @@ import cyclopts
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, AsJson, ConfigFile, complain, print_json
 from gatepost.cli.trace_view import show_life, show_row, show_rows, show_time, show_waiting
 from gatepost.config.load import load
-from gatepost.control.socket import ControlError, call
+from gatepost.control.socket import ControlError, call, listens
 from gatepost.master.paths import Paths
 from gatepost.model.ids import parse_queue_id
 from gatepost.recorder.answers import Answers, answer_safely
@@ -128,7 +128,7 @@ def ask_or_read(conf_file: Path) -> Ask:
         try:
             return call(paths.control, name, **arguments)
         except ControlError as error:
-            if paths.control.exists() or loaded.config is None or not paths.tracking.is_dir():
+            if listens(paths.control) or loaded.config is None or not paths.tracking.is_dir():
                 raise
             tracking = loaded.config.tracking
             return _read_files(

@@ -114,6 +114,19 @@ async def _respond(handler: Handler, line: bytes, user: int) -> Response:
         return Response(error=str(error), kind=getattr(error, "kind", ""))
 
 
+def listens(path: Path) -> bool:
+    """Tell whether a gateway has this socket open. One that was killed leaves its file behind."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(CALL_TIMEOUT_S)
+        try:
+            sock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
 def call(path: Path, name: str, /, **arguments: object) -> Any:
     """Call the running gateway. ControlError says why it did not work."""
     with socket.socket(socket.AF_UNIX) as sock:
