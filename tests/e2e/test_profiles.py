@@ -280,6 +280,25 @@ def test_reports_on_mail_of_another_mail_system_are_ours_to_send(gateway: RuledG
     assert not any(f"<{subject}@x>".encode() in told for subject in ("d1", "d4", "d5"))
 
 
+def test_a_question_that_comes_again_brings_no_second_report(gateway: RuledGateway) -> None:
+    """Its answer was lost: the connection broke, or the asker ended."""
+    first = gateway.asked("p-refuser", "plain", subject="again")
+    gateway.bounce_of("again")
+    second = gateway.asked("p-refuser", "plain", subject="again")
+    assert [part.deed for part in second.parts] == [part.deed for part in first.parts]
+    assert wait_for(lambda: gateway.lines("its sender has the report already"), "the log to say so")
+    gateway.asked("bounced", subject="again")  # about others: that is news
+    gateway.asked("bounced", subject="large", size=2**21)
+    gateway.asked("bounced", subject="large", size=2**21)
+    gateway.bounce_of("large")
+    wait_for(lambda: not gateway.queue(), "the queue to be empty")
+    reports = [mail.content for mail in list(gateway.sink.mails) if not mail.sender]
+    about = [content for content in reports if b"<again@x>" in content]
+    assert [b"p-refuser@example.org" in content for content in about].count(True) == 1
+    assert len(about) == 2
+    assert len([content for content in reports if b"<large@x>" in content]) == 1
+
+
 @pytest.mark.feature("F-ASP-02")
 def test_three_recipients_have_three_reactions(gateway: RuledGateway) -> None:
     reply = gateway.give("p-one", "p-dropper", "plain", "p-two", subject="three")

@@ -43,6 +43,7 @@ OWN_FILES = frozenset(
         "rules.before-import",
         "run",
         "taken-over-keys",
+        "told",
         "tracking",
         "updater",
         "user-quarantine",

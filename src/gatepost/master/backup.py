@@ -38,7 +38,7 @@ OUTSIDE: Final = "outside"
 KEPT_BESIDE: Final = "before-restore-"
 """Beginning of the directory in which a restore keeps what was there."""
 _DERIVED: Final = frozenset(
-    ("run", "bases-cache", "delivered", "learn", "log", "bypass.json", "problems.json", "migrations")
+    ("run", "bases-cache", "delivered", "told", "learn", "log", "bypass.json", "problems.json", "migrations")
 )
 """Below the state directory: of a running gateway, or made anew, or (the bypass) not to come back by surprise."""
 _TRACKING: Final = "tracking"

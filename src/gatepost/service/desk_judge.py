@@ -39,6 +39,7 @@ from gatepost.service.channel import ASKER
 from gatepost.service.judge import Unjudged
 from gatepost.service.licensing import LicenceClient
 from gatepost.service.ruling import build_answered, build_passing, build_ruling, build_unjudged
+from gatepost.service.told_senders import TOLD, ToldSenders, drop_reports
 from gatepost.spool import clock
 from gatepost.spool.interface import ContentRef, State, Stored
 
@@ -80,6 +81,7 @@ class Desk:
         self._trusted = trusted_networks(config)
         self._front = NetworkSet(config.network.front_relays)
         self._protected = MaskSet(f"*@{domain}" for domain in config.network.protected_domains)
+        self.told = ToldSenders(Path(config.relay.state_path) / TOLD, self.report)
         if self.licence is not None:
             self.licence.close()
         daemon = config.licence_daemon
@@ -141,8 +143,28 @@ class DeskJudge:
             desk.enter((received, answered))
         else:
             disposition.records = [received, *disposition.records, answered]
-            await _promised(disposition, desk.conclude(disposition))
+            await self._conclude(request, ruling, content, disposition)
         return ruling
+
+    async def _conclude(
+        self, request: Request, ruling: Ruling, content: bytes | Path, disposition: Disposition
+    ) -> None:
+        """Put it on record, and let reports and notifications go. Unjudged: a report to the sender is not durable."""
+        desk = self._desk
+        if not any(new.stored.kind == BOUNCE for new in disposition.generated):
+            desk.conclude(disposition)
+            return
+        try:
+            key = await desk.told.key(request, ruling, content)
+        except OSError as error:
+            disposition.discard()
+            raise Unjudged(f"its content cannot be read: {error.strerror}") from error
+        if key and desk.told.knows(key, request.sender, clock.now()):
+            desk.report("I", f"{ruling.queue_id}: asked about again: its sender has the report already")
+            drop_reports(disposition, BOUNCE)
+        await _promised(disposition, desk.conclude(disposition))
+        if key:
+            desk.told.note(key, request.sender, clock.now())
 
     async def _rule(
         self,

@@ -2,7 +2,7 @@
 
 Used by `service.proxy_onward` where one answer holds for all recipients (SMTP, and programs for one message): when the
 next hop took the message for some of them only, the client hears a temporary failure, and comes again for all. Whoever
-is remembered does not get it twice.
+is remembered does not get it twice. And by `service.told_senders`, for reports to senders.
 
 One small file for each such message, in a directory that all relays of a gateway share, so that it does not matter
 where the client comes again, and that outlives reloads, restarts and kills. Nothing waits for the disk: after a power
@@ -13,6 +13,7 @@ at the directory.
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
 import time
@@ -35,6 +36,7 @@ _SETTLED_NS: Final = 1_000_000_000
 directory counts for longer only when it had not changed for so long."""
 _DIGEST: Final = 16
 """Bytes kept of an address: two with the same ones are not found."""
+_MARKS: Final = re.compile(rb"\n(?:message-id|received|date):", re.IGNORECASE)
 _OPEN: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -134,6 +136,15 @@ class DeliveredMemory:
             if number < surplus or now - noted_at > KEEP_S:
                 with contextlib.suppress(OSError):
                     os.unlink(path)  # noqa: PTH108 - of four thousand, as they were listed
+
+
+def is_one_of_a_kind(content: bytes) -> bool:
+    """Tell whether a message (its beginning, with the header) says which one it is. The same words of a device that
+    writes no more than these are news each time, and must not be taken for what was dealt with before: of these there
+    is a duplicate instead.
+    """
+    head = content.partition(b"\r\n\r\n")[0]
+    return _MARKS.search(b"\n" + head) is not None
 
 
 def _is_ours(found: os.stat_result) -> bool:

@@ -5,7 +5,6 @@ is not sent again by itself; what can be sent again without that doubt is, once,
 """
 
 import mmap
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -16,14 +15,13 @@ from gatepost.model.envelope import Body, Recipient
 from gatepost.model.reply import Reply, reply
 from gatepost.service.gathered import READ_BYTES, Gathered
 from gatepost.service.proxy_hop import LOST, Hop, HopLost
-from gatepost.service.proxy_memory import DeliveredMemory
+from gatepost.service.proxy_memory import DeliveredMemory, is_one_of_a_kind
 from gatepost.service.proxy_plan import Copy, Fate, Kind, Plan, join_fates, resolve_fates
 from gatepost.smtp.client_events import Forwarded, Transaction
 from gatepost.smtp.server_events import ClientForwarded, MailFrom
 from gatepost.spool import clock
 
 DELIVERED_BEFORE: Final = Fate(Kind.DELIVERED, reply(250, "2.0.0", "OK, delivered before"))
-_MARKS: Final = re.compile(rb"\n(?:message-id|received|date):", re.IGNORECASE)
 _NOTHING_TOLD: Final = ClientForwarded()
 
 Dial = Callable[[], Awaitable[Hop]]
@@ -163,7 +161,7 @@ class Onward:
         """Note who has the message: the client will come again for all."""
         settled = (Kind.DELIVERED, Kind.DISCARDED)
         safe = [each.address for each, fate in zip(mail.recipients, fates, strict=True) if fate.kind in settled]
-        if not safe or not (mail.facts.ident or _is_one_of_a_kind(gathered)):
+        if not safe or not (mail.facts.ident or is_one_of_a_kind(next(gathered.pieces(), b""))):
             return
         try:
             self._memory.note(self._key(mail, gathered), safe, clock.now())
@@ -225,14 +223,6 @@ class Onward:
         for recipient, answer in zip(copy.recipients[copy.deciding :], said[copy.deciding :], strict=False):
             if not answer.positive:
                 self._report("W", f"copy for {recipient.address} not delivered: {answer.code} {answer.text}")
-
-
-def _is_one_of_a_kind(gathered: Gathered) -> bool:
-    """Tell whether a message says which one it is. The same words of a device that writes no more than these are news
-    each time, and must not be taken for what was delivered before: of these there is a duplicate instead.
-    """
-    head = next(gathered.pieces(), b"").partition(b"\r\n\r\n")[0]
-    return _MARKS.search(b"\n" + head) is not None
 
 
 def _to_forward(facts: ClientForwarded) -> Forwarded | None:

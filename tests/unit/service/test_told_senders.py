@@ -1,0 +1,79 @@
+"""A report goes out once: what tells a question from another, who shares it, and what is not remembered."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gatepost.model.envelope import Client
+from gatepost.model.filtering import Deed, Part, Request, Ruling
+from gatepost.service.proxy_memory import KEEP_S
+from gatepost.service.told_senders import ToldSenders
+
+MAIL = b"Message-ID: <1@x>\r\nSubject: one\r\n\r\nText.\r\n"
+A, B = "a@x.example", "b@x.example"
+
+
+def request(sender: str = "s@x.example", recipients: Sequence[str] = (A, B)) -> Request:
+    return Request(client=Client("192.0.2.1"), sender=sender, recipients=tuple(recipients))
+
+
+def ruling(deed: Deed = Deed.DISCARD, *recipients: str) -> Ruling:
+    part = Part(recipients=recipients or (A, B), deed=deed)
+    return Ruling(parts=(part,), whole=part)
+
+
+def told(place: Path, said: list[str] | None = None) -> ToldSenders:
+    return ToldSenders(place / "told", lambda level, text: (said if said is not None else []).append(level + text))
+
+
+def key(one: ToldSenders, of: Request, answer: Ruling, content: bytes | Path = MAIL) -> str:
+    return asyncio.run(one.key(of, answer, content))
+
+
+def test_all_relays_know_what_one_has_told_until_it_is_old(tmp_path: Path) -> None:
+    now = time.time()
+    one, other = told(tmp_path), told(tmp_path)
+    this = key(one, request(), ruling())
+    assert not other.knows(this, "s@x.example", now)
+    one.note(this, "s@x.example", now)
+    assert other.knows(key(other, request(), ruling()), "s@x.example", now)
+    assert not other.knows(this, "s@x.example", now + KEEP_S + 1)
+
+
+def test_a_content_in_a_file_is_the_same_message(tmp_path: Path) -> None:
+    large = MAIL + b"more\r\n" * 50_000
+    (tmp_path / "mail").write_bytes(large)
+    one = told(tmp_path)
+    assert key(one, request(), ruling(), large) == key(one, request(), ruling(), tmp_path / "mail")
+
+
+@pytest.mark.parametrize(
+    ("of", "answer", "content"),
+    [
+        (request("t@x.example"), ruling(), MAIL),
+        (request(), ruling(Deed.DELIVER), MAIL),
+        (request(recipients=(A,)), ruling(Deed.DISCARD, A), MAIL),
+        (request(), ruling(), MAIL + b"."),
+    ],
+    ids=["sender", "answer", "recipients", "content"],
+)
+def test_what_differs_is_news(of: Request, answer: Ruling, content: bytes, tmp_path: Path) -> None:
+    one = told(tmp_path)
+    assert key(one, of, answer, content) != key(one, request(), ruling())
+
+
+def test_words_that_do_not_say_which_message_they_are_have_no_key(tmp_path: Path) -> None:
+    assert key(told(tmp_path), request(), ruling(), b"Subject: alarm\r\n\r\nDate: none\r\n") == ""
+
+
+def test_what_cannot_be_noted_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "told").write_text("no directory")
+    one = told(tmp_path, said)
+    one.note(key(one, request(), ruling()), "s@x.example", time.time())
+    assert len(said) == 1
+    assert said[0].startswith("Wa report cannot be remembered, its sender may get it twice: ")
+    assert not one.knows(key(one, request(), ruling()), "s@x.example", time.time())
