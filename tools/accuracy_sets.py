@@ -28,8 +28,6 @@ _ADDRESS = re.compile(rb"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9a-f]{1,4}:){2,7}[0-9a-f:
 _RETURN_PATH = re.compile(rb"^return-path:\s*<?([^>\s]*)", re.IGNORECASE | re.MULTILINE)
 _SENDER = re.compile(rb"^from:[^\n]*?([\w.+=-]+@[\w.-]+)", re.IGNORECASE | re.MULTILINE)
 _HEADER_LIMIT = 64 * 1024
-_LOST_FIELD = {"modern-2019-2024": b"MIME-Version: 1.0"}
-"""A field that the service where a set was collected takes out of all mail (Outlook.com): it is put back."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -62,22 +60,15 @@ def read_items(name: str, form: str, step: int = 1) -> Iterator[Item]:
         if form == "cleaned":
             yield Item(mail.spam, mail.source, mail.name, cleaned(mail.content))
         else:
-            content = _complete(mail.content, _LOST_FIELD.get(name, b""))
-            yield _at_border(Item(mail.spam, mail.source, mail.name, content), own)
-
-
-def _complete(content: bytes, field: bytes) -> bytes:
-    """Return a message with a field in front that it has lost."""
-    head = content.partition(b"\r\n\r\n" if b"\r\n\r\n" in content[:_HEADER_LIMIT] else b"\n\n")[0].lower()
-    if not field or b"\n" + field.partition(b":")[0].lower() + b":" in b"\n" + head:
-        return content
-    return field + (b"\r\n" if b"\r\n" in content[:_HEADER_LIMIT] else b"\n") + content
+            yield _at_border(Item(mail.spam, mail.source, mail.name, mail.content), own)
 
 
 def _at_border(item: Item, own: re.Pattern[bytes]) -> Item:
     """Return a message without the hops behind the border, and the client that came there."""
     content = item.content
-    end = content.find(b"\r\n\r\n" if b"\r\n\r\n" in content[:_HEADER_LIMIT] else b"\n\n") + 1 or len(content)
+    gap = b"\r\n\r\n" if b"\r\n\r\n" in content[:_HEADER_LIMIT] else b"\n\n"
+    found = content.find(gap)
+    end = found + len(gap) // 2 if found >= 0 else len(content)  # the last field with its line end
     fields = _FIELD.findall(content[:end]) or [content[:end]]
     border = b""
     kept = []
@@ -92,8 +83,8 @@ def _at_border(item: Item, own: re.Pattern[bytes]) -> Item:
             inside = False
         kept.append(field)
     head = b"".join(kept)
-    found = _RETURN_PATH.search(head) or _SENDER.search(head)
-    sender = found[1].decode("ascii", "replace") if found is not None else ""
+    path = _RETURN_PATH.search(head) or _SENDER.search(head)
+    sender = path[1].decode("ascii", "replace") if path is not None else ""
     return Item(
         item.spam, item.part, item.name, head + content[end:], _client(border), _helo(border), sender, border
     )  # fmt: skip
