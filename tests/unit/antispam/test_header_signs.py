@@ -257,3 +257,40 @@ def test_missing_fields_say_nothing_of_a_mail_whose_way_is_not_known(check):
     assert not missing & signs(check, mail(**bare), unknown).keys()
     way = b"Received: from mail.firm.example (mail.firm.example [8.8.8.8]) by mx.own.example with ESMTP\r\n"
     assert missing <= signs(check, way + mail(**bare), unknown).keys()
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "Dein Gutschein , <service@shop.example>",
+        "=?UTF-8?Q?Gewinner?= , <service@shop.example>",
+        "Voucher,(<service@shop.example>)",
+        "Darty, <info@shop.example.>, Darty,\r\n\t<info@shop.example>",
+    ],
+)
+def test_a_comma_between_name_and_address(check, author):
+    assert "from-comma" in signs(check, mail(From=author))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        '"Berg, Anna" <anna.berg@firm.example>',
+        '"Berg, Inc.," <anna.berg@firm.example>',
+        "Anna Berg <anna.berg@firm.example>, <carl@firm.example>",
+        "<anna.berg@firm.example>, <carl@firm.example>",
+        "anna.berg@firm.example, <carl@firm.example>",
+    ],
+)
+def test_commas_that_part_authors_or_stand_in_names(check, author):
+    assert "from-comma" not in signs(check, mail(From=author))
+
+
+def test_a_brand_whose_links_or_answers_lead_elsewhere(check):
+    page = '<html><body><p>Your account.</p><a href="https://{}/x">Sign in</a></body></html>'
+    fields = {"From": "PayPal <service@limits.example>", "Content-Type": "text/html; charset=utf-8"}
+    strange = signs(check, mail(page.format("resolve.example"), **fields))
+    assert {"from-brand", "from-brand-elsewhere"} <= strange.keys()
+    own = signs(check, mail(page.format("limits.example"), **fields))
+    assert "from-brand" in own
+    assert "from-brand-elsewhere" not in own
