@@ -1,11 +1,14 @@
-"""`python tools/bench_doors.py [--n 300] [--spamd-n 20] [--c 16]`: what a CHECK costs at our spamd door and at spamd.
+"""`python tools/bench_doors.py [--n 300] [--spamd-n 20] [--asked-n 5000] [--c 16]`: what asking at our doors costs.
 
-Both get the same mails of 2 KB and 28 KB over the same client, each mail with words of its own so that nothing is known
-already; the gateway has a spamd door and shipped defaults but for its console, spamd Debian's rules without network
-checks. CPU time is that of all their processes, theirs that ended included.
+A CHECK at our spamd door beside spamd: both get the same mails of 2 KB and 28 KB over the same client, each mail with
+words of its own so that nothing is known already; the gateway has a spamd door and shipped defaults but for its
+console, spamd Debian's rules without network checks. CPU time is that of all their processes, theirs that ended
+included. Then what asking alone costs over the product's own protocol: at a door whose group has nothing checked and no
+field written, over kept connections as `gatepost client` has them; with queue id, group, records, log and tracking.
 """
 
 import argparse
+import asyncio
 import contextlib
 import os
 import random
@@ -19,11 +22,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench_common import free_ports, processes_below
+from bench_common import free_ports, processes_below, wait_until_settled
+from gatepost.client.remote import RemoteJudge, RemoteSettings
 from gatepost.config.default import build_default_config
+from gatepost.model.envelope import Client
+from gatepost.model.filtering import Deed, Request
 from result_pages import DOCS, made_at, write_section
 
 SIZES = (2, 28)
+UNCHECKED = "[policy]\ncheck = false\ncheck_spam = false\nspam_headers = false"
 START_S = 120.0
 ANSWER_S = 300.0
 WORDS = (
@@ -38,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=300, help="mails of each size at our door")
     parser.add_argument("--spamd-n", type=int, default=20, help="mails of each size at spamd")
+    parser.add_argument("--asked-n", type=int, default=5000, help="mails of each size over our own protocol")
     parser.add_argument("--c", type=int, default=16, help="connections at once")
     arguments = parser.parse_args()
     rows: dict[str, dict[int, float]] = {}
@@ -58,7 +66,71 @@ def main() -> int:
     if "spamd" in rows:
         command = f"`python tools/bench_doors.py --n {arguments.n} --spamd-n {arguments.spamd_n} --c {arguments.c}`"
         write_section("by spamd", "\n".join((f"{command}, {made_at()}.", "", *lines)), DOCS / "performance.md")
+    _report_asking(arguments.asked_n, arguments.c)
     return 0
+
+
+def _report_asking(number: int, connections: int) -> None:
+    """Measure what asking costs over our own protocol, and write its section."""
+    rows = []
+    for transport in ("tcp", "unix"):
+        with tempfile.TemporaryDirectory(prefix="bench-doors-", ignore_cleanup_errors=True) as place:
+            Path(place).chmod(0o755)
+            with _asked(Path(place), transport) as (pid, address):
+                cells = [f"{1e6 * _measure_asking(pid, address, kb, number, connections):.0f}" for kb in SIZES]
+        rows.append(f"| {transport} | " + " | ".join(cells) + " |")
+    head = "| CPU µs of one question (aim 150) | " + " | ".join(f"{kb} KB" for kb in SIZES) + " |"
+    lines = [head, "|---|" + "---|" * len(SIZES), *rows]
+    print("\n".join(lines))
+    command = f"`python tools/bench_doors.py --asked-n {number} --c {connections}`"
+    write_section("asking", "\n".join((f"{command}, {made_at()}.", "", *lines)), DOCS / "performance.md")
+
+
+@contextlib.contextmanager
+def _asked(place: Path, transport: str) -> Iterator[tuple[int, str]]:
+    port, smtp = free_ports(2)
+    address = f"tcp:127.0.0.1:{port}" if transport == "tcp" else f"unix:{place}/door.sock"
+    text = build_default_config(
+        state_path=str(place / "state"), hostname="bench.localdomain", listen=f"127.0.0.1:{smtp}",
+        next_hop=f"[127.0.0.1:{smtp}]", protected_domains=("dest.example",),
+    )  # fmt: skip
+    for old, new in (("[console]\n", "[console]\nenabled = false\n"), ("[policy]\ncheck = true", UNCHECKED)):
+        if old not in text:
+            raise SystemExit(f"the shipped configuration has no {old!r}")
+        text = text.replace(old, new)
+    file = place / "gatepost.toml"
+    file.write_text(text + f'\n[[door]]\nkind = "filter"\naddress = "{address}"\n')
+    with _running([sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(file)], place) as process:
+        judge = RemoteJudge(RemoteSettings(addresses=(address,)), lambda *_: None)
+        _wait(lambda: asyncio.run(judge.probe())[address] == "")
+        wait_until_settled(process.pid)
+        yield process.pid, address
+
+
+def _measure_asking(pid: int, address: str, kb: int, number: int, connections: int) -> float:
+    """Return the gateway's CPU seconds of one question."""
+    source = random.Random(kb)
+    mails = [_mail(source, kb) for _ in range(100)]
+    client = Client("203.0.113.9", helo="mail.sender.example")
+    request = Request(client=client, sender="alice@sender.example", recipients=("bob@dest.example",))
+
+    async def ask(many: int) -> None:
+        judge = RemoteJudge(RemoteSettings(addresses=(address,), connections=connections), lambda *_: None)
+
+        async def work(numbers: Iterator[int]) -> None:
+            for each in numbers:
+                ruling = await judge.judge(request, mails[each % len(mails)], ANSWER_S)
+                if ruling.whole.deed is not Deed.DELIVER:
+                    raise SystemExit(f"a mail was not let through: {ruling.whole}")
+
+        numbers = iter(range(many))
+        await asyncio.gather(*(work(numbers) for _ in range(connections)))
+        judge.close()
+
+    asyncio.run(ask(max(100, number // 10)))
+    before = _cpu_s(pid)
+    asyncio.run(ask(number))
+    return (_cpu_s(pid) - before) / number
 
 
 @contextlib.contextmanager
