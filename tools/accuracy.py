@@ -54,8 +54,8 @@ def _report(sets: Sequence[str], *, quick: bool, peers: bool) -> Iterator[str]:
     yield ""
     yield "None of the sets is a blind test: features, bounds and rates were chosen while looking at their figures, and"
     yield "some written examples of the base model after seeing what was missed in the inbox and the recent set:"
-    yield "untrained figures of these are too bright. rspamd had neither name servers nor mail of today, which its rules"
-    yield "count on."
+    yield "untrained figures of these are too bright. rspamd had neither name servers nor mail of today, which its"
+    yield "rules count on."
     for name in sets:
         step = QUICK_STEP if quick and name != "inbox-2023-2025" else STEPS.get(name, 1)
         for form in FORMS:
