@@ -147,7 +147,7 @@ def test_drain_tells_what_remains_and_why(tmp_path: Path) -> None:
         done = drained(gateway, "--timeout", "1")
         assert done.returncode == 4
         assert "1 message(s) remain:" in done.stdout
-        assert "1: due, or waits for its next attempt" in done.stdout
+        assert "1: due, or waits for its next attempt; last answer: 451 4.3.0 busy as ever" in done.stdout
         assert len(sink.mails) == 1
         gateway.start()
         assert [row["queue_id"] for row in gateway.queue()] == [stays]

@@ -5,6 +5,7 @@ work is done in steps of milliseconds between the commits of the spool's thread,
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ SHOWN_RECIPIENTS = 25
 DESTINATIONS_PAGE = 2000
 TOP_DESTINATIONS = 50
 """Destinations and reasons of a summary: those with most mail."""
+ANSWERS_LOOKED_AT = 10
+"""Messages of each of these that are looked at for an answer of a peer."""
 
 
 async def search(pipelines: Sequence[Pipeline], choice: Choice, after: int, limit: int) -> Page:
@@ -256,6 +259,8 @@ async def summarise(pipelines: Sequence[Pipeline]) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     held: Counter[str] = Counter()
     destinations: Counter[str] = Counter()
+    by_turn: Counter[str] = Counter()
+    """Messages whose destination takes sessions: each is due, or waits by itself."""
     facts: dict[str, Destination] = {}
     for pipeline in pipelines:
         counts = await pipeline.spool.counts()
@@ -269,17 +274,24 @@ async def summarise(pipelines: Sequence[Pipeline]) -> dict[str, Any]:
             known = facts.get(destination.domain)
             if known is None or destination.retry_at > known.retry_at or destination.paused:
                 facts[destination.domain] = destination
-            if destination.waiting:
-                reasons[_destination_reason(destination)] += destination.waiting
+            if destination.waiting and (reason := _destination_reason(destination)):
+                reasons[reason] += destination.waiting
+            else:
+                by_turn[destination.domain] += destination.waiting
         reasons.update(pipeline.inspection.reasons())
         held.update(await _held_reasons(pipeline))
+    answers = await _last_answers(pipelines, [domain for domain, _ in by_turn.most_common(TOP_DESTINATIONS)])
+    for domain, count in by_turn.items():
+        if count:
+            answer = f"; last answer: {answers[domain]}" if domain in answers else ""
+            reasons[f"due, or waits for its next attempt{answer}"] += count
     top = [(domain, count) for domain, count in destinations.most_common(TOP_DESTINATIONS) if count]
     paused = [domain for domain, fact in facts.items() if fact.paused and not destinations[domain]]
     return {
         "bytes": states.pop("bytes"),
         "states": dict(states),
-        "destinations": [_destination_row(facts[domain], count) for domain, count in top]
-        + [_destination_row(facts[domain], 0) for domain in sorted(paused)[:TOP_DESTINATIONS]],
+        "destinations": [_destination_row(facts[domain], count, answers.get(domain, "")) for domain, count in top]
+        + [_destination_row(facts[domain], 0, "") for domain in sorted(paused)[:TOP_DESTINATIONS]],
         "destination_count": len([count for count in destinations.values() if count]),
         "reasons": dict(reasons.most_common(TOP_DESTINATIONS)),
         "held": dict(held.most_common(TOP_DESTINATIONS)),
@@ -292,6 +304,19 @@ async def _all_destinations(pipeline: Pipeline) -> Any:
         for destination in page:
             yield destination
         after = page[-1].domain
+
+
+async def _last_answers(pipelines: Sequence[Pipeline], domains: Iterable[str]) -> dict[str, str]:
+    """Return what the peers of some domains answered last to one of the messages tried next, of those that did."""
+    answers: dict[str, str] = {}
+    for domain in domains:
+        for pipeline in pipelines:
+            for entry in await pipeline.spool.due(domain, math.inf, ANSWERS_LOOKED_AT):
+                pending = () if isinstance(entry, Corrupt) else entry.pending
+                replies = [each.reply for each in pending if each.domain == domain and each.reply]
+                if replies:
+                    answers[domain] = replies[0]
+    return answers
 
 
 async def _held_reasons(pipeline: Pipeline) -> Counter[str]:
@@ -311,17 +336,18 @@ async def _held_reasons(pipeline: Pipeline) -> Counter[str]:
 
 
 def _destination_reason(destination: Destination) -> str:
+    """Return why all of its mail waits, "" when it does not."""
     if destination.paused:
         return "destination paused by an operator"
-    return destination.reason if destination.retry_at else "due, or waits for its next attempt"
+    return destination.reason if destination.retry_at else ""
 
 
-def _destination_row(destination: Destination, waiting: int) -> dict[str, Any]:
+def _destination_row(destination: Destination, waiting: int, answer: str) -> dict[str, Any]:
     return {
         "domain": destination.domain,
         "waiting": waiting,
         "paused": destination.paused,
         "rests_until": destination.retry_at,
         "failures": destination.failures,
-        "reason": destination.reason,
+        "reason": destination.reason or answer,
     }

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.tracking.support_tracking import NOON, Filled, life, mail_id, refused
+from tests.unit.tracking.support_tracking import NOON, Filled, life, mail_id, received, refused
 
+from gatepost.model.record import Inspected
 from gatepost.storage.tracking import search as searching
 from gatepost.storage.tracking.layout import day_of
 from gatepost.storage.tracking.postings import pack_places, places_of, unpack_places
@@ -113,6 +114,26 @@ def test_a_search_finds_what_a_look_at_every_mail_finds(
         assert bool(expected) == ("nobody" not in str(arguments) and arguments != ARGUMENTS[25])
 
 
+@pytest.mark.parametrize("indexed", [False, True], ids=["fresh", "indexed"])
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("re-4711.b", [0, 4]), ("RE-4711*", [0, 1, 4]), ("4711-re", []), ("e-4711.b", []), ("from1.example", [1, 4])],
+)
+def test_one_word_with_a_dash_or_a_dot_is_looked_for_in_subjects_too(
+    tmp_path: Path, text: str, numbers: list[int], *, indexed: bool
+) -> None:
+    filled = Filled(tmp_path)
+    subjects = ("Invoice RE-4711.b", "re-4711.c, corrected", "4711 re b", "re 4711 b", "(re-4711.b)")
+    for number, subject in enumerate(subjects):
+        filled.add(received(number), Inspected(mail_id(number), NOON + 1, subject, 1.0, 4.0))
+    filled.store.commit()
+    while indexed and filled.store._days[day_of(mail_id(0))].seal(1):
+        pass
+    found = search(Readers(tmp_path), parse_query({"text": text}), 10)
+    assert [mail.id for mail in reversed(found.mails)] == [mail_id(number) for number in numbers]
+    filled.store.close()
+
+
 def test_everything_is_there_newest_first(place: Path) -> None:
     mails = everything(place)
     assert len(mails) == 3 * (MAILS + MAILS // 20)
@@ -163,6 +184,8 @@ def test_one_mail_by_its_id_within_ones_domains(place: Path) -> None:
         ({"since": "yesterday"}, "no moment"),
         ({"sender": "x" * 401}, "longer than 400"),
         ({"status": ["spam"] * 25}, "conditions"),
+        ({"status": "nonsense"}, "no status 'nonsense': there are waiting, "),
+        ({"status": "dropped*"}, "no status"),
     ],
 )
 def test_what_cannot_be_looked_for_is_told(arguments: dict[str, Any], why: str) -> None:

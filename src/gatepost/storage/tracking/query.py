@@ -5,16 +5,18 @@ Used by `search`, which finds candidates by the index, and asks `Query.matches` 
 
 import enum
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Direction
+from gatepost.model.finding import ObjectStatus
 from gatepost.model.ids import parse_queue_id
+from gatepost.model.spam import SpamStatus
 from gatepost.storage.tracking.fields import VALUES, Field, fold_value, words_of
-from gatepost.storage.tracking.summary import Summary
+from gatepost.storage.tracking.summary import Kind, Outcome, Summary
 
 CLAUSES_LIMIT = 24
 VALUE_LIMIT = 400
@@ -40,10 +42,14 @@ class Clause(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
     value: str
     mode: Mode = Mode.EXACT
+    phrase: tuple[str, ...] = ()
+    """The words of the value: a subject that has it as it stands, such as the number of an invoice, will do, too."""
 
     def matches(self, summary: Summary) -> bool:
         """Tell whether it holds."""
         wanted = self.value
+        if self.phrase and wanted in summary.subject.lower() and self._has_phrase(VALUES[Field.SUBJECT](summary)):
+            return True
         for field in self.fields:
             values = VALUES[field](summary)
             if self.mode is Mode.EXACT:
@@ -58,6 +64,14 @@ class Clause(msgspec.Struct, frozen=True):
             elif any(wanted in value for value in values):
                 return True
         return False
+
+    def _has_phrase(self, words: Iterable[str]) -> bool:
+        """Tell whether a subject's indexed words are such as the index finds."""
+        found = set(words)
+        *whole, last = self.phrase
+        if not found.issuperset(whole):
+            return False
+        return last in found if self.mode is Mode.EXACT else any(word.startswith(last) for word in found)
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -125,6 +139,9 @@ _DOMAINS: Final = {Field.SENDER: Field.SENDER_DOMAIN, Field.RECIPIENT: Field.REC
 _ANYWHERE: Final = (
     Field.SENDER, Field.RECIPIENT, Field.SUBJECT, Field.CLIENT, Field.CLIENT_NAME, Field.MESSAGE_ID,
 )  # fmt: skip
+_STATUSES: Final = (
+    *Outcome, *ObjectStatus, "bypassed", "not_checked", *SpamStatus, *(kind.value for kind in Kind if kind.value),
+)  # fmt: skip
 NAMES: Final = (*_FIELDS, "subject", "id", "text", "since", "until")
 """Arguments of a search besides those about pages."""
 
@@ -134,7 +151,8 @@ def parse_query(arguments: Mapping[str, Any], domains: Sequence[str] = ()) -> Qu
 
     A value may end in `*` (begins with), or stand between two `*` (anywhere in it). Senders and recipients may be whole
     addresses, `@domain` or a domain; `<>` is the null sender. A subject is words, all of which occur; `*…*` is a part
-    of it. `text` is whatever somebody has at hand: a queue id, an address, a client, a message id, words.
+    of it. `text` is whatever somebody has at hand: a queue id, an address, a client, a message id, words, number of an
+    invoice. A status must be one there is.
     """
     clauses: list[Clause] = []
     number = 0
@@ -158,6 +176,8 @@ def parse_query(arguments: Mapping[str, Any], domains: Sequence[str] = ()) -> Qu
                     clauses += found
             else:
                 clauses.append(_clause(_FIELDS[name], text))
+                if name == "status":
+                    _check_status(clauses[-1])
     if len(clauses) > CLAUSES_LIMIT:
         raise QueryError(f"{len(clauses)} conditions: {CLAUSES_LIMIT} are enough")
     return Query(
@@ -210,6 +230,16 @@ def _clause(fields: tuple[Field, ...], text: str) -> Clause:
     return Clause(fields, value, mode)
 
 
+def _check_status(clause: Clause) -> None:
+    """Refuse what no mail can have: "nothing matches" would pass for an answer. QueryError."""
+    wanted = clause.value
+    found = wanted in _STATUSES
+    if clause.mode is not Mode.EXACT:
+        found = any(name.startswith(wanted) or (clause.mode is Mode.INSIDE and wanted in name) for name in _STATUSES)
+    if not found:
+        raise QueryError(f"no status {wanted!r}: there are {', '.join(dict.fromkeys(_STATUSES))}")
+
+
 def _mode(text: str) -> tuple[str, Mode]:
     if text.startswith("*"):
         return text.strip("*"), Mode.INSIDE
@@ -250,7 +280,7 @@ def _free(text: str) -> int | list[Clause]:
         pass
     if " " not in value and ("." in value or "-" in value):
         domains = (Field.SENDER_DOMAIN, Field.RECIPIENT_DOMAIN, Field.CLIENT_NAME, Field.HOP, Field.FINDING)
-        return [Clause(domains, fold_value(value), mode)]
+        return [Clause(domains, fold_value(value), mode, tuple(words_of(value)))]
     if " " not in value and words_of(value) == [value.lower()]:
         everything = (*_ANYWHERE, Field.FINDING, Field.STATUS)
         return [Clause(everything, fold_value(value), mode)]

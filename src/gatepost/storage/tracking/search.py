@@ -169,6 +169,15 @@ def _find_places(connection: Any, segment: int, clause: "Clause | _DomainClause"
         term = field.value + value
         # A value cut for the index is found by what was kept of it.
         places |= _exact(connection, segment, term) if clause.mode is Mode.EXACT else _range(connection, segment, term)
+    return places | _find_phrase(connection, segment, clause) if clause.phrase else places
+
+
+def _find_phrase(connection: Any, segment: int, clause: Clause) -> int:
+    """Return the places of mails whose subjects have all words of a value."""
+    *whole, last = (Field.SUBJECT.value + word[:TERM_LIMIT] for word in clause.phrase)
+    places = _exact(connection, segment, last) if clause.mode is Mode.EXACT else _range(connection, segment, last)
+    for term in whole:
+        places &= _exact(connection, segment, term)
     return places
 
 
