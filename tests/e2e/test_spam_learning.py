@@ -66,12 +66,12 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def learned_weight(gateway: Gateway, path: Path) -> float:
-    """What the gateway's weights say of a message, read in the way of its filters."""
+    """What the gateway's weights say of a message, read in the way of its filters; 0 where they say nothing."""
     learned = map_file(gateway.state / "learned" / WEIGHTS_FILE)
     (check,) = build_classifier(load_packaged(), learned)
     notes = Notes()
     check.inspect(build_view(parse(path.read_bytes()), SpamOptions()), notes)
-    return notes.signs[0].weight
+    return sum(sign.weight for sign in notes.signs)
 
 
 def rating(gateway: Gateway, sink: Sink, number: int) -> int:
