@@ -5,6 +5,7 @@ Used by `master.process`. Mail never waits for the recorder: while it is away, r
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,9 +22,18 @@ from gatepost.master.paths import Paths
 from gatepost.recorder.settings import RecorderSettings
 
 ANSWER_S: Final = 25.0
+WATCH_S: Final = 15.0
+"""From one question whether it lives to the next ..."""
+SILENT_LIMIT: Final = 4
+"""... so many of which it may leave unanswered in a row, each for `ANSWER_S`: it stands still for minutes then."""
 SAID_LIMIT: Final = 4096
 """Bytes of one line it says."""
+_NO_MAIL: Final = "0000000000000"
 CALLS: Final = ("tracking.search", "tracking.mail", "tracking.counts", "tracking.series")
+
+
+class SilentRecorderError(ControlError):
+    """It took a question, and has not answered in time."""
 
 
 class RecorderHost:
@@ -39,6 +49,7 @@ class RecorderHost:
         """Whether it keeps tracking: for as long as it runs, whatever a reload says."""
         self._process: Process | None = None
         self._heard = b""
+        self._watching: asyncio.Task[None] | None = None
         self.current: Child | None = None
 
     @property
@@ -61,6 +72,7 @@ class RecorderHost:
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
         self.current.start()
+        self._watching = asyncio.create_task(self.watch())
 
     def configure(self, config: Config) -> None:
         """Tell it a new configuration; its files are opened anew, as after a rotation."""
@@ -75,9 +87,36 @@ class RecorderHost:
         if child is None:
             return []
         child.dismiss()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         return [child]
+
+    async def watch(self) -> None:
+        """Have a recorder that stands still start again, for ever. It loses nothing: relays keep what it has not
+        confirmed.
+        """
+        silent = 0
+        while True:
+            await asyncio.sleep(WATCH_S)
+            child, asked = self.current, 0 if self.current is None else self.current.pid
+            if child is None or not asked or not self._tracking:
+                silent = 0
+                continue
+            try:
+                await self._ask(Request("tracking.mail", {"id": _NO_MAIL}))
+            except SilentRecorderError:
+                silent += 1
+            except ControlError:
+                silent = 0  # it answered, or has ended
+            else:
+                silent = 0
+            if silent >= SILENT_LIMIT and child.pid == asked:
+                silent = 0
+                child.trouble = f"it stood still for {SILENT_LIMIT} questions of {ANSWER_S:.0f} s and was killed"
+                self._say("E", f"recorder: {child.trouble}")
+                child.signal(signal.SIGKILL)
 
     def register(self, desk: Desk) -> None:
         """Register the calls it answers. Callers with domains get what is from or to these."""
@@ -118,11 +157,11 @@ class RecorderHost:
                     line = await reader.readline()
                 finally:
                     writer.close()
+        except TimeoutError as error:  # an OSError, too
+            raise SilentRecorderError("the recorder does not answer; if it goes on so, it is started again") from error
         except (OSError, ValueError) as error:
             why = f" ({self.current.trouble})" if self.current.trouble else ""
             raise ControlError(f"the recorder is {self.current.state}{why}, ask again in a moment") from error
-        except TimeoutError as error:
-            raise ControlError("the recorder does not answer") from error
         if not line:
             raise ControlError("the recorder ended before it had an answer: see the log")
         response = msgspec.json.decode(line, type=Response)

@@ -1,0 +1,107 @@
+"""A recorder that stands still is told of and started again; one that answers is left alone."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gatepost.control.socket import ControlError
+from gatepost.master import recorder as hosting
+from gatepost.master.paths import Paths
+from gatepost.master.recorder import SILENT_LIMIT, RecorderHost, SilentRecorderError
+
+
+class StandIn(SimpleNamespace):
+    """A child that keeps the signals it gets, and has another pid after one."""
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+        self.pid += 1
+        self.signalled.set()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecorderHost:
+    monkeypatch.setattr(hosting, "ANSWER_S", 0.2)
+    monkeypatch.setattr(hosting, "WATCH_S", 0.0)
+    said: list[str] = []
+    made = RecorderHost(None, Paths(tmp_path), lambda level, text: said.append(f"{level} {text}"))  # type: ignore[arg-type]
+    made.current = StandIn(state="running", pid=7, trouble="", signals=[], restarts=0)  # type: ignore[assignment]
+    made._tracking = True
+    made.said = said  # type: ignore[attr-defined]
+    Path(made._paths.tracking_socket).parent.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+async def beside_the_watch(host: RecorderHost, answers: Any, what: Coroutine[Any, Any, None]) -> None:
+    server = await asyncio.start_unix_server(answers, host._paths.tracking_socket)
+    watching = asyncio.create_task(host.watch())
+    try:
+        await what
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        server.close()
+
+
+def test_one_that_stands_still_is_killed_after_several_questions(host: RecorderHost) -> None:
+    questions = 0
+    killed_at: list[int] = []
+
+    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal questions
+        questions += 1
+        await reader.read()
+        writer.close()
+
+    async def scenario() -> None:
+        with pytest.raises(SilentRecorderError, match="does not answer"):
+            await host._ask(hosting.Request("tracking.search", {}))
+        before = questions
+        child: Any = host.current
+        child.signalled = asyncio.Event()
+        async with asyncio.timeout(120):
+            await child.signalled.wait()
+        killed_at.append(questions - before)
+
+    asyncio.run(beside_the_watch(host, nothing, scenario()))
+    child: Any = host.current
+    assert child.signals[0] == signal.SIGKILL
+    assert killed_at[0] >= SILENT_LIMIT - 1
+    assert "stood still" in child.trouble
+    assert host.said[0].startswith("E recorder: it stood still")  # type: ignore[attr-defined]
+
+
+def test_one_that_answers_between_is_left_alone(host: RecorderHost) -> None:
+    questions = 0
+    enough = asyncio.Event()
+
+    async def every_other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal questions
+        questions += 1
+        if questions == 3 * SILENT_LIMIT:
+            enough.set()
+        await reader.readline()
+        if questions % 2:
+            writer.write(b'{"error": "disk I/O error"}\n')
+        else:
+            await reader.read()
+        writer.close()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(120):
+            await enough.wait()
+
+    asyncio.run(beside_the_watch(host, every_other, scenario()))
+    assert host.current is not None
+    assert host.current.signals == []  # type: ignore[attr-defined]
+
+
+def test_one_that_is_not_there_yet_is_not_silent(host: RecorderHost) -> None:
+    with pytest.raises(ControlError, match="ask again in a moment") as refused:
+        asyncio.run(host._ask(hosting.Request("tracking.search", {})))
+    assert not isinstance(refused.value, SilentRecorderError)
