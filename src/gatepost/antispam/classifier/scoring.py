@@ -22,8 +22,8 @@ BASE_HAM_LIMIT: Final = 0.8
 LEARNED_SPAM_LIMIT: Final = 8.0
 LEARNED_HAM_LIMIT: Final = 5.0
 LEARNED_SCALE: Final = 0.95
-"""How much of learned log-odds counts. Chosen by what wanted mail it costs where a gateway learns on line: 1.1 loses six
-of 4,150 messages of the old corpus, this three, and a hundredth of the spam (docs/adr/0002-classifier.md).
+"""How much of learned log-odds counts. Chosen by what wanted mail it costs where a gateway learns on line: 1.1 loses
+six of 4,150 messages of the old corpus, this three, and a hundredth of the spam (docs/adr/0002-classifier.md).
 """
 
 
