@@ -1,5 +1,5 @@
 """`gatepost config check | show | explain | convert | init`: what the administrator asks about the configuration;
-`set`, `unset`, `history`, `rollback` are `cli.config_edit`.
+`set`, `unset`, `history`, `rollback`, `recover` are `cli.config_edit`.
 
 Mounted by `gatepost.cli.main`. Exit codes are the documented ones: 0, 65 (not loadable), 66 (errors in it).
 """
@@ -34,6 +34,7 @@ app.command(config_edit.set_values, name="set")
 app.command(config_edit.unset_values, name="unset")
 app.command(config_edit.history)
 app.command(config_edit.rollback)
+app.command(config_edit.recover)
 
 ConfFile = Annotated[str, cyclopts.Parameter(name=["--conf-file", "-c"], help="Configuration file.")]
 Overrides = Annotated[

@@ -1,4 +1,4 @@
-"""`gatepost config set | unset | history | rollback`: changes of the configuration file by command.
+"""`gatepost config set | unset | history | rollback | recover`: changes of the configuration file by command.
 
 Mounted by `gatepost.cli.config`. A running gateway makes the change itself, as for the console: checked, written whole,
 taken at once, undone when it cannot be, kept in the history; commands and paths outside the state directory it refuses.
@@ -20,16 +20,19 @@ from gatepost.config.external import explain_os_error
 from gatepost.config.file_text import decode_file
 from gatepost.config.load import DEFAULT_PATH, EXIT_ERRORS, Loaded, load, load_text
 from gatepost.config.parameter import Field, Kind
+from gatepost.config.process import Relay
 from gatepost.config.schema import SECTION_BY_NAME, find_field, find_fields, normalise_section
 from gatepost.control.socket import ControlError, call, listens
-from gatepost.master.configuration_history import build_diff
+from gatepost.master.configuration_history import History, build_diff
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
-from gatepost.storage.whole_file import rewrite_file
+from gatepost.storage.whole_file import replace_file, rewrite_file
 
 EXIT_REFUSED = 1
+DEFAULT_STATE = Path(Relay().state_path)
 
 ConfFile = Annotated[str, cyclopts.Parameter(name=["--conf-file", "-c"], help="Configuration file.")]
+StatePath = Annotated[Path, cyclopts.Parameter(help="State directory of the gateway.")]
 Comment = Annotated[str, cyclopts.Parameter(name=["--comment", "-m"], help="Why, for the history.")]
 DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="Show the difference and what is wrong, change nothing.")]
 
@@ -101,6 +104,40 @@ def rollback(number: int, /, *, comment: Comment = "", conf_file: ConfFile = DEF
         As `history` lists it.
     """
     return _say_done(load(conf_file), "rollback", number=number, comment=comment)
+
+
+def recover(
+    number: int | None = None,
+    /,
+    *,
+    state: StatePath = DEFAULT_STATE,
+    conf_file: ConfFile = DEFAULT_PATH,
+) -> int:
+    """Write a file that is lost anew, from the copies that are kept of it below the state directory.
+
+    Parameters
+    ----------
+    number
+        Of a version; without it the newest.
+    """
+    place = Path(conf_file)
+    if place.exists():
+        return complain(f"{place} is there: move it away, or use `gatepost config rollback`", EXIT_REFUSED)
+    directory = Paths(str(state)).configuration
+    try:
+        versions = History(directory)
+        numbers = versions.numbers() if number is None else [number]
+        version = next(filter(None, map(versions.read, reversed(numbers))), None)
+        if version is None:
+            return complain(f"no copy can be read in {directory}: name the state directory with --state", EXIT_REFUSED)
+        # Its owner may have been anybody: whoever owns the copies must be able to read it.
+        replace_file(place, version.text.encode(), mode=0o640, owner=directory.stat())
+    except OSError as error:
+        return complain(f"{error.filename or place}: {explain_os_error(error)}", EXIT_REFUSED)
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(version.at))
+    print(f"{place} is as version {version.number} of {at} was")
+    print(f"look at it, then: gatepost config check -c {place}")
+    return 0
 
 
 def _change(words: list[str], verb: Verb, comment: str, conf_file: str, *, dry_run: bool) -> int:

@@ -18,6 +18,7 @@ from gatepost.control.socket import ControlError, call, listens
 from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import SEVERITY, Finding, State, worst
+from gatepost.doctor.licences import check_licence
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.names import check_names
 from gatepost.doctor.ports import check_ports
@@ -123,6 +124,7 @@ def _check_host(config: Config, running: dict[str, Any] | None) -> Iterable[Find
         yield from check_certificates(config, now)
         yield from check_updates(config, now)
         yield from check_rules(config, now)
+        yield from check_licence(config, now)
         yield from check_machine(config, now)
         yield from _check_bases(config)
 

@@ -69,9 +69,8 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Loaded:
         text = read_text(name)
     except (OSError, ValueError) as error:
         reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        problem = Problem(
-            Severity.ERROR, name, 0, "", "", f"cannot be read: {reason}", mend="Name the file with -c, or create one"
-        )
+        mend = "Name the file with -c; what is lost comes back by `gatepost config recover`"
+        problem = Problem(Severity.ERROR, name, 0, "", "", f"cannot be read: {reason}", mend=mend)
         return Loaded(None, (problem,), {}, choose_form(name), readable=False, file=name)
     return load_text(text, name, overrides=overrides)
 

@@ -33,6 +33,7 @@ from gatepost.master.configuration_history import (
     VersionRow,
     build_diff,
 )
+from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
 from gatepost.storage.whole_file import rewrite_file
 
@@ -97,7 +98,7 @@ class Configuration:
         self._reload = reload
         self._say = say
         self._clock = clock
-        self._history = History(Path(state_path) / "configuration")
+        self._history = History(Paths(state_path).configuration)
         self._drafts: dict[str, _Draft] = {}
         self._turn = asyncio.Lock()
 

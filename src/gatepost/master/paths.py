@@ -50,6 +50,8 @@ class Paths:
         """Who may sign in to the console."""
         self.audit = Path(state) / "audit"
         """Who changed what, and looked at whose mail."""
+        self.configuration = Path(state) / "configuration"
+        """Versions of the configuration file that were in force."""
         self.user_quarantine = Path(state) / "user-quarantine"
         """Keys of links to recipients, which were used, and the digests that were sent."""
         self.rules = Path(state) / "rules"

@@ -21,6 +21,7 @@ from gatepost.control.socket import ControlError
 from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State, worst
+from gatepost.doctor.licences import check_licence
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.rules import check_rules
 from gatepost.doctor.running import judge_status
@@ -190,8 +191,8 @@ class Problems:
 
 
 def _look_around(config: Config, now: float) -> list[Finding]:
-    """Look at disks, certificates, updates and the host: what may block for a moment."""
-    checks = (check_certificates, check_updates, check_rules, check_machine)
+    """Look at disks, certificates, updates, the licence and the host: what may block for a moment."""
+    checks = (check_certificates, check_updates, check_rules, check_licence, check_machine)
     return [*check_disks(config), *(finding for check in checks for finding in check(config, now))]
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.support.gateway import run_here
 
 from gatepost.config.default import build_default_config
+from gatepost.master.configuration_history import History
 
 
 @pytest.fixture
@@ -32,6 +33,30 @@ def test_values_are_set_and_unset_in_any_spelling(file: Path) -> None:
     assert "# Received fields a message may have before it counts as a loop." in file.read_text()
     assert run_here("config", "unset", "limits.incoming_sessions", "-c", str(file)).returncode == 0
     assert "incoming_sessions" not in tomllib.loads(file.read_text())["limits"]
+
+
+def test_a_lost_file_comes_back_from_the_copies(file: Path, tmp_path: Path) -> None:
+    state = ("--state", str(tmp_path / "state"))
+    text = file.read_text()
+    refused = run_here("config", "recover", *state, "-c", str(file))
+    assert (refused.returncode, "is there" in refused.stderr) == (1, True)
+    file.unlink()
+    missing = run_here("status", "-c", str(file))
+    assert (missing.returncode, "gatepost config recover" in missing.stderr) == (65, True)
+    bare = run_here("config", "recover", *state, "-c", str(file))
+    assert (bare.returncode, "no copy can be read" in bare.stderr) == (1, True)
+    copies = tmp_path / "state" / "configuration"
+    history = History(copies)
+    history.note_found("# the first\n", 1.0)
+    history.note_found(text, 2.0)
+    (copies / "000003.json").write_text("torn")
+    done = run_here("config", "recover", *state, "-c", str(file))
+    assert (done.returncode, file.read_text()) == (0, text), done.stderr
+    assert "version 2" in done.stdout
+    assert file.stat().st_mode & 0o777 == 0o640
+    file.unlink()
+    assert run_here("config", "recover", "1", *state, "-c", str(file)).returncode == 0
+    assert file.read_text() == "# the first\n"
 
 
 @pytest.mark.parametrize(
