@@ -54,6 +54,7 @@ ACTIVE_TYPES = frozenset(
         "text/x-office-relationship",
         "text/x-pdf-action",
         "text/x-lnk-command",
+        "text/x-outlook-reminder",
         "text/x-rtf-object",
     }
 )

@@ -11,7 +11,7 @@ from gatepost.antivirus.kinds import Kind
 ENGINE = BuiltinEngine()
 VBA, XLM = "text/x-vba", "text/x-xlm-macro"
 FIELD, RELATION, LNK = "text/x-office-field", "text/x-office-relationship", "text/x-lnk-command"
-RTF_OBJECT, PDF = "text/x-rtf-object", "text/x-pdf-action"
+RTF_OBJECT, PDF, REMINDER = "text/x-rtf-object", "text/x-pdf-action", "text/x-outlook-reminder"
 PROGRAM = b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0"
 
 
@@ -71,6 +71,12 @@ ACTIVE: list[tuple[str, str, str]] = [
     (LNK, "target: C:\\Windows\\System32\\cmd.exe", ""),
     (LNK, "target: C:\\Program Files\\Editor\\editor.exe\narguments: letter.txt", ""),
     (LNK, "target: \\\\203.0.113.5\\share\\a.exe", "Heuristic.Shortcut.Remote"),
+    (REMINDER, "sound: \\\\203.0.113.5\\share\\a.wav", "Heuristic.Outlook.RemoteReminder"),
+    (REMINDER, "sound: //203.0.113.5@80/a.wav", "Heuristic.Outlook.RemoteReminder"),
+    (REMINDER, "sound: \\\\.\\UNC\\\\host.example/a.wav", "Heuristic.Outlook.RemoteReminder"),
+    (REMINDER, "sound: \\\\.\\C:\\Windows\\Media\\a.wav", ""),
+    (REMINDER, "sound: C:\\Windows\\Media\\reminder.wav", ""),
+    (REMINDER, "sound: reminder.wav", ""),
     (PDF, "Launch cmd.exe", "Heuristic.Pdf.Launch"),
     (FIELD, "=cmd|'/c calc.exe'!A1", "Heuristic.Office.DdeCommand"),
     (FIELD, "=Excel|'a.xls'!A1", "Heuristic.Office.Dde"),

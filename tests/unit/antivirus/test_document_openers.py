@@ -531,6 +531,35 @@ def test_compressed_rtf_bodies() -> None:
     assert (opened(b"\x78\x9f\x3e\x22\x01\0" + attribute)[0].data) == rtf
 
 
+COMMON_SET = bytes.fromhex("0820060000000000c000000000000046")
+SOUND = "\\\\203.0.113.5\\share\\a.wav"
+REMINDER = "text/x-outlook-reminder"
+
+
+@pytest.mark.parametrize(
+    ("identity", "number", "seen"),
+    [(COMMON_SET, 0x851F, True), (COMMON_SET, 0x851C, False), (bytes(16), 0x851F, False)],
+)
+def test_sounds_of_reminders(identity: bytes, number: int, seen: bool) -> None:
+    text = (SOUND + "\0").encode("utf-16-le")
+    value = struct.pack("<LHH", 1, 0x1F, 0x8003) + identity + struct.pack("<LLLL", 0, number, 1, len(text))
+    value += text + bytes(-len(text) % 4)
+    winmail = b"\x78\x9f\x3e\x22\x01\0" + struct.pack("<BLL", 1, 0x69003, len(value)) + value + b"\0\0"
+    tables = "__nameid_version1.0"
+    message = samples.compound(
+        {
+            ("__properties_version1.0",): bytes(32),
+            (tables, "__substg1.0_00020102"): bytes.fromhex("11" * 16) + identity,
+            (tables, "__substg1.0_00030102"): struct.pack("<LHHLHH", 0x8501, 6, 0, number, 8, 5),
+            (tables, "__substg1.0_8005001F"): b"a list of numbers, not the property",
+            ("__substg1.0_8005001F",): text[:-2],
+        },
+        bytes.fromhex("0b0d020000000000c000000000000046"),
+    )
+    assert texts(opened(winmail), REMINDER) == (f"sound: {SOUND}" if seen else "")
+    assert texts(opened(message), REMINDER) == (f"sound: {SOUND}" if seen else "")
+
+
 MAIL = (
     b"From: a\r\nTo: b\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n"
     b"--b\r\nContent-Type: application/x; name=invoice.exe\r\nContent-Transfer-Encoding: base64\r\n\r\n"

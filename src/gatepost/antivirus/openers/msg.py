@@ -1,16 +1,17 @@
-"""Outlook messages ([MS-OXMSG]): the body in all its forms, the attachments, messages inside messages.
+"""Outlook messages ([MS-OXMSG]): the body in all its forms, attachments, messages inside messages, reminders.
 
 Called by `unpack` when mail bases are scanned. A message attached to a message is a storage in the same file, so one
 walk over all streams finds everything, however deep.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.budget import Damaged
 from gatepost.antivirus.compound import CompoundFile, Stream
 from gatepost.antivirus.openers.taking import take
-from gatepost.antivirus.openers.tnef import decode_text, read_body
+from gatepost.antivirus.openers.tnef import COMMON_SET, REMINDER_FILE, decode_text, read_body, read_reminder
 from gatepost.antivirus.opening import Member, Opening
 
 _PREFIX: Final = "__substg1.0_"
@@ -19,6 +20,11 @@ _DATA: Final = 0x3701
 _NAMES: Final = (0x3707, 0x3704, 0x3001)
 _HEADERS: Final = 0x007D
 _BODIES: Final = frozenset({0x1000, 0x1009, 0x1013})
+_NAME_TABLES: Final = "__nameid_version1.0"
+_GUIDS, _ENTRIES = 0x0002, 0x0003
+_ENTRY = struct.Struct("<LHH")
+_FIRST_GUID: Final = 3
+"""Indexes below mean no name set, MAPI's and PS_PUBLIC_STRINGS; the stream of sets begins with this one."""
 
 
 def open_msg(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
@@ -34,9 +40,12 @@ def open_msg(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
             number, kind = _property(stream)
             if number == wanted and stream.path[-2:-1] and stream.path[-2].startswith(_ATTACHMENT):
                 names[stream.path[:-1]] = decode_text(compound.read(stream), kind)
+    reminders = _reminder_numbers(compound)
     for stream in compound.streams:
         number, kind = _property(stream)
-        if number in _BODIES:
+        if number in reminders and stream.path[0] != _NAME_TABLES:
+            yield from read_reminder(kind, compound.read(stream), opening)
+        elif number in _BODIES:
             yield from read_body(number, kind, compound.read(stream), opening)
         elif number == _DATA:
             name = names.get(stream.path[:-1]) or "attachment"
@@ -57,6 +66,22 @@ def _property(stream: Stream) -> tuple[int, int]:
         return int(name[len(_PREFIX) :][:4], 16), int(name[len(_PREFIX) :][4:8], 16)
     except ValueError:
         return -1, 0
+
+
+def _reminder_numbers(compound: CompoundFile) -> frozenset[int]:
+    """Return the numbers under which the file keeps a reminder's sound ([MS-OXMSG] 2.2.3.1): one table for the whole
+    file, messages inside messages too.
+    """
+    tables = {_property(stream)[0]: stream for stream in compound.streams if stream.path[0] == _NAME_TABLES}
+    if _GUIDS not in tables or _ENTRIES not in tables:
+        return frozenset()
+    guids, entries = compound.read(tables[_GUIDS]), compound.read(tables[_ENTRIES])
+    found = set()
+    for name, place, index in _ENTRY.iter_unpack(entries[: len(entries) // _ENTRY.size * _ENTRY.size]):
+        start = ((place >> 1) - _FIRST_GUID) * len(COMMON_SET)
+        if name == REMINDER_FILE and not place & 1 and start >= 0 and guids[start:].startswith(COMMON_SET):
+            found.add(0x8000 + index)
+    return frozenset(found)
 
 
 def _is_table(stream: Stream) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.antivirus.budget import Damaged
 from gatepost.antivirus.openers.lzfu import decompress_rtf
-from gatepost.antivirus.openers.taking import take
+from gatepost.antivirus.openers.taking import take, take_text
 from gatepost.antivirus.opening import Member, Opening
 
 _ATTRIBUTE = struct.Struct("<BLL")
@@ -27,6 +27,13 @@ _RTF, _HTML, _PLAIN = 0x1009, 0x1013, 0x1000
 _OBJECT: Final = 0x3701
 _NAMES: Final = (0x3707, 0x3704, 0x3001)
 """Long file name, short file name, display name."""
+COMMON_SET: Final = bytes.fromhex("0820060000000000c000000000000046")
+"""PSETID_Common ([MS-OXPROPS] 1.3.2) as it lies in files."""
+REMINDER_FILE: Final = 0x851F
+"""PidLidReminderFileParameter: the sound that Outlook fetches, unasked, when the reminder is due (CVE-2023-23397)."""
+REMINDER: Final = "text/x-outlook-reminder"
+_NAMED: Final = 0x10000
+"""Added to the number that a property has in the common set: its number in the file means nothing."""
 _FIXED: Final = {2: 4, 3: 4, 4: 4, 0xA: 4, 0xB: 4, 5: 8, 6: 8, 7: 8, 0x14: 8, 0x40: 8, 0x48: 16}
 """Length of values by type, padded to four bytes."""
 _TEXTS: Final = frozenset({0x1E, 0x1F})
@@ -66,7 +73,10 @@ def open_tnef(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                     current.objects = [*current.objects, content]
         elif attribute == _MESSAGE:
             for number, kind, content in read_properties(value):
-                yield from read_body(number, kind, content, opening)
+                if number == _NAMED + REMINDER_FILE:
+                    yield from read_reminder(kind, content, opening)
+                else:
+                    yield from read_body(number, kind, content, opening)
         elif attribute == _BODY:
             yield take(opening, "text body", value.rstrip(b"\0"), "text/plain")
         else:
@@ -113,8 +123,16 @@ def read_body(number: int, kind: int, content: bytes, opening: Opening) -> Itera
         yield take(opening, "text body", text, "text/plain")
 
 
+def read_reminder(kind: int, content: bytes, opening: Opening) -> Iterator[Member]:
+    """Yield the path of a reminder's sound as text, when there is one. OverBudget."""
+    if path := decode_text(content, kind):
+        yield take_text(opening, "reminder", f"sound: {path}", REMINDER)
+
+
 def read_properties(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (number, type, value) of the MAPI properties in an attribute, as far as they make sense."""
+    """Yield (number, type, value) of the MAPI properties in an attribute, as far as they make sense; the number of
+    a named one of the common set is `_NAMED` + its number there.
+    """
     if len(raw) < 4:
         return
     position = 4
@@ -124,6 +142,9 @@ def read_properties(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
         kind, number = struct.unpack_from("<HH", raw, position)
         position += 4
         if number >= 0x8000:
+            identity, numeral = raw[position : position + 16], raw[position + 16 : position + 20] == bytes(4)
+            if identity == COMMON_SET and numeral:
+                number = _NAMED + int.from_bytes(raw[position + 20 : position + 24], "little")
             position = _skip_name(raw, position)
         multiple = kind & 0x1000
         kind &= 0x0FFF
