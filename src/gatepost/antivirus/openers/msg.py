@@ -21,7 +21,7 @@ _NAMES: Final = (0x3707, 0x3704, 0x3001)
 _HEADERS: Final = 0x007D
 _BODIES: Final = frozenset({0x1000, 0x1009, 0x1013})
 _NAME_TABLES: Final = "__nameid_version1.0"
-_GUIDS, _ENTRIES = 0x0002, 0x0003
+_GUIDS, _ENTRIES = (0x0002, 0x0102), (0x0003, 0x0102)
 _ENTRY = struct.Struct("<LHH")
 _FIRST_GUID: Final = 3
 """Indexes below mean no name set, MAPI's and PS_PUBLIC_STRINGS; the stream of sets begins with this one."""
@@ -43,7 +43,7 @@ def open_msg(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     reminders = _reminder_numbers(compound)
     for stream in compound.streams:
         number, kind = _property(stream)
-        if number in reminders and stream.path[0] != _NAME_TABLES:
+        if number in reminders and not _is_of_names(stream):
             yield from read_reminder(kind, compound.read(stream), opening)
         elif number in _BODIES:
             yield from read_body(number, kind, compound.read(stream), opening)
@@ -72,16 +72,20 @@ def _reminder_numbers(compound: CompoundFile) -> frozenset[int]:
     """Return the numbers under which the file keeps a reminder's sound ([MS-OXMSG] 2.2.3.1): one table for the whole
     file, messages inside messages too.
     """
-    tables = {_property(stream)[0]: stream for stream in compound.streams if stream.path[0] == _NAME_TABLES}
+    tables = {_property(stream): stream for stream in compound.streams if _is_of_names(stream)}
     if _GUIDS not in tables or _ENTRIES not in tables:
         return frozenset()
     guids, entries = compound.read(tables[_GUIDS]), compound.read(tables[_ENTRIES])
     found = set()
     for name, place, index in _ENTRY.iter_unpack(entries[: len(entries) // _ENTRY.size * _ENTRY.size]):
         start = ((place >> 1) - _FIRST_GUID) * len(COMMON_SET)
-        if name == REMINDER_FILE and not place & 1 and start >= 0 and guids[start:].startswith(COMMON_SET):
+        if name == REMINDER_FILE and not place & 1 and start >= 0 and guids.startswith(COMMON_SET, start):
             found.add(0x8000 + index)
     return frozenset(found)
+
+
+def _is_of_names(stream: Stream) -> bool:
+    return stream.path[0].lower() == _NAME_TABLES
 
 
 def _is_table(stream: Stream) -> bool:
