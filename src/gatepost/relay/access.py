@@ -205,7 +205,7 @@ class Access:
 
     def mail(self, visit: Visit, event: MailFrom, *, queue_full: bool) -> Decision:
         """Answer MAIL. Who has signed in with a password that counts no more is sent away: stolen ones are changed."""
-        if visit.credential and (self._passwords is None or self._passwords.hash_of(visit.user) != visit.credential):
+        if visit.credential and (self._passwords is None or self._passwords.has_changed(visit.user, visit.credential)):
             return _SIGNED_OUT
         if queue_full:
             return _QUEUE_FULL

@@ -166,10 +166,16 @@ class PasswordFile:
         self._told = ""
         return right
 
-    def hash_of(self, user: str) -> str:
-        """Return the hash of a user's password, "" for nobody; of a file that cannot be used, as it was before."""
-        with contextlib.suppress(PasswordFileError):  # told at the next sign-in
+    def has_changed(self, user: str, credential: str) -> bool:
+        """Tell whether this is no longer the hash of the user's password. A file that cannot be used (which is told at
+        the next sign-in) says nothing new.
+        """
+        with contextlib.suppress(PasswordFileError):
             self._current()
+        return self._read_as is not None and self.hash_of(user) != credential
+
+    def hash_of(self, user: str) -> str:
+        """Return the hash of a user's password as the file was read last, "" for nobody."""
         return self._users.get(user.casefold(), "")
 
     def _check(self, address: str, user: str, password: str) -> bool | None:

@@ -134,6 +134,18 @@ def test_the_file_is_read_anew_and_may_be_out_of_reach(file):
     assert check(users, "joe", "changed") is None
 
 
+def test_a_file_that_cannot_be_used_changes_nobodys_password_after_a_reload_either(file):
+    before = PasswordFile(str(file), FailureLog(), Clock())
+    assert check(before, "joe", "secret")
+    credential = before.hash_of("joe")
+    good = file.read_text()
+    file.write_text("no line of a password file\n")
+    after = PasswordFile(str(file), FailureLog(), Clock())
+    assert [users.has_changed("joe", credential) for users in (before, after)] == [False, False]
+    file.write_text(good.replace("joe:", "jim:"))
+    assert [users.has_changed("joe", credential) for users in (before, after)] == [True, True]
+
+
 def test_who_guesses_has_to_wait(file):
     clock = Clock()
     users = PasswordFile(str(file), FailureLog(), clock)
