@@ -15,7 +15,7 @@ from tests.support.gateway import Gateway
 from tests.support.mails import plain
 from tests.support.ports import free_port
 from tests.support.sink import Sink
-from tests.support.waiting import wait_for
+from tests.support.waiting import join, wait_for
 from tests.support.wire import Wire
 
 ROUTES = "# Where mail goes on to;"
@@ -35,7 +35,13 @@ class Greylist(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", free_port()), _PolicyDialogue)
         self.asked: dict[str, int] = {}
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        join(self._thread)
+        self.server_close()
 
     def decide(self, recipient: str) -> str:
         self.asked[recipient] = self.asked.get(recipient, 0) + 1

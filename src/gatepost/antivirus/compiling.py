@@ -161,20 +161,24 @@ def _take(collected: _Collected, source: Source) -> None:
 
 
 def _compile(rules: Iterable[Source], patterns: Sequence[Pattern]) -> yara_x.Rules:
+    """Compile. BadSource. A compiler may be dropped by its own thread alone: no traceback may keep it."""
     compiler = yara_x.Compiler()
-    compiler.enable_includes(False)
-    compiler.define_global(NAME_VARIABLE, "")
-    compiler.define_global(TYPE_VARIABLE, "")
-    compiler.define_global(INSIDE_VARIABLE, "")
-    for source in rules:
-        compiler.new_namespace(f"{source.origin}/{source.path}")
-        _add(compiler, _decode(source), source.path)
-    compiler.new_namespace(PATTERN_NAMESPACE)
-    for first in range(0, len(patterns), GROUP_SIZE):
-        group = range(first, min(first + GROUP_SIZE, len(patterns)))
-        strings = "\n".join(f"$p{number} = {{ {patterns[number].hexadecimal} }}" for number in group)
-        _add(compiler, f"rule group_{first} {{ strings:\n{strings}\ncondition: any of them }}", PATTERN_NAMESPACE)
-    return compiler.build()
+    try:
+        compiler.enable_includes(False)
+        compiler.define_global(NAME_VARIABLE, "")
+        compiler.define_global(TYPE_VARIABLE, "")
+        compiler.define_global(INSIDE_VARIABLE, "")
+        for source in rules:
+            compiler.new_namespace(f"{source.origin}/{source.path}")
+            _add(compiler, _decode(source), source.path)
+        compiler.new_namespace(PATTERN_NAMESPACE)
+        for first in range(0, len(patterns), GROUP_SIZE):
+            group = range(first, min(first + GROUP_SIZE, len(patterns)))
+            strings = "\n".join(f"$p{number} = {{ {patterns[number].hexadecimal} }}" for number in group)
+            _add(compiler, f"rule group_{first} {{ strings:\n{strings}\ncondition: any of them }}", PATTERN_NAMESPACE)
+        return compiler.build()
+    finally:
+        del compiler
 
 
 def _add(compiler: yara_x.Compiler, text: str, path: str) -> None:
@@ -182,6 +186,8 @@ def _add(compiler: yara_x.Compiler, text: str, path: str) -> None:
         compiler.add_source(text, origin=path)
     except yara_x.CompileError as error:
         raise BadSource(f"{path}: {error}") from None
+    finally:
+        del compiler
 
 
 def _decode(source: Source) -> str:

@@ -1,8 +1,10 @@
 """Line formats of databases, and that the engine finds by them what they say and nothing else."""
 
+import gc
 import hashlib
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -149,6 +151,15 @@ def test_faults_are_told_with_their_line() -> None:
     assert caught.value.line == 4
     with pytest.raises(BadSource, match=r"x\.hash:1: "):
         compile_knowledge([Source("x.hash", b"nonsense")])
+
+
+def test_a_compiler_is_dropped_by_the_thread_that_made_it() -> None:
+    """The library complains of another thread, long after and where nobody listens: the run of tests would fail."""
+    with ThreadPoolExecutor(1) as thread:
+        error = thread.submit(compile_knowledge, [Source("yara/active/x.yar", b"rule broken { condition: nobody }")]).exception()
+    assert isinstance(error, BadSource)
+    del error
+    gc.collect()
 
 
 def test_names_of_uncertain_things_make_suspicious() -> None:

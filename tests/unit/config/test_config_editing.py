@@ -26,6 +26,7 @@ from gatepost.notices import own_texts
 from gatepost.policy.listings import LISTS_FILE
 from gatepost.relay import greylisting
 from gatepost.service.doors import DELIVERED
+from gatepost.service.told_senders import TOLD
 
 SHIPPED = build_default_config(hostname="shipped.corp.example", next_hop="[127.0.0.1:1025]")
 SHIPPED_TABLES = tomllib.loads(SHIPPED)
@@ -402,5 +403,5 @@ def test_links_below_the_state_directory_do_not_lead_out(tmp_path: Path) -> None
 def test_what_the_gateway_keeps_itself_is_known_to_the_guard() -> None:
     kept = [path for path in vars(Paths("/state")).values() if isinstance(path, Path)]
     names = {path.relative_to("/state").parts[0] for path in kept} | {LISTS_FILE, BYPASS_FILE, greylisting.FILE}
-    names |= {"rules-history", "rules.before-import", own_texts.DIRECTORY, DELIVERED}
+    names |= {"rules-history", "rules.before-import", own_texts.DIRECTORY, DELIVERED, TOLD}
     assert names | {"configuration", STAMP_FILE, COPIES, SECRETS} == OWN_FILES

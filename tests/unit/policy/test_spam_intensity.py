@@ -1,5 +1,6 @@
 """The stricter the intensity, the more of a corpus is marked: real spam through the content checks and the verdicts."""
 
+import itertools
 import os
 import tarfile
 from collections.abc import Iterator
@@ -21,22 +22,21 @@ from gatepost.policy.group import GroupPolicy
 from gatepost.policy.spam import decide_spam
 
 CORPUS = Path(os.environ.get("GATEPOST_SHARED", Path(__file__).parents[4] / "shared")) / "corpora/spam"
-NAME = "inbox-2023-2025"
-MAILS = 100
+NAME = "modern-2019-2024"
+STEP = 40
+"""The shipped model knows nothing of this set; every so many of it are two hundred, wanted and unwanted ones."""
+MAILS = 209
 ENVELOPE = Envelope("a@b.example", (Recipient("c@example.org"),), Client("192.0.2.1"))
 
 
 def mails() -> Iterator[bytes]:
-    """The first mails of a small corpus, wanted and unwanted ones."""
+    """Some mails of a corpus."""
     with tarfile.open(CORPUS / f"{NAME}.tar.gz", "r:gz") as archive:
-        found = 0
-        for entry in archive:
-            file = archive.extractfile(entry) if entry.isfile() and not entry.name.endswith(".tsv") else None
-            if file is not None:
-                yield file.read()
-                found += 1
-                if found == MAILS:
-                    return
+        files = (entry for entry in archive if entry.isfile() and not entry.name.endswith(".tsv"))
+        for entry in itertools.islice(files, 0, STEP * MAILS, STEP):
+            file = archive.extractfile(entry)
+            assert file is not None
+            yield file.read()
 
 
 @pytest.mark.feature("F-ASR-01")

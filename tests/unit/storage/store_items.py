@@ -9,6 +9,8 @@ from gatepost.storage.store import New, Store
 
 NOW = 1_790_000_000.0
 _IDS = QueueIds(0, 1)
+opened: list[Store] = []
+"""By the test under way."""
 
 
 def new(
@@ -46,11 +48,14 @@ def new(
 
 def open_store(tmp_path: Path, told: list[str] | None = None) -> Store:
     """A store of its own process, as it were: several may be open on one directory."""
-    return Store(
-        str(tmp_path / "store"),
-        lambda level, text: (told if told is not None else []).append(level + text),
-        create=True,
+    opened.append(
+        Store(
+            str(tmp_path / "store"),
+            lambda level, text: (told if told is not None else []).append(level + text),
+            create=True,
+        )
     )
+    return opened[-1]
 
 
 def put(store: Store, *news: New) -> list[str]:
