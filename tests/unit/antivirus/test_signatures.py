@@ -156,7 +156,9 @@ def test_faults_are_told_with_their_line() -> None:
 def test_a_compiler_is_dropped_by_the_thread_that_made_it() -> None:
     """The library complains of another thread, long after and where nobody listens: the run of tests would fail."""
     with ThreadPoolExecutor(1) as thread:
-        error = thread.submit(compile_knowledge, [Source("yara/active/x.yar", b"rule broken { condition: nobody }")]).exception()
+        error = thread.submit(
+            compile_knowledge, [Source("yara/active/x.yar", b"rule broken { condition: nobody }")]
+        ).exception()
     assert isinstance(error, BadSource)
     del error
     gc.collect()
