@@ -10,6 +10,7 @@ Ends with SIGTERM, as the gateway itself does.
 --bases DIR KEY   these databases, signed by this key
 --clamd SOCKET    the only engine is this clamd
 --no-engine       everything but that no engine looks
+--no-spam         nothing but the anti-virus stage looks
 --stores          incoming and outgoing archive on, infected mail into quarantine
 """
 
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--bases", nargs=2, metavar=("DIR", "KEY"))
     parser.add_argument("--clamd", metavar="SOCKET")
     parser.add_argument("--no-engine", action="store_true")
+    parser.add_argument("--no-spam", action="store_true")
     parser.add_argument("--stores", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
@@ -112,6 +114,8 @@ def main() -> None:
     if arguments.no_inspection:
         off = "check = false\ncheck_spam = false\nspam_headers = false"
         changes.append(("[policy]\ncheck = true", f"[policy]\n{off}"))
+    elif arguments.no_spam:
+        changes.append(("[policy]\n", "[policy]\ncheck_spam = false\nspam_headers = false\n"))
     if arguments.tls:
         certificate, key = arguments.tls
         changes += [
