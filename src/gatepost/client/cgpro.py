@@ -209,11 +209,7 @@ class _Helper:
     async def look(self, path: str) -> None:
         """Filter a message; the return means that it passes as it is. _Told."""
         with contextlib.ExitStack() as kept:
-            try:
-                queued = await asyncio.to_thread(_open, path, kept)
-            except (OSError, ValueError) as error:
-                self.program.report("E", f"cgpro: {path}: {error}")
-                raise _Told(Answer.FAILURE) from None
+            queued = await asyncio.to_thread(_open, path, kept)
             envelope = queued.envelope
             if not self.settings.all_transports and envelope.transport not in {SMTP, ""}:
                 return

@@ -76,7 +76,7 @@ class Answer(enum.StrEnum):
     REJECTED = "REJECTED"
     """It was not looked at now: the server keeps it and asks again."""
     FAILURE = "FAILURE"
-    """The request could not be served."""
+    """The command is not known. Never of a message: the server goes on as if it had been told `OK`."""
 
 
 def build_answer(number: str, answer: Answer, text: str = "") -> str:

@@ -133,8 +133,20 @@ def test_lines_of_the_protocol(tmp_path: Path) -> None:
         assert peer.say("INTF 3") == "INTF 3"
         assert peer.say("NOOP") == "OK"
         assert peer.say("DANCE") == "FAILURE"
-        assert peer.say("FILE Queue/none.msg") == "FAILURE"
         assert peer.say("QUIT") == "OK"
+
+
+@pytest.mark.feature("F-CLI-07")
+@pytest.mark.parametrize("content", [None, b"", b"no envelope\n", b"P I <s@example.net>\nO T\n\n" + MAIL])
+def test_what_cannot_be_read_is_kept_and_asked_about_again(tmp_path: Path, content: bytes | None) -> None:
+    """FAILURE would let it pass: the server takes that for a filter that has nothing to say."""
+    with Peer(tmp_path, free_port()) as peer:
+        path = peer.queue()
+        if content is None:
+            (tmp_path / path).unlink()
+        else:
+            (tmp_path / path).write_bytes(content)
+        assert peer.say(f"FILE {path}").startswith("REJECTED ")
 
 
 @pytest.mark.feature("F-CLI-07")
