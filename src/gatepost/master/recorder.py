@@ -14,7 +14,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
-from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
+from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, read_answer
 from gatepost.master.children import Child
 from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.licensing import counts_usage
@@ -49,7 +49,6 @@ class RecorderHost:
         """Whether it keeps tracking: for as long as it runs, whatever a reload says."""
         self._process: Process | None = None
         self._heard = b""
-        self._watching: asyncio.Task[None] | None = None
         self.current: Child | None = None
 
     @property
@@ -72,7 +71,6 @@ class RecorderHost:
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
         self.current.start()
-        self._watching = asyncio.create_task(self.watch())
 
     def configure(self, config: Config) -> None:
         """Tell it a new configuration; its files are opened anew, as after a rotation."""
@@ -87,8 +85,6 @@ class RecorderHost:
         if child is None:
             return []
         child.dismiss()
-        if self._watching is not None:
-            self._watching.cancel()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         return [child]
@@ -147,7 +143,8 @@ class RecorderHost:
 
     async def _ask(self, request: Request) -> Any:
         """Return the recorder's answer. ControlError."""
-        if self.current is None or not self._tracking:
+        child = self.current
+        if child is None or not self._tracking:
             raise ControlError("nothing is kept of mails: tracking.enabled is off")
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -160,14 +157,11 @@ class RecorderHost:
         except TimeoutError as error:  # an OSError, too
             raise SilentRecorderError("the recorder does not answer; if it goes on so, it is started again") from error
         except (OSError, ValueError) as error:
-            why = f" ({self.current.trouble})" if self.current.trouble else ""
-            raise ControlError(f"the recorder is {self.current.state}{why}, ask again in a moment") from error
-        if not line:
+            why = f" ({child.trouble})" if child.trouble else ""
+            raise ControlError(f"the recorder is {child.state}{why}, ask again in a moment") from error
+        if not line.endswith(b"\n"):
             raise ControlError("the recorder ended before it had an answer: see the log")
-        response = msgspec.json.decode(line, type=Response)
-        if response.error:
-            raise ControlError(response.error, response.kind)
-        return response.result
+        return read_answer(line, "the recorder")
 
     def _start(self) -> Process:
         process = self._forks.start("gatepost.recorder.process", (), title="recorder", piped=True)

@@ -24,7 +24,7 @@ from gatepost.storage.tracking.history import read_series
 from gatepost.storage.tracking.query import Clause, Query, is_from, narrow_summary, parse_query
 from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.reports import Report, read_report
-from gatepost.storage.tracking.search import find_mail, read_life, search
+from gatepost.storage.tracking.search import PAGE_LIMIT, find_mail, read_life, search
 from gatepost.storage.tracking.summary import Summary
 
 LIMIT: Final = 50
@@ -128,12 +128,7 @@ class Answers:
         top = TOPS if given is None else max(0, min(TOP_LIMIT, int(given)))
         domains = _domains(arguments)
         if domains:
-            page = search(self._readers, Query((), 0, since, until, tuple(domains)), COUNTED_LIMIT)
-            report = Report()
-            for summary in page.mails:
-                report.add(narrow_summary(summary, domains) or summary)
-            report.exact = not page.before
-            report.back_until = page.back_until
+            report = self._count_each(Query((), 0, since, until, domains))
         else:
             report = read_report(self._readers, since, until, tops=top > 0)
         return {
@@ -144,6 +139,19 @@ class Answers:
             "exact": report.exact,
             "back_until": report.back_until,
         }
+
+    def _count_each(self, query: Query) -> Report:
+        """Count the mails of a query, the newest `COUNTED_LIMIT` at most, as its domains see them."""
+        report, before = Report(), 0
+        for _ in range(COUNTED_LIMIT // PAGE_LIMIT):
+            page = search(self._readers, query, PAGE_LIMIT, before)
+            for summary in page.mails:
+                report.add(narrow_summary(summary, query.domains) or summary)
+            before, report.back_until = page.before, page.back_until
+            if not before:
+                break
+        report.exact = not before
+        return report
 
     def _series(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return {"step", "at", "columns"} (`history.read_series`) of a span of time, the last hour by default."""

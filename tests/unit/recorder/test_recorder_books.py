@@ -11,6 +11,7 @@ from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, re
 
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import ENCODER, Deferred, Delivered, Generated, Operated, Record, SignNote, SpamChecked
+from gatepost.recorder import answers
 from gatepost.recorder.answers import Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
 from gatepost.recorder.frames import Rows
@@ -20,6 +21,7 @@ from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.telling import tell_record
 from gatepost.recorder.view import Batch
 from gatepost.storage.tracking.history import DELAYS_S, find_percentile, read_series
+from gatepost.storage.tracking.search import PAGE_LIMIT
 
 KEY = b"k" * 32
 
@@ -356,6 +358,21 @@ def test_counts_of_ones_domains_are_of_these_only(tmp_path: Path) -> None:
     assert whole["counts"]["cause/relaying"] == 1
     assert part["counts"]["kind/mail"] == 10
     assert [domain for domain, _ in part["tops"]["recipient_domains"]] == ["to1.example"]
+
+
+def test_counts_of_ones_domains_go_beyond_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded(tmp_path)
+    mails = 2 * PAGE_LIMIT + 1
+    for number in range(mails):
+        recorded.add(received(number, addresses=("me@mine.example",)))
+    span = {"since": NOON - 60, "until": NOON + 60, "domains": ["mine.example"], "top": 1}
+    told = recorded.answer("tracking.counts", **span)
+    assert (told["counts"]["kind/mail"], told["exact"], told["back_until"]) == (mails, True, 0.0)
+    assert told["tops"]["recipients"] == [("me@mine.example", mails)]
+    monkeypatch.setattr(answers, "COUNTED_LIMIT", 2 * PAGE_LIMIT)
+    cut = recorded.answer("tracking.counts", **span)
+    assert (cut["counts"]["kind/mail"], cut["exact"]) == (mails - 1, False)
+    assert cut["back_until"] == pytest.approx(NOON + 0.001)
 
 
 def test_history_counts_by_minute_and_hour_and_never_twice(tmp_path: Path) -> None:

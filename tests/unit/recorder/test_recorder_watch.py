@@ -101,7 +101,43 @@ def test_one_that_answers_between_is_left_alone(host: RecorderHost) -> None:
     assert host.current.signals == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("answer", [b"Traceback\n", b'{"error": 7}\n', b"\xff\xfe\n", b"[" * 5000 + b"\n"])
+def test_an_answer_that_is_none_is_told_and_the_watch_goes_on(host: RecorderHost, answer: bytes) -> None:
+    questions = 0
+    enough = asyncio.Event()
+
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal questions
+        questions += 1
+        if questions == 3:
+            enough.set()
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    async def scenario() -> None:
+        with pytest.raises(ControlError, match="no answer that can be read"):
+            await host._ask(hosting.Request("tracking.search", {}))
+        async with asyncio.timeout(120):
+            await enough.wait()
+
+    asyncio.run(beside_the_watch(host, nonsense, scenario()))
+
+
 def test_one_that_is_not_there_yet_is_not_silent(host: RecorderHost) -> None:
     with pytest.raises(ControlError, match="ask again in a moment") as refused:
         asyncio.run(host._ask(hosting.Request("tracking.search", {})))
     assert not isinstance(refused.value, SilentRecorderError)
+
+
+def test_one_that_ends_in_the_middle_of_an_answer_is_said_to_have_ended(host: RecorderHost) -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"result": {"mails": [')
+        writer.close()
+
+    async def scenario() -> None:
+        with pytest.raises(ControlError, match="ended before it had an answer"):
+            await host._ask(hosting.Request("tracking.search", {}))
+
+    asyncio.run(beside_the_watch(host, half, scenario()))
