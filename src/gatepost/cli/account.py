@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, Caller, ConfigFile, complain, print_json
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 
 app = cyclopts.App(name="account", help="Who may sign in to the console, and what they may do.")
 

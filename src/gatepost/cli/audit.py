@@ -8,7 +8,7 @@ from typing import Annotated
 import cyclopts
 
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_NOT_DONE, AsJson, Caller, ConfigFile, complain, print_json
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 
 app = cyclopts.App(name="audit", help="Who changed what, and who looked at whose mail.")
 

@@ -10,7 +10,6 @@ import msgspec
 from rich.console import Console
 
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
-from gatepost.cli.queue import printable
 from gatepost.config.load import Loaded, load
 from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
@@ -31,6 +30,7 @@ from gatepost.licence.key import LicenceError
 from gatepost.master.installation import find_damage
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
+from gatepost.model.foreign_text import printable
 
 _MARKS: Final = {State.OK: "ok     ", State.WARNING: "WARNING", State.ERROR: "ERROR  "}
 _STYLES: Final = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "bold red"}

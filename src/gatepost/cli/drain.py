@@ -8,7 +8,7 @@ import cyclopts
 
 from gatepost.cli.choice import Progress
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_NOT_DONE, Caller, ConfigFile, complain
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 
 _LOOK_S = 0.25
 _REASONS = 10

@@ -24,8 +24,8 @@ from gatepost.cli.gateway import (
     complain,
     print_json,
 )
-from gatepost.cli.queue import printable
 from gatepost.config.sender_entry import parse_sender_entry
+from gatepost.model.foreign_text import printable
 
 COLUMNS: Final = ("list", "entry", "scope", "expires", "note")
 STEP: Final = 100

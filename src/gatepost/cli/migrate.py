@@ -19,7 +19,6 @@ from gatepost.cli.gateway import (
     ConfigFile,
     complain,
 )
-from gatepost.cli.queue import printable
 from gatepost.cli.setup_steps import NotDone, Owner, find_owner
 from gatepost.config.load import load
 from gatepost.config.schema import Config
@@ -32,6 +31,7 @@ from gatepost.migration.parts import CURRENT, FIRST
 from gatepost.migration.plan import MigrationError, Plan, plan_migration
 from gatepost.migration.takeover import Takeover, plan_takeover
 from gatepost.migration.taking import Taken, take_over
+from gatepost.model.foreign_text import printable
 from gatepost.spool.interface import SpoolError
 from gatepost.storage.places import store_places
 from gatepost.storage.whole_file import replace_file

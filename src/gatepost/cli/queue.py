@@ -26,6 +26,7 @@ from gatepost.cli.gateway import (
     complain,
     print_json,
 )
+from gatepost.model.foreign_text import printable
 from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.relay.queue_filter import QueueFilter
 
@@ -112,11 +113,6 @@ def _print_rows(caller: Caller, chosen: QueueFilter, limit: int) -> None:
         print(f"{total} queued messages, {queue['bytes']} bytes; the oldest {number} are shown, --limit 0 shows all")
     else:
         print(f"{number} queued messages, {size} bytes")
-
-
-def printable(text: str) -> str:
-    """Return foreign text as a terminal may show it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _moment(at: float | None) -> str:

@@ -13,7 +13,7 @@ import cyclopts
 from gatepost.cli.choice import NOTHING, Chosen, Progress, confirm, filter_argument, resolve_choice
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
 from gatepost.cli.queue import app as queue_app
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 from gatepost.model.ids import format_queue_id
 from gatepost.relay.queue_filter import QueueFilter
 from gatepost.relay.verbs import Verb, check_text

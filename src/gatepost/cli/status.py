@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
-from gatepost.cli.queue import printable
 from gatepost.feeds.update_state import UpdateRun, read_run
+from gatepost.model.foreign_text import printable
 
 _HELPERS: Final = {
     "recorder": "tracking.status",

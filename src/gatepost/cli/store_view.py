@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 from gatepost.storage.container import Container
 from gatepost.storage.index import Row
 from gatepost.storage.item import StoreKind

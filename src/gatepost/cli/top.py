@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile, print_json
-from gatepost.cli.queue import printable
 from gatepost.control.processes import Process, read_processes
+from gatepost.model.foreign_text import printable
 
 TOPS_EVERY_S: Final = 5.0
 """Between two looks at what has been tracked: it is counted by the minute."""

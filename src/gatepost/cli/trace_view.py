@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from gatepost.cli.queue import printable
+from gatepost.model.foreign_text import printable
 
 Told = dict[str, Any]
 """A record or a summary as `recorder.telling` makes it."""

@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.config.parameter import fold
 from gatepost.config.problem import Origin
+from gatepost.model.foreign_text import printable
 
 LINES_LIMIT = 10_000
 """Lines of such a file: the documented ones have fewer than sixty parameters."""
@@ -119,7 +120,7 @@ def _bare(value: str) -> str:
 
 def comment_text(text: str) -> str:
     """Return what a file says as the text of a comment in TOML: one line, nothing in it that may not stand there."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
 def parse_old_address(text: str) -> str:

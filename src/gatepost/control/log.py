@@ -5,9 +5,7 @@ consumer of the outbox: after an unclean stop it gets records again that it may 
 at the end of the file, and writes only what is missing.
 """
 
-import contextlib
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.control.lines import LEVEL_OF, Formatter, level_of
+from gatepost.control.standard_error import StandardError
 from gatepost.control.syslog_target import SyslogTarget
 from gatepost.model.record import Record
 from gatepost.spool import clock
@@ -29,12 +28,8 @@ TAIL_LIMIT = 16 * 1024 * 1024
 
 LOOK_S = 1.0
 """How often a log file is looked after."""
-
-
-def _tell(text: str) -> None:
-    """Say something on standard error, if there is one that still takes it: its disk may be the full one."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"gatepost: {text}", file=sys.stderr, flush=True)
+TELL_S = 0.5
+"""Longest wait for a standard error that takes nothing."""
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -68,6 +63,7 @@ class Log:
         `required`: then lines are lost until it can be.
         """
         self._fd = -1
+        self._standard_error = StandardError()
         self._syslog: SyslogTarget | None = None
         self._looked_at = 0.0
         self._told = False
@@ -101,7 +97,7 @@ class Log:
     def say(self, letter: str, text: str) -> None:
         """Log a process event; fatal ones also go to standard error."""
         if letter == "F":
-            _tell(text)
+            self._tell(text)
         if LEVEL_OF[letter] <= self.settings.level:
             line = self.formatter.event(clock.now(), letter, text)
             self.write([(letter, line)])
@@ -146,7 +142,12 @@ class Log:
         """Say once on standard error that lines are being lost."""
         if not self._told:
             self._told = True
-            _tell(f"log {self.settings.target}: {error.strerror}: lines are lost until that is mended")
+            self._tell(f"log {self.settings.target}: {error.strerror}: lines are lost until that is mended")
+
+    def _tell(self, text: str) -> None:
+        """Say something on standard error, if there is one that takes it now: the process may be about to end."""
+        self._standard_error.put(f"gatepost: {text}\n".encode("utf-8", "replace"))
+        self._standard_error.settle(TELL_S)
 
     def size(self) -> int:
         """Return the size of the log file, 0 when there is none."""

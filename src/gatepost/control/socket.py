@@ -146,7 +146,15 @@ def call(path: Path, name: str, /, **arguments: object) -> Any:
             raise ControlError(f"{path}: {error.strerror or error}") from error
     if not data:
         raise ControlError(f"the gateway at {path} closed the connection without an answer: it is stopping")
-    response = msgspec.json.decode(bytes(data), type=Response)
+    return read_answer(bytes(data), f"the gateway at {path}")
+
+
+def read_answer(data: bytes, who: str) -> Any:
+    """Return the result that an answer holds. ControlError: it says what went wrong, or is no answer of `who`."""
+    try:
+        response = msgspec.json.decode(data, type=Response)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ControlError(f"{who} gives no answer that can be read: see its log") from error
     if response.error:
         raise ControlError(response.error, response.kind)
     return response.result

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gatepost.config.engines import EngineTable
 from gatepost.master.command_walls import CommandWalls
+from gatepost.model.foreign_text import printable
 from gatepost.wire.command import OUTPUT_LIMIT, CommandOutcome
 
 KEPT = 4096
@@ -103,4 +104,4 @@ def _start(engine: EngineTable, descriptor: int, scratch: Path, walls: CommandWa
 def _last_line(written: bytes) -> str:
     lines = [line for line in written.decode("utf-8", "replace").splitlines() if line.strip()]
     text = lines[-1].strip() if lines else ""
-    return "".join(c if c.isprintable() else "?" for c in text)[:OUTPUT_LIMIT]
+    return printable(text[:OUTPUT_LIMIT])

@@ -26,6 +26,7 @@ from gatepost.control.desk import Arguments, Desk, Refused
 from gatepost.control.link import LinkCall, SignedOut, serve_link
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError, Request, Response
+from gatepost.control.standard_error import StandardError
 from gatepost.master.children import Child
 from gatepost.master.complaints import Complaints
 from gatepost.master.replays import Replays
@@ -80,6 +81,7 @@ class ConsoleHost:
         self._links: set[asyncio.Task[None]] = set()
         self._walls_missing: tuple[str, ...] = ()
         self._up = False
+        self._standard_error = StandardError()
         self._retired: list[Child] = []
         self.current: Child | None = None
         self.troubles: tuple[str, ...] = ()
@@ -189,7 +191,7 @@ class ConsoleHost:
             theirs.close()
         assert process.stdin is not None
         assert process.stderr is not None
-        Complaints(process.stderr, self._complained)
+        Complaints(process.stderr, self._standard_error, self._complained)
         with contextlib.suppress(OSError):  # it has just ended: told when that is seen
             process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
             process.stdin.flush()
@@ -198,9 +200,11 @@ class ConsoleHost:
         task.add_done_callback(self._links.discard)
         return process
 
-    def _complained(self, last: str) -> None:
+    def _complained(self, last: str, lost: int) -> None:
         """Keep what it ended with: nobody sees the standard error of a daemon."""
         self._say("W", f"{self._pages.name} ended with: {last}")
+        if lost:
+            self._say("W", f"{self._pages.name}: {lost} bytes that it said are lost: nobody reads our standard error")
         if self.current is not None:
             self.current.trouble = last
 

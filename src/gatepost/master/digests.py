@@ -97,8 +97,6 @@ class Digests:
                 await self.look()
             except ControlError as error:
                 self._say("W", f"digests wait: {error}")
-            except Exception as error:  # noqa: BLE001 - whatever one look meets, tomorrow's digests are due
-                self._say("E", f"digests failed: {error!r}")
 
     async def look(self) -> None:
         """Send what is due now, and what was broken off. ControlError: the rest waits for the next look."""

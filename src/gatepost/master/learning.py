@@ -13,7 +13,7 @@ import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.control.channel import Taught
-from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, Response
+from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, read_answer
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.paths import Paths
 
@@ -87,7 +87,7 @@ class Learning:
     async def _take(self, arguments: Mapping[str, Any]) -> None:
         try:
             await self.ask(arguments)
-        except ControlError as error:
+        except (ControlError, OSError, ValueError) as error:
             self._say("W", f"a message is not learned: {error}")
 
     async def stop(self) -> None:
@@ -114,10 +114,7 @@ class Learning:
             writer.close()
         if not line:
             raise EOFError
-        response = msgspec.json.decode(line, type=Response)
-        if response.error:
-            raise ControlError(response.error)
-        return response.result
+        return read_answer(line, "the learner")
 
     async def _start(self) -> None:
         async with self._lock:

@@ -101,8 +101,6 @@ class LicenceWatch:
                 await self.look()
             except (LicenceError, OSError) as error:
                 self._tell_trouble(str(error))
-            except Exception as error:  # noqa: BLE001 - who watches must go on, whatever one look meets
-                self._tell_trouble(repr(error))
             await asyncio.sleep(min(LOOK_S, clock.longest_pause_s))
 
     async def look(self) -> None:

@@ -1,5 +1,6 @@
 """Ports: the listening sockets of listeners and doors, bound once by the master and shared by all relays."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -16,6 +17,10 @@ from gatepost.config.schema import Listener
 
 DOOR_BACKLOG: Final = 1024
 """Clients of a door that wait unaccepted while it is busy."""
+PATIENCE_S: Final = 10.0
+"""How long ports may stay taken after the death of a former master ..."""
+LOOK_S: Final = 0.1
+"""... and the pause between two tries."""
 STALE_LOOK_S: Final = 1.0
 
 
@@ -62,6 +67,18 @@ class Ports:
         """Of our local sockets: what may be removed."""
         self.paused = False
         """The ports are bound and closed: connections are refused."""
+
+    async def bind_soon(self, listeners: Sequence[Listener], doors: Sequence[Door], patience_s: float) -> None:
+        """Have exactly these open, once others let go of what they hold. BindFailed: not within `patience_s`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        while True:
+            try:
+                return self.bind(listeners, doors)
+            except BindFailed:
+                if loop.time() >= end:
+                    raise
+            await asyncio.sleep(LOOK_S)
 
     def bind(self, listeners: Sequence[Listener], doors: Sequence[Door] = ()) -> None:
         """Have exactly these open. On BindFailed everything is as it was before."""

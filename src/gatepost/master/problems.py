@@ -86,11 +86,8 @@ class Problems:
         """Look for ever."""
         await asyncio.sleep(min(FIRST_LOOK_S, self._config().watch.interval))
         while True:
-            try:
-                await self.look()
-                await self._tell()
-            except Exception as error:  # noqa: BLE001 - who watches must go on, whatever one look meets
-                self._say("E", f"looking for problems failed: {error!r}")
+            await self.look()
+            await self._tell()
             await asyncio.sleep(self._config().watch.interval)
 
     async def look(self) -> None:

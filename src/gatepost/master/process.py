@@ -17,13 +17,13 @@ from gatepost import __version__
 from gatepost.config.load import load
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.schema import Config
-from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.rights import Caller, Right, local_caller
 from gatepost.control.socket import ControlError, Request, serve
 from gatepost.doctor.running import judge_helpers, judge_troubles
 from gatepost.master import control_files
+from gatepost.master.background import Background
 from gatepost.master.bases import describe_bases
 from gatepost.master.bases_in_force import BasesInForce
 from gatepost.master.calls import Calls
@@ -44,7 +44,7 @@ from gatepost.master.lists import Lists
 from gatepost.master.own_samples import OwnSamples
 from gatepost.master.own_texts import OwnTexts
 from gatepost.master.pauses import PauseError, Pauses
-from gatepost.master.ports import BindFailed, Ports
+from gatepost.master.ports import PATIENCE_S, BindFailed, Ports
 from gatepost.master.probes import Probes
 from gatepost.master.problems import Problems
 from gatepost.master.profiles import Profiles
@@ -63,10 +63,6 @@ from gatepost.master.what_if import register as register_shadows
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.spool import clock
 
-PORTS_PATIENCE_S = 10.0
-"""How long ports may stay taken after the death of a former master ..."""
-PORTS_LOOK_S = 0.1
-"""... and the pause between two tries."""
 FRONT_PATIENCE_S = 10.0
 """The console waits so long for relays to be up: they need the processor more."""
 STOP_TIMEOUT_S = 20.0
@@ -100,6 +96,7 @@ class Master:
         config = self._read()
         self._prepare(config)
         self._forks.say = self._say
+        self._background = Background(self._say)
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         say_configuration(config, self._file, self._overrides, self._say)
         await self._bind(config)
@@ -168,6 +165,7 @@ class Master:
             say=self._say,
             sources=(
                 emergency.findings,
+                self._background.findings,
                 lambda: judge_troubles(self._front.troubles),
                 lambda: judge_helpers({"recorder": self._recorder.current, **self._front.helpers}),
             ),
@@ -189,7 +187,14 @@ class Master:
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )
         self._front.users = UserFront(
-            self._paths, self._desk, self._relays, content, lambda: self._config, calls.announce, self._say
+            self._paths,
+            self._desk,
+            self._relays,
+            content,
+            lambda: self._config,
+            calls.announce,
+            self._background,
+            self._say,
         )
         Configuration(
             file=self._file,
@@ -208,30 +213,33 @@ class Master:
         self._register()
         server = await serve(self._paths.control, self._handle_local)
         self._take_signals()
-        tasks = [
-            asyncio.create_task(self._manager.feed(self._relays.find_mute)),
-            asyncio.create_task(self._announce(started)),
-            asyncio.create_task(self._open_front_anyway()),
-            asyncio.create_task(self._learning.watch()),
-            asyncio.create_task(problems.watch()),
-            asyncio.create_task(licence.watch()),
-            asyncio.create_task(
-                SnmpAgent(
-                    self._desk,
-                    config=lambda: self._config,
-                    bases=lambda: self._bases.current,
-                    update_directory=self._paths.updater,
-                    say=self._say,
-                ).run()
+        snmp = SnmpAgent(
+            self._desk,
+            config=lambda: self._config,
+            bases=lambda: self._bases.current,
+            update_directory=self._paths.updater,
+            say=self._say,
+        )
+        self._background.once("starting", lambda: self._announce(started))
+        self._background.once("opening the console", self._open_front_anyway)
+        for name, work in (
+            ("watching the recorder", self._recorder.watch),
+            ("starting the learner", self._learning.watch),
+            ("looking for problems", problems.watch),
+            ("watching the licence", licence.watch),
+            ("answering SNMP", snmp.run),
+            ("looking for SNMP notifications", snmp.look_on),
+            ("watching the emergency state", emergency.watch),
+            (
+                "reading control files",
+                lambda: control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say),
             ),
-            asyncio.create_task(emergency.watch()),
-            asyncio.create_task(
-                control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say)
-            ),
-        ]
+        ):
+            self._background.keep(name, work)
+        if self._manager.watchdog_s:
+            self._background.keep("feeding the watchdog", lambda: self._manager.feed(self._relays.find_mute))
         await self._stopping.wait()
-        for task in tasks:
-            task.cancel()
+        self._background.close()
         self._bases.cancel()
         self._manager.stopping()
         self._say("I", "stopping")
@@ -309,11 +317,6 @@ class Master:
             code = ExitCode.CONFIGURATION if loaded.readable else ExitCode.NOT_LOADABLE
             raise StartError(code, _render(loaded.problems))
         self._warnings = [p for p in loaded.problems if p.severity is Severity.WARNING]
-        count = len(loaded.config.listeners) + len(loaded.config.doors)
-        if count > LISTENERS_LIMIT:
-            raise StartError(
-                ExitCode.CONFIGURATION, f"{count} listeners and doors: a gateway may have {LISTENERS_LIMIT}"
-            )
         fault = find_fault(loaded.config)
         if fault:
             raise StartError(ExitCode.CONFIGURATION, fault)
@@ -336,15 +339,12 @@ class Master:
 
     async def _bind(self, config: Config) -> None:
         """Bind all ports; relays of a master that died may need a moment to let go of them."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + (PORTS_PATIENCE_S if self._supervision.restarts else 0.0)
-        while True:
-            try:
-                return self._ports.bind(config.listeners, config.doors)
-            except BindFailed as error:
-                if loop.time() >= end:
-                    raise StartError(ExitCode.BIND, str(error)) from error
-            await asyncio.sleep(PORTS_LOOK_S)
+        try:
+            await self._ports.bind_soon(
+                config.listeners, config.doors, PATIENCE_S if self._supervision.restarts else 0.0
+            )
+        except BindFailed as error:
+            raise StartError(ExitCode.BIND, str(error)) from error
 
     async def _open_front_anyway(self) -> None:
         """Open the console when relays do not come up: that is when somebody needs it."""
@@ -382,13 +382,13 @@ class Master:
             raise StartError(ExitCode.SIGNALS, f"signal handlers cannot be set: {error}") from error
 
     def _on_usr1(self) -> None:
-        self._signalled = asyncio.create_task(self._handle_signal(Request("stats")))
+        self._background.once("telling statistics", self._tell_statistics)
 
-    async def _handle_signal(self, request: Request) -> None:
+    async def _tell_statistics(self) -> None:
         try:
-            await self._desk.handle(request, local_caller("signal", "signal"))
+            await self._desk.handle(Request("stats"), local_caller("signal", "signal"))
         except ControlError as error:
-            self._say("E", f"{request.call}: {error}")
+            self._say("E", f"stats: {error}")
 
     # --- reload
 

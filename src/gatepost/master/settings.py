@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gatepost.config.schema import Config
+from gatepost.control.channel import LISTENERS_LIMIT
 from gatepost.feeds.keys import BadKey, resolve_keys
 from gatepost.notices.grammar import TemplateError
 from gatepost.notices.own_texts import with_own_texts
@@ -30,9 +31,12 @@ def compile_texts(config: Config) -> None:
 
 
 def find_fault(config: Config) -> str:
-    """Return what keeps a configuration from being used though it is well-formed: a text, certificate or key; "" for
-    nothing. Reads the files it names, changes nothing.
+    """Return what keeps a configuration from being used though it is well-formed: a text, certificate or key, or too
+    many ports; "" for nothing. Reads the files it names, changes nothing.
     """
+    count = len(config.listeners) + len(config.doors)
+    if count > LISTENERS_LIMIT:
+        return f"{count} listeners and doors: a gateway may have {LISTENERS_LIMIT}"
     try:
         compile_texts(config)
         for door in config.doors:

@@ -65,21 +65,15 @@ class SnmpAgent:
 
     async def run(self) -> None:
         """Serve for ever; says goodbye when it is cancelled."""
-        looking = asyncio.create_task(self._look_on())
-        try:
-            while True:
-                config = self._config()
-                if self._wanted(config):
-                    await self._serve(config)
-                    await asyncio.sleep(
-                        min(config.agentx.ping_interval, LOOK_S)
-                        if self._changed(config)
-                        else config.agentx.ping_interval
-                    )
-                else:
-                    await asyncio.sleep(LOOK_S)
-        finally:
-            looking.cancel()
+        while True:
+            config = self._config()
+            if self._wanted(config):
+                await self._serve(config)
+                await asyncio.sleep(
+                    min(config.agentx.ping_interval, LOOK_S) if self._changed(config) else config.agentx.ping_interval
+                )
+            else:
+                await asyncio.sleep(LOOK_S)
 
     @staticmethod
     def _wanted(config: Config) -> bool:
@@ -115,8 +109,6 @@ class SnmpAgent:
         except asyncio.CancelledError:
             await self._say_goodbye(session, writer, config)
             raise
-        except Exception as error:  # noqa: BLE001 - the next session must come, whatever ended this one
-            self._say("E", f"snmp: {error!r}")
         finally:
             self._session = self._writer = None
             self._registered = False
@@ -183,16 +175,14 @@ class SnmpAgent:
 
     # --- notifications
 
-    async def _look_on(self) -> None:
+    async def look_on(self) -> None:
+        """Look for what is to be notified, for ever."""
         while True:
             config = self._config()
             if self._wanted(config):
-                try:
-                    self._pending += self._plan.look(await self._facts.view(config), wanted_threshold(config))
-                    if self._registered:
-                        self._send_pending(config)
-                except Exception as error:  # noqa: BLE001 - who watches must go on, whatever one look meets
-                    self._say("E", f"snmp: {error!r}")
+                self._pending += self._plan.look(await self._facts.view(config), wanted_threshold(config))
+                if self._registered:
+                    self._send_pending(config)
             await asyncio.sleep(LOOK_S)
 
     def _send_pending(self, config: Config) -> None:

@@ -19,6 +19,7 @@ from gatepost.control.link import LinkCall, SignedOut
 from gatepost.control.rights import Caller, Right
 from gatepost.control.sessions import Sessions
 from gatepost.control.socket import ControlError
+from gatepost.master.background import Background
 from gatepost.master.children import Child
 from gatepost.master.console import ConsoleHost, Pages
 from gatepost.master.digest_state import DigestState
@@ -58,6 +59,7 @@ class UserFront:
         content: Content,
         config: Callable[[], Config],
         announce: Announce,
+        background: Background,
         say: Say,
     ) -> None:
         """`desk` is the one of all other calls; `announce` has a relay send a mail; `say(level, text)` logs."""
@@ -67,13 +69,13 @@ class UserFront:
         self._content = content
         self._config = config
         self._announce = announce
+        self._background = background
         self._say = say
         self._own_desk = Desk(desk.audit)
         self._calls: UserDesk | None = None
         self._digests: Digests | None = None
         self._requests: LinkRequests | None = None
         self._state: DigestState | None = None
-        self._watching: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[int] | None = None
         self.trouble = ""
         """Why there are no pages though there should be."""
@@ -103,9 +105,8 @@ class UserFront:
 
     def close(self) -> list[Child]:
         """End the pages; return the processes to wait for."""
-        for task in (self._watching, self._sending):
-            if task is not None:
-                task.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
         if self._requests is not None:
             self._requests.close()
         if self._state is not None:
@@ -129,7 +130,7 @@ class UserFront:
             content=self._content,
             asked=self._requests,
         )
-        self._watching = asyncio.create_task(self._digests.watch())
+        self._background.keep("sending digests", self._digests.watch)
 
     def _caller_of(self, call: LinkCall) -> Caller:
         if self._calls is None:

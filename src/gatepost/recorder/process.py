@@ -20,6 +20,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from gatepost.control.faults import log_unhandled
 from gatepost.control.socket import Request, Unfit, serve
 from gatepost.recorder.answers import Answers, answer_safely
 from gatepost.recorder.av_record import AvRecord
@@ -168,6 +169,7 @@ class Recorder:
     async def run(self) -> int:
         """Work until the master is gone, or the files cannot be written; return the exit status."""
         settings = self._settings
+        log_unhandled(self._loop, self.say, "recorder")
         for path in (settings.socket, settings.questions):
             Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
         mask = os.umask(0o177)

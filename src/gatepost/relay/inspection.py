@@ -16,6 +16,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
+from gatepost.control.faults import describe_fault
 from gatepost.filter.pool import FilterPool, FilterUnavailable
 from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
@@ -27,7 +28,7 @@ from gatepost.relay.examination import Examination, Examiner, NotInspected
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.resting import Resting
 from gatepost.relay.suspects import Suspects
-from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work, read_content
 from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored

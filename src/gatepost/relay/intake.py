@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gatepost.config.schema import Config, Listener
+from gatepost.control.faults import describe_fault
 from gatepost.model.address import domain_of
 from gatepost.model.envelope import Envelope, Recipient
 from gatepost.model.ids import QueueIds, received_ms
@@ -23,7 +24,6 @@ from gatepost.relay.endpoint import Endpoint, build_endpoint
 from gatepost.relay.incoming import Incoming, mend_lines
 from gatepost.relay.quotas import customer_of
 from gatepost.relay.shedding import Strain, plan_address_limit, shedding_start
-from gatepost.relay.tasks import describe_fault
 from gatepost.relay.tls import HANDSHAKE_S, build_server_context
 from gatepost.relay.wheel import TICK_S, Wheel
 from gatepost.relay.work import Work, content_chunks

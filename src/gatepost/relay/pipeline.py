@@ -15,6 +15,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.control.bypass_order import Order, read_order
 from gatepost.control.counters import Counters
+from gatepost.control.faults import describe_fault
 from gatepost.control.log import Log, LogView
 from gatepost.filter.pool import FilterPool
 from gatepost.model.ids import QueueIds
@@ -40,7 +41,6 @@ from gatepost.relay.retry import retry_rules
 from gatepost.relay.saving import Saving
 from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
-from gatepost.relay.tasks import describe_fault
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolBroken, SpoolError

@@ -33,6 +33,7 @@ from gatepost.control.channel import (
     Switch,
     Up,
 )
+from gatepost.control.faults import describe_fault, log_unhandled
 from gatepost.control.log import Log, LogSettings
 from gatepost.filter.pool import FilterPool
 from gatepost.filter.questions import Services as FilterServices
@@ -56,7 +57,7 @@ from gatepost.relay.releasing import Releases
 from gatepost.relay.retention import Retention
 from gatepost.relay.statistics import Statistics
 from gatepost.relay.switching import without_spam_checks
-from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.relay.tasks import Tasks
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
 from gatepost.spool.interface import SpoolError
@@ -210,6 +211,7 @@ class Relay:
         self._recorder_socket = setup.recorder_socket
         self._run = setup.run
         self._log = Log(LogSettings.of(config), required=False)  # mail goes on without a log
+        log_unhandled(self._loop, self._log.say, f"relay {setup.index}")
         if test_clock := clock.follow_test_clock(os.environ):
             self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
         spool = await self._open_shard(setup.index)

@@ -5,9 +5,7 @@ long as the relay lives.
 """
 
 import asyncio
-import traceback
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 
 
 class Tasks:
@@ -29,10 +27,3 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
-
-
-def describe_fault(error: BaseException) -> str:
-    """Return an unexpected exception with the place it came from, as one line for the log."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].name})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"

@@ -19,6 +19,7 @@ import msgspec
 from gatepost.config.doors import Door
 from gatepost.config.masks import MaskSet, NetworkSet
 from gatepost.config.schema import Config
+from gatepost.control.faults import describe_fault
 from gatepost.mime.edit import HEADER_LIMIT
 from gatepost.model.envelope import Envelope, Recipient
 from gatepost.model.filtering import Checks, Purpose, Request, Ruling
@@ -33,7 +34,6 @@ from gatepost.relay.disposal import Disposition, Partition
 from gatepost.relay.examination import NotInspected
 from gatepost.relay.incoming import HEAD_LIMIT, Head
 from gatepost.relay.inspection import Inspection
-from gatepost.relay.tasks import describe_fault
 from gatepost.relay.work import Work
 from gatepost.service.channel import ASKER
 from gatepost.service.judge import Unjudged

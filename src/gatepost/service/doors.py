@@ -21,7 +21,7 @@ import msgspec
 from gatepost.config.doors import Door
 from gatepost.config.masks import NetworkSet
 from gatepost.config.schema import Config
-from gatepost.relay.tasks import describe_fault
+from gatepost.control.faults import describe_fault
 from gatepost.relay.tls import HANDSHAKE_S, TlsSetupError, build_door_context
 from gatepost.service.channel import Channel, Serve
 from gatepost.service.desk_judge import Desk, DeskJudge

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from gatepost.model.foreign_text import printable
+
 BEGIN: Final = b"zIDSESSION\0"
 """First bytes of a session: commands are numbered from 1, and end with a NUL as their replies do."""
 PING: Final = b"zPING\0"
@@ -150,7 +152,7 @@ def judge(name: str) -> Judgement:
 def readable(raw: bytes) -> str:
     """Return what a server said as one line of printable text, cut."""
     text = raw[: TEXT_LIMIT * 4].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)[:TEXT_LIMIT]
+    return printable(text[:TEXT_LIMIT])
 
 
 def _parse(number: int, command: bytes, rest: bytes) -> ClamdReply:

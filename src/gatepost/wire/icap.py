@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from gatepost.model.foreign_text import printable
+
 HEAD_LIMIT: Final = 16 * 1024
 """Octets of a response's header, and of the HTTP headers in it: services write a few hundred."""
 FIELDS_LIMIT: Final = 100
@@ -368,4 +370,4 @@ def _number(text: str | None, default: int) -> int:
 def readable(raw: bytes, limit: int = TEXT_LIMIT) -> str:
     """Return a peer's text as it may be shown and logged: of bounded length, in one line."""
     text = raw[: limit * 4].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)[:limit]
+    return printable(text[:limit])

@@ -70,7 +70,7 @@ def test_another_relays_line_of_the_same_second_is_not_taken_for_its_own(tmp_pat
 
 
 def test_a_log_that_cannot_be_begun_anew_goes_on_where_it_was_and_says_so_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(control_log, "LOOK_S", 0.0)
     file = tmp_path / "log"
@@ -80,7 +80,7 @@ def test_a_log_that_cannot_be_begun_anew_goes_on_where_it_was_and_says_so_once(
     for number in range(5):
         log.say("I", f"line {number}")
     assert len((tmp_path / "log.1").read_text().splitlines()) == 5
-    assert capsys.readouterr().err.count("Is a directory") == 1
+    assert capfd.readouterr().err.count("Is a directory") == 1
     file.rmdir()
     log.say("I", "again")
     assert file.read_text().endswith("again\n")

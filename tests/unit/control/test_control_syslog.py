@@ -69,17 +69,17 @@ def test_a_daemon_that_was_started_anew_gets_the_next_line(daemon: socket.socket
             assert again.recv(8192).endswith(b"two")
 
 
-def test_a_daemon_that_takes_nothing_makes_nobody_wait(daemon: socket.socket, capsys: pytest.CaptureFixture[str]):
+def test_a_daemon_that_takes_nothing_makes_nobody_wait(daemon: socket.socket, capfd: pytest.CaptureFixture[str]):
     del daemon
     with opened(settings()) as log:
         for _ in range(2000):
             log.say("E", "x" * 500)
-    assert capsys.readouterr().err.count("lines are lost") == 1
+    assert capfd.readouterr().err.count("lines are lost") == 1
 
 
 @pytest.mark.feature("F-LOG-02")
-def test_no_target_means_no_log(capsys: pytest.CaptureFixture[str]):
+def test_no_target_means_no_log(capfd: pytest.CaptureFixture[str]):
     log = Log(NOWHERE)
     log.say("E", "unheard")
     log.write([("A", "line\n")])
-    assert (log.size(), capsys.readouterr().err) == (0, "")
+    assert (log.size(), capfd.readouterr().err) == (0, "")

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from gatepost.model.foreign_text import printable
+
 REMOVED_LISTED: Final = 50
 """Things taken out that are named one by one: enough for a notice; an archive may lose ten thousand members."""
 REMOVED_LENGTH: Final = 255
@@ -48,4 +50,4 @@ def build_cured(data: bytes, removed: Iterable[str]) -> Cured:
 
 
 def _clean(word: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in word[:REMOVED_LENGTH])
+    return printable(word[:REMOVED_LENGTH])

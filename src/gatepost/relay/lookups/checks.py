@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from gatepost.control.faults import describe_fault
 from gatepost.model.envelope import Direction, Envelope
 from gatepost.model.spam import Method, NetworkFacts, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, Lookup, NetworkNotes, Query
 from gatepost.relay.lookups.zones import Zones
-from gatepost.relay.tasks import describe_fault
 
 RESERVE: Final = 0.05
 """Share of the time that is kept to take what has come in: checks are told the deadline without it."""

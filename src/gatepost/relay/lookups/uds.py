@@ -14,10 +14,11 @@ from gatepost.antispam.urgent import weigh_answer
 from gatepost.config.external import read_text
 from gatepost.config.items import is_host_and_port
 from gatepost.config.schema import Config
+from gatepost.control.faults import describe_fault
 from gatepost.model.spam import Fingerprint, Method, SpamFacts
 from gatepost.relay.lookups.base import EnvelopeFacts, NetworkNotes, Query
 from gatepost.relay.lookups.uds_client import UdsClient, UdsSettings
-from gatepost.relay.tasks import Tasks, describe_fault
+from gatepost.relay.tasks import Tasks
 from gatepost.wire.uds import VALUE_BYTES, VALUES_LIMIT, KeysError, Report, parse_keys, usable_values
 
 MARGIN_S: Final = 0.05
