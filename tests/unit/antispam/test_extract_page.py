@@ -22,6 +22,8 @@ SHOWN = [
     ("<!doctype html><?x y>a<![if !mso]>b<![endif]>", "ab"),
     ("<!--[if mso]>old<![endif]-->new", "new"),
     ("<script>var x='</p>';</script>y", "y"),
+    ("a<StYlE >p{</styles>}</p></sTyLe\n>y<scripts>z</scripts>", "ayz"),
+    ("a<xmp/>1 < 2 <b>c</b></XMP/>d<TEXTAREA>e<i>", "a\n1 < 2 <b>c</b>\nd\ne<i>"),
     ("<title>T</title>y<style>z{}", "y"),
     ("<textarea>a<b>c</textarea>d", "a<b>c\nd"),
     ("<xyz>fo</xyz>o", "foo"),

@@ -6,6 +6,7 @@ each tag, forwards only; deep nesting, ends without beginnings and endless tags 
 """
 
 import itertools
+import operator
 import re
 from typing import Final
 
@@ -59,22 +60,34 @@ _INSIDE: Final = (
 """Attributes, so that a `>` in a quoted value does not end the tag and a quote outside of a value opens none. In front
 stands how nearly all are written: that is a quarter quicker and the same by the general form behind it.
 """
+
+
+def _spell(name: str) -> str:
+    """Return an expression for a name in letters of either case."""
+    return "".join(f"[{letter}{letter.upper()}]" for letter in name)
+
+
+_RAW_NAMES: Final = sorted(name for name, kind in KINDS.items() if kind == RAW or name == "iframe")
+_RAW_NAME: Final = "|".join(
+    rf"(?={_spell(initial)})(?:{'|'.join(map(_spell, names))})(?=[\s/>]|\Z)"
+    for initial, names in itertools.groupby(_RAW_NAMES, operator.itemgetter(0))
+)
+"""Names of elements in which there is no markup (`RAW`, and frames)."""
 _TOKEN = re.compile(
-    r"<(?:(/?)([a-zA-Z][^\s/>]*+)" + _INSIDE + r"(?:>|\Z)"
-    r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
+    rf"<(?:(?:(/)|(?=({_RAW_NAME}))|)([a-zA-Z][^\s/>]*+)" + _INSIDE + r"(?:>|\Z)"
+    r"(?(2)((?:[^<]++|<(?!/(?i:\2)[\s/>]))*+))"
+    r"|(!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z)))"
     r"|[!?/][^>]*+(?:>|\Z))"
 )
+"""Slash of an end; name if no markup is inside, name of any; attributes; what is inside then; comment."""
+_GROUPS: Final = _TOKEN.groups + 1
+"""Pieces into which a token and the text in front of it are cut."""
 _SHEET = re.compile(r"<[sS][tT][yY][lL][eE](?:\s[^<>]*+)?+>((?:[^<]++|<(?!/[sS][tT]))*+)")
 _REFRESH = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?['\"]?([^'\"]*+)", re.IGNORECASE)
 _CELL: Final = "\x01"
 _BREAK: Final = "\x00"
 _NO_TEXT = re.compile("[\x00\x01]")
 
-_RAW_ENDS: Final = {
-    name: re.compile(rf"</{name}(?=[\s/>])|\Z", re.IGNORECASE)
-    for name, kind in KINDS.items()
-    if kind == RAW or name == "iframe"
-}
 _THROUGH_WALLS: Final = WALLS | {"tr", "tbody"}
 _UNCOUNTED: Final = frozenset({"p", "br", "html", "body", "head"})
 """Elements whose beginning or end may be missing."""
@@ -123,38 +136,35 @@ class _Reader:
 
     def run(self) -> None:
         """Read the page. The order of the questions is that of how often they are answered by yes."""
-        source, names, states, visible, kinds = self.source, self.names, self.states, self.visible, KINDS
-        tokens = _TOKEN.finditer(source)
-        position = 0
+        names, states, visible, kinds = self.names, self.states, self.visible, KINDS
+        pieces = _TOKEN.split(self.source)  # half of what tokens one by one take
+        pieces += [None] * (_GROUPS - 1)  # behind the last text no token
+        rest = iter(pieces)
         left = TAGS_LIMIT
         ruled = bool(self.rules)
-        opened = -1
+        opened = 0
         state = states[-1]
-        while True:
-            token = next(tokens, None)
-            start = len(source) if token is None else token.start()
-            if start > position:
-                text = source[position:start]
+        for text, slash, _, written, inside, raw, comment in zip(*[rest] * _GROUPS, strict=True):
+            if text:
                 if state.invisible:
                     self.hide(text, state.invisible)
                 else:
                     if self.gap:
                         self.join(text)
                     visible.append(text if not self.preformatted else text.replace("\n", _BREAK))
-            if token is None:
-                break
-            position = token.end()
-            slash, name, inside = token.groups()
-            if name is None:
-                self.comment(token[0])
+            if written is None:
+                opened = 0
+                if comment:
+                    self.comment(comment)
                 continue
             left -= 1
             if not left:
                 self.page.cut = True
                 break
+            name = written
             kind = kinds.get(name)
             if kind is None:
-                name = name.lower()
+                name = written.lower()
                 kind = kinds.get(name, UNKNOWN)
             if BLOCK <= kind <= BREAKS:
                 visible.append(_BREAK)
@@ -174,7 +184,7 @@ class _Reader:
                     self.end_link()
                 elif name == "pre":
                     self.preformatted = max(0, self.preformatted - 1)
-                elif start == opened:
+                elif left == opened and not text:
                     self.gap = True
                 continue
             if INLINE <= kind <= BLOCK:
@@ -193,19 +203,15 @@ class _Reader:
                         self.label(read_attributes(inside).get("title", ""))
                 names.append(name)
                 states.append(state)
-                opened = position
+                opened = left - 1
                 if kind == TARGET:
                     self.target(name, inside, state)
                 elif name == "pre":
                     self.preformatted += 1
             elif kind == VOID_TARGET:
                 self.target(name, inside, state)
-                if name == "iframe":
-                    position = self.raw(name, position)
-                    tokens = _TOKEN.finditer(source, position)
             elif kind == RAW:
-                position = self.raw(name, position)
-                tokens = _TOKEN.finditer(source, position)
+                self.raw(name, raw or "")
             elif kind == UNKNOWN:
                 self.unknown(name)
                 if self.rules or inside:
@@ -235,8 +241,8 @@ class _Reader:
                 self.page.split_examples.append(left + text[:20].split(maxsplit=1)[0])
 
     def comment(self, text: str) -> None:
-        if text.startswith("<!--") and not text.startswith(("<!--[", "<!--<![")):
-            self.page.comments += max(0, len(text) - 7)
+        if not text.startswith(("!--[", "!--<![")):
+            self.page.comments += max(0, len(text) - 6)
             self.gap = True
 
     def unknown(self, name: str) -> None:
@@ -373,11 +379,8 @@ class _Reader:
         if text and len(self.labels) < LABELS_LIMIT:
             self.labels.append(" ".join(text.split()))
 
-    def raw(self, name: str, position: int) -> int:
-        """Take an element whose content is no markup; return where its end tag is."""
-        found = _RAW_ENDS[name].search(self.source, position)
-        end = len(self.source) if found is None else found.start()
-        text = self.source[position:end]
+    def raw(self, name: str, text: str) -> None:
+        """Take an element whose content is no markup."""
         if name == "script":
             self.page.scripts += 1
         elif name == "title":
@@ -387,7 +390,6 @@ class _Reader:
         elif name == "textarea":
             self.page.fields += 1
             self.visible += (_BREAK, text.replace("\n", _BREAK), _BREAK)
-        return end
 
     def finish(self) -> Page:
         """Return what was read."""
