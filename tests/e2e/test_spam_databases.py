@@ -1,5 +1,6 @@
 """Databases of anti-spam in a running gateway: the shipped ones, the administrator's own, faulty ones, none at all."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def test_own_samples_are_effective_after_compile_and_what_is_faulty_changes_noth
         assert refused.returncode != 0
         assert "en.terms" in refused.stderr
         assert 'status="spam"' in verdict(gateway, EDITED)
+        wait_for(lambda: any("en.terms" in text for text in problems(gateway).values()), "the problem to be seen")
+        assert "databases:spam" not in problems(gateway)
 
         # None at all: mail goes on, and the log says what is not done.
         rules.unlink()
@@ -62,6 +65,17 @@ def test_own_samples_are_effective_after_compile_and_what_is_faulty_changes_noth
         assert gateway.command("reloadbases").returncode == 0
         assert NO_BASES in gateway.log()
         wait_for(lambda: 'status="spam"' not in verdict(gateway, EDITED), "the filters to follow")
+        wait_for(lambda: not any("en.terms" in text for text in problems(gateway).values()), "the problem to be over")
+
+
+def problems(gateway: Gateway) -> dict[str, str]:
+    """Return the standing problems after a fresh look, by key."""
+    return {row["key"]: row["text"] for row in gateway.ask("problems", now=True)["problems"]}
+
+
+def doctor(gateway: Gateway) -> dict[str, str]:
+    """Return what `gatepost doctor` finds: the state of each thing, by key."""
+    return {row["key"]: row["state"] for row in json.loads(gateway.command("doctor", "--json").stdout)["findings"]}
 
 
 def test_a_faulty_set_does_not_keep_a_gateway_from_starting(tmp_path: Path, sink: Sink) -> None:
@@ -70,4 +84,10 @@ def test_a_faulty_set_does_not_keep_a_gateway_from_starting(tmp_path: Path, sink
         assert gateway.status()["spam_databases"] == []
         assert "broken-1" in gateway.log()
         assert NO_BASES in gateway.log()
+        # Who does not read the log is told as well, by the running gateway and by one that stands.
+        seen = wait_for(lambda: problems(gateway).get("databases:spam"), "the problem to be seen")
+        assert NO_BASES in seen
+        assert "broken-1" in seen
+        assert doctor(gateway)["databases:spam"] == "error"
         assert "not_detected" in verdict(gateway, EDITED)
+    assert doctor(gateway)["databases:spam"] == "error"

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from gatepost.config.problem import Severity
 from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError, call, listens
 from gatepost.doctor.certificates import check_certificates
+from gatepost.doctor.databases import judge_unusable
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import SEVERITY, Finding, State, worst
 from gatepost.doctor.licences import check_licence
@@ -23,8 +24,9 @@ from gatepost.doctor.names import check_names
 from gatepost.doctor.ports import check_ports
 from gatepost.doctor.rules import check_rules
 from gatepost.doctor.updates import check_updates
-from gatepost.feeds.bases import BasesError, choose_sets
+from gatepost.feeds.bases import BasesError, choose_sets, list_sets
 from gatepost.feeds.keys import BadKey, resolve_keys
+from gatepost.feeds.manifest import Kind
 from gatepost.licence.current import read_expiry
 from gatepost.licence.key import LicenceError
 from gatepost.master.installation import find_damage
@@ -139,10 +141,24 @@ def _check_bases(config: Config) -> Iterable[Finding]:
         mend = "put back the former set, or remove the directory: the next start makes it anew"
         yield Finding("databases", "databases", State.ERROR, f"databases cannot be used: {error}", mend)
         return
-    for number, trouble in enumerate(choice.troubles):
-        yield Finding(f"databases:{number}", "databases", State.WARNING, trouble, "gatepost bases verify")
+    spam_sets, spam_troubles = _choose_spam_sets(config)
+    yield from judge_unusable(choice.troubles, spam_troubles, spam_sets=spam_sets)
     names = ", ".join(f"{each.facts.name} {each.facts.number} of {each.facts.issued}" for each in choice.sets)
     yield Finding("databases", "databases", State.OK, f"databases {names}")
+
+
+def _choose_spam_sets(config: Config) -> tuple[bool, Sequence[str]]:
+    """Return whether any set of anti-spam can be used, and what is wrong with the others."""
+    bases = Path(config.path.as_bases_path)
+    if not bases.exists():
+        return False, ()  # made at the first start
+    try:
+        if not list_sets(bases):
+            return False, ()
+        choice = choose_sets(bases, resolve_keys(config.ave.trusted_keys), read_expiry(config), Kind.ANTISPAM)
+    except BasesError as error:
+        return False, str(error).splitlines()
+    return bool(choice.sets), choice.troubles
 
 
 def _show(findings: list[Finding], state: State) -> None:

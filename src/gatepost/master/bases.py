@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.config.profiles_samples import choose_samples
 from gatepost.config.schema import Config
+from gatepost.doctor.databases import NO_SPAM
 from gatepost.feeds.bases import BasesError, Choice, Trouble, choose_sets, list_sets, seed
 from gatepost.feeds.keys import Keys, resolve_keys
 from gatepost.feeds.manifest import Kind
@@ -20,7 +21,7 @@ from gatepost.licence.current import read_expiry
 from gatepost.master.paths import Paths
 from gatepost.notices.scan_field import Bases
 
-NO_SPAM_BASES = "no anti-spam databases: the content of mail is not looked at for spam until there are some"
+NO_SPAM_BASES = f"no anti-spam databases: {NO_SPAM}"
 
 
 class Databases(msgspec.Struct, frozen=True):
@@ -34,10 +35,17 @@ class Opened(msgspec.Struct, frozen=True):
     """Databases that may be used, and what is to be told of them."""
 
     databases: Databases
-    troubles: tuple[str, ...] = ()
-    """What was wrong with sets that are not used."""
+    antivirus_troubles: tuple[str, ...] = ()
+    """What was wrong with sets that are not used ..."""
+    spam_troubles: tuple[str, ...] = ()
+    """... of either kind."""
     seeded: tuple[str, ...] = ()
     """What was put into the directories."""
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What was wrong, in all."""
+        return (*self.antivirus_troubles, *self.spam_troubles)
 
     @property
     def summary(self) -> str:
@@ -77,7 +85,8 @@ def open_bases(config: Config) -> Opened:
     spam = SpamBases(spam_choice.sets, pinned, samples)
     return Opened(
         Databases(choice.sets, spam),
-        (*choice.troubles, *spam_choice.troubles),
+        choice.troubles,
+        spam_choice.troubles,
         tuple(filter(None, (seeded, spam_seeded))),
     )
 

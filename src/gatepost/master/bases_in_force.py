@@ -4,12 +4,14 @@ Used by `master.process`. Databases that cannot be trusted never replace those i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError
+from gatepost.doctor.databases import judge_unusable
+from gatepost.doctor.finding import Finding, State
 from gatepost.feeds.bases import BasesError, Trouble
 from gatepost.filter.settings import FilterSettings
 from gatepost.licence.key import LicenceError
@@ -40,7 +42,20 @@ class BasesInForce:
         self._paths = paths
         self._say = say
         self._swap: asyncio.Task[str] | None = None
+        self._antivirus_troubles: tuple[str, ...] = ()
+        """What is wrong with sets that are there and not used ..."""
+        self._spam_troubles: tuple[str, ...] = ()
+        self._not_swapped = ""
+        """... and why filters do not work with those that are chosen."""
         self.current = Databases()
+
+    def findings(self) -> Iterator[Finding]:
+        """State what is wrong with databases."""
+        spam_sets = bool(self.current.spam.sets)
+        yield from judge_unusable(self._antivirus_troubles, self._spam_troubles, spam_sets=spam_sets)
+        if self._not_swapped:
+            text = f"filters work with the former databases and settings: {self._not_swapped}"
+            yield Finding("databases:template", "databases", State.ERROR, text, "see the log, then `gatepost reload`")
 
     def serve(self, templates: Templates, relays: Relays, learning: Learning) -> None:
         """Name those who work with them."""
@@ -62,6 +77,7 @@ class BasesInForce:
             raise StartError(code, f"databases cannot be loaded: {error}") from error
         except LicenceError as error:
             raise StartError(ExitCode.LICENCE, f"licence: {error}") from error
+        self._note(opened)
         for trouble in opened.troubles:
             self._say("E", trouble)
         for seeded in opened.seeded:
@@ -69,6 +85,19 @@ class BasesInForce:
         self._tell_bases("databases", opened)
         self.current = opened.databases
         return opened.databases
+
+    def _open_anew(self) -> Opened:
+        """Choose the databases of the configuration in force; what is wrong is kept. BasesError, LicenceError."""
+        try:
+            opened = open_bases(self._config())
+        except (BasesError, LicenceError) as error:
+            self._antivirus_troubles = tuple(str(error).splitlines())
+            raise
+        self._note(opened)
+        return opened
+
+    def _note(self, opened: Opened) -> None:
+        self._antivirus_troubles, self._spam_troubles = opened.antivirus_troubles, opened.spam_troubles
 
     def _tell_bases(self, what: str, opened: Opened) -> None:
         self._say("I", f"{what}: {opened.summary}")
@@ -91,7 +120,7 @@ class BasesInForce:
     def for_reload(self) -> tuple[Databases, str]:
         """Return the databases to go on with: new ones if nothing is wrong with any, else those in force, and why."""
         try:
-            opened = open_bases(self._config())
+            opened = self._open_anew()
             if not opened.troubles:
                 return opened.databases, ""
             trouble = "\n".join(opened.troubles)
@@ -117,7 +146,9 @@ class BasesInForce:
             await self._templates.replace(self.settings_with(bases))
         except NotReplaced as error:
             self._say("E", str(error))
+            self._not_swapped = str(error)
             return str(error)
+        self._not_swapped = ""
         self.current = bases
         await self._learning.stop()  # it begins anew with the base model of these
         self._relays.use_bases(describe_bases(bases.antivirus))
@@ -139,7 +170,7 @@ class BasesInForce:
     async def reload(self) -> str:
         """Take the databases anew, and nothing else (row F-AV-24). ControlError: those in force stay, or still do."""
         try:
-            opened = await asyncio.to_thread(open_bases, self._config())
+            opened = await asyncio.to_thread(self._open_anew)
         except (BasesError, LicenceError) as error:
             raise ControlError(self._keep_bases(str(error))) from error
         trouble = "\n".join(opened.troubles)

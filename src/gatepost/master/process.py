@@ -166,6 +166,7 @@ class Master:
             sources=(
                 emergency.findings,
                 self._background.findings,
+                self._bases.findings,
                 lambda: judge_troubles(self._front.troubles),
                 lambda: judge_helpers({"recorder": self._recorder.current, **self._front.helpers}),
             ),
@@ -421,11 +422,10 @@ class Master:
             self._stage(config)
             self._ports.bind(config.listeners, config.doors)
         except (StartError, BindFailed, OSError) as error:
-            text = str(error)
             self._say("E", "configuration not reloaded, the running one stays in force")
-            for line in text.splitlines():
+            for line in str(error).splitlines():
                 self._say("E", line)
-            raise NotReloaded(f"configuration not reloaded, the running one stays in force:\n{text}") from error
+            raise NotReloaded(f"configuration not reloaded, the running one stays in force:\n{error}") from error
         try:
             self._log.open(LogSettings.of(config))
         except OSError as error:
