@@ -242,6 +242,8 @@ def test_undo_does_not_overwrite_what_was_edited_since_unless_forced(host: Host)
     status, shown = host.undo("postfix", "--force")
     assert status == 0, shown
     assert host.files() == before
+    (kept,) = (Path(line.rpartition(": ")[2]) for line in shown.splitlines() if "as it was edited: " in line)
+    assert kept.read_text().endswith("mine = 1\n")
 
 
 def test_settings_edited_since_stay_when_set_up_is_undone(host: Host) -> None:

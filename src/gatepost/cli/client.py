@@ -19,7 +19,7 @@ from gatepost.cli.gateway import AsJson, complain, print_json
 from gatepost.client.program import DEFAULT_FILE, run_program
 from gatepost.client.settings import ClientSettings, read_settings
 from gatepost.client.setup.files import diff_of
-from gatepost.client.setup.journal import applied, apply_plan, conflicts, journal_of
+from gatepost.client.setup.journal import EDITED, applied, apply_plan, conflicts, journal_of
 from gatepost.client.setup.journal import undo as undo_journal
 from gatepost.client.setup.planning import SYSTEMS
 from gatepost.client.setup.values import SetupError, Wanted
@@ -191,7 +191,8 @@ def undo(
         for each in edited:
             print(f"# edited since set-up:\n{each.difference}", end="")
         if edited and not force:
-            return complain("Nothing was changed. --force puts them back all the same", EXIT_NOT_DONE)
+            text = f"Nothing was changed. --force puts them back all the same, and keeps them below {state / EDITED}"
+            return complain(text, EXIT_NOT_DONE)
         print(f"Back as before {_date(journal.at)}:")
         for step in journal.steps:
             print(f"  {step.path}")
@@ -204,6 +205,9 @@ def undo(
         return complain(str(error), EXIT_NOT_DONE)
     except OSError as error:
         return complain(f"{error.filename}: {error.strerror}; call undo again when that is mended", EXIT_UNREADABLE)
+    for each in edited:
+        if each.copy.exists():
+            print(f"{each.path} as it was edited: {each.copy}")
     print(f"{system} is as it was. Reload or restart it, and stop the client program if it had one")
     return 0
 

@@ -3,7 +3,7 @@
 Below the state directory each mail system has a directory with a copy of every file as it was and as it became, and
 `journal.json`, which is complete and synced before the first file changes. Promises: whenever set-up is interrupted,
 `undo` puts every file back byte for byte, with mode and owner; a file that somebody has edited since is never
-overwritten unless that is forced.
+overwritten unless that is forced, and is then kept below `edited` of the state directory.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from gatepost.client.setup.files import describe_difference, read_state, write_s
 from gatepost.client.setup.values import FileState, Plan, SetupError
 
 JOURNAL: Final = "journal.json"
+EDITED: Final = "edited"
 _PLAN_FILES: Final = 100
 
 
@@ -60,6 +61,8 @@ class Conflict(msgspec.Struct, frozen=True):
     path: str
     difference: str
     """From what set-up left to what is there."""
+    copy: Path
+    """Where a forced undo keeps what is there; only when there is something."""
 
 
 def applied(state: Path) -> list[Journal]:
@@ -115,7 +118,8 @@ def conflicts(state: Path, journal: Journal) -> list[Conflict]:
         there = read_state(Path(step.path))
         if not step.ours and _side(there) not in {step.before, step.after}:
             left = _load(state / journal.system, number, "after", step.after)
-            found.append(Conflict(step.path, describe_difference(step.path, left, there)))
+            copy = state / EDITED / f"{_digest(there.content if there else b'')[:12]}-{Path(step.path).name}"
+            found.append(Conflict(step.path, describe_difference(step.path, left, there), copy))
     return found
 
 
@@ -124,9 +128,14 @@ def undo(state: Path, journal: Journal, *, force: bool = False) -> list[str]:
 
     OSError: it broke off; called again it goes on.
     """
-    if not force and (edited := conflicts(state, journal)):
+    edited = conflicts(state, journal)
+    if edited and not force:
         names = ", ".join(each.path for each in edited)
         raise SetupError(f"edited since set-up: {names}. Nothing was changed; --force puts them back all the same")
+    for each in edited:
+        if (there := read_state(Path(each.path))) is not None:
+            each.copy.parent.mkdir(mode=0o700, exist_ok=True)
+            write_state(each.copy, _private(there.content))
     directory = state / journal.system
     changed = []
     for number, step in reversed(list(enumerate(journal.steps))):
