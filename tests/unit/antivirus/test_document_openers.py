@@ -560,6 +560,35 @@ def test_sounds_of_reminders(identity: bytes, number: int, seen: bool) -> None:
     assert texts(opened(message), REMINDER) == (f"sound: {SOUND}" if seen else "")
 
 
+@pytest.mark.parametrize(
+    "decoy", [("__substg1.0_00020102-1",), ("below", "__substg1.0_00020102")], ids=["named", "below"]
+)
+def test_no_second_table_of_names_hides_a_reminder(decoy: tuple[str, ...]) -> None:
+    tables = "__nameid_version1.0"
+    message = samples.compound(
+        {
+            ("__properties_version1.0",): bytes(32),
+            (tables, "__substg1.0_00020102"): COMMON_SET,
+            (tables, *decoy): bytes(16),
+            (tables, "__substg1.0_00030102"): struct.pack("<LHH", 0x851F, 6, 5),
+            ("__substg1.0_8005001F",): SOUND.encode("utf-16-le"),
+        },
+        bytes.fromhex("0b0d020000000000c000000000000046"),
+    )
+    assert texts(opened(message), REMINDER) == f"sound: {SOUND}"
+
+
+@pytest.mark.parametrize(
+    "filler", [struct.pack("<HHL", 3, 0x10, 0), struct.pack("<HHL", 0x1003, 0x10, 0)], ids=["values", "empty"]
+)
+def test_properties_in_great_number_hide_none_in_a_tnef_file(filler: bytes) -> None:
+    count, text = 5000, SOUND.encode("utf-16-le")
+    value = struct.pack("<L", count + 1) + filler * count
+    value += struct.pack("<HH", 0x1F, 0x8003) + COMMON_SET + struct.pack("<LLLL", 0, 0x851F, 1, len(text)) + text
+    winmail = b"\x78\x9f\x3e\x22\x01\0" + struct.pack("<BLL", 1, 0x69003, len(value)) + value + b"\0\0"
+    assert texts(opened(winmail), REMINDER) == f"sound: {SOUND}"
+
+
 def test_a_reminder_is_found_whatever_lies_beside_its_table_of_names() -> None:
     tables = "__NameID_version1.0"
     message = samples.compound(

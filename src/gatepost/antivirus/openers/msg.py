@@ -70,17 +70,19 @@ def _property(stream: Stream) -> tuple[int, int]:
 
 def _reminder_numbers(compound: CompoundFile) -> frozenset[int]:
     """Return the numbers under which the file keeps a reminder's sound ([MS-OXMSG] 2.2.3.1): one table for the whole
-    file, messages inside messages too.
+    file, messages inside messages too. Of several that could be this table, each counts: which one Outlook takes is
+    its affair.
     """
-    tables = {_property(stream): stream for stream in compound.streams if _is_of_names(stream)}
-    if _GUIDS not in tables or _ENTRIES not in tables:
-        return frozenset()
-    guids, entries = compound.read(tables[_GUIDS]), compound.read(tables[_ENTRIES])
+    tables = [stream for stream in compound.streams if _is_of_names(stream)]
+    places = set()
+    for guids in (compound.read(stream) for stream in tables if _property(stream) == _GUIDS):
+        places |= {at for at in range(0, len(guids), len(COMMON_SET)) if guids.startswith(COMMON_SET, at)}
     found = set()
-    for name, place, index in _ENTRY.iter_unpack(entries[: len(entries) // _ENTRY.size * _ENTRY.size]):
-        start = ((place >> 1) - _FIRST_GUID) * len(COMMON_SET)
-        if name == REMINDER_FILE and not place & 1 and start >= 0 and guids.startswith(COMMON_SET, start):
-            found.add(0x8000 + index)
+    for entries in (compound.read(stream) for stream in tables if _property(stream) == _ENTRIES):
+        for name, place, index in _ENTRY.iter_unpack(entries[: len(entries) // _ENTRY.size * _ENTRY.size]):
+            at = ((place >> 1) - _FIRST_GUID) * len(COMMON_SET)
+            if name == REMINDER_FILE and not place & 1 and at in places:
+                found.add(0x8000 + index)
     return frozenset(found)
 
 

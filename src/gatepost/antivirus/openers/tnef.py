@@ -38,8 +38,6 @@ _FIXED: Final = {2: 4, 3: 4, 4: 4, 0xA: 4, 0xB: 4, 5: 8, 6: 8, 7: 8, 0x14: 8, 0x
 """Length of values by type, padded to four bytes."""
 _TEXTS: Final = frozenset({0x1E, 0x1F})
 _VARIABLE: Final = frozenset({0x1E, 0x1F, 0x0D, 0x102})
-PROPERTIES_LIMIT: Final = 4096
-"""Properties of one object: Outlook writes about a hundred."""
 
 
 class _Attachment(msgspec.Struct):
@@ -70,7 +68,7 @@ def open_tnef(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                     if number == _NAMES[0] or not current.name:
                         current.name = decode_text(content, kind)
                 elif number == _OBJECT and content:
-                    current.objects = [*current.objects, content]
+                    current.objects.append(content)
         elif attribute == _MESSAGE:
             for number, kind, content in read_properties(value):
                 if number == _NAMED + REMINDER_FILE:
@@ -136,7 +134,7 @@ def read_properties(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
     if len(raw) < 4:
         return
     position = 4
-    for _ in range(min(int.from_bytes(raw[:4], "little"), PROPERTIES_LIMIT)):
+    for _ in range(int.from_bytes(raw[:4], "little")):  # each takes some bytes: their end ends this
         if position + 4 > len(raw):
             return
         kind, number = struct.unpack_from("<HH", raw, position)
@@ -152,7 +150,7 @@ def read_properties(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
         if multiple or kind in _VARIABLE:
             count = int.from_bytes(raw[position : position + 4], "little")
             position += 4
-        for _ in range(min(count, PROPERTIES_LIMIT)):
+        for _ in range(count):
             if kind in _VARIABLE:
                 length = int.from_bytes(raw[position : position + 4], "little")
                 position += 4
