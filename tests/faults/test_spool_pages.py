@@ -1,23 +1,24 @@
-"""Damaged pages of a shard's database and log: what is lost is what was on them, and the manual's procedure mends the rest."""
+"""Damaged pages of a shard's database and log: what is lost is what was on them, and a repair saves the rest."""
 
 import asyncio
 import contextlib
-import random
 import shutil
-import sqlite3
-import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.support.spool_pages import PAGE, leaf_of, overwrite
 
+from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.model.record import Held
 from gatepost.spool.interface import Corrupt, Pending, SpoolError, State, Stored
+from gatepost.spool.repair import LEFT, repair
+from gatepost.spool.shard import ShardBusy, ShardLock
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.spool_suite import SMALL, failure_of, new_message, record
 
 MAILS = 200
 DOMAINS = 20
-PAGE = 4096
 INDEXES = ("message_state", "sqlite_autoindex_destination_1", "destination_due", "queue_due", "destination_paused")
 TABLES = ("message", "content", "destination", "queue", "outbox", "view", "tally", "shared")
 REFUSING = frozenset({"outbox", "tally", "view"})
@@ -48,36 +49,6 @@ def sound(tmp_path_factory):
 
     asyncio.run(whole())
     return place
-
-
-def root_of(shard, name):
-    database = sqlite3.connect(shard / "spool.db")
-    try:
-        return database.execute("SELECT rootpage FROM sqlite_schema WHERE name=?", (name,)).fetchone()[0]
-    finally:
-        database.close()
-
-
-def leaf_of(shard, name):
-    """Return the number of a page with rows: the root itself, or the first child of it."""
-    page = root_of(shard, name)
-    raw = (shard / "spool.db").read_bytes()
-    start = (page - 1) * PAGE
-    if raw[start] in (0x02, 0x05):  # an interior page: its first cell begins with the number of a child
-        cell = int.from_bytes(raw[start + 12 : start + 14], "big")
-        page = int.from_bytes(raw[start + cell : start + cell + 4], "big")
-    return page
-
-
-def overwrite(shard, page, *, flips=0):
-    with (shard / "spool.db").open("r+b") as file:
-        file.seek((page - 1) * PAGE)
-        raw = bytearray(file.read(PAGE))
-        dice = random.Random(page)
-        for at in dice.sample(range(100, PAGE), flips):
-            raw[at] ^= dice.randrange(1, 256)
-        file.seek((page - 1) * PAGE)
-        file.write(raw if flips else b"\xff" * PAGE)
 
 
 def copy(sound, tmp_path, which="relay-0"):
@@ -155,30 +126,30 @@ def test_a_damaged_schema_is_named_and_the_file_left_alone(sound, tmp_path):
     assert (shard / "spool.db").read_bytes() == before
 
 
-def run(*command, given=None):
-    return subprocess.run(command, input=given, check=True, capture_output=True, text=True).stdout
+def said(_text):
+    """What a repair says of its progress is not looked at here."""
 
 
-@pytest.fixture
-def sqlite_command():
-    command = shutil.which("sqlite3")
-    if command is None:
-        pytest.skip("SKIPPED LOUDLY: no sqlite3 program here: the manual's procedure is not tried")
-    return command
+def contents_of(shard):
+    return {place.name: place.read_bytes() for place in shard.rglob("*") if place.is_file()}
 
 
+@pytest.mark.parametrize("flips", [0, 30], ids=["whole page", "some bytes"])
 @pytest.mark.parametrize("name", [*TABLES, *INDEXES])
-def test_what_can_be_read_is_saved_into_a_new_file(sound, tmp_path, sqlite_command, name):
-    """As docs/manual/recovery.md says, under "A damaged queue"."""
+def test_what_can_be_read_is_saved_into_a_new_database(sound, tmp_path, name, flips):
     shard = copy(sound, tmp_path)
-    overwrite(shard, leaf_of(shard, name))
-    old, fresh = str(shard / "spool.db"), str(shard / "fresh.db")
-    dumped = subprocess.run([sqlite_command, old, ".dump"], check=False, capture_output=True, text=True).stdout
-    version = run(sqlite_command, old, "PRAGMA user_version").strip()
-    lines = ["COMMIT;" if line.startswith("ROLLBACK") else line for line in dumped.splitlines()]
-    run(sqlite_command, fresh, given="\n".join([f"PRAGMA user_version={version};", *lines, "DELETE FROM tally;"]))
-    Path(fresh).replace(old)
-    assert run(sqlite_command, old, "PRAGMA integrity_check").strip() == "ok"
+    overwrite(shard, leaf_of(shard, name), flips=flips)
+    before = contents_of(shard)
+    tried = repair(str(shard), said, dry_run=True)
+    assert contents_of(shard) == before
+    assert not tried.kept
+    mending = repair(str(shard), said)
+    if mending.sound:  # bytes that no row uses
+        assert flips
+        return
+    assert (mending.messages, mending.lost) == (tried.messages, tried.lost)
+    assert {name: data for name, data in contents_of(Path(mending.kept)).items() if name in before} == before
+    assert repair(str(shard), said).sound
 
     async def scenario(spool):
         whole, corrupt = await survey(spool)
@@ -197,9 +168,68 @@ def test_what_can_be_read_is_saved_into_a_new_file(sound, tmp_path, sqlite_comma
 
     whole, corrupt = with_spool(shard, scenario)
     assert len(whole) > MAILS // 4
+    lost = {parse_queue_id(each) for each in mending.lost}
+    assert not lost & (whole | corrupt)
+    if not flips:  # a page of which a part is left may hold rows that look whole and are not
+        assert whole | corrupt | lost == set(range(1, MAILS + 1))
+        assert {parse_queue_id(each) for each in mending.incomplete} == corrupt
+        assert bool(lost) == (name == "message")
+        assert mending.left_over == len(lost)
     if name not in {"message", "content", "queue"}:
         assert whole == set(range(1, MAILS + 1))
         assert not corrupt
+
+
+def test_a_repair_sees_what_is_in_the_log_only(sound, tmp_path):
+    shard = copy(sound, tmp_path, "killed")
+    overwrite(shard, 2)
+    mending = repair(str(shard), said)
+    assert mending.sound or mending.messages == MAILS
+
+
+def test_content_without_its_message_is_put_aside_and_a_large_one_stays_the_same_file(tmp_path):
+    large = b"x" * 300_000 + b"\r\n"
+    shard = tmp_path / "relay-0"
+
+    async def fill():
+        spool = SqliteSpool.open(str(shard), asyncio.get_running_loop())
+        await spool.start()
+        for number in range(1, MAILS):
+            await spool.accept(new_message(spool, number, large if number in {1, MAILS - 1} else SMALL, []), [])
+        await spool.close()
+
+    asyncio.run(fill())
+    overwrite(shard, leaf_of(shard, "message"))
+    mending = repair(str(shard), said)
+    lost = [parse_queue_id(each) for each in mending.lost]
+    assert 1 in lost
+    assert MAILS - 1 not in lost
+    left = Path(mending.kept) / LEFT
+    assert {parse_queue_id(place.name) for place in left.iterdir()} == set(lost)
+    assert (left / format_queue_id(1)).read_bytes() == large
+    assert (left / format_queue_id(lost[-1])).read_bytes() == SMALL
+    name = format_queue_id(MAILS - 1)
+    assert (shard / "content" / name).samefile(Path(mending.kept) / "content" / name)
+
+
+def test_a_shard_in_use_one_without_room_and_one_that_cannot_be_read_are_left_alone(sound, tmp_path, monkeypatch):
+    shard = copy(sound, tmp_path)
+    lock = ShardLock(str(shard))
+    with pytest.raises(ShardBusy):
+        repair(str(shard), said)
+    lock.release()
+    overwrite(shard, leaf_of(shard, "queue"))
+    before = contents_of(shard)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(free=1 << 10))
+        with pytest.raises(SpoolError, match="free space"):
+            repair(str(shard), said)
+    overwrite(shard, 1)
+    before = contents_of(shard)
+    with pytest.raises(SpoolError, match="not even the list of its tables"):
+        repair(str(shard), said)
+    assert contents_of(shard) == before
+    assert [place.name for place in tmp_path.iterdir()] == ["relay-0"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4])
