@@ -41,7 +41,19 @@ _CHARACTERS = re.compile(
 )
 _CHARACTER = re.compile(rb"\(\s?(?:&[hH]([0-9a-fA-F]{1,2})|([0-9]{1,3}))")
 _PIECE = re.compile(rb"[\"'`>]([A-Za-z0-9+/_-]{8,}+={0,2}+)(?=[\"'`<])")
-_LONG = re.compile(rb"[\"'`]([^\"'`\r\n]{200,}+)[\"'`]")
+_LONG: Final = b'"' + b"a" * 200
+_QUOTES_AND_LINES: Final = bytes(
+    ord('"') if each in b"\"'`" else ord("\n") if each in b"\r\n" else ord("a") for each in range(256)
+)
+_DIGITS_AND_ENDS: Final = bytes(
+    ord("a") if re.match(rb"[A-Za-z0-9+/_-]", bytes([each]))
+    else ord('"') if each in b"\"'`>"
+    else each if each in b"<="
+    else ord(" ")
+    for each in range(256)
+)  # fmt: skip
+_BEGINNING: Final = b'"aaaaaaaa'
+_ENDS: Final = (b'aaaa"', b"aaaa<", b'a="', b"a=<", b'a=="', b"a==<")
 _ARMOUR = re.compile(rb"-----BEGIN [A-Z0-9 ]{1,40}-----\s([A-Za-z0-9+/=\s]{64,}+)-----END")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f")) + b"\x7f"
 _BASE64_ALONE = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
@@ -107,13 +119,13 @@ def find_pieces(text: bytes) -> Iterator[bytes]:
     """Yield files whose base64 stands in pieces apart from each other: in variables, properties, attributes, elements;
     or among characters that are taken out before it is decoded; or backwards.
     """
-    for found in _LONG.finditer(text):
-        straight, backwards = found[1], found[1][::-1]
+    for straight in _find_long(text):
+        backwards = straight[::-1]
         if _BASE64_ALONE.fullmatch(straight) is None and is_telling(decode_base64(straight[:HEAD])):
             yield decode_base64(straight)
         if is_telling(decode_base64(backwards[:HEAD])):
             yield decode_base64(backwards)
-    pieces = _PIECE.findall(text)
+    pieces = _PIECE.findall(text) if _may_have_pieces(text) else []
     if len(pieces) < PIECES:
         return
     whole = b"".join(pieces)
@@ -126,6 +138,26 @@ def find_pieces(text: bytes) -> Iterator[bytes]:
             if given >= GATHERED:
                 return
         at += len(piece)
+
+
+def _find_long(text: bytes) -> Iterator[bytes]:
+    """Yield the texts of a line that stand in quotes and are long. Searches for bytes cost a tenth of an expression."""
+    shape = text.translate(_QUOTES_AND_LINES)
+    start = shape.find(_LONG)
+    while start >= 0:
+        end = shape.find(b'"', start + len(_LONG))
+        if end < 0:
+            return
+        whole = shape.find(b"\n", start + len(_LONG), end) < 0
+        if whole:
+            yield text[start + 1 : end]
+        start = shape.find(_LONG, end + whole)
+
+
+def _may_have_pieces(text: bytes) -> bool:
+    """Tell whether there are enough beginnings and ends of pieces, which few documents have."""
+    shape = text.translate(_DIGITS_AND_ENDS)
+    return shape.count(_BEGINNING) >= PIECES and sum(map(shape.count, _ENDS)) >= PIECES
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
