@@ -103,3 +103,10 @@ def test_statistics(door, tmp_path):
     told = run(door, tmp_path, "stat")
     assert re.search(r"Messages with action rewrite subject: [1-9]", told)
     assert "Messages learned: " in told
+
+
+def test_what_there_is_not_is_an_error_and_no_crash(door):
+    command = [program("rspamc"), "-h", f"127.0.0.1:{door.port}", "uptime"]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 1, done.returncode
+    assert "HTTP error: 404" in done.stdout.decode()

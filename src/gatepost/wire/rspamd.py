@@ -11,6 +11,7 @@ import enum
 import re
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -188,7 +189,8 @@ class RspamdSession:
         if http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return b""
         headers = [("Server", server), ("Content-Length", str(len(body))), ("Content-Type", content_type)]
-        pieces = [http.send(h11.Response(status_code=status, headers=headers))]
+        reason = HTTPStatus(status).phrase.encode("ascii")  # rspamc crashes on an error without one
+        pieces = [http.send(h11.Response(status_code=status, reason=reason, headers=headers))]
         if body and (self._head is None or self._head.method != b"HEAD"):
             pieces.append(http.send(h11.Data(data=body)))
         pieces.append(http.send(h11.EndOfMessage()))

@@ -80,7 +80,7 @@ class TestHttp:
         session = RspamdSession(LIMIT)
         assert session.feed(post(version=version, fields=fields)) is not None
         answer = session.frame(200, b"{}", "application/json", "x")
-        assert answer.startswith(b"HTTP/1.1 200 \r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"Connection: close" in answer
         assert not session.lasts
 
@@ -157,7 +157,7 @@ class TestRefusals:
         with pytest.raises(RspamdError):
             session.feed(post(body=bytes(101)))
         answer = session.frame(413, build_error("too large"), "application/json", "x")
-        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.startswith(b"HTTP/1.1 413 Request Entity Too Large\r\n")
         assert answer.endswith(b'{"error":"too large","error_domain":"protocol-error"}')
         session = RspamdSession(100)
         with pytest.raises(RspamdError):
