@@ -12,6 +12,8 @@ import dns.exception
 import dns.name
 import dns.reversename
 
+from gatepost.smtp.sendable import ascii_domain
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LABELS_LIMIT: Final = 127
@@ -19,8 +21,6 @@ LABELS_LIMIT: Final = 127
 
 _OCTETS = re.compile(r"[ -~]+")
 """A name may hold any octet; what no host name and no SPF macro yields is refused."""
-_DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
-"""Characters that the two editions of IDNA map to different names (UTS 46 §4): guessing might reach a stranger."""
 _HOST = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
@@ -37,11 +37,13 @@ def fold_name(name: str) -> str:
 
 
 def parse_name(name: str) -> dns.name.Name:
-    """Return the name of a folded text; `BadNameError` when it cannot be one. U-labels become A-labels (IDNA 2003)."""
+    """Return the name of a folded text; `BadNameError` when it cannot be one. U-labels become A-labels (RFC 5891)."""
     if not name or len(name) > 1000:
         raise BadNameError("an empty or endless name")
-    if not name.isascii():
-        name = _to_a_labels(name)
+    converted = ascii_domain(name)
+    if converted is None:
+        raise BadNameError("a name that has no A-labels")
+    name = converted
     if not _OCTETS.fullmatch(name):
         raise BadNameError("a name with control characters")
     if name.count(".") >= LABELS_LIMIT:
@@ -50,16 +52,6 @@ def parse_name(name: str) -> dns.name.Name:
         return dns.name.Name((*(label.encode("ascii") for label in name.split(".")), b""))
     except dns.exception.DNSException as error:
         raise BadNameError(_why(error)) from error
-
-
-def _to_a_labels(name: str) -> str:
-    if not _DEVIATIONS.isdisjoint(name):
-        raise BadNameError("a name that means different things in different editions of IDNA: write it as A-labels")
-    try:
-        encoded = dns.name.from_unicode(name.replace("\\", "\\\\"), idna_codec=dns.name.IDNA_2003_Practical)
-    except (dns.exception.DNSException, UnicodeError) as error:
-        raise BadNameError("a name that has no A-labels") from error
-    return b".".join(encoded.labels[:-1]).decode("latin-1").lower()
 
 
 def _why(error: dns.exception.DNSException) -> str:

@@ -261,7 +261,7 @@ def test_what_cannot_even_wait_fails_at_once(bench: Bench, dns: StubDns, monkeyp
     bench.run(scenario)
 
 
-@pytest.mark.parametrize("name", ["", "a..b", "x" * 64, "\0", "\udcff", "a b" * 100, "é" * 200, "straße.example"])
+@pytest.mark.parametrize("name", ["", "a..b", "x" * 64, "\0", "\udcff", "a b" * 100, "é" * 200, "☃.example"])
 def test_bad_names_are_no_names_and_never_raise(bench: Bench, dns: StubDns, name: str) -> None:
     async def scenario(resolver: Resolver) -> None:
         answer = await resolver.ask(name, Kind.MX)

@@ -26,8 +26,20 @@ def test_u_labels_become_a_labels() -> None:
     assert show_name(parse_name("bücher.example")) == "xn--bcher-kva.example"
 
 
-@pytest.mark.parametrize("name", ["straße.example", "a\u200db.example", "βόλος.example"])
-def test_names_that_editions_of_idna_disagree_about_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("straße.example", "xn--strae-oqa.example"),
+        ("βόλος.example", "xn--nxasmm1c.example"),
+        ("Ä.example", "xn--4ca.example"),
+    ],
+)
+def test_what_older_standards_mapped_to_another_name_keeps_its_own(name: str, encoded: str) -> None:
+    assert show_name(parse_name(name)) == encoded
+
+
+@pytest.mark.parametrize("name", ["a\u200db.example", "\uff45xample.org", "☃.example", "-é.example"])
+def test_what_is_no_u_label_is_refused(name: str) -> None:
     with pytest.raises(BadNameError, match="A-labels"):
         parse_name(name)
 
