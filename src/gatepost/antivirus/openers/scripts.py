@@ -45,15 +45,6 @@ _LONG: Final = b'"' + b"a" * 200
 _QUOTES_AND_LINES: Final = bytes(
     ord('"') if each in b"\"'`" else ord("\n") if each in b"\r\n" else ord("a") for each in range(256)
 )
-_DIGITS_AND_ENDS: Final = bytes(
-    ord("a") if re.match(rb"[A-Za-z0-9+/_-]", bytes([each]))
-    else ord('"') if each in b"\"'`>"
-    else each if each in b"<="
-    else ord(" ")
-    for each in range(256)
-)  # fmt: skip
-_BEGINNING: Final = b'"aaaaaaaa'
-_ENDS: Final = (b'aaaa"', b"aaaa<", b'a="', b"a=<", b'a=="', b"a==<")
 _ARMOUR = re.compile(rb"-----BEGIN [A-Z0-9 ]{1,40}-----\s([A-Za-z0-9+/=\s]{64,}+)-----END")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f")) + b"\x7f"
 _BASE64_ALONE = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
@@ -125,7 +116,7 @@ def find_pieces(text: bytes) -> Iterator[bytes]:
             yield decode_base64(straight)
         if is_telling(decode_base64(backwards[:HEAD])):
             yield decode_base64(backwards)
-    pieces = _PIECE.findall(text) if _may_have_pieces(text) else []
+    pieces = _PIECE.findall(text)
     if len(pieces) < PIECES:
         return
     whole = b"".join(pieces)
@@ -152,12 +143,6 @@ def _find_long(text: bytes) -> Iterator[bytes]:
         if whole:
             yield text[start + 1 : end]
         start = shape.find(_LONG, end + whole)
-
-
-def _may_have_pieces(text: bytes) -> bool:
-    """Tell whether there are enough beginnings and ends of pieces, which few documents have."""
-    shape = text.translate(_DIGITS_AND_ENDS)
-    return shape.count(_BEGINNING) >= PIECES and sum(map(shape.count, _ENDS)) >= PIECES
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
