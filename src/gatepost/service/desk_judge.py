@@ -162,9 +162,13 @@ class DeskJudge:
         if key and desk.told.knows(key, request.sender, clock.now()):
             desk.report("I", f"{ruling.queue_id}: asked about again: its sender has the report already")
             drop_reports(disposition, BOUNCE)
-        await _promised(disposition, desk.conclude(disposition))
+        # Who asked may be gone before it is durable: the report goes out all the same, and is noted.
+        await asyncio.shield(self._tell(request.sender, key, disposition))
+
+    async def _tell(self, sender: str, key: str, disposition: Disposition) -> None:
+        await _promised(disposition, self._desk.conclude(disposition))
         if key:
-            desk.told.note(key, request.sender, clock.now())
+            self._desk.told.note(key, sender, clock.now())
 
     async def _rule(
         self,

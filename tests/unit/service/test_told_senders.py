@@ -4,11 +4,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gatepost.config.doors import Door, DoorKind
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Deed, Part, Request, Ruling
+from gatepost.service.desk_judge import BOUNCE, DeskJudge
 from gatepost.service.proxy_memory import KEEP_S
 from gatepost.service.told_senders import ToldSenders
 
@@ -77,3 +81,31 @@ def test_what_cannot_be_noted_is_told(tmp_path: Path) -> None:
     assert len(said) == 1
     assert said[0].startswith("Wa report cannot be remembered, its sender may get it twice: ")
     assert not one.knows(key(one, request(), ruling()), "s@x.example", time.time())
+
+
+def test_a_report_is_noted_though_who_asked_has_gone_meanwhile(tmp_path: Path) -> None:
+    report = SimpleNamespace(stored=SimpleNamespace(kind=BOUNCE))
+    disposition: Any = SimpleNamespace(generated=[report], records=[])
+
+    async def scenario() -> None:
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        begun = asyncio.Event()
+
+        def conclude(_: object) -> list[asyncio.Future[None]]:
+            begun.set()
+            return [kept]
+
+        desk: Any = SimpleNamespace(told=told(tmp_path), conclude=conclude, report=lambda *_: None)
+        judge = DeskJudge(desk, Door(name="d", kind=DoorKind.MILTER, address="tcp:127.0.0.1:1"))
+        asking = asyncio.create_task(judge._conclude(request(), ruling(), MAIL, disposition))
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        this = await desk.told.key(request(), ruling(), MAIL)
+        assert not desk.told.knows(this, "s@x.example", time.time())
+        kept.set_result(None)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        assert desk.told.knows(this, "s@x.example", time.time())
+
+    asyncio.run(scenario())
