@@ -69,9 +69,9 @@ class Site:
         door, clamd = (f"tcp:127.0.0.1:{each.port}" for each in (self.spam, self.virus))
         apply_plan(plan_exim(Wanted(config=self.exim.base, door=door, clamd=clamd)), self.exim.base / "state", 0)
 
-    def submit(self, subject: str) -> None:
+    def submit(self, subject: str, fields: bytes = b"") -> None:
         with smtplib.SMTP("127.0.0.1", self.exim.plain, "far.example", timeout=120) as client:
-            client.sendmail("s@out.example", [BOB], plain(subject))
+            client.sendmail("s@out.example", [BOB], fields + plain(subject))
 
 
 @pytest.fixture(scope="module", params=["spamd", "rspamd"])
@@ -93,6 +93,16 @@ def test_what_is_clean_passes_with_its_score(site: Site) -> None:
     if site.spam._door.kind is DoorKind.RSPAMD:
         assert b"\nX-Spam-Action: no action\n" in mail
         assert site.judge.last.request.recipients == (BOB,)
+
+
+def test_what_a_stranger_says_of_his_mail_does_not_stand_beside_it(site: Site) -> None:
+    if site.spam._door.kind is not DoorKind.RSPAMD:
+        pytest.skip("its lines are the test's own, not set-up's")
+    site.judge.answer = CLEAN
+    site.submit("praised mail", b"X-Spam-Score: -99\r\nX-Spam-Action: trusted\r\n")
+    mail = site.exim.arrived("praised mail")
+    assert (mail.count(b"X-Spam-Score:"), mail.count(b"X-Spam-Action:")) == (1, 1)
+    assert b"\nX-Spam-Action: no action\n" in mail
 
 
 @pytest.mark.parametrize(("answer", "said"), [(spam, b"classified as spam"), (VIRUS, b"contains malware (Test.Virus)")])

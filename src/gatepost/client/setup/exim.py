@@ -41,6 +41,7 @@ SPAM: Final = """\
     condition = ${if eq{$spam_action}{soft reject}}
     message = This message could not be filtered, try again later
   warn
+    remove_header = X-Spam-Score : X-Spam-Action
     add_header = X-Spam-Score: $spam_score ($spam_bar)
     add_header = X-Spam-Action: $spam_action
 """
