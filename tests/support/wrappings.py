@@ -22,6 +22,7 @@ import pikepdf
 
 from gatepost.antivirus.cure.compound import Node, write_compound
 from gatepost.antivirus.libarchive import load_library
+from tests.support import envelopes
 from tests.support.udf_images import Image
 
 NAME = "x.com"
@@ -591,6 +592,11 @@ CARRIERS = (
     Wrapping("active.mso", active_mime, archive=False),
     Wrapping("notes.one", onenote, archive=False),
     Wrapping("shortcut.lnk", lnk, archive=False),
+    Wrapping("signed.p7m", envelopes.signed, archive=False),
+    Wrapping("signed.gpg", envelopes.packed, archive=False),
+    Wrapping("letter.as", envelopes.apple_single, archive=False),
+    Wrapping("letter.bin", envelopes.mac_binary, archive=False),
+    Wrapping("data.json", lambda data: envelopes.json_of(rtf(data)), archive=False),
 )
 """Documents that carry files."""
 MAIL_BASES = (

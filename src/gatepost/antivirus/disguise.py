@@ -5,6 +5,7 @@ decide about it.
 """
 
 import re
+from collections.abc import Mapping
 
 from gatepost.antivirus.engine import Outcome, Report, ScanObject
 from gatepost.antivirus.kinds import Kind, extension_of
@@ -15,6 +16,7 @@ RUNNABLE = frozenset({
     "gadget", "msc", "chm",
 })  # fmt: skip
 """Extensions that make Windows run something, or open something that runs."""
+_FETCHED = RUNNABLE | {"zip", "rar", "7z", "cab", "ace", "gz", "docm", "xlsm", "pptm", "xll", "appx", "msix"}
 DECOYS = frozenset({
     "pdf", "doc", "docx", "dot", "xls", "xlsx", "ppt", "pptx", "rtf", "odt", "ods", "odp", "txt", "csv", "jpg",
     "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "mp3", "mp4", "avi", "mov", "wav", "html", "htm", "eml",
@@ -55,6 +57,18 @@ def judge_type(subject: ScanObject) -> Report | None:
     """Return what is wrong with the declared type of a program that has no name of its own to go by."""
     if subject.kind is Kind.EXECUTABLE and not subject.name and subject.content_type.startswith(_DECOY_TYPES):
         return _report("Executable", f"a program declared as {subject.content_type}")
+    return None
+
+
+def judge_reference(parameters: Mapping[str, str]) -> Report | None:
+    """Return what is wrong with content that stands elsewhere (`message/external-body`, RFC 2046 §5.2.3), told by the
+    names its parameters give; None when nothing is: texts are announced so.
+    """
+    for key in ("name", "url", "filename"):
+        name = parameters.get(key, "").strip().partition("?")[0].rpartition("/")[2]
+        if extension_of(name) in _FETCHED:
+            evidence = f"its reader fetches .{extension_of(name)} from elsewhere"
+            return Report(Outcome.SUSPICIOUS, threat="Heuristic.Carrier.ExternalBody", evidence=evidence)
     return None
 
 

@@ -38,6 +38,9 @@ _TEXT_KINDS: Final = frozenset(
         Kind.YENC,
         Kind.BINHEX,
         Kind.CALENDAR,
+        Kind.CMS,
+        Kind.PGP,
+        Kind.ENCODED_TEXT,
     }
 )
 _WORD: Final = frozenset({Kind.OLE, Kind.OOXML, Kind.RTF, Kind.HTML, Kind.XML, Kind.MAIL, Kind.ZIP, Kind.ODF})

@@ -10,6 +10,8 @@ import re
 from typing import Final
 
 from gatepost.antivirus.appended import appended_kind
+from gatepost.antivirus.long_base64 import holds_long_base64
+from gatepost.antivirus.mac_binary import is_mac_binary
 from gatepost.antivirus.zip_ends import find_directories
 
 
@@ -67,6 +69,13 @@ class Kind(enum.StrEnum):
     XML = "xml"
     CALENDAR = "calendar"
     """iCalendar and vCard: content lines that may carry files."""
+    CMS = "cms"
+    """Signed and compressed files of S/MIME."""
+    PGP = "pgp"
+    APPLE = "apple"
+    """AppleSingle, AppleDouble, MacBinary."""
+    ENCODED_TEXT = "encoded-text"
+    """A text file of no other kind that holds long base64."""
     LNK = "lnk"
     SCRIPT = "script"
     EXECUTABLE = "executable"
@@ -86,7 +95,7 @@ _ARCHIVES = re.compile(
     re.DOTALL,
 )
 _OTHERS = re.compile(
-    rb"(?P<PDF>%PDF-)|(?P<OLE>\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1)|(?P<TNEF>\x78\x9f\x3e\x22)|(?P<RTF>\{\\rt)"
+    rb"(?P<PDF>%[PF]DF-)|(?P<OLE>\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1)|(?P<TNEF>\x78\x9f\x3e\x22)|(?P<RTF>\{\\rt)"
     rb"|(?P<ONENOTE>\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3|\xa1\x2f\xff\x43\xd9\xef\x76\x4c\x9e\xe2\x10\xea\x57\x22\x76\x5f)"
     rb"|(?P<LNK>L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F)|(?P<ACTIVE_MIME>ActiveMime\0\0)"
     rb"|(?P<EXECUTABLE>\x7fELF|\xca\xfe\xba\xbe|\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|dex\n03|\0asm)"
@@ -94,6 +103,9 @@ _OTHERS = re.compile(
     rb"|8BPS|\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|.{4}ftyp(?:heic|heix|mif1|avif))"
     rb"|(?P<FONT>\0\x01\0\0\0[\x04-\x3f]..|OTTO\0|ttcf\0|wOF[F2])"
     rb"|(?P<SOUND>RIFF.{4}WAVE|ID3[\x02-\x04]\0|OggS\0|fLaC\0|MThd\0|\xff[\xfb\xf3\xf2][\x10-\xe8])"
+    rb"|(?P<CMS>0(?:[\x0d-\x80]|\x81.|\x82..|\x83.{3}|\x84.{4})\x06(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x02\x03]|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09)"
+    rb"|-----BEGIN (?:PKCS7|CMS|PKCS #7 SIGNED DATA)-----)"
+    rb"|(?P<APPLE>\0\x05\x16[\0\x07]\0\x02)"
     rb"|(?P<CALENDAR>BEGIN:V(?:CALENDAR|CARD)\s)"
     rb"|(?P<OTHER_ARCHIVE>\x89LZO\0\r\n|LRZI\0|RZIP\x02|7kSt\xa0\x31|zPQ[\x01\x02]|ZOO [0-9]\.|ALZ\x01\n|EGGA\0|ArC\x01"
     rb"|hsqs|sqsh\0|SIT!\0|StuffIt \(c\)1997)"
@@ -104,7 +116,7 @@ _OTHERS = re.compile(
     re.DOTALL,
 )
 _BINARY_START: Final = frozenset(range(0x20)) - frozenset(b"\t\n\r") | frozenset(range(0x7F, 0x100))
-_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(078<=@ABEFGIKLMOPQRSZ]`bdfhqstvwxz{")
+_MARK_LETTERS: Final = frozenset(b"!\"#$%&'(-078<=@ABEFGIKLMOPQRSZ]`bdfhqstvwxz{")
 _FIRST: Final = bytes(1 if byte in _BINARY_START or byte in _MARK_LETTERS else 0 for byte in range(256))
 """For each first byte: whether the marks above may stand there; of text that is one letter in three."""
 
@@ -181,6 +193,10 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
     kind = _detect_inside(data, is_file=declared != OLE_STREAM)
     if kind is None and (name or declared):
         kind = _detect_called(data, name, declared)
+    if kind is None and data.find(ARMOUR) >= 0:
+        return Kind.PGP
+    if kind is None and name and _is_text(data[:TEXT_SEARCH]) and holds_long_base64(data):
+        return Kind.ENCODED_TEXT
     return kind
 
 
@@ -240,6 +256,8 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.LHA
     if data[1:4] == b"\x2a\x4d\x18" and 0x50 <= data[0] < 0x60:  # a frame to be skipped stands first (RFC 8878 §3.1.2)
         return Kind.ZSTD
+    if not data[0] and is_mac_binary(data):
+        return Kind.APPLE
     if data[7:14] == b"**ACE**":
         return Kind.ACE
     if data[257:262] == b"ustar" or (data[153:154].isdigit() and is_old_tar(data)):
@@ -281,6 +299,8 @@ def is_old_tar(data: bytes) -> bool:
 
 
 def _detect_mail(data: bytes) -> Kind | None:
+    if data.find(b"\n", 0, MAIL_SEARCH) < 0:  # lines as computers of the last century ended them
+        data = data.replace(b"\r", b"\n")
     found = _MAIL_FIELD.match(data)
     if found is None:
         return None
@@ -375,7 +395,11 @@ def _detect_named(data: bytes, extension: str, declared: str) -> Kind | None:
         return Kind.SCRIPT
     if (extension == "pdf" or declared == "application/pdf") and _PDF_OBJECT.search(data) is not None:
         return Kind.PDF  # readers do without its mark
-    if extension in _CALLED_ARCHIVE and not _is_text(data[:TEXT_SEARCH]):
+    if declared in _MAC_BINARY_TYPES and is_mac_binary(data, called=True):
+        return Kind.APPLE
+    if data[0] & 0x80 and (extension in _CALLED_PGP or declared in _PGP_TYPES):
+        return Kind.PGP
+    if extension in _CALLED_ARCHIVE and (data.find(b"\0") >= 0 or not _is_text(data[:TEXT_SEARCH])):
         return Kind.LZMA if extension in ("lzma", "tlz") else Kind.OTHER_ARCHIVE
     return None
 
@@ -409,6 +433,10 @@ _CALLED_ARCHIVE: Final = frozenset({
     "lz", "lz4", "tar", "iso", "jar", "wim", "swm", "esd", "dmg", "vhd", "vhdx", "lzma", "tlz", "br", "lzo", "zz",
     "zlib", "alz", "egg", "zpaq", "lrz", "zoo", "sit", "sitx", "chm",
 })  # fmt: skip
+_MAC_BINARY_TYPES: Final = frozenset({"application/macbinary", "application/x-macbinary"})
+_CALLED_PGP: Final = frozenset({"gpg", "pgp", "asc", "sig"})
+_PGP_TYPES: Final = frozenset({"application/pgp", "application/pgp-encrypted", "application/pgp-signature"})
+ARMOUR: Final = b"-----BEGIN PGP MESSAGE"
 _PDF_OBJECT = re.compile(rb"[0-9][ \t\r\n]{1,9}obj\b")
 TEXT_SEARCH: Final = 512
 """Beginning of a file that shows whether it is a text."""

@@ -16,6 +16,7 @@ from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.charsets import read_oddly
 from gatepost.antivirus.clean_keys import BodyKeys, CleanMemory, build_circumstances, find_candidates
 from gatepost.antivirus.cure import BadMember, plan_cure
+from gatepost.antivirus.disguise import judge_reference
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
 from gatepost.antivirus.kind_names import conflicts
@@ -28,6 +29,7 @@ from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
 from gatepost.antivirus.volumes import EVIDENCE, is_volume, is_volume_of_archive, join_volumes, volume_of
 from gatepost.mime.blocks import MAX_BLOCKS, TOO_MANY, Block, decode_block, find_uu_blocks
 from gatepost.mime.decode import decode_body
+from gatepost.mime.line_ends import read_returns
 from gatepost.mime.part import Message, Part, PartKind
 from gatepost.mime.report import PartSpans, part_spans
 from gatepost.mime.structure import parse
@@ -114,6 +116,7 @@ class _Inspection:
         self.work.append((message, root, -1, False))
         while self.work:
             self.visit(*self.work.pop())
+        self.visit_returns(message)
         self.visit_volumes()
         if message.truncated:
             limits = ", ".join(sorted(defect for defect in self.defects if defect.startswith("limit-")))
@@ -258,6 +261,8 @@ class _Inspection:
             if part.content_type == "message/partial":
                 evidence = "a fragment of a message: the rest is not here"
                 self.objects.mark(index, ObjectStatus.PROTECTED, evidence=evidence)
+            elif part.content_type == "message/external-body":
+                self.judge_elsewhere(index, part)
         blocks = find_uu_blocks(data, 0, len(data))
         if blocks:
             # In an unencoded body a block's lines are a range of the received content, else they are in the object.
@@ -284,6 +289,25 @@ class _Inspection:
                 self.examine(member, text, part.name, content_type=part.content_type)
         if part.name and volume_of(part.name) is not None:
             self.volumes.append((part.name, data, index))
+
+    def visit_returns(self, message: Message) -> None:
+        """Scan a message also as readers have it for whom a carriage return alone ends a line."""
+        content = read_returns(message)
+        if content is None:
+            return
+        other = parse(content)
+        holder = self.objects.add_whole(len(content))
+        self.work.append((other, other.root, holder, True))
+        while self.work:
+            self.visit(*self.work.pop())
+        if other.truncated:
+            self.objects.mark(holder, ObjectStatus.ERROR, evidence="with other line ends it was not read to its end")
+
+    def judge_elsewhere(self, index: int, part: Part) -> None:
+        """Note it if the content of a part is a program, or an archive, that its reader is to fetch."""
+        report = judge_reference(part.parameters)
+        if report is not None:
+            self.objects.mark(index, ObjectStatus.SUSPICIOUS, report.threat, report.evidence)
 
     def visit_volumes(self) -> None:
         """Scan the files whose volumes are attached one by one."""

@@ -11,9 +11,11 @@ from gatepost.antivirus.budget import OverBudget
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.openers import archive
 from gatepost.antivirus.openers.activemime import open_active_mime
+from gatepost.antivirus.openers.apple import open_apple
 from gatepost.antivirus.openers.archive import open_cab, open_tar, opener_of
 from gatepost.antivirus.openers.arj import open_arj
 from gatepost.antivirus.openers.calendar import open_calendar
+from gatepost.antivirus.openers.cms import open_cms
 from gatepost.antivirus.openers.disk import open_disk_image
 from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.gzip import open_gzip
@@ -26,10 +28,10 @@ from gatepost.antivirus.openers.ole import open_ole
 from gatepost.antivirus.openers.onenote import open_onenote
 from gatepost.antivirus.openers.ooxml import open_office, open_packed
 from gatepost.antivirus.openers.pdf import open_pdf
+from gatepost.antivirus.openers.pgp import open_pgp
 from gatepost.antivirus.openers.polyglot import open_others
 from gatepost.antivirus.openers.rar import open_rar
 from gatepost.antivirus.openers.rtf import open_rtf
-from gatepost.antivirus.openers.scripts import open_script
 from gatepost.antivirus.openers.seven_zip import open_seven_zip
 from gatepost.antivirus.openers.stream import (
     open_bzip2,
@@ -41,6 +43,7 @@ from gatepost.antivirus.openers.stream import (
     open_xz,
     open_zstd,
 )
+from gatepost.antivirus.openers.texts import open_script, open_text
 from gatepost.antivirus.openers.tnef import open_tnef
 from gatepost.antivirus.openers.udf import open_udf
 from gatepost.antivirus.openers.xml import open_xml
@@ -93,6 +96,10 @@ DOCUMENTS: Final[Mapping[Kind, Opener | None]] = {
     Kind.BINHEX: open_encoded,
     Kind.SCRIPT: open_script,
     Kind.CALENDAR: open_calendar,
+    Kind.CMS: open_cms,
+    Kind.PGP: open_pgp,
+    Kind.APPLE: open_apple,
+    Kind.ENCODED_TEXT: open_text,
 }
 """Files that carry others (documents, pages, encodings): always opened."""
 MAIL_BASES: Final[Mapping[Kind, Opener | None]] = {Kind.MBOX: open_mbox, Kind.MAIL: open_mail, Kind.MSG: open_msg}

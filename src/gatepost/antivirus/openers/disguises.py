@@ -27,6 +27,10 @@ _MARKS: Final = (
     b"MZ\x90\0\x03", b"\x7fELF", b"L\0\0\0\x01\x14\x02", b"<html", b"<!DOC", b"<script",
 )  # fmt: skip
 """Beginnings that a key of one byte is told by."""
+_ZEROS, _ZEROS_END = 0x1C, 0x3C
+"""Reserved words of the header of DOS (`e_res`, `e_res2`), zero in programs that linkers make."""
+KEY_LONGEST: Final = 16
+"""Bytes of a key that repeats itself at least once in them."""
 LAYERS: Final = 4
 """Encodings in each other."""
 SMALLEST: Final = 16
@@ -78,4 +82,21 @@ def _step(content: bytes, budget: Budget) -> bytes | None:
         key = content[0] ^ mark[0]
         if key and bytes(byte ^ key for byte in content[: len(mark)]) == mark:
             return content.translate(bytes(value ^ key for value in range(256)))
+    return _unmask_program(content)
+
+
+def _unmask_program(content: bytes) -> bytes | None:
+    """Return the program that a key of several bytes masks, None when it is none: a key shows itself in the zeros that
+    stand in the header of every program.
+    """
+    zeros = content[_ZEROS:_ZEROS_END]
+    if len(zeros) < _ZEROS_END - _ZEROS:
+        return None
+    for length in range(2, KEY_LONGEST + 1):
+        if zeros[length:] == zeros[:-length]:
+            key = bytes(zeros[(place - _ZEROS) % length] for place in range(length))
+            if bytes(a ^ b for a, b in zip(content[:2], key, strict=False)) != b"MZ":
+                return None
+            mask = (key * (len(content) // length + 1))[: len(content)]
+            return (int.from_bytes(content, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(content), "big")
     return None

@@ -13,8 +13,9 @@ from typing import Final
 
 from gatepost.antivirus.kinds import detect_kind
 from gatepost.antivirus.openers.disguises import UNTOLD, decode_base64
-from gatepost.antivirus.openers.scripts import BLOBS_LIMIT, find_blobs, find_pieces
+from gatepost.antivirus.openers.scripts import BLOBS_LIMIT, find_blobs
 from gatepost.antivirus.openers.taking import TEXT_LIMIT, take, take_text
+from gatepost.antivirus.openers.texts import open_blobs_outside
 from gatepost.antivirus.openers.xmltext import to_utf8
 from gatepost.antivirus.opening import Member, Opening
 
@@ -37,18 +38,6 @@ _SCRIPT_ADDRESS = re.compile(
     r"[\s\x00]*+(?:j\s*a\s*v\s*a\s*s\s*c\s*r\s*i\s*p\s*t|v\s*b\s*s\s*c\s*r\s*i\s*p\s*t)\s*:(?P<code>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_BLOBS_OUTSIDE: Final = (
-    re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{400,}+={0,2}"),
-    re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\s++[A-Za-z0-9+/]{40,}+)++(?:\s++[A-Za-z0-9+/]++)?+={0,2}"),
-)
-"""Base64 in one line; in many. Tried at its beginning alone: a line may have a million places."""
-_MARK_DIGITS: Final = bytes(ord("a") if re.match(rb"[A-Za-z0-9+/]", bytes([each])) else ord(" ") for each in range(256))
-_RUN: Final = b"a" * 40
-"""What both of them need: a glance at a text without it costs a fiftieth of the search."""
-BLOB_OUTSIDE: Final = 400
-"""Characters of what is looked at."""
-_REFERENCES = re.compile(rb"(?:&#[xX]?[0-9a-fA-F]{1,6};){64,}+")
-"""A text that is written in character references throughout."""
 OBJECTS_LIMIT: Final = 500
 """Scripts, addresses or blobs of one page that become members."""
 
@@ -149,37 +138,6 @@ def _open_blobs(script: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield Member("", trouble=f"more than {BLOBS_LIMIT} files in one script")
             return
         yield take(opening, f"{name} blob {count}", blob)
-
-
-def open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
-    """Yield what long base64 elsewhere in a page with scripts decodes to, when it is a file of a known kind."""
-    shown = 0
-    for content in _decode_outside(text):
-        kind = detect_kind(content)
-        if kind is not None and kind not in UNTOLD:
-            shown += 1
-            if shown > OBJECTS_LIMIT:
-                yield Member("", trouble=f"more than {OBJECTS_LIMIT} files in the text of one page")
-                return
-            yield take(opening, f"{stem} hidden {shown}", content)
-
-
-def _decode_outside(text: bytes) -> Iterator[bytes]:
-    """Yield what base64 in a page is decoded to, where it is long or in pieces; in its character references, too."""
-    referring = b""
-    if b"&#" in text:
-        referring = b"".join(b'"%b"' % _resolve(found[0]) for found in _REFERENCES.finditer(text))
-    for each in (text, referring):
-        for pattern in _BLOBS_OUTSIDE if _RUN in each.translate(_MARK_DIGITS) else ():
-            for found in pattern.finditer(each):
-                known = each[max(0, found.start() - 7) : found.start()].lower() == b"base64,"
-                if not known and len(found[0]) >= BLOB_OUTSIDE:
-                    yield decode_base64(found[0])
-        yield from find_pieces(each)
-
-
-def _resolve(references: bytes) -> bytes:
-    return html.unescape(references.decode("ascii")).encode("utf-8", "replace")
 
 
 def open_addresses(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:

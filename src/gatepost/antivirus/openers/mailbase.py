@@ -12,6 +12,7 @@ from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.opening import Member, Opening
 from gatepost.mime.decode import decode_body
+from gatepost.mime.line_ends import end_lines
 from gatepost.mime.structure import parse
 
 _FROM_LINE = re.compile(rb"^From [^\n]{0,1000}\n", re.MULTILINE)
@@ -22,8 +23,8 @@ def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     """Yield header and every leaf of one message. OverBudget."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", "replace").encode("utf-8", "replace")
-    if b"\n" not in data:  # lines as computers of the last century ended them
-        data = data.replace(b"\r", b"\n")
+    if b"\n" not in data:
+        data = end_lines(data)
     message = parse(data)
     yield take(opening, "header", data[message.root.start : message.root.body], _HEADER_TYPE)
     for place, part in message.leaves():
@@ -47,6 +48,8 @@ def open_mbox(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     A line that starts with `From ` separates messages wherever it stands: writers should have escaped it, but who has
     not makes one message two, and both are looked at.
     """
+    if b"\n" not in data:
+        data = end_lines(data)
     starts = [(found.start(), found.end()) for found in _FROM_LINE.finditer(data)] or [(0, 0)]
     ends = [start for start, _ in starts[1:]] + [len(data)]
     for count, ((_, start), end) in enumerate(zip(starts, ends, strict=True), 1):

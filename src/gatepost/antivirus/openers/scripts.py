@@ -1,8 +1,8 @@
 """Files that a script carries in its text and puts together at the reader's side: HTML smuggling, droppers.
 
-`open_script` is called by `unpack` for scripts that are files, `find_blobs` by `html` for those in pages. Base64 and
-hex in quotes (in pieces, too), lists of numbers, escapes, characters by number; what these hide once more is
-`openers.disguises`' business. Linear in the text; nothing is raised but `OverBudget`.
+`find_blobs` is called by `texts` for scripts that are files, by `html` for those in pages. Base64 and hex in quotes (in
+pieces, too), lists of numbers, escapes, characters by number; what these hide once more is `openers.disguises`'
+business. Linear in the text; nothing is raised but `OverBudget`.
 """
 
 import binascii
@@ -14,9 +14,6 @@ from typing import Final
 from gatepost.antivirus.budget import Budget
 from gatepost.antivirus.kinds import detect_kind
 from gatepost.antivirus.openers.disguises import UNTOLD, decode_base64, is_telling, see_through
-from gatepost.antivirus.openers.taking import take
-from gatepost.antivirus.openers.xmltext import to_utf8
-from gatepost.antivirus.opening import Member, Opening
 
 _JOIN = re.compile(
     rb"[\"'`]\s{0,200}+(?:[+,&](?:\s{0,20}_)?|(?:[;:]\s{0,200}+)?\$?[A-Za-z_$][\w$.]{0,60}\s{0,20}(?:\+=|=\s{0,20}\$?[\w$.]{1,60}\s{0,20}[+&]))"
@@ -32,10 +29,16 @@ _NUMBERS = re.compile(
     rb"[\[(,]\s{0,50}((?:(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3})\s{0,50},\s{0,50}){31,}(?:0[xX][0-9a-fA-F]{1,2}|-?[0-9]{1,3}))"
 )
 _WIDE_NUMBERS = re.compile(rb"[\[(]\s{0,50}((?:[0-9]{1,20}n?\s{0,50},\s{0,50}){7,}+[0-9]{1,20}n?)\s{0,50}[\])]")
-_ESCAPES = re.compile(rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,4}\}){32,}+")
-_ESCAPE = re.compile(rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,4})\}")
-_SEPARATED_HEX = re.compile(rb"[\"'`]((?:[0-9a-fA-F]{2}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9a-fA-F]{2})[\"'`]")
-_SEPARATED = re.compile(rb"[\"'`]((?:[0-9]{1,3}[^0-9A-Za-z\"'`]{1,2}){31,}+[0-9]{1,3})[\"'`]")
+_ESCAPES = re.compile(
+    rb"(?:(?:\\x|%)[0-9a-fA-F]{2}|(?:\\u|%u)[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,4}\}|\\[0-3][0-7]{2}){32,}+"
+)
+_ESCAPE = re.compile(
+    rb"(?:\\x|%(?!u))([0-9a-fA-F]{2})|(?:\\u|%u)([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,4})\}|\\([0-7]{3})"
+)
+_SEPARATED_HEX = re.compile(
+    rb"[\"'`]((?:[0-9a-fA-F]{2}[^0-9A-Za-z\"'`]{1,2}){31,}+(?:[0-9a-fA-F]{2})?)[^0-9A-Za-z\"'`]{0,3}[\"'`]"
+)
+_SEPARATED = re.compile(rb"[\"'`]((?:[0-9]{1,3}[^0-9A-Za-z\"'`]{1,2}){31,}+(?:[0-9]{1,3})?)[^0-9A-Za-z\"'`]{0,3}[\"'`]")
 _CHARACTERS = re.compile(
     rb"(?:chrw?\$?\s?\(\s?(?:&h[0-9a-f]{1,2}|[0-9]{1,3})\s?\)\s{0,9}+(?:[&+][\s_]{0,9}+)?+){16,}+", re.IGNORECASE
 )
@@ -52,6 +55,8 @@ BLOBS_LIMIT: Final = 5_000
 """Blobs of one script that are shown: about 20 µs each. Libraries carry some dozens."""
 SHORTEST: Final = 64
 """Digits of a text that is decoded where it stands."""
+LAYERS: Final = 2
+"""Scripts in the texts of scripts: each is shorter than its text, so three readings are the whole cost."""
 PIECES: Final = 3
 """Fewer pieces of a text are joined where they stand."""
 STARTS: Final = 2_000
@@ -65,23 +70,8 @@ HEAD: Final = 88
 _WIDTHS: Final = ((2, "H"), (4, "I"), (8, "Q"))
 
 
-def open_script(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
-    """Yield the files and texts that a script carries. Keys, digests and pictures in it are none. OverBudget."""
-    text = to_utf8(data)
-    if b"\0" in text[:64]:  # 16-bit units without a mark
-        text = text.replace(b"\0", b"")
-    shown = 0
-    for content in find_blobs(text, opening.budget):
-        if detect_kind(content) is None and not _is_text(content):
-            continue
-        shown += 1
-        if shown > BLOBS_LIMIT:
-            yield Member("", trouble=f"more than {BLOBS_LIMIT} files in one script")
-            return
-        yield take(opening, f"{name or 'script'} blob {shown}", content)
-
-
-def _is_text(content: bytes) -> bool:
+def is_text(content: bytes) -> bool:
+    """Tell whether content is a text that is long enough to be no chance."""
     if len(content) < SMALLEST_TEXT or content.translate(None, _CONTROLS) != content:
         return False
     try:
@@ -91,8 +81,10 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def find_blobs(script: bytes, budget: Budget) -> Iterator[bytes]:
-    """Yield what the texts in a script decode to; pictures, fonts and sounds are left out. OverBudget."""
+def find_blobs(script: bytes, budget: Budget, layers: int = LAYERS) -> Iterator[bytes]:
+    """Yield what the texts in a script decode to; pictures, fonts and sounds are left out. Those that are scripts again
+    are looked into as well. OverBudget.
+    """
     joined = _JOIN.sub(b"", script)
     for content in _decoded(joined):
         if not content:
@@ -103,6 +95,8 @@ def find_blobs(script: bytes, budget: Budget) -> Iterator[bytes]:
         yield content
         if kind is None:
             yield from see_through(content, budget)
+            if layers and is_text(content):
+                yield from find_blobs(content, budget, layers - 1)
     yield from find_pieces(joined)
 
 
@@ -158,12 +152,19 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     for found in _NUMBERS.finditer(text):
         yield bytes(int(number, 0) & 0xFF for number in _plain_numbers(found[1]))
     for found in _ESCAPES.finditer(text):
-        values = [(each[1] is None, int(each[1] or each[2] or each[3], 16)) for each in _ESCAPE.finditer(found[0])]
+        values = [_read_escape(each) for each in _ESCAPE.finditer(found[0])]
         if all(value < 256 for _, value in values):  # characters that stand for bytes
             yield bytes(value for _, value in values)
         if any(wide for wide, _ in values):  # 16-bit units
             yield b"".join(value.to_bytes(2 if wide else 1, "little") for wide, value in values)
     yield from _decoded_rarely(text)
+
+
+def _read_escape(found: re.Match[bytes]) -> tuple[bool, int]:
+    """Return (whether it is a 16-bit unit, its value)."""
+    if found[4]:
+        return False, int(found[4], 8)
+    return found[1] is None, int(found[1] or found[2] or found[3], 16)
 
 
 def _decoded_rarely(text: bytes) -> Iterator[bytes]:

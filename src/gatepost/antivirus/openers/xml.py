@@ -10,9 +10,10 @@ from typing import Final
 
 from gatepost.antivirus.openers.disguises import decode_base64
 from gatepost.antivirus.openers.fields import OFFICE_FIELD
-from gatepost.antivirus.openers.html import open_blobs_outside, open_page
+from gatepost.antivirus.openers.html import open_page
 from gatepost.antivirus.openers.ooxml import read_open_document
 from gatepost.antivirus.openers.taking import take, take_text
+from gatepost.antivirus.openers.texts import open_blobs_outside
 from gatepost.antivirus.openers.xmltext import attributes, find_fields, to_utf8, unescape
 from gatepost.antivirus.opening import Member, Opening
 
