@@ -24,11 +24,13 @@ from gatepost.storage.tracking.history import read_series
 from gatepost.storage.tracking.query import Clause, Query, is_from, narrow_summary, parse_query
 from gatepost.storage.tracking.readers import Readers
 from gatepost.storage.tracking.reports import Report, read_report
-from gatepost.storage.tracking.search import PAGE_LIMIT, find_mail, read_life, search
+from gatepost.storage.tracking.search import find_mail, read_life, search
 from gatepost.storage.tracking.summary import Summary
 
 LIMIT: Final = 50
-"""Mails of one page unless asked otherwise."""
+"""Mails of one page unless asked otherwise ..."""
+PAGE_LIMIT: Final = 1000
+"""... and at most."""
 RELATED_LIMIT: Final = 50
 COUNTED_LIMIT: Final = 20_000
 """Mails that are looked at one by one for the counts of callers who see only some domains."""
@@ -78,7 +80,7 @@ class Answers:
         page = search(
             self._readers,
             query,
-            int(arguments.get("limit") or LIMIT),
+            min(int(arguments.get("limit") or LIMIT), PAGE_LIMIT),
             parse_queue_id(cursor) if cursor else 0,
         )
         return {
@@ -142,15 +144,12 @@ class Answers:
 
     def _count_each(self, query: Query) -> Report:
         """Count the mails of a query, the newest `COUNTED_LIMIT` at most, as its domains see them."""
-        report, before = Report(), 0
-        for _ in range(COUNTED_LIMIT // PAGE_LIMIT):
-            page = search(self._readers, query, PAGE_LIMIT, before)
-            for summary in page.mails:
-                report.add(narrow_summary(summary, query.domains) or summary)
-            before, report.back_until = page.before, page.back_until
-            if not before:
-                break
-        report.exact = not before
+        page = search(self._readers, query, COUNTED_LIMIT)
+        report = Report()
+        for summary in page.mails:
+            report.add(narrow_summary(summary, query.domains) or summary)
+        report.exact = not page.before
+        report.back_until = page.back_until
         return report
 
     def _series(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.unit.tracking.support_tracking import NOON, SOURCE, life, mail_id, re
 from gatepost.model.ids import format_queue_id
 from gatepost.model.record import ENCODER, Deferred, Delivered, Generated, Operated, Record, SignNote, SpamChecked
 from gatepost.recorder import answers
-from gatepost.recorder.answers import Answers
+from gatepost.recorder.answers import PAGE_LIMIT, Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
 from gatepost.recorder.frames import Rows
 from gatepost.recorder.json_view import NOTE_FILE
@@ -21,7 +21,6 @@ from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.telling import tell_record
 from gatepost.recorder.view import Batch
 from gatepost.storage.tracking.history import DELAYS_S, find_percentile, read_series
-from gatepost.storage.tracking.search import PAGE_LIMIT
 
 KEY = b"k" * 32
 
@@ -373,6 +372,7 @@ def test_counts_of_ones_domains_go_beyond_a_page(tmp_path: Path, monkeypatch: py
     cut = recorded.answer("tracking.counts", **span)
     assert (cut["counts"]["kind/mail"], cut["exact"]) == (mails - 1, False)
     assert cut["back_until"] == pytest.approx(NOON + 0.001)
+    assert len(recorded.answer("tracking.search", limit=mails)["mails"]) == PAGE_LIMIT
 
 
 def test_history_counts_by_minute_and_hour_and_never_twice(tmp_path: Path) -> None:

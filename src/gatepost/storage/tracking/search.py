@@ -25,7 +25,6 @@ SCAN_LIMIT: Final = 100_000
 """Mails one page of a search looks at without the help of an index: some 150 ms."""
 LOOK_LIMIT: Final = 20_000
 """Candidates of the index one page of a search reads: some 150 ms, when conditions nearly exclude each other."""
-PAGE_LIMIT: Final = 1000
 _LAST_ID: Final = (1 << 63) - 1
 
 
@@ -57,7 +56,7 @@ class _Spent(Exception):  # noqa: N818 - no error: the page ends here
 
 def search(readers: Readers, query: Query, limit: int, before: int = 0) -> Page:
     """Return up to `limit` mails with ids below `before` (0: from the newest on). apsw.Error."""
-    limit = max(1, min(limit, PAGE_LIMIT))
+    limit = max(1, limit)
     before = before or _LAST_ID
     if query.id:
         return _find_one(readers, query)
