@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.dns import StubDns
+from tests.support.dns import StubDns, Trouble
 from tests.support.gateway import Gateway
 from tests.support.mails import plain
 from tests.support.ports import free_port
@@ -155,6 +155,32 @@ def test_a_relay_that_cannot_start(gateway: Gateway, sink: Sink) -> None:
     # There was nobody to send it: it was over before it could be told, or is told now.
     wait_for(lambda: "process:relay 0" not in problems(gateway), "the end of it")
     assert len(mails_about(sink, b"relay 0 cannot start")) <= 1
+
+
+def test_name_servers_that_fall_silent_are_a_problem_until_one_answers(tmp_path: Path, sink: Sink) -> None:
+    to = "user@named.example.com"
+    way = f'[[route]]\nrecipients = ["{to}"]\nnext_hop = "[hop.example.com]:{sink.port}"\n\n[[route]]'
+    with StubDns() as dns:
+        dns.add("hop.example.com", "A", "127.0.0.1")
+        dns.trouble("*", Trouble.SILENT)
+        settings = (
+            '\n[watch]\ninterval = "1s"\nmail = false\n'
+            f'\n[resolve]\nname_servers = ["{dns.address}"]\nio_network_timeout = "1s"\n'
+        )
+        with Gateway(tmp_path / "gw", sink.port, settings=settings, replace={"[[route]]": way}) as gateway:
+            # The way of the mail shows it; the look for servers that are back keeps it in sight.
+            gateway.send(plain("by name"), to)
+            row = row_of(gateway, "dns:silent")
+            assert row["state"] == "error"
+            assert dns.address.rpartition(":")[0] in row["text"]
+            assert "no answer in time" in row["text"]
+            assert "name_servers" in row["mend"]
+            assert len(gateway.queue()) == 1
+            dns.heal("*")
+            wait_for(lambda: "dns:silent" not in problems(gateway), "the end of it, without any mail")
+            assert gateway.command("queue", "flush", "named.example.com", "--yes").returncode == 0
+            wait_for(lambda: any(mail.recipients == [to] for mail in list(sink.mails)), "the mail")
+            wait_for(lambda: not gateway.queue(), "the end of its delivery")
 
 
 def doctor(gateway: Gateway) -> tuple[int, dict[str, dict[str, str]]]:

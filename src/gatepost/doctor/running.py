@@ -108,10 +108,23 @@ def _judge_relays(relays: list[Row]) -> Iterator[Finding]:
         for zone, why in relay.get("network_checks", {}).get("lists_off", {}).items():
             mend = "ask through a resolver of your own; lists refuse public ones"
             yield Finding(f"list:{zone}", "dns", State.WARNING, f"DNS list {zone} is not asked: {why}", mend)
+    yield from _judge_name_servers(relays)
     missing = sorted({wall for relay in relays for wall in relay.get("filter_walls_missing", ())})
     if missing:
         mend = "boot a kernel that has them, or allow it in the service's unit"
         yield Finding("filter-walls", "process", State.WARNING, f"filters run without: {', '.join(missing)}", mend)
+
+
+def _judge_name_servers(relays: list[Row]) -> Iterator[Finding]:
+    """Each relay asks for itself: what one finds silent, is in trouble."""
+    silent = [told for relay in relays if (told := relay.get("network_checks", {}).get("silent_name_servers"))]
+    if silent:
+        first = min(silent, key=lambda told: float(told["since"]))
+        since = dt.datetime.fromtimestamp(first["since"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        what = "mail that goes by MX waits, network checks tell nothing"
+        text = f"no name server answers since {since} ({'; '.join(first['servers'])}): {what}"
+        mend = "start or reach a name server, or name others in [resolve] name_servers; the gateway goes on by itself"
+        yield Finding("dns:silent", "dns", State.ERROR, text, mend)
 
 
 def _judge_template(template: Row) -> Iterator[Finding]:

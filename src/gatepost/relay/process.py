@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,8 +75,6 @@ SHARD_WAIT_S = 15.0
 """How long a shard's former owner may take to let go."""
 ADOPTION_LOOK_S = 1.0
 """Pause between two looks at the shards of former relays: listing a directory costs next to nothing."""
-PURGE_LOOK_S = 30.0
-"""Pause between two looks whether the resolver's caches are due for a purge."""
 GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
 SWITCH_INTERVAL_S = 0.0005
@@ -303,7 +300,7 @@ class Relay:
         self._tasks.spawn(self._releases.recover())
         if self._index == 0:
             self._tasks.spawn(Retention(lambda: self._config, self._log.say).run())
-        self._tasks.spawn(self._purge())
+        self._tasks.spawn(self._resolver.tend())
         self._up.set()
         self._channel.send(Up())
 
@@ -367,12 +364,6 @@ class Relay:
             run=self._run,
             broken=self._broken,
         )
-
-    async def _purge(self) -> None:
-        """Free what the resolver's caches keep past its life."""
-        while not self._stopping:
-            await asyncio.sleep(PURGE_LOOK_S)
-            self._resolver.purge(time.monotonic())
 
     # --- shards of relays that no longer exist
 

@@ -5,6 +5,7 @@ servers do: what nobody answered is FAILED, with the reason.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -33,12 +34,34 @@ STRIKES: Final = 3
 """Silences in a row after which a server is asked last."""
 REST_S: Final = 10.0
 """How long it is asked last; then one question finds out."""
+SILENCE_S: Final = 5.0
+"""No server has answered for so long, and each was silent `STRIKES` times: none is believed to be there ..."""
+BRIEF_S: Final = 0.5
+"""... and a question waits for one of them for so long, lest all mail wait for what does not come."""
+PROBE_NAME: Final = "gatepost-probe.invalid"
+"""Asked for to find out whether a server answers: of a domain that is nobody's (RFC 6761 §6.4)."""
 STEP_WAIT_S: Final = 2.0
 """Wait for one server on the way from the root."""
 
 
+class Silence(msgspec.Struct, frozen=True):
+    """No name server answers."""
+
+    since: float
+    """Unix time of the first question without an answer."""
+    servers: tuple[str, ...]
+    """Each with why there was no answer."""
+
+
 class Inquiry(Protocol):
     """A way to get answers."""
+
+    @property
+    def silence(self) -> Silence | None:
+        """None as long as somebody answers, or nobody was asked."""
+
+    async def probe(self, timeout_s: float) -> None:
+        """Find out whether the silence has ended."""
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer to one question."""
@@ -60,7 +83,28 @@ class Forwarding:
         self._lines = [Line(server, entropy) for server in servers]
         self._strikes = [0] * len(servers)
         self._rests_until = [0.0] * len(servers)
+        self._reasons = [""] * len(servers)
+        self._silent_from = 0.0
+        """In the event loop's time; 0: the last question was answered ..."""
+        self._silent_since = 0.0
+        """... and in Unix time."""
+        self._turn = 0
         self._reader = ResponseReader()
+
+    @property
+    def silence(self) -> Silence | None:
+        """None as long as a server answers, or none was asked."""
+        if not self._silent_from or min(self._strikes) < STRIKES:
+            return None
+        if asyncio.get_running_loop().time() - self._silent_from < SILENCE_S:
+            return None
+        labels = (line.server.label for line in self._lines)
+        told = tuple(f"{label}: {why}" for label, why in zip(labels, self._reasons, strict=True))
+        return Silence(self._silent_since, told)
+
+    async def probe(self, timeout_s: float) -> None:
+        """Ask every server in peace, as if there were no silence: one that answers slowly ends it, too."""
+        await self._ask(dns.name.from_text(PROBE_NAME), Kind.A, timeout_s, dnssec=False, brief=False)
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer; an alias whose target the server left out is asked for."""
@@ -85,8 +129,12 @@ class Forwarding:
         for line in self._lines:
             line.close()
 
-    async def _ask(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
-        """Ask one server after the other. One that answers with an error is not asked again."""
+    async def _ask(
+        self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool, brief: bool = True
+    ) -> Reading:
+        """Ask one server after the other. One that answers with an error is not asked again. While none answers at
+        all, ask one only and wait briefly, if this may be `brief`.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         order = sorted(range(len(self._lines)), key=lambda n: self._rests_until[n] > now)
@@ -94,7 +142,11 @@ class Forwarding:
         done: set[int] = set()
         query = build_query(name, kind, dnssec=dnssec)
         reading = Reading(Outcome.FAILED, reason="no time left to ask")
-        for number, wait_s in plan_attempts(order, timeout_s):
+        attempts = plan_attempts(order, timeout_s)
+        if brief and self.silence is not None:
+            self._turn = (self._turn + 1) % len(order)
+            attempts = [(self._turn, BRIEF_S)]
+        for number, wait_s in attempts:
             left_s = end - loop.time()
             if left_s <= 0 or len(done) == len(order):
                 break
@@ -104,9 +156,9 @@ class Forwarding:
             label = self._lines[number].server.label
             if isinstance(reply, Trouble):
                 reading = Reading(Outcome.FAILED, reason=f"name server {label}: {reply.value}")
-                self._strike(number, loop.time())
+                self._strike(number, loop.time(), reply)
                 continue
-            self._strikes[number], self._rests_until[number] = 0, 0.0
+            self._strikes[number], self._rests_until[number], self._silent_from = 0, 0.0, 0.0
             done.add(number)
             read = self._reader.read(reply, query, name, kind)
             if read is not None and read.outcome is not Outcome.FAILED:
@@ -115,7 +167,10 @@ class Forwarding:
             reading = Reading(Outcome.FAILED, reason=f"name server {label}: {reason}")
         return reading
 
-    def _strike(self, number: int, now: float) -> None:
+    def _strike(self, number: int, now: float, trouble: Trouble) -> None:
+        if not self._silent_from:
+            self._silent_from, self._silent_since = now, time.time()
+        self._reasons[number] = trouble.value
         self._strikes[number] += 1
         if self._strikes[number] >= STRIKES:
             self._rests_until[number] = now + REST_S
@@ -123,6 +178,9 @@ class Forwarding:
 
 class Recursion:
     """Inquiry of the servers of the zones themselves, from the root down."""
+
+    silence: Silence | None = None
+    """Never: which of them fails says little of the others."""
 
     def __init__(
         self,
@@ -156,6 +214,9 @@ class Recursion:
                 line.close()
             walk.take(None if isinstance(reply, Trouble) else read_message(reply, referrals=True))
         return step
+
+    async def probe(self, timeout_s: float) -> None:
+        """Nothing is to be found out."""
 
     def close(self) -> None:
         """Nothing is kept open between questions."""

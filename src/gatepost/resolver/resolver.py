@@ -19,7 +19,7 @@ from gatepost.config.timing import Resolve
 from gatepost.resolver.answers import Answer, Families, Kind, MailHosts, Mx, Outcome, Tlsa
 from gatepost.resolver.cache import ANY_KIND, Cache, Shelf
 from gatepost.resolver.combine import build_implicit_host, combine_addresses, read_listing, read_mail_hosts
-from gatepost.resolver.inquiry import Forwarding, Inquiry, Recursion
+from gatepost.resolver.inquiry import Forwarding, Inquiry, Recursion, Silence
 from gatepost.resolver.message import Reading
 from gatepost.resolver.names import (
     BadNameError,
@@ -39,6 +39,8 @@ QUESTIONS_WAITING_LIMIT = 10_000
 """Questions that wait for their turn; beyond it they fail at once, temporarily."""
 FAILURE_LIFE_S = 5.0
 """How long a failure is kept: spares the servers the same question from a burst of mail (RFC 2308 §7 allows 5 min)."""
+TEND_S = 5.0
+"""Between two looks for what is past its life, and for servers that were silent."""
 NAMES_LIMIT = 10
 """Reverse names looked at for confirmation (RFC 8601 §3, RFC 7208 §5.5)."""
 
@@ -235,6 +237,21 @@ class Resolver:
     def purge(self, now: float) -> int:
         """Free what is past its life, on the configured periods (else cheap); return how many entries went."""
         return self._cache.purge(now, self._periods)
+
+    @property
+    def silence(self) -> Silence | None:
+        """Since when no name server answers, and why each does not; None while one does, or none was asked."""
+        return self._inquiry.silence
+
+    async def tend(self) -> None:
+        """Free memory, and look whether silent servers are back, for ever: without it, one that needs longer than a
+        brief wait ends no silence.
+        """
+        while True:
+            await asyncio.sleep(TEND_S)
+            if self.silence is not None:
+                await self._inquiry.probe(self._timeout_s)
+            self.purge(self._clock())
 
     def clear(self) -> None:
         """Forget all answers, at an operator's wish."""

@@ -146,3 +146,11 @@ def test_a_full_disk_is_not_mended_by_more_sessions() -> None:
         status["relays"][0]["shedding"] = shedding
         (finding,) = [each for each in judge_status(status, {}, NOW) if each.key == "shedding:relay 0"]
         assert words in finding.mend
+
+
+def test_silent_name_servers_of_any_relay_are_an_error() -> None:
+    told = {"since": NOW - 60, "servers": ["192.0.2.53: no answer in time"]}
+    assert (
+        judge({"relays.0.network_checks": {"lists_off": {}, "silent_name_servers": told}})["dns:silent"] is State.ERROR
+    )
+    assert "dns:silent" not in judge({"relays.0.network_checks": {"lists_off": {}, "silent_name_servers": {}}})

@@ -43,6 +43,7 @@ def test_what_is_shown_loads_again_to_the_same(older: str) -> None:
     assert load_text(shown, "/nowhere/g.toml").config == loaded.config
 
 
+@pytest.mark.feature("F-ROUT-11")
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
@@ -55,3 +56,4 @@ def test_a_life_that_reaches_the_next_retry_is_warned_of(rows: str, named: list[
     loaded = load_text(f"{HEAD}[timeouts]\n{rows}", "/nowhere/g.toml")
     unreachable = [p for p in loaded.problems if "unreachable" in p.name]
     assert [(p.section, p.name) for p in unreachable] == named
+    assert {p.severity for p in unreachable} <= {Severity.WARNING}

@@ -1,12 +1,15 @@
 """What servers and forgers do on the wire, with real sockets: nothing but a fitting answer counts, and dead servers are left."""
 
 import asyncio
-from typing import cast
+import time
+from typing import Any, cast
 
 import pytest
-from resolver_bench import Bench, build_config
+from resolver_bench import LEAST_TIMEOUT_S, Bench, build_config
 from tests.support.dns import FORGED_ADDRESS, StubDns, Trouble
 
+from gatepost.resolver import inquiry
+from gatepost.resolver import resolver as resolving
 from gatepost.resolver.answers import Answer, Kind, Outcome
 from gatepost.resolver.inquiry import REST_S, plan_attempts
 from gatepost.resolver.resolver import Resolver
@@ -207,3 +210,81 @@ def test_random_numbers_use_all_their_bits() -> None:
         assert 0 <= number < 65536
         seen |= number
     assert seen == 0xFFFF
+
+
+def ask_each(*names: str) -> Any:
+    async def scenario(resolver: Resolver) -> list[tuple[bool, bool]]:
+        """Return for each name whether it was found, and whether the servers count as silent after it."""
+        told = []
+        for name in names:
+            answer = await resolver.ask(name, Kind.A)
+            told.append((answer.found, resolver.silence is not None))
+        return told
+
+    return scenario
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inquiry, "SILENCE_S", 0.0)
+
+
+@pytest.mark.usefixtures("soon")
+def test_while_all_are_silent_a_question_costs_one_packet_and_a_brief_wait(bench: Bench, dns: StubDns) -> None:
+    bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
+    dns.trouble("*", Trouble.SILENT)
+    assert bench.run(ask_each("a.example", "b.example", "c.example")) == [(False, True)] * 3
+    assert [dns.count(name) for name in ("a.example", "b.example", "c.example")] == [3, 1, 1]
+
+
+@pytest.mark.usefixtures("soon")
+def test_the_first_answer_ends_the_silence(bench: Bench, dns: StubDns) -> None:
+    bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
+    for name in ("a.example", "c.example"):
+        dns.trouble(name, Trouble.SILENT)
+    dns.add("b.example", "A", "192.0.2.1")
+    assert bench.run(ask_each("a.example", "b.example", "c.example")) == [(False, True), (True, False), (False, True)]
+    assert [dns.count(name) for name in ("a.example", "b.example", "c.example")] == [3, 1, 3]
+
+
+@pytest.mark.usefixtures("soon")
+def test_one_that_answers_is_no_silence(bench: Bench, dns: StubDns) -> None:
+    dns.trouble("*", Trouble.SILENT)
+    names = [f"h{number}.example" for number in range(5)]
+    with StubDns() as second:
+        for name in names:
+            second.add(name, "A", "192.0.2.1")
+        bench.config = build_config(name_servers=[dns.address, second.address], io_network_timeout=6)
+        assert bench.run(ask_each(*names)) == [(True, False)] * 5
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_server_that_is_back_is_found_without_a_question_of_mail(
+    bench: Bench, dns: StubDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "TEND_S", 0.01)
+    bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
+    dns.trouble("*", Trouble.SILENT)
+
+    async def scenario(resolver: Resolver) -> tuple[float, tuple[str, ...]]:
+        before = time.time()
+        await resolver.ask("a.example", Kind.A)
+        silence = resolver.silence
+        assert silence is not None
+        tending = asyncio.create_task(resolver.tend())
+        dns.heal("*")
+        while resolver.silence is not None:  # noqa: ASYNC110 - it has no event to tell of its end
+            await asyncio.sleep(0.01)
+        tending.cancel()
+        return silence.since - before, silence.servers
+
+    since, servers = bench.run(scenario)
+    assert 0 <= since < 120
+    assert [each.rpartition(": ")[2] for each in servers] == ["no answer in time"]
+
+
+def test_a_moments_silence_is_none_yet(bench: Bench, dns: StubDns) -> None:
+    bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
+    dns.trouble("*", Trouble.SILENT)
+    assert bench.run(ask_each("a.example")) == [(False, False)]
+    assert inquiry.SILENCE_S > 2 * LEAST_TIMEOUT_S

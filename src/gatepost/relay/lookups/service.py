@@ -196,7 +196,9 @@ class NetworkService:
 
     def status(self) -> dict[str, Any]:
         """Return what the status shows."""
-        return self._checks.status()
+        silence = self._resolver.silence
+        told = {} if silence is None else {"since": silence.since, "servers": list(silence.servers)}
+        return {**self._checks.status(), "silent_name_servers": told}
 
 
 def _methods_of(partition: Partition) -> frozenset[Method]:
