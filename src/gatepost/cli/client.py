@@ -266,7 +266,7 @@ async def _test(settings: ClientSettings, request: Request, content: bytes) -> t
     try:
         judge = RemoteJudge(settings.remote, lambda _level, _text: None)
     except OSError as error:
-        return {}, f"the certificates cannot be used: {error}"
+        return {}, f"a certificate cannot be used: {error}"
     try:
         servers = await judge.probe()
         content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

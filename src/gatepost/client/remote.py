@@ -8,9 +8,10 @@ Asked again after a connection broke, a server may judge a message twice: it is 
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import msgspec
 
@@ -27,9 +28,6 @@ from gatepost.wire.filtering import (
     Refused,
     build_data,
 )
-
-if TYPE_CHECKING:
-    import ssl
 
 AWAY_S: Final = 10.0
 """A server that failed is asked after the others for so long; that doubles ..."""
@@ -128,7 +126,7 @@ class _Link(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.drop(f"the connection broke: {error}" if error else "it closed the connection")
+        self.drop(f"the connection broke: {_reason(error)}" if error else "it closed the connection")
 
     def pause_writing(self) -> None:
         self._writer = self._loop.create_future()
@@ -189,7 +187,7 @@ class RemoteJudge:
     """A `Judge` that asks servers."""
 
     def __init__(self, settings: RemoteSettings, report: Callable[[str, str], None]) -> None:
-        """`report(level, text)` writes to the log. OSError, ssl.SSLError: a certificate cannot be used."""
+        """`report(level, text)` writes to the log. OSError: a certificate cannot be used; it names the file."""
         self._settings = settings
         self._report = report
         self._servers = [_Server(each) for each in dict.fromkeys(settings.addresses)]
@@ -285,10 +283,7 @@ class RemoteJudge:
         except TimeoutError:
             raise _Failed(f"no connection within {timeout_s:g} s") from None
         except OSError as error:
-            why = (
-                os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            )  # below 0: of the resolver
-            raise _Failed(f"no connection: {why}") from None
+            raise _Failed(f"no connection: {_reason(error)}") from None
         try:
             event = await link.event(timeout_s)
         except TimeoutError:
@@ -371,10 +366,32 @@ class RemoteJudge:
         return max(min(self._settings.data_timeout_s, ends - asyncio.get_running_loop().time()), 0.001)
 
 
-def _tls_context(tls: RemoteTls) -> "ssl.SSLContext":
-    import ssl  # noqa: PLC0415 - local sockets, the usual case, do without
+def _reason(error: Exception) -> str:
+    """Return what went wrong with a connection, as an administrator reads it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):  # its number is not one of the system's
+        return f"TLS fails: {_tls_reason(error)}"
+    # Several addresses tried, or the loop's own words: no number. Below 0: the resolver's.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
-    context = ssl.create_default_context(cafile=tls.ca or None)
-    if tls.certificate:
-        context.load_cert_chain(tls.certificate, tls.key or None)
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def _tls_context(tls: RemoteTls) -> ssl.SSLContext:
+    """Return what connections are encrypted with. OSError names the file that cannot be used."""
+    files = tls.ca
+    try:
+        context = ssl.create_default_context(cafile=tls.ca or None)
+        if tls.certificate:
+            files = f"{tls.certificate} with {tls.key}" if tls.key else tls.certificate
+            context.load_cert_chain(tls.certificate, tls.key or None)
+    except ssl.SSLError as error:
+        raise OSError(f"{files}: no usable PEM: {_tls_reason(error)}") from None
+    except OSError as error:
+        raise OSError(f"{files}: {error.strerror}") from None
     return context

@@ -317,11 +317,38 @@ def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
             judge = remote(address, tls=tls)
             assert await judge.judge(REQUEST, CONTENT, 10.0) == ANSWER
             judge.close()
-            with pytest.raises(Unjudged, match=r"certificate|no connection"):
+            with pytest.raises(Unjudged, match=r"its certificate is not accepted: Hostname mismatch"):
                 await remote(address, tls=RemoteTls(str(ca), name="other.example")).judge(REQUEST, CONTENT, 10.0)
             server.close()
 
     asyncio.run(scene())
+
+
+def test_why_there_is_no_tls_is_told(tmp_path: Path) -> None:
+    authority = shared_authority()
+    expired = authority.issue("filter.example", days=(-30, -1))
+    tls = RemoteTls(str(authority.file), name="filter.example")
+
+    async def scene() -> tuple[str, str]:
+        async with open_door(filter_door.make, ScriptedJudge(ANSWER)) as door:
+            loop = asyncio.get_running_loop()
+            said = []
+            for context in (None, expired.server_context()):
+                port = free_port()
+                server = await loop.create_server(door.channel, "127.0.0.1", port, ssl=context)
+                (why,) = (await remote(f"tcp:127.0.0.1:{port}", tls=tls).probe()).values()
+                said.append(why)
+                server.close()
+            return said[0], said[1]
+
+    in_clear, too_late = asyncio.run(scene())
+    assert in_clear.startswith("no connection: TLS fails: ")
+    assert too_late == "no connection: its certificate is not accepted: certificate has expired"
+    (tmp_path / "none.pem").write_text("nothing\n")
+    for file, why in ((tmp_path / "away.pem", "No such file"), (tmp_path / "none.pem", "no usable PEM")):
+        for wrong in (RemoteTls(str(file)), RemoteTls("", str(file))):
+            with pytest.raises(OSError, match=f"{file.name}: {why}"):
+                remote("tcp:127.0.0.1:1", tls=wrong)
 
 
 def test_a_probe_tells_of_every_server(tmp_path: Path) -> None:
