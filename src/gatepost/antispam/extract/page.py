@@ -6,7 +6,6 @@ each tag, forwards only; deep nesting, ends without beginnings and endless tags 
 """
 
 import itertools
-import operator
 import re
 from typing import Final
 
@@ -68,10 +67,11 @@ def _spell(name: str) -> str:
 
 
 _RAW_NAMES: Final = sorted(name for name, kind in KINDS.items() if kind == RAW or name == "iframe")
-_RAW_NAME: Final = "|".join(
-    rf"(?={_spell(initial)})(?:{'|'.join(map(_spell, names))})(?=[\s/>]|\Z)"
-    for initial, names in itertools.groupby(_RAW_NAMES, operator.itemgetter(0))
+_BEGINNINGS: Final = "".join(
+    f"[{''.join(letters)}{''.join(letters).upper()}]"
+    for letters in zip(*(name[:2] for name in _RAW_NAMES), strict=True)
 )
+_RAW_NAME: Final = rf"(?={_BEGINNINGS})(?:{'|'.join(map(_spell, _RAW_NAMES))})(?=[\s/>]|\Z)"
 """Names of elements in which there is no markup (`RAW`, and frames)."""
 _TOKEN = re.compile(
     rf"<(?:(?:(/)|(?=({_RAW_NAME}))|)([a-zA-Z][^\s/>]*+)" + _INSIDE + r"(?:>|\Z)"
