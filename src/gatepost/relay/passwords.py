@@ -139,6 +139,9 @@ class PasswordFile:
         self._threads = ThreadPoolExecutor(THREADS, "password")
         self._waiting = 0
         self._read_as: tuple[int, int, int] | None = None
+        self._broken_as: tuple[int, int, int] | None = None
+        self._why_broken = ""
+        """What the file was when it could not be used, and why: asked at each mail, it is read once."""
         self._users: dict[str, str] = {}
         self._secret = secrets.token_bytes(32)
         self._right: dict[str, tuple[str, bytes]] = {}
@@ -210,10 +213,15 @@ class PasswordFile:
         except OSError as error:
             raise PasswordFileError(f"{self._path}: {error}") from error
         read_as = (state.st_mtime_ns, state.st_size, state.st_ino)
+        if read_as != self._read_as and read_as != self._broken_as:
+            try:
+                users = read_passwords(self._path)
+            except PasswordFileError as error:
+                self._broken_as, self._why_broken = read_as, str(error)
+            else:
+                self._users, self._right, self._read_as = users, {}, read_as
         if read_as != self._read_as:
-            self._users = read_passwords(self._path)
-            self._right = {}
-            self._read_as = read_as
+            raise PasswordFileError(self._why_broken)
         return self._users
 
 

@@ -146,6 +146,18 @@ def test_a_file_that_cannot_be_used_changes_nobodys_password_after_a_reload_eith
     assert [users.has_changed("joe", credential) for users in (before, after)] == [True, True]
 
 
+def test_a_file_that_cannot_be_used_is_read_once_for_all_mail(file, monkeypatch):
+    users = PasswordFile(str(file), FailureLog(), Clock())
+    assert check(users, "joe", "secret")
+    credential = users.hash_of("joe")
+    read = []
+    monkeypatch.setattr(passwords, "read_passwords", lambda path: (read.append(path), parse_passwords("rubbish"))[1])
+    file.write_text("rubbish\n")
+    assert [users.has_changed("joe", credential) for _ in range(5)] == [False] * 5
+    assert check(users, "joe", "secret") is None
+    assert len(read) == 1
+
+
 def test_who_guesses_has_to_wait(file):
     clock = Clock()
     users = PasswordFile(str(file), FailureLog(), clock)
