@@ -91,7 +91,7 @@ _ARCHIVES = re.compile(
     rb"|(?P<CAB>MSCF\x00\x00\x00\x00)|(?P<ARJ>\x60\xea.[\x00-\x0a][\x1e-\x30][\x01-\x0d])"
     rb"|(?P<ZSTD>[\x22-\x28]\xb5\x2f\xfd)|(?P<LZ4>\x04\x22\x4d\x18|\x02\x21\x4c\x18)|(?P<COMPRESS>\x1f[\x9d\xa0])"
     rb"|(?P<LZIP>LZIP[\x00\x01])|(?P<SZDD>SZDD\x88\xf0\x27\x33A)|(?P<XAR>xar!\x00\x1c)|(?P<AR>!<arch>\n)|(?P<CPIO>07070[127]|\xc7\x71|\x71\xc7)"
-    rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<DISK_IMAGE>MSWIM\0\0\0|vhdxfile|KDMV\x01\0\0\0|QFI\xfb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
+    rb"|(?P<RPM>\xed\xab\xee\xdb)|(?P<DISK_IMAGE>MSWIM\0\0\0|vhdxfile|KDMV[\x01-\x03]\0\0\0|QED\0|QFI\xfb)|(?P<CHM>ITSF[\x02-\x04]\x00)|(?P<LZMA>\x5d\x00\x00(?=.{2}(?:\xff{8}|.{5}\x00{3})))",
     re.DOTALL,
 )
 _OTHERS = re.compile(
@@ -262,6 +262,8 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.ACE
     if data[257:262] == b"ustar" or (data[153:154].isdigit() and is_old_tar(data)):
         return Kind.TAR
+    if data[0x40:0x44] == b"\x7f\x10\xda\xbe" or data.startswith(b"COWD\x01\0\0\0") or _is_file_system(data):
+        return Kind.DISK_IMAGE
     if data[-512:-508] == b"koly":  # the trailer of a disk image of macOS
         return Kind.DISK_IMAGE
     if size > _ISO_OFFSET:
@@ -329,6 +331,15 @@ def _detect_image(data: bytes) -> Kind | None:
     if data[510:512] == b"\x55\xaa" and (data[0] in (0xEB, 0xE9) or not set(data[446:510:16]) - {0, 0x80}):
         return Kind.DISK_IMAGE
     return None
+
+
+def _is_file_system(data: bytes) -> bool:
+    """Whether a file system of Linux or macOS begins here, as other systems' unpackers open them (ext, HFS+, APFS)."""
+    if data[32:36] == b"NXSB" or data[1024:1028] in (b"H+\0\x04", b"HX\0\x05"):
+        return True
+    if data[1080:1082] != b"\x53\xef":
+        return False
+    return data[1048:1052] <= b"\x06\0\0\0" and data[1049:1052] == bytes(3) and data[1101:1104] == bytes(3)
 
 
 def _detect_page(data: bytes, start: int) -> Kind | None:

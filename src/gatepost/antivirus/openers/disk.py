@@ -11,6 +11,7 @@ import msgspec
 
 from gatepost.antivirus.openers.archive import clean_name
 from gatepost.antivirus.openers.ntfs import read_files, read_system
+from gatepost.antivirus.openers.sparse_disk import is_sparse, read_sparse
 from gatepost.antivirus.openers.virtual_disk import SECTOR, Disk, read_disk
 from gatepost.antivirus.opening import Member, Opening
 
@@ -50,10 +51,15 @@ class _FileSystem(msgspec.Struct, frozen=True):
 
 def open_disk_image(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield the files of every file system that can be read; a trouble for what cannot be. OverBudget."""
-    disk = read_disk(data)
-    if disk is None:
+    sparse = read_sparse(data)
+    disks = [disk for disk in (sparse, read_disk(data)) if disk is not None]  # both, where it is both
+    if not disks or (sparse is None and is_sparse(data)):
         yield Member("", trouble="a disk image of a kind that cannot be opened, damaged, or not closed")
-        return
+    for disk in disks:
+        yield from _open_disk(disk, opening)
+
+
+def _open_disk(disk: Disk, opening: Opening) -> Iterator[Member]:
     starts = _find_partitions(disk)
     unread = not starts
     for start in starts:
@@ -67,6 +73,8 @@ def open_disk_image(data: bytes, _name: str, opening: Opening) -> Iterator[Membe
             unread = True
     if unread:
         yield Member("", trouble="a disk image with a file system that cannot be read")
+    elif disk.is_cut:
+        yield Member("", trouble="a disk image that is cut off")
 
 
 def _find_partitions(disk: Disk) -> list[int]:
@@ -127,6 +135,7 @@ def _read_files(disk: Disk, system: _FileSystem, opening: Opening) -> Iterator[M
         folder, _ = _read_chain(disk, system, system.root, min(FOLDER_BYTES, disk.size), opening)
     else:
         folder = disk.read(system.root, system.root_size)
+    cut = not folder or len(folder) < system.root_size
     waiting, seen = [folder], {0, system.root}
     while waiting:
         long_name = ""
@@ -149,11 +158,15 @@ def _read_files(disk: Disk, system: _FileSystem, opening: Opening) -> Iterator[M
             if attributes & _FOLDER:
                 if cluster not in seen and len(seen) < FOLDERS:
                     seen.add(cluster)
-                    waiting.append(_read_chain(disk, system, cluster, min(FOLDER_BYTES, disk.size), opening)[0])
+                    inner, _ = _read_chain(disk, system, cluster, min(FOLDER_BYTES, disk.size), opening)
+                    cut = cut or not inner or len(inner) % system.cluster_size != 0
+                    waiting.append(inner)
                 continue
             content, whole = _read_chain(disk, system, cluster, size, opening)
             trouble = "" if whole else "file of a disk image is cut off"
             yield Member(clean_name(name), content, trouble=trouble)
+    if cut:
+        yield Member("", trouble="a folder of a disk image is cut off")
     if len(seen) >= FOLDERS:
         yield Member("", trouble=f"more than {FOLDERS} folders in a disk image")
 

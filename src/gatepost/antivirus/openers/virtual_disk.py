@@ -3,7 +3,7 @@
 Used by `openers.disk`. A virtual disk may be of terabytes: nothing is put together, `Disk.read` looks into the image.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
@@ -41,11 +41,20 @@ class Disk(msgspec.Struct, frozen=True):
     """Of a disk in blocks; 0: its bytes are those of the image."""
     blocks: Sequence[int] = ()
     """Where each block stands in the image, -1: nowhere, it is all zeros."""
+    packed_blocks: frozenset[int] = frozenset()
+    """Blocks that are packed, and are none of `blocks`."""
+    unpack: Callable[[int], bytes] | None = None
+    """Gives one of them; less of it where it is damaged."""
 
     @property
     def packed(self) -> int:
         """Bytes of the image."""
         return len(self.data)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether blocks stand behind the end of the image."""
+        return max(self.blocks, default=-1) >= len(self.data)
 
     def read(self, at: int, length: int) -> bytes:
         """Return up to `length` bytes from `at`; fewer where the disk or the image ends."""
@@ -57,7 +66,10 @@ class Disk(msgspec.Struct, frozen=True):
             number, shift = divmod(at, self.block_size)
             step = min(length, self.block_size - shift)
             place = self.blocks[number] if number < len(self.blocks) else -1
-            piece = bytes(step) if place < 0 else self.data[place + shift : place + shift + step]
+            if number in self.packed_blocks and self.unpack is not None:
+                piece = self.unpack(number)[shift : shift + step]
+            else:
+                piece = bytes(step) if place < 0 else self.data[place + shift : place + shift + step]
             pieces.append(piece)
             if len(piece) < step:
                 break
