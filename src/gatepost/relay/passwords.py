@@ -213,7 +213,7 @@ class PasswordFile:
         except OSError as error:
             raise PasswordFileError(f"{self._path}: {error}") from error
         read_as = (state.st_mtime_ns, state.st_size, state.st_ino)
-        if read_as != self._read_as and read_as != self._broken_as:
+        if read_as not in {self._read_as, self._broken_as}:
             try:
                 users = read_passwords(self._path)
             except PasswordFileError as error:
