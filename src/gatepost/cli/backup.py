@@ -135,6 +135,8 @@ def restore(
     place = Path(state or load(conf_file).state_path) if state or conf_file.exists() else None
     if place is None or not place.is_absolute():
         return complain(f"{conf_file} says no state directory: name one with --state", EXIT_BAD_OPTIONS)
+    if refusal := _refuse_other_gateway(place, conf_file):
+        return complain(refusal, EXIT_BAD_OPTIONS)
     try:
         passphrase = _passphrase(file, passphrase_file)
         if dry_run:
@@ -182,6 +184,14 @@ def _refuse_version(manifest: Manifest, file: Path, *, other_version: bool) -> s
         return ""
     text = f"{file} was made by version {clean_text(manifest.version, 40)}, this is {__version__}"
     return f"{text}: use that version, or --other-version"
+
+
+def _refuse_other_gateway(place: Path, conf_file: Path) -> str:
+    """Return why a configuration that nobody named is not exchanged: it is that of a gateway elsewhere."""
+    told = load(conf_file).state_path if conf_file == DEFAULT_FILE and conf_file.exists() else ""
+    if not told or Path(told) == place:
+        return ""
+    return f"{conf_file} is of the gateway in {told}, not in {place}: name the configuration file to write with -c"
 
 
 class _Held(Lock):

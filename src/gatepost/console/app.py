@@ -13,12 +13,12 @@ from litestar.di import Provide
 from litestar.static_files import create_static_files_router
 
 from gatepost.console import errors
-from gatepost.console.api.probes import READ, metrics, readyz
+from gatepost.console.api.probes import metrics, readyz
 from gatepost.console.api.routes import build_router
 from gatepost.console.events import Listeners
 from gatepost.console.gateway import Gateway
 from gatepost.console.pages import ROUTES
-from gatepost.console.security import Shield
+from gatepost.console.security import READ, Shield
 from gatepost.console.settings import Settings
 from gatepost.console.visitor import OPEN, admit, provide_visitor
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from litestar import HttpMethod
 
 from gatepost.console.visitor import SAFE_METHODS
 
@@ -18,6 +19,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Scope: TypeAlias = dict[str, Any]
 
+READ: Final = [HttpMethod.GET, HttpMethod.HEAD]
+"""Methods of what changes nothing: scanners of mail and monitors ask for the head alone."""
 API_PREFIX: Final = "/api/"
 """Below it everything is for programs."""
 POLICY: Final = (

@@ -5,6 +5,7 @@ names are read out of it, into a fresh directory below the state directory; noth
 been compared with its manifest; where it goes the caller says, never the file. What was there is kept beside.
 """
 
+import contextlib
 import fcntl
 import gzip
 import hashlib
@@ -157,7 +158,8 @@ class Lock:
     """Keeps a gateway from being started in a state directory while it is restored. BackupError: one runs."""
 
     def __init__(self, state: Path) -> None:
-        path = Paths(str(state)).lock
+        self._path = path = Paths(str(state)).lock
+        self._made = not path.parent.exists()
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -167,7 +169,11 @@ class Lock:
             raise BackupError(f"a gateway runs in {state}: stop it first (gatepost stop)") from error
 
     def release(self) -> None:
-        """Let go."""
+        """Let go, and leave nothing behind that was not there."""
+        if self._made:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()
         os.close(self._fd)
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.support.gateway import GATEPOST, run_here
 
 from gatepost import __version__
+from gatepost.cli import backup as backup_command
 from gatepost.config.load import load
 from gatepost.master import backup_seal
 from gatepost.master.backup import FORMAT, BackupError, plan_backup, write_backup
@@ -195,6 +196,22 @@ def test_who_does_not_agree_changes_nothing(house: House, tmp_path: Path) -> Non
     done = run_here("restore", str(file), "-c", str(house.file))
     assert done.returncode == 4
     assert (house.state / "lists.json").read_text() == "mine"
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    assert run_here("restore", str(file), "-c", str(tmp_path / "new.toml"), "--state", str(fresh)).returncode == 4
+    assert list(fresh.iterdir()) == [], "an attempt leaves nothing behind"
+
+
+def test_the_configuration_of_another_gateway_is_not_exchanged_unasked(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.save(tmp_path / "b.gpb")
+    monkeypatch.setattr(backup_command, "DEFAULT_FILE", house.file)
+    before = house.file.read_text()
+    assert backup_command.restore(file, state=str(tmp_path / "fresh"), yes=True, conf_file=house.file) == 1
+    assert house.file.read_text() == before
+    assert not (tmp_path / "fresh").exists()
+    assert backup_command.restore(file, state=str(house.state), yes=True, conf_file=house.file) == 0
 
 
 def test_a_dry_run_says_what_would_be_exchanged_and_makes_nothing(house: House, tmp_path: Path) -> None:

@@ -6,17 +6,17 @@
 import importlib.resources
 from typing import Any, Final
 
-from litestar import HttpMethod, Response, get, route
+from litestar import Response, get, route
 
 from gatepost.console import errors
 from gatepost.console.gateway import Gateway
+from gatepost.console.security import READ
 from gatepost.console.visitor import OPEN, Visitor, needs
 from gatepost.control.link import RefusedCall
 from gatepost.control.rights import Right
 from gatepost.control.socket import ControlError
 
 METRICS: Final = "text/plain; version=0.0.4"
-READ: Final = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 @route("/readyz", http_method=READ, opt=OPEN)

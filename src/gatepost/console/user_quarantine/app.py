@@ -7,7 +7,7 @@ in no field where somebody came from: links are secrets.
 import logging
 from typing import Any, Final
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response, route
 from litestar.connection import Request
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
@@ -16,7 +16,7 @@ from litestar.types import ExceptionHandlersMap
 
 from gatepost.console.app import STATIC
 from gatepost.console.gateway import Link
-from gatepost.console.security import Shield
+from gatepost.console.security import READ, Shield
 from gatepost.console.settings import Settings
 from gatepost.console.user_quarantine.pages import ROUTES, page
 from gatepost.control.link import RefusedCall, SignedOut
@@ -30,7 +30,7 @@ _log = logging.getLogger("gatepost.user_quarantine")
 AnyRequest = Request[Any, Any, Any]
 
 
-@get("/healthz", sync_to_thread=False)
+@route("/healthz", http_method=READ, sync_to_thread=False)
 def healthz() -> Response[str]:
     """Tell that the pages answer."""
     return Response("ok\n", media_type="text/plain")

@@ -8,7 +8,7 @@ it.
 import hmac
 from typing import Annotated, Any, Final
 
-from litestar import Response, get, post
+from litestar import Response, post, route
 from litestar.connection import Request
 from litestar.datastructures import Cookie
 from litestar.enums import MediaType, RequestEncodingType
@@ -17,6 +17,7 @@ from litestar.response import Redirect
 
 from gatepost.console import render
 from gatepost.console.pages.preview import View, frame
+from gatepost.console.security import READ
 from gatepost.console.user_quarantine.words import Words, choose_language
 from gatepost.control.link import RefusedCall, SignedOut
 
@@ -53,7 +54,7 @@ async def _call(request: AnyRequest, name: str, credential: str = "", /, **argum
 # --- links
 
 
-@get("/l/{token:str}")
+@route("/l/{token:str}", http_method=READ)
 async def show_link(request: AnyRequest, token: str) -> Response[str]:
     """Show what a link would do, and ask."""
     shown = await _call(request, "link.show", token[:_LINK_LIMIT])
@@ -98,7 +99,7 @@ async def ask_for_link(request: AnyRequest, data: Form) -> Response[str]:
 # --- the own quarantine
 
 
-@get("/")
+@route("/", http_method=READ)
 async def show_list(request: AnyRequest, cursor: str = "") -> Response[str]:
     """Show all that is kept for the recipient; who has no session may ask for a link."""
     credential = _cookie(request)
@@ -110,7 +111,7 @@ async def show_list(request: AnyRequest, cursor: str = "") -> Response[str]:
     return page(request, "list.html", who=who, found=found, told=_DONE.get(told, ""), cursor=cursor)
 
 
-@get("/m/{item:str}")
+@route("/m/{item:str}", http_method=READ)
 async def show_item(request: AnyRequest, item: str, view: View = "html") -> Response[str]:
     """Show one message, and what can be done about it."""
     credential = _credential(request)
@@ -119,7 +120,7 @@ async def show_item(request: AnyRequest, item: str, view: View = "html") -> Resp
     return page(request, "message.html", who=who, item=shown, view=view)
 
 
-@get("/m/{item:str}/frame")
+@route("/m/{item:str}/frame", http_method=READ)
 async def frame_item(request: AnyRequest, item: str, view: View = "html") -> Response[str]:
     """Show what a message holds, in a frame that allows nothing."""
     return frame(await _call(request, "own.preview", _credential(request), item=item[:100]), view)
