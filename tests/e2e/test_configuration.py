@@ -45,7 +45,7 @@ def test_groups_and_lists_from_other_files(tmp_path: Path) -> None:
         assert "group=<readers>, nrcpt=3" in scanned[0]
 
 
-@pytest.mark.feature("F-CONF-08")
+@pytest.mark.feature("F-CONF-03", "F-CONF-08")
 def test_check_of_a_good_and_of_a_broken_file(tmp_path: Path) -> None:
     ini = IniGateway(tmp_path / "ini", 2526)
     toml = Gateway(tmp_path / "toml", 2526)
@@ -64,6 +64,11 @@ def test_check_of_a_good_and_of_a_broken_file(tmp_path: Path) -> None:
             rf"^{re.escape(str(gateway.config))}:{number}: error: .*hops", bad.stdout, re.MULTILINE | re.IGNORECASE
         )
         assert "Config OK" not in bad.stdout
+    for line, name in (("Hostname=gw.example.org\n", "Hostname"), ("[mailgw.limits]\n", "IncomingSessions")):
+        other = IniGateway(tmp_path / name, 2526)
+        other.edit(line, "[mailgw.limits]\nIncomingSessions=0\n" if name == "IncomingSessions" else "")
+        refused = other.command("start", "-k")
+        assert (refused.returncode, name in refused.stdout + refused.stderr) == (66, True), name
 
 
 @pytest.mark.feature("F-CONF-10")

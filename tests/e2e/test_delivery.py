@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.gateway import Gateway
-from tests.support.lanes import LaneGateway
+from tests.support.lanes import Lane, LaneGateway
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import CLOSE, THEN_CLOSE, Sink
 from tests.support.waiting import join, wait_for
@@ -73,6 +73,19 @@ def test_sessions_are_used_again(gateway: LaneGateway) -> None:
         assert not any(command == "RSET" for command in sink.commands)
 
 
+class Sessions:
+    """Sessions at all sinks together; one ends with its QUIT, before the client hears the answer."""
+
+    def __init__(self) -> None:
+        self.most = self._open = 0
+        self._lock = threading.Lock()
+
+    def note(self, step: str) -> None:
+        with self._lock:
+            self._open += {"connect": 1, "quit": -1}.get(step, 0)
+            self.most = max(self.most, self._open)
+
+
 @pytest.mark.feature("F-ROUT-05")
 @pytest.mark.parametrize("relays", [1, 3])
 def test_limits_of_outgoing_sessions_hold_across_relays(tmp_path: Path, relays: int) -> None:
@@ -80,27 +93,40 @@ def test_limits_of_outgoing_sessions_hold_across_relays(tmp_path: Path, relays: 
         "outgoing_sessions = 100": "outgoing_sessions = 4",
         "maximal_outgoing_sessions_per_host = 20": "maximal_outgoing_sessions_per_host = 3",
     }
-    together = threading.Barrier(3)
+    sessions = Sessions()
+    # The first three at one host must be open at the same time, then four at both; one more would be counted.
+    three, four = threading.Barrier(3), threading.Barrier(4)
 
     def meet(step: str, _argument: str, _sink: Sink) -> None:
-        # The first three sessions must be open at the same time; a fourth would be counted.
+        sessions.note(step)
+        together = four if three.broken or second.connections else three
         if step == "end" and not together.broken:
             with contextlib.suppress(threading.BrokenBarrierError):
-                together.wait(5)  # a kept connection without mail may be the third
+                together.wait(5)  # a kept connection without mail may be the last of them
 
     with Sink() as home, LaneGateway(tmp_path / "gw", home.port, relays=relays, replace=limits | TIMES) as gateway:
         lanes = [gateway.lane(), gateway.lane()]
-        with lanes[0].sink(meet) as first, lanes[1].sink() as second:
-            senders = [threading.Thread(target=_send_many, args=(gateway, lanes[0].address(), 20)) for _ in range(6)]
-            for thread in senders:
-                thread.start()
-            join(*senders)
-            _send_many(gateway, lanes[1].address(), 10)
+        with lanes[0].sink(meet) as first, lanes[1].sink(meet) as second:
+            _send_to([lanes[0]], gateway)
+            arrived(first, 60)
+            assert first.most_open == 3
+            _send_to(lanes, gateway)
             arrived(first, 120)
-            arrived(second, 10)
+            arrived(second, 60)
             assert first.most_open == 3
             assert second.most_open <= 3
-            assert sorted(first.recipients().values()) == [120]
+            assert sessions.most == 4
+            assert [sorted(each.recipients().values()) for each in (first, second)] == [[120], [60]]
+
+
+def _send_to(lanes: list[Lane], gateway: Gateway) -> None:
+    """Send sixty mails to each of them, at the same time."""
+    senders = [
+        threading.Thread(target=_send_many, args=(gateway, lane.address(), 10)) for lane in lanes for _ in range(6)
+    ]
+    for thread in senders:
+        thread.start()
+    join(*senders)
 
 
 def _send_many(gateway: Gateway, recipient: str, count: int) -> None:

@@ -150,6 +150,15 @@ def test_copies_and_notifications_have_lines(gateway: Gateway, traffic: Traffic)
     ]
 
 
+@pytest.mark.feature("F-LOG-06")
+def test_a_failed_delivery_has_the_same_fields(gateway: Gateway, traffic: Traffic) -> None:
+    (line,) = [each for each in lines_of(gateway, "A") if each.startswith("DELIVERED, rcpt=<bad@")]
+    assert re.match(
+        r"DELIVERED, rcpt=<bad@second\.example\.org>, server=127\.0\.0\.1:\d+, size=\d+, status=failed\b", line
+    ), line
+    assert traffic.bad in gateway.lines("status=failed")[0]
+
+
 EXPECTED = {
     "mta_received_messages": 6,
     "mta_received_recipients": 8,
@@ -211,9 +220,10 @@ def test_the_statistics_file_has_every_name_and_the_values_of_the_traffic(
 
 @pytest.mark.feature("F-LOG-10")
 def test_the_av_record_has_eight_fields_and_a_dead_listener_stops_nothing(
-    gateway: Gateway, sink: Sink, av_listener: socket.socket, traffic: Traffic
+    gateway: Gateway, sink: Sink, av_listener: socket.socket, traffic: Traffic, tmp_path: Path
 ) -> None:
     del traffic
+    av_listener_port = av_listener.getsockname()[1]
     connection, _ = av_listener.accept()
     with connection:
         connection.settimeout(20)
@@ -234,6 +244,15 @@ def test_the_av_record_has_eight_fields_and_a_dead_listener_stops_nothing(
     gateway.send(plain("still nobody"), "a@second.example.org")
     wait_for(lambda: gateway.lines("AV record: "), "the word about lost lines")
     assert "lost, mail goes on" in gateway.lines("AV record: ")[0]
+    # To a file, from the next reload on.
+    file = tmp_path / "av.txt"
+    target = f"127.0.0.1:{av_listener_port}"
+    gateway.edit(f'av_statistics = "{target}"', f'av_statistics = "{file}"')
+    gateway.ask("reload")
+    gateway.send(plain("to the file"), "a@second.example.org")
+    (row,) = wait_for(lambda: file.exists() and file.read_text().splitlines(), "its line in the file")
+    assert row.split("\t")[2:6] == ["sender@example.net", "a@second.example.org", "clean", ""]
+    assert len(row.split("\t")) == 8
 
 
 def test_lines_of_the_log_by_call(gateway: Gateway, traffic: Traffic) -> None:
@@ -274,7 +293,8 @@ def test_levels_are_cumulative_and_the_log_goes_where_it_is_told(
     assert {"I", "A", "D"} <= set(letters(gateway.log()))
     seen: dict[int, set[str]] = {}
     level = 9
-    for lower in (4, 3, 1):
+    gateway.edit("[network]\n", "[network]\nnobody_knows_this = 1\n")  # a warning at each reload
+    for lower in (4, 3, 2, 1):
         log = tmp_path / f"level-{lower}.log"
         gateway.edit(f"log_level = {level}\n", f"log_level = {lower}\n")
         gateway.edit(f'log_filename = "{gateway.log_file}"', f'log_filename = "{log}"')
@@ -286,9 +306,10 @@ def test_levels_are_cumulative_and_the_log_goes_where_it_is_told(
         wait_for(lambda: "HELD" in gateway.log(), "the error to be logged")
         seen[lower] = set(letters(gateway.log()))
     assert "D" not in seen[4]
-    assert {"A", "I", "E"} <= seen[4]
+    assert {"A", "I", "W", "E"} <= seen[4]
     assert "A" not in seen[3]
-    assert {"I", "E"} <= seen[3]
+    assert {"I", "W", "E"} <= seen[3]
+    assert seen[2] == {"W", "E"}
     assert seen[1] == {"E"}
 
 

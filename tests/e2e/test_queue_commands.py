@@ -75,13 +75,15 @@ def subjects(sink: Sink) -> list[str]:
 
 
 @pytest.mark.feature("F-MGMT-05")
-def test_queue_grows_while_scanning_is_off_and_drains(gateway: LaneGateway) -> None:
+@pytest.mark.parametrize("module", ["avir", "scan"])
+def test_queue_grows_while_scanning_is_off_and_drains(gateway: LaneGateway, module: str) -> None:
     lane = gateway.lane()
     with lane.sink() as sink:
-        gateway.switch("scan", on=False)
+        assert gateway.command(f"{module}-off").returncode == 0
         ids = [gateway.send(plain(f"unscanned {number}"), lane.address()) for number in range(3)]
         assert [state_of(gateway, each) for each in ids] == ["WFC"] * 3
-        gateway.switch("scan", on=True)
+        assert not [each for each in ids if gateway.lines("SCANNED", each)]
+        assert gateway.command(f"{module}-on").returncode == 0
         wait_for(lambda: len(sink.mails) == 3, "all mail")
 
 

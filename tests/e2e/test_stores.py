@@ -263,13 +263,17 @@ def test_mail_is_sent_again_with_or_without_checks(gateway: Gateway, sink: Sink)
     assert armed.endswith(content)
 
 
-def test_all_of_a_store_is_sent(gateway: Gateway, sink: Sink, tmp_path: Path) -> None:
-    for number in range(3):
-        put(tmp_path / "s", "INF", number, plain(f"of many {number}"))
-    done = gateway.command("archive", f"--archive-path={tmp_path / 's'}", "--send-all-without-check")
+@pytest.mark.feature("F-STOR-07")
+@pytest.mark.parametrize(("option", "first"), [("--send-all", 20), ("-a", 30), ("--send-all-without-check", 40)])
+def test_all_of_a_store_is_sent(gateway: Gateway, sink: Sink, tmp_path: Path, option: str, first: int) -> None:
+    for number in range(first, first + 3):
+        put(tmp_path / "s", "INF", number, plain(f"{option} {number}"))
+    archive = f"--archive-path={tmp_path / 's'}"
+    done = gateway.command("archive", archive, option)
     assert done.returncode == 0, done.stderr
-    for number in range(3):
-        arrived(sink, f"of many {number}")
+    for number in range(first, first + 3):
+        arrived(sink, f"{option} {number}")
+    assert gateway.command("archive", archive, "-o", "0000000000000-000000").returncode == 4
 
 
 def test_show_and_export(gateway: Gateway, tmp_path: Path) -> None:

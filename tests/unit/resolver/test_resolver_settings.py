@@ -5,6 +5,7 @@ from resolver_bench import build_config
 
 from gatepost.config.dump import build_effective
 from gatepost.config.load import load_text
+from gatepost.config.problem import Severity
 
 HEAD = '[network]\nhostname = "mx.test"\nlisten_on = ["127.0.0.1:2525"]\n'
 OLDER = """[timeouts]
