@@ -6,7 +6,6 @@ values of `model.profile`. Called by `config.assemble`, `gatepost rules` and the
 again reads back equal. Reading never raises for what files hold.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 import gatepost
 from gatepost.config.problem import Problem, Severity
 from gatepost.config.profiles_check import FILE_NAME, check_rule_set
+from gatepost.config.profiles_faults import find_faults
 from gatepost.model.profile import (
     UPDATE_MARKER,
     AddressList,
@@ -148,32 +148,16 @@ class _Reader:
             self._note(path, "", f"longer than {FILE_LIMIT} bytes", "Divide it")
             return None
         try:
-            return msgspec.convert(tomllib.loads(raw.decode()), kind)
+            table = tomllib.loads(raw.decode())
+            return msgspec.convert(table, kind)
         except UnicodeDecodeError:
             self._note(path, "", "not UTF-8", "Save it as UTF-8")
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             self._note(path, "", f"not TOML: {error}", "Text values stand in quotes; lists in [ ]")
-        except msgspec.ValidationError as error:
-            what, place = _place_of(str(error))
-            self._note(path, place, what, "See the manual page of rules for what may stand here")
+        except msgspec.ValidationError:
+            for fault in find_faults(table, kind):
+                self._note(path, fault.place, fault.what, fault.mend)
         return None
-
-
-_PATH: Final = re.compile(r"(.*?)(?: - at `\$(?:\.(.*))?`)?\Z", re.DOTALL)
-_STEP: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")
-_WORDS: Final = {"rule": "rule", "if": "condition", "then": "action"}
-
-
-def _place_of(text: str) -> tuple[str, str]:
-    """Return what a message of the decoder says, and where in the words of this product."""
-    found = _PATH.match(text)
-    if found is None or found[2] is None:
-        return text, ""
-    steps = []
-    for name, number in _STEP.findall(found[2]):
-        word = _WORDS.get(name, name)
-        steps.append(f"{word} {int(number) + 1}" if number else word)
-    return found[1], ", ".join(steps)
 
 
 def build_files(rules: RuleSet) -> dict[str, str]:
