@@ -1,5 +1,6 @@
 """Directories and disks: is everything there that the gateway writes to, may it write there, and is there room?"""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def _check_directory(directory: Path, what: str, owner: int) -> Iterator[Finding
     if not stat.S_ISDIR(found.st_mode):
         yield Finding(key, AREA, State.ERROR, f"{directory} is no directory", f"move it away: {what} belongs there")
     elif not _may_write(directory, found, owner):
-        mend = f"chown -R {owner} {directory}, or mount it writable"
+        mend = f"chown -R {owner} {directory}, or mount it writable (`fsck` first, if its disk failed)"
         yield Finding(key, AREA, State.ERROR, f"{what} directory {directory} cannot be written", mend)
     elif found.st_mode & 0o002 and not found.st_mode & stat.S_ISVTX:
         mend = f"chmod o-w {directory}"
@@ -80,11 +81,22 @@ def _check_directory(directory: Path, what: str, owner: int) -> Iterator[Finding
 
 
 def _may_write(directory: Path, found: os.stat_result, owner: int) -> bool:
-    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+    if os.statvfs(directory).f_flag & os.ST_RDONLY or not _takes_files(directory):
         return False
     if os.geteuid() == 0 and owner != 0:  # root may anything: what counts is the gateway's user
         return found.st_uid == owner or bool(found.st_mode & 0o022)
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _takes_files(directory: Path) -> bool:
+    """Tell whether the file system takes a file: one that fell read-only after an error may still call itself writable.
+    The file has no name, and leaves nothing.
+    """
+    try:
+        os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError as error:  # anything else says little: not every file system knows files without names
+        return error.errno not in {errno.EROFS, errno.EIO}
+    return True
 
 
 def _check_room(directory: str, what: str, reserve: int) -> Iterator[Finding]:

@@ -1,9 +1,11 @@
 """Disks, ports, certificates, clock, memory and names, each with what is wrong and how to mend it."""
 
 import datetime as dt
+import errno
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,6 +57,28 @@ def test_directories(tmp_path: Path) -> None:
     queue.rmdir()
     queue.touch()
     assert bad(list(check_disks(config))) == {f"directory:{queue}": State.ERROR}
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
+def test_a_file_system_that_fell_read_only_is_found_though_it_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As ext4 does after an error: what statvfs tells stays as it was, and every file is refused."""
+    really = os.open
+
+    def refuse(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, os.strerror(number))
+        return really(path, flags, *more, **named)
+
+    key = f"directory:{tmp_path}"
+    config = config_of(tmp_path)
+    assert {each.key: each.state for each in check_disks(config)}[key] is State.OK
+    monkeypatch.setattr(os, "open", refuse)
+    found = {each.key: each for each in check_disks(config)}[key]
+    assert found.state is State.ERROR
+    assert "cannot be written" in found.text
+    assert "fsck" in found.mend
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
