@@ -25,6 +25,7 @@ NAMES: Final = (
     "locked",
     "images",
     "discs",
+    "envelopes",
     "pdf",
     "office",
     "rtf",

@@ -60,6 +60,9 @@ def _images() -> tuple[tuple[Kind, bytes, tuple[int, ...]], ...]:
         (Kind.UDF, _UDF_METADATA),
         (Kind.DISK_IMAGE, _NTFS),
         (Kind.DISK_IMAGE, _GPT),
+        (Kind.DISK_IMAGE, _QCOW),
+        (Kind.DISK_IMAGE, _VMDK),
+        (Kind.DISK_IMAGE, _VDI),
     ):
         image = lzma.decompress(base64.b64decode(packed))
         filled = (at for at in range(0, len(image), _BLOCK) if image[at : at + _BLOCK].strip(b"\0"))
@@ -100,4 +103,24 @@ _GPT: Final = (
     "tF1s0C2kCC3AMTFOw6Gbd6EB+O21bPHpmjHCZUtBlo2MLJA9mvxYLev0WJaudMM5MahGRz6+w/+21d0Uyyk8JkpThEKhh0qBhdsyeyIs1vST"
     "FUW+ywa0Nm3E6Hf1lwFKdBZnkHwhnR6pfs8L9Su+TxknnPUAG0q4Wyt+gNHJ4ijCAAAAN4MkaYsTMSkAAcMDgKQKABppTtqxxGf7AgAAAAAE"
     "WVo="
+)
+_QCOW: Final = (
+    "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4wH/AR5dACiRhVzYhNkaVV/L1K0AU5aqc/1ScfgPI8lwFX5/QNyO7x4mROzTAmNelqSBylgvkpwdzyo/"
+    "xDga89JTLSJYSskvQtIj/6pjBrHPt/abN8WlIxqQcHTMSqGpGn7KP0xa8N8CQ8nMJRApbOMMcCkO1uhaIg0UMHtgeMC0Ny+U7KDh1XVR5rZ5eUl8"
+    "pS3JIEsVRwYx/77tKO0e93I/2IHs/+NLn2ko3dLTlTVuhrm+C3HhoG55U0ydEf+k1+No0YobnndICfsACAmmMH7xn4Edb9B1FXnboszJsDlf1Dpa"
+    "1FEnLAhAG9wye/P76SdI08r46zHztLTi9u2ZafCQE93YAlxkp3rSkE3y8yhR09hwn0Uu3UbEYT1mMcvp/czPscAAAACOIB0aHcpX6gABugKAhAwA"
+    "xf0UpbHEZ/sCAAAAAARZWg=="
+)
+_VMDK: Final = (
+    "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4Q//AR1dACWRBd4YTRN9wYNtylPK4yrFX+9Exji53X3qKhrROYnTwb2fQrem4Sd7WzcGLCK98gQtecjp"
+    "g3T5F7I5tVHfVVRlEJXqWeCU4vOwbY6Sqsp1etqmsB4ctK+CdiYPtwp22wEIJli7ZApdJJNJOfTEBvQ6S3K/JQEidzKio4ZyS6X01+lqta27CPB9"
+    "vHTRt7jZ2CU2zvVAVx5k/yRCB/zlLNZ1g5Iz0uQikn/q/AWFDU7BMfv1eZZj5YQO/Zu2eRYmI0OtrEyHW6JXQYSPtNZOmQpad1ZWwAhwwutCQ9s5"
+    "/nXZ1L5jI8ocgeZ/n63bMiOlJwAmlwehQ0mMVnAx2AsW2VkBZWx2SnoN4fdqrthOjJ12N7TkOXMspzvHHVgAAAAAAAAC/tF92pCu2wABuQKAoAQA"
+    "X+sd1LHEZ/sCAAAAAARZWg=="
+)
+_VDI: Final = (
+    "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4Q//AO1dAB5oBAnnIwmTROMHWOaKNTp1oAv24QeYBilTtft9WyA4UBf1xBPNqxNFWQcDrMyGZXFOwxnU"
+    "MZhFw2h98/jenWTFQJoTG3PjI9C61tWWpn5TLfWBC6IWXb2CiV45imEikpYsaOLD8tMrUM2TPVSvLkWj3WAjzubb3gqxIQGiFdY0tknBrqJjU5du"
+    "2vNfzFsYKQsMWCC6mGezWYyGe/gymWJxuQ2QggQ5AukagaolcwqQhmraqItuiRKCg8hBcgGZ6M0Tv++6JLlJ152SlLMgC2xJ6Rzk2pDm0rkb+act"
+    "Dg3PGKBfSVhzRBkcHIz74AAAAABf/uJTg9qrowABiQKAoAQA8uxn0LHEZ/sCAAAAAARZWg=="
 )
