@@ -255,6 +255,9 @@ class _Checker:
             for index, condition in enumerate(rule.conditions, 1):
                 for fault in self._condition_faults(condition):
                     yield self._note(file, f"{place}, condition {index}", *fault)
+                if condition.test is ConditionKind.SIZE_OVER and not condition.number:
+                    what = "every message is larger than 0 KB"
+                    yield self._note(file, f"{place}, condition {index}", what, "Write number", Severity.WARNING)
             yield from self._check_actions(file, place, rule.actions)
 
     def _check_actions(self, file: str, place: str, actions: Sequence[Action]) -> Iterator[Problem]:
@@ -302,13 +305,14 @@ class _Checker:
                 yield f"{condition.number} KB is no size", f"Write 0 to {SIZE_LIMIT}"
         elif kind is ConditionKind.METHOD:
             if not value.strip():
-                yield "it names no method", "Write the begin of one, such as DNSBL"
+                yield "it names no method", "Write the beginning of one, such as DNSBL"
         elif kind in (ConditionKind.HEADER_EXISTS, ConditionKind.HEADER_MATCHES):
             yield from _header_faults(condition.header)
             tried = kind is ConditionKind.HEADER_MATCHES and (value,) not in self._slow
             if tried and (why := _pattern_fault(value)):
+                shown = value[:60] if value[:60].isprintable() else repr(value[:60])
                 yield (
-                    f"the expression {value[:60]!r} cannot be used: {why}",
+                    f"the expression {shown} cannot be used: {why.rstrip('.')}",
                     "Write one without look-around and back references",
                 )
 

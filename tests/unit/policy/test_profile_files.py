@@ -147,6 +147,7 @@ LONG = "x" * 600
         (Condition(test=K.HEADER_MATCHES, header="x", value=r"(a)\1"), "cannot be used"),
         (Condition(test=K.HEADER_MATCHES, header="x", value="a" * (PATTERN_LIMIT + 1)), "cannot be used"),
         (Condition(test=K.SIZE_OVER, number=-1), "no size"),
+        (Condition(test=K.SIZE_OVER), "every message is larger than 0 KB"),
         (Condition(test=K.CATEGORY, value="a//b"), "no category"),
         (Condition(test=K.STATUS, value="spamish"), "no status"),
         (Condition(test=K.RATE_OVER, number=101), "no rating"),
