@@ -195,7 +195,7 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
         kind = _detect_called(data, name, declared)
     if kind is None and data.find(ARMOUR) >= 0:
         return Kind.PGP
-    if kind is None and name and _is_text(data[:TEXT_SEARCH]) and holds_long_base64(data):
+    if kind is None and _is_file_name(name) and _is_text(data[:TEXT_SEARCH]) and holds_long_base64(data):
         return Kind.ENCODED_TEXT
     return kind
 
@@ -413,6 +413,11 @@ def _detect_named(data: bytes, extension: str, declared: str) -> Kind | None:
     if extension in _CALLED_ARCHIVE and (data.find(b"\0") >= 0 or not _is_text(data[:TEXT_SEARCH])):
         return Kind.LZMA if extension in ("lzma", "tlz") else Kind.OTHER_ARCHIVE
     return None
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a name is one of a file: what openers call scripts ends in words, and they look into them."""
+    return bool(name) and " " not in name.rpartition(".")[2]
 
 
 def _is_text(head: bytes) -> bool:

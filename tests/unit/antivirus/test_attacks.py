@@ -342,7 +342,7 @@ HIDDEN = base64.b64encode(ZIP).decode()
 FILLER = base64.b64encode(b"A" * 60).decode()
 FILLED = {
     "blobs": (
-        f"<script>'{FILLER}'" + f";'{FILLER}'" * BLOBS_LIMIT + f";x={list(ZIP)}</script>",
+        f"<script>'{FILLER}'" + f";'{FILLER}'" * BLOBS_LIMIT + f";x='{HIDDEN}'</script>",
         ObjectStatus.ERROR,
     ),
     "handlers": ("<p onclick='a()'>" * 3000 + f"<p onclick=\"x='{HIDDEN}'\">", INFECTED),

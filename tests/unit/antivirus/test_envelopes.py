@@ -9,8 +9,10 @@ import math
 import os
 import struct
 import tarfile
+import zlib
 
 import av_samples
+import document_samples
 import pytest
 from tests.support import envelopes
 
@@ -235,3 +237,35 @@ def test_a_tar_archive_behind_a_text_is_not_clean() -> None:
         info.size = len(EICAR)
         archive.addfile(info, io.BytesIO(EICAR))
     assert status(av_samples.attached(b"text" * 128 + out.getvalue(), name="a.tar")) is not ObjectStatus.CLEAN
+
+
+# -- Hancom's documents -----------------------------------------------------------------------------------------------------
+
+
+def hancom(path: tuple[str, ...], content: bytes, *, locked: bool = False) -> bytes:
+    """Return a document of the word processor in Korea: compound, its streams packed."""
+    header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000000, 3 if locked else 1)
+    return document_samples.compound({("FileHeader",): header.ljust(256, b"\0"), path: content})
+
+
+def packed(data: bytes) -> bytes:
+    return zlib.compress(data, wbits=-zlib.MAX_WBITS)
+
+
+def test_files_and_scripts_in_documents_of_hancom() -> None:
+    inner = document_samples.compound({("\1Ole10Native",): document_samples.package(EICAR)})
+    for path, content in (
+        (("BinData", "BIN0001.ps"), packed(EICAR)),
+        (("BinData", "BIN0001.OLE"), packed(struct.pack("<I", len(inner)) + inner)),
+        (("BinData", "BIN0001.com"), EICAR),
+        (("Scripts", "DefaultJScript"), packed(EICAR)),
+    ):
+        assert status(av_samples.attached(hancom(path, content), name="a.hwp")) is ObjectStatus.INFECTED
+
+
+def test_documents_of_hancom_that_are_locked_or_damaged_are_not_clean() -> None:
+    path = ("BinData", "BIN0001.bin")
+    data = packed(os.urandom(5000))
+    assert status(av_samples.attached(hancom(path, data), name="a.hwp")) is ObjectStatus.CLEAN
+    assert status(av_samples.attached(hancom(path, data[:-900]), name="a.hwp")) is ObjectStatus.ERROR
+    assert status(av_samples.attached(hancom(path, data, locked=True), name="a.hwp")) is ObjectStatus.PROTECTED

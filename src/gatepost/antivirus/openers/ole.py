@@ -12,6 +12,7 @@ from typing import Final
 from gatepost.antivirus.budget import Damaged, inflate
 from gatepost.antivirus.compound import CompoundFile
 from gatepost.antivirus.kinds import OLE_STREAM
+from gatepost.antivirus.openers import hwp
 from gatepost.antivirus.openers.biff import read_workbook
 from gatepost.antivirus.openers.fields import OFFICE_FIELD, XLM, is_telling
 from gatepost.antivirus.openers.office_crypt import open_encrypted
@@ -56,6 +57,9 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         streams = {stream.name.lower(): compound.read(stream) for stream in compound.under(storage)}
         yield from open_project(streams, opening)
     encrypted = "encryptedsummary" in names
+    hancom = compound.read(names[hwp.HEADER]) if hwp.HEADER in names else b""
+    if hwp.is_locked(hancom) and hwp.is_hwp(hancom):
+        yield Member("", protected=True)
     for stream in compound.streams:
         label = stream.name.lower()
         if label in _DULL or not stream.size or stream.path[:-1] in projects:
@@ -79,6 +83,8 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield from _open_slides(content, opening)
         else:
             yield take(opening, stream.name, content, OLE_STREAM)
+            if hwp.is_hwp(hancom):
+                yield from hwp.open_packed_stream(stream.path, content, opening)
     if encrypted:
         yield from open_encrypted(data, name, b"", opening)
 

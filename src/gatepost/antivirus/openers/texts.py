@@ -22,6 +22,7 @@ _REFERENCES = re.compile(rb"(?:&#[xX]?[0-9a-fA-F]{1,6};){64,}+")
 """A text that is written in character references throughout."""
 _TAIL = re.compile(rb"\n(?=\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x7fELF)")
 """What scripts that unpack themselves have behind their last line."""
+IN_PAGES: Final = 400
 LONG: Final = 300
 """Bytes of a file that may be of any known kind: shorter ones are told by marks that are no chance."""
 OBJECTS_LIMIT: Final = 500
@@ -54,9 +55,11 @@ def open_text(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     return _open_long(plain_text(data), name or "text", opening)
 
 
-def open_blobs_outside(text: bytes, stem: str, opening: Opening) -> Iterator[Member]:
-    """Yield what long base64 in a page outside of its scripts decodes to, when it is a file of a known kind."""
-    contents = (each for each in _decode_outside(text) if len(each) >= LONG or is_telling(each))
+def open_blobs_outside(text: bytes, stem: str, opening: Opening, shortest: int = IN_PAGES) -> Iterator[Member]:
+    """Yield what long base64 in a page outside of its scripts decodes to, when it is a file of a known kind.
+    `shortest`: characters of what is looked at; scripts have theirs looked at by themselves.
+    """
+    contents = (each for each in _decode_outside(text, shortest) if len(each) >= LONG or is_telling(each))
     return _take_files((each for each in contents if detect_kind(each) is not None), stem, opening)
 
 
@@ -77,14 +80,15 @@ def _take_files(contents: Iterator[bytes], stem: str, opening: Opening) -> Itera
         yield take(opening, f"{stem} hidden {shown}", content)
 
 
-def _decode_outside(text: bytes) -> Iterator[bytes]:
+def _decode_outside(text: bytes, shortest: int) -> Iterator[bytes]:
     """Yield what base64 in a page is decoded to, where it is long or in pieces; in its character references, too."""
     referring = b""
     if b"&#" in text:
         referring = b"".join(b'"%b"' % _resolve(found[0]) for found in _REFERENCES.finditer(text))
     for each in (text, referring):
         for found in find_long_base64(each):
-            if each[max(0, found.start() - 7) : found.start()].lower() != b"base64,":
+            known = each[max(0, found.start() - 7) : found.start()].lower() == b"base64,"
+            if not known and len(found[0]) >= shortest:
                 yield decode_base64(found[0])
         yield from find_pieces(each)
 

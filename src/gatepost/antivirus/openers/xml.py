@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from gatepost.antivirus.long_base64 import SHORTEST
 from gatepost.antivirus.openers.disguises import decode_base64
 from gatepost.antivirus.openers.fields import OFFICE_FIELD
 from gatepost.antivirus.openers.html import open_page
@@ -46,5 +47,5 @@ def open_xml(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             label = attributes(found["inside"]).get("name", "") or f"object-{count}"
             yield take(opening, label, decode_base64(found["text"]))
     if not binary:
-        yield from open_blobs_outside(text, name or "file", opening)
+        yield from open_blobs_outside(text, name or "file", opening, SHORTEST)
     yield from open_page(text, name, opening)
