@@ -277,8 +277,28 @@ def test_status_and_doctor_know_doors(doors: Doors) -> None:
     assert "door local is open" in found
 
 
+def rows_of(file: Path) -> list[list[str]]:
+    return [line.split("\t") for line in file.read_text().splitlines()] if file.exists() else []
+
+
 @pytest.mark.feature("F-LOG-11")
 def test_facility_level_and_the_logs_of_messages_are_visible_settings(doors: Doors) -> None:
     shown = doors.gateway.command("config", "show").stdout
     for name in ("log_facility", "log_level", "json_file", "filter_stat_log_file", "filter_user_log_file"):
         assert f"{name} = " in shown
+
+    # The logs of messages are written as they are set.
+    files = [doors.gateway.state / each for each in ("verdicts.log", "users.log")]
+    doors.gateway.edit(
+        "[licence_daemon]\n",
+        f'[antispam]\nfilter_stat_log_file = "{files[0]}"\nfilter_user_log_file = "{files[1]}"\n[licence_daemon]\n',
+    )
+    doors.gateway.ask("reload")
+    doors.judge(CLEAN, recipients=("user@example.org", "other@example.org"))
+    verdict, *users = wait_for(
+        lambda: rows if len(rows := [row for file in files for row in rows_of(file)]) == 3 else [], "their lines"
+    )
+    assert verdict[3:8] == ["203.0.113.5", "sender@example.net", "2", "policy", "not_detected"]
+    assert [row[2:5] for row in users] == [
+        [f"{each}@example.org", "policy", "not_detected"] for each in ("user", "other")
+    ]

@@ -10,12 +10,14 @@ from typing import NamedTuple, Self
 
 import pytest
 from tests.peers.conftest import open_directory, program, root_program
+from tests.support.feeds import Feed
 from tests.support.gateway import Gateway
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.ports import free_port
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
+from gatepost.cli import update_job
 from gatepost.control.mib import TRAPS, build_mib
 from gatepost.control.snmp_traps import LEAST_MESSAGES, Trap
 from gatepost.control.statistics import NAMES
@@ -100,6 +102,7 @@ class Master:
 class Scene(NamedTuple):
     master: Master
     gateway: Gateway
+    feed: Feed
 
 
 SETTINGS = """
@@ -111,17 +114,26 @@ alert_threshold = 40
 [agentx]
 socket = "{socket}"
 ping_interval = "1 s"
+
+[updater.options]
+update_server_url = "{feed}"
+use_update_server_url_only = true
+
+[updater.report]
+report_file_name = "{report}"
 """
 
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     with open_directory("snmp") as base, Master(base) as master, Sink() as sink:
-        settings = SETTINGS.format(services='["all"]', socket=master.socket)
-        secret = {"[ave]\n": f'[ave]\narchive_passwords = ["{SECRET}"]\n'}
-        with Gateway(base / "gateway", sink.port, settings=settings, replace=secret) as gateway:
+        feed = Feed(base / "feed")
+        feed.offer(1, b"one")
+        settings = SETTINGS.format(services='["all"]', socket=master.socket, feed=feed.place, report=base / "report")
+        replace = {"[ave]\n": f'[ave]\narchive_passwords = ["{SECRET}"]\ntrusted_keys = ["{feed.public}"]\n'}
+        with Gateway(base / "gateway", sink.port, settings=settings, replace=replace) as gateway:
             wait_for(lambda: "snmp: registered" in gateway.log(), "the sub-agent")
-            yield Scene(master, gateway)
+            yield Scene(master, gateway, feed)
 
 
 def index(name: str) -> str:
@@ -172,7 +184,7 @@ def test_update_and_admin_objects_have_iso_dates(scene: Scene) -> None:
 @pytest.mark.feature("F-SNMP-05")
 @pytest.mark.feature("F-SNMP-06")
 def test_notifications_of_start_reload_error_outbreak_and_stop(scene: Scene) -> None:
-    master, gateway = scene
+    master, gateway, _ = scene
     wait_for(lambda: master.has(Trap.PRODUCT_START), "the notification of the start")
     gateway.edit("alert_threshold = 40", "alert_threshold = 30")
     gateway.ask("reload")
@@ -191,6 +203,21 @@ def test_notifications_of_start_reload_error_outbreak_and_stop(scene: Scene) -> 
     wait_for(lambda: master.walk(".2.1")[".2.1.2.0"] == str(LEAST_MESSAGES), "all of them counted")
 
 
+@pytest.mark.feature("F-SNMP-05")
+def test_notifications_of_errors_databases_and_updates(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    master, gateway, feed = scene
+    assert gateway.command("recv-off").returncode == 0
+    wait_for(lambda: master.has(Trap.PRODUCT_ERROR), "the notification of an error")
+    assert "reception is switched off" in master.traps()
+    assert gateway.command("recv-on").returncode == 0
+    monkeypatch.setattr(update_job, "try_sets", lambda *_: None)  # test_update_gateway.py has the real trial
+    done = gateway.command("update", "--trust-root", str(feed.first_root))
+    assert done.returncode == 1, done.stderr
+    wait_for(lambda: master.has(Trap.BASES_RELOADED), "the notification of new databases")
+    wait_for(lambda: master.has(Trap.UPDATE_STATUS), "the notification of the update")
+    wait_for(lambda: master.walk(".3.1").get(".3.1.2.0"), "the result of the update")
+
+
 @pytest.mark.feature("F-SNMP-01")
 def test_the_walk_works_again_after_the_master_agent_restarts(scene: Scene) -> None:
     scene.master.stop()
@@ -202,7 +229,7 @@ def test_the_walk_works_again_after_the_master_agent_restarts(scene: Scene) -> N
 
 @pytest.mark.feature("F-SNMP-04")
 def test_groups_that_are_not_selected_are_absent(scene: Scene) -> None:
-    master, gateway = scene
+    master, gateway, _ = scene
     before = gateway.log().count("snmp: registered")
     gateway.edit('snmp_services = ["all"]', 'snmp_services = ["admin"]')
     gateway.edit('snmp_traps = ["all"]', 'snmp_traps = ["update"]')

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.feeds import Feed
+from tests.support.gateway import Gateway
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
+from gatepost.cli import update_job
 from gatepost.feeds.fetching import Fetcher, FetchError, NotThere, Route, Unreachable
-from gatepost.feeds.installed import Place
-from gatepost.feeds.keys import resolve_keys
-from gatepost.feeds.manifest import Kind
-from gatepost.feeds.updating import Update, trust_root
 
+UPDATED = 1
 VSFTPD = shutil.which("vsftpd", path="/usr/sbin:/usr/bin:/sbin")
 pytestmark = pytest.mark.skipif(VSFTPD is None, reason="vsftpd is not installed: tools/peers.sh")
 
@@ -73,15 +72,23 @@ def _listens(port: int) -> bool:
 
 @pytest.mark.feature("F-UPD-03")
 @pytest.mark.parametrize(("passive", "word"), [(True, "PASV"), (False, "PORT")], ids=["passive", "active"])
-def test_databases_come_over_ftp(tmp_path: Path, feed: Feed, server: Ftp, passive: bool, word: str) -> None:
-    bases = {kind: tmp_path / kind for kind in Kind}
-    place = Place(tmp_path / "updater", bases)
-    trust_root(place.directory, feed.first_root.read_bytes())
-    update = Update(
-        place, Route(passive_ftp=passive), lambda *_: None, trusted=resolve_keys([feed.public]), expiry=None, skipped={}
+def test_databases_come_over_ftp(
+    tmp_path: Path, feed: Feed, server: Ftp, passive: bool, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_job, "try_sets", lambda *_: None)  # tests/e2e/test_update_gateway.py has the real trial
+    gateway = Gateway(
+        tmp_path / "gw",
+        25,
+        replace={"[ave]": f'[ave]\ntrusted_keys = ["{feed.public}"]\n'},
+        settings=f'\n[updater.options]\nupdate_server_url = "ftp://127.0.0.1:{server.port}/feed"\n'
+        f"use_update_server_url_only = true\nuse_proxy = false\npassive_ftp = {str(passive).lower()}\n"
+        f'[updater.report]\nreport_file_name = "{tmp_path / "report.log"}"\n',
     )
-    (staged,) = update.fetch([f"ftp://127.0.0.1:{server.port}/feed"]).values()
-    assert (staged / "known.hash").read_bytes().startswith(b"0" * 64)
+    for name in ("bases", "as-bases"):
+        (gateway.state / name).mkdir()
+    done = gateway.command("update", "--trust-root", str(feed.first_root))
+    assert done.returncode == UPDATED, done.stderr
+    assert (gateway.state / "bases" / "own-1" / "known.hash").read_bytes().startswith(b"0" * 64)
     assert server.said(word)
     assert not server.said("PORT" if passive else "PASV")
 

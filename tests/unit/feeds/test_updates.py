@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support import licences
 from tests.support.feeds import Feed, FeedHost, hash_lines, hosting
 from tests.support.gateway import Gateway
 from tests.support.ports import free_port
@@ -104,6 +105,16 @@ def silent() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.mark.feature("F-LIC-04")
+def test_after_the_end_of_the_licence_what_is_newer_is_refused(tmp_path: Path, feed: Feed) -> None:
+    host = Host(tmp_path / "gw", feed, options=source(str(feed.place)), extra=licences.SETTINGS)
+    licences.install(tmp_path / "gw" / "licence", expires=dt.date(2026, 2, 1))
+    assert host.begin() == UPDATED
+    feed.offer(2, b"two", issued=dt.date(2026, 2, 2))
+    assert host.update() == LICENCE
+    assert host.sets == ["own-1"]
+
+
 # --- where from
 
 
@@ -140,6 +151,23 @@ def test_the_own_source_is_asked_first_or_alone(tmp_path: Path, feed: Feed) -> N
         assert host.update() == NOTHING
         assert not own.requests
         assert len(other.requests) > asked
+
+
+@pytest.mark.feature("F-UPD-04")
+@pytest.mark.parametrize("configured", ["proxy_address", "environment", "not to be used"])
+def test_the_configured_proxy_is_asked(
+    tmp_path: Path, feed: Feed, monkeypatch: pytest.MonkeyPatch, configured: str
+) -> None:
+    """The host answers as a proxy does, for a server that is not there."""
+    away = f"http://127.0.0.1:{free_port()}"
+    with hosting(feed.place) as proxy:
+        if configured != "proxy_address":
+            monkeypatch.setenv("http_proxy", proxy.url)
+        setting = {"proxy_address": f'proxy_address = "{proxy.url}"', "not to be used": "use_proxy = false"}
+        host = Host(tmp_path / "gw", feed, options=source(away, setting.get(configured, "")))
+        used = configured != "not to be used"
+        assert host.begin() == (UPDATED if used else CRITICAL)
+        assert bool(proxy.requests) is used
 
 
 @pytest.mark.feature("F-UPD-02")
