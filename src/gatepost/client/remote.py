@@ -85,14 +85,20 @@ class _Server:
         self.idle: list[_Link] = []
         self._away_s = AWAY_S
 
-    def answered(self) -> None:
+    def answered(self) -> bool:
+        """Return whether it has failed before."""
+        again = self.away_until > 0.0
         self.away_until = 0.0
         self._away_s = AWAY_S
+        return again
 
-    def failed(self, now: float) -> None:
-        if self.away_until <= now:
-            self.away_until = now + self._away_s
-            self._away_s = min(self._away_s * 2, AWAY_LIMIT_S)
+    def failed(self, now: float) -> bool:
+        """Return whether a new time begins in which it is left alone: so often a failure is worth a line in the log."""
+        if self.away_until > now:
+            return False
+        self.away_until = now + self._away_s
+        self._away_s = min(self._away_s * 2, AWAY_LIMIT_S)
+        return True
 
 
 class _Link(asyncio.Protocol):
@@ -216,9 +222,9 @@ class RemoteJudge:
                     ruling = await self._ask(server, request, content, ends)
                 except _Failed as failure:
                     reasons.append(f"{server.address}: {failure}")
-                    self._report("W", f"filtering server {server.address}: {failure}")
                 else:
-                    server.answered()
+                    if server.answered():
+                        self._report("I", f"filtering server {server.address} answers again")
                     return ruling
             raise Unjudged("; ".join(reasons) or "no time was left to ask a filtering server")
         finally:
@@ -262,8 +268,8 @@ class RemoteJudge:
             link = await self._open(server, max(min(self._settings.connect_timeout_s, ends - now()), 0.001))
             return await self._exchange(link, request, content, ends)
         except _Failed as failure:
-            if failure.away:
-                server.failed(now())
+            if not failure.away or server.failed(now()):
+                self._report("W", f"filtering server {server.address}: {failure}")
             raise
 
     async def _open(self, server: _Server, timeout_s: float) -> _Link:

@@ -183,16 +183,25 @@ def test_all_servers_away_is_said_with_each_reason(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}: no connection" in text
 
 
-def test_a_server_that_is_back_is_asked_though_it_was_away(tmp_path: Path) -> None:
+def test_a_server_that_is_back_is_asked_though_it_was_away_and_each_is_said_once(tmp_path: Path) -> None:
+    reported: list[tuple[str, str]] = []
+    address = f"unix:{tmp_path / 's'}"
+
     async def scene() -> None:
-        judge = remote(f"unix:{tmp_path / 's'}")
-        with pytest.raises(Unjudged):
-            await judge.judge(REQUEST, CONTENT, 5.0)
+        judge = RemoteJudge(RemoteSettings(addresses=(address,)), lambda level, text: reported.append((level, text)))
+        for _ in range(3):
+            with pytest.raises(Unjudged):
+                await judge.judge(REQUEST, CONTENT, 5.0)
         async with serving(ScriptedJudge(ANSWER), tmp_path / "s"):
-            assert await judge.judge(REQUEST, CONTENT, 5.0) == ANSWER
+            for _ in range(3):
+                assert await judge.judge(REQUEST, CONTENT, 5.0) == ANSWER
             judge.close()
 
     asyncio.run(scene())
+    assert reported == [
+        ("W", f"filtering server {address}: no connection: No such file or directory"),
+        ("I", f"filtering server {address} answers again"),
+    ]
 
 
 def test_what_the_server_cannot_judge_is_unjudged_and_the_connection_stays(tmp_path: Path) -> None:
