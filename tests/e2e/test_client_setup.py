@@ -431,6 +431,9 @@ def test_communigate_there_and_back(host: Host) -> None:
     key = host.base / "communigate.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert len(key.read_text().strip()) == 64
+    assert key.read_text().strip() not in shown, "what set-up shows ends in logs"
+    assert "+++" in shown
+    assert "not shown" in shown
     assert "nothing to do" in host.setup("cgpro")[1]
     assert host.undo("cgpro")[0] == 0
     assert host.files() == before

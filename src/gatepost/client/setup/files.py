@@ -77,6 +77,8 @@ def describe_difference(path: str, old: FileState | None, new: FileState | None)
             notes.append(f"# {path}: owner {old.uid}:{old.gid} -> {new.uid}:{new.gid}\n")
     elif new is not None:
         notes.append(f"# {path}: new, mode {new.mode:o}, owner {new.uid}:{new.gid}\n")
+        if not new.mode & 0o077:  # a secret: what is shown ends in terminals' histories and in logs
+            return f"{notes[0]}# its content is for its owner only, and not shown\n"
     texts = [_lines(old), _lines(new)]
     if None in texts:
         sizes = [f"{len(each.content)} bytes" if each else "not there" for each in (old, new)]
