@@ -185,7 +185,8 @@ class Rspamd(Peer):
         self._stack.close()
 
     def score(self, item: Item) -> float:
-        headers = {"From": item.sender, "Helo": item.helo, "IP": item.client_ip, "Hostname": item.helo}
+        headers = {"From": item.sender, "Rcpt": item.recipient, "Helo": item.helo, "IP": item.client_ip}
+        headers["Hostname"] = item.helo
         given = {name: value for name, value in headers.items() if value and value.isascii() and value.isprintable()}
         status, body = self._post(self._worker, "POST", "/checkv2", item.content, given)
         return float(json.loads(body)["score"]) if status == http.client.OK else 0.0

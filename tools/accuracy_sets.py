@@ -5,11 +5,13 @@ Traps that the sets hold (their own page names them) are taken out here: `raw` m
 """
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterator
 
 import msgspec
 
+from gatepost.antispam.headers.addresses import parse_mailboxes
 from gatepost.model.spam import SpamOptions
 from model_sources import cleaned, read_set
 
@@ -27,6 +29,7 @@ _FROM = re.compile(rb"from\s+([^\s;()]+)\s*(?:\(([^)]*)\))?")
 _ADDRESS = re.compile(rb"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9a-f]{1,4}:){2,7}[0-9a-f:]+", re.IGNORECASE)
 _RETURN_PATH = re.compile(rb"^return-path:\s*<?([^>\s]*)", re.IGNORECASE | re.MULTILINE)
 _SENDER = re.compile(rb"^from:[^\n]*?([\w.+=-]+@[\w.-]+)", re.IGNORECASE | re.MULTILINE)
+_NAMING = re.compile(rb"(?:to|cc):", re.IGNORECASE)
 _HEADER_LIMIT = 64 * 1024
 
 
@@ -44,11 +47,17 @@ class Item(msgspec.Struct, frozen=True):
     """The Received field that the border's host wrote: for filters that read there who the client was."""
 
     @property
+    def recipient(self) -> str:
+        """Whom it was for: the sets do not say, so the first whom it names, or somebody it does not name."""
+        header = itertools.takewhile(bytes.strip, _FIELD.findall(self.content[:_HEADER_LIMIT]))
+        values = (field.partition(b":")[2] for field in header if _NAMING.match(field))
+        named = (box.address for value in values for box in parse_mailboxes(value) if box.address)
+        return next(named, "user@example.org")
+
+    @property
     def options(self) -> SpamOptions:
         """Return what a gateway would have known of it."""
-        return SpamOptions(
-            sender=self.sender, recipients=("user@example.org",), client_ip=self.client_ip, helo=self.helo
-        )
+        return SpamOptions(sender=self.sender, recipients=(self.recipient,), client_ip=self.client_ip, helo=self.helo)
 
 
 def read_items(name: str, form: str, step: int = 1) -> Iterator[Item]:

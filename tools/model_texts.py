@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 FOLDER = Path(__file__).resolve().parent / "model_texts"
+ENGLISH_TIMES, OTHERS_TIMES = 2.0, 0.6
+"""Shares of languages: most kinds have twice as many sentences in English, and few would come again and again."""
 _SLOT = re.compile(r"\{(\w+)\}")
 _MOST_SENTENCES = 6
 
@@ -42,12 +44,12 @@ def read_blocks(path: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def write_examples(each: int, seed: int = 1) -> Iterator[Example]:
-    """Yield `each` messages of every kind and language."""
+    """Yield messages of every kind and language, about `each` of them; twice as many in English."""
     slots = read_slots()
     for path in sorted(FOLDER.glob("*-*.txt")):
         chance = random.Random(f"{seed} {path.stem}")
         for language, parts in sorted(read_blocks(path).items()):
-            for _ in range(each):
+            for _ in range(round(each * (ENGLISH_TIMES if language == "en" else OTHERS_TIMES))):
                 yield _write(path.stem, language, parts, slots, chance)
 
 

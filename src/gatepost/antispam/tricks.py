@@ -22,6 +22,8 @@ _QUOTED: Final = 120
 """Characters of words in pictures that an evidence shows."""
 _MANY_WORDS: Final = 60
 """Words that are a text of their own."""
+_SUBJECT_HYPHENS: Final = 4
+"""Soft hyphens of a subject, which no program breaks at them."""
 _LINKS_LOOKED: Final = 2_000
 """Links of one message that are weighed."""
 
@@ -138,6 +140,8 @@ def _look_at_letters(view: MailView) -> Iterator[tuple[str, str, float]]:
     letters = len(body.text)
     if body.soft_hyphens > 20 and body.soft_hyphens * 12 > letters:
         yield "soft-hyphens", f"{body.soft_hyphens} soft hyphens in {letters} characters of text", 0.8
+    elif subject.soft_hyphens >= _SUBJECT_HYPHENS:
+        yield "soft-hyphens", f"{subject.soft_hyphens} soft hyphens in the subject", 1.5
     if body.twisted + subject.twisted:
         yield "direction-override", "characters that turn the direction of writing round by force", 1.0
     gappy = body.gappy  # of the subject `subject-gappy` tells
@@ -249,6 +253,10 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
         shared = sum(word in known for word in words) / len(words)
         if shared < 0.25:
             yield "forms-differ", f"the plain and the HTML form say different things ({shared:.0%} words shared)", 0.5
+    elif len(words) > 2 * _MANY_WORDS and view.anchors and view.first("list-unsubscribe") is None:
+        strange = sum(word.isalpha() and word not in view.html_words for word in words)
+        if strange > 2 * _MANY_WORDS:
+            yield "forms-differ", f"{strange} words of the plain form are not shown in the HTML form", 1.2
     wrapped = [text for text in view.texts if text.wrapped and not text.attached and len(text.visible) > 20]
     if wrapped and all(text.kind == "plain" for text in wrapped):
         yield "wrapped-text", "text of plain letters is encoded so that it cannot be searched", 0.4

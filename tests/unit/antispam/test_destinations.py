@@ -32,6 +32,9 @@ OURS = {
     "answer-forged",
     "list-forged",
     "links-of-nobody",
+    "sender-throwaway-bulk",
+    "picture-of-nobody",
+    "call-about-money",
     "link-to-hosting",
     "link-to-hosting-alone",
     "link-cheap-suffix",
@@ -129,6 +132,62 @@ def test_plain_text_with_links_is_talk(check):
 def test_all_signs_of_targets_together_stay_short_of_spam_without_another(check):
     worst = mail("other.example")
     assert sum(sign.weight for sign in signs(check, worst).values()) < 5.2
+
+
+VERP = "77-bob=own.example@mail.prize.shop"
+
+
+def test_mail_to_many_from_a_throwaway_domain(check):
+    prize = {"From": "Prize <x@prize.shop>"}
+    assert "sender-throwaway-bulk" in signs(check, mail("prize.shop", **prize), sender=VERP)
+    assert "sender-throwaway-bulk" not in signs(check, mail("prize.shop", **prize), sender="x@prize.shop")
+    assert "sender-throwaway-bulk" not in signs(check, mail("prize.shop", **prize, **UNSUBSCRIBE), sender=VERP)
+
+
+@pytest.mark.parametrize(
+    ("host", "changes", "found"),
+    [("other.example", {}, True), ("firm.example", {}, False), ("other.example", UNSUBSCRIBE, False)],
+)
+def test_a_picture_that_leads_to_a_site_of_others(check, host, changes, found):
+    header = mail(host, **changes).partition(b"\r\n\r\n")[0]
+    content = header + f'\r\n\r\n<a href="https://{host}/x"><img src="https://{host}/x.png"></a>'.encode()
+    assert ("picture-of-nobody" in signs(check, content)) is found
+
+
+def test_a_linked_logo_below_a_letter_is_no_picture_alone(check):
+    letter = mail("other.example") + b"<p>" + b"As we said on Tuesday. " * 10 + b"</p>"
+    content = letter + b'<a href="https://other.example/"><img src="https://other.example/x.png"></a>'
+    assert "picture-of-nobody" not in signs(check, content)
+
+
+CALL = "Thank you for the order. $389.99 is taken from your account today. Wrong? Call our desk: {}."
+PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+
+
+def call(phone: str, text: str = "", **changes: str | None) -> bytes:
+    head = mail("x.example", **(PLAIN | changes)).partition(b"\r\n\r\n")[0]
+    return head + f"\r\n\r\n{text} {CALL.format(phone)}\r\n".encode()
+
+
+@pytest.mark.parametrize("phone", ["(888) 555-0134", "+1 888 555 0134", "888.555.0134", "+44 20 7946 0018"])
+def test_a_sum_and_a_number_to_call(check, phone):
+    for content in (call(phone, To="undisclosed-recipients:;"), call(phone, "Geek Squad"), call(phone, "Your PayPal")):
+        assert "call-about-money" in signs(check, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        call("(888) 555-0134"),
+        call("(888) 555-0134", "Your PayPal", From="PayPal <service@paypal.com>"),
+        call("(888) 555-0134", "https://shop.example/order Your PayPal"),
+        call("order 8885550", "Your PayPal"),
+        call("(888) 555-0134", "Your PayPal", Subject="Re: Order", In_Reply_To="<1@own.example>"),
+    ],
+    ids=["a firm", "the brand", "with a link", "no telephone", "an answer"],
+)
+def test_a_bill_with_a_telephone_number_is_none_of_these(check, content):
+    assert "call-about-money" not in signs(check, content)
 
 
 def test_hosts_are_bounded_and_told_once():

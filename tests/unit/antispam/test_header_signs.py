@@ -146,6 +146,12 @@ IMITATIONS = [
     ("from-brand-free-mail", {"From": "Netflix <netflix.billing77@gmail.com>"}),
     ("name-mixed-scripts", {"From": "=?utf-8?b?0YDQsNGDcGFs?= account <x@other.example>"}),
     ("name-invisible", {"From": "=?utf-8?q?Inv=E2=80=8Boice?= <x@other.example>"}),
+    ("name-invisible", {"From": "=?utf-8?q?P=E2=80=8Dr=E2=80=8Dime?= <x@other.example>"}),
+    ("from-brand", {"From": "Ledger Support <x@other.example>"}),
+    ("from-brand", {"From": '"Amazon" <x@other.example>'}),
+    ("from-brand", {"From": "UPS Delivery Team 20391 <x@other.example>"}),
+    ("from-brand-free-mail", {"From": "Norton <n.billing77@gmail.com>"}),
+    ("subject-underscores", {"Subject": "_Your_funds_are_waiting_"}),
     ("from-ambiguous", {"From": "<a@firm.example>, <b@other.example>"}),
     ("from-disguised", {"From": "<@x.example:a@firm.example>"}),
 ]
@@ -294,3 +300,21 @@ def test_a_brand_whose_links_or_answers_lead_elsewhere(check):
     own = signs(check, mail(page.format("limits.example"), **fields))
     assert "from-brand" in own
     assert "from-brand-elsewhere" not in own
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"From": "Heath Ledger <heath@other.example>"},
+        {"From": "Edward Norton <ed.norton@other.example>"},
+        {"From": "Amazon <news@amazon.pl>"},
+        {"From": "Support Team <help@other.example>"},
+        {"From": "=?utf-8?q?=F0=9F=91=A9=E2=80=8D=F0=9F=92=BB_Lena?= <lena@other.example>"},
+        {"Subject": "Backup of db_main_old_copy.zip"},
+        {"Subject": "snake_case or camelCase?"},
+        {"Subject": "quarterly_report_final_v2.pdf"},
+    ],
+)
+def test_names_that_people_bear_and_files_that_are_named_are_none_of_these(check, changes):
+    found = signs(check, mail(**changes))
+    assert not {"from-brand", "from-brand-free-mail", "name-invisible", "subject-underscores"} & set(found)

@@ -106,6 +106,26 @@ def test_forms_that_differ() -> None:
     assert signs(both.format(WORDS, WORDS)) == {}
 
 
+def test_a_long_plain_form_that_nobody_is_shown() -> None:
+    salad = " ".join(
+        f"{first}{second}"
+        for first in ("harbour", "meadow", "chimney", "sailor")
+        for second in map(chr, range(97, 117))
+    )
+    both = (
+        "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n{0}\r\n--b\r\n"
+        "Content-Type: text/html\r\n\r\n<a href=https://x.example/1>See it</a>\r\n--b--\r\n"
+    )
+    assert signs(both.format(salad + " " + salad))["forms-differ"].weight >= 1
+    assert "forms-differ" not in signs(both.format("A short text, as some have it."))
+    assert "forms-differ" not in signs("List-Unsubscribe: <https://x.example/u>\r\n" + both.format(salad + " " + salad))
+
+
+def test_soft_hyphens_in_a_subject() -> None:
+    assert "soft-hyphens" in signs("Subject: =?utf-8?q?R=C2=ADe=C2=ADa=C2=ADl=C2=AD_?=\r\n\r\nhello")
+    assert "soft-hyphens" not in signs("Subject: =?utf-8?q?Donau=C2=ADdampf=C2=ADschiff?=\r\n\r\nhello")
+
+
 HONEST = [
     page(
         "<style>@media screen{.m{display:none}}.b{background:#05f}</style><div style='display:none;font-size:1px;color:#fff'>"

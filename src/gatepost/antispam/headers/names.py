@@ -24,6 +24,8 @@ _WORDS = re.compile(r"[^\W_]+")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a\u202b\u202d\u202e\u2060-\u2064\u206a-\u206f]"
 )
+_JOINERS = re.compile("(?<=[a-zA-Z])[\u200c\u200d]+(?=[a-zA-Z])")
+"""Joiners where no script has a use for them."""
 _NAME_LIMIT = 300
 """Characters of a display name that are compared."""
 
@@ -55,9 +57,11 @@ def addresses_in(text: str) -> list[str]:
 
 def invisible_in(text: str) -> str:
     """Return the names of the invisible and direction-changing characters in a text; "" when there are none. Those
-    that scripts need (joiners of Arabic, Indic and emoji) are not among them.
+    that scripts need (joiners of Arabic, Indic and emoji) are among them only between Latin letters.
     """
-    found = sorted({f"U+{ord(each):04X}" for each in _INVISIBLE.findall(text[:_NAME_LIMIT])})
+    text = text[:_NAME_LIMIT]
+    joiners = "".join(_JOINERS.findall(text))
+    found = sorted({f"U+{ord(each):04X}" for each in (*_INVISIBLE.findall(text), *joiners)})
     return ", ".join(found[:5])
 
 

@@ -1,7 +1,8 @@
 """What header signs know of the world: free mail services, and brands with their true domains. Data of the databases.
 
 `.domains` files hold a domain a line. `.brands` files hold `Name, Other Name: domain domain …` a line: whoever calls
-himself so writes from one of these domains or from below one. `#` starts a comment line.
+himself so writes from one of these domains or from below one. `=Name` is one that people bear, too: it counts only when
+nothing but words of an office (`Team`, `Support`) stands beside it. `#` starts a comment line.
 """
 
 import re
@@ -17,6 +18,23 @@ WORDS_LIMIT = 12
 """Words of a display name in which a brand is looked for."""
 
 
+_OFFICE = frozenset(
+    {
+        *("account", "accounts", "alert", "alerts", "billing", "care", "center", "centre", "client"),
+        *("clients", "com", "customer", "customers", "delivery", "desk", "help", "helpdesk", "info"),
+        *("information", "live", "mail", "message", "messages", "no", "noreply", "notice", "notification"),
+        *("notifications", "notify", "official", "online", "order", "orders", "payment", "payments"),
+        *("rewards", "security", "service", "services", "shipping", "support", "team", "tracking", "update"),
+        *("updates", "verification", "wallet", "the", "app", "inc", "llc", "atendimento", "alerta", "aviso"),
+        *("cliente", "clientes", "equipe", "equipo", "segurança", "seguridad", "servicio", "serviço"),
+        *("soporte", "suporte", "assistance", "équipe", "sécurité", "kundenservice", "kundendienst"),
+        *("sicherheit", "konto", "rechnung", "klantenservice", "assistenza", "servizio", "поддержка"),
+        *("служба", "безопасность"),
+    }
+)
+"""Words of a display name that say which office writes, and nothing of who it is."""
+
+
 class Brand(msgspec.Struct, frozen=True):
     """A brand and where it writes from."""
 
@@ -30,6 +48,8 @@ class Reference(msgspec.Struct, frozen=True):
     free_mail: frozenset[str] = frozenset()
     brands: dict[tuple[str, ...], Brand] = {}
     """By the words of a name, lower case."""
+    whole: dict[tuple[str, ...], Brand] = {}
+    """The same for names that must stand alone."""
 
     def is_free(self, domain: str) -> bool:
         """Whether anybody gets an address in this domain."""
@@ -38,6 +58,9 @@ class Reference(msgspec.Struct, frozen=True):
     def find_brand(self, name: str) -> Brand | None:
         """Return the brand whose name stands in a display name."""
         words = tuple(word.lower() for word in _WORD.findall(name)[:WORDS_LIMIT])
+        alone = self.whole.get(tuple(word for word in words if word not in _OFFICE and not word.isdigit()))
+        if alone is not None:
+            return alone
         for start in range(len(words)):
             for length in (1, 2, 3):
                 brand = self.brands.get(words[start : start + length])
@@ -50,6 +73,7 @@ def load_reference(knowledge: Knowledge) -> Reference:
     """Read the reference files. ValueError: one of them is faulty; the text names file and line."""
     free: set[str] = set()
     brands: dict[tuple[str, ...], Brand] = {}
+    whole: dict[tuple[str, ...], Brand] = {}
     for path, number, line in _lines(knowledge, ".domains"):
         free.add(_domain(path, number, line))
     for path, number, line in _lines(knowledge, ".brands"):
@@ -58,8 +82,10 @@ def load_reference(knowledge: Knowledge) -> Reference:
         if not colon or not known:
             raise ValueError(f"{path} line {number}: write `Name: domain domain`")
         for name in names.split(","):
-            brands[tuple(word.lower() for word in _WORD.findall(name))] = Brand(name.strip(), known)
-    return Reference(frozenset(free), brands)
+            bare = name.strip().removeprefix("=")
+            chosen = brands if bare == name.strip() else whole
+            chosen[tuple(word.lower() for word in _WORD.findall(bare))] = Brand(bare, known)
+    return Reference(frozenset(free), brands, whole)
 
 
 def _lines(knowledge: Knowledge, suffix: str) -> Iterator[tuple[str, int, str]]:
