@@ -18,6 +18,7 @@ from gatepost.config.schema import (
     MOVED,
     SECTION_BY_NAME,
     find_field,
+    find_fields,
     is_older_section,
     normalise_section,
 )
@@ -139,6 +140,9 @@ class Collected:
             ]
             near = difflib.get_close_matches(entry.name, names, n=1)
             mend = f"Did you mean {near[0]}?" if near else "Look it up with 'config explain'"
+            homes = find_fields(entry.name) if self.form is Form.TOML and "." not in entry.name else []
+            if len(homes) == 1:  # what several sections have is no misplaced one
+                mend = f"It belongs to [{homes[0].section}]"
             self.note(
                 Severity.WARNING, section, entry.name, "unknown parameter, ignored", origin=entry.origin, mend=mend
             )

@@ -302,6 +302,15 @@ def test_explain(name, capsys):
         assert part in text
 
 
+def test_a_parameter_in_a_section_of_others_is_sent_home(tmp_path, capsys):
+    file = tmp_path / "gatepost.toml"
+    file.write_text('[network]\nhostname = "mx.example.org"\nstate_path = "/x"\nconnections = 5\n')
+    assert run(["check", "-c", str(file)]) == 0
+    said = "".join(capsys.readouterr())
+    assert "[network] state_path: unknown parameter, ignored. It belongs to [relay]" in said
+    assert "connections: unknown parameter, ignored. It belongs" not in said
+
+
 def test_explain_older_spellings_and_strangers(capsys):
     assert run(["explain", "UseIChecker"]) == 0
     assert "use_clean_cache" in capsys.readouterr().out
