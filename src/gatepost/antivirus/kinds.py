@@ -152,6 +152,8 @@ PAGE_SEARCH: Final = 1024
 """Programs that guess the type of a page look at 512 bytes to 1445; text in front of its first tag hides none here."""
 SVG_SEARCH: Final = 4096
 """Comments and declarations in front of the root element of an XML file."""
+DISK_SEARCH: Final = 2048
+"""Every header of a disk or file system has zeros so far in front."""
 MAIL_SEARCH: Final = 4096
 """A header that is one shows its second field within so many bytes."""
 SHORTEST_BODY: Final = 8
@@ -262,7 +264,7 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.ACE
     if data[257:262] == b"ustar" or (data[153:154].isdigit() and is_old_tar(data)):
         return Kind.TAR
-    if data[0x40:0x44] == b"\x7f\x10\xda\xbe" or data.startswith(b"COWD\x01\0\0\0") or _is_file_system(data):
+    if data.find(b"\0", 0, DISK_SEARCH) >= 0 and _is_disk(data):  # text has no zeros, and goes on
         return Kind.DISK_IMAGE
     if data[-512:-508] == b"koly":  # the trailer of a disk image of macOS
         return Kind.DISK_IMAGE
@@ -333,8 +335,12 @@ def _detect_image(data: bytes) -> Kind | None:
     return None
 
 
-def _is_file_system(data: bytes) -> bool:
-    """Whether a file system of Linux or macOS begins here, as other systems' unpackers open them (ext, HFS+, APFS)."""
+def _is_disk(data: bytes) -> bool:
+    """Whether a virtual disk of VirtualBox or older VMware begins here, or a file system of Linux or macOS (ext, HFS+,
+    APFS), which unpackers elsewhere open.
+    """
+    if data.startswith(b"\x7f\x10\xda\xbe", 0x40) or data.startswith(b"COWD\x01\0\0\0"):
+        return True
     if data[32:36] == b"NXSB" or data[1024:1028] in (b"H+\0\x04", b"HX\0\x05"):
         return True
     if data[1080:1082] != b"\x53\xef":

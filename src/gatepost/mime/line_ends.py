@@ -20,8 +20,7 @@ def read_returns(message: Message) -> bytes | None:
     about its structure: none stands in its header, and its parts are found without.
     """
     content, root = message.content, message.root
-    header = _ALONE.search(content, root.start, root.body)
-    if header is not None:
+    if content.count(b"\r", root.start, root.body) != content.count(b"\r\n", root.start, root.body):
         return end_lines(content)
     hidden = Defect.BOUNDARY_WRONG in root.defects or Defect.BOUNDARY_MISSING in root.defects
     return end_lines(content) if hidden and _ALONE.search(content, root.body) is not None else None
