@@ -16,8 +16,6 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from gatepost.control.counters import BOUNDS_S, LATENCY
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class HostFacts(msgspec.Struct, frozen=True):
     """What metrics tell beside the status."""

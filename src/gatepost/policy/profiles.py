@@ -39,7 +39,6 @@ LOGS_LIMIT: Final = 20
 
 Shares = list[tuple[tuple[int, ...], RuleOutcome]]
 """Recipients with what becomes of the message for them. Without recipients: a copy for those added."""
-_UNTOUCHED: Final = RuleOutcome()
 
 
 def decide_rules(table: RuleTable, mail: MailFacts, shares: Sequence[ShareFacts]) -> list[Shares]:
@@ -258,8 +257,3 @@ def describe_hits(outcome: RuleOutcome) -> Iterator[str]:
     for hit in outcome.hits:
         did = ", ".join(act.value.replace("_", " ") for act in hit.did) or "nothing"
         yield f"rule {hit.rule} of profile {hit.profile}: {did}"
-
-
-def is_untouched(outcome: RuleOutcome) -> bool:
-    """Tell whether a message stays as it is."""
-    return msgspec.structs.replace(outcome, hits=(), log=()) == _UNTOUCHED

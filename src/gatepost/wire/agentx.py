@@ -33,7 +33,6 @@ _U16: Final = struct.Struct("!HH")
 _U32: Final = struct.Struct("!I")
 _U64: Final = struct.Struct("!Q")
 _INTERNET: Final[Oid] = (1, 3, 6, 1)
-SYS_UP_TIME: Final[Oid] = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 TRAP_OID: Final[Oid] = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
 """snmpTrapOID.0: names the kind of a notification (RFC 3416 §4.2.6)."""
 
