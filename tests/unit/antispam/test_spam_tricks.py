@@ -25,7 +25,7 @@ LEAST_FOUND = 15
 UNSEEN = "image_of_text"
 READ_SAMPLE = 8
 """Letters whose pictures are read: a third of a second each."""
-OPEN = {UNSEEN: 0.5}
+OPEN = {UNSEEN: 0.3}
 """Tricks that hide more than they should, and how much at most: without text recognition the words of a picture are gone
 (README, known limits).
 """
