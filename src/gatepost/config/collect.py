@@ -97,7 +97,7 @@ class Collected:
         found: dict[tuple[str, int, Field], list[Entry]] = {}
         for source in (entries, overrides):
             fresh: set[tuple[str, int, Field]] = set()
-            for entry in expand_entries(source):
+            for entry in expand_entries(source, self.file if source is entries else None):
                 if isinstance(entry, Problem):
                     self.problems.append(entry)
                     continue

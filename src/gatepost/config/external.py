@@ -14,6 +14,8 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 
 FILE_PREFIX = "file:"
 
+_REFUSED = "values of this section may not come from an external file"
+
 
 def read_text(path: str) -> str:
     """Return a file's text. Old files may not be UTF-8: then every byte is taken as the character of its number.
@@ -43,9 +45,20 @@ def _error(entry: Entry, what: str, mend: str, origin: Origin | None = None) -> 
     )
 
 
-def expand_entries(entries: tuple[Entry, ...]) -> Iterator[Entry | Problem]:
-    """Yield the entries with every `file:` value replaced by the lines of its file, and what went wrong."""
+def _may_be_external(entry: Entry) -> bool:
+    section = SECTION_BY_NAME.get(normalise_section(entry.section))
+    return section is None or section.external
+
+
+def expand_entries(entries: tuple[Entry, ...], file: str | None) -> Iterator[Entry | Problem]:
+    """Yield the entries with every `file:` value replaced by the lines of its file, and what went wrong.
+
+    `file`: the main file, what stands in another was included; None where nothing can be.
+    """
     for entry in entries:
+        if file is not None and entry.origin.file != file and not _may_be_external(entry):
+            yield _error(entry, _REFUSED, "Write it into the main file")
+            continue
         values = entry.value if isinstance(entry.value, list) else [entry.value]
         if not any(isinstance(value, str) and FILE_PREFIX in value for value in values):
             yield entry
@@ -73,9 +86,8 @@ def _expand(entry: Entry, value: str) -> Iterator[Entry | Problem]:
     else:
         yield entry
         return
-    section = SECTION_BY_NAME.get(normalise_section(entry.section))
-    if section is not None and not section.external:
-        yield _error(entry, "values of this section may not come from an external file", "Write the value itself")
+    if not _may_be_external(entry):
+        yield _error(entry, _REFUSED, "Write the value itself")
         return
     if not Path(path).is_absolute():
         yield _error(entry, f"external file {path!r} is not an absolute path", "Write the path from / on")

@@ -59,14 +59,7 @@ class RecorderHost:
     def start(self, config: Config) -> None:
         """Start it, if the configuration wants any of what it keeps or writes."""
         self._tracking = config.tracking.enabled
-        counted = counts_usage(config)
-        files = (
-            config.tracking.json_file,
-            config.options.av_statistics,
-            config.antispam.filter_stat_log_file,
-            config.antispam.filter_user_log_file,
-        )
-        if not (self._tracking or counted or any(files)):
+        if not _is_wanted(config):
             return
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self.current = Child("recorder", self._start, ended=lambda _, __: None, say=self._say)
@@ -75,6 +68,10 @@ class RecorderHost:
     def configure(self, config: Config) -> None:
         """Tell it a new configuration; its files are opened anew, as after a rotation."""
         if self.current is None:
+            if _is_wanted(config):  # relays were told at their start that nobody takes records
+                self._say(
+                    "W", "records of mail: nothing was kept until now, what is to be kept begins at the next start"
+                )
             return
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self._tell()
@@ -203,6 +200,16 @@ class RecorderHost:
                 self._say(level, text)
             if level == "E" and self.current is not None:
                 self.current.trouble = text
+
+
+def _is_wanted(config: Config) -> bool:
+    files = (
+        config.tracking.json_file,
+        config.options.av_statistics,
+        config.antispam.filter_stat_log_file,
+        config.antispam.filter_user_log_file,
+    )
+    return config.tracking.enabled or counts_usage(config) or any(files)
 
 
 def recorder_settings(config: Config, paths: Paths, *, tracking: bool) -> RecorderSettings:

@@ -227,9 +227,16 @@ def test_blank_and_bad_lines_of_an_external_file_are_reported_at_their_place(tmp
 def test_external_files_are_refused(tmp_path, load_ini, section, name):
     value = tmp_path / "value"
     value.write_text("/srv\n")
-    loaded = load_ini({f"{section}.{name}": f"file:{value}"})
-    assert any(e.name == name and "may not come from an external file" in e.what for e in loaded.errors)
-    assert loaded.exit_code == 66
+    included = tmp_path / "included"
+    included.write_text(f"{name}=/srv\n")
+    for loaded in (
+        load_ini({f"{section}.{name}": f"file:{value}"}),
+        load_ini({f"{section}.{name}": None} if section.endswith("path") and name != "PidFile" else {},
+                 f"[{section}]\n!include {included}\n"),
+    ):  # fmt: skip
+        assert any(e.name == name and "may not come from an external file" in e.what for e in loaded.errors)
+        assert loaded.exit_code == 66
+    assert (str(included), 1) in {(e.file, e.line) for e in loaded.errors}
 
 
 def test_unknown_names_are_warnings_with_a_suggestion(load_ini):

@@ -69,6 +69,17 @@ def test_any_view_starts_the_recorder(tmp_path: Path, wanted: dict[str, Any]) ->
     assert status["enabled"] == ("tracking" in wanted)
 
 
+def test_a_reload_says_what_begins_at_the_next_start_only(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    host = RecorderHost(cast("ForkServer", NoForks()), Paths(str(tmp_path)), lambda *line: said.append(line))
+    host.start(config_of())
+    host.configure(config_of())
+    assert not said
+    host.configure(config_of(av_statistics="/x/av"))
+    ((level, text),) = said
+    assert (level, "next start" in text, host.current) == ("W", True, None)
+
+
 def test_a_reload_does_not_change_whether_tracking_is_kept(tmp_path: Path) -> None:
     settings = recorder_settings(config_of(tracking=True, json_file="/x"), Paths(str(tmp_path)), tracking=False)
     assert (settings.tracking, settings.json_file) == (False, "/x")
