@@ -4,6 +4,7 @@ import email
 import email.message
 import io
 import random
+import re
 from collections.abc import Iterator
 from email.mime.image import MIMEImage
 from email.mime.multipart import MIMEMultipart
@@ -142,7 +143,7 @@ STATUSES = [
 ]
 
 
-@pytest.mark.feature("F-AS-23", "F-ASR-04", "F-ASR-05", "F-ASR-12")
+@pytest.mark.feature("F-AS-23", "F-ASR-04", "F-ASR-05", "F-ASR-06", "F-ASR-12")
 @pytest.mark.parametrize(("subject", "text", "fields", "label", "status", "code"), STATUSES)
 def test_each_status_has_its_label_and_one_copy_in_the_quarantine(
     gateway: Gateway, sink: Sink, subject: str, text: str, fields: dict[str, str], label: str, status: str, code: str
@@ -153,6 +154,11 @@ def test_each_status_has_its_label_and_one_copy_in_the_quarantine(
     got, line = found_in(gateway, sink, content, BAD if status == "blacklisted" else "anna.berg@firm.example")
     assert got.get_all("Subject") == [label + subject]
     assert got["X-SpamTest-Status-Extended"] == status
+    methods = {"spam": "content", "formal": "none", "blacklisted": "black email list"}
+    assert methods.get(status, "headers") in got.get_all("X-SpamTest-Method", [])
+    assert got["X-SpamTest-Rate"] == ("100" if status in {"spam", "blacklisted"} else str(int(got["X-SpamTest-Rate"])))
+    assert got["X-SpamTest-Info"]
+    assert re.fullmatch(r"\d{8}", got["X-SpamTest-Group-ID"])
     assert f'status="{status}"' in line
     (item,) = kept(gateway, subject)
     assert item.code == code

@@ -327,6 +327,13 @@ def code_of(gateway: Gateway, *options: str) -> int:
 
 
 @pytest.mark.feature("F-MGMT-08")
+def test_codes_have_the_documented_numbers() -> None:
+    assert sorted(ExitCode) == [0, 1, 30, *range(41, 52), 55, *range(64, 68), 70]
+    named = (ExitCode.PID_FILE_EXISTS, ExitCode.IDENTITY, ExitCode.ENGINE, ExitCode.BASES, ExitCode.BIND, ExitCode.LOG)
+    assert named == (41, 44, 48, 50, 55, 67)
+
+
+@pytest.mark.feature("F-MGMT-08")
 def test_configuration_and_options(fresh: Gateway) -> None:
     assert code_of(fresh, "--nonsense") == ExitCode.OPTIONS
     checked = subprocess.run([*MAILGW, "-k", "-c", str(fresh.config)], check=False, capture_output=True, text=True)

@@ -273,6 +273,31 @@ def test_every_parameter_of_the_policy_has_one_topic() -> None:
 
 
 @pytest.mark.feature("F-WEB-04")
+def test_dnsbl_services_are_set_and_by_default_there_are_none(tmp_path: Path) -> None:
+    async def work(here: Scene) -> None:
+        page = "/policy/dnsbl"
+        before = here.text
+        await here.submit(page, "/settings/draft", service="bl.example sixty", default__service=None)
+        error = LexborHTMLParser((await here.get(page)).text).css_first("#f-service-error")
+        assert error is not None
+        assert "rating" in error.text()
+        await here.apply()
+        assert here.text == before
+        done = await here.submit(
+            page, "/settings/draft", service="one.example 60\ntwo.example 55", default__service=None
+        )
+        assert done.status == 303, done.text[-1500:]
+        assert (await here.apply()).location == "/settings"
+        assert here.data["antispam"]["dnsbl"]["service"] == ["one.example 60", "two.example 55"]
+        assert "one.example 60" in (await here.get(page)).text
+        await here.submit(page, "/settings/draft", default__service="1")
+        await here.apply()
+        assert "service" not in here.data.get("antispam", {}).get("dnsbl", {})
+
+    scene(tmp_path, work)
+
+
+@pytest.mark.feature("F-WEB-04")
 def test_lists_are_filled_searched_and_emptied(tmp_path: Path) -> None:
     async def work(here: Scene) -> None:
         await here.submit(
