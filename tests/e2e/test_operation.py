@@ -16,6 +16,7 @@ from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
+from gatepost.model.ids import parse_queue_id
 from gatepost.relay.shares import FIRST_WINDOW
 
 BACKLOG = 3 * FIRST_WINDOW
@@ -340,7 +341,9 @@ def test_shards_of_former_relays_are_adopted(three: Gateway, three_sink: Sink) -
         found.decode() for m in arrived(three_sink, "orphan") for found in re.findall(rb"id ([0-9A-Z]{13});", m.header)
     ]
     assert sorted(ids) == sorted(sent)
-    assert len(three.lines("adopts shard")) == 2
+    # Which relay takes a connection is the kernel's affair; a shard without mail is adopted without a word.
+    relays = {parse_queue_id(each) >> 11 & 31 for each in sent}
+    assert len(three.lines("adopts shard")) == len(relays - {0})
 
 
 # --- what keeps it from starting

@@ -1,5 +1,6 @@
 """Tracking with a real gateway: every mail and refusal can be found, its life is told; kills lose and double nothing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -138,6 +139,6 @@ def test_what_happened_is_found_when_the_gateway_has_stopped(gateway: Traced) ->
     assert shown.returncode == 0, shown.stderr
     assert "delivered to <zeta0@example.org>" in shown.stdout
     for path in (gateway.state / "tracking").glob("*.tracking"):
-        with sqlite3.connect(path) as database:
+        with contextlib.closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     gateway.start()
