@@ -35,6 +35,7 @@ PEERS = {
 }
 MILTER = {
     "postfix+gatepost": "tools/bench_milter.py",
+    "postfix+gatepost+clamd": "tools/bench_milter.py --clamd",
     "postfix+gatepost-no-inspection": "tools/bench_milter.py --no-inspection",
 }
 MILTER_PEERS = {
@@ -47,6 +48,7 @@ COMPARISONS = (
     ("gatepost, no inspection", "postfix", "msg_s", 3.0, "messages per second"),
     ("gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 5.0, "messages per CPU second"),
     ("postfix+gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 4.0, "messages per CPU second, the same checks on"),
+    ("postfix+gatepost+clamd", "postfix+rspamd+clamd", "msg_per_cpu_s", 4.0, "the same, the same clamd on both sides"),
     (
         "postfix+gatepost",
         "postfix+rspamd",

@@ -4,6 +4,7 @@ Postfix is configured as the driver's peers configure theirs ($GATEPOST_BENCH, o
 differs. The gateway has a milter door and no listener, shipped defaults else. State in $BENCH_DIR. Ends with SIGTERM.
 
 --no-inspection   the door answers without a look: what asking alone costs
+--clamd           the driver's clamd looks as well, as it does behind rspamd
 """
 
 import argparse
@@ -27,21 +28,24 @@ def main() -> None:
     """Run both until a signal ends them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--no-inspection", action="store_true")
+    parser.add_argument("--clamd", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
     os.environ["RELAY_BENCH_DIR"] = str(state / "peer")
     peers: Any = importlib.import_module("peers")
     peers.IN, peers.SINK = int(os.environ["BENCH_IN"]), int(os.environ["BENCH_SINK"])
-    (peers.RPROXY,) = free_ports(1)
+    (peers.RPROXY, peers.CLAMD) = free_ports(2)
+    (state / "peer").mkdir()
+    if arguments.clamd:
+        peers.clamd()
     gateway = subprocess.Popen(
-        [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(_configure(state, peers.RPROXY, arguments))],
+        [sys.executable, "-m", "gatepost.cli.main", "run", "-c", str(_configure(state, peers, arguments))],
         stdin=subprocess.DEVNULL,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         peers.wait_port(peers.RPROXY, START_S)
         wait_until_settled(gateway.pid)
-        peers.mkdir(str(state / "peer"))
         peers.postfix(milter=1)
         while gateway.poll() is None:
             time.sleep(1)
@@ -49,9 +53,11 @@ def main() -> None:
         gateway.terminate()
         gateway.wait(START_S)
         subprocess.run(["/usr/sbin/postfix", "-c", str(state / "peer/postfix/etc"), "stop"], check=False)
+        for each in peers.procs:
+            each.terminate()
 
 
-def _configure(state: Path, door: int, arguments: argparse.Namespace) -> Path:
+def _configure(state: Path, peers: Any, arguments: argparse.Namespace) -> Path:
     text = build_default_config(
         state_path=str(state / "gateway"),
         hostname="bench.localdomain",
@@ -73,7 +79,9 @@ def _configure(state: Path, door: int, arguments: argparse.Namespace) -> Path:
         if old not in text:
             raise SystemExit(f"the shipped configuration has no {old!r}")
         text = text.replace(old, new)
-    text += f'\n[[door]]\nname = "postfix"\nkind = "milter"\naddress = "tcp:127.0.0.1:{door}"\n'
+    text += f'\n[[door]]\nname = "postfix"\nkind = "milter"\naddress = "tcp:127.0.0.1:{peers.RPROXY}"\n'
+    if arguments.clamd:
+        text += f'\n[[engine]]\nname = "clam"\nkind = "clamd"\naddress = "127.0.0.1:{peers.CLAMD}"\n'
     (state / "gateway").mkdir()
     config = state / "gateway" / "gatepost.toml"
     config.write_text(text)
