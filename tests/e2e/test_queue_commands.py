@@ -100,6 +100,36 @@ def test_list_and_one_message_show_the_state(gateway: LaneGateway) -> None:
     assert (shown.returncode, shown.stdout.splitlines()[1].split()) == (0, ["state:", "WFC"])
 
 
+@pytest.mark.feature("F-QUE-01")
+@pytest.mark.feature("F-QUE-02")
+@pytest.mark.feature("F-QUE-03")
+@pytest.mark.feature("F-QUE-04")
+def test_the_documented_options_do_what_the_commands_do(gateway: LaneGateway) -> None:
+    gateway.switch("send", on=False)
+    address = gateway.lane().address()
+    inspected = queued(gateway, "by option", address)
+    held = queued(gateway, "held by option", address)
+    assert gateway.command("queue", "hold", held).returncode == 0
+    gateway.switch("scan", on=False)
+    fresh = [gateway.send(plain(f"fresh {number}"), address) for number in range(2)]
+    listed = gateway.command("queue", "--show-all")
+    assert listed.stdout == gateway.command("queue", "list").stdout
+    one = gateway.command("queue", f"--show-id={inspected}")
+    line, total = one.stdout.splitlines()
+    assert line in listed.stdout.splitlines()
+    assert total.startswith("1 queued messages, ")
+    assert gateway.command("queue", "--check-id", fresh[1]).stdout == f"{fresh[1]}: to be inspected first\n"
+    assert gateway.command("queue", "--check-all").stdout == "2 message(s): to be inspected first\n"
+    assert gateway.command("queue", "-o", inspected).stdout == f"{inspected}: to be sent first\n"
+    assert gateway.command("queue", "-a").stdout == "1 message(s): to be sent first\n"
+    assert gateway.command("queue", "-d", fresh[0]).stdout == f"{fresh[0]}: removed\n"
+    assert gateway.command("queue", "--remove-all").returncode == 0
+    assert [row["queue_id"] for row in gateway.queue()] == [held]
+    assert gateway.command("queue", "--remove-all").returncode == 4
+    for wrong in ((), ("--show-all", "--remove-all"), ("--show-id=nonsense",)):
+        assert gateway.command("queue", *wrong).returncode == 1
+
+
 @pytest.mark.feature("F-MGMT-04")
 def test_queue_grows_while_sending_is_off_and_drains(gateway: LaneGateway) -> None:
     lane = gateway.lane()

@@ -29,7 +29,7 @@ for _name, _place, _help in (
     ("status", "status:status", "Show whether the gateway runs, its modules, processes, queue and counters."),
     ("stats", "stats:stats", "Write the statistics file and print it, by documented names."),
     ("trace", "trace:trace", "Where a mail is and why: its life as a time line, or the mails that match."),
-    ("queue", "queue_repair:app", "What waits here, why, and what to do about it."),
+    ("queue", "queue_options:app", "What waits here, why, and what to do about it."),
     ("quarantine", "store_apps:quarantine", "Messages kept apart: show, release, delete them."),
     ("lists", "lists:app", "Allow and block lists: show, add, remove, import, export."),
     ("digests", "digests:digests", "Tell recipients now of what is kept for them as spam."),

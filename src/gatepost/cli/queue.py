@@ -90,20 +90,25 @@ def _print_rows_json(caller: Caller, chosen: QueueFilter, limit: int) -> None:
     print("[]" if separator == "[" else "\n]")
 
 
+def row_line(row: dict[str, Any]) -> str:
+    """Return the documented line of a message (specification management.md §5.4), and why it waits."""
+    received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.get("received_at", 0)))
+    addresses = [f"<{printable(address)}>" for address in row.get("recipients", ())]
+    more = row.get("recipient_count", 0) - len(addresses)
+    recipients = " ".join(addresses) + (f" and {more} more" if more > 0 else "")
+    reason = printable(row["reason"])
+    return (
+        f"{row['queue_id']} {row['state']} {row.get('size', 0)} {received} {row.get('client', '')} "
+        f"<{printable(row.get('sender', ''))}> -> {recipients}" + (f"  ({reason})" if reason else "")
+    )
+
+
 def _print_rows(caller: Caller, chosen: QueueFilter, limit: int) -> None:
     number = size = 0
     for row in _rows(caller, chosen, limit):
         number += 1
         size += row.get("size", 0)
-        received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.get("received_at", 0)))
-        addresses = [f"<{printable(address)}>" for address in row.get("recipients", ())]
-        more = row.get("recipient_count", 0) - len(addresses)
-        recipients = " ".join(addresses) + (f" and {more} more" if more > 0 else "")
-        reason = printable(row["reason"])
-        print(
-            f"{row['queue_id']} {row['state']} {row.get('size', 0)} {received} {row.get('client', '')} "
-            f"<{printable(row.get('sender', ''))}> -> {recipients}" + (f"  ({reason})" if reason else "")
-        )
+        print(row_line(row))
     if chosen != ALL:
         print(f"{number} queued messages match, {size} bytes" + (" (the limit)" if limit and number == limit else ""))
         return

@@ -51,7 +51,7 @@ def _command(verb: Verb, summary: str) -> Callable[..., int]:
         dry_run: DryRun = False,
         conf_file: ConfigFile = DEFAULT_FILE,
     ) -> int:
-        return _act(verb, "", ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
+        return act(verb, "", ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
     command.__doc__ = f"{summary} Codes: 0 done, 1 bad options, 2 unreadable, 3 system error, 4 not done."
     return command
@@ -67,7 +67,7 @@ def hold(
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """Keep messages until they are released."""
-    return _act(Verb.HOLD, reason, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
+    return act(Verb.HOLD, reason, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
 
 def bounce(
@@ -80,7 +80,7 @@ def bounce(
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """Give messages up now: their senders get a failure report with the reason."""
-    return _act(Verb.BOUNCE, reason, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
+    return act(Verb.BOUNCE, reason, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
 
 def reroute(
@@ -96,13 +96,13 @@ def reroute(
     """Give messages a next hop of their own, and try it now."""
     if bool(to) == clear:
         return complain("say where to: --to [host:port], --to domain, or --clear", EXIT_BAD_OPTIONS)
-    return _act(Verb.REROUTE, to, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
+    return act(Verb.REROUTE, to, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
 
 def flush(*domains: str, yes: Yes = False, dry_run: DryRun = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Try everything that waits for delivery now, or all that waits for these recipient domains."""
     chosen = Chosen(state=["QUE"], domain=list(domains))
-    return _act(Verb.RETRY, "", (), chosen, conf_file, everything=False, yes=yes, dry_run=dry_run)
+    return act(Verb.RETRY, "", (), chosen, conf_file, everything=False, yes=yes, dry_run=dry_run)
 
 
 def pause(*domains: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
@@ -128,7 +128,7 @@ def _pause(domains: Sequence[str], conf_file: Path, *, paused: bool) -> int:
     return code
 
 
-def _act(
+def act(
     verb: Verb,
     text: str,
     ids: Sequence[str],
@@ -139,6 +139,7 @@ def _act(
     yes: bool,
     dry_run: bool,
 ) -> int:
+    """Do one thing to the messages named or chosen; asks about many unless `yes`. Return the code to end with."""
     try:
         check_text(verb, text)
         choice = resolve_choice(ids, chosen, everything=everything)
@@ -211,4 +212,4 @@ def _with_acts(app: cyclopts.App) -> cyclopts.App:
 
 
 app = _with_acts(queue_app)
-"""All of `gatepost queue`."""
+"""`gatepost queue` with all sub-commands that ask a running gateway."""

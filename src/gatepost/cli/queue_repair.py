@@ -17,7 +17,7 @@ from gatepost.cli.gateway import (
     complain,
     print_json,
 )
-from gatepost.cli.queue_acts import Yes, app
+from gatepost.cli.queue_acts import Yes
 from gatepost.config.load import load
 from gatepost.spool.interface import SpoolError
 from gatepost.spool.repair import LEFT, Mending, repair
@@ -27,7 +27,6 @@ _SHOWN = 20
 """Queue ids told one by one."""
 
 
-@app.command(name="repair")
 def repair_queue(
     *,
     relay: Annotated[int | None, cyclopts.Parameter(help="only the queue of this relay: 0, 1, ...")] = None,

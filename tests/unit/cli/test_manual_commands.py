@@ -71,9 +71,9 @@ def test_commands_are_as_printed(page: Path) -> None:
 
 def test_commands_are_found_and_faults_told() -> None:
     assert sum(1 for page in PAGES for _ in printed_in(page.read_text())) > 200
-    text = "```\n$ gatepost queue lst --json | less\n/opt/bin/gatepost queue list \\\n  --jsn\n```\nor `gatepost quue list`.\n"
+    text = "```\n$ gatepost config lst --json | less\n/opt/bin/gatepost queue list \\\n  --jsn\n```\nor `gatepost quue list`.\n"
     assert [faults_of(words) for words in printed_in(text)] == [
-        ["no command queue lst"],
+        ["no command config lst"],
         ["no option --jsn of queue list"],
         ["no command quue"],
     ]
