@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from gatepost.relay.lookups.checks import OUT_OF_TIME_LIMIT, NetworkChecks
 from gatepost.relay.lookups.hops import foreign_hops, is_public
 from gatepost.relay.lookups.service import RECIPIENTS_LIMIT, NetworkService
 from gatepost.relay.lookups.zones import Zones
+from gatepost.resolver.inquiry import Silence
 from gatepost.spool.interface import ContentRef, State, Stored
 
 METHODS = frozenset((Method.UDS,))
@@ -183,9 +185,8 @@ def stored(recipients: int = 1) -> Stored:
     return Stored(1 << 40, 1 << 40, State.WAITING, 1234.5, envelope, ContentRef(1 << 40, 5, False), b"")
 
 
-def service() -> NetworkService:
-    nobody: Any = None
-    made = NetworkService(nobody, lambda: 0.0, lambda *_: None)
+def service(resolver: Any = None) -> NetworkService:
+    made = NetworkService(resolver, lambda: 0.0, lambda *_: None)
     made.configure(config_of('dnsbl.service = ["one.example 60"]\nown_names = ["Jane Doe <jane@example.org>"]\n'))
     return made
 
@@ -204,8 +205,12 @@ def test_filters_are_told_of_the_message_only_when_they_look_for_spam():
     assert (told.own_domains, told.hostname) == (("example.org",), "gw.example.org")
 
 
-def test_the_status_is_json_and_names_every_check_that_is_asked():
-    status = json.loads(json.dumps(service().status()))
+@pytest.mark.parametrize("silence", [None, Silence(1000.0, ("192.0.2.53: no answer in time",))])
+def test_the_status_is_json_and_names_every_check_that_is_asked(silence):
+    resolver = SimpleNamespace(silence=silence)
+    status = json.loads(json.dumps(service(resolver).status()))
+    told = {"since": 1000.0, "servers": ["192.0.2.53: no answer in time"]}
+    assert status["silent_name_servers"] == (told if silence else {})
     assert set(status["checks"]) >= {"reverse DNS", "DNSBL"}
     assert status["checks"]["DNSBL"]["asked"] == 0
     assert status["lists_off"] == {}
