@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, StorageState
+from tests.support import licences
 from tests.support.browser import DESKTOP, PASSWORD, PHONE, Tab
 from tests.support.gateway import Gateway
 from tests.support.mails import plain
@@ -30,7 +31,7 @@ def _paths() -> list[str]:
     return [area.path for area in AREAS if area.path in served]
 
 
-MAIN_PAGES = [*_paths(), "/account", "/rules/terms", "/rules/texts/notify-admin/en"]
+MAIN_PAGES = [*_paths(), "/account", "/rules/terms", "/rules/texts/notify-admin/en", "/licence"]
 
 
 class Running:
@@ -40,6 +41,9 @@ class Running:
         self.gateway = gateway
         self.address = f"http://127.0.0.1:{gateway.console_port}"
         self.state = state
+        self.key = gateway.state / "B-7.key"
+        """A licence key that is not installed."""
+        self.key.write_bytes(licences.licence("B-7", users=700))
 
     def tab(self, browser: Browser, **look: Any) -> Tab:
         """Return a window of the one who is signed in."""
@@ -54,7 +58,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     state = tmp_path_factory.mktemp("browser") / "state"
-    with Sink() as sink, Gateway(state, sink.port, console=True) as gateway:
+    with Sink() as sink, Gateway(state, sink.port, console=True, settings=licences.SETTINGS) as gateway:
         gateway.ask("accounts.add", name="ann", role="admin", password=PASSWORD)
         for sample in build_samples():
             if sample.spam == "not_detected" and len(sample.content) < 100_000:
@@ -224,6 +228,18 @@ def test_acts_of_the_service_page_take_effect(browser: Browser, running: Running
         tab.go("/databases")
         assert tab.page.get_by_text("in force").count() >= 1
         assert "no end" in tab.page.inner_text("main")
+        tab.page.get_by_role("link", name="Keys").click()
+        tab.page.get_by_role("heading", name="Licence", exact=True).wait_for()
+        tab.page.get_by_label("File").set_input_files(running.key)
+        tab.page.get_by_role("button", name="Look at it").click()
+        tab.page.get_by_role("button", name="Add the key").click()
+        tab.page.get_by_text("Key B-7 is installed as the active key.").wait_for()
+        assert gateway.ask("licence.show")["active"]["users"] == 700
+        tab.page.get_by_role("button", name="Remove").click()
+        dialog = tab.page.locator("form", has_text="Remove the key")
+        dialog.get_by_role("button", name="Remove the key").click()
+        tab.page.get_by_text("Key B-7 is removed.").wait_for()
+        assert gateway.ask("licence.show")["open"]
         tab.go("/log")
         assert "configuration reloaded" in tab.page.inner_text("#log-lines")
         tab.go("/reports")

@@ -1,6 +1,7 @@
 """The licence of a real gateway: no key, the end of a term, anti-virus only, limits; and the commands about keys."""
 
 import datetime as dt
+import itertools
 import json
 import subprocess
 import sys
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 from tests.support import licences
+from tests.support.api import Api
 from tests.support.clock import DAY, SteppedClock
+from tests.support.contract import make_token
 from tests.support.gateway import GATEPOST, Gateway, run_here
 from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import Sink
 from tests.support.waiting import WAIT_S, wait_for
 
 from gatepost.cli.licence import run_gw_license
+from gatepost.control.rights import Right as ControlRight
 from gatepost.licence.key import Kind, Right
 from gatepost.spool import clock
 
@@ -170,11 +174,11 @@ def test_a_key_whose_time_has_come_is_the_active_one_for_who_adds_or_removes(
     assert added.stdout.splitlines() == [
         f"key 2, the additional one, is the active key from now on, until {end}",
         "key 3 is installed as the additional key",
-        "a running gateway takes it into use by `gatepost reload`",
+        "a running gateway takes the change into use by `gatepost reload`",
     ], added.stderr
     monkeypatch.setattr(clock, "now", lambda: NOON + 100 * DAY)
     assert json.loads(gateway.command("licence", "show", "--json").stdout)["active"]["serial"] == "3"
-    removed = gateway.command("licence", "remove", "active")
+    removed = gateway.command("licence", "remove", "active", "--yes")
     assert "key 3 is removed" in removed.stdout
     assert list(directory.glob("*.key")) == []
 
@@ -184,3 +188,83 @@ def test_the_old_name_of_the_command_is_installed() -> None:
     done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert done.returncode == 0
     assert "-da" in done.stdout
+
+
+@pytest.mark.feature("F-WEB-02")
+def test_a_key_added_and_removed_by_a_program_is_in_use_at_once(tmp_path: Path) -> None:
+    """Of a gateway with anti-spam: a key for anti-virus alone ends it, and its removal brings it back."""
+    gateway = Gateway(
+        tmp_path / "gw",
+        (sink := Sink()).port,
+        settings=licences.SETTINGS,
+        antispam=True,
+        spam_fields=True,
+        console=True,
+    )
+    today = dt.datetime.now(dt.UTC).date()
+    key = licences.licence("A-1", rights=(Right.ANTIVIRUS,), expires=today + dt.timedelta(20), users=7).decode()
+
+    def is_checked_for_spam(subject: str) -> bool:
+        gateway.send(plain(subject=subject, text=f"{GTUBE}\r\n"))
+        found = wait_for(lambda: [mail for mail in sink.mails if f"{subject}\r\n".encode() in mail.content], "the mail")
+        return b"X-SpamTest-Status: SPAM" in found[0].content
+
+    with sink, gateway:
+        api = Api(gateway.console_port, make_token(gateway))
+        assert is_checked_for_spam("before")
+        checked = api.post("/licence/check", {"key": key}).json
+        assert (checked["place"], checked["key"]["holder"]) == ("active", "tests")
+        assert checked["expires"] == str(today + dt.timedelta(20))
+        assert "anti-spam stops: mail is not checked for spam" in checked["effects"]
+        assert api.get("/licence").json["open"], "looking changed nothing"
+        for bad, reason in (
+            (key.replace("users: 7", "users: 0"), "take the file as its issuer sent it"),
+            ("hello", "does not begin with 'gatepost licence key 1'"),
+        ):
+            refused = api.post("/licence/keys", {"key": bad})
+            assert refused.status == 409
+            assert reason in refused.json["detail"]
+        added = api.post("/licence/keys", {"key": "\r\n" + key.strip().replace("\n", "\r\n")})
+        assert added.json == {"answer": "key A-1 is installed as the active key"}
+        told = api.get("/licence").json
+        assert (told["active"]["serial"], told["active"]["users"], told["open"]) == ("A-1", 7, False)
+        assert not is_checked_for_spam("with the key")
+        effects = api.get("/licence/keys/active/removal").json["effects"]
+        assert effects[0] == "the key that the program comes with counts: no limits, no end"
+        assert api.ask("DELETE", "/licence/keys/active").json == {"answer": "key A-1 is removed"}
+        numbers = itertools.count()  # filters that were there before end with the mail they have
+        wait_for(lambda: is_checked_for_spam(f"afterwards {next(numbers)}"), "mail that is checked for spam again")
+        for path in ("/licence/keys/active", "/licence/keys/additional", "/licence/keys/third"):
+            assert api.ask("DELETE", path).status == 404
+        written = {entry["call"]: entry for entry in reversed(gateway.ask("audit.list")) if not entry["outcome"]}
+        assert written["licence.add"]["arguments"] == {"serial": "A-1"}
+        assert written["licence.remove"]["arguments"] == {"place": "active"}
+        reader = Api(gateway.console_port, make_token(gateway, "bob", ControlRight.VIEW))
+        assert reader.post("/licence/keys", {"key": key}).status == 403
+
+
+def test_the_last_key_is_removed_and_what_runs_goes_on(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "gw", (sink := Sink()).port, settings=KEYS_ONLY)
+    licences.install(gateway.state / "licence", "A-1")
+    with sink, gateway:
+        (effect,) = gateway.ask("licence.check_removal", place="active")["effects"]
+        assert "neither starts nor reloads" in effect
+        told = gateway.ask("licence.remove", place="active")
+        assert "no gateway starts or reloads until a key is added" in told
+        gateway.send(plain(subject="still here"))
+        wait_for(lambda: sink.mails, "mail of a gateway without a key")
+        gateway.ask("licence.add", key=licences.licence("A-2").decode())
+        assert gateway.ask("licence.show")["active"]["serial"] == "A-2"
+        assert gateway.ask("reload") == "reloaded"
+
+
+def test_a_key_is_removed_by_who_has_agreed(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "gw", 25, settings=KEYS_ONLY)
+    licences.install(gateway.state / "licence", "A-1")
+    refused = gateway.command("licence", "remove", "active")
+    assert refused.returncode == CODE_LICENCE
+    assert "neither starts nor reloads" in refused.stdout
+    assert "nothing is removed" in refused.stderr
+    assert (gateway.state / "licence" / "active.key").exists()
+    assert gateway.command("licence", "remove", "active", "-y").returncode == 0
+    assert "there is no active key" in gateway.command("licence", "remove", "active").stderr

@@ -13,11 +13,23 @@ from typing import Annotated, Any, Final
 import cyclopts
 
 from gatepost import __version__
+from gatepost.cli.choice import confirm
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import load
 from gatepost.config.schema import Config
 from gatepost.feeds.keys import BadKey, build_public_text, generate_key, load_private, parse_public
 from gatepost.feeds.keys import key_id as id_of
+from gatepost.licence.changes import (
+    Done,
+    Place,
+    add_key,
+    following_end,
+    plan_removal,
+    remove_key,
+    settle,
+    tell_end,
+    tell_limits,
+)
 from gatepost.licence.current import licences_of, read_standing, today
 from gatepost.licence.key import Kind, LicenceCorrupt, LicenceError, LicenceKey, Right, build_key, parse_key
 from gatepost.licence.store import Licences, Standing, resolve_issuers
@@ -33,6 +45,7 @@ EXIT_CORRUPTED: Final = 70
 
 app = cyclopts.App(name="licence", help="Licence keys: show, add, remove; issue and verify.")
 
+Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 Date = Annotated[dt.date | None, cyclopts.Parameter(negative="", help="YYYY-MM-DD")]
 
 
@@ -106,19 +119,14 @@ def add(file: Path, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """
 
     def act() -> None:
-        licences = licences_of(_config(conf_file))
-        followed = _settle(licences)
-        key, place = licences.add(_read(file), today())
-        print(f"key {key.serial} is installed as the {place} key")
-        if place == "active" or followed:
-            print("a running gateway takes it into use by `gatepost reload`")
+        _tell(add_key(licences_of(_config(conf_file)), _read(file), today()))
 
     return _guarded(act)
 
 
 @app.command
-def remove(which: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Remove a key.
+def remove(which: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Remove a key, having told what that changes and asked.
 
     Parameters
     ----------
@@ -128,27 +136,30 @@ def remove(which: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """
 
     def act() -> None:
-        if which not in {"active", "additional"}:
+        if which not in set(Place):
             raise _NotDoneError(f"{which!r}: say active or additional", EXIT_CONFIGURATION)
-        licences = licences_of(_config(conf_file))
-        with contextlib.suppress(LicenceError):  # what is broken can be removed, too
-            _settle(licences)
-        key = licences.remove(additional=which == "additional")
-        print(f"key {key.serial} is removed")
-        if which == "active":
-            _settle(licences)
-            print("a running gateway takes that into use by `gatepost reload`")
+        licences, place = licences_of(_config(conf_file)), Place(which)
+        if not yes:
+            _ask(licences, place)
+        _tell(remove_key(licences, place, today()))
 
     return _guarded(act)
 
 
-def _settle(licences: Licences) -> bool:
-    """Make the additional key the active one when its time has come, as a running gateway does; tell whether it had."""
-    standing, follows = licences.settle(today())
-    if follows and standing.key is not None:
-        end = _end(standing.expires)
-        print(f"key {standing.key.serial}, the additional one, is the active key from now on, until {end}")
-    return follows
+def _ask(licences: Licences, place: Place) -> None:
+    """Tell what the removal of a key changes, and ask. _NotDoneError: nobody has agreed."""
+    with contextlib.suppress(LicenceError):  # what is broken can be removed, too
+        for line in settle(licences, today()):
+            print(line)
+    print(*plan_removal(licences, place, today()), sep="\n")
+    if not confirm(f"remove the {place} key?"):
+        raise _NotDoneError("nothing is removed", EXIT_LICENCE)
+
+
+def _tell(done: Done) -> None:
+    print(*done.told, sep="\n")
+    if done.in_use and done.may_start:
+        print("a running gateway takes the change into use by `gatepost reload`")
 
 
 @app.command
@@ -283,7 +294,7 @@ def _describe(standing: Standing, config: Config) -> str:
 
 
 def _block(key: LicenceKey, file: str, expires: dt.date | None, left: int | None) -> list[str]:
-    end = _end(expires)
+    end = tell_end(expires)
     if left is not None:
         end += f" (expires in {left} days)" if left >= 0 else " (expired)"
     rights = " and ".join({Right.ANTIVIRUS: "anti-virus", Right.ANTISPAM: "anti-spam"}[right] for right in key.rights)
@@ -293,12 +304,8 @@ def _block(key: LicenceKey, file: str, expires: dt.date | None, left: int | None
         f"  Type:             {key.kind.value}",
         f"  Expiration date:  {end}",
         f"  Serial number:    {key.serial}",
-        f"  Limits:           {_limits(key)}",
+        f"  Limits:           {tell_limits(key)}",
     ]
-
-
-def _end(day: dt.date | None) -> str:
-    return "never" if day is None else str(day)
 
 
 def _following_end(standing: Standing) -> str:
@@ -307,13 +314,7 @@ def _following_end(standing: Standing) -> str:
     days = standing.additional.days
     if not days:
         return "never"
-    end = "open" if standing.expires is None else str(standing.expires + dt.timedelta(days))
-    return f"{end} ({days} days from its activation)"
-
-
-def _limits(key: LicenceKey) -> str:
-    limits = [f"{key.users} addresses" * bool(key.users), f"{key.megabytes} MB a day" * bool(key.megabytes)]
-    return ", ".join(filter(None, limits)) or "none"
+    return f"{following_end(standing, standing.additional) or 'open'} ({days} days from its activation)"
 
 
 def _describe_file(key: LicenceKey) -> str:
@@ -324,7 +325,7 @@ def _describe_file(key: LicenceKey) -> str:
         ("Serial number", key.serial),
         ("Type", key.kind.value),
         ("Life span in days", str(key.days or "without end")),
-        ("Limits", _limits(key)),
+        ("Limits", tell_limits(key)),
         ("Rights", ", ".join(right.value for right in key.rights)),
         ("Issuer", key.issuer),
         ("Issued to", key.holder or "-"),
@@ -358,7 +359,7 @@ def _old_command(given: list[str]) -> int:
         case ["-a", file]:
             return add(Path(file), conf_file=conf_file)
         case ["-da"] | ["-d", "a"]:
-            return remove("active", conf_file=conf_file)
+            return remove("active", yes=True, conf_file=conf_file)
         case ["-dr"] | ["-d", "r"]:
-            return remove("additional", conf_file=conf_file)
+            return remove("additional", yes=True, conf_file=conf_file)
     return complain(_OLD_USAGE, EXIT_CONFIGURATION)

@@ -102,13 +102,18 @@ def parse_key(raw: bytes, issuers: Keys) -> LicenceKey:
     raw = raw.replace(b"\r\n", b"\n")
     content, mark, signature = raw.partition(f"\n{_SIGNED_WITH}".encode())
     if not mark or not content.startswith(HEADING.encode() + b"\n"):
-        raise LicenceCorrupt(f"no licence key: it does not begin with {HEADING!r} and end with a signature")
+        raise LicenceCorrupt(
+            f"no licence key: it does not begin with {HEADING!r} and end with a signature; "
+            "take the file as its issuer sent it"
+        )
     content += b"\n"
     try:
         verify(content, _SIGNED_WITH.encode() + signature, issuers)
     except BadSignatureFile as error:
         text = str(error)
-        raise (LicenceError if "no trusted key" in text else LicenceCorrupt)(text) from None
+        if "no trusted key" in text:
+            raise LicenceError(f"{text}; whom else to believe is said by `licence.issuers`") from None
+        raise LicenceCorrupt(f"{text}; take the file as its issuer sent it") from None
     return _read(content)
 
 

@@ -84,11 +84,14 @@ class Licences:
         self._issuers = issuers
         self._may_be_shipped = shipped
 
-    def standing(self, today: dt.date) -> Standing:
-        """Return how things stand; nothing is changed. LicenceError and OSError say which file is wrong."""
+    def standing(self, today: dt.date, *, without: str = "") -> Standing:
+        """Return how things stand, or would without the "active" or the "additional" key; nothing is changed.
+        LicenceError and OSError say which file is wrong.
+        """
         state = self.state()
         today = max(today, state.seen or today)
-        active, additional = self._key(ACTIVE), self._key(ADDITIONAL)
+        active = None if without == "active" else self._key(ACTIVE)
+        additional = None if without == "additional" else self._key(ADDITIONAL)
         if active is None and additional is not None:
             return self._following(additional, state, today)
         if active is None:
@@ -120,26 +123,34 @@ class Licences:
             self._write(msgspec.structs.replace(state, seen=standing.today))
         return standing, follows
 
-    def add(self, raw: bytes, today: dt.date) -> tuple[LicenceKey, str]:
-        """Install a key; return it, and whether it is "active" or "additional". LicenceError says why not, OSError."""
+    def check(self, raw: bytes, today: dt.date) -> tuple[LicenceKey, str]:
+        """Return a key, and whether it would be "active" or "additional"; nothing is changed. LicenceError says why it
+        cannot be installed, OSError.
+        """
         key = parse_key(raw, self._issuers)
-        state = self.state()
-        today = max(today, state.seen or today)
-        active, additional = self._key(ACTIVE), self._key(ADDITIONAL)
+        standing = self.standing(today)
+        active, additional = None if standing.open else standing.key, standing.additional
         if key.serial in {each.serial for each in (active, additional) if each is not None}:
             raise LicenceError(f"key {key.serial} is installed already")
-        if active is None and key.expires is not None and today > key.expires:
+        if active is None and key.expires is not None and standing.today > key.expires:
             raise LicenceError(f"key {key.serial} expired on {key.expires}")
         if active is not None and additional is not None:
             raise LicenceError(
                 "there is an additional key already: remove it first (`gatepost licence remove additional`)"
             )
-        if active is None:
+        return key, "active" if active is None else "additional"
+
+    def add(self, raw: bytes, today: dt.date) -> tuple[LicenceKey, str]:
+        """Install a key; return it, and whether it is "active" or "additional". LicenceError says why not, OSError."""
+        key, place = self.check(raw, today)
+        self.settle(today)  # an additional key whose time has come makes room
+        state = self.state()
+        if place == "active":
             self._put(ACTIVE, raw)
-            self._write(msgspec.structs.replace(state, seen=today, told=()))
-            return key, "active"
-        self._put(ADDITIONAL, raw)
-        return key, "additional"
+            self._write(msgspec.structs.replace(state, seen=max(today, state.seen or today), told=()))
+        else:
+            self._put(ADDITIONAL, raw)
+        return key, place
 
     def remove(self, *, additional: bool) -> LicenceKey:
         """Remove a key, whatever state it is in, and return it. LicenceError: there is none."""
@@ -148,11 +159,15 @@ class Licences:
             key = self._key(name)
         except LicenceCorrupt:
             key = None
-        path = self._directory / name
+        self.find(additional=additional).unlink()
+        return key or LicenceKey(serial="?", kind=Kind.COMMERCIAL, issuer="?", created=dt.date.min)
+
+    def find(self, *, additional: bool) -> Path:
+        """Return the file of an installed key. LicenceError: there is none."""
+        path = self._directory / (ADDITIONAL if additional else ACTIVE)
         if not path.exists():
             raise LicenceError(f"there is no {'additional' if additional else 'active'} key")
-        path.unlink()
-        return key or LicenceKey(serial="?", kind=Kind.COMMERCIAL, issuer="?", created=dt.date.min)
+        return path
 
     def note_told(self, notices: tuple[str, ...]) -> None:
         """Keep which notices about the active key were sent. OSError."""

@@ -25,6 +25,7 @@ from gatepost.licence.notices import plan_notices
 from gatepost.licence.store import Standing
 from gatepost.licence.usage import FILE, Usage, read_usage
 from gatepost.master.exit_code import ExitCode, StartError
+from gatepost.master.licence_keys import LicenceKeys, describe_key
 from gatepost.relay.switching import without_spam_checks
 from gatepost.spool import clock
 
@@ -83,7 +84,7 @@ class LicenceWatch:
         """The key whose traffic was watched to the end of a day, and the day after."""
 
     def register(self, desk: Desk) -> None:
-        """Register the call."""
+        """Register the calls."""
 
         async def show(_: Arguments, __: Caller) -> Any:
             try:
@@ -93,6 +94,7 @@ class LicenceWatch:
             return describe_standing(standing, self._usage(standing))
 
         desk.add("licence.show", Right.VIEW, show)
+        LicenceKeys(self._config, self._reload, self._say).register(desk)
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -152,26 +154,9 @@ class LicenceWatch:
 
 def describe_standing(standing: Standing, usage: Usage) -> dict[str, Any]:
     """Return how things stand, for people and programs."""
-
-    def told(key: Any) -> dict[str, Any] | None:
-        if key is None:
-            return None
-        return {
-            "serial": key.serial,
-            "product": key.product,
-            "type": key.kind.value,
-            "issuer": key.issuer,
-            "holder": key.holder,
-            "created": str(key.created),
-            "days": key.days,
-            "users": key.users,
-            "megabytes": key.megabytes,
-            "rights": [right.value for right in key.rights],
-        }
-
     return {
-        "active": told(standing.key),
-        "additional": told(standing.additional),
+        "active": standing.key and describe_key(standing.key),
+        "additional": standing.additional and describe_key(standing.additional),
         "expires": str(standing.expires or ""),
         "days_left": standing.days_left,
         "expired": standing.expired,
