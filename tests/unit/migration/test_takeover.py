@@ -102,6 +102,7 @@ def queue_of(state: Path, number: int = 0) -> list[tuple[Stored, bytes]]:
     return asyncio.run(read())
 
 
+@pytest.mark.feature("F-INST-05")
 def test_documented_installation_is_taken_over_and_stays_as_it_was(tmp_path: Path) -> None:
     old, state, output = tmp_path / "old", tmp_path / "new", tmp_path / "etc" / "gatepost.toml"
     conf = old_installation(old)
@@ -172,6 +173,7 @@ def test_documented_installation_is_taken_over_and_stays_as_it_was(tmp_path: Pat
     assert len(queue_of(state)) == 3
 
 
+@pytest.mark.feature("F-INST-05")
 def test_earlier_gatepost_elsewhere_is_taken_with_queue_and_stores(tmp_path: Path) -> None:
     old, state, output = tmp_path / "old", tmp_path / "new", tmp_path / "gatepost.toml"
     with tarfile.open(SAMPLES / "format-1.tar.xz") as archive:
