@@ -12,6 +12,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
+from gatepost.cli.choice import Yes, confirm
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, Caller, ConfigFile, complain, print_json
 from gatepost.model.foreign_text import printable
 
@@ -147,8 +148,10 @@ def forget_second(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 
 
 @app.command
-def remove(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Remove an account."""
+def remove(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Remove an account, with its second factors and its tokens, having asked."""
+    if not yes and not confirm(f"remove the account {printable(name)}, its second factors and its tokens?"):
+        return complain("nothing done; --yes does not ask", 1)
     return _do(conf_file, "accounts.remove", name, "removed")
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.choice import confirm
+from gatepost.cli.choice import Yes, confirm
 from gatepost.cli.gateway import (
     DEFAULT_FILE,
     EXIT_BAD_OPTIONS,
@@ -44,7 +44,6 @@ PassphraseFile = Annotated[
     Path | None, cyclopts.Parameter(help="file whose first line is the passphrase; else it is asked for")
 ]
 DryRun = Annotated[bool, cyclopts.Parameter(name="--dry-run", negative="", help="only say what would be done")]
-Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 
 
 @app.default

@@ -12,6 +12,7 @@ from gatepost.config.units import Unit, parse_time
 from gatepost.model.ids import parse_queue_id
 from gatepost.relay.queue_filter import QueueFilter
 
+Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 Masks = list[str] | None
 
 

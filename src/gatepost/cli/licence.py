@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.choice import confirm
+from gatepost.cli.choice import Yes, confirm
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import load
 from gatepost.config.schema import Config
@@ -45,7 +45,6 @@ EXIT_CORRUPTED: Final = 70
 
 app = cyclopts.App(name="licence", help="Licence keys: show, add, remove; issue and verify.")
 
-Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 Date = Annotated[dt.date | None, cyclopts.Parameter(negative="", help="YYYY-MM-DD")]
 
 

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import cyclopts
 
+from gatepost.cli.choice import Yes, confirm
 from gatepost.relay.passwords import PASSWORD_LIMIT, PasswordFileError, check_name, hasher, read_passwords, verify
 from gatepost.storage.whole_file import rewrite_file
 
@@ -64,8 +65,8 @@ def add(file: Path, user: str, *, stdin: _Stdin = False) -> int:
 
 
 @app.command
-def remove(file: Path, user: str) -> int:
-    """Remove a user.
+def remove(file: Path, user: str, *, yes: Yes = False) -> int:
+    """Remove a user, having asked.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def remove(file: Path, user: str) -> int:
     """
     try:
         name = check_name(user)
+        if not yes and name in read_passwords(file) and not confirm(f"remove the user {name}?"):
+            return _say("nothing done; --yes does not ask", NOT_DONE)
         with _changing(file):
             users = read_passwords(file)
             if users.pop(name, None) is None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from gatepost.cli.choice import NOTHING, Chosen, Progress, confirm, filter_argument, resolve_choice
+from gatepost.cli.choice import NOTHING, Chosen, Progress, Yes, confirm, filter_argument, resolve_choice
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
 from gatepost.cli.queue import app as queue_app
 from gatepost.model.foreign_text import printable
@@ -18,7 +18,6 @@ from gatepost.model.ids import format_queue_id
 from gatepost.relay.queue_filter import QueueFilter
 from gatepost.relay.verbs import Verb, check_text
 
-Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="only count the messages")]
 Everything = Annotated[bool, cyclopts.Parameter(name="--all", negative="", help="all messages")]
 Reason = Annotated[str, cyclopts.Parameter(help="what to say about it")]

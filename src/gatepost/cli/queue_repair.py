@@ -6,7 +6,7 @@ from typing import Annotated
 import cyclopts
 import msgspec
 
-from gatepost.cli.choice import Progress, confirm
+from gatepost.cli.choice import Progress, Yes, confirm
 from gatepost.cli.gateway import (
     DEFAULT_FILE,
     EXIT_BAD_OPTIONS,
@@ -17,7 +17,6 @@ from gatepost.cli.gateway import (
     complain,
     print_json,
 )
-from gatepost.cli.queue_acts import Yes
 from gatepost.config.load import load
 from gatepost.spool.interface import SpoolError
 from gatepost.spool.repair import LEFT, Mending, repair

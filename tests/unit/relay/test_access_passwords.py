@@ -55,7 +55,9 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert run(monkeypatch, "check", file, "joe", "--stdin", typed="new\n") == 0
     assert sorted(parse_passwords(file.read_text())) == ["ann@example.org", "joe"]
-    assert run(monkeypatch, "remove", file, "joe") == 0
+    assert run(monkeypatch, "remove", file, "joe") == 4, "nobody has agreed"
+    assert sorted(parse_passwords(file.read_text())) == ["ann@example.org", "joe"]
+    assert run(monkeypatch, "remove", file, "joe", "--yes") == 0
     assert run(monkeypatch, "remove", file, "joe") == 4
     assert sorted(parse_passwords(file.read_text())) == ["ann@example.org"]
     assert run(monkeypatch, "remove", tmp_path / "none", "joe") == 2
