@@ -2,18 +2,25 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.support.spool_pages import PAGE, leaf_of, overwrite
+from tests.support.spool_pages import PAGE, leaf_of, overwrite, root_of
 
+from gatepost.cli import queue_repair
 from gatepost.model.ids import format_queue_id, parse_queue_id
 from gatepost.model.record import Held
+from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import Corrupt, Pending, SpoolError, State, Stored
 from gatepost.spool.repair import LEFT, repair
-from gatepost.spool.shard import ShardBusy, ShardLock
+from gatepost.spool.shard import ShardBusy, ShardLock, list_shards
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.spool_suite import SMALL, failure_of, new_message, record
 
@@ -230,6 +237,99 @@ def test_a_shard_in_use_one_without_room_and_one_that_cannot_be_read_are_left_al
         repair(str(shard), said)
     assert contents_of(shard) == before
     assert [place.name for place in tmp_path.iterdir()] == ["relay-0"]
+
+
+KILLED = """
+import os, sys
+from gatepost.spool.repair import repair
+left = int(sys.argv[2])
+def watch(event, arguments):
+    global left
+    left -= event == "os.rename"
+    if left < 0:
+        os._exit(9)
+sys.addaudithook(watch)
+repair(sys.argv[1], lambda text: None)
+"""
+"""A repair that is killed before its n-th change of a name."""
+
+
+def test_killed_at_any_change_of_a_name_it_leaves_a_shard_that_can_be_mended(sound, tmp_path):
+    for number in range(9):
+        place = tmp_path / str(number)
+        place.mkdir()
+        shard = copy(sound, place)
+        overwrite(shard, leaf_of(shard, "message"))
+        killed = subprocess.run([sys.executable, "-c", KILLED, shard, str(number)], check=False).returncode
+        assert list_shards(str(place)) == [0]  # what a gateway that is started now works with
+        again = repair(str(shard), said)
+        assert again.sound or again.messages + len(again.lost) == MAILS
+        assert again.sound or len(list((Path(again.kept) / LEFT).iterdir())) == len(again.lost)
+        if not killed:
+            break
+    assert number > 1
+    assert not killed
+
+
+def test_without_an_exchange_of_names_two_changes_do(sound, tmp_path, monkeypatch):
+    shard = copy(sound, tmp_path)
+    overwrite(shard, leaf_of(shard, "message"))
+    before = contents_of(shard)
+
+    def refuse(_layer, one, _other):
+        raise OSError(errno.EINVAL, "Invalid argument", one)
+
+    monkeypatch.setattr(FileLayer, "exchange", refuse)
+    mending = repair(str(shard), said)
+    assert {name: data for name, data in contents_of(Path(mending.kept)).items() if name in before} == before
+    assert repair(str(shard), said).sound
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["relay-0", Path(mending.kept).name]
+
+
+def test_a_file_that_was_cut_off_gives_what_is_left_of_it(sound, tmp_path):
+    shard = copy(sound, tmp_path)
+    database = shard / "spool.db"
+    os.truncate(database, database.stat().st_size * 9 // 10)
+    mending = repair(str(shard), said)
+    assert mending.messages > MAILS // 2
+    assert mending.messages + len(mending.lost) + mending.nameless == MAILS
+
+
+def test_messages_of_which_not_even_the_names_are_left_are_counted(sound, tmp_path):
+    shard = copy(sound, tmp_path)
+    for name in ("message", "message_state", "queue", "queue_due"):
+        overwrite(shard, root_of(shard, name))
+    mending = repair(str(shard), said)
+    assert (mending.messages, mending.lost, mending.nameless) == (0, [], MAILS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_run_by_root_it_follows_no_link_of_the_queues_owner(sound, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="gatepost-repair-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        of_root = place / "of-root"
+        of_root.write_text("root's")
+        queue = place / "state" / "queue"
+        queue.mkdir(parents=True)
+        shard = copy(sound, queue)
+        overwrite(shard, leaf_of(shard, "message"))
+        (shard / "content").mkdir(exist_ok=True)
+        (shard / "content" / format_queue_id(10**12)).symlink_to(of_root)
+        for each in (queue.parent, *queue.parent.rglob("*")):
+            os.chown(each, 65534, 65534, follow_symlinks=False)
+        config = SimpleNamespace(path=SimpleNamespace(queue_path=str(queue)))
+        monkeypatch.setattr(queue_repair, "load", lambda _file: SimpleNamespace(config=config))
+        pid = os.fork()
+        if not pid:
+            code = 99
+            with contextlib.suppress(Exception):
+                code = queue_repair.repair_queue(yes=True)
+            os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert (of_root.stat().st_uid, of_root.stat().st_mode & 0o777) == (0, 0o644)
+        assert {each.lstat().st_uid for each in queue.rglob("*")} == {65534}
+        assert repair(str(shard), said).sound
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4])

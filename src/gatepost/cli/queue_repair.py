@@ -18,6 +18,7 @@ from gatepost.cli.gateway import (
     print_json,
 )
 from gatepost.config.load import load
+from gatepost.control.privileges import become_owner
 from gatepost.spool.interface import SpoolError
 from gatepost.spool.repair import LEFT, Mending, repair
 from gatepost.spool.shard import ShardBusy, list_shards, shard_directory
@@ -45,6 +46,7 @@ def repair_queue(
     if loaded.config is None:
         return complain("\n".join(str(problem) for problem in loaded.errors), loaded.exit_code)
     queue = loaded.config.path.queue_path
+    become_owner(Path(queue))
     numbers = list_shards(queue)
     if relay is not None and relay not in numbers:
         return complain(f"{queue} has no queue of a relay {relay}, only of {numbers or 'none'}", EXIT_BAD_OPTIONS)
@@ -100,6 +102,8 @@ def _show(mending: Mending, *, dry_run: bool) -> None:
         if ids:
             more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
             print(f"  {len(ids)} {title}: {' '.join(ids[:_SHOWN])}{more}")
+    if mending.nameless:
+        print(f"  {mending.nameless} more lost: not even their queue ids can be read")
     if mending.left_over:
         where = Path(mending.kept) / LEFT if mending.kept else f"{mending.shard}.damaged-DATE/{LEFT}"
         print(f"  {mending.left_over} content(s) that no message names any more, as files: {where}")

@@ -29,6 +29,7 @@ from gatepost.cli.update_report import Report
 from gatepost.cli.update_trial import try_sets
 from gatepost.config.load import load
 from gatepost.config.schema import Config
+from gatepost.control.privileges import become_owner
 from gatepost.control.socket import ControlError, call
 from gatepost.feeds.bases import seed
 from gatepost.feeds.fetching import Route, choose_proxy, hide_password, normalise_source
@@ -457,17 +458,6 @@ def _installed_last(job: Job) -> set[tuple[Kind, str]]:
     """Return what the last run that installed something has installed."""
     texts = read_run(job.directory).installed
     return {each for text in texts for each in find_kinds(job.place, text.rpartition(" ")[0])}
-
-
-def become_owner(state: Path) -> None:
-    """Root becomes who owns the gateway's state, for good."""
-    if os.geteuid() != 0 or not state.exists():
-        return
-    facts = state.stat()
-    if facts.st_uid:
-        os.setgroups([facts.st_gid])
-        os.setgid(facts.st_gid)
-        os.setuid(facts.st_uid)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """What a process gives up of what it was started with: descriptors, capabilities, and how the kernel treats it.
 
 Used by all who wall themselves in or start processes: `filter.sandbox`, `console.walls`, `master.command_walls`,
-`master.fork_server`, `master.identity`. Threads have capabilities of their own: called single-threaded.
+`master.fork_server`, `master.identity`; by commands, which leave root behind. Threads have capabilities of their own:
+called single-threaded.
 """
 
 import ctypes
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -45,6 +47,17 @@ def close_descriptors(keep: Iterable[int]) -> None:
         if start < fd:  # closerange(0, 0) would close all there are
             os.closerange(start, fd)
         start = fd + 1
+
+
+def become_owner(place: Path) -> None:
+    """Root becomes who owns a directory of the gateway, for good: links that its user laid there lead nowhere then."""
+    if os.geteuid() != 0 or not place.exists():
+        return
+    facts = place.stat()
+    if facts.st_uid:
+        os.setgroups([facts.st_gid])
+        os.setgid(facts.st_gid)
+        os.setuid(facts.st_uid)
 
 
 def _last_error(what: str) -> OSError:

@@ -8,9 +8,14 @@ underneath that loses power, fills up or refuses to sync. The database reaches t
 # ruff: noqa: PTH102, PTH108, PTH116, PTH208
 
 import contextlib
+import ctypes
+import errno
 import os
 
 READ_CHUNK = 1 << 20
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_RENAME = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+"""Not in every C library."""
 
 
 class FileLayer:
@@ -70,3 +75,11 @@ class FileLayer:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Let two names change what they name, in one step. EINVAL or ENOSYS: this file system or C library cannot."""
+        if _RENAME is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), one)
+        if _RENAME(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), one)

@@ -6,7 +6,7 @@ What follows from the messages (numbers, destinations of the queue) is made anew
 shard. Content of messages whose row is gone is put aside as files, for without a row the next start would remove it.
 """
 
-import contextlib
+import errno
 import os
 import shutil
 import time
@@ -24,7 +24,7 @@ from gatepost.spool.content import parse_content_name
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolError, State
 from gatepost.spool.salvage import UNREADABLE, Table, keys
-from gatepost.spool.schema import PAGE_BYTES, VERSION, close_connection
+from gatepost.spool.schema import PAGE_BYTES, TALLIES, VERSION, Tally, close_connection
 from gatepost.spool.shard import ShardLock
 
 LEFT = "left-over"
@@ -51,6 +51,8 @@ class Mending(msgspec.Struct, kw_only=True):
     """Messages that are in the new database."""
     lost: list[str] = []
     """Queue ids of messages that were here and cannot be read."""
+    nameless: int = 0
+    """Messages that were here by the counter, beyond those: not even their queue ids can be read."""
     incomplete: list[str] = []
     """Queue ids of messages of which the content or who still waits for it cannot be read: kept, and not sent."""
     left_over: int = 0
@@ -79,13 +81,8 @@ def repair(directory: str, say: Say, *, dry_run: bool = False) -> Mending:
         if not mending.sound and not dry_run:
             say("putting it in place")
             _link_contents(shard, fresh)
-            _give(shard, fresh)
             _sync(fresh)
-            if (fresh / LEFT).exists():
-                (fresh / LEFT).rename(shard / LEFT)
-            shard.rename(kept)
-            fresh.rename(shard)
-            FileLayer().sync_directory(str(shard.parent))
+            _put_in_place(shard, fresh, kept)
             mending.kept = str(kept)
     except OSError as error:
         raise SpoolError(f"{error.filename or directory}: {error.strerror or error}") from error
@@ -134,8 +131,11 @@ def _open_damaged(shard: Path) -> apsw.Connection:
     path = shard / _DATABASE
     if not (shard / _LOG).exists():
         uri = f"file:{urllib.parse.quote(str(path))}?immutable=1"
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        source = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        source.execute("PRAGMA writable_schema=1")  # a file shorter than it says is read, too
+        return source
     source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    source.execute("PRAGMA writable_schema=1")
     # Alone in it there is no index of the log to be made; and nothing of the log is copied home.
     source.execute("PRAGMA locking_mode=EXCLUSIVE")
     source.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -150,6 +150,7 @@ def _open_fresh(source: apsw.Connection, fresh: Path) -> apsw.Connection:
         raise SpoolError(f"the database says it has version {version}; this program knows version {VERSION}")
     made: list[Any] = source.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
     target = apsw.Connection(str(fresh / _DATABASE))
+    (fresh / _DATABASE).chmod(0o600)
     target.execute(f"PRAGMA page_size={PAGE_BYTES}")
     for (statement,) in made:
         target.execute(statement)
@@ -181,6 +182,7 @@ def _save(
             mending.left_over = _put_aside(target, shard, fresh)
         mending.messages = len(keys(target, "SELECT id FROM message"))
         mending.lost = sorted(map(format_queue_id, lost))
+        mending.nameless = max(0, _counted(source) - mending.messages - len(lost))
         incomplete: list[Any] = target.execute(_INCOMPLETE, (State.READY.value,)).fetchall()
         mending.incomplete = [format_queue_id(number) for (number,) in incomplete]
         say("checking the new database")
@@ -199,6 +201,16 @@ def _message_ids(source: apsw.Connection) -> set[Any]:
     )
 
 
+def _counted(source: apsw.Connection) -> int:
+    """Return how many messages there were by the counter, which each commit keeps; 0: it cannot be read."""
+    try:
+        row: Any = source.execute("SELECT numbers FROM tally").fetchone()
+        tally = TALLIES.decode(row[0]) if row else Tally()
+    except (*UNREADABLE, msgspec.DecodeError):
+        return 0
+    return tally.waiting + tally.ready + tally.held
+
+
 def _record_numbers(target: apsw.Connection) -> Iterable[int]:
     """Return the numbers that records between the readable ones may have."""
     row: Any = target.execute("SELECT min(first), max(first) FROM outbox").fetchone()
@@ -214,7 +226,9 @@ def _put_aside(target: apsw.Connection, shard: Path, fresh: Path) -> int:
     for content_id, crc, data in target.execute(f"SELECT id, crc, data {orphans}"):
         if data is not None and zlib.crc32(data) == crc:
             left.mkdir(0o700, exist_ok=True)
-            (left / format_queue_id(content_id)).write_bytes(data)
+            place = left / format_queue_id(content_id)
+            place.write_bytes(data)
+            place.chmod(0o600)
             number += 1
     target.execute(f"DELETE {orphans}")
     known = keys(target, "SELECT id FROM content WHERE data IS NULL")
@@ -233,14 +247,24 @@ def _link_contents(shard: Path, fresh: Path) -> None:
         os.link(place, fresh / _CONTENT / place.name)
 
 
-def _give(shard: Path, fresh: Path) -> None:
-    """Give what was made to the shard's owner, who need not be the caller."""
-    owner = shard.stat()
-    for place in (fresh, *fresh.rglob("*")):
-        with contextlib.suppress(PermissionError):
-            os.chown(place, owner.st_uid, owner.st_gid)
-        if place.is_file() and place.parent.name != _CONTENT:
-            place.chmod(0o600)
+def _put_in_place(shard: Path, fresh: Path, kept: Path) -> None:
+    """Exchange the two, so that at each moment there is a shard of this name: without one, a gateway that is started
+    after a kill would make an empty one.
+    """
+    shutil.rmtree(shard / LEFT, ignore_errors=True)  # of a repair that was killed here: the same contents
+    if (fresh / LEFT).exists():
+        (fresh / LEFT).rename(shard / LEFT)
+    files = FileLayer()
+    fresh.rename(kept)  # under the first name the next repair would remove it, whichever of the two it is by then
+    try:
+        files.exchange(str(kept), str(shard))
+    except OSError as error:
+        kept.rename(fresh)
+        if error.errno not in {errno.EINVAL, errno.ENOSYS}:
+            raise
+        shard.rename(kept)
+        fresh.rename(shard)
+    files.sync_directory(str(shard.parent))
 
 
 def _sync(fresh: Path) -> None:

@@ -22,6 +22,7 @@ from tests.support.ports import free_port
 
 from gatepost.cli import update_job
 from gatepost.cli.sample_trial import Unfit
+from gatepost.control.privileges import become_owner
 from gatepost.feeds.manifest import Kind
 from gatepost.feeds.update_state import UpdateRun, read_run, write_run
 
@@ -543,8 +544,8 @@ def test_root_becomes_the_owner_of_the_gateways_state(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65533)
     pid = os.fork()
     if not pid:
-        update_job.become_owner(tmp_path)
+        become_owner(tmp_path)
         os._exit(0 if (os.getresuid(), os.getresgid(), os.getgroups()) == ((65534,) * 3, (65533,) * 3, [65533]) else 1)
     assert os.waitpid(pid, 0)[1] == 0
-    update_job.become_owner(tmp_path / "none")  # no gateway has been here yet: root stays root
+    become_owner(tmp_path / "none")  # no gateway has been here yet: root stays root
     assert os.geteuid() == 0
