@@ -35,11 +35,12 @@ STRIKES: Final = 3
 REST_S: Final = 10.0
 """How long it is asked last; then one question finds out."""
 SILENCE_S: Final = 5.0
-"""No server has answered for so long, and each was silent `STRIKES` times: none is believed to be there ..."""
+"""No server has answered for so long, and each was silent `STRIKES` times: none may be there. Or only domains were
+asked for whose own servers are dead, which a server that recurses for us is silent about, too ..."""
+PROBE_NAME: Final = "gatepost-probe.invalid"
+"""... so this is asked for, of a domain that is nobody's (RFC 6761 §6.4). Without an answer none is there ..."""
 BRIEF_S: Final = 0.5
 """... and a question waits for one of them for so long, lest all mail wait for what does not come."""
-PROBE_NAME: Final = "gatepost-probe.invalid"
-"""Asked for to find out whether a server answers: of a domain that is nobody's (RFC 6761 §6.4)."""
 STEP_WAIT_S: Final = 2.0
 """Wait for one server on the way from the root."""
 
@@ -61,7 +62,7 @@ class Inquiry(Protocol):
         """None as long as somebody answers, or nobody was asked."""
 
     async def probe(self, timeout_s: float) -> None:
-        """Find out whether the silence has ended."""
+        """Find out whether servers that say nothing are there: `silence` begins, or ends, with it."""
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer to one question."""
@@ -88,23 +89,30 @@ class Forwarding:
         """In the event loop's time; 0: the last question was answered ..."""
         self._silent_since = 0.0
         """... and in Unix time."""
+        self._silence: Silence | None = None
         self._turn = 0
         self._reader = ResponseReader()
 
     @property
     def silence(self) -> Silence | None:
         """None as long as a server answers, or none was asked."""
-        if not self._silent_from or min(self._strikes) < STRIKES:
-            return None
-        if asyncio.get_running_loop().time() - self._silent_from < SILENCE_S:
-            return None
-        labels = (line.server.label for line in self._lines)
-        told = tuple(f"{label}: {why}" for label, why in zip(labels, self._reasons, strict=True))
-        return Silence(self._silent_since, told)
+        return self._silence
 
     async def probe(self, timeout_s: float) -> None:
         """Ask every server in peace, as if there were no silence: one that answers slowly ends it, too."""
+        if not self._doubtful():
+            return
         await self._ask(dns.name.from_text(PROBE_NAME), Kind.A, timeout_s, dnssec=False, brief=False)
+        if self._doubtful():
+            labels = (line.server.label for line in self._lines)
+            told = tuple(f"{label}: {why}" for label, why in zip(labels, self._reasons, strict=True))
+            self._silence = Silence(self._silent_since, told)
+
+    def _doubtful(self) -> bool:
+        """Tell whether all have been silent often, and for long."""
+        if not self._silent_from or min(self._strikes) < STRIKES:
+            return False
+        return asyncio.get_running_loop().time() - self._silent_from >= SILENCE_S
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer; an alias whose target the server left out is asked for."""
@@ -143,7 +151,7 @@ class Forwarding:
         query = build_query(name, kind, dnssec=dnssec)
         reading = Reading(Outcome.FAILED, reason="no time left to ask")
         attempts = plan_attempts(order, timeout_s)
-        if brief and self.silence is not None:
+        if brief and self._silence is not None:
             self._turn = (self._turn + 1) % len(order)
             attempts = [(self._turn, BRIEF_S)]
         for number, wait_s in attempts:
@@ -158,7 +166,8 @@ class Forwarding:
                 reading = Reading(Outcome.FAILED, reason=f"name server {label}: {reply.value}")
                 self._strike(number, loop.time(), reply)
                 continue
-            self._strikes[number], self._rests_until[number], self._silent_from = 0, 0.0, 0.0
+            self._strikes[number], self._rests_until[number] = 0, 0.0
+            self._silent_from, self._silence = 0.0, None
             done.add(number)
             read = self._reader.read(reply, query, name, kind)
             if read is not None and read.outcome is not Outcome.FAILED:

@@ -243,14 +243,17 @@ class Resolver:
         """Since when no name server answers, and why each does not; None while one does, or none was asked."""
         return self._inquiry.silence
 
+    async def look_for_silence(self) -> None:
+        """Find out whether name servers that have said nothing are there."""
+        await self._inquiry.probe(self._timeout_s)
+
     async def tend(self) -> None:
-        """Free memory, and look whether silent servers are back, for ever: without it, one that needs longer than a
-        brief wait ends no silence.
+        """Free memory and look for silence, for ever: without it none begins, and a server that needs longer than a
+        brief wait ends none.
         """
         while True:
             await asyncio.sleep(TEND_S)
-            if self.silence is not None:
-                await self._inquiry.probe(self._timeout_s)
+            await self.look_for_silence()
             self.purge(self._clock())
 
     def clear(self) -> None:

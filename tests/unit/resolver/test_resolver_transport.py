@@ -212,12 +212,16 @@ def test_random_numbers_use_all_their_bits() -> None:
     assert seen == 0xFFFF
 
 
-def ask_each(*names: str) -> Any:
+def ask_each(*names: str, tended: int = 0) -> Any:
     async def scenario(resolver: Resolver) -> list[tuple[bool, bool]]:
-        """Return for each name whether it was found, and whether the servers count as silent after it."""
+        """Return for each name whether it was found, and whether the servers count as silent after it; look after them
+        behind the first `tended` names.
+        """
         told = []
-        for name in names:
+        for number, name in enumerate(names):
             answer = await resolver.ask(name, Kind.A)
+            if number < tended:
+                await resolver.look_for_silence()
             told.append((answer.found, resolver.silence is not None))
         return told
 
@@ -233,18 +237,31 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_while_all_are_silent_a_question_costs_one_packet_and_a_brief_wait(bench: Bench, dns: StubDns) -> None:
     bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
     dns.trouble("*", Trouble.SILENT)
-    assert bench.run(ask_each("a.example", "b.example", "c.example")) == [(False, True)] * 3
+    assert bench.run(ask_each("a.example", "b.example", "c.example", tended=1)) == [(False, True)] * 3
     assert [dns.count(name) for name in ("a.example", "b.example", "c.example")] == [3, 1, 1]
 
 
 @pytest.mark.usefixtures("soon")
 def test_the_first_answer_ends_the_silence(bench: Bench, dns: StubDns) -> None:
     bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
-    for name in ("a.example", "c.example"):
+    for name in ("a.example", "c.example", inquiry.PROBE_NAME):
         dns.trouble(name, Trouble.SILENT)
     dns.add("b.example", "A", "192.0.2.1")
-    assert bench.run(ask_each("a.example", "b.example", "c.example")) == [(False, True), (True, False), (False, True)]
+    scenario = ask_each("a.example", "b.example", "c.example", tended=1)
+    assert bench.run(scenario) == [(False, True), (True, False), (False, False)]
     assert [dns.count(name) for name in ("a.example", "b.example", "c.example")] == [3, 1, 3]
+
+
+@pytest.mark.usefixtures("soon")
+def test_names_nobody_answers_for_are_no_silence_of_the_servers(bench: Bench, dns: StubDns) -> None:
+    """A server that recurses for us waits itself for the dead servers of these domains, longer than we wait for it."""
+    bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
+    names = [f"dead{number}.example" for number in range(3)]
+    for name in names:
+        dns.trouble(name, Trouble.SILENT)
+    assert bench.run(ask_each(*names, tended=3)) == [(False, False)] * 3
+    assert [dns.count(name) for name in names] == [3] * 3
+    assert dns.count(inquiry.PROBE_NAME) == 3
 
 
 @pytest.mark.usefixtures("soon")
@@ -255,7 +272,7 @@ def test_one_that_answers_is_no_silence(bench: Bench, dns: StubDns) -> None:
         for name in names:
             second.add(name, "A", "192.0.2.1")
         bench.config = build_config(name_servers=[dns.address, second.address], io_network_timeout=6)
-        assert bench.run(ask_each(*names)) == [(True, False)] * 5
+        assert bench.run(ask_each(*names, tended=5)) == [(True, False)] * 5
 
 
 @pytest.mark.usefixtures("soon")
@@ -269,9 +286,9 @@ def test_a_server_that_is_back_is_found_without_a_question_of_mail(
     async def scenario(resolver: Resolver) -> tuple[float, tuple[str, ...]]:
         before = time.time()
         await resolver.ask("a.example", Kind.A)
-        silence = resolver.silence
-        assert silence is not None
         tending = asyncio.create_task(resolver.tend())
+        while (silence := resolver.silence) is None:  # noqa: ASYNC110 - nor of its beginning
+            await asyncio.sleep(0.01)
         dns.heal("*")
         while resolver.silence is not None:  # noqa: ASYNC110 - it has no event to tell of its end
             await asyncio.sleep(0.01)
@@ -286,5 +303,5 @@ def test_a_server_that_is_back_is_found_without_a_question_of_mail(
 def test_a_moments_silence_is_none_yet(bench: Bench, dns: StubDns) -> None:
     bench.config = build_config(name_servers=[dns.address], io_network_timeout=LEAST_TIMEOUT_S)
     dns.trouble("*", Trouble.SILENT)
-    assert bench.run(ask_each("a.example")) == [(False, False)]
+    assert bench.run(ask_each("a.example", tended=1)) == [(False, False)]
     assert inquiry.SILENCE_S > 2 * LEAST_TIMEOUT_S
