@@ -115,6 +115,9 @@ def recover(
 ) -> int:
     """Write a file that is lost anew, from the copies that are kept of it below the state directory.
 
+    Written by root it stays root's, readable for the gateway's group; it is the gateway's user's when the gateway has
+    written it before (changes by console, API or command).
+
     Parameters
     ----------
     number
@@ -130,8 +133,10 @@ def recover(
         version = next(filter(None, map(versions.read, reversed(numbers))), None)
         if version is None:
             return complain(f"no copy can be read in {directory}: name the state directory with --state", EXIT_REFUSED)
-        # Its owner may have been anybody: whoever owns the copies must be able to read it.
-        replace_file(place, version.text.encode(), mode=0o640, owner=directory.stat())
+        # Its owner may have been anybody. Whoever owns the copies must be able to read it, and no more unless they
+        # could write it before: who may write it decides as whom the gateway runs, and which commands.
+        theirs = versions.written_by_gateway()
+        replace_file(place, version.text.encode(), mode=0o640, owner=directory.stat(), group_only=not theirs)
     except OSError as error:
         return complain(f"{error.filename or place}: {explain_os_error(error)}", EXIT_REFUSED)
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(version.at))

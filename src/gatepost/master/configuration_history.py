@@ -19,6 +19,8 @@ VERSIONS_LIMIT = 200
 BYTES_LIMIT = 64 * 1024 * 1024
 """Of all versions together: a long list in the file makes each of them long."""
 COMMENT_LIMIT = 500
+FOUND = "file"
+"""`Version.via` of what somebody has written into the file."""
 DIFF_LINES = 2000
 """Lines of a difference that are shown."""
 
@@ -63,6 +65,10 @@ class History:
             return []
         return sorted(int(path.stem) for path in self._directory.glob("*.json") if path.stem.isdigit())
 
+    def written_by_gateway(self) -> bool:
+        """Tell whether the gateway itself wrote a kept version: the file is its own user's then, who may write it."""
+        return any(version.via != FOUND for version in map(self.read, self.numbers()) if version is not None)
+
     def read(self, number: int) -> Version | None:
         """Return a version, None when it is not kept any more, or damaged."""
         try:
@@ -76,7 +82,7 @@ class History:
         last = self.read(numbers[-1]) if numbers else None
         if last is None or last.digest != digest_of(text):
             comment = "as it was found" if last is None else "edited in the file"
-            self._keep(Version(self._next(numbers), at, "", "file", comment, digest_of(text), text))
+            self._keep(Version(self._next(numbers), at, "", FOUND, comment, digest_of(text), text))
 
     def add(self, text: str, *, at: float, who: str, via: str, comment: str) -> int:
         """Keep a version that is about to be applied; return its number. OSError."""

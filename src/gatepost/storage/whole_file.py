@@ -9,10 +9,13 @@ import tempfile
 from pathlib import Path
 
 
-def replace_file(path: Path, raw: bytes, *, mode: int = 0o600, owner: os.stat_result | None = None) -> None:
+def replace_file(
+    path: Path, raw: bytes, *, mode: int = 0o600, owner: os.stat_result | None = None, group_only: bool = False
+) -> None:
     """Put `raw` in a file's place. One writer at a time: what a broken-off one left behind is overwritten.
 
-    `owner`: whose the file is to be, as far as we may give it away.
+    `owner`: whose the file is to be, as far as we may give it away; with `group_only` it stays ours, and only its group
+    becomes that of `owner`.
     """
     fresh = path.with_name(f".{path.name}.new")
     # Root writes into the gateway's directories, too: a link laid there must not lead it to a file of its own.
@@ -20,7 +23,7 @@ def replace_file(path: Path, raw: bytes, *, mode: int = 0o600, owner: os.stat_re
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
         if owner is not None and os.geteuid() == 0:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fchown(descriptor, -1 if group_only else owner.st_uid, owner.st_gid)
         _fill(file.fileno(), raw)
     fresh.replace(path)
     _sync_names(path.parent)

@@ -1,5 +1,6 @@
 """`gatepost config set` and `unset` without a running gateway: the file is edited where it lies, or left alone."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -57,6 +58,26 @@ def test_a_lost_file_comes_back_from_the_copies(file: Path, tmp_path: Path) -> N
     file.unlink()
     assert run_here("config", "recover", "1", *state, "-c", str(file)).returncode == 0
     assert file.read_text() == "# the first\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_hands_the_file_to_the_gateways_user_only_when_it_was_his(file: Path, tmp_path: Path) -> None:
+    text = file.read_text()
+    copies = tmp_path / "state" / "configuration"
+    history = History(copies)
+    history.note_found(text, 1.0)
+    os.chown(copies, 65534, 65533)
+
+    def recovered() -> tuple[int, int, int]:
+        file.unlink()
+        done = run_here("config", "recover", "--state", str(tmp_path / "state"), "-c", str(file))
+        assert done.returncode == 0, done.stderr
+        facts = file.stat()
+        return facts.st_uid, facts.st_gid, facts.st_mode & 0o777
+
+    assert recovered() == (0, 65533, 0o640)
+    history.add(text + "# by the console\n", at=2.0, who="a", via="console", comment="")
+    assert recovered() == (65534, 65533, 0o640)
 
 
 @pytest.mark.parametrize(
