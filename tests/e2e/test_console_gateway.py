@@ -5,7 +5,6 @@ One gateway for all.
 """
 
 import contextlib
-import http.client
 import os
 import re
 import signal
@@ -13,13 +12,13 @@ import socket
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.browser import Tab, open_browser
 from tests.support.gateway import Gateway
 from tests.support.ports import free_port
 from tests.support.sink import Sink
+from tests.support.visit import Visit
 from tests.support.waiting import wait_for
 
 from gatepost.console.protocol import CONNECTIONS_EACH
@@ -163,35 +162,6 @@ caller's domains itself. A call that joins them, or changes its right, is a deci
 """
 
 
-class Visit:
-    """One browser without scripts, over real connections."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.cookies: dict[str, str] = {}
-
-    def ask(self, method: str, path: str, data: dict[str, str] | None = None) -> tuple[int, str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        fields = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-        if method == "POST":
-            fields |= {
-                "Origin": f"http://127.0.0.1:{self.port}",
-                "Content-Type": "application/x-www-form-urlencoded",
-            }
-        connection.request(method, path, urllib.parse.urlencode(data or {}) if data is not None else None, fields)
-        answer = connection.getresponse()
-        for line in answer.headers.get_all("Set-Cookie") or ():
-            name, _, value = line.partition(";")[0].partition("=")
-            self.cookies[name] = value
-        text = answer.read().decode()
-        connection.close()
-        return answer.status, text, answer.headers
-
-    def sign_in(self, name: str) -> None:
-        status, text, _ = self.ask("POST", "/sign-in", {"name": name, "password": PASSWORD})
-        assert status == 303, text[-500:]
-
-
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Sink]:
     with Sink() as sink:
@@ -227,7 +197,7 @@ def test_without_a_password_there_is_401(visit: Visit) -> None:
         assert 'type="password"' in text
     assert visit.ask("POST", "/sign-in", {"name": "ada", "password": "wrong"})[0] == 401
     assert visit.ask("GET", "/reports")[0] == 401
-    visit.sign_in("ada")
+    visit.sign_in("ada", PASSWORD)
     assert visit.ask("GET", "/reports")[0] == 200
 
 
@@ -250,7 +220,7 @@ def test_the_console_is_walled_in(gateway: Gateway) -> None:
 
 
 def test_killed_it_comes_back_and_nobody_must_sign_in_again(gateway: Gateway, sink: Sink, visit: Visit) -> None:
-    visit.sign_in("ada")
+    visit.sign_in("ada", PASSWORD)
     before = gateway.ask("console.status")
     os.kill(before["pid"], signal.SIGKILL)
     had = len(sink.mails)
@@ -319,7 +289,7 @@ def test_a_client_that_takes_all_it_can_get_leaves_room_for_others(gateway: Gate
 
 
 def test_acts_of_the_command_line_and_of_people_are_in_the_audit_log(gateway: Gateway, visit: Visit) -> None:
-    visit.sign_in("ada")
+    visit.sign_in("ada", PASSWORD)
     text = visit.ask("GET", "/accounts")[1]
     found = re.search(r'name="csrf" value="([^"]+)"', text)
     assert found
