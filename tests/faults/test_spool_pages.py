@@ -374,3 +374,11 @@ def test_a_message_whose_page_is_damaged_does_not_stop_its_neighbours(sound, tmp
         assert await failure_of(spool.settle(min(corrupt), None, []))
 
     with_spool(shard, scenario)
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path):
+    shard = tmp_path / "relay-0"
+    (shard / "spool.db").mkdir(parents=True)
+    with pytest.raises(SpoolError, match=r"cannot open .*/spool\.db"):
+        repair(str(shard), said)
+    assert [place.name for place in tmp_path.iterdir()] == ["relay-0"]

@@ -12,6 +12,12 @@ from gatepost.licence.key import Kind, LicenceKey, build_key
 PRIVATE: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TRUSTED: Final = {key_id(PRIVATE.public_key()): PRIVATE.public_key()}
 SETTINGS: Final = f'\n[licence]\nissuers = ["{build_public_text(PRIVATE.public_key())}"]\n'
+DAY: Final = dt.date(2026, 6, 1)
+"""Today, where a test says what day it is."""
+
+
+def days(number: int) -> dt.date:
+    return DAY + dt.timedelta(number)
 
 
 def licence(serial: str = "1", **said: Any) -> bytes:

@@ -104,7 +104,10 @@ def _check_room(shard: Path) -> None:
 def _read(shard: Path, fresh: Path, say: Say) -> Mending:
     """Read the damaged database; what can be read goes below `fresh`."""
     mending = Mending(shard=str(shard))
-    source = _open_damaged(shard)
+    try:
+        source = _open_damaged(shard)
+    except apsw.Error as error:
+        raise SpoolError(f"cannot open {shard}/{_DATABASE}: {error}") from error
     try:
         say("looking for damage")
         try:

@@ -1,30 +1,13 @@
 """Adding and removing keys: what is told beforehand is what comes."""
 
-import datetime as dt
 from pathlib import Path
 
 import pytest
-from tests.support.licences import TRUSTED, install, licence
+from tests.support.licences import DAY, TRUSTED, days, install, licence
 
 from gatepost.licence.changes import Place, add_key, plan_adding, plan_removal, remove_key
 from gatepost.licence.key import Kind, LicenceCorrupt, LicenceError, Right
 from gatepost.licence.store import ADDITIONAL, Licences
-
-DAY = dt.date(2026, 6, 1)
-
-
-def days(number: int) -> dt.date:
-    return DAY + dt.timedelta(number)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "licence"
-
-
-@pytest.fixture
-def licences(place: Path) -> Licences:
-    return Licences(place, TRUSTED)
 
 
 @pytest.fixture

@@ -1,35 +1,17 @@
 """Licence keys: what an issuer signed and nothing else; first and following keys; clocks; notices; what is counted."""
 
-import datetime as dt
 import os
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.licences import PRIVATE, TRUSTED, install, licence
+from tests.support.licences import DAY, PRIVATE, TRUSTED, days, install, licence
 
 from gatepost.feeds.keys import Keys, key_id
 from gatepost.licence.key import KEY_LIMIT, Kind, LicenceCorrupt, LicenceError, LicenceKey, Right, build_key, parse_key
 from gatepost.licence.notices import plan_notices
 from gatepost.licence.store import ACTIVE, ADDITIONAL, Licences, Standing, resolve_issuers
 from gatepost.licence.usage import DAY_S, WINDOW_DAYS, Usage, UsageBook, read_usage
-
-DAY = dt.date(2026, 6, 1)
-
-
-def days(number: int) -> dt.date:
-    return DAY + dt.timedelta(number)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "licence"
-
-
-@pytest.fixture
-def licences(place: Path) -> Licences:
-    return Licences(place, TRUSTED)
-
 
 # --- the document
 
