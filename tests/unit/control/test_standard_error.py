@@ -1,10 +1,25 @@
 """Standard error is written without waiting for whoever reads it; what is let go is counted."""
 
+import contextlib
 import os
 import threading
+import time
 
 from gatepost.control.log import Log, LogSettings
 from gatepost.control.standard_error import WAITING_LIMIT, StandardError
+
+
+def read_until_settled(reading: int, *written: StandardError) -> None:
+    """Empty a pipe until all is written and read. It never waits in a read: behind the last byte there is none to come."""
+    os.set_blocking(reading, False)
+    end = time.monotonic() + 120
+    settled = False
+    while not settled:
+        settled = all(each.settle(0.001) for each in written)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(reading, 65536):
+                pass
+        assert time.monotonic() < end
 
 
 def test_all_is_written_in_order_once_somebody_reads() -> None:
@@ -30,8 +45,7 @@ def test_what_finds_no_room_is_counted() -> None:
     assert not taken[-1]
     assert ours.lost == 4096 * taken.count(False)
     assert not ours.settle(0)
-    while not ours.settle(0) and os.read(reading, 65536):
-        pass
+    read_until_settled(reading, ours)
     assert ours.put(b"again")
     assert ours.settle(120)
     os.close(reading)
@@ -61,7 +75,6 @@ def test_a_fatal_line_is_said_also_where_nobody_reads(tmp_path: object) -> None:
     assert not said.is_alive()
     with open(f"{tmp_path}/log", encoding="utf-8") as file:  # noqa: PTH123 - one line
         assert "the spool is broken" in file.read()
-    while not (log._standard_error.settle(0) and filling.settle(0)):
-        os.read(reading, 65536)
+    read_until_settled(reading, log._standard_error, filling)
     os.close(reading)
     os.close(writing)
