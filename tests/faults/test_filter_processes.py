@@ -338,6 +338,27 @@ def test_a_new_template_takes_over_while_the_old_one_drains(templates) -> None:
     run(old, chosen, scenario)
 
 
+def test_no_job_goes_to_former_filters_once_the_new_template_is_met(templates) -> None:
+    chosen = settings(maximum=1)
+    old = templates(chosen)
+
+    async def scenario(pool: FilterPool) -> None:
+        assert await is_clean(pool)
+        former = pool.pids()
+        old.process.send_signal(signal.SIGSTOP)  # it tells nobody that it has been replaced
+        try:
+            await asyncio.to_thread(templates, msgspec.structs.replace(chosen, generation=1))
+            await pool.meet(1)
+            assert not set(pool.pids()) & set(former)
+            await pool.meet(1)
+            assert await is_clean(pool)
+        finally:
+            old.process.send_signal(signal.SIGCONT)
+        assert pool.stats().crashed == 0
+
+    run(old, chosen, scenario)
+
+
 def test_filters_die_with_their_template_and_work_goes_on_with_the_next(templates) -> None:
     chosen = settings(maximum=2)
     first = templates(chosen)

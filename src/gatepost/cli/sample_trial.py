@@ -78,7 +78,7 @@ def _settings(config: Config, database: DatabaseSet, cache: str) -> FilterSettin
     alone, antispam = PinnedSet(str(database.directory), database.facts), database.manifest.kind is Kind.ANTISPAM
     shipped = () if database.manifest.name == BASE_SET else (_shipped(Kind.ANTISPAM),)
     return msgspec.structs.replace(
-        filter_settings(config, 1, 1),
+        filter_settings(config, 1),
         minimum=1,
         spare=1,
         remotes=(),

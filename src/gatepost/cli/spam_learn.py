@@ -260,7 +260,7 @@ def _iterate_told(messages: list[str], conf_file: Path) -> Iterator[tuple[str, b
 def _lessons(mails: Iterable[tuple[str, bytes]], config: Config) -> Iterator[tuple[str, bytes]]:
     """Yield each message's name with what a filter of the gateway says can be learned of it, b"" for nothing."""
     paths = Paths(config.relay.state_path)
-    settings = msgspec.structs.replace(filter_settings(config, 0, 1), minimum=0, spare=1)
+    settings = msgspec.structs.replace(filter_settings(config, 1), minimum=0, spare=1)
     options = ScanOptions(scan=False, spam=_learn_options(config))
     with asyncio.Runner() as runner:
         pool = FilterPool(settings, paths.filters, runner.get_loop())

@@ -197,7 +197,7 @@ def rate_mails(config: Config, mails: Iterable[tuple[str, bytes]], recipient: st
     with tempfile.TemporaryDirectory(prefix="gatepost-") as directory, asyncio.Runner() as runner:
         bases = choose_bases(config, Path(directory))
         settings = msgspec.structs.replace(
-            filter_settings(config, 1, 1), minimum=1, spare=1, bases=bases.antivirus, spam_bases=bases.spam,
+            filter_settings(config, 1), minimum=1, spare=1, bases=bases.antivirus, spam_bases=bases.spam,
             bases_cache=directory, learned=str(Paths(config.relay.state_path).learned / WEIGHTS_FILE),
         )  # fmt: skip
         socket = Path(directory) / "filters.sock"

@@ -71,7 +71,7 @@ def inspect_alone(
         scratch = Path(directory)
         bases = choose_bases(config, scratch)
         settings = msgspec.structs.replace(
-            filter_settings(config, 1, 1),
+            filter_settings(config, 1),
             minimum=1,
             spare=1,
             antispam=options.spam is not None,

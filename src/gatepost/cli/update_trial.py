@@ -117,7 +117,7 @@ def _try(config: Config, scratch: Path, *, antispam: bool) -> None:
         raise Unfit("\n".join(opened.troubles))
     databases = opened.databases
     settings = msgspec.structs.replace(
-        filter_settings(config, 1, 1),
+        filter_settings(config, 1),
         minimum=1,
         spare=1,
         antispam=antispam,

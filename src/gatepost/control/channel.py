@@ -33,7 +33,6 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     listeners: tuple[int, ...]
     """Indices into the configuration's listeners, in the order of the descriptors."""
     filter_socket: str
-    generation: int
     first: bool = True
     """False: a reload; the relay keeps running and takes the new values into use."""
     off: tuple[str, ...] = ()

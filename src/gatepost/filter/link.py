@@ -93,6 +93,16 @@ class TemplateLink:
         if sent != len(frame):
             self._lose("the template does not read")
 
+    def reopen(self) -> None:
+        """Connect to who listens now, without waiting for the other template to hang up or for the next attempt."""
+        if self._closed:
+            return
+        if self._sock is not None:
+            self._lose("another template is in force")
+        if self._timer is not None:
+            self._timer.cancel()
+        self.open()
+
     def close(self) -> None:
         """End for good."""
         self._closed = True

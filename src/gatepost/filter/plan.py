@@ -106,7 +106,7 @@ class PoolPlan:
 
     def __init__(self, settings: FilterSettings) -> None:
         self._settings = settings
-        self._generation = settings.generation
+        self._generation = 0
         self._generations: dict[int, int] = {}
         self._idle: list[int] = []
         """Those unused for longest come first: the last to have worked works again."""

@@ -111,7 +111,9 @@ class FilterPool:
         self._works: dict[int, _Work] = {}
         self._numbers = 0
         self._gone: list[int] = []
-        self._generation = settings.generation
+        self._generation = 0
+        self._met: asyncio.Event = asyncio.Event()
+        """Set, and replaced, whenever a template answers."""
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks_fast = False
         self._closed = False
@@ -163,6 +165,15 @@ class FilterPool:
             if descriptor >= 0:
                 os.close(descriptor)
 
+    async def meet(self, generation: int) -> None:
+        """Return when the template of this generation, or a later one, has answered: from then on no job is given to a
+        filter of an older one. It must listen already.
+        """
+        if self._generation < generation:
+            self._link.reopen()
+        while self._generation < generation:
+            await self._met.wait()
+
     def stats(self) -> PoolStats:
         """Return the pool's numbers as they are now."""
         return self._plan.snapshot()
@@ -187,6 +198,8 @@ class FilterPool:
         self._generation = generation
         self._gone.clear()  # of another template, or counted by this one
         self._carry_out(self._plan.template(generation, self._loop.time()))
+        met, self._met = self._met, asyncio.Event()
+        met.set()
 
     def on_filter(self, sock: socket.socket, pidfd: int, pid: int) -> None:
         """Take a forked filter; it counts as started when it says that it is ready."""

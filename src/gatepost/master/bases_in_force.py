@@ -106,7 +106,7 @@ class BasesInForce:
 
     def settings_with(self, bases: Databases) -> FilterSettings:
         """Return what a template needs to work with these."""
-        settings = filter_settings(self._config(), 0, self._config().filter.server_max_filters + LEARNING_FILTERS)
+        settings = filter_settings(self._config(), self._config().filter.server_max_filters + LEARNING_FILTERS)
         cache = str(self._paths.bases_cache)
         learned = str(self._paths.learned / WEIGHTS_FILE)
         return msgspec.structs.replace(
@@ -150,6 +150,7 @@ class BasesInForce:
             return str(error)
         self._not_swapped = ""
         self.current = bases
+        await self._relays.meet_filters(self._templates.generation)
         await self._learning.stop()  # it begins anew with the base model of these
         self._relays.use_bases(describe_bases(bases.antivirus))
         return ""

@@ -146,7 +146,6 @@ class Relays:
             str(self._paths.snapshot(self._generation)),
             tuple(range(len(listeners))),
             str(self._paths.filters),
-            self._generation,
             first,
             tuple(module for module, on in self.switches.items() if not on),
             self._pauses.domains,
@@ -209,6 +208,13 @@ class Relays:
         """Return when every relay that works has taken what was sent to it; one that starts takes it as it comes."""
         await asyncio.gather(
             *(self.ask(relay, "settled") for relay in self.all if relay.up.is_set()), return_exceptions=True
+        )
+
+    async def meet_filters(self, generation: int) -> None:
+        """Return when no relay that works gives mail to filters of a template before this one."""
+        await asyncio.gather(
+            *(self.ask(relay, "filters", generation=generation) for relay in self.all if relay.up.is_set()),
+            return_exceptions=True,
         )
 
     async def find_mute(self) -> str:

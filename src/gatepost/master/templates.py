@@ -42,7 +42,9 @@ class Templates:
         self._forks = forks
         self._paths = paths
         self._say = say
-        self._generation = 0
+        self._made = 0
+        self.generation = 0
+        """Of the one in force: relays are told which to ask."""
         self._candidate: Child | None = None
         self._coming: asyncio.Future[None] | None = None
         self._retired: list[Child] = []
@@ -95,9 +97,10 @@ class Templates:
 
     def _make(self, settings: FilterSettings, coming: "asyncio.Future[None] | None") -> Child:
         """`coming` is told whether it came up; None for the first, which is tried for ever."""
-        self._generation += 1
-        line = self._build_line(settings)
-        own = self._paths.filters.with_name(f"filters.{self._generation % NAMES}")
+        self._made += 1
+        generation = self._made
+        line = self._build_line(settings, generation)
+        own = self._paths.filters.with_name(f"filters.{generation % NAMES}")
 
         def start() -> Process:
             arguments = ("--socket", str(own))
@@ -106,7 +109,7 @@ class Templates:
             assert process.stdout is not None
             word = process.stdout.fileno()
             os.set_blocking(word, False)
-            asyncio.get_running_loop().add_reader(word, self._hear, word, child, settings, own)
+            asyncio.get_running_loop().add_reader(word, self._hear, word, child, generation, settings, own)
             # Standard input stays open as the lifeline: its end tells the template that the master is gone.
             with contextlib.suppress(BrokenPipeError):  # it has ended already, as `ended` will be told
                 process.stdin.write(line)
@@ -123,17 +126,17 @@ class Templates:
         child = Child("filter template", start, ended=ended, say=self._say)
         return child
 
-    def _build_line(self, settings: FilterSettings) -> bytes:
+    def _build_line(self, settings: FilterSettings, generation: int) -> bytes:
         bases = settings.spam_bases
         try:
             bases = lay_aside(bases, self._paths.bases_cache)
         except OSError as error:
             self._say("W", f"mail is compared with no samples of the rules, they cannot be written: {error}")
             bases = msgspec.structs.replace(bases, samples=()) if bases is not None else None
-        told = msgspec.structs.replace(settings, generation=self._generation, spam_bases=bases)
+        told = msgspec.structs.replace(settings, generation=generation, spam_bases=bases)
         return msgspec.json.encode(told) + b"\n"
 
-    def _hear(self, word: int, child: Child, settings: FilterSettings, own: Path) -> None:
+    def _hear(self, word: int, child: Child, generation: int, settings: FilterSettings, own: Path) -> None:
         """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces. `own`
         is where it listens.
         """
@@ -150,6 +153,7 @@ class Templates:
             child.signal(signal.SIGTERM)
             return
         self._up = True
+        self.generation = generation
         self.settled.set()
         if child is self._candidate:
             assert self._coming is not None

@@ -8,7 +8,7 @@ from gatepost.config.schema import Config
 from gatepost.filter.settings import FilterSettings
 
 
-def filter_settings(config: Config, generation: int, maximum: int) -> FilterSettings:
+def filter_settings(config: Config, maximum: int) -> FilterSettings:
     """Return the settings of the template, or of one relay's pool; `maximum` filters."""
     filters = config.filter
     return FilterSettings(
@@ -25,5 +25,4 @@ def filter_settings(config: Config, generation: int, maximum: int) -> FilterSett
         recognise_text=config.antispam.recognise_text,
         recognise_text_data=config.antispam.recognise_text_data,
         previews=config.console.enabled or config.user_quarantine.enabled,
-        generation=generation,
     )

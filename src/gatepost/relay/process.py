@@ -224,7 +224,7 @@ class Relay:
         self._clean = CleanCache(setup.index, self._log.say)
         await self._clean.configure(config)
         self._pool = FilterPool(
-            _pool_settings(self._whole, setup),
+            _pool_settings(self._whole),
             Path(setup.filter_socket),
             self._loop,
             FilterServices(self._clean, self._engines),
@@ -324,7 +324,7 @@ class Relay:
         back = {number for number in self._drained if number < relays or number % relays != self._index % relays}
         self._drained -= back
         self._statistics.forget(back)
-        self._pool.configure(_pool_settings(self._whole, setup))
+        self._pool.configure(_pool_settings(self._whole))
         self._intake.configure(config, config.path.queue_path)
         if config.relay.relays > 1:
             # For good: a relay that is dismissed still counts its last sessions.
@@ -435,6 +435,10 @@ class Relay:
             async with self._setting_up:  # behind every configuration that was sent before the question
                 self._channel.send(Answer(ask.number, msgspec.Raw(b"null")))
             return
+        if ask.what == "filters":
+            await self._pool.meet(ask.arguments["generation"])
+            self._channel.send(Answer(ask.number, msgspec.Raw(b"null")))
+            return
         self._channel.send(await self._questions.answer(ask))
 
     # --- the end
@@ -457,9 +461,9 @@ class Relay:
         self._stopped.set_result(None)
 
 
-def _pool_settings(config: Config, setup: Setup) -> FilterSettings:
+def _pool_settings(config: Config) -> FilterSettings:
     """Return the settings of one relay's pool: its share of the filters."""
-    return filter_settings(config, setup.generation, max(1, config.filter.server_max_filters // config.relay.relays))
+    return filter_settings(config, max(1, config.filter.server_max_filters // config.relay.relays))
 
 
 def _read_snapshot(path: str) -> Config:
