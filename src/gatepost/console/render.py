@@ -281,7 +281,6 @@ def _digest(name: str) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
-@functools.cache
 def marked(text: str) -> Markup:
     """Return a text of our own whose parts in backquotes are shown as code."""
     parts = text.split("`")
@@ -292,6 +291,7 @@ def marked(text: str) -> Markup:
     )
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
     """Return the templates: escaping always on, an unknown name is an error."""
     made = jinja2.Environment(

@@ -1,7 +1,9 @@
 """Pages are filled, questions asked, acts told, and strangers' text shown so that it cannot pass for anything else."""
 
 import re
+from unittest import mock
 
+import jinja2
 import pytest
 
 from gatepost.console import render
@@ -86,6 +88,12 @@ def test_what_came_of_an_act_is_told_once_and_escaped() -> None:
     page = render.page(_visitor(flash=cookie.value), "error.html", title="x", detail="y")
     assert 'data-state="bad" role="alert">no &lt;b&gt;such&lt;/b&gt; mail' in page.content
     assert [each.max_age for each in page.cookies if each.key == "flash"] == [0]
+
+
+def test_a_template_is_compiled_once_for_all_its_pages() -> None:
+    first = render.page(_visitor(), "error.html", title="x", detail="y").content
+    with mock.patch.object(jinja2.Environment, "compile", side_effect=AssertionError("compiled anew")):
+        assert render.page(_visitor(), "error.html", title="x", detail="y").content == first
 
 
 @pytest.mark.parametrize("value", ["garbage", "e30", "%%%", "eyJzdGF0ZSI6ImV2aWwiLCJ0ZXh0IjoieCJ9"])
