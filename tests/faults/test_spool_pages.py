@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.support.spool_pages import PAGE, leaf_of, overwrite, root_of
+from tests.support.spool_pages import PAGE, free_pages, leaf_of, overwrite, pages_of, root_of
 
 from gatepost.cli import queue_repair
 from gatepost.model.ids import format_queue_id, parse_queue_id
@@ -21,6 +21,7 @@ from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import Corrupt, Pending, SpoolError, State, Stored
 from gatepost.spool.repair import LEFT, repair
 from gatepost.spool.shard import ShardBusy, ShardLock, list_shards
+from gatepost.spool.write_ahead_log import read_log
 from gatepost.spool.writer import SqliteSpool
 from gatepost.testing.spool_suite import SMALL, failure_of, new_message, record
 
@@ -231,18 +232,23 @@ def test_a_shard_in_use_one_without_room_and_one_that_cannot_be_read_are_left_al
         patch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(free=1 << 10))
         with pytest.raises(SpoolError, match="free space"):
             repair(str(shard), said)
-    overwrite(shard, 1)
+    (shard / "spool.db").write_bytes(bytes(64 * PAGE))
     before = contents_of(shard)
-    with pytest.raises(SpoolError, match="not even the list of its tables"):
+    with pytest.raises(SpoolError, match="nothing in it can be read"):
         repair(str(shard), said)
     assert contents_of(shard) == before
     assert [place.name for place in tmp_path.iterdir()] == ["relay-0"]
 
 
 KILLED = """
-import os, sys
+import errno, os, sys
+from gatepost.spool.files import FileLayer
 from gatepost.spool.repair import repair
 left = int(sys.argv[2])
+def refuse(layer, one, other):
+    raise OSError(errno.EINVAL, "Invalid argument", one)
+if sys.argv[3] == "no exchange":
+    FileLayer.exchange = refuse
 def watch(event, arguments):
     global left
     left -= event == "os.rename"
@@ -254,13 +260,16 @@ repair(sys.argv[1], lambda text: None)
 """A repair that is killed before its n-th change of a name."""
 
 
-def test_killed_at_any_change_of_a_name_it_leaves_a_shard_that_can_be_mended(sound, tmp_path):
+@pytest.mark.parametrize("names", ["exchange", "no exchange"])
+def test_killed_at_any_change_of_a_name_it_leaves_a_shard_that_can_be_mended(sound, tmp_path, names):
+    without = 0
     for number in range(9):
         place = tmp_path / str(number)
         place.mkdir()
         shard = copy(sound, place)
         overwrite(shard, leaf_of(shard, "message"))
-        killed = subprocess.run([sys.executable, "-c", KILLED, shard, str(number)], check=False).returncode
+        killed = subprocess.run([sys.executable, "-c", KILLED, shard, str(number), names], check=False).returncode
+        without += not shard.exists()
         assert list_shards(str(place)) == [0]  # what a gateway that is started now works with
         again = repair(str(shard), said)
         assert again.sound or again.messages + len(again.lost) == MAILS
@@ -269,6 +278,27 @@ def test_killed_at_any_change_of_a_name_it_leaves_a_shard_that_can_be_mended(sou
             break
     assert number > 1
     assert not killed
+    assert without == (1 if names == "no exchange" else 0)
+
+
+@pytest.mark.parametrize("finish", [0, 1])
+def test_a_start_puts_a_mended_shard_into_an_empty_place(sound, tmp_path, finish):
+    """The repair was killed where names cannot be exchanged, between the damaged shard's going and the mended one's coming."""
+    for number in range(9):
+        place = tmp_path / str(number)
+        place.mkdir()
+        shard = copy(sound, place)
+        overwrite(shard, leaf_of(shard, "destination_due"))
+        subprocess.run([sys.executable, "-c", KILLED, shard, str(number), "no exchange"], check=False)
+        if not shard.exists():
+            break
+    assert not shard.exists()
+    assert list_shards(str(place)) == [0]
+    if finish:  # a repair that is run again does the same
+        assert repair(str(shard), said).sound
+    whole, corrupt = with_spool(shard, survey)
+    assert (len(whole), corrupt) == (MAILS, set())
+    assert len(list(place.iterdir())) == 2
 
 
 def test_without_an_exchange_of_names_two_changes_do(sound, tmp_path, monkeypatch):
@@ -298,7 +328,8 @@ def test_a_file_that_was_cut_off_gives_what_is_left_of_it(sound, tmp_path):
 def test_messages_of_which_not_even_the_names_are_left_are_counted(sound, tmp_path):
     shard = copy(sound, tmp_path)
     for name in ("message", "message_state", "queue", "queue_due"):
-        overwrite(shard, root_of(shard, name))
+        for page in pages_of(shard, name):
+            overwrite(shard, page)
     mending = repair(str(shard), said)
     assert (mending.messages, mending.lost, mending.nameless) == (0, [], MAILS)
 
@@ -332,30 +363,129 @@ def test_run_by_root_it_follows_no_link_of_the_queues_owner(sound, monkeypatch):
         assert repair(str(shard), said).sound
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.4])
-def test_a_damaged_log_leaves_the_state_of_the_last_sound_commit(sound, tmp_path, share):
-    """The kill left everything in the log. Whatever stands before the damage is whole, and nothing behind it is half there."""
-    shard = copy(sound, tmp_path, "killed")
-    log = shard / "spool.db-wal"
+def damage(log, at, length=8):
     raw = bytearray(log.read_bytes())
     assert len(raw) > 100 * PAGE
-    at = 32 + int(share * (len(raw) - 100))
-    raw[at : at + 8] = bytes(byte ^ 0xFF for byte in raw[at : at + 8])
+    raw[at : at + length] = bytes(byte ^ 0xFF for byte in raw[at : at + length])
     log.write_bytes(raw)
 
-    async def scenario(spool):
-        entries = await spool.listing(0, 2 * MAILS)
-        assert [each.id for each in entries] == list(range(1, len(entries) + 1))
-        assert not any(isinstance(each, Corrupt) for each in entries)
-        for each in entries:
-            assert await spool.content(each.content) == SMALL
-        counts = await spool.counts()
-        assert counts["waiting"] == sum(each.state == State.WAITING for each in entries)
-        await spool.accept(new(spool, 5 * MAILS), [record("again")])
-        return len(entries)
 
-    left = with_spool(shard, scenario)
-    assert left < MAILS or share
+def frame(log, share):
+    """Return where a frame of the log begins."""
+    step = 24 + PAGE
+    return 32 + int(share * ((log.stat().st_size - 32) // step)) * step
+
+
+@pytest.mark.parametrize("place", ["page", "header of the frame", "whole frame"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.5])
+def test_a_damaged_log_is_not_cut_off_in_silence_and_a_repair_reads_what_is_behind(sound, tmp_path, share, place):
+    """The kill left everything in the log. SQLite would take all behind the damage for never written."""
+    shard = copy(sound, tmp_path, "killed")
+    log = shard / "spool.db-wal"
+    at = frame(log, share)
+    damage(log, *{"page": (at + 1000,), "header of the frame": (at,), "whole frame": (at, 24 + PAGE)}[place])
+    before = contents_of(shard)
+    with pytest.raises(SpoolError, match=rf"damaged at byte {at}.* queue repair"):
+        with_spool(shard, survey)
+    mending = repair(str(shard), said)
+    assert mending.log_commits > 0
+    assert {name: data for name, data in contents_of(Path(mending.kept)).items() if name in before} == before
+    assert repair(str(shard), said).sound
+    whole, corrupt = with_spool(shard, survey)
+    assert whole | corrupt <= set(range(1, MAILS + 1))
+    assert len(whole) >= MAILS - 40  # the rows of one page, and no more
+    assert MAILS in whole | corrupt
+
+
+def test_a_log_without_its_header_is_read(sound, tmp_path):
+    shard = copy(sound, tmp_path, "killed")
+    damage(shard / "spool.db-wal", 0, 32)
+    with pytest.raises(SpoolError, match="damaged at byte 0"):
+        with_spool(shard, survey)
+    mending = repair(str(shard), said)
+    assert (mending.messages, mending.lost) == (MAILS, [])
+
+
+def test_a_last_commit_that_is_not_whole_is_what_a_power_failure_leaves(sound, tmp_path):
+    shard = copy(sound, tmp_path, "killed")
+    log = shard / "spool.db-wal"
+    damage(log, max(read_log(log.read_bytes(), PAGE).frames.values()))
+    assert repair(str(shard), said).sound
+    whole, _ = with_spool(shard, survey)
+    assert len(whole) >= MAILS - 1
+
+
+@pytest.mark.parametrize("name", ["message", "content", "queue", "outbox"])
+def test_leaves_behind_a_damaged_inner_page_are_read(sound, tmp_path, name):
+    shard = copy(sound, tmp_path)
+    inner = root_of(shard, name)
+    assert inner != leaf_of(shard, name)
+    overwrite(shard, inner)
+    mending = repair(str(shard), said)
+    assert (mending.messages, mending.lost, mending.nameless, mending.doubtful) == (MAILS, [], 0, [])
+    assert mending.left_over == 0
+    rows_inside = name == "queue"  # a table without row numbers has rows on its inner pages, too
+    assert bool(mending.incomplete) == rows_inside
+    whole, corrupt = with_spool(shard, survey)
+    assert len(whole) + len(corrupt) == MAILS
+    assert len(corrupt) == len(mending.incomplete) < MAILS // 10
+
+
+def with_half_delivered(sound, tmp_path):
+    """A shard in which every other message has been delivered and removed: pages of it are free."""
+    shard = copy(sound, tmp_path)
+
+    async def settle(spool):
+        for number in range(1, MAILS // 2 + 1):
+            await spool.settle(number, None, [])
+
+    with_spool(shard, settle)
+    assert free_pages(shard)
+    return shard
+
+
+@pytest.mark.parametrize("name", ["message", "content", "queue", "message_state"])
+def test_delivered_mail_on_pages_that_are_free_does_not_come_back(sound, tmp_path, name):
+    shard = with_half_delivered(sound, tmp_path)
+    for page in pages_of(shard, name)[:1]:
+        overwrite(shard, page)
+    mending = repair(str(shard), said)
+    assert mending.messages <= MAILS // 2
+    assert mending.doubtful == []
+    whole, corrupt = with_spool(shard, survey)
+    assert min(whole | corrupt | {parse_queue_id(each) for each in mending.lost}) > MAILS // 2
+
+
+def test_without_the_first_page_everything_is_kept_and_held(sound, tmp_path):
+    """Which pages are free is not known any more: what is found may have been delivered before."""
+    shard = with_half_delivered(sound, tmp_path)
+    overwrite(shard, 1)
+    with pytest.raises(SpoolError, match="cannot open the spool"):
+        with_spool(shard, survey)
+    mending = repair(str(shard), said)
+    there = {format_queue_id(number) for number in range(MAILS // 2 + 1, MAILS + 1)}
+    assert there <= set(mending.doubtful)
+    assert len(mending.doubtful) == mending.messages
+
+    async def scenario(spool):
+        assert await spool.destinations(9.0) == []
+        assert await spool.waiting(0, MAILS) == []
+        for number in range(MAILS // 2 + 1, MAILS + 1):
+            held = await spool.fetch(number)
+            assert (held.state, held.reason) == (State.HELD, "found in a damaged queue: perhaps delivered before")
+            assert await spool.content(held.content) == SMALL
+            await spool.release(number, 5.0, [])
+        return sum([len(await spool.due(f"d{number}.example", 9.0, MAILS)) for number in range(DOMAINS)])
+
+    assert with_spool(shard, scenario) == sum(number % 3 > 0 for number in range(MAILS // 2 + 1, MAILS + 1))
+
+
+def test_a_damaged_list_of_free_pages_leaves_what_the_trees_lead_to_in_no_doubt(sound, tmp_path):
+    shard = with_half_delivered(sound, tmp_path)
+    overwrite(shard, free_pages(shard)[0])
+    mending = repair(str(shard), said)
+    assert mending.messages - len(mending.doubtful) == MAILS // 2
+    assert max(map(parse_queue_id, mending.doubtful), default=0) <= MAILS // 2
 
 
 def test_a_message_whose_page_is_damaged_does_not_stop_its_neighbours(sound, tmp_path):

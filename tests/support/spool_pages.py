@@ -27,6 +27,29 @@ def leaf_of(shard: Path, name: str) -> int:
     return page
 
 
+def pages_of(shard: Path, name: str) -> list[int]:
+    """Return the numbers of all pages of a table or an index, the first one first."""
+    raw = (shard / "spool.db").read_bytes()
+    pages = [root_of(shard, name)]
+    for page in pages:
+        start = (page - 1) * PAGE
+        if raw[start] in (0x02, 0x05):
+            count = int.from_bytes(raw[start + 3 : start + 5], "big")
+            cells = [int.from_bytes(raw[start + at : start + at + 2], "big") for at in range(12, 12 + 2 * count, 2)]
+            pages += [int.from_bytes(raw[start + at : start + at + 4], "big") for at in (*cells, 8)]
+    return pages
+
+
+def free_pages(shard: Path) -> list[int]:
+    """Return the numbers of the pages that list the free ones."""
+    raw = (shard / "spool.db").read_bytes()
+    trunks, at = [], 32
+    while page := int.from_bytes(raw[at : at + 4], "big"):
+        trunks.append(page)
+        at = (page - 1) * PAGE
+    return trunks
+
+
 def overwrite(shard: Path, page: int, *, flips: int = 0) -> None:
     """Damage a page: all of it, or so many bytes."""
     with (shard / "spool.db").open("r+b") as file:

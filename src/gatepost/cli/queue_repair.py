@@ -98,10 +98,13 @@ def _show(mending: Mending, *, dry_run: bool) -> None:
     for title, ids in (
         ("lost (the log says who sent them to whom: gatepost trace ID)", mending.lost),
         ("kept but incomplete, to be removed or exported by you", mending.incomplete),
+        ("held, perhaps delivered before: gatepost trace ID, then gatepost queue release or remove", mending.doubtful),
     ):
         if ids:
             more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
             print(f"  {len(ids)} {title}: {' '.join(ids[:_SHOWN])}{more}")
+    if mending.log_commits:
+        print(f"  the log is damaged; {mending.log_commits} commit(s) behind that are read all the same")
     if mending.nameless:
         print(f"  {mending.nameless} more lost: not even their queue ids can be read")
     if mending.left_over:

@@ -22,6 +22,7 @@ from gatepost.spool.reading import Reader
 from gatepost.spool.recount import rebuild
 from gatepost.spool.schema import ENCODER, PAGE_BYTES, TALLIES, Tally, close_connection, open_connection
 from gatepost.spool.transaction import Transaction
+from gatepost.spool.write_ahead_log import read_log
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Write-ahead log at which its pages go home: small enough that it takes a few ms, never grows further (ADR 0001)."""
@@ -85,6 +86,7 @@ class Database:
         """Views that exist in this run: records wait for their confirmation, for no other's."""
         try:
             files.make_directory(self.contents)
+            _check_log(f"{directory}/spool.db-wal", files, page_bytes)
             self._connection = open_connection(f"{directory}/spool.db", vfs, page_bytes)
             files.sync_directory(directory)
         except (apsw.Error, OSError, ValueError) as error:
@@ -305,6 +307,19 @@ class Database:
             raise SpoolError(f"the spool could not be closed cleanly: {error}") from error
         finally:
             close_connection(self._connection)
+
+
+def _check_log(path: str, files: FileLayer, page_bytes: int) -> None:
+    """Look at the log of an unclean stop: ValueError when SQLite would leave out mail for damage in it."""
+    try:
+        log = read_log(files.read(path), page_bytes)
+    except FileNotFoundError:
+        return
+    if log.damaged_at >= 0:
+        raise ValueError(
+            f"spool.db-wal is damaged at byte {log.damaged_at}, and {log.behind} commit(s) behind that would be lost: "
+            "gatepost stop, then gatepost queue repair"
+        )
 
 
 def _spool_error(error: Exception) -> Exception:

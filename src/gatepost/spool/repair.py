@@ -7,6 +7,7 @@ shard. Content of messages whose row is gone is put aside as files, for without 
 """
 
 import errno
+import itertools
 import os
 import shutil
 import time
@@ -23,17 +24,17 @@ from gatepost.model.ids import format_queue_id
 from gatepost.spool.content import parse_content_name
 from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolError, State
-from gatepost.spool.salvage import UNREADABLE, Table, keys
-from gatepost.spool.schema import PAGE_BYTES, TALLIES, VERSION, Tally, close_connection
-from gatepost.spool.shard import ShardLock
+from gatepost.spool.page_file import PageFile
+from gatepost.spool.salvage import copy_rows
+from gatepost.spool.schema import PAGE_BYTES, TABLES, TALLIES, VERSION, Tally, close_connection
+from gatepost.spool.shard import ShardLock, finish_mending, mended_name
 
 LEFT = "left-over"
 """Directory of the damaged shard, made by a repair: contents that no message names any more."""
 
 _DATABASE, _LOG, _CONTENT = "spool.db", "spool.db-wal", "content"
 _SOUND = [("ok",)]
-_TRIED_NUMBERS = 1_000_000
-"""Records asked for one by one between two readable ones, at most."""
+_DOUBT = "found in a damaged queue: perhaps delivered before"
 
 _INCOMPLETE = """SELECT id FROM message WHERE content NOT IN (SELECT id FROM content)
 OR state = ? AND id NOT IN (SELECT message FROM queue) ORDER BY id"""
@@ -53,6 +54,10 @@ class Mending(msgspec.Struct, kw_only=True):
     """Queue ids of messages that were here and cannot be read."""
     nameless: int = 0
     """Messages that were here by the counter, beyond those: not even their queue ids can be read."""
+    doubtful: list[str] = []
+    """Queue ids of messages that may have been delivered before: kept, and held."""
+    log_commits: int = 0
+    """Commits that a start would leave out, because the log is damaged before them: they are read."""
     incomplete: list[str] = []
     """Queue ids of messages of which the content or who still waits for it cannot be read: kept, and not sent."""
     left_over: int = 0
@@ -68,11 +73,12 @@ def repair(directory: str, say: Say, *, dry_run: bool = False) -> Mending:
     then. `say` is told what is being done: a million messages take minutes.
     """
     shard = Path(directory)
+    finish_mending(directory)
     if not (shard / _DATABASE).exists():
         raise SpoolError(f"{shard}/{_DATABASE} is missing: there is nothing to read from")
     lock = ShardLock(directory)
     fresh = shard.with_name(f".{shard.name}.fresh")
-    kept = shard.with_name(f"{shard.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    kept = _free_name(shard.with_name(f"{shard.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         _check_room(shard)
@@ -92,6 +98,13 @@ def repair(directory: str, say: Say, *, dry_run: bool = False) -> Mending:
     return mending
 
 
+def _free_name(place: Path) -> Path:
+    """Return the name, or one like it: a repair that was killed a moment ago may have it."""
+    return next(
+        each for number in itertools.count() if not (each := place.with_name(f"{place.name}{'+' * number}")).exists()
+    )
+
+
 def _check_room(shard: Path) -> None:
     need = sum((shard / name).stat().st_size for name in (_DATABASE, _LOG) if (shard / name).exists())
     free = shutil.disk_usage(shard).free
@@ -105,28 +118,36 @@ def _read(shard: Path, fresh: Path, say: Say) -> Mending:
     """Read the damaged database; what can be read goes below `fresh`."""
     mending = Mending(shard=str(shard))
     try:
-        source = _open_damaged(shard)
-    except apsw.Error as error:
-        raise SpoolError(f"cannot open {shard}/{_DATABASE}: {error}") from error
+        source = PageFile(shard / _DATABASE, shard / _LOG, PAGE_BYTES)
+    except OSError as error:
+        raise SpoolError(f"cannot open {shard}/{_DATABASE}: {error.strerror}") from error
     try:
+        if source.version > VERSION:
+            raise SpoolError(f"the database says it has version {source.version}; this program knows version {VERSION}")
         say("looking for damage")
-        try:
-            if source.execute("PRAGMA integrity_check(1)").fetchall() == _SOUND:
-                mending.sound = True
-                return mending
-        except UNREADABLE:
-            pass
-        _save(source, _open_fresh(source, fresh), shard, fresh, mending, say)
-    except UNREADABLE as error:
-        raise SpoolError(
-            f"{shard}/{_DATABASE}: not even the list of its tables can be read ({error}); "
-            f"the files in {shard}/{_CONTENT} are mails as they were received"
-        ) from error
+        mending.log_commits = source.log.behind
+        mending.sound = source.log.damaged_at < 0 and _is_sound(shard)
+        if not mending.sound:
+            _save(source, shard, fresh, mending, say)
     except apsw.Error as error:
         raise SpoolError(f"{shard}: {error}") from error
     finally:
-        close_connection(source)
+        source.close()
     return mending
+
+
+def _is_sound(shard: Path) -> bool:
+    """Let SQLite look at all of it. SpoolError: the file cannot be opened at all."""
+    try:
+        source = _open_damaged(shard)
+        try:
+            return source.execute("PRAGMA integrity_check(1)").fetchall() == _SOUND
+        finally:
+            close_connection(source)
+    except (apsw.CantOpenError, apsw.PermissionsError, apsw.BusyError) as error:
+        raise SpoolError(f"cannot open {shard}/{_DATABASE}: {error}") from error
+    except (apsw.Error, UnicodeDecodeError):
+        return False
 
 
 def _open_damaged(shard: Path) -> apsw.Connection:
@@ -146,48 +167,37 @@ def _open_damaged(shard: Path) -> apsw.Connection:
     return source
 
 
-def _open_fresh(source: apsw.Connection, fresh: Path) -> apsw.Connection:
-    """Return a new database with the tables of the damaged one and nothing in them."""
-    version = source.pragma("user_version")
-    if not 0 < version <= VERSION:
-        raise SpoolError(f"the database says it has version {version}; this program knows version {VERSION}")
-    made: list[Any] = source.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+def _open_fresh(fresh: Path) -> apsw.Connection:
+    """Return a new database with all tables and nothing in them."""
     target = apsw.Connection(str(fresh / _DATABASE))
     (fresh / _DATABASE).chmod(0o600)
     target.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    for (statement,) in made:
-        target.execute(statement)
-    target.execute(f"PRAGMA user_version={version}")
+    target.execute(TABLES)
+    target.execute(f"PRAGMA user_version={VERSION}")
     return target
 
 
-def _save(
-    source: apsw.Connection, target: apsw.Connection, shard: Path, fresh: Path, mending: Mending, say: Say
-) -> None:
+def _save(source: PageFile, shard: Path, fresh: Path, mending: Mending, say: Say) -> None:
     """Copy row by row, in one transaction, and put aside what belongs to no message."""
-    names = {name for (name,) in source.execute("SELECT name FROM sqlite_schema WHERE type='table'")}
-
-    def copy(name: str, key: str, known: Callable[[], Iterable[Any]]) -> set[Any]:
-        if name not in names:  # a table of a later version than the database's
-            return set()
-        say(f"reading {name}")
-        return Table(source, name, key).copy(target, known)
-
+    target = _open_fresh(fresh)
     try:
         with target:
-            lost = copy("message", "id", lambda: _message_ids(source))
-            copy("queue", "message", lambda: keys(target, "SELECT id FROM message"))
-            copy("content", "id", lambda: keys(target, "SELECT content FROM message"))
-            copy("destination", "id", lambda: keys(target, "SELECT DISTINCT destination FROM queue"))
-            copy("outbox", "first", lambda: _record_numbers(target))
-            copy("view", "name", tuple)
-            copy("release", "id", lambda: keys(source, "SELECT id FROM release INDEXED BY release_at"))
+            say("reading its pages")
+            found = copy_rows(source, target)
+            saved = _ids(target, "SELECT id FROM message")
+            if not saved and not found.named and not found.tally:
+                raise SpoolError(
+                    f"{shard}/{_DATABASE}: nothing in it can be read; "
+                    f"the files in {shard}/{_CONTENT} are mails as they were received"
+                )
+            _hold(target, found.doubtful)
             mending.left_over = _put_aside(target, shard, fresh)
-        mending.messages = len(keys(target, "SELECT id FROM message"))
-        mending.lost = sorted(map(format_queue_id, lost))
-        mending.nameless = max(0, _counted(source) - mending.messages - len(lost))
-        incomplete: list[Any] = target.execute(_INCOMPLETE, (State.READY.value,)).fetchall()
-        mending.incomplete = [format_queue_id(number) for (number,) in incomplete]
+        mending.messages = len(saved)
+        mending.lost = sorted(map(format_queue_id, found.named - saved))
+        mending.doubtful = sorted(map(format_queue_id, found.doubtful))
+        mending.nameless = max(0, _counted(found.tally) - mending.messages - len(mending.lost))
+        incomplete = _ids(target, _INCOMPLETE, (State.READY.value,))
+        mending.incomplete = sorted(map(format_queue_id, incomplete))
         say("checking the new database")
         if target.execute("PRAGMA integrity_check(1)").fetchall() != _SOUND:
             raise SpoolError("the new database is not sound: the disk does not keep what is written to it")
@@ -195,30 +205,25 @@ def _save(
         close_connection(target)
 
 
-def _message_ids(source: apsw.Connection) -> set[Any]:
-    """Return the ids of messages that other places name."""
-    return (
-        keys(source, "SELECT id FROM message INDEXED BY message_state")
-        | keys(source, "SELECT message FROM queue")
-        | keys(source, "SELECT message FROM queue INDEXED BY queue_due")
-    )
+def _ids(target: apsw.Connection, statement: str, bound: tuple[Any, ...] = ()) -> set[int]:
+    rows: Any = target.execute(statement, bound)
+    return {number for (number,) in rows}
 
 
-def _counted(source: apsw.Connection) -> int:
+def _hold(target: apsw.Connection, messages: Iterable[int]) -> None:
+    """Let messages wait for an operator that may have been delivered before."""
+    for number in messages:
+        target.execute("UPDATE message SET state=?, reason=? WHERE id=?", (State.HELD.value, _DOUBT, number))
+        target.execute("UPDATE queue SET due=NULL WHERE message=?", (number,))
+
+
+def _counted(numbers: bytes) -> int:
     """Return how many messages there were by the counter, which each commit keeps; 0: it cannot be read."""
     try:
-        row: Any = source.execute("SELECT numbers FROM tally").fetchone()
-        tally = TALLIES.decode(row[0]) if row else Tally()
-    except (*UNREADABLE, msgspec.DecodeError):
+        tally = TALLIES.decode(numbers) if numbers else Tally()
+    except msgspec.DecodeError:
         return 0
     return tally.waiting + tally.ready + tally.held
-
-
-def _record_numbers(target: apsw.Connection) -> Iterable[int]:
-    """Return the numbers that records between the readable ones may have."""
-    row: Any = target.execute("SELECT min(first), max(first) FROM outbox").fetchone()
-    first, last = row
-    return range(first, min(last, first + _TRIED_NUMBERS)) if first is not None else ()
 
 
 def _put_aside(target: apsw.Connection, shard: Path, fresh: Path) -> int:
@@ -234,7 +239,7 @@ def _put_aside(target: apsw.Connection, shard: Path, fresh: Path) -> int:
             place.chmod(0o600)
             number += 1
     target.execute(f"DELETE {orphans}")
-    known = keys(target, "SELECT id FROM content WHERE data IS NULL")
+    known = _ids(target, "SELECT id FROM content WHERE data IS NULL")
     for place in (shard / _CONTENT).iterdir() if (shard / _CONTENT).is_dir() else ():
         content_id = parse_content_name(place.name)
         if content_id is not None and content_id not in known:
@@ -262,11 +267,14 @@ def _put_in_place(shard: Path, fresh: Path, kept: Path) -> None:
     try:
         files.exchange(str(kept), str(shard))
     except OSError as error:
-        kept.rename(fresh)
         if error.errno not in {errno.EINVAL, errno.ENOSYS}:
+            kept.rename(fresh)
             raise
+        # Not to be had everywhere (NFS). A start or a repair that finds no shard, and this name, goes on from here.
+        kept.rename(mended_name(str(shard)))
+        files.sync_directory(str(shard.parent))
         shard.rename(kept)
-        fresh.rename(shard)
+        finish_mending(str(shard))
     files.sync_directory(str(shard.parent))
 
 

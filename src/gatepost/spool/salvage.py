@@ -1,83 +1,119 @@
-"""Rows out of the tables of a damaged database: all that can be read, and the names of those that cannot.
+"""Rows of a spool's tables out of a damaged database: all that are on pages that can be read.
 
-A damaged page stops a scan. So a table is read from both ends up to the damage, and what lies between is asked for key
-by key, where another table or an index still knows the keys.
+Called by `repair`. Pages do not say of which table they are, and what says it may be damaged, so a page is known by
+what its rows look like: the tables of `schema` all differ in number and kind of columns, or in what the columns hold.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import apsw
+import msgspec
 
-Row = tuple[Any, ...]
-UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, UnicodeDecodeError)
-"""What a damaged page, a disk that cannot read one, and a damaged row raise."""
+from gatepost.spool.interface import State
+from gatepost.spool.page_file import Page, PageFile, Values
 
+_RECORDS_TOGETHER = 1 << 20
+"""Records in a row of the outbox are fewer; a checksum, in that place in a row of content, hardly ever is."""
 
-class Table:
-    """One table of a damaged database, with one column as its key."""
+_NUMBER, _TEXT, _BYTES = (int,), (str,), (bytes,)
+_MOMENT, _MOMENT_OR_NONE = (int, float), (int, float, type(None))
 
-    def __init__(self, connection: apsw.Connection, name: str, key: str) -> None:
-        self._execute: Callable[..., Any] = connection.execute
-        self._name = name
-        self._key = key
-        columns = [row[1] for row in self._execute(f"PRAGMA table_info({name})")]
-        self._at = columns.index(key)
-        self._insert = f"INSERT OR IGNORE INTO {name} VALUES({','.join('?' * len(columns))})"
+_TABLES = {
+    "message": (*[_NUMBER] * 7, _TEXT, _BYTES),
+    "content": (_NUMBER, _NUMBER, (bytes, type(None))),
+    "destination": (_NUMBER, _TEXT, _NUMBER, _MOMENT_OR_NONE, _MOMENT, _NUMBER, _TEXT, _NUMBER),
+    "tally": (_NUMBER, _BYTES),
+}
+_INDEXES = {
+    "queue": (_NUMBER, _NUMBER, _MOMENT_OR_NONE, _BYTES),
+    "queue_due": (_NUMBER, _MOMENT_OR_NONE, _NUMBER),
+    "view": (_TEXT, _NUMBER, _BYTES),
+    "release": (_TEXT, _NUMBER, _MOMENT),
+    "message_state": (_NUMBER, _NUMBER),
+}
+"""Indexes, and tables without row numbers, which are stored like one."""
+_ADDED = {"destination": 1}
+"""Columns that rows written under an earlier version lack; they are 0 there."""
 
-    def copy(self, target: apsw.Connection, known: Callable[[], Iterable[Any]]) -> set[Any]:
-        """Copy what can be read into the same table of another database; return the keys of what is lost.
+_STATES = frozenset(State)
 
-        `known` is asked, when a scan breaks off, for the keys that there may be.
-        """
-        lost: set[Any] = set()
-        for row in self._rows(known, lost):
-            try:
-                target.execute(self._insert, row)
-            except (apsw.ConstraintError, apsw.MismatchError):  # damage that SQLite took for a value
-                lost.add(row[self._at])
-        return lost
-
-    def _rows(self, known: Callable[[], Iterable[Any]], lost: set[Any]) -> Iterator[Row]:
-        """Yield the rows, one at the edge of damage perhaps twice. Known keys without a readable row go into `lost`."""
-        seen: set[Any] = set()
-        if (yield from self._scan("", seen)):
-            return
-        yield from self._scan(" DESC", seen)
-        for key in sorted(set(known()) - seen):
-            try:
-                found = self._execute(f"SELECT * FROM {self._name} WHERE {self._key}=?", (key,)).fetchall()  # noqa: S608
-            except UNREADABLE:
-                found = []
-            if not found:
-                lost.add(key)
-            yield from found
-
-    def _scan(self, order: str, seen: set[Any]) -> Generator[Row, None, bool]:
-        """Yield rows of keys not seen before; the generator's value is False when damage stopped it."""
-        met: set[Any] = set()
-        key = None
-        statement = f"SELECT * FROM {self._name} ORDER BY {self._key}{order}"  # noqa: S608 - names of ours
-        try:
-            for row in self._execute(statement):
-                key = row[self._at]
-                if key not in seen:
-                    met.add(key)
-                    yield row
-        except UNREADABLE:
-            met.discard(key)  # more rows may have the key of the last one read
-            return False
-        finally:
-            seen |= met
-        return True
+_COLUMNS = {"message": 9, "content": 3, "destination": 8, "outbox": 3, "queue": 4, "view": 3, "release": 3}
+"""What is copied; the rest is made anew from it."""
 
 
-def keys(connection: apsw.Connection, statement: str) -> set[Any]:
-    """Return the first column of a question, as far as it can be read."""
-    found: set[Any] = set()
-    try:
-        for row in connection.execute(statement):
-            found.add(row[0])
-    except UNREADABLE:
-        pass
+class Salvage(msgspec.Struct, kw_only=True):
+    """What a pass over all pages found, beside the rows it wrote."""
+
+    named: set[int] = set()
+    """Ids of messages that any row names."""
+    doubtful: set[int] = set()
+    """Ids of messages from pages that may have been given up: they may have been delivered long ago."""
+    tally: bytes = b""
+    """The row of numbers, as it is stored."""
+
+
+def copy_rows(source: PageFile, target: apsw.Connection) -> Salvage:
+    """Write every row that can be read into the same, empty tables of another database."""
+    found = Salvage()
+    states: set[Any] = set()
+    moments: set[Any] = set()
+    for page in source.pages():
+        for name, row in _rows_of_one_table(page):
+            match name:
+                case "message_state":
+                    states.add(row)
+                case "destination":
+                    moments.add((row[3], row[0]))
+                case "queue_due":
+                    found.named.add(row[2])
+                case "queue" | "message":
+                    found.named.add(row[0])
+                case "tally":
+                    found.tally = row[1]
+            if name in _COLUMNS and _insert(target, name, row) and name == "message" and not page.sure:
+                found.doubtful.add(row[0])
+    # The index of destinations by their moments looks the same where a moment is a small whole number.
+    found.named.update(message for _, message in states - moments)
     return found
+
+
+def _insert(target: apsw.Connection, name: str, row: tuple[Any, ...]) -> bool:
+    columns = _COLUMNS[name]
+    statement = f"INSERT OR IGNORE INTO {name} VALUES({','.join('?' * columns)})"
+    try:
+        target.execute(statement, (*row, *[0] * (columns - len(row))))
+    except apsw.ConstraintError:  # damage that looks like a value
+        return False
+    return target.changes() == 1
+
+
+def _rows_of_one_table(page: Page) -> list[tuple[str, tuple[Any, ...]]]:
+    """Return the rows of the table that most rows of the page are of: what else there is, damage has made."""
+    rows = [each for number, values in page.rows for each in _name(number, values, of_table=page.of_table)]
+    if not rows:
+        return []
+    [(winner, _)] = Counter(name for name, _ in rows).most_common(1)
+    return [each for each in rows if each[0] == winner]
+
+
+def _name(number: int, values: Values, *, of_table: bool) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the table a row looks to be of, with the row; nothing when it looks like none."""
+    row = (number, *values[1:]) if of_table and values[:1] == (None,) else values
+    for name, columns in (_TABLES if of_table else _INDEXES).items():
+        missing = len(columns) - len(row)
+        if 0 <= missing <= _ADDED.get(name, 0) and all(
+            type(value) in kinds for value, kinds in zip(row, columns, strict=False)
+        ):
+            if name == "content" and _is_outbox(row):
+                name = "outbox"  # noqa: PLW2901
+            if name != "message_state" or row[0] in _STATES:
+                yield name, row
+            return
+
+
+def _is_outbox(row: tuple[Any, ...]) -> bool:
+    _, number, data = row
+    return data is not None and 0 < number < _RECORDS_TOGETHER and zlib.crc32(data) != number

@@ -13,6 +13,7 @@ from gatepost.spool.files import FileLayer
 from gatepost.spool.interface import SpoolError
 
 PREFIX = "relay-"
+_MENDED = ".mended-"
 
 
 class ShardBusy(SpoolError):  # noqa: N818 - a state, named for what it is
@@ -26,6 +27,7 @@ class ShardLock:
         """Create the directory when needed and lock it at once: `ShardBusy` when somebody else has it."""
         self.directory = directory
         try:
+            finish_mending(directory)
             _make_durably(Path(directory))
             descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -42,6 +44,20 @@ class ShardLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def mended_name(directory: str) -> str:
+    """Return the name under which a mended shard waits for the damaged one to be out of its place."""
+    parent, _, name = directory.rpartition("/")
+    return f"{parent}/{_MENDED}{name}"
+
+
+def finish_mending(directory: str) -> None:
+    """Put a mended shard in its place when there is none: the repair ended in between. OSError: it cannot be."""
+    if not Path(directory).exists():
+        with contextlib.suppress(FileNotFoundError):  # there is none, or somebody else was quicker
+            Path(mended_name(directory)).rename(directory)
+            FileLayer().sync_directory(str(Path(directory).parent))
 
 
 def _make_durably(directory: Path) -> None:
@@ -63,11 +79,12 @@ def shard_number(directory: str) -> int:
 
 
 def list_shards(queue_path: str) -> list[int]:
-    """Return the numbers of the shards that exist below the queue path, rising."""
-    numbers = []
+    """Return the numbers of the shards that exist below the queue path, rising; a mended one on its way counts."""
+    numbers = set()
     with contextlib.suppress(FileNotFoundError):
         for name in FileLayer().names(queue_path):
-            number = name.removeprefix(PREFIX)
-            if name.startswith(PREFIX) and number.isdecimal() and str(int(number)) == number:
-                numbers.append(int(number))
+            shard = name.removeprefix(_MENDED)
+            number = shard.removeprefix(PREFIX)
+            if shard.startswith(PREFIX) and number.isdecimal() and str(int(number)) == number:
+                numbers.add(int(number))
     return sorted(numbers)
