@@ -258,10 +258,27 @@ class ListeningDoor:
         for listener in listeners:
             listener.close()
         await opened.close()
+        if opened.channels:
+            await opened.settle()
 
 
 async def _accept(listener: socket.socket, opened: OpenDoor) -> None:
+    """Serve who comes, until cancelled. What was accepted by then has begun: nobody waits at a socket that is forgotten."""
+    loop = asyncio.get_running_loop()
     listener.setblocking(False)
-    while True:
-        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-        await opened.begin(connection)
+    came = asyncio.Event()
+    loop.add_reader(listener, came.set)
+    try:
+        while True:
+            await came.wait()
+            came.clear()
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                beginning = loop.create_task(opened.begin(connection))
+                try:
+                    await asyncio.shield(beginning)
+                finally:
+                    await beginning
+    finally:
+        loop.remove_reader(listener)
