@@ -121,3 +121,54 @@ def test_a_pause_shorter_than_the_longest_is_kept_after_a_small_step_back(jumpin
         sink.script = None
         jumping.clock.step(30 * MINUTE)
         wait_for(lambda: len(sink.mails) == 1, "delivery at its time")
+
+
+def problems(gateway: Gateway) -> list[str]:
+    return [each["text"] for each in gateway.ask("problems", now=True)["problems"]]
+
+
+def test_a_year_ahead_ends_nothing_is_told_and_leaves_no_trace_when_taken_back(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    refused, unreached = gateway.lane(), gateway.lane()
+    problems(gateway)  # the clock is noted
+    with refused.sink(refuse_for_now) as sink:
+        first = gateway.send(plain("refused"), refused.address())
+        second = gateway.send(plain("unreached"), unreached.address())
+        wait_for(lambda: gateway.lines("DEFERRED", first), "the first attempt")
+        wait_for(lambda: gateway.lines("DEFERRED", second), "the rest of the dead destination")
+        jumping.clock.leap(365 * DAY)
+        try:
+            wait_for(lambda: len(gateway.lines("DEFERRED", first)) >= 2, "the retry")
+            wait_for(lambda: any("leapt 365 days ahead" in each for each in problems(gateway)), "a word about it")
+            jumping.clock.step(2 * HOUR)
+            wait_for(lambda: len(gateway.lines("DEFERRED", first)) >= 3, "one more")
+            assert gateway.stop() == 0
+            gateway.start()
+            problems(gateway)
+            jumping.clock.step(5 * HOUR)
+            wait_for(lambda: len(gateway.lines("DEFERRED", first)) >= 4, "one more after a restart")
+            assert states(gateway, first, second) == ["QUE", "QUE"]
+        finally:
+            jumping.clock.leap(-365 * DAY)
+        assert not any("leapt" in each for each in problems(gateway))
+        sink.script = None
+        with unreached.sink() as other:
+            jumping.clock.step(5 * HOUR)
+            wait_for(lambda: len(sink.mails) == 1 and len(other.mails) == 1, "both")
+    wait_for(lambda: states(gateway, first, second) == ["gone", "gone"], "both settled")
+
+
+def test_a_year_ahead_that_stays_is_believed_after_a_day(jumping: Jumping) -> None:
+    gateway = jumping.gateway
+    lane = gateway.lane()
+    problems(gateway)
+    with lane.sink(refuse_for_now):
+        queue_id = gateway.send(plain("old"), lane.address())
+        wait_for(lambda: gateway.lines("DEFERRED", queue_id), "the first attempt")
+        jumping.clock.leap(365 * DAY)
+        wait_for(lambda: any("leapt 365 days ahead" in each for each in problems(gateway)), "a word about it")
+        assert states(gateway, queue_id) == ["QUE"]
+        jumping.clock.step(DAY)
+        wait_for(lambda: not any("leapt" in each for each in problems(gateway)), "the end of the doubt")
+        jumping.clock.step(MINUTE)
+        wait_for(lambda: states(gateway, queue_id) == ["gone"], "the end of the message")

@@ -5,7 +5,7 @@ import struct
 import time
 from pathlib import Path
 
-from gatepost.spool.clock import VARIABLE
+from gatepost.spool.clock import TEST_CLOCK_BYTES, VARIABLE
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -20,9 +20,9 @@ class SteppedClock:
 
     def __init__(self, place: Path) -> None:
         file = place / "clock"
-        file.write_bytes(struct.pack("d", 0.0))
+        file.write_bytes(struct.pack("2d", 0.0, 0.0))
         with file.open("r+b") as opened:
-            self._offset = memoryview(mmap.mmap(opened.fileno(), 8)).cast("d")
+            self._offset = memoryview(mmap.mmap(opened.fileno(), TEST_CLOCK_BYTES)).cast("d")
         self.env = {VARIABLE: str(file)}
 
     def now(self) -> float:
@@ -30,7 +30,12 @@ class SteppedClock:
         return time.time() + self._offset[0]
 
     def step(self, seconds: float) -> None:
-        """Put the clock forward (back when negative), at once and for all processes."""
+        """Let so much time pass (back when negative), at once and for all processes."""
+        self._offset[0] += seconds
+        self._offset[1] += seconds
+
+    def leap(self, seconds: float) -> None:
+        """Set the clock ahead (back when negative) as somebody would do by hand, or a broken time server."""
         self._offset[0] += seconds
 
     def step_to(self, moment: float) -> None:

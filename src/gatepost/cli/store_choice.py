@@ -16,6 +16,7 @@ from gatepost.cli.choice import option, parse_age
 from gatepost.cli.gateway import EXIT_BAD_OPTIONS, EXIT_SYSTEM, EXIT_UNREADABLE, complain
 from gatepost.config.load import load
 from gatepost.model.ids import format_queue_id, parse_queue_id
+from gatepost.spool import clock
 from gatepost.storage.collection import Collection
 from gatepost.storage.item import StoreKind, parse_item_id
 from gatepost.storage.layout import Layout
@@ -93,6 +94,7 @@ class Stores(Collection):
             loaded = load(conf_file)
             if loaded.config is None:
                 raise Failed("\n".join(str(problem) for problem in loaded.errors), EXIT_BAD_OPTIONS)
+            clock.follow_record(loaded.config.relay.state_path)
             configured = store_places(loaded.config)
             places = [place for place in configured if place.kind in kinds]
             self._elsewhere = [place for place in configured if place.kind not in kinds]

@@ -107,6 +107,8 @@ class LicenceWatch:
 
     async def look(self) -> None:
         """Look once. LicenceError, OSError."""
+        if not clock.is_believed():
+            return  # a day that is noted ends terms for good
         config = self._config()
         licences = licences_of(config)
         seen = licences.state().seen

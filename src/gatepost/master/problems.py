@@ -26,6 +26,7 @@ from gatepost.doctor.machine import check_machine
 from gatepost.doctor.rules import check_rules
 from gatepost.doctor.running import judge_status
 from gatepost.doctor.updates import check_updates
+from gatepost.master.clock_watch import look_at_clock
 from gatepost.master.problem_book import Book, describe_day, describe_new
 from gatepost.storage.whole_file import replace_file
 
@@ -190,7 +191,8 @@ class Problems:
 def _look_around(config: Config, now: float) -> list[Finding]:
     """Look at disks, certificates, updates, the licence and the host: what may block for a moment."""
     checks = (check_certificates, check_updates, check_rules, check_licence, check_machine)
-    return [*check_disks(config), *(finding for check in checks for finding in check(config, now))]
+    clock = look_at_clock(config.relay.state_path)
+    return [*clock, *check_disks(config), *(finding for check in checks for finding in check(config, now))]
 
 
 def _load(file: Path) -> Book:

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 from gatepost.config.schema import Config
+from gatepost.master.clock_watch import look_at_clock
 from gatepost.master.exit_code import ExitCode, StartError
 from gatepost.master.learning import prepare_learning
 from gatepost.master.paths import Paths
 from gatepost.migration.plan import MigrationError
 from gatepost.migration.settling import settle_format
+from gatepost.spool import clock
 
 
 def take_state(config: Config) -> tuple[Paths, int, list[str]]:
@@ -51,6 +53,8 @@ def take_state(config: Config) -> tuple[Paths, int, list[str]]:
             paths.tracking.mkdir(0o700, exist_ok=True)
     except OSError as error:
         raise StartError(ExitCode.TRACE, f"what becomes of mail cannot be recorded: {error}") from error
+    clock.follow_record(config.relay.state_path)
+    look_at_clock(config.relay.state_path)  # before anything ends for its age; told with the problems
     paths.exports.mkdir(0o700, exist_ok=True)
     for stale in (*paths.run.glob("config-*.bin"), *paths.exports.iterdir()):
         stale.unlink()

@@ -113,13 +113,14 @@ class Books:
         ends, self._ends, self._bytes = self._ends, {}, 0
         return ends
 
-    def tend(self, now: float) -> None:
-        """Drop what is older than is kept."""
-        if self._store is not None:
+    def tend(self, now: float | None) -> None:
+        """Drop what is older than is kept; nothing when the time (`now`) cannot be believed."""
+        if self._store is not None and now is not None:
             for name in self._store.retain(self._settings.retention_days, now):
                 self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
+        if self._store is not None:
             self._store.tidy()
-        if self._history is not None:
+        if self._history is not None and now is not None:
             self._history.retain(now)
 
     def seal(self) -> None:

@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +29,7 @@ from gatepost.recorder.licence_view import LicenceView
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.spam_logs import SpamLogs
 from gatepost.recorder.view import View
+from gatepost.spool import clock
 
 EXIT_BROKEN: Final = 30
 """Exit status when the files cannot be used (critical system error of the documented codes)."""
@@ -212,7 +212,7 @@ class Recorder:
             try:
                 self.commit()
                 self._answers.rest()
-                self.books.tend(time.time())
+                self.books.tend(clock.now() if clock.is_believed() else None)
             except (apsw.Error, OSError) as error:
                 self.say("E", f"tracking: what is old cannot be dropped: {error}")
             await asyncio.sleep(TEND_S)
@@ -241,6 +241,8 @@ def main(_arguments: Sequence[str] | None = None) -> None:
         if not piece or len(line) > SETTINGS_LIMIT:
             raise SystemExit("gatepost recorder: no settings on standard input")
     settings = msgspec.json.decode(line.splitlines()[-1], type=RecorderSettings)
+    clock.follow_test_clock(os.environ)
+    clock.follow_record(str(Path(settings.directory).parent))
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     try:

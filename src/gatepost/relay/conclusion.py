@@ -13,6 +13,7 @@ from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Deferred, Delivered, Generated, Record
 from gatepost.model.reply import Reply
 from gatepost.notices.outcome import ReportKind, parse_outcome
+from gatepost.relay.age import is_outlived
 from gatepost.relay.destinations import Destinations
 from gatepost.relay.jobs import NO_SERVER, Job, Server, describe_server
 from gatepost.relay.reports import Reports, outcomes_of
@@ -21,7 +22,6 @@ from gatepost.relay.retry import (
     Attempt,
     RetryRules,
     describe,
-    expired,
     expiry_reply,
     keep_failed,
     plan_aftermath,
@@ -77,7 +77,8 @@ class Conclusions:
             Attempt(pending, recipients[pending.recipient], answer)
             for pending, answer in zip(job.pendings, replies, strict=True)
         ]
-        after = plan_aftermath(attempts, stored.received_at, now, self._rules, random.random())  # noqa: S311 - no secret
+        too_old = is_outlived(stored, self._rules.lifetime_s)
+        after = plan_aftermath(attempts, now, self._rules, random.random(), too_old=too_old)  # noqa: S311 - no secret
         failed = self._reports.wanted(ReportKind.FAILED, stored, after.failed)
         relayed = self._reports.wanted(ReportKind.RELAYED, stored, after.sent, peer_reports=server.reports)
         if failed or relayed:
@@ -102,7 +103,7 @@ class Conclusions:
         self._report("W", f"{label} not reached, {len(domains)} destination(s) rest: {cause.text}")
         for job in jobs:
             work = job.work
-            if expired(work.stored.received_at, now, self._rules):
+            if is_outlived(work.stored, self._rules.lifetime_s):
                 self.conclude(job, [expiry_reply(reason)] * len(job.pendings), describe_server("", label))
                 continue
             if not work.durable:

@@ -22,6 +22,7 @@ from gatepost.model.finding import Analysis, ScanOptions
 from gatepost.model.ids import format_queue_id
 from gatepost.policy.decide import error_analysis
 from gatepost.policy.group import GroupTable, scan_options
+from gatepost.relay.age import is_outlived
 from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.examination import Examination, Examiner, NotInspected
@@ -30,7 +31,6 @@ from gatepost.relay.resting import Resting
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work, read_content
-from gatepost.spool import clock
 from gatepost.spool.interface import Corrupt, Spool, SpoolError, Stored
 
 ACTIVE_LIMIT = 400
@@ -430,7 +430,7 @@ class Inspection:
             self._later(work, f"not inspected, trying again: {error}")
             return None
         if analysis.unscanned:
-            if clock.now() < stored.received_at + self._lifetime_s:
+            if not is_outlived(stored, self._lifetime_s):
                 self._rest(work, analysis.unscanned)
                 return None
             queue_id = format_queue_id(stored.id)

@@ -211,6 +211,7 @@ class Relay:
         log_unhandled(self._loop, self._log.say, f"relay {setup.index}")
         if test_clock := clock.follow_test_clock(os.environ):
             self._log.say("W", f"relay {setup.index} runs on a test clock, not on real time: {test_clock}")
+        clock.follow_record(config.relay.state_path)
         spool = await self._open_shard(setup.index)
         self._ids = QueueIds(config.relay.node, setup.index, spool.last_id)
         alone = config.relay.relays == 1

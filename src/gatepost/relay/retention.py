@@ -11,7 +11,7 @@ from typing import Final
 from gatepost.config.schema import Config
 from gatepost.spool import clock
 from gatepost.storage.places import StorePlace, store_places
-from gatepost.storage.retention import plan_sweep
+from gatepost.storage.retention import plan_sweep, without_doubt
 from gatepost.storage.store import Store
 
 LOOK_S: Final = 60.0
@@ -60,6 +60,6 @@ def _step(store: Store, place: StorePlace) -> list[int]:
     """Do a bounded part of the work; return the sizes of what is gone."""
     if not store.layout.exists:
         return []
-    planned = plan_sweep(store, place, clock.now(), STEP)
+    planned = plan_sweep(store, without_doubt(place), clock.now(), STEP)
     refused = store.delete([item_id for item_id, _ in planned])
     return [size for item_id, size in planned if item_id not in refused]

@@ -7,7 +7,7 @@ import msgspec
 from gatepost.config.schema import Config
 from gatepost.model.envelope import Recipient
 from gatepost.model.reply import Reply, reply
-from gatepost.spool.interface import Pending, Stored
+from gatepost.spool.interface import Pending
 
 
 class RetryRules(msgspec.Struct, frozen=True):
@@ -48,16 +48,6 @@ def _doubled(failures: int, rules: RetryRules) -> float:
     return rules.minimal_backoff_s * 2.0 ** min(max(failures, 1) - 1, 30)
 
 
-def expired(received_at: float, now: float, rules: RetryRules) -> bool:
-    """Tell whether a message has been in the queue longer than it may."""
-    return now - received_at >= rules.lifetime_s
-
-
-def is_delayed(stored: Stored, now: float, rules: RetryRules) -> bool:
-    """Tell whether it is time to tell the sender, once, that a message still waits."""
-    return 0 < rules.delay_report_s <= now - stored.received_at and not stored.told and not stored.kind
-
-
 def expiry_reply(why: str) -> Reply:
     """Return what ends a message that was given up: `why` is the last trouble, "" when there was none."""
     return reply(554, "5.4.7", f"delivery time expired{': ' if why else ''}{why}")
@@ -82,14 +72,13 @@ class Aftermath(msgspec.Struct, frozen=True):
 
 
 def plan_aftermath(
-    attempts: Sequence[Attempt], received_at: float, now: float, rules: RetryRules, chance: float = 0.0
+    attempts: Sequence[Attempt], now: float, rules: RetryRules, chance: float = 0.0, *, too_old: bool = False
 ) -> Aftermath:
     """Sort the outcomes of one attempt that reached a peer. Those that wait again wait equally long.
 
-    A temporary refusal of a message that is past its lifetime is final.
+    A temporary refusal of a message that is `too_old` is final.
     """
     sent, failed, deferred, waiting = [], [], [], []
-    too_old = expired(received_at, now, rules)
     for attempt in attempts:
         if attempt.reply.positive:
             sent.append(attempt)

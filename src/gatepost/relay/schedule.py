@@ -11,8 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from gatepost.model.ids import format_queue_id
+from gatepost.relay.age import is_delayed, is_outlived
 from gatepost.relay.delivery import Delivery
-from gatepost.relay.retry import RetryRules, expired, is_delayed
+from gatepost.relay.retry import RetryRules
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.work import Work
 from gatepost.spool import clock
@@ -180,7 +181,7 @@ class Schedule:
                 if entry.received_at > now and ahead < _AHEAD_LIMIT:
                     ahead += 1
                     continue
-                if not expired(entry.received_at, now, self._rules):
+                if not is_outlived(entry, self._rules.lifetime_s):
                     return
                 if self._delivery.is_in_work(entry.id) or self._suspects.knows(entry.id):
                     continue
@@ -210,7 +211,7 @@ class Schedule:
                         return self._expiry_look_s
                     if self._suspects.is_suspect(entry.id):
                         return self._expiry_look_s  # its own work comes first
-                    if is_delayed(entry, now, self._rules) and not await self._delivery.tell_of_delay(entry):
+                    if is_delayed(entry, self._rules) and not await self._delivery.tell_of_delay(entry):
                         return _SOONEST_EXPIRY_LOOK_S  # somebody has it in hand
                 self._told_upto = entry.id
             if len(page) < BATCH:

@@ -87,3 +87,16 @@ def test_a_key_is_not_told_of_a_day_it_was_not_there(scene: Scene, tmp_path: Pat
     licences.install(tmp_path / "licence", "2", megabytes=1)
     assert scene.look(MIDNIGHT + 50) == []
     assert scene.look(MIDNIGHT + 110) == []
+
+
+def test_a_clock_that_leapt_ends_no_term_when_it_is_put_back(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.look(MIDNIGHT)
+    noted = (tmp_path / "licence" / "state.json").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "is_believed", lambda: False)
+        assert scene.look(MIDNIGHT + 365 * DAY_S) == []
+    assert (tmp_path / "licence" / "state.json").read_bytes() == noted
+    scene.look(MIDNIGHT + DAY_S)
+    assert (tmp_path / "licence" / "state.json").read_bytes() != noted

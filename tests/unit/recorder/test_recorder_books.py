@@ -414,3 +414,17 @@ def test_percentiles_lie_in_their_class() -> None:
     classes[-1] = 100
     assert find_percentile(classes, DELAYS_S, 99) == DELAYS_S[-1]
     assert received(0).at == NOON
+
+
+def test_nothing_recorded_is_dropped_by_a_clock_that_is_not_believed(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    for number in range(10):
+        recorded.add(*life(number))
+    recorded.books.commit()
+    days = sorted((tmp_path / "tracking").glob("20*"))
+    assert days
+    recorded.books.tend(None)
+    assert sorted((tmp_path / "tracking").glob("20*")) == days
+    recorded.books.tend(NOON + 1000 * 86_400)
+    assert not sorted((tmp_path / "tracking").glob("20*.db"))
+    recorded.books.close()

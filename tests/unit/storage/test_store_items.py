@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.storage.store_items import NOW, new, open_store, put
 
+from gatepost.spool import clock
 from gatepost.storage.container import Damaged, Event, read_container
 from gatepost.storage.index import Totals
 from gatepost.storage.item import StoreKind, parse_item_id, status_code
 from gatepost.storage.places import StorePlace
 from gatepost.storage.query import ItemFilter
 from gatepost.storage.release import begin_release, end_release
-from gatepost.storage.retention import plan_sweep
+from gatepost.storage.retention import plan_sweep, without_doubt
 from gatepost.storage.store import New, Store, StoreError, UnknownItem, UnknownStore
 
 ALL = ItemFilter()
@@ -436,3 +437,12 @@ def test_the_threads_that_sync_end_with_the_store(tmp_path):
     assert not set(threading.enumerate()) - before
     put(store, new(), new())
     store.close()
+
+
+def test_under_a_doubted_clock_only_what_is_too_much_goes(tmp_path, monkeypatch):
+    store = open_store(tmp_path)
+    items = put(store, *(new(b"x" * 100, at=NOW - 10 * 86400 + each) for each in range(3)))
+    place = StorePlace(StoreKind.QUARANTINE, store.layout.directory, days=5, bytes=250)
+    assert without_doubt(place) == place
+    monkeypatch.setattr(clock, "is_believed", lambda: False)
+    assert [item for item, _ in plan_sweep(store, without_doubt(place), NOW, 10)] == items[:1]
