@@ -16,6 +16,7 @@ from gatepost.antivirus.cure.cured import Uncurable
 from gatepost.antivirus.cure.zips import read_zip, unpack_part, write_zip
 from gatepost.antivirus.kinds import Kind
 
+from .compounds import join, split
 from .cured import cure
 from .pdf import seeds as _pdf_seeds
 from .unpacked import OPTIONS, open_as
@@ -107,18 +108,10 @@ def _copy_zip(data: bytes) -> None:
                 assert unpack_part(part, budget) == unpack_part(other, budget)
 
 
-def _split(rest: bytes) -> Iterator[tuple[int, bytes]]:
-    """Cut the input into (number, content): one byte says which, two the length."""
-    while len(rest) > 3:
-        size = int.from_bytes(rest[1:3], "big") % 1500
-        yield rest[0], rest[3 : 3 + size]
-        rest = rest[3 + size :]
-
-
 def _build_compound(rest: bytes) -> bytes:
     root = Node("Root Entry", _ROOT)
     place = root
-    for number, content in _split(rest):
+    for number, content in split(rest):
         if number >= 0xF0:
             name = _STORAGES[number % len(_STORAGES)]
             place = root.child(name) or Node(name, _STORAGE)
@@ -137,16 +130,12 @@ def _build_package(rest: bytes, names: tuple[str, ...], mimetype: bytes = b"") -
         if mimetype:
             archive.writestr(zipfile.ZipInfo("mimetype"), mimetype)
         written = set()
-        for number, content in _split(rest):
+        for number, content in split(rest):
             name = names[number % len(names)]
             if name not in written:
                 written.add(name)
                 archive.writestr(zipfile.ZipInfo(name), content)
     return out.getvalue()
-
-
-def _parts(*parts: tuple[int, bytes]) -> bytes:
-    return b"".join(bytes((number,)) + len(content).to_bytes(2, "big") + content for number, content in parts)
 
 
 WORDS: Final = (
@@ -174,7 +163,7 @@ def _word() -> bytes:
         + field
         + b"</w:p></w:body></w:document>"
     )
-    return _parts(
+    return join(
         (0, types),
         (1, _RELATIONS % (_OFFICE + b"officeDocument", b"word/document.xml", b"")),
         (2, document),
@@ -189,8 +178,8 @@ def seeds() -> Iterator[bytes]:
     for document in _pdf_seeds():
         if len(document) < LENGTH_LIMIT:
             yield b"\0" + document
-    yield b"\1" + _build_compound(_parts((0, b"\xec\xa5" + bytes(500)), (0xF1, b""), (5, b"x")))[8 : 8 + 2900]
-    streams = _parts(
+    yield b"\1" + _build_compound(join((0, b"\xec\xa5" + bytes(500)), (0xF1, b""), (5, b"x")))[8 : 8 + 2900]
+    streams = join(
         (0, b"\xec\xa5" + bytes(700)),
         (1, b"table"),
         (3, b"\x10\0\0\0\2\0a.exe\0"),
@@ -209,12 +198,12 @@ def seeds() -> Iterator[bytes]:
         + struct.pack("<2H", 0x000A, 0)
     )
     yield b"\3" + book
-    yield b"\2" + _parts((2, book))
+    yield b"\2" + join((2, book))
     yield b"\4" + _word()
     manifest = b"<m:manifest xmlns:m='urn:oasis:names:tc:opendocument:xmlns:manifest:1.0'><m:file-entry m:full-path='Basic/Standard/Module1.xml'/></m:manifest>"
     content = (
         b"<office:document-content xmlns:office='urn:oasis:names:tc:opendocument:xmlns:office:1.0' xmlns:script='urn:oasis:names:tc:opendocument:xmlns:script:1.0'>"
         b"<office:scripts><script:event-listener script:a='b'/></office:scripts><office:body/></office:document-content>"
     )
-    yield b"\6" + _parts((0, content), (1, manifest), (2, b"<x/>"))
+    yield b"\6" + join((0, content), (1, manifest), (2, b"<x/>"))
     yield b"\7" + _build_package(_word()[:900], _PARTS)

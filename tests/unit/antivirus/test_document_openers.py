@@ -50,6 +50,23 @@ def troubles(members: list[Member]) -> list[str]:
 # -- compound files --------------------------------------------------------------------------------------------------
 
 
+def test_a_stream_called_as_that_of_an_encrypted_document_hides_no_other() -> None:
+    streams = {("ObjectPool", "_1", "\x01Ole10Native"): samples.package(PROGRAM), ("_2", "EncryptedPackage"): b"x" * 99}
+    members = opened(samples.compound(streams))
+    assert any(member.protected for member in members)
+    assert PROGRAM in contents(members)
+
+
+@pytest.mark.parametrize("others", [("_1", "FileHeader"), ("DocOptions", "fileheader")])
+def test_a_second_header_elsewhere_does_not_hide_a_document_of_hancom(others: tuple[str, ...]) -> None:
+    header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000000, 1)
+    packed = zlib.compress(PROGRAM, wbits=-zlib.MAX_WBITS)
+    streams = {("FileHeader",): header, ("BinData", "BIN0001.ps"): packed, others: b"HWP Document".ljust(40, b"\2")}
+    members = opened(samples.compound(streams), name="a.hwp")
+    assert any(content is not None and content.startswith(PROGRAM) for content in contents(members))
+    assert not any(member.protected for member in members)
+
+
 def test_vba_source_comes_out() -> None:
     source = b'Attribute VB_Name = "Module1"\r\nSub AutoOpen()\r\n  Shell "calc.exe"\r\nEnd Sub\r\n'
     members = opened(samples.document_with_macros(source))

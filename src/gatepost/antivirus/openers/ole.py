@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.antivirus.budget import Damaged, inflate
-from gatepost.antivirus.compound import CompoundFile
+from gatepost.antivirus.compound import CompoundFile, Stream
 from gatepost.antivirus.kinds import OLE_STREAM
 from gatepost.antivirus.openers import hwp
 from gatepost.antivirus.openers.biff import read_workbook
@@ -28,6 +28,9 @@ _DULL: Final = frozenset(
     }
 )  # fmt: skip
 """Streams of titles and lists: seen by engines in the file itself, nothing is packed in them."""
+_PACKAGE: Final = "encryptedpackage"
+_PACKAGE_INFO: Final = "encryptioninfo"
+"""Of newer Office files behind a password ([MS-OFFCRYPTO] 2.3.4)."""
 _ENCRYPTED_WORD: Final = 0x0100
 _FIELD_8 = re.compile(rb"\x13([^\x13\x14\x15\x00]{3,8000})[\x14\x15\x13]")
 _FIELD_16 = re.compile(rb"\x13\x00((?:[^\x13\x14\x15]\x00|[\x00-\xff][\x01-\xff]){3,4000}?)[\x13-\x15]\x00")
@@ -48,21 +51,20 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         yield Member("", trouble=str(error))
         return
     names = {stream.name.lower(): stream for stream in compound.streams}
-    if "encryptedpackage" in names:
-        info = names.get("encryptioninfo")
+    if _PACKAGE in names:  # the rest is looked into all the same: Word does not ask for this stream elsewhere
+        info = names.get(_PACKAGE_INFO)
         yield from open_encrypted(data, name, compound.read(info) if info else b"", opening)
-        return
     projects = [storage for storage in compound.storages if storage[-1].lower() == "vba"]
     for storage in projects:
         streams = {stream.name.lower(): compound.read(stream) for stream in compound.under(storage)}
         yield from open_project(streams, opening)
     encrypted = "encryptedsummary" in names
-    hancom = compound.read(names[hwp.HEADER]) if hwp.HEADER in names else b""
-    if hwp.is_locked(hancom) and hwp.is_hwp(hancom):
+    hancom = [each for each in map(compound.read, _root_streams(compound, hwp.HEADER)) if hwp.is_hwp(each)]
+    if any(map(hwp.is_locked, hancom)):
         yield Member("", protected=True)
     for stream in compound.streams:
         label = stream.name.lower()
-        if label in _DULL or not stream.size or stream.path[:-1] in projects:
+        if label in _DULL or not stream.size or label == _PACKAGE or stream.path[:-1] in projects:
             continue
         content = compound.read(stream)
         if label == "\x01ole10native" or label.endswith("ole10native"):
@@ -83,10 +85,15 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
             yield from _open_slides(content, opening)
         else:
             yield take(opening, stream.name, content, OLE_STREAM)
-            if hwp.is_hwp(hancom):
+            if hancom:
                 yield from hwp.open_packed_stream(stream.path, content, opening)
     if encrypted:
         yield from open_encrypted(data, name, b"", opening)
+
+
+def _root_streams(compound: CompoundFile, label: str) -> list[Stream]:
+    """Return the streams of a name (in lower case) that lie in no storage: there it would be none of the format's."""
+    return [stream for stream in compound.streams if len(stream.path) == 1 and stream.name.lower() == label]
 
 
 def _open_package(content: bytes, opening: Opening) -> Iterator[Member]:
