@@ -26,12 +26,14 @@ def look_at_clock(state_path: str) -> list[Finding]:
             Finding("clock-note", "host", State.WARNING, text, "make room there: leaps of the clock go unnoticed")
         )
     if record.left_s:
-        text = (
-            f"the clock has leapt {_duration(record.ahead_s)} ahead, or the machine was off as long: for another "
-            f"{_duration(record.left_s)} no mail is given up and nothing kept is deleted for its age"
-        )
+        ahead = _duration(record.ahead_s)
+        if record.over_start:
+            what, state = f"the machine was off for {ahead}, or its clock has leapt as far ahead", State.WARNING
+        else:
+            what, state = f"the clock has leapt {ahead} ahead", State.ERROR
+        text = f"{what}: for another {_duration(record.left_s)} no mail is given up and nothing deleted for its age"
         mend = "put the clock right before that; when it is right, nothing is to be done"
-        findings.append(Finding("clock-ahead", "host", State.ERROR, text, mend))
+        findings.append(Finding("clock-ahead", "host", state, text, mend))
     return findings
 
 

@@ -37,6 +37,8 @@ class Record(msgspec.Struct, frozen=True):
     """How far the clock leapt ahead and is doubted for; 0: it is believed."""
     left_s: float = 0.0
     """The machine's running time after which it is believed all the same."""
+    over_start: bool = False
+    """The machine was started anew between the two looks: it may as well have been off for so long."""
 
 
 def leap(record: Record, moment: Moment) -> float:
@@ -57,11 +59,11 @@ def next_record(record: Record | None, moment: Moment) -> Record:
     leapt = leap(record, moment)
     passed = moment.elapsed - record.at.elapsed if moment.boot == record.at.boot else 0.0
     if leapt > LEAP_S:
-        return Record(moment, record.ahead_s + leapt, PATIENCE_S)
+        return Record(moment, record.ahead_s + leapt, PATIENCE_S, moment.boot != record.at.boot)
     left = record.left_s - max(passed, 0.0)
     if left <= 0 or not is_doubted(record, moment):
         return Record(moment)
-    return Record(moment, record.ahead_s + leapt, left)
+    return Record(moment, record.ahead_s + leapt, left, record.over_start)
 
 
 def read_record(state_path: str) -> Record | None:

@@ -18,7 +18,15 @@ YEAR = 365 * DAY
 def stored(received_at: float, came_at: float) -> Stored:
     """A message dated `received_at`, whose id was given out at `came_at`."""
     number = QueueIds(0, 0).next(int(came_at * 1000))
-    return Stored(number, 1, State.READY, received_at, Envelope("a@example.org", (), Client("192.0.2.9")), ContentRef(1, 1, False), b"")
+    return Stored(
+        number,
+        1,
+        State.READY,
+        received_at,
+        Envelope("a@example.org", (), Client("192.0.2.9")),
+        ContentRef(1, 1, False),
+        b"",
+    )
 
 
 @pytest.fixture(autouse=True)

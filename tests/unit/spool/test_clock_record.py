@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.support.clock import DAY, HOUR, MINUTE, SteppedClock
 
+from gatepost.doctor.finding import State
 from gatepost.master.clock_watch import look_at_clock
 from gatepost.spool import clock
 from gatepost.spool.clock_record import (
@@ -78,6 +79,18 @@ def test_a_doubt_that_nobody_ends_lasts_a_day_of_running_time() -> None:
 def test_a_machine_that_was_off_for_days_is_doubted_one_that_was_off_for_a_night_is_not() -> None:
     assert not is_doubted(Record(START), restarted(START, 10 * HOUR))
     assert is_doubted(Record(START), restarted(START, 3 * DAY))
+
+
+def test_a_machine_that_was_off_is_a_warning_and_says_that_it_may_have_been_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path_of(str(tmp_path)).write_bytes(msgspec.json.encode(Record(START)))
+    on = restarted(START, 3 * DAY)
+    for passed in (0.0, HOUR):
+        monkeypatch.setattr(clock, "moment", lambda passed=passed: later(on, passed))
+        [told] = look_at_clock(str(tmp_path))
+        assert told.state is State.WARNING
+        assert "the machine was off for 3 days, or its clock" in told.text
     assert next_record(Record(START), restarted(START, 3 * DAY)).ahead_s == 3 * DAY
 
 
@@ -98,6 +111,7 @@ def test_every_process_sees_a_leap_before_the_master_has_noted_it(tmp_path: Path
     stepped.leap(YEAR)
     assert not clock.is_believed()
     [told] = look_at_clock(str(tmp_path))
+    assert told.state is State.ERROR
     assert "leapt 365 days ahead" in told.text
     assert "another 24 h" in told.text
     assert not clock.is_believed()
