@@ -13,7 +13,7 @@ from tests.support.mailnet import QUICK_TIMES
 from tests.support.mails import plain
 from tests.support.ports import free_port
 from tests.support.sink import CLOSE, Sink
-from tests.support.waiting import join, wait_for
+from tests.support.waiting import WAIT_S, join, wait_for
 
 SPARE = 200
 """Numbers of lanes whose routes are written here."""
@@ -233,8 +233,11 @@ def test_sessions_are_shared_when_all_are_taken(tmp_path: Path) -> None:
         "maximal_outgoing_sessions_per_host = 20": "maximal_outgoing_sessions_per_host = 4",
     }
 
+    all_there = threading.Event()
+
     def slow(step: str, _argument: str, _sink: Sink) -> None:
         if step == "end":
+            assert all_there.wait(WAIT_S)
             time.sleep(0.05)
 
     with Sink() as home, LaneGateway(tmp_path / "gw", home.port, replace=limits | QUICK_TIMES) as gateway:
@@ -248,6 +251,7 @@ def test_sessions_are_shared_when_all_are_taken(tmp_path: Path) -> None:
         ):
             send_many(gateway, [lane.address() for lane in lanes], 180)
             send_many(gateway, [late.address()], 3)
+            all_there.set()
             arrived(sink, 3)
             done = len(one.mails) + len(two.mails) + len(three.mails)
             assert done < 180  # it did not have to wait for all the others
