@@ -194,6 +194,18 @@ def test_streams_known_to_be_bad_are_emptied() -> None:
     assert b"the worm" not in active_bytes(cured.data)
 
 
+def test_an_embedded_file_that_is_referred_to_elsewhere_is_none_any_more() -> None:
+    def add(document: Pdf) -> None:
+        stream = document.make_stream(b"the worm", Type=Name.EmbeddedFile)
+        document.Root.Extensions = Dictionary(A=stream, B=Dictionary(Type=Name.Filespec, EF=Dictionary(F=stream)))
+
+    cured = cure_pdf(pdf_of(add))
+    assert cured is not None
+    assert cured.removed == ("embedded file",)
+    assert b"the worm" not in cured.data
+    assert cure_pdf(cured.data) is None
+
+
 def test_an_encrypted_file_is_cured_when_everybody_can_open_it() -> None:
     for password, outcome in (("", True), ("secret", False)):
         encryption = pikepdf.Encryption(owner="owner", user=password, R=6)

@@ -179,6 +179,7 @@ class _Disarm:
     def _empty_stream(self, stream: pikepdf.Stream) -> None:
         if self._text(stream.get("/Type")) == "/EmbeddedFile":
             stream.write(b"")
+            del stream["/Type"]  # what else refers to it keeps it in the document
             self._removed.append("embedded file")
             return
         try:
