@@ -1,9 +1,10 @@
-"""Files in envelopes of mail: signed S/MIME, OpenPGP that is not encrypted, Apple's; made at run time."""
+"""Files in envelopes of mail: S/MIME and OpenPGP, signed, packed or encrypted; Apple's; made at run time."""
 
 import base64
 import bz2
 import struct
 import zlib
+from typing import Final
 
 _DATA = bytes.fromhex("06092a864886f70d010701")
 _SIGNED = bytes.fromhex("06092a864886f70d010702")
@@ -110,3 +111,30 @@ def mac_binary(data: bytes, *, checked: bool = True) -> bytes:
 def json_of(data: bytes) -> bytes:
     """A text that carries a file, with the signs escaped that programs escape."""
     return b'{"name": "a", "content": "' + base64.encodebytes(data).replace(b"/", b"\\/").replace(b"\n", b"\\n") + b'"}'
+
+
+_ENVELOPED: Final = {
+    "enveloped": bytes.fromhex("06092a864886f70d010703"),
+    "encrypted": bytes.fromhex("06092a864886f70d010706"),
+    "authenveloped": bytes.fromhex("060b2a864886f70d0109100117"),
+}
+
+
+def enveloped(form: str = "enveloped", *, endless: bool = False) -> bytes:
+    """S/MIME that is encrypted, as far as anybody sees it who has no key."""
+    recipients = b"" if form == "encrypted" else der(0x31, der(0x30, b"\2\1\0" + der(4, bytes(256))))
+    body = b"\2\1\0" + recipients + der(0x30, _DATA + der(0x30, _SHA256) + der(0x80, bytes(range(200))))
+    if endless:
+        return b"\x30\x80" + _ENVELOPED[form] + b"\xa0\x80\x30\x80" + body + 6 * b"\0"
+    return der(0x30, _ENVELOPED[form] + der(0xA0, der(0x30, body)))
+
+
+def for_a_key(*, keys: int = 1, tag: int = 18) -> bytes:
+    """OpenPGP that is encrypted for RSA keys of 2,048 bits."""
+    locks = b"".join(b"\x85\x01\x0c\x03" + number.to_bytes(8, "big") + b"\x01" + bytes(258) for number in range(keys))
+    return locks + packet(tag, b"\x01" + bytes(range(250)))
+
+
+def for_a_password(others: bytes = b"") -> bytes:
+    """OpenPGP that is encrypted with a password; `others`: the same for keys, in front."""
+    return others + packet(3, b"\x04\x09\x03\x08" + bytes(9)) + packet(18, b"\x01" + bytes(range(250)))

@@ -23,7 +23,7 @@ from gatepost.model.finding import ScanOptions
 
 ASKED_LIMIT = 1_000
 """Objects of one message that are asked about: further ones are scanned as ever."""
-FORM = 3
+FORM = 4
 """Rises when keys are made otherwise, or openers see more than before within one version of the product."""
 
 

@@ -70,7 +70,7 @@ class Kind(enum.StrEnum):
     CALENDAR = "calendar"
     """iCalendar and vCard: content lines that may carry files."""
     CMS = "cms"
-    """Signed and compressed files of S/MIME."""
+    """Signed, compressed and encrypted files of S/MIME."""
     PGP = "pgp"
     APPLE = "apple"
     """AppleSingle, AppleDouble, MacBinary."""
@@ -103,8 +103,9 @@ _OTHERS = re.compile(
     rb"|8BPS|\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|.{4}ftyp(?:heic|heix|mif1|avif))"
     rb"|(?P<FONT>\0\x01\0\0\0[\x04-\x3f]..|OTTO\0|ttcf\0|wOF[F2])"
     rb"|(?P<SOUND>RIFF.{4}WAVE|ID3[\x02-\x04]\0|OggS\0|fLaC\0|MThd\0|\xff[\xfb\xf3\xf2][\x10-\xe8])"
-    rb"|(?P<CMS>0(?:[\x0d-\x80]|\x81.|\x82..|\x83.{3}|\x84.{4})\x06(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x02\x03]|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09)"
+    rb"|(?P<CMS>0(?:[\x0d-\x80]|\x81.|\x82..|\x83.{3}|\x84.{4})\x06(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x02-\x04\x06]|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01[\x09\x17])"
     rb"|-----BEGIN (?:PKCS7|CMS|PKCS #7 SIGNED DATA)-----)"
+    rb"|(?P<PGP>(?:\x84.|\x85..|\xc1[\x10-\xbf]|\xc1[\xc0-\xdf].)(?:\x03.{8}[\x01\x02\x10\x12\x19\x1a]|\x06[\0\x15\x21][\x04\x06]))"
     rb"|(?P<APPLE>\0\x05\x16[\0\x07]\0\x02)"
     rb"|(?P<CALENDAR>BEGIN:V(?:CALENDAR|CARD)\s)"
     rb"|(?P<OTHER_ARCHIVE>\x89LZO\0\r\n|LRZI\0|RZIP\x02|7kSt\xa0\x31|zPQ[\x01\x02]|ZOO [0-9]\.|ALZ\x01\n|EGGA\0|ArC\x01"
@@ -210,7 +211,8 @@ def other_kinds(data: bytes, kind: Kind, name: str, declared: str) -> tuple[Kind
         mail = _is_called_mail(name, declared) or _detect_mail(data) is not None
         if not mail and ("." in name or declared not in _SHOWN or _FIELD_FIRST.match(data) is not None):
             mail = _holds_header(data)
-        return (Kind.MAIL,) if mail else ()
+        kinds = (Kind.MAIL,) if mail else ()
+        return kinds if data.find(ARMOUR) < 0 else (*kinds, Kind.PGP)
     page = _called_page(data, name, declared)
     if kind in _MAILS or not _is_called_mail(name, declared):
         return () if page is None else (page,)

@@ -8,8 +8,12 @@ that has one, for only that one can be edited.
 from gatepost.antivirus.kinds import Kind
 from gatepost.mime.part import Part
 from gatepost.mime.report import PartSpans
-from gatepost.model.finding import SEVERITY, ObjectKind, ObjectReport, ObjectStatus, Span
+from gatepost.model.finding import SEVERITY, Finding, ObjectKind, ObjectReport, ObjectStatus, Span
 
+UNLISTED = "objects-unlisted"
+"""Finding: its weight is the number of clean objects scanned but not listed."""
+ENCRYPTED = "encrypted-content"
+"""Finding: there is something that only its recipient can decrypt."""
 OBJECTS_LISTED = 25_000
 """Objects named one by one; further ones are scanned, and tell their status through what holds them."""
 CLEAN_MEMBERS_LISTED = 200
@@ -42,8 +46,8 @@ class Entry:
     """An object report in the making."""
 
     __slots__ = (
-        "content_type", "cured", "delete", "engine", "evidence", "found", "in_mail", "kind", "name", "other_names",
-        "other_types", "parent", "size", "spans", "status", "threat", "uncured",
+        "content_type", "cured", "delete", "encrypted", "engine", "evidence", "found", "in_mail", "kind", "name",
+        "other_names", "other_types", "parent", "size", "spans", "status", "threat", "uncured",
     )  # fmt: skip
 
     def __init__(self, kind: ObjectKind, parent: int, name: str, content_type: str, spans: PartSpans) -> None:
@@ -64,6 +68,7 @@ class Entry:
         self.other_names: tuple[str, ...] = ()
         self.other_types: tuple[str, ...] = ()
         self.in_mail = False
+        self.encrypted = ""
 
     @property
     def ranged(self) -> bool:
@@ -78,6 +83,7 @@ class ObjectList:
         self.entries: list[Entry] = []
         self.unlisted = 0
         """Objects that were scanned and are not on the list."""
+        self.encryptions: set[str] = set()
         self._clean_members = 0
         self._names_left = OTHER_NAMES_TOLD
 
@@ -167,6 +173,17 @@ class ObjectList:
         if removed:
             entry.evidence = bounded(f"{entry.evidence}; removed: {removed}", EVIDENCE_LIMIT)
 
+    def mark_encrypted(self, index: int, encryption: str) -> None:
+        """Note that what an object holds was not scanned, since its recipient alone can decrypt it: no status of its
+        own, for groups differ about that.
+        """
+        entry = self.entries[index]
+        entry.encrypted = encryption
+        if entry.status is _CLEAN:
+            told = f"encrypted for its recipient ({encryption}): what it holds was not scanned"
+            entry.evidence = bounded(f"{told}; {entry.evidence}" if entry.evidence else told, EVIDENCE_LIMIT)
+        self.encryptions.add(encryption)
+
     def _undo_cure(self, index: int) -> None:
         """Note that an object's cured form does not help: what else it holds, another reading of it, is bad."""
         within = {index}
@@ -178,12 +195,24 @@ class ObjectList:
 
     def settle_member(self, index: int) -> None:
         """Keep the member just listed unless it is one clean one too many."""
-        if index != len(self.entries) - 1 or self.entries[index].status is not _CLEAN:
+        entry = self.entries[index]
+        if index != len(self.entries) - 1 or entry.status is not _CLEAN or entry.encrypted:
             return
         self._clean_members += 1
         if self._clean_members > CLEAN_MEMBERS_LISTED:
             self.entries.pop()
             self.unlisted += 1
+
+    def findings(self) -> list[Finding]:
+        """Return what is to be said of the list as a whole."""
+        found = []
+        if self.encryptions:
+            what = f"encrypted for its recipient ({', '.join(sorted(self.encryptions))}): not scanned"
+            found.append(Finding(ENCRYPTED, what))
+        if self.unlisted:
+            what = f"{self.unlisted} clean objects inside others are not listed"
+            found.append(Finding(UNLISTED, what, float(self.unlisted)))
+        return found
 
     def reports(self) -> tuple[ObjectReport, ...]:
         """Return the finished reports."""
@@ -227,4 +256,5 @@ def _build_report(entry: Entry) -> ObjectReport:
         other_names=entry.other_names,
         other_types=entry.other_types,
         in_mail=entry.in_mail,
+        encrypted=entry.encrypted,
     )

@@ -25,6 +25,8 @@ class Member(msgspec.Struct, frozen=True):
     """Declared type, where the container states one (mail, web pages, OLE packages)."""
     secret: bool = False
     """It was opened with a password: what is found depends on more than the bytes, so it is never remembered."""
+    encrypted: str = ""
+    """One of `ENCRYPTIONS` with "" as name and no data: the container is encrypted for somebody's key."""
 
 
 class Opening:

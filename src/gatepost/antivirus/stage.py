@@ -36,8 +36,6 @@ from gatepost.mime.structure import parse
 from gatepost.model.finding import Analysis, BareObject, Finding, ObjectKind, ObjectStatus, ScanOptions, Span
 from gatepost.policy.object_filter import compile_filter
 
-UNLISTED = "objects-unlisted"
-"""Finding: its weight is the number of clean objects scanned but not listed."""
 TYPE_CONFLICT = "type-conflict"
 """Finding: name, declared type and content of an object disagree."""
 CONFLICTS_TOLD = 100
@@ -137,11 +135,7 @@ class _Inspection:
             self.mark_whole(trouble)
         findings = [Finding(f"mime-{defect}", "defect of the MIME structure") for defect in sorted(self.defects)]
         findings += self.conflicts
-        unlisted = self.objects.unlisted
-        if unlisted:
-            findings.append(
-                Finding(UNLISTED, f"{unlisted} clean objects inside others are not listed", float(unlisted))
-            )
+        findings += self.objects.findings()
         return Analysis(
             self.objects.reports(),
             tuple(findings),
@@ -275,7 +269,7 @@ class _Inspection:
         if remembered is not None and self.memory is not None:
             new = self.objects.entries[index:]
             sound = vouched == (len(self.defects), len(self.conflicts), self.secrets) and not self.objects.full
-            if sound and all(entry.status is _CLEAN for entry in new):
+            if sound and all(entry.status is _CLEAN and not entry.encrypted for entry in new):
                 for place in remembered.places:
                     self.memory.learn(place)
 
@@ -409,6 +403,9 @@ class _Inspection:
             return bad
         try:
             for member in open_container(container.data, kind, container.name, self.opening):
+                if member.encrypted:
+                    objects.mark_encrypted(index, member.encrypted)
+                    continue
                 if not member.name and member.data is None:  # about the container itself
                     status = ObjectStatus.PROTECTED if member.protected and not member.trouble else ObjectStatus.ERROR
                     objects.mark(index, status, evidence=member.trouble or "protected by a password")

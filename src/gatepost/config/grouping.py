@@ -24,7 +24,7 @@ from gatepost.config.parameter import (
 )
 from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectStatus
-from gatepost.model.verdict import ObjectAction, SignedEdits
+from gatepost.model.verdict import EncryptedMail, ObjectAction, SignedEdits
 
 Texts = tuple[str, ...]
 Statuses = tuple[ObjectStatus, ...]
@@ -172,6 +172,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     action_protected: Annotated[
         ObjectAction, choice("ActionProtected", _OBJECT_ACTIONS, "object protected by a password", required=_REQ)
     ] = ObjectAction.PLACEHOLDER
+    encrypted_mail: Annotated[
+        EncryptedMail,
+        choice(
+            "",
+            tuple(EncryptedMail),
+            "what is encrypted for its recipient (S/MIME, OpenPGP), and so not scanned: passed on, or `protected`",
+            generations=OWN,
+        ),
+    ] = EncryptedMail.PASS
     action_error: Annotated[
         ObjectAction,
         choice("ActionError", _OBJECT_ACTIONS, "object corrupt, over a limit or not scanned", required=_REQ),

@@ -21,6 +21,7 @@ from gatepost.filter.spam_bounds import check_fields, check_spam
 from gatepost.mime.disclaimer import SPOT_LIMIT
 from gatepost.mime.signatures import SIGNATURES
 from gatepost.model.finding import (
+    ENCRYPTIONS,
     OTHERS_LIMIT,
     SUBJECT_LIMIT,
     Analysis,
@@ -392,6 +393,8 @@ def _check_object(report: ObjectReport, index: int, size: int) -> int:
         raise HostileAnswer(f"object {index}: cured content and status disagree")
     if report.uncured not in CURABLE:
         raise HostileAnswer(f"object {index}: cured of being {report.uncured}")
+    if report.encrypted and report.encrypted not in ENCRYPTIONS:
+        raise HostileAnswer(f"object {index} is encrypted in a way that is not known")
     if report.delete and report.status is not ObjectStatus.INFECTED:
         raise HostileAnswer(f"object {index}: removal demanded without an infection")
     return 0 if report.cured is None else len(report.cured)

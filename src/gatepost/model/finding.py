@@ -72,6 +72,12 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
     end: int
 
 
+SMIME_ENCRYPTION = "S/MIME"
+OPENPGP_ENCRYPTION = "OpenPGP"
+ENCRYPTIONS = frozenset({SMIME_ENCRYPTION, OPENPGP_ENCRYPTION})
+"""How mail is encrypted for its recipient, as people are told."""
+
+
 class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     """One object and what the engines said of it."""
 
@@ -118,6 +124,9 @@ class ObjectReport(msgspec.Struct, frozen=True, array_like=True):
     in_mail: bool = False
     """MEMBER: a part of a message, though without a range of its own (another reading of a part, or inside an encoded
     message). Filters take it for the part that some reader shows."""
+    encrypted: str = ""
+    """One of `ENCRYPTIONS`: it holds what its recipient alone can decrypt, so `status` is of the envelope only, and
+    the group says what becomes of it (`policy.decide`). "" when it does not."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):

@@ -29,6 +29,15 @@ class SignedEdits(enum.StrEnum):
     """Nothing."""
 
 
+class EncryptedMail(enum.StrEnum):
+    """What becomes of what its recipient alone can decrypt (S/MIME, OpenPGP), and nobody on the way can scan."""
+
+    PASS = "pass"
+    """It goes on as it is, and the verdict names it."""
+    PROTECTED = "protected"
+    """It has that status, as what a password keeps shut."""
+
+
 class ObjectDecision(msgspec.Struct, frozen=True, array_like=True):
     """What happens to one object, and why."""
 
@@ -120,6 +129,9 @@ class Verdict(msgspec.Struct, frozen=True):
     rules: RuleOutcome | None = None
     """What the administrator's rules have decided besides; None: none are in force, or none held. Where they end its
     way, `spam` says so."""
+    encrypted: tuple[str, ...] = ()
+    """How that is encrypted which goes on without having been scanned (`model.finding.ENCRYPTIONS`), since its
+    recipient alone can decrypt it and the group lets it pass."""
 
     @property
     def withheld(self) -> bool:

@@ -6,14 +6,13 @@ brings under that name goes on under another; its bytes stay as they were otherw
 
 import re
 import time
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 import gatepost
-from gatepost.model.finding import SEVERITY, ObjectStatus
-from gatepost.model.verdict import Splice
+from gatepost.model.finding import SEVERITY
+from gatepost.model.verdict import Splice, Verdict
 from gatepost.notices.facts import PRODUCT
 
 NAME: Final = "X-Anti-Virus"
@@ -37,9 +36,13 @@ class Bases(msgspec.Struct, frozen=True):
 NO_BASES: Final = Bases()
 
 
-def build_scan_field(bases: Bases, statuses: Sequence[ObjectStatus], now: float) -> bytes:
-    """Return the field with its CRLF; `statuses` are those of the verdict, () when nothing was scanned."""
-    status = next((each.value for each in SEVERITY if each in statuses), NOT_CHECKED)
+def build_scan_field(bases: Bases, verdict: Verdict, now: float) -> bytes:
+    """Return the field with its CRLF. Behind the status a comment names encryption that kept something from being
+    scanned.
+    """
+    status = next((each.value for each in SEVERITY if each in verdict.statuses), NOT_CHECKED)
+    if verdict.encrypted:
+        status += f" (encrypted: {', '.join(verdict.encrypted)})"
     issued = bases.issued.replace("-", "") or "00000000"
     day = time.strftime("%Y%m%d", time.localtime(now))
     product = f"{PRODUCT} {gatepost.__version__}"

@@ -7,6 +7,7 @@ this group for that status is `pass`; whatever an action cannot do, a stricter o
 - A member of an archive has no place of its own in the message: the action falls on what holds it and can be edited.
 - A cure that cannot be written back counts as infected; `cure` for anything else than a cured object removes it.
 - The header block cannot be taken out: an action on it blocks the message.
+- What its recipient alone can decrypt is `protected` or passes, as the group has it; the verdict says so if it passes.
 - Where nothing can be edited (the inspection failed, or read the message otherwise), the whole body is replaced.
 """
 
@@ -21,7 +22,7 @@ from gatepost.model.finding import (
     ObjectReport,
     ObjectStatus,
 )
-from gatepost.model.verdict import ObjectAction, ObjectDecision, Verdict
+from gatepost.model.verdict import EncryptedMail, ObjectAction, ObjectDecision, Verdict
 from gatepost.policy.group import GroupPolicy
 from gatepost.policy.object_filter import stands_for_message
 
@@ -66,8 +67,10 @@ def decide(analysis: Analysis, group: GroupPolicy) -> Verdict:
     if not group.check:
         return Verdict(group.name, (), reason="not checked: scanning is switched off for this group")
     statuses = resolve_statuses(analysis, group)
+    encrypted = _find_encrypted(analysis, statuses)
     if statuses and statuses.count(_CLEAN) == len(statuses):
-        return Verdict(group.name, (_CLEAN,), reason="nothing found")
+        reason = "nothing found" + _tell_encrypted(encrypted)
+        return Verdict(group.name, (_CLEAN,), reason=reason, encrypted=encrypted)
     judge = _Judge(analysis.objects, statuses, group)
     decisions = tuple(judge.decisions())
     occurred = {decision.status for decision in decisions}
@@ -77,14 +80,22 @@ def decide(analysis: Analysis, group: GroupPolicy) -> Verdict:
         tuple(status for status in SEVERITY if status in occurred),
         decisions,
         blocked=bool(listed) or judge.header_condemned,
-        reason=_explain(analysis.objects, decisions, listed, header_condemned=judge.header_condemned),
+        reason=_explain(analysis.objects, decisions, listed, header_condemned=judge.header_condemned)
+        + _tell_encrypted(encrypted),
+        encrypted=encrypted,
     )
 
 
 def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatus]:
-    """Return the status of every object as this group sees it: with its filters, and with its cure or without."""
+    """Return the status of every object as this group sees it: with its filters, with its cure or without, and with
+    what its recipient alone can decrypt `protected` or not.
+    """
     objects = analysis.objects
     found = [report.status for report in objects]
+    if group.encrypted_mail is EncryptedMail.PROTECTED:
+        for index, report in enumerate(objects):
+            if report.encrypted and _RANK[found[index]] < _RANK[ObjectStatus.PROTECTED]:
+                found[index] = ObjectStatus.PROTECTED
     filters = group.filter.active
     if not filters and ObjectStatus.DISINFECTED not in found:
         return found
@@ -94,7 +105,7 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
             found[index] = ObjectStatus.FILTERED
         elif filters and member and found[report.parent] is ObjectStatus.FILTERED:
             found[index] = ObjectStatus.FILTERED  # what is not to be scanned is not opened either
-        elif report.status is ObjectStatus.DISINFECTED and not (
+        elif found[index] is ObjectStatus.DISINFECTED and not (
             group.scan.cure
             and (
                 (_is_editable(report) and report.cured is not None)
@@ -105,6 +116,16 @@ def resolve_statuses(analysis: Analysis, group: GroupPolicy) -> list[ObjectStatu
         if filters and group.filter.matches_reading(report):
             found[index] = max((ObjectStatus.FILTERED, found[index]), key=lambda status: _harm(status, group))
     return found
+
+
+def _find_encrypted(analysis: Analysis, statuses: Sequence[ObjectStatus]) -> tuple[str, ...]:
+    """Return how what was not scanned for that, and has no other status, is encrypted."""
+    found = {report.encrypted for report, status in zip(analysis.objects, statuses, strict=True) if status is _CLEAN}
+    return tuple(sorted(filter(None, found)))
+
+
+def _tell_encrypted(encrypted: Sequence[str]) -> str:
+    return f"; not scanned: encrypted for its recipient ({', '.join(encrypted)})" if encrypted else ""
 
 
 def _harm(status: ObjectStatus, group: GroupPolicy) -> tuple[bool, int, int]:

@@ -15,7 +15,7 @@ from gatepost.config.masks import FirstMatch, MaskSet
 from gatepost.config.services import Antispam
 from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectFilterSpec, ObjectStatus, ScanOptions
-from gatepost.model.verdict import ObjectAction
+from gatepost.model.verdict import EncryptedMail, ObjectAction
 from gatepost.notices.group import GroupTexts
 from gatepost.notices.template import Template, load_template, shipped_template
 from gatepost.policy.object_filter import ObjectFilter, compile_filter
@@ -39,6 +39,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
     filter: ObjectFilter
     actions: Mapping[ObjectStatus, ObjectAction]
     """For every status but clean, whose objects pass."""
+    encrypted_mail: EncryptedMail = EncryptedMail.PASS
     block_message: frozenset[ObjectStatus]
     """Statuses for which the message is not delivered."""
     placeholder_template: Template
@@ -108,6 +109,7 @@ class GroupPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 ObjectStatus.ERROR: group.action_error,
                 ObjectStatus.FILTERED: group.action_filtered,
             },
+            encrypted_mail=EncryptedMail(group.encrypted_mail),
             block_message=frozenset(group.block_message),
             placeholder_template=(
                 load(Path(group.placeholder_template))

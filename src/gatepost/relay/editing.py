@@ -140,7 +140,7 @@ class Editing:
         if work.content is None or has_foreign_field(work.content):
             return None
         # In front of what tells of spam, as in a copy that is edited: the same way whatever else is done with it.
-        return prefix + build_scan_field(self.wording.bases, verdict.statuses, now) + fields
+        return prefix + build_scan_field(self.wording.bases, verdict, now) + fields
 
     def _in_front_by_rules(
         self,
@@ -233,7 +233,7 @@ class Editing:
         signatures = analysis.signatures if analysis is not None else ()
         broken, splices = edited.breaks, edited.splices
         if field:
-            prefix += build_scan_field(self.wording.bases, subject.verdict.statuses, now)
+            prefix += build_scan_field(self.wording.bases, subject.verdict, now)
         if text and analysis is not None and analysis.spots and not _replaces_message(decisions):
             before = splices
             facts = describe(self.wording, subject, content, now, broken)

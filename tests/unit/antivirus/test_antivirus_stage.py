@@ -10,8 +10,8 @@ import pytest
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.engine import CLEAN, Outcome, Overrun, Report, ScanObject
 from gatepost.antivirus.loading import EngineMissing, load_engines, warm_up
-from gatepost.antivirus.objects import CLEAN_MEMBERS_LISTED, OBJECTS_LISTED
-from gatepost.antivirus.stage import UNLISTED, inspect
+from gatepost.antivirus.objects import CLEAN_MEMBERS_LISTED, OBJECTS_LISTED, UNLISTED
+from gatepost.antivirus.stage import inspect
 from gatepost.filter.dialogue import check_analysis
 from gatepost.mime.blocks import MAX_BLOCKS
 from gatepost.model.finding import SEVERITY, Analysis, ObjectKind, ObjectStatus, ScanOptions

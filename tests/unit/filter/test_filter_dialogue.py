@@ -130,6 +130,7 @@ def test_a_sound_analysis_passes() -> None:
     cured = ObjectReport(-1, ObjectKind.BLOCK, ObjectStatus.DISINFECTED, whole=Span(0, SIZE), cured=b"x")
     check_analysis(Analysis((PART, MEMBER, cured), (Finding("n", "e"),), 0.5), SIZE)
     check_analysis(Analysis(()), 0)
+    check_analysis(Analysis((msgspec.structs.replace(PART, encrypted="S/MIME"),)), SIZE)
     at_limit = msgspec.structs.replace(PART, name="x" * NAME_LIMIT, evidence="x" * TEXT_LIMIT, threat="x" * TEXT_LIMIT)
     check_analysis(Analysis((at_limit,)), SIZE)
 
@@ -165,6 +166,7 @@ def changed(report: ObjectReport = PART, **changes: object) -> Analysis:
         changed(cured=b"x"),
         changed(status=ObjectStatus.DISINFECTED),
         changed(delete=True),
+        changed(encrypted="rot13"),
         changed(MEMBER, whole=Span(0, 1)),
         changed(status=ObjectStatus.DISINFECTED, cured=b"x" * (SIZE + CURED_OVERHEAD + 1)),
         Analysis((PART,) * (OBJECT_LIMIT + 1)),

@@ -7,6 +7,7 @@ import pytest
 
 from gatepost.mime.edit import apply_splices
 from gatepost.model.finding import ObjectStatus
+from gatepost.model.verdict import Verdict
 from gatepost.notices.scan_field import NO_BASES, Bases, build_scan_field, has_foreign_field, rename_foreign_fields
 
 NOON = time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1))
@@ -22,7 +23,7 @@ NOON = time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1))
     ],
 )
 def test_the_documented_layout(statuses, word):
-    field = build_scan_field(Bases("2026-03-02", 1234), statuses, NOON).decode()
+    field = build_scan_field(Bases("2026-03-02", 1234), Verdict("policy", statuses), NOON).decode()
     form = r"X-Anti-Virus: (Gatepost \S+), bases: (\d{8}) #(\d+), check: (\d{8}) (\w+)\r\n"
     found = re.fullmatch(form, field)
     assert found is not None
@@ -30,7 +31,12 @@ def test_the_documented_layout(statuses, word):
 
 
 def test_without_databases_it_keeps_its_layout():
-    assert b"bases: 00000000 #0," in build_scan_field(NO_BASES, (), NOON)
+    assert b"bases: 00000000 #0," in build_scan_field(NO_BASES, Verdict("policy", ()), NOON)
+
+
+def test_encryption_that_kept_something_from_being_scanned_is_named_behind_the_status():
+    verdict = Verdict("policy", (ObjectStatus.CLEAN,), encrypted=("OpenPGP", "S/MIME"))
+    assert build_scan_field(NO_BASES, verdict, NOON).endswith(b"check: 20260304 clean (encrypted: OpenPGP, S/MIME)\r\n")
 
 
 CONTENT = (

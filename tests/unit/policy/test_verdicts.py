@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gatepost.config.gateway import Ave
 from gatepost.config.grouping import Group
 from gatepost.model.finding import SEVERITY, Analysis, ObjectKind, ObjectReport, ObjectStatus, Span
-from gatepost.model.verdict import ObjectAction
+from gatepost.model.verdict import EncryptedMail, ObjectAction
 from gatepost.policy.decide import WHOLE_MESSAGE, decide, error_analysis, resolve_edits, resolve_statuses
 from gatepost.policy.group import GroupPolicy
 
@@ -114,6 +114,44 @@ def test_statuses_come_worst_first():
     objects = [part(status) for status in reversed(SEVERITY)]
     verdict, _ = judge(objects, group())
     assert verdict.statuses == tuple(status for status in SEVERITY if status is not CLEAN)
+
+
+class TestEncryptedMail:
+    NOT_SCANNED = "not scanned: encrypted for its recipient (OpenPGP, S/MIME)"
+
+    def test_it_passes_as_it_is_and_the_verdict_says_so(self):
+        objects = [header(), part(encrypted="S/MIME"), part(), member(CLEAN, 2, encrypted="OpenPGP")]
+        verdict, edits = judge(objects, group(default=REMOVE, block_message=tuple(BAD)))
+        assert verdict.statuses == (CLEAN,)
+        assert verdict.encrypted == ("OpenPGP", "S/MIME")
+        assert verdict.reason == f"nothing found; {self.NOT_SCANNED}"
+        assert edits == {}
+        verdict, _ = judge([*objects, part(INFECTED, threat="T")], group())
+        assert verdict.reason.endswith(f"infected (T), passed; {self.NOT_SCANNED}")
+
+    def test_a_group_has_it_protected_with_the_actions_for_that(self):
+        policy = group({PROTECTED: PLACEHOLDER}, encrypted_mail="protected")
+        objects = [header(), part(encrypted="S/MIME"), part(), member(CLEAN, 2, encrypted="OpenPGP")]
+        verdict, edits = judge(objects, policy)
+        assert verdict.statuses == (PROTECTED,)
+        assert verdict.encrypted == ()
+        assert edits == {1: PLACEHOLDER, 2: PLACEHOLDER}
+        assert judge(objects, group(encrypted_mail="protected", block_message=("protected",)))[0].blocked
+
+    @pytest.mark.parametrize("status", [INFECTED, SUSPICIOUS, ERROR, PROTECTED])
+    def test_what_is_worse_stays_worse(self, status):
+        verdict, _ = judge([part(status, encrypted="OpenPGP")], group(encrypted_mail="protected"))
+        assert verdict.statuses == (status,)
+
+    def test_a_cured_object_that_holds_it_is_protected_too(self):
+        policy = group({DISINFECTED: CURE, PROTECTED: REMOVE}, encrypted_mail="protected")
+        assert judge([part(DISINFECTED), member(CLEAN, 0, encrypted="OpenPGP")], policy)[1] == {0: REMOVE}
+
+    def test_what_is_filtered_is_filtered_and_nothing_else(self):
+        policy = group({FILTERED: REMOVE}, encrypted_mail="protected", include_by_name=("*.p7m",), filters_names=True)
+        verdict, edits = judge([part(name="a.p7m", encrypted="S/MIME"), member(CLEAN, 0, encrypted="OpenPGP")], policy)
+        assert verdict.statuses == (FILTERED,)
+        assert edits == {0: REMOVE}
 
 
 class TestMembers:
@@ -268,6 +306,7 @@ def analyses(draw):
                 whole=whole,
                 cured=draw(st.sampled_from([None, b"CURED"])),
                 delete=draw(st.booleans()),
+                encrypted=draw(st.sampled_from(["", "", "S/MIME", "OpenPGP"])),
             )
         )
     return Analysis(tuple(reports))
@@ -281,6 +320,7 @@ def policies(draw):
         block_message=tuple(draw(st.sets(st.sampled_from(BAD)))),
         include_by_name=("*.exe",),
         filters_names=draw(st.booleans()),
+        encrypted_mail=draw(st.sampled_from(EncryptedMail)),
     )
 
 
@@ -294,6 +334,7 @@ def test_nothing_bad_stays_unless_its_action_is_pass(analysis, policy):
     assert set(verdict.statuses) - {CLEAN} == {s for s in statuses if s is not CLEAN} or not analysis.objects
     assert verdict.blocked or not (set(verdict.statuses) & policy.block_message)
     for index, (report, status) in enumerate(zip(analysis.objects, statuses, strict=True)):
+        assert not report.encrypted or status is not CLEAN or report.encrypted in verdict.encrypted
         if status is CLEAN:
             continue
         assert index in decided

@@ -95,7 +95,7 @@ def test_it_is_recorded_as_not_scanned_and_as_nothing_better() -> None:
     assert scanned.objects == ()
     assert isinstance(bypassed, Bypassed)
     assert bypassed.reason == "emergency bypass by root: engines are down"
-    assert b"not_checked" in build_scan_field(NO_BASES, verdict.statuses, NOW)
+    assert b"not_checked" in build_scan_field(NO_BASES, verdict, NOW)
 
 
 def test_block_lists_count_and_allow_lists_mean_nothing() -> None:

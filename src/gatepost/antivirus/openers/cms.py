@@ -1,8 +1,8 @@
 """Signed and compressed files of S/MIME and of electronic signatures (`.p7m`): what is in the envelope.
 
 Called by `unpack`. CMS (RFC 5652, RFC 3274) is read by its tags, in BER with its endless forms and pieces as in DER;
-certificates and signatures are passed over and nothing is said of their worth. What is encrypted gives no member, as
-encrypted mail gives none, nor does a signature that stands beside its content. Nothing is raised but `OverBudget`.
+certificates and signatures are passed over and nothing is said of their worth. A signature that stands beside its
+content gives no member; what is encrypted says so. Nothing is raised but `OverBudget`.
 """
 
 import re
@@ -14,9 +14,17 @@ from gatepost.antivirus.budget import Damaged, inflate
 from gatepost.antivirus.openers.disguises import decode_base64
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.model.finding import SMIME_ENCRYPTION
 
 SIGNED: Final = bytes.fromhex("06092a864886f70d010702")
 COMPRESSED: Final = bytes.fromhex("060b2a864886f70d0109100109")
+_ENCRYPTED: Final = (
+    bytes.fromhex("06092a864886f70d010703"),
+    bytes.fromhex("06092a864886f70d010704"),
+    bytes.fromhex("06092a864886f70d010706"),
+    bytes.fromhex("060b2a864886f70d0109100117"),
+)
+"""EnvelopedData, its form signed as well (PKCS #7), EncryptedData, AuthEnvelopedData (RFC 5083)."""
 _OCTETS: Final = 0x04
 _CONSTRUCTED: Final = 0x20
 _ENDLESS: Final = -1
@@ -34,11 +42,14 @@ class _Cut(Exception):  # noqa: N818 - what the data is
 
 
 def open_cms(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
-    """Yield the content that was signed or compressed. OverBudget."""
+    """Yield the content that was signed or compressed, or that it is encrypted. OverBudget."""
     if data.startswith(b"-"):
         armour = _ARMOUR.match(data)
         data = decode_base64(armour[1]) if armour is not None else b""
     try:
+        if data.startswith(_ENCRYPTED, _enter(data, 0)):
+            yield Member("", encrypted=SMIME_ENCRYPTION)
+            return
         content, whole = _read_content(data)
     except _Cut:
         yield Member("", trouble="a signed or compressed file that is damaged or cut off")
@@ -59,7 +70,7 @@ def open_cms(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
 
 
 def _read_content(data: bytes) -> tuple[bytes | None, bool]:
-    """Return (what SignedData or CompressedData holds, None when it is elsewhere or encrypted; whether that is all).
+    """Return (what SignedData or CompressedData holds, None when it is elsewhere; whether that is all).
 
     _Cut: it cannot be found.
     """

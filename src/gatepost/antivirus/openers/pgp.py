@@ -1,8 +1,8 @@
 """OpenPGP files that are signed or packed and not encrypted: the file inside, as `gpg --decrypt` gives it.
 
 Called by `unpack`, for files and for texts that hold an armoured message (mail programs show those unpacked). Packets
-are read as RFC 9580 has them, in both forms of header; nothing is said of signatures, and what is encrypted gives no
-member. Nothing is raised but `OverBudget`.
+are read as RFC 9580 has them, in both forms of header; nothing is said of signatures. What is encrypted for somebody's
+key says so; what a password opens is protected. Nothing is raised but `OverBudget`.
 """
 
 import bz2
@@ -16,12 +16,17 @@ from gatepost.antivirus.openers.disguises import decode_base64
 from gatepost.antivirus.openers.stream import decode_stream
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.model.finding import OPENPGP_ENCRYPTION
 
 _ARMOURED = re.compile(
     rb"-----BEGIN PGP MESSAGE[^\r\n]{0,40}-----[ \t]*\r?\n"
     rb"(?:[!-9;-~]{1,40}:[^\n]*\n)*+\s*+(?P<text>[A-Za-z0-9+/\s]++={0,2})"
 )
 _SIGNATURE, _COMPRESSED, _MARKER, _LITERAL, _ONE_PASS, _PADDING = 2, 8, 10, 11, 4, 21
+_FOR_A_KEY, _FOR_A_PASSWORD = 1, 3
+"""Packets with the key of encrypted content, itself encrypted (RFC 9580 §5.1, §5.3)."""
+_LOCKS: Final = frozenset({_FOR_A_KEY, _FOR_A_PASSWORD, 9, 18, 20})
+"""Those, and encrypted content: without one of them in front the key is made of a password (§5.7)."""
 _PASSED_OVER: Final = frozenset({_SIGNATURE, _ONE_PASS, _MARKER, _PADDING})
 _PLAIN, _DEFLATE, _ZLIB, _BZIP2 = range(4)
 MESSAGES_LIMIT: Final = 100
@@ -48,6 +53,7 @@ def open_pgp(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
 def _open_packets(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
     for _ in range(LAYERS):
         inner: bytes | None = None
+        locks: set[int] = set()
         for tag, body, whole in _read_packets(data):
             if tag == _LITERAL:
                 yield _take_literal(body, name, opening, whole=whole)
@@ -60,8 +66,13 @@ def _open_packets(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                 if not (ended and whole):
                     yield Member("", trouble=_DAMAGED)
                 break
+            elif tag in _LOCKS:
+                locks.add(tag)
             elif tag not in _PASSED_OVER:
-                return  # encrypted, or a key
+                break  # a key
+        if locks:
+            for_keys = _FOR_A_KEY in locks and _FOR_A_PASSWORD not in locks
+            yield Member("", encrypted=OPENPGP_ENCRYPTION) if for_keys else Member("", protected=True)
         if inner is None:
             return
         data = inner

@@ -27,7 +27,7 @@ SPAM_ACTIONS: Final = tuple(
 )
 TOPICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "who": ("Who", WHO),
-    "virus": ("Viruses", ("check", *OBJECT_ACTIONS, "block_message")),
+    "virus": ("Viruses", ("check", *OBJECT_ACTIONS, "encrypted_mail", "block_message")),
     "filters": ("Filters", ("include_", "exclude_", "filter_inside_archives")),
     "spam": ("Spam", ("check_spam", "spam_level", "assign_", "use_", "eastern_", "mark_obscene")),
     "actions": ("Spam actions", (*SPAM_ACTIONS, "subject_", "reject_text", "bounce_text")),
