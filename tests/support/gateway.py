@@ -245,7 +245,9 @@ class Gateway:
         return [relay["pid"] for relay in self.status()["relays"]]
 
     def log(self) -> str:
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        """All whole lines of the log: the last may be in the middle of being written."""
+        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        return text[: text.rfind("\n") + 1]
 
     def lines(self, word: str, queue_id: str = "") -> list[str]:
         """Log lines that contain a word (and belong to a message)."""
