@@ -77,8 +77,6 @@ ADOPTION_LOOK_S = 1.0
 """Pause between two looks at the shards of former relays: listing a directory costs next to nothing."""
 GC_THRESHOLD = 20_000
 """Container objects between two looks of the collector: a relay makes hundreds a mail, and next to no cycles."""
-SWITCH_INTERVAL_S = 0.0005
-"""Thread switch interval: the spool's writer thread must not wait the default 5 ms for the loop's bytecode."""
 
 
 NOT_OF_PIPELINES = frozenset({"recv", "spam"})
@@ -479,7 +477,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Terminal signals go to the whole group; the master tells relays what to do.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
 
