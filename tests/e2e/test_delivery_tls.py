@@ -433,3 +433,25 @@ def test_modes_and_policies_that_cannot_be_fetched(
             assert "4.7.4" in deferral(gateway, queue_id)
             assert not sink.times("mail")
             gateway.command("queue", "remove", "--yes", queue_id)
+
+
+def test_enforced_policy_outlives_its_gateway(gateway: MailNetGateway, net: MailNet, authority: Authority) -> None:
+    """Killed and started again, with record and policy server out of reach: no mail to a host that is not listed."""
+    listed, listed_ip, certificate = good(net, authority)
+    other, other_ip, other_certificate = good(net, authority)
+    domain = net.domain()
+    net.mx(domain, f"10 {listed}")
+    with policy(net, authority, domain, text_of("enforce", listed)):
+        with net.sink(listed_ip, tls=certificate.server_context()) as sink:
+            delivered(gateway, sink, gateway.send(plain("while it is there"), f"user@{domain}"))
+        wait_for(lambda: any(domain in file.read_text() for file in gateway.state.glob("mta-sts-*.json")), "the file")
+    gateway.kill_all()
+    net.dns.remove(f"_mta-sts.{domain}")
+    net.dns.remove(domain)
+    net.mx(domain, f"10 {other}")
+    gateway.start()
+    with net.sink(other_ip, tls=other_certificate.server_context()) as not_listed:
+        queue_id = gateway.send(plain("after it"), f"user@{domain}")
+        assert "is one that its MTA-STS policy allows" in deferral(gateway, queue_id)
+        assert not not_listed.connections
+    gateway.command("queue", "remove", "--yes", queue_id)

@@ -108,4 +108,4 @@ def _find_own(text: str, state_path: str) -> str:
     state = os.path.realpath(state_path)
     inside = os.path.realpath(text).removeprefix(f"{state.rstrip('/')}/") if text.startswith("/") else ""
     first = inside.partition("/")[0]
-    return f"{state}/{first}" if first in OWN_FILES or first.startswith("reputation-") else ""
+    return f"{state}/{first}" if first in OWN_FILES or first.startswith(("mta-sts-", "reputation-")) else ""

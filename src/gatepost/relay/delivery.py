@@ -61,6 +61,7 @@ class Delivery:
         self,
         *,
         spool: Spool,
+        shard: int,
         table: SessionTable,
         resolver: Resolver,
         pool: FilterPool,
@@ -88,7 +89,8 @@ class Delivery:
         """Large content is read one at a time: of so much memory there is enough for one."""
         self.slots = SessionSlots(table)
         self._dialler = Dialler(resolver=resolver, slots=self.slots, tasks=self._tasks, count=count)
-        self._planner = Planner(resolver=resolver, sts=StsStore(resolver, report=report), count=count)
+        self._sts = StsStore(resolver, number=shard, report=report)
+        self._planner = Planner(resolver=resolver, sts=self._sts, count=count)
         self.wake = asyncio.Event()
         """Set when something may have become due."""
         self.destinations = Destinations(
@@ -437,3 +439,4 @@ class Delivery:
         for hop in self._hops.values():
             hop.abort()
         await self._settlement.flush(_LAST_WRITES_S)
+        await self._sts.close()

@@ -91,6 +91,7 @@ class Pipeline:
         self._reports = Reports(spool, ids, self.saving, clock_ms)
         self.delivery = Delivery(
             spool=spool,
+            shard=shard,
             table=table,
             resolver=resolver,
             pool=pool,

@@ -5,6 +5,7 @@ Ways that name their hosts need no look-up and are planned at once.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -43,7 +44,7 @@ class Planner:
         self._own_name = config.network.hostname.lower().rstrip(".")
         self._policies = TlsPolicies(config)
         self._use_sts = config.tls.mta_sts
-        self._sts.configure(tls)
+        self._sts.configure(tls, Path(config.relay.state_path))
         self._named.clear()
         self._turns.clear()
 

@@ -1,7 +1,8 @@
 """MTA-STS policies of domains: fetched when mail goes there, kept for as long as they say (RFC 8461 §3.3, §5).
 
-Used by `relay.planning`. Policies live in the relay's memory. A policy that cannot be fetched counts as absent unless
-one that is still valid is known; nothing is fetched more often than every few minutes.
+Used by `relay.planning`. A policy that cannot be fetched counts as absent unless one that is still valid is known;
+nothing is fetched more often than every few minutes. Policies in use are fetched anew every day, beside the mail, so
+that they do not end while somebody keeps us from their server; they outlive the relay in a file (`relay.sts_file`).
 """
 
 import asyncio
@@ -12,18 +13,25 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from gatepost.relay.mta_sts import POLICY_LIMIT, Mode, StsPolicy, parse_policy, parse_record
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.sts_file import PREFIX, Kept, read_files, write_file
 from gatepost.resolver.answers import Kind
 from gatepost.resolver.resolver import Resolver
+from gatepost.spool import clock
 
 HTTPS_PORT: Final = 443
 FETCH_LIMIT_S: Final = 60.0
 """Longest time for one policy, the wait for its turn included (RFC 8461 §3.3): mail of its domain waits for it."""
 RETRY_S: Final = 300.0
 """Pause after a policy that could not be fetched (RFC 8461 §3.3)."""
+REFRESH_S: Final = 86_400.0
+"""Age at which a policy in use is fetched anew (RFC 8461 §10.2), or half of its life when that is less."""
+SAVE_S: Final = 5.0
+"""How far the file may be behind: many new policies are written together."""
 DOMAINS_LIMIT: Final = 10_000
 """Domains remembered, some MB; beyond it the one asked for longest ago is forgotten."""
 FETCHES_AT_ONCE: Final = 16
@@ -31,38 +39,60 @@ FETCHES_AT_ONCE: Final = 16
 ADDRESSES_LIMIT: Final = 4
 """Addresses tried of one server."""
 _CONNECT_LIMIT_S: Final = 15.0
+_LAST_WRITE_S = 5.0
 _PIECE = 8192
 
 
 class Known:
     """What is known of one domain."""
 
-    __slots__ = ("policy", "policy_id", "retry_at", "until")
+    __slots__ = ("fetched", "policy", "policy_id", "retry_at")
 
     def __init__(self) -> None:
         self.policy: StsPolicy | None = None
         self.policy_id = ""
-        self.until = 0.0
+        self.fetched = 0.0
         self.retry_at = 0.0
+
+    def valid_policy(self, now: float) -> StsPolicy | None:
+        """Return the policy while it lives."""
+        return self.policy if self.policy is not None and now < self.fetched + self.policy.max_age_s else None
+
+    def is_stale(self, now: float) -> bool:
+        """Tell whether it is time to fetch the policy anew."""
+        return self.policy is not None and now >= self.fetched + min(REFRESH_S, self.policy.max_age_s / 2)
 
 
 class StsStore:
-    """The policies of one relay. `clock` counts seconds."""
+    """The policies of one relay. `monotonic` counts seconds."""
 
     def __init__(
-        self, resolver: Resolver, *, report: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        resolver: Resolver,
+        *,
+        number: int,
+        report: Callable[[str, str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`report(level, text)` logs."""
+        """`number` names the relay's file; `report(level, text)` logs."""
         self._resolver = resolver
+        self._number = number
         self._report = report
-        self._clock = clock
+        self._clock = monotonic
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._path: Path | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._changed = self._failed = False
+        self._closing = asyncio.Event()
 
-    def configure(self, tls: OutgoingTls) -> None:
-        """Trust these authorities from now on."""
+    def configure(self, tls: OutgoingTls, state: Path) -> None:
+        """Trust these authorities from now on. `state`: the state directory, whose files are read the first time."""
         self._tls = tls
+        if self._path is None:
+            self._load(state)
+        self._path = state / f"{PREFIX}{self._number}.json"
 
     async def find(self, domain: str) -> StsPolicy | None:
         """Return the policy in force for a domain, None when there is none."""
@@ -79,20 +109,29 @@ class StsStore:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(domain, last=True)
-        valid = known.policy is not None and now < known.until
-        if policy_id and not (valid and policy_id == known.policy_id) and now >= known.retry_at:
-            await self._fetch_once(domain, known, policy_id)
-            valid = known.policy is not None and self._clock() < known.until
-        return known.policy if valid and known.policy is not None and known.policy.mode is not Mode.NONE else None
+        policy = known.valid_policy(now)
+        if policy_id and now >= known.retry_at:
+            if policy is None or policy_id != known.policy_id:
+                await asyncio.shield(self._fetch_once(domain, known, policy_id))
+                policy = known.valid_policy(self._clock())
+            elif known.is_stale(now):
+                self._fetch_once(domain, known, policy_id)
+        return policy if policy is not None and policy.mode is not Mode.NONE else None
 
-    async def _fetch_once(self, domain: str, known: Known, policy_id: str) -> None:
-        """Fetch a policy, or wait for the fetch that is under way."""
+    async def close(self) -> None:
+        """Write what is new, unless the disk hangs."""
+        self._closing.set()
+        if self._saving is not None:
+            await asyncio.wait((self._saving,), timeout=_LAST_WRITE_S)
+
+    def _fetch_once(self, domain: str, known: Known, policy_id: str) -> asyncio.Task[None]:
+        """Fetch a policy, or return the fetch that is under way."""
         task = self._fetching.get(domain)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._fetch(domain, known, policy_id))
             self._fetching[domain] = task
             task.add_done_callback(lambda _: self._fetching.pop(domain, None))
-        await asyncio.shield(task)
+        return task
 
     async def _fetch(self, domain: str, known: Known, policy_id: str) -> None:
         host = f"mta-sts.{domain}"
@@ -110,9 +149,44 @@ class StsStore:
             known.retry_at = now + RETRY_S
             self._report("W", f"MTA-STS policy of {domain} not fetched: {result}")
             return
-        known.policy, known.policy_id = result, policy_id
-        known.until = now + result.max_age_s
+        known.policy, known.policy_id, known.fetched = result, policy_id, now
         known.retry_at = 0.0
+        self._changed = True
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().create_task(self._save_soon())
+
+    def _load(self, state: Path) -> None:
+        now = clock.now()
+        kept = read_files(state, now, self._report)
+        for domain in sorted(kept, key=lambda domain: kept[domain].fetched)[-DOMAINS_LIMIT:]:
+            known = self._known[domain] = Known()
+            known.policy, known.policy_id = kept[domain].policy, kept[domain].id
+            known.fetched = self._clock() - max(0.0, now - kept[domain].fetched)
+
+    async def _save_soon(self) -> None:
+        while self._changed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), SAVE_S)
+            self._changed = False
+            await self._save()
+        self._saving = None
+
+    async def _save(self) -> None:
+        """Write what lives; a disk that takes nothing is told once, and tried again with the next policy."""
+        now, offset = self._clock(), clock.now() - self._clock()
+        kept = {
+            domain: Kept(known.policy_id, policy, known.fetched + offset)
+            for domain, known in self._known.items()
+            if (policy := known.valid_policy(now)) is not None
+        }
+        assert self._path is not None
+        try:
+            await asyncio.to_thread(write_file, self._path, kept.items())
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                self._report("E", f"MTA-STS policies cannot be written to {self._path}: {error}")
+            self._failed = True
 
 
 async def fetch_policy(host: str, addresses: Sequence[str], tls: OutgoingTls) -> StsPolicy | str:

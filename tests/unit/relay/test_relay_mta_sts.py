@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -93,13 +94,14 @@ class FakeResolver:
 class World:
     """A store with a clock to step and policies to hand out."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
         self.now = 1000.0
+        self.state = state
+        self.told: list[str] = []
         self.resolver = FakeResolver()
         self.result: StsPolicy | str = StsPolicy(Mode.ENFORCE, ("mx.example.org",), 3600)
         self.fetches: list[str] = []
-        self.store = StsStore(cast("Resolver", self.resolver), report=lambda *_: None, clock=lambda: self.now)
-        self.store.configure(cast("OutgoingTls", None))
+        self.store = self.start(0)
 
         async def fetch(host: str, _addresses: object, _tls: object) -> StsPolicy | str:
             self.fetches.append(host)
@@ -107,12 +109,30 @@ class World:
             return self.result
 
         monkeypatch.setattr(sts_store, "fetch_policy", fetch)
+        monkeypatch.setattr(sts_store, "SAVE_S", 0.0)
+        monkeypatch.setattr(sts_store.clock, "now", lambda: 1_700_000_000.0 + self.now)
+
+    def start(self, number: int) -> StsStore:
+        """A relay's store, begun on what the state directory holds."""
+        store = StsStore(
+            cast("Resolver", self.resolver),
+            number=number,
+            report=lambda level, text: self.told.append(f"{level} {text}"),
+            monotonic=lambda: self.now,
+        )
+        store.configure(cast("OutgoingTls", None), self.state)
+        return store
+
+    def file(self, number: int = 0) -> Path:
+        return self.state / f"mta-sts-{number}.json"
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]:
+def world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]:
     async def whole(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
-        await scenario(World(monkeypatch))
+        await scenario(World(monkeypatch, tmp_path))
 
     return lambda scenario: asyncio.run(whole(scenario))
 
@@ -190,6 +210,126 @@ def test_domain_without_a_record_is_not_fetched_and_none_is_no_policy(world: Run
         assert not w.fetches
         w.resolver.record, w.result = b"v=STSv1; id=3;", StsPolicy(Mode.NONE, (), 60)
         assert await w.store.find("example.org") is None
+
+    world(scenario)
+
+
+def test_policy_outlives_its_relay(world: Run) -> None:
+    """Who can suppress record and server must not be rid of the policy because a relay starts anew (RFC 8461 §10.2)."""
+
+    async def scenario(w: World) -> None:
+        first = await w.store.find("example.org")
+        await w.store.close()
+        w.now += 3599
+        w.resolver.record = b""
+        for number in (0, 1):  # the same relay, and another one that has learnt nothing itself
+            assert await w.start(number).find("example.org") == first
+        w.now += 1
+        assert await w.start(0).find("example.org") is None
+        assert not w.told
+
+    world(scenario)
+
+
+def test_of_two_relays_files_the_later_policy_counts(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        await w.store.find("example.org")
+        other = w.start(1)
+        w.now += 10
+        w.resolver.record, w.result = b"v=STSv1; id=2;", StsPolicy(Mode.ENFORCE, ("new.example.org",), 3600)
+        await other.find("example.org")
+        await w.store.close()
+        await other.close()
+        w.resolver.record = b""
+        for number in (0, 1, 2):
+            assert await w.start(number).find("example.org") == w.result
+        assert len(w.fetches) == 2
+
+    world(scenario)
+
+
+def test_clock_that_was_ahead_makes_no_policy_live_longer_than_it_says(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        w.now += 1e8
+        first = await w.store.find("example.org")
+        await w.store.close()
+        w.now -= 1e8
+        w.resolver.record = b""
+        store = w.start(0)
+        w.now += 3599
+        assert await store.find("example.org") == first
+        w.now += 1
+        assert await store.find("example.org") is None
+
+    world(scenario)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"example.org": {"id": "1"}}', b"\xff\xfe"])
+def test_broken_file_is_told_and_costs_only_what_it_knew(world: Run, raw: bytes) -> None:
+    async def scenario(w: World) -> None:
+        w.file(7).write_bytes(raw)
+        store = w.start(0)
+        assert [text for text in w.told if text.startswith("W") and "mta-sts-7.json cannot be used" in text]
+        assert await store.find("example.org") == w.result
+        await store.close()
+        assert b"mx.example.org" in w.file().read_bytes()
+
+    world(scenario)
+
+
+def test_file_that_promises_too_much_is_not_believed(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        await w.store.find("example.org")
+        await w.store.close()
+        w.file().write_bytes(
+            w.file().read_bytes().replace(b'"max_age_s":3600', b'"max_age_s":%d' % (MAX_AGE_LIMIT_S + 1))
+        )
+        w.resolver.record = b""
+        assert await w.start(0).find("example.org") is None
+
+    world(scenario)
+
+
+def test_disk_that_takes_nothing_is_told_once_and_policies_hold(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        w.file().mkdir()
+        for domain in ("example.org", "example.net"):
+            assert await w.store.find(domain) == w.result
+            while w.store._saving is not None:  # noqa: ASYNC110 - the write is a thread's
+                await asyncio.sleep(0.01)
+        assert [text for text in w.told if text.startswith("E")] == [
+            next(text for text in w.told if text.startswith("E MTA-STS policies cannot be written"))
+        ]
+        w.file().rmdir()
+        assert await w.store.find("example.com") == w.result
+        await w.store.close()
+        assert w.file().read_bytes().count(b"mx.example.org") == 3
+
+    world(scenario)
+
+
+def test_policy_in_use_is_fetched_anew_before_it_ends_and_mail_does_not_wait(world: Run) -> None:
+    async def scenario(w: World) -> None:
+        first = await w.store.find("example.org")
+        w.now += 1799
+        await w.store.find("example.org")
+        assert len(w.fetches) == 1
+        w.now += 1
+        w.result = "HTTP status 503"
+        assert await w.store.find("example.org") == first
+        await asyncio.gather(*w.store._fetching.values())
+        assert len(w.fetches) == 2
+        assert await w.store.find("example.org") == first
+        assert len(w.fetches) == 2  # a server that fails is let alone for a while
+        w.now += RETRY_S
+        w.result = StsPolicy(Mode.TESTING, ("mx.example.org",), 3600)
+        assert await w.store.find("example.org") == first  # beside the mail, which does not wait for it
+        await asyncio.gather(*w.store._fetching.values())
+        assert await w.store.find("example.org") == w.result
+        w.now += 1799
+        w.resolver.record = b""
+        assert await w.store.find("example.org") == w.result  # its life counts from the last fetch
+        assert len(w.fetches) == 3
 
     world(scenario)
 

@@ -149,6 +149,7 @@ def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Del
     reports.configure(hostname="gw.example.org", template=shipped_template("dsn"), entire=False, on_relaying=False)
     stage = Delivery(
         spool=spool,
+        shard=0,
         table=SessionTable(create_table(), 0, alone=True),
         resolver=Resolver(config),
         pool=cast("FilterPool", None),  # nothing is re-encoded here
