@@ -12,6 +12,7 @@ import socket
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.browser import Tab, open_browser
@@ -329,8 +330,14 @@ def test_a_passkey_as_second_step_in_a_real_browser(gateway: Gateway) -> None:
         tab.go("/account")
         tab.page.locator("#k-name").fill("laptop")
         tab.page.locator("#k-password").fill(PASSWORD)
+        late: list[Any] = []
+        tab.page.route("**/passkeys*.js*", lambda route: late.append(route))  # noqa: PLW0108 - it gets an attribute
         tab.page.get_by_role("button", name="Add a passkey").click()
-        tab.page.get_by_role("button", name="Make it").click()
+        make = tab.page.get_by_role("button", name="Make it")
+        wait_for(lambda: make.is_visible() and late, "a page whose script is late")
+        assert make.is_disabled()  # who clicks before the script is there does not click in vain
+        late[0].continue_()
+        make.click()
         tab.page.wait_for_url("**/account")
         assert tab.flash() == "The passkey is added."
         tab.audit()

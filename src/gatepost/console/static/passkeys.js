@@ -37,7 +37,8 @@
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     const told = form.querySelector("[data-passkey-told]");
     told.textContent = "";
-    form.querySelector("[data-passkey-start]").addEventListener("click", async () => {
+    const start = form.querySelector("[data-passkey-start]");
+    start.addEventListener("click", async () => {
       if (!window.PublicKeyCredential) {
         told.textContent = "This browser has no passkeys here: they need HTTPS.";
         return;
@@ -53,5 +54,6 @@
         told.textContent = "The passkey did not answer. Try again.";
       }
     });
+    start.disabled = false; // not before it does anything
   }
 })();
