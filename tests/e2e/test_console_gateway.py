@@ -331,7 +331,8 @@ def test_a_passkey_as_second_step_in_a_real_browser(gateway: Gateway) -> None:
         tab.page.locator("#k-name").fill("laptop")
         tab.page.locator("#k-password").fill(PASSWORD)
         late: list[Any] = []
-        tab.page.route("**/passkeys*.js*", lambda route: late.append(route))  # noqa: PLW0108 - it gets an attribute
+        hold = lambda route: late.append(route)  # noqa: E731, PLW0108 - it gets an attribute
+        tab.page.route("**/passkeys*.js*", hold, times=1)
         tab.page.get_by_role("button", name="Add a passkey").click()
         make = tab.page.get_by_role("button", name="Make it")
         wait_for(lambda: make.is_visible() and late, "a page whose script is late")
