@@ -10,7 +10,6 @@ import re
 from typing import Final
 
 from gatepost.antivirus.appended import appended_kind
-from gatepost.antivirus.long_base64 import holds_long_base64
 from gatepost.antivirus.mac_binary import is_mac_binary
 from gatepost.antivirus.zip_ends import find_directories
 
@@ -198,9 +197,16 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
         kind = _detect_called(data, name, declared)
     if kind is None and data.find(ARMOUR) >= 0:
         return Kind.PGP
-    if kind is None and _is_file_name(name) and _is_text(data[:TEXT_SEARCH]) and holds_long_base64(data):
+    if kind is None and _is_file_name(name) and _is_text(data[:TEXT_SEARCH]) and _holds_base64(data):
         return Kind.ENCODED_TEXT
     return kind
+
+
+def _holds_base64(text: bytes) -> bool:
+    # Relays, too, know kinds by name, and have no need of the search and its library of five megabytes.
+    from gatepost.antivirus.long_base64 import holds_long_base64  # noqa: PLC0415
+
+    return holds_long_base64(text)
 
 
 def other_kinds(data: bytes, kind: Kind, name: str, declared: str) -> tuple[Kind, ...]:
