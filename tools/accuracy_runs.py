@@ -23,10 +23,11 @@ from build_model import gather, make_model
 from gatepost.antispam.check import Check
 from gatepost.antispam.checks import build_checks
 from gatepost.antispam.classifier.check import MODEL_NAME, ClassifierCheck
-from gatepost.antispam.classifier.features import HEADER_BITS, extract
+from gatepost.antispam.classifier.features import extract
 from gatepost.antispam.classifier.learned import Learned, blank
 from gatepost.antispam.classifier.model import BaseModel, parse_model
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
+from gatepost.antispam.classifier.weights_file import HEADER_BITS
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.knowledge import Knowledge, load_packaged
 from gatepost.antispam.rating import rate

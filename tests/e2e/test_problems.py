@@ -138,7 +138,12 @@ def test_a_stopped_daemon_is_an_error_and_one_mail(gateway: Gateway, sink: Sink)
     over = gateway.ask("problems")["over"]
     assert over[0]["key"] == "switch:receiver"
     assert over[0]["until"] >= over[0]["since"]
-    assert gateway.lines("problem is over: reception is switched off")
+    assert len(gateway.lines("problem is over: reception is switched off")) == 1
+    gateway.ask("switch", module="recv", on=False)
+    wait_for(lambda: "switch:receiver" in problems(gateway), "the problem once more")
+    gateway.ask("switch", module="recv", on=True)
+    wait_for(lambda: "switch:receiver" not in problems(gateway), "the end of it")
+    assert len(gateway.lines("problem is over: reception is switched off")) == 2, "each end is told once"
 
 
 def test_a_relay_that_cannot_start(gateway: Gateway, sink: Sink) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from rich.console import Console
 
+from gatepost.antispam.classifier.weights_file import look_at
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
 from gatepost.config.load import Loaded, load
 from gatepost.config.problem import Severity
@@ -18,6 +19,7 @@ from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.databases import judge_unusable
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import SEVERITY, Finding, State, worst
+from gatepost.doctor.learning import judge_weights
 from gatepost.doctor.licences import check_licence
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.names import check_names
@@ -30,6 +32,7 @@ from gatepost.feeds.manifest import Kind
 from gatepost.licence.current import read_expiry
 from gatepost.licence.key import LicenceError
 from gatepost.master.installation import find_damage
+from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
 from gatepost.model.foreign_text import printable
@@ -129,6 +132,7 @@ def _check_host(config: Config, running: dict[str, Any] | None) -> Iterable[Find
         yield from check_licence(config, now)
         yield from check_machine(config, now)
         yield from _check_bases(config)
+        yield from _check_learned(Paths(config.relay.state_path).learned)
 
 
 def _check_bases(config: Config) -> Iterable[Finding]:
@@ -145,6 +149,11 @@ def _check_bases(config: Config) -> Iterable[Finding]:
     yield from judge_unusable(choice.troubles, spam_troubles, spam_sets=spam_sets)
     names = ", ".join(f"{each.facts.name} {each.facts.number} of {each.facts.issued}" for each in choice.sets)
     yield Finding("databases", "databases", State.OK, f"databases {names}")
+
+
+def _check_learned(folder: Path) -> Iterable[Finding]:
+    if folder.is_dir() and any(folder.iterdir()):  # else nothing was taught yet
+        yield from judge_weights(folder / WEIGHTS_FILE, look_at(folder / WEIGHTS_FILE))
 
 
 def _choose_spam_sets(config: Config) -> tuple[bool, Sequence[str]]:

@@ -9,7 +9,7 @@ import sys
 import cyclopts
 
 from gatepost import __version__
-from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile
+from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, EXIT_UNREADABLE, Caller, ConfigFile
 from gatepost.cli.switching import add_actions
 
 app = cyclopts.App(
@@ -89,6 +89,10 @@ def run_command() -> None:
         # Something was asked (a passphrase, a password) where nobody can answer, as in a job of cron.
         print("\nthere is nobody to ask: standard input has ended, give it by an option (--help)", file=sys.stderr)
         sys.exit(EXIT_BAD_OPTIONS)
+    except PermissionError as error:
+        # Of a file of the gateway's. One of the program itself that cannot be read fails before we run.
+        print(f"{error.filename or 'the gateway'}: {error.strerror}: run this as its owner or as root", file=sys.stderr)
+        sys.exit(EXIT_UNREADABLE)
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`). What is left of it must not fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -114,9 +114,12 @@ class Stores(Collection):
         """Yield the stores there are; one that has never been used is passed over. `Failed` when one is unreadable."""
         for store in self._stores:
             try:
-                if os.path.lexists(store.layout.directory):
-                    store.totals(EVERYTHING, 0.0)
-                    yield store
+                try:
+                    os.lstat(store.layout.directory)
+                except FileNotFoundError:
+                    continue
+                store.totals(EVERYTHING, 0.0)
+                yield store
             except UnknownStore as error:
                 if not os.access(store.layout.directory, os.R_OK | os.X_OK):
                     raise Failed(f"{store.layout.directory}: it cannot be read", EXIT_UNREADABLE) from error

@@ -96,8 +96,9 @@ def running_template(settings: FilterSettings, socket: Path) -> Iterator[None]:
             told = msgspec.structs.replace(settings, spam_bases=lay_aside(settings.spam_bases, socket.parent))
             process.stdin.write(msgspec.json.encode(told) + b"\n")
             process.stdin.flush()
-            if not process.stdout.readline():
-                raise TrialError("the filters' template did not start")
+            line = process.stdout.readline().decode("utf-8", "replace").strip()
+            if line != "ready":
+                raise TrialError(f"the filters' template did not start{f': {line}' if line else ''}")
             yield
         finally:
             with contextlib.suppress(BrokenPipeError):

@@ -100,6 +100,7 @@ class Collected:
             for entry in expand_entries(source, self.file if source is entries else None):
                 if isinstance(entry, Problem):
                     self.problems.append(entry)
+                    self._excuse(entry)
                     continue
                 key = self._place(entry)
                 if key is None:
@@ -116,6 +117,12 @@ class Collected:
             if value is None:
                 continue
             self.tables.setdefault((section, item), {})[field.name] = Given(value, given[-1].origin)
+
+    def _excuse(self, problem: Problem) -> None:
+        """Do not report as missing what was written and refused."""
+        field = find_field(problem.section, problem.name)
+        if field is not None:
+            self._bad.add((field.section, 0, field.name))
 
     def _place(self, entry: Entry) -> tuple[str, int, Field] | None:
         section = normalise_section(entry.section)

@@ -61,8 +61,8 @@ def _check_directory(directory: Path, what: str, owner: int) -> Iterator[Finding
     key = f"directory:{directory}"
     try:
         found = directory.stat()
-    except FileNotFoundError:
-        yield Finding(key, AREA, State.OK, f"{what} directory {directory}: made when it is needed")
+    except (FileNotFoundError, NotADirectoryError):
+        yield _judge_absent(directory, what, owner)
         return
     except OSError as error:
         mend = "give the gateway's user the right to enter it and those above it"
@@ -78,6 +78,21 @@ def _check_directory(directory: Path, what: str, owner: int) -> Iterator[Finding
         yield Finding(key, AREA, State.ERROR, f"{what} directory {directory}: everybody may write there", mend)
     else:
         yield Finding(key, AREA, State.OK, f"{what} directory {directory}")
+
+
+def _judge_absent(directory: Path, what: str, owner: int) -> Finding:
+    """Judge a directory that is not there: may it be made where it is to be?"""
+    key = f"directory:{directory}"
+    above = next(each for each in directory.parents if each.exists())
+    if not above.is_dir():
+        mend = f"move {above} away, or name another directory in the configuration"
+        text = f"{what} directory {directory} cannot be made: {above} is no directory"
+        return Finding(key, AREA, State.ERROR, text, mend)
+    if _may_write(above, above.stat(), owner):
+        return Finding(key, AREA, State.OK, f"{what} directory {directory}: made when it is needed")
+    mend = f"mkdir -p {directory} && chown {owner} {directory}, or name another directory in the configuration"
+    text = f"{what} directory {directory} is not there and cannot be made: {above} cannot be written"
+    return Finding(key, AREA, State.ERROR, text, mend)
 
 
 def _may_write(directory: Path, found: os.stat_result, owner: int) -> bool:

@@ -18,21 +18,24 @@ DOMAINS_LIMIT: Final = 5
 
 
 async def check_names(config: Config) -> list[Finding]:
-    """Ask for this host's name, its addresses' names, and where mail for the protected domains goes."""
+    """Ask for this host's name, its addresses' names, and where mail for the protected domains goes: the last two only
+    where mail comes in and goes out by SMTP. One that only judges mail for other servers needs a resolver and no name.
+    """
+    relays = bool(config.listeners)
     resolver = Resolver(config)
     hostname = config.network.hostname
-    domains = [each for each in config.network.protected_domains if "*" not in each][:DOMAINS_LIMIT]
+    domains = [each for each in config.network.protected_domains if "*" not in each][:DOMAINS_LIMIT] if relays else []
     try:
         host = await resolver.addresses(hostname, deadline_s=DEADLINE_S)
         names = await asyncio.gather(
-            *(resolver.confirmed_name(ip, deadline_s=DEADLINE_S) for ip in host.values[:ADDRESSES_LIMIT])
+            *(resolver.confirmed_name(ip, deadline_s=DEADLINE_S) for ip in host.values[:ADDRESSES_LIMIT] if relays)
         )
         hosts = await asyncio.gather(*(resolver.mail_hosts(domain, deadline_s=DEADLINE_S) for domain in domains))
     finally:
         await resolver.close()
     outcomes = [host.outcome, *(each.outcome for each in hosts)]
     found = [judge_resolver(outcomes, host.reason)]
-    if host.outcome is not Outcome.FAILED:
+    if relays and host.outcome is not Outcome.FAILED:
         found += judge_host(hostname, host, names)
     for domain, answer in zip(domains, hosts, strict=True):
         if answer.outcome not in {Outcome.FOUND, Outcome.FAILED}:

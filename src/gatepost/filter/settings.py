@@ -70,5 +70,7 @@ class FilterSettings(msgspec.Struct, frozen=True):
     """Directory of their compiled forms."""
     learned: str = ""
     """File of the learned weights of the classifier (`antispam.classifier.learned`), "" for none."""
+    learned_inode: int = 0
+    """Its inode, 0 while it cannot be used: a file made anew needs a new template."""
     generation: int = 0
     """Rises with every new template (database update): a pool retires filters of an older one when they are idle."""

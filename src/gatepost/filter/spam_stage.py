@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gatepost.antispam.check import Check
 from gatepost.antispam.checks import build_checks, build_free_checks
-from gatepost.antispam.classifier.learned import Learned, open_file
+from gatepost.antispam.classifier.learned import Learned, map_file
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.extract.parts import PictureReader
 from gatepost.antispam.knowledge import load_packaged
@@ -48,12 +48,18 @@ def load_spam_stage(settings: FilterSettings) -> SpamStage:
 
 
 def _open_learned(path: str) -> Learned | None:
-    """Map what was learned; the learner may write to it at any time. None: nothing can be learned here."""
-    if not path or not Path(path).parent.is_dir():
+    """Map what was learned; the learner may write to it at any time, and it alone mends the file. None: nothing was
+    learned, or the file cannot be used: mail is rated by the base model alone. The master sees that, too, and shows it.
+    """
+    if not path:
         return None
     try:
-        return open_file(Path(path))
-    except OSError:
+        return map_file(Path(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        told = f"gatepost filter template: {path} is not used, mail is rated by the base model alone: {error}"
+        print(told, file=sys.stderr, flush=True)
         return None
 
 

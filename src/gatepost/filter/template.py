@@ -2,8 +2,9 @@
 
 It loads engines, rules and codecs once and forks filters that share its memory. Relays connect to its socket and ask;
 they get a socket to the new filter and its pidfd. Standard input is the line to the master: first one line of JSON
-(`FilterSettings`), then nothing until its end, which ends the template. Standard output gets one line, `ready`, when
-the socket listens. SIGTERM: no more forks, connections closed, ends when its last filter has (a second one: at once).
+(`FilterSettings`), then nothing until its end, which ends the template. Standard output gets one line: `ready` when
+the socket listens, or why it cannot start, which standard error has, too. SIGTERM: no more forks, connections closed,
+ends when its last filter has (a second one: at once).
 
 Promises: single-threaded (checked before every fork), never more than `maximum` filters, filters die with it
 (parent-death signal), and it runs no scan with a timeout (a timer thread would not exist in the children).
@@ -322,6 +323,25 @@ def _load_preview(settings: FilterSettings) -> "Callable[[Message], Preview] | N
     return preview
 
 
+def _build(settings: FilterSettings, path: Path) -> Template:
+    """Load all that filters share, and listen. BasesNotLoaded, EngineMissing; anything else is a fault of ours."""
+    image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
+    engines = load_engines(settings.engines, image)
+    spam_stage = _load_spam_stage(settings)
+    preview = _load_preview(settings)
+    warm_up(engines)
+    reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
+    sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
+    _check_single_threaded()
+    return Template(settings, path, engines, spam_stage, sandbox, preview)
+
+
+def _tell_why(reason: str) -> None:
+    """Say in one line why there is no template, to whoever waits for it."""
+    with contextlib.suppress(BrokenPipeError):
+        print(" ".join(reason.split())[:REASON_LIMIT], flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the template process."""
     parser = argparse.ArgumentParser(prog="gatepost.filter.template", description="Warm template of the filters.")
@@ -332,17 +352,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     try:
-        image = load_image(Path(settings.bases_cache), settings.bases) if settings.bases else None
-        engines = load_engines(settings.engines, image)
-        spam_stage = _load_spam_stage(settings)
-        preview = _load_preview(settings)
+        template = _build(settings, path)
     except (BasesNotLoaded, EngineMissing) as error:
+        _tell_why(str(error))
         raise SystemExit(f"gatepost filter template: {error}") from None
-    warm_up(engines)
-    reserved = sum(engine.reserved_bytes for engine in engines if isinstance(engine, BuiltinEngine))
-    sandbox = Sandbox(Walls(settings.memory_bytes + reserved, settings.uid, settings.gid))
-    _check_single_threaded()
-    template = Template(settings, path, engines, spam_stage, sandbox, preview)
+    except Exception as error:
+        _tell_why(f"{type(error).__name__}: {error}")
+        raise
     settle_heap()
     print("ready", flush=True)
     os.dup2(null, 1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from gatepost.antispam.classifier.weights_file import look_at
 from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError
 from gatepost.doctor.databases import judge_unusable
@@ -23,6 +24,7 @@ from gatepost.master.relays import Relays
 from gatepost.master.templates import NotReplaced, Templates
 from gatepost.relay.filters import filter_settings
 
+_TEMPLATE_MEND = "mend what it names (`gatepost config check`, `gatepost bases verify`), then `gatepost reload`"
 BASES_STAY = "databases not reloaded, those in force stay"
 SWAP_PATIENCE_S = 20.0
 """A command waits this long for a new filter template, less than callers wait for an answer; the template may take
@@ -42,6 +44,8 @@ class BasesInForce:
         self._paths = paths
         self._say = say
         self._swap: asyncio.Task[str] | None = None
+        self._learned_inode = 0
+        """Of the file of learned weights that filters were brought to last, or should have been."""
         self._antivirus_troubles: tuple[str, ...] = ()
         """What is wrong with sets that are there and not used ..."""
         self._spam_troubles: tuple[str, ...] = ()
@@ -50,12 +54,13 @@ class BasesInForce:
         self.current = Databases()
 
     def findings(self) -> Iterator[Finding]:
-        """State what is wrong with databases."""
+        """State what is wrong with databases, those included that the gateway learns by itself."""
         spam_sets = bool(self.current.spam.sets)
         yield from judge_unusable(self._antivirus_troubles, self._spam_troubles, spam_sets=spam_sets)
         if self._not_swapped:
             text = f"filters work with the former databases and settings: {self._not_swapped}"
-            yield Finding("databases:template", "databases", State.ERROR, text, "see the log, then `gatepost reload`")
+            yield Finding("databases:template", "databases", State.ERROR, text, _TEMPLATE_MEND)
+        yield from self._learning.findings()
 
     def serve(self, templates: Templates, relays: Relays, learning: Learning) -> None:
         """Name those who work with them."""
@@ -108,9 +113,14 @@ class BasesInForce:
         """Return what a template needs to work with these."""
         settings = filter_settings(self._config(), self._config().filter.server_max_filters + LEARNING_FILTERS)
         cache = str(self._paths.bases_cache)
-        learned = str(self._paths.learned / WEIGHTS_FILE)
+        learned = self._paths.learned / WEIGHTS_FILE
         return msgspec.structs.replace(
-            settings, bases=bases.antivirus, spam_bases=bases.spam, bases_cache=cache, learned=learned
+            settings,
+            bases=bases.antivirus,
+            spam_bases=bases.spam,
+            bases_cache=cache,
+            learned=str(learned),
+            learned_inode=look_at(learned).inode,
         )
 
     def learner_settings(self) -> bytes:
@@ -154,6 +164,18 @@ class BasesInForce:
         await self._learning.stop()  # it begins anew with the base model of these
         self._relays.use_bases(describe_bases(bases.antivirus))
         return ""
+
+    async def meet_learned(self) -> None:
+        """Bring filters to the file of learned weights, unless they map it or did not come to it before."""
+        await self._templates.settled.wait()
+        if self._swap is not None:
+            await asyncio.wait((self._swap,))  # it may bring them there
+        inode = look_at(self._paths.learned / WEIGHTS_FILE).inode
+        if not inode or inode in (self._templates.learned_inode, self._learned_inode):
+            return
+        self._learned_inode = inode
+        if not await self.begin_swap(self.current):
+            self._say("I", "filters work with the learned weights that were made anew")
 
     async def outcome_of(self, swap: "asyncio.Task[str]") -> str:
         """Return what came of a swap. ControlError: it takes longer than a caller waits, and goes on."""

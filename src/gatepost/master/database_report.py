@@ -17,7 +17,7 @@ from gatepost.feeds.bases import BasesError, check_kind, list_sets
 from gatepost.feeds.keys import BadKey, Keys, resolve_keys
 from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
 from gatepost.feeds.update_state import read_run
-from gatepost.licence.current import read_expiry
+from gatepost.licence.current import read_standing
 from gatepost.licence.key import LicenceError
 from gatepost.master.bases import Databases
 from gatepost.master.paths import Paths
@@ -108,8 +108,11 @@ def _update(config: Config) -> dict[str, Any]:
 
 def _licence(config: Config, today: dt.date) -> dict[str, Any]:
     try:
-        expires = read_expiry(config)
+        standing = read_standing(config)
     except LicenceError as error:
         return {"expires": "", "days_left": 0, "trouble": str(error)}
+    if standing.key is None:
+        return {"expires": "", "days_left": 0, "trouble": "there is no licence key"}
+    expires = standing.expires
     left = (expires - today).days if expires is not None else 0
     return {"expires": str(expires or ""), "days_left": left, "trouble": ""}

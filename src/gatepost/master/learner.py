@@ -1,9 +1,9 @@
 """The learner: `python -m gatepost.master.learner`, the one process that changes what was learned.
 
-Started by the master (`master.learning`) when there is something to learn, ends by itself when there was nothing for a
-while, and when the master is gone. Standard input: one line of JSON (`LearnerSettings`), then nothing until its end.
-Standard output: one line, `ready`. It answers on a local socket in the way of the control socket, and takes in what
-lies in the watched folders.
+Started by the master (`master.learning`) when there is something to learn or the weights cannot be used, ends by itself
+when there was nothing for a while, and when the master is gone. Standard input: one line of JSON (`LearnerSettings`),
+then nothing until its end. Standard output: one line, `ready`; then one for each time the weights were made anew, which
+says why. It answers on a local socket in the way of the control socket, and takes in what lies in the watched folders.
 
 It reads no mail: a filter behind its walls says what of a message can be learned, and that is checked here.
 """
@@ -76,6 +76,7 @@ class Learner:
         """Answer one call. ControlError."""
         self._used = time.monotonic()
         try:
+            self._tend()  # before anything is written to a file that may be gone
             return self._answer(request.call, request.arguments)
         except (LessonError, OSError, ValueError, KeyError, TypeError) as error:
             raise ControlError(str(error) or type(error).__name__) from error
@@ -115,12 +116,23 @@ class Learner:
                 for path in ready_files(Path(self._settings.watched) / label, time.time()):
                     self._used = time.monotonic()
                     await self._take(path, spam=label == "spam")
+            with contextlib.suppress(OSError, ValueError):  # tried again; the master sees that the file stays broken
+                self._tend()
             await asyncio.sleep(LOOK_S)
         if self._pool is not None:
             await self._pool.close()
 
+    def _tend(self) -> None:
+        """Have weights that are broken or gone made anew, and say so. OSError, ValueError."""
+        if mended := self._memory.mend():
+            print(mended, flush=True)
+
     async def _take(self, path: Path, *, spam: bool) -> None:
         """Learn a file of a watched folder; one that cannot be learned is put aside."""
+        try:
+            self._tend()
+        except (OSError, ValueError):
+            return  # no fault of the message
         try:
             content, who = read_file(path)
             raw = await read_lesson(self._filters(), content, self._settings.hostname, self._settings.header_prefix)
@@ -221,6 +233,8 @@ async def _work(settings: LearnerSettings) -> None:
     asyncio.get_running_loop().add_reader(0, hear)
     server = await serve(Path(settings.socket), learner.handle)
     print("ready", flush=True)
+    if memory.mended:
+        print(memory.mended, flush=True)
     try:
         await learner.run(lambda: gone)
     finally:

@@ -1,19 +1,23 @@
-"""The master's side of learning: starts the learner when there is something for it, and hands calls to it."""
+"""The master's side of learning: starts the learner when there is something for it, hands calls to it, watches the file
+of learned weights. The learner alone makes that anew, and filters are brought to the new one.
+"""
 
 import asyncio
 import base64
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gatepost.antispam.classifier.weights_file import Look, lay_blank, look_at
 from gatepost.config.schema import Config
 from gatepost.control.channel import Taught
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, read_answer
+from gatepost.doctor.finding import Finding
+from gatepost.doctor.learning import judge_learner, judge_weights
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.paths import Paths
 
@@ -21,8 +25,12 @@ START_S = 30.0
 """Time it has to make the weights of a full journal and come up."""
 ANSWER_S = 25.0
 END_S = 5.0
-LOOK_S = 10.0
-"""How often the master looks whether something lies in the watched folders."""
+LOOK_S = 3.0
+"""How often the master looks whether something lies in the watched folders, and whether the weights are sound: filters
+that map a file which was cut off die of it.
+"""
+RETRY_S = 60.0
+"""Pause after a learner that could not start."""
 LABELS = ("spam", "ham")
 WEIGHTS_FILE = "weights.bin"
 LEARNER_FILTER_IDLE_S = 10.0
@@ -39,24 +47,57 @@ class Learning:
     """Hands calls to the learner. One for the master's life."""
 
     def __init__(
-        self, watched: Path, socket: Path, settings: Callable[[], bytes], say: Callable[[str, str], None]
+        self,
+        paths: Paths,
+        settings: Callable[[], bytes],
+        meet: Callable[[], Awaitable[None]],
+        say: Callable[[str, str], None],
     ) -> None:
-        """`settings` gives the learner's line of settings as they are now; `say(level, text)` logs."""
-        self._watched = watched
-        self._socket = socket
+        """`settings` gives the learner's line of settings as they are now; `meet` brings filters to the file of weights
+        unless they work with it; `say(level, text)` logs.
+        """
+        self._folder = paths.learned
+        self._weights = paths.learned / WEIGHTS_FILE
+        self._watched = paths.learn
+        self._socket = paths.learner
         self._settings = settings
+        self._meet = meet
         self._say = say
+        self._trouble = ""
+        """Why the learner could not start when it was tried last."""
+        self._broken = ""
+        """What was told of the weights."""
+        self._listener: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
         self._taught: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Start the learner whenever something lies in the watched folders."""
+        """Start the learner whenever something lies in the watched folders, or the weights cannot be used; bring
+        filters to weights they do not know.
+        """
         while True:
-            await asyncio.sleep(LOOK_S)
-            if any(has_messages(self._watched / label) for label in LABELS):
-                with contextlib.suppress(ControlError):
+            look = look_at(self._weights)
+            self._tell(look)
+            if look.inode:
+                await self._meet()
+            pause = LOOK_S
+            if look.trouble or any(has_messages(self._watched / label) for label in LABELS):
+                try:
                     await self._start()
+                except ControlError:  # said, and shown
+                    pause = RETRY_S
+            await asyncio.sleep(pause)
+
+    def _tell(self, look: Look) -> None:
+        if look.trouble and look.trouble != self._broken:
+            self._say("W", f"learned weights: {self._weights}: {look.trouble}; filters rate by the base model alone")
+        self._broken = look.trouble
+
+    def findings(self) -> Iterator[Finding]:
+        """State what is wrong with learning."""
+        yield from judge_weights(self._weights, look_at(self._weights))
+        yield from judge_learner(self._folder, self._trouble)
 
     async def ask(self, arguments: Mapping[str, Any]) -> Any:
         """Hand a call (`call` among the arguments) to the learner. ControlError."""
@@ -135,14 +176,27 @@ class Learning:
                 line = "it did not come up in time"
             if line != "ready":
                 await self.stop()
-                self._say("E", f"learner: {line or 'it ended at once'}")
-                raise ControlError(f"the learner cannot work: {line or 'see the log'}")
+                self._trouble = f"the learner cannot work: {line or 'it ended at once'}"
+                self._say("E", self._trouble)
+                raise ControlError(self._trouble)
+            self._trouble = ""
+            self._listener = asyncio.create_task(self._listen(process.stdout))
+
+    async def _listen(self, words: asyncio.StreamReader) -> None:
+        """Hear of each time the learner makes the weights anew."""
+        while line := (await words.readline()).decode("utf-8", "replace").strip():
+            self._say("W", f"learned weights: {self._weights}: {line}; made anew of what was taught")
+            await self._meet()
 
 
 def prepare_learning(paths: Paths) -> None:
-    """Make the directories of learning. OSError."""
+    """Make the directories of learning, and the file of weights where nothing was taught yet: the first lesson then
+    needs no new template. Called before anything is started that maps it. OSError.
+    """
     for path in (paths.learned, *(paths.learn / label for label in LABELS)):
         path.mkdir(0o700, parents=True, exist_ok=True)
+    if not any(paths.learned.iterdir()):
+        lay_blank(paths.learned / WEIGHTS_FILE)
 
 
 def learner_settings(config: Config, paths: Paths, filters: FilterSettings) -> bytes:

@@ -1,9 +1,11 @@
 """What the learner knows: `Memory`, the mapped weights with the journal and the snapshot they are made of.
 
 Weights are always snapshot + steps of the journal's entries. So they are made anew from these two at every start, and a
-learner that is killed in the middle of a step, or a fall of power, leaves nothing half done. Used by the learner alone.
+learner that is killed in the middle of a step, or a fall of power, leaves nothing half done; a file of weights that
+breaks or goes while the learner runs costs nothing that was taught. Used by the learner alone.
 """
 
+import contextlib
 import zlib
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +13,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from gatepost.antispam.classifier.features import HEADER_BITS
-from gatepost.antispam.classifier.learned import DOMAIN_SHIFT, LearnedState, Scope, Weights, map_file, open_file
+from gatepost.antispam.classifier.learned import LearnedState, Scope, Weights, map_file
 from gatepost.antispam.classifier.lesson import Lesson, parse_lesson
 from gatepost.antispam.classifier.model import BaseModel
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import Step, apply_state, apply_step, plan_step
-from gatepost.master.learning import AUTO
+from gatepost.antispam.classifier.weights_file import DOMAIN_SHIFT, HEADER_BITS, lay_blank, look_at
+from gatepost.master.learning import AUTO, WEIGHTS_FILE
 from gatepost.master.learning_journal import Entry, Journal
 from gatepost.storage.whole_file import replace_file
 
@@ -59,21 +61,67 @@ class Memory:
         """Open it and make the weights. JournalError, OSError, ValueError."""
         self._folder = folder
         self._base = base
-        self._journal = Journal(folder / "journal.db")
-        open_file(folder / "weights.bin")
-        self.learned = map_file(folder / "weights.bin", writable=True)
+        self._weights = folder / WEIGHTS_FILE
         self._squares: dict[str, Weights] = {}
-        self.rebuild()
+        self._inode = 0
+        self._journal = Journal(folder / "journal.db")
+        try:
+            self.mended = self.mend()
+            """Why the weights lie in a new file since it was opened, "" when they lie where they lay."""
+            if not self.mended:
+                self.rebuild()
+        except BaseException:
+            self._journal.close()
+            raise
 
     def close(self) -> None:
         self._journal.close()
 
+    def mend(self) -> str:
+        """Map the file of weights, unless it is mapped; put a new one, made of all that was taught, in the place of one
+        that is broken, gone or not ours. Return what was wrong, "" for nothing. OSError, ValueError: it stays as it is.
+        """
+        look = look_at(self._weights)
+        if look.inode and look.inode == self._inode:
+            return ""
+        trouble = look.trouble or ("another file took its place" if self._inode else "")
+        if not trouble:
+            try:
+                learned = map_file(self._weights, writable=True)
+                trouble = "" if learned.orderly else "its tables are in disorder"
+            except (OSError, ValueError) as error:
+                trouble = f"it cannot be written: {error.strerror if isinstance(error, OSError) else error}"
+        if trouble:
+            self._make_anew()
+        else:
+            self.learned, self._inode = learned, look.inode
+        return trouble
+
+    def _make_anew(self) -> None:
+        """Filters never meet a file that lacks anything: it is complete before it takes its name."""
+        tables = self._read_all()
+        fresh = self._weights.with_name(f".{self._weights.name}.new")
+        try:
+            lay_blank(fresh)
+            inode = fresh.stat().st_ino
+            self.learned = map_file(fresh, writable=True)
+            self._publish(tables)
+            fresh.replace(self._weights)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
+        self._inode = inode
+
     def rebuild(self) -> None:
         """Make the weights of snapshot and journal."""
-        fresh = _Tables(self._read_snapshot())
-        for entry in self._journal.entries(fresh.through):
-            fresh.apply(entry)
-        self._publish(fresh)
+        self._publish(self._read_all())
+
+    def _read_all(self) -> "_Tables":
+        tables = _Tables(self._read_snapshot())
+        for entry in self._journal.entries(tables.through):
+            tables.apply(entry)
+        return tables
 
     def learn(self, raw: bytes, *, spam: bool, who: str, source: str, domain: str, now: float) -> str:
         """Learn a message: `learned`, `known` when it was taught like this before, `moved` when not.
@@ -155,10 +203,7 @@ class Memory:
 
     def export(self, path: Path) -> None:
         """Write all that was learned to a file, for a backup or another gateway."""
-        tables = _Tables(self._read_snapshot())
-        for entry in self._journal.entries(tables.through):
-            tables.apply(entry)
-        replace_file(path, msgspec.msgpack.encode(tables.snapshot(0)))
+        replace_file(path, msgspec.msgpack.encode(self._read_all().snapshot(0)))
 
     def take(self, path: Path, *, merge: bool) -> None:
         """Put what a file holds in the place of what was learned, or, `merge`, mix both by their numbers of messages.
@@ -167,10 +212,7 @@ class Memory:
         """
         theirs = _Tables(read_snapshot(path))
         if merge:
-            mine = _Tables(self._read_snapshot())
-            for entry in self._journal.entries(mine.through):
-                mine.apply(entry)
-            theirs.mix(mine)
+            theirs.mix(self._read_all())
         last = max((entry.id for entry in self._journal.latest(1)), default=0)
         replace_file(self._folder / SNAPSHOT_FILE, msgspec.msgpack.encode(theirs.snapshot(last)))
         self._journal.drop_until(last)

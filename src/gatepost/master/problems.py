@@ -105,7 +105,7 @@ class Problems:
             before = {each.finding.key: each for each in self._book.standing()}
             changed = self._book.look(findings, now)
             self._findings, self._looked_at = tuple(findings), now
-            self._log_changes(before)
+            self._log_changes(before, now)
             if changed:
                 self._save()
 
@@ -129,13 +129,13 @@ class Problems:
             return [self._jumped]
         return []
 
-    def _log_changes(self, before: Mapping[str, object]) -> None:
+    def _log_changes(self, before: Mapping[str, object], now: float) -> None:
         standing = {each.finding.key: each.finding for each in self._book.standing()}
         for key, finding in standing.items():
             if key not in before:
                 self._say("E" if finding.state is State.ERROR else "W", f"problem: {finding.text}")
         for ended in self._book.ended:
-            if ended.finding.key in before and ended.finding.key not in standing:
+            if ended.until == now:
                 self._say("I", f"problem is over: {ended.finding.text}")
 
     # --- telling

@@ -131,7 +131,7 @@ class Master:
         self._licences = LicenceDaemonHost(lambda: self._config, self._say)
         self._licences.configure(config)
         self._retired += self._relays.resize()
-        self._learning = Learning(self._paths.learn, self._paths.learner, self._bases.learner_settings, self._say)
+        self._learning = Learning(self._paths, self._bases.learner_settings, self._bases.meet_learned, self._say)
         self._bases.serve(self._templates, self._relays, self._learning)
         self._front = self._open_front(config)
         calls = Calls(

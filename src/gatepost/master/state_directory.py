@@ -33,7 +33,6 @@ def take_state(config: Config) -> tuple[Paths, int, list[str]]:
     try:
         paths.run.mkdir(0o700, parents=True, exist_ok=True)
         Path(config.path.queue_path).mkdir(0o700, parents=True, exist_ok=True)
-        prepare_learning(paths)
         Path(config.path.control_path).mkdir(0o700, parents=True, exist_ok=True)
         lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -53,6 +52,10 @@ def take_state(config: Config) -> tuple[Paths, int, list[str]]:
             paths.tracking.mkdir(0o700, exist_ok=True)
     except OSError as error:
         raise StartError(ExitCode.TRACE, f"what becomes of mail cannot be recorded: {error}") from error
+    try:
+        prepare_learning(paths)
+    except OSError as error:
+        raise StartError(ExitCode.SYSTEM, f"cannot use the state directory: {error}") from error
     clock.follow_record(config.relay.state_path)
     look_at_clock(config.relay.state_path)  # before anything ends for its age; told with the problems
     paths.exports.mkdir(0o700, exist_ok=True)

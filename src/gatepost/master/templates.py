@@ -21,13 +21,54 @@ from gatepost.filter.settings import FilterSettings
 from gatepost.master.children import GIVEN_UP_AFTER, Child
 from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.paths import Paths
+from gatepost.model.foreign_text import printable
 
 READY_TIMEOUT_S = 120.0
 """Time a new template has to load its databases: compiling a great set anew takes a minute."""
 NAMES = 1000
 """Names that templates listen at before they come into force, used again after so many: paths of sockets are short."""
-_WORD_LIMIT = 64
-"""Bytes read of what a template says."""
+_LINE_LIMIT = 2000
+"""Bytes kept of what a template says."""
+
+
+class _Line:
+    """The one line a template says on its standard output: `ready`, or why it cannot start. It may come in pieces."""
+
+    def __init__(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """`descriptor` stays the caller's, who may close it before all is read. `ready()` is called when it is."""
+        self._descriptor = os.dup(descriptor)
+        self._ready = ready
+        self._said = b""
+        os.set_blocking(self._descriptor, False)
+        asyncio.get_running_loop().add_reader(self._descriptor, self._hear)
+
+    def _hear(self) -> None:
+        if self._read() and self._said == b"ready\n":
+            self._ready()
+
+    def _read(self) -> bool:
+        """Read what there is; tell whether that is all."""
+        while self._descriptor >= 0:
+            try:
+                piece = os.read(self._descriptor, _LINE_LIMIT)
+            except BlockingIOError:
+                return False
+            self._said = (self._said + piece)[:_LINE_LIMIT]
+            if not piece or b"\n" in piece:
+                self._close()
+        return True
+
+    def _close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def last(self) -> str:
+        """Return what a template that has ended gave as its reason, "" for none."""
+        if not self._read():
+            self._close()  # somebody else has the pipe, too: what it said itself is read
+        line = self._said.decode("utf-8", "replace").strip()
+        return "" if line == "ready" else printable(line)
 
 
 class NotReplaced(Exception):  # noqa: N818 - what happened
@@ -83,6 +124,11 @@ class Templates:
             raise
 
     @property
+    def learned_inode(self) -> int:
+        """Of the file of learned weights that the template in force maps, 0 for none."""
+        return self._settings.learned_inode if self._settings is not None else 0
+
+    @property
     def work(self) -> bool:
         """Tell whether one has come up."""
         return self._up
@@ -101,15 +147,15 @@ class Templates:
         generation = self._made
         line = self._build_line(settings, generation)
         own = self._paths.filters.with_name(f"filters.{generation % NAMES}")
+        line_of: _Line | None = None
 
         def start() -> Process:
             arguments = ("--socket", str(own))
             process = self._forks.start("gatepost.filter.template", arguments, title="filter template", piped=True)
             assert process.stdin is not None
             assert process.stdout is not None
-            word = process.stdout.fileno()
-            os.set_blocking(word, False)
-            asyncio.get_running_loop().add_reader(word, self._hear, word, child, generation, settings, own)
+            nonlocal line_of
+            line_of = _Line(process.stdout.fileno(), lambda: self._take_over(child, generation, settings, own))
             # Standard input stays open as the lifeline: its end tells the template that the master is gone.
             with contextlib.suppress(BrokenPipeError):  # it has ended already, as `ended` will be told
                 process.stdin.write(line)
@@ -117,11 +163,16 @@ class Templates:
 
         def ended(_: Child, status: int) -> None:
             own.unlink(missing_ok=True)
+            why = line_of.last() if line_of is not None else ""
+            if why:
+                self._say("E", f"the filter template cannot start: {why}")
             if not self._up and child.ends + 1 >= GIVEN_UP_AFTER:
                 self.settled.set()
             if coming is not None and not coming.done():
                 child.dismiss()
-                coming.set_exception(NotReplaced(f"the new filter template ended with status {status}: see the log"))
+                coming.set_exception(
+                    NotReplaced(f"the new filter template ended with status {status}: {why or 'see the log'}")
+                )
 
         child = Child("filter template", start, ended=ended, say=self._say)
         return child
@@ -136,15 +187,9 @@ class Templates:
         told = msgspec.structs.replace(settings, generation=generation, spam_bases=bases)
         return msgspec.json.encode(told) + b"\n"
 
-    def _hear(self, word: int, child: Child, generation: int, settings: FilterSettings, own: Path) -> None:
-        """Take what a template says: the line that it is ready, or, by its end, nothing. It may come in pieces. `own`
-        is where it listens.
-        """
-        said = os.read(word, _WORD_LIMIT)
-        if said and b"\n" not in said:
-            return
-        asyncio.get_running_loop().remove_reader(word)
-        if not said or child not in (self.current, self._candidate):
+    def _take_over(self, child: Child, generation: int, settings: FilterSettings, own: Path) -> None:
+        """Put a template that is ready in force, unless it was given up. `own` is where it listens."""
+        if child not in (self.current, self._candidate):
             return
         try:
             own.rename(self._paths.filters)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatepost.antispam.classifier.features import HEADER_BITS, TEXT_BITS, extract
+from gatepost.antispam.classifier.features import extract
 from gatepost.antispam.classifier.learned import Learned, blank
 from gatepost.antispam.classifier.model import build_model, parse_model
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
+from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.rating import PRIOR
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse

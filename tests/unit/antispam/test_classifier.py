@@ -1,5 +1,8 @@
 """The classifier: what it sees of a message, how it scores, what one step of learning changes, and what it says."""
 
+import math
+import os
+
 import numpy as np
 import pytest
 from tests.support.spam_knowledge import shipped_knowledge
@@ -9,9 +12,7 @@ from gatepost.antispam.classifier.building import calibrate, held_out_scores, ra
 from gatepost.antispam.classifier.check import ClassifierCheck, build_classifier, common_domain
 from gatepost.antispam.classifier.features import (
     HEAD_LIMIT,
-    HEADER_BITS,
     TAIL_LIMIT,
-    TEXT_BITS,
     Features,
     distinct,
     extract,
@@ -21,18 +22,26 @@ from gatepost.antispam.classifier.features import (
     text_units,
 )
 from gatepost.antispam.classifier.learned import (
-    DOMAINS,
     WEIGHT_LIMIT,
     Learned,
     LearnedState,
     blank,
     map_file,
-    open_file,
 )
 from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, pack_lesson, parse_lesson
 from gatepost.antispam.classifier.model import BaseModel, ModelError, build_model, parse_model
 from gatepost.antispam.classifier.scoring import BASE_HAM_LIMIT, BASE_SPAM_LIMIT, LEARNED_HAM_LIMIT, judge
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
+from gatepost.antispam.classifier.weights_file import (
+    DOMAINS,
+    FILE_SIZE,
+    HEADER_BITS,
+    MAGIC,
+    TEXT_BITS,
+    Look,
+    lay_blank,
+    look_at,
+)
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import MailView, build_view
 from gatepost.mime.structure import parse
@@ -260,7 +269,8 @@ def test_there_are_tables_for_so_many_domains() -> None:
 
 def test_what_the_learner_writes_is_seen_at_once(tmp_path) -> None:
     path = tmp_path / "weights.bin"
-    reader = open_file(path)
+    lay_blank(path)
+    reader = map_file(path)
     writer = map_file(path, writable=True)
     writer.gateway.text[17] = 2.5
     writer.state = LearnedState(3, 4)
@@ -270,12 +280,55 @@ def test_what_the_learner_writes_is_seen_at_once(tmp_path) -> None:
         reader.gateway.text[17] = 0
 
 
-def test_a_file_of_another_version_is_made_anew(tmp_path) -> None:
+def test_reading_a_broken_file_leaves_it_as_it_is(tmp_path) -> None:
     path = tmp_path / "weights.bin"
     path.write_bytes(b"something else")
     with pytest.raises(ValueError, match="version"):
         map_file(path)
-    assert open_file(path).state == LearnedState()
+    assert path.read_bytes() == b"something else"
+
+
+def test_a_look_at_the_file_says_what_is_wrong_with_it(tmp_path) -> None:
+    path = tmp_path / "weights.bin"
+    assert look_at(path) == Look(trouble="there is none")
+    lay_blank(path)
+    assert look_at(path) == Look(path.stat().st_ino)
+    with path.open("r+b") as stream:
+        stream.write(MAGIC[:-1] + b"0")
+    assert "another version" in look_at(path).trouble
+    lay_blank(path)
+    for size in (0, FILE_SIZE - 1, FILE_SIZE + 1):
+        os.truncate(path, size)
+        assert look_at(path) == Look(trouble=f"it has {size} bytes, not {FILE_SIZE}")
+    path.unlink()
+    os.mkfifo(path)
+    assert "not a file" in look_at(path).trouble
+    path.unlink()
+    path.mkdir()
+    assert "not a file" in look_at(path).trouble
+
+
+def test_weights_that_are_no_numbers_leave_the_base_model_alone() -> None:
+    learned, base = Learned(blank()), empty_base()
+    features = extract(view("words of no weight at all"))
+    learned.state = LearnedState(50, 50)
+    untouched = judge(features, base, None)
+    learned.gateway.text[:] = np.nan
+    assert judge(features, base, learned) == untouched
+    learned.gateway.text[:] = 0
+    learned.state = LearnedState(50, 50, bias=math.inf)
+    assert judge(features, base, learned) == untouched
+
+
+def test_tables_that_belong_to_no_domain_are_empty_in_an_orderly_file() -> None:
+    learned = Learned(blank())
+    assert learned.orderly
+    number = learned.add_domain("one.example")
+    assert number == 0
+    learned.domain(0).text[3] = 1
+    assert learned.orderly
+    learned.domain(7).header[3] = 1
+    assert not learned.orderly
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"nonsense" * 30, build_model(np.ones(10, np.float32), 1, 0, ())])

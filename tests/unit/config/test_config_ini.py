@@ -236,6 +236,7 @@ def test_external_files_are_refused(tmp_path, load_ini, section, name):
     ):  # fmt: skip
         assert any(e.name == name and "may not come from an external file" in e.what for e in loaded.errors)
         assert loaded.exit_code == 66
+        assert len([e for e in loaded.errors if e.name == name]) == 1, "what is refused is not missing as well"
     assert (str(included), 1) in {(e.file, e.line) for e in loaded.errors}
 
 

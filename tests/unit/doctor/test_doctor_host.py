@@ -1,5 +1,6 @@
 """Disks, ports, certificates, clock, memory and names, each with what is wrong and how to mend it."""
 
+import asyncio
 import datetime as dt
 import errno
 import os
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.certificates import Authority
+from tests.support.dns import StubDns
 
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
@@ -18,7 +20,7 @@ from gatepost.doctor.certificates import LAST_DAYS, SOON_DAYS, check_certificate
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State
 from gatepost.doctor.machine import check_clock, check_memory, check_open_files, check_walls, read_available
-from gatepost.doctor.names import judge_host, judge_resolver
+from gatepost.doctor.names import check_names, judge_host, judge_resolver
 from gatepost.doctor.ports import check_ports, parse_listening
 from gatepost.resolver.answers import Answer, Outcome
 
@@ -244,3 +246,31 @@ def test_host_names() -> None:
     unknown: list[Answer[str]] = [Answer(Outcome.FAILED), Answer(Outcome.FAILED)]
     assert not bad(list(judge_host("gw.example.org", known, unknown))), "the resolver's trouble is told elsewhere"
     assert bad(list(judge_host("gw.example.org", Answer(Outcome.NO_NAME), []))) == {"hostname": State.WARNING}
+
+
+@pytest.mark.parametrize("relays", [True, False])
+def test_names_matter_only_where_mail_comes_in_by_smtp(tmp_path: Path, relays: bool) -> None:
+    with StubDns() as dns:
+        config = config_of(tmp_path, more=f'[resolve]\nname_servers = ["{dns.address}"]')
+        if not relays:
+            config = msgspec.structs.replace(config, listeners=())
+        found = asyncio.run(check_names(config))
+    assert bad(found) == ({"hostname": State.WARNING, "mx:example.org": State.WARNING} if relays else {})
+    assert "resolver" in {each.key for each in found}, "DNS is asked either way"
+
+
+@pytest.mark.parametrize("place", ["file", "read-only"])
+def test_a_store_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    above = tmp_path / "elsewhere"
+    config = config_of(tmp_path, more=f'[policy]\nbackup_path = "{above}/deep/backup"')
+    key = f"directory:{above}/deep/backup"
+    assert {each.key: each.state for each in check_disks(config)}[key] is State.OK
+    if place == "file":
+        above.touch()
+    else:
+        above.mkdir()
+        monkeypatch.setattr(disks, "_may_write", lambda directory, *_: directory != above)
+    [found] = [each for each in check_disks(config) if each.key == key]
+    assert found.state is State.ERROR
+    assert f"{above} {'is no directory' if place == 'file' else 'cannot be written'}" in found.text
+    assert f"move {above} away" in found.mend if place == "file" else "mkdir -p" in found.mend

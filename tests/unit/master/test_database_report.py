@@ -9,6 +9,7 @@ import pytest
 from tests.support import licences
 from tests.support.databases import Databases
 
+from gatepost.config.licensing import LicenceMode
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.feeds.bases import choose_sets
@@ -79,6 +80,14 @@ def test_the_licences_term(databases: Databases, content: dt.date | None, expire
         licences.install(Path(config.path.license_path), expires=content)
     licence = _report(config)["licence"]
     assert licence == {"expires": expires, "days_left": days_left, "trouble": ""}
+
+
+def test_no_licence_key_is_told_and_is_not_one_without_end(databases: Databases) -> None:
+    config = _config(databases)
+    config = msgspec.structs.replace(
+        config, licence=msgspec.structs.replace(config.licence, license_mode=LicenceMode.KEY)
+    )
+    assert _report(config)["licence"] == {"expires": "", "days_left": 0, "trouble": "there is no licence key"}
 
 
 def test_a_licence_that_cannot_be_read_is_told(databases: Databases) -> None:

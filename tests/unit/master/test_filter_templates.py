@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_for
 
+from gatepost.cli.trial import TrialError, running_template
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.children import stop_all
 from gatepost.master.paths import Paths
@@ -25,6 +26,13 @@ listener.listen()
 if os.path.exists(f"{sys.argv[3]}/slow-{generation}"):
     open(f"{sys.argv[3]}/listens-{generation}", "w").close()
     signal.pause()
+why = f"{sys.argv[3]}/why-{generation}"
+if os.path.exists(why):
+    for piece in open(why):
+        sys.stdout.write(piece.rstrip("\\n"))
+        sys.stdout.flush()
+    print(flush=True)
+    sys.exit(1)
 print("ready", flush=True)
 while True:
     connection = listener.accept()[0]
@@ -104,6 +112,32 @@ def test_a_template_that_is_given_up_leaves_the_former_reachable(tmp_path: Path,
     wait_for(lambda: [each.name for each in paths.run.iterdir()] == ["filters.sock"], "no other name to be left")
 
 
+def test_the_reason_of_a_template_that_cannot_start_is_told(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    paths.run.mkdir()
+    (tmp_path / "why-2").write_text("the engine\n has no\x1b[2J\n licence")
+    said: list[tuple[str, str]] = []
+
+    async def scenario() -> None:
+        templates = Templates(Starts(tmp_path), paths, lambda *line: said.append(line))  # type: ignore[arg-type]
+        try:
+            templates.start(FilterSettings())
+            await templates.settled.wait()
+            reason = r"the engine has no\S* licence"
+            with pytest.raises(NotReplaced, match=f"ended with status 1: {reason}$") as caught:
+                await templates.replace(FilterSettings(maximum=71))
+            assert "\x1b" not in str(caught.value)
+            assert answers(paths) == 1
+            assert any(level == "E" and "licence" in text and "cannot start" in text for level, text in said)
+        finally:
+            rest = templates.dismiss()
+            for child in rest:
+                child.signal(15)
+            await stop_all(rest, 20)
+
+    asyncio.run(scenario())
+
+
 def test_a_template_that_ends_is_met_at_the_same_name_again(tmp_path: Path) -> None:
     paths = Paths(str(tmp_path))
     paths.run.mkdir()
@@ -125,3 +159,15 @@ def test_a_template_that_ends_is_met_at_the_same_name_again(tmp_path: Path) -> N
             await stop_all(rest, 20)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (FilterSettings(engines=("nosuch",)), "engine nosuch is not installed"),
+        (FilterSettings(engines=("no_such_module:engine",)), "ModuleNotFoundError: .*no_such_module"),
+    ],
+)
+def test_a_real_template_says_why_it_cannot_start(tmp_path: Path, settings: FilterSettings, reason: str) -> None:
+    with pytest.raises(TrialError, match=reason), running_template(settings, tmp_path / "filters.sock"):
+        raise AssertionError("it came up")

@@ -1,17 +1,24 @@
 """The learner's memory: what it keeps, takes back, makes anew, folds, exports and mixes."""
 
+import os
+import random
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gatepost.master.learning_memory as memory_module
-from gatepost.antispam.classifier.features import TEXT_BITS, Features, extract
+from gatepost.antispam.classifier.features import Features, extract
+from gatepost.antispam.classifier.learned import map_file
 from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, pack_lesson
 from gatepost.antispam.classifier.model import BaseModel, build_model, parse_model
 from gatepost.antispam.classifier.scoring import judge
+from gatepost.antispam.classifier.weights_file import FILE_SIZE, TEXT_BITS, lay_blank, look_at
 from gatepost.antispam.view import MailView, build_view
-from gatepost.master.learning import AUTO
+from gatepost.filter.settings import NOBODY
+from gatepost.master.learning import AUTO, WEIGHTS_FILE
 from gatepost.master.learning_journal import Journal, JournalError
 from gatepost.master.learning_memory import OPERATOR, Memory
 from gatepost.mime.structure import parse
@@ -240,3 +247,114 @@ def test_what_is_learned_by_itself_is_bounded_and_taken_back_as_one(
     assert memory.status()["teachers"]["auto: 192.0.2.1"] == 2
     assert memory.undo("auto", 0.0) == 5
     assert [memory.status()[key] for key in ("spam", "ham")] == [before["spam"], before["ham"]]
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, FILE_SIZE - 4096)
+
+
+def overwritten(path: Path) -> None:
+    path.write_bytes(random.Random(7).randbytes(FILE_SIZE))
+
+
+def of_another_version(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.write(b"GPLEARN0")
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    lay_blank(other)
+    other.rename(path)
+
+
+def linked_away(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("nowhere"))
+
+
+BREAKS = (removed, emptied, cut_off, overwritten, of_another_version, replaced, linked_away)
+
+
+@pytest.mark.parametrize("destroy", BREAKS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_weights_that_break_are_made_anew_of_what_was_taught(
+    tmp_path: Path, memory: Memory, running: bool, destroy: Callable[[Path], None]
+) -> None:
+    path = tmp_path / WEIGHTS_FILE
+    assert teach(memory, SPAM, 50, True, domain="one.example") == "learned"
+    before = (memory.learned.gateway.text.copy(), memory.learned.state, weight(memory, domain="one.example"))
+    assert memory.mend() == ""
+    with path.open("rb"):  # as a filter maps it: its inode is not used again
+        if not running:
+            memory.close()
+        destroy(path)
+        if running:
+            assert memory.mend()
+        else:
+            memory = Memory(tmp_path, base())
+            assert bool(memory.mended) == (destroy is not replaced), "a sound file is written in place"
+    assert memory.mend() == ""
+    assert not path.is_symlink()
+    seen = map_file(path)
+    np.testing.assert_allclose(seen.gateway.text, before[0], atol=1e-5)
+    assert seen.state.spam == before[1].spam
+    assert judge(extract(view(SPAM, 999)), base(), seen, "one.example").weight == pytest.approx(before[2], abs=1e-3)
+    assert teach(memory, HAM, 300, False) == "learned"
+    assert seen.state.ham == before[1].ham + 1, "what is taught afterwards is seen, too"
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+def test_tables_in_disorder_are_made_anew(tmp_path: Path, memory: Memory) -> None:
+    spam = memory.learned.state.spam
+    memory.learned.domain(5).text[9] = 1
+    memory.close()
+    again = Memory(tmp_path, base())
+    assert "disorder" in again.mended
+    assert not again.learned.domain(5).text.any()
+    assert again.learned.state.spam == spam
+
+
+def test_weights_that_cannot_be_replaced_stay_and_are_replaced_later(tmp_path: Path, memory: Memory) -> None:
+    path, spam = tmp_path / WEIGHTS_FILE, memory.learned.state.spam
+    path.unlink()
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(OSError, match=WEIGHTS_FILE):
+            memory.mend()
+    path.rmdir()
+    assert "there is none" in memory.mend()
+    assert map_file(path).state.spam == spam
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_weights_of_somebody_else_are_replaced_by_the_gateways_user() -> None:
+    with tempfile.TemporaryDirectory(prefix="gatepost-test-") as name:
+        folder = Path(name)
+        Memory(folder, base()).close()
+        (folder / WEIGHTS_FILE).chmod(0)
+        for path in (folder, folder / "journal.db"):
+            os.chown(path, NOBODY, NOBODY)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+                assert "Permission denied" in look_at(folder / WEIGHTS_FILE).trouble
+                memory = Memory(folder, base())
+                assert "Permission denied" in memory.mended
+                assert look_at(folder / WEIGHTS_FILE).inode
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gatepost.antispam.classifier.features import TEXT_BITS, Indices
+from gatepost.antispam.classifier.features import Indices
 from gatepost.antispam.classifier.learned import Weights
+from gatepost.antispam.classifier.weights_file import TEXT_BITS
 
 RATE: Final = 10.0
 PASSES: Final = 4

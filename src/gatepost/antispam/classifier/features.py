@@ -12,13 +12,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.view import MailView
 
 Indices: TypeAlias = npt.NDArray[np.uint32]
 
-TEXT_BITS = 18
-"""Slots of the text table: 16 bits cost an eighth of the accuracy, 20 bits gain nothing."""
-HEADER_BITS = 18
 TEXT_RUN = 5
 """Characters of a run of text: the best of 3 to 6 for mail of other places and times."""
 HEADER_RUN = 5

@@ -1,12 +1,14 @@
 """What was learned: tables of weights in one file that the learner writes and filters have mapped read-only.
 
-The file has a fixed size and never changes its inode: a page of state, the gateway's tables, then `DOMAINS` smaller
-ones for recipient domains. The learner writes in place; a filter that reads meanwhile sees some weights before and some
-after one small step, which is as good as either. The file is made anew from snapshot and journal whenever the learner
-starts, so what stands in it after a fall of power does not matter.
+The file has a fixed size: a page of state, the gateway's tables, then `DOMAINS` smaller ones for recipient domains. The
+learner writes in place; a filter that reads meanwhile sees some weights before and some after one small step, which is
+as good as either. What stands in the file is made anew from snapshot and journal whenever the learner starts, so it
+does not matter after a fall of power. A file that is broken or gone gets a successor of another inode: the master
+brings the filters to it.
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,24 +18,26 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gatepost.antispam.classifier.features import HEADER_BITS, TEXT_BITS
+from gatepost.antispam.classifier.weights_file import (
+    DOMAIN_SHIFT,
+    DOMAIN_SLOTS,
+    DOMAINS,
+    FILE_SIZE,
+    GATEWAY_SLOTS,
+    HEADER_BITS,
+    MAGIC,
+    PAGE,
+    STATE,
+    TEXT_BITS,
+    pack_blank_state,
+)
 
 Weights = npt.NDArray[np.float32]
 
-MAGIC: Final = b"GPLEARN1"
-DOMAINS: Final = 32
-"""Recipient domains with weights of their own; further ones learn with the gateway."""
-DOMAIN_SHIFT: Final = 2
-"""A domain's tables have a quarter of the slots: it learns from fewer messages."""
 DOMAIN_NAME_LIMIT: Final = 255
 WEIGHT_LIMIT: Final = 3.0
 """Bound of one weight as it is read, a few steps: no run of characters decides alone, however often it was taught."""
-_STATE: Final = struct.Struct("<8sIIddd")
 _NAME: Final = struct.Struct("<256s")
-_PAGE: Final = 16 * 1024
-_GATEWAY_SLOTS: Final = (1 << TEXT_BITS) + (1 << HEADER_BITS)
-_DOMAIN_SLOTS: Final = _GATEWAY_SLOTS >> DOMAIN_SHIFT
-FILE_SIZE: Final = _PAGE + 4 * (_GATEWAY_SLOTS + DOMAINS * _DOMAIN_SLOTS)
 _TRUST_HALF: Final = 10.0
 """Messages of each kind after which what was learned counts as much as the base model."""
 
@@ -75,10 +79,9 @@ class Learned:
             raise ValueError("not a file of learned weights of this version")
         self._buffer = buffer
         self._names: tuple[bytes, dict[str, int]] = (b"", {})
-        self.gateway = self._scope(_PAGE, 0)
+        self.gateway = self._scope(PAGE, 0)
         self._domains = [
-            self._scope(_PAGE + 4 * (_GATEWAY_SLOTS + number * _DOMAIN_SLOTS), DOMAIN_SHIFT)
-            for number in range(DOMAINS)
+            self._scope(PAGE + 4 * (GATEWAY_SLOTS + number * DOMAIN_SLOTS), DOMAIN_SHIFT) for number in range(DOMAINS)
         ]
 
     def _scope(self, offset: int, shift: int) -> Scope:
@@ -88,18 +91,18 @@ class Learned:
 
     @property
     def state(self) -> LearnedState:
-        _, spam, ham, text_slope, header_slope, bias = _STATE.unpack_from(self._buffer, 0)
+        _, spam, ham, text_slope, header_slope, bias = STATE.unpack_from(self._buffer, 0)
         return LearnedState(spam, ham, text_slope, header_slope, bias)
 
     @state.setter
     def state(self, state: LearnedState) -> None:
-        packed = _STATE.pack(MAGIC, state.spam, state.ham, state.text_slope, state.header_slope, state.bias)
-        self._buffer[: _STATE.size] = packed
+        packed = STATE.pack(MAGIC, state.spam, state.ham, state.text_slope, state.header_slope, state.bias)
+        self._buffer[: STATE.size] = packed
 
     @property
     def domains(self) -> dict[str, int]:
         """Names of the recipient domains that have tables, with their numbers."""
-        raw = bytes(self._buffer[_STATE.size : _STATE.size + DOMAINS * _NAME.size])
+        raw = bytes(self._buffer[STATE.size : STATE.size + DOMAINS * _NAME.size])
         if raw != self._names[0]:
             names = (
                 raw[at : at + _NAME.size].rstrip(b"\0").decode("utf-8", "replace")
@@ -114,9 +117,18 @@ class Learned:
         if name in known or len(known) >= DOMAINS or len(name.encode()) > DOMAIN_NAME_LIMIT:
             return known.get(name)
         number = len(known)
-        at = _STATE.size + number * _NAME.size
+        at = STATE.size + number * _NAME.size
         self._buffer[at : at + _NAME.size] = _NAME.pack(name.encode())
         return number
+
+    @property
+    def orderly(self) -> bool:
+        """Tell whether names and tables fit together, as the learner leaves them: tables without a name are empty."""
+        known = self.domains
+        free = self._domains[len(known) :]
+        return list(known.values()) == list(range(len(known))) and not any(
+            scope.text.any() or scope.header.any() for scope in free
+        )
 
     def domain(self, number: int) -> Scope:
         """Return the tables with this number."""
@@ -134,25 +146,15 @@ class Learned:
 def blank() -> bytearray:
     """Return the content of a file in which nothing was learned."""
     data = bytearray(FILE_SIZE)
-    data[: _STATE.size] = _STATE.pack(MAGIC, 0, 0, 1.0, 1.0, 0.0)
+    data[: STATE.size] = pack_blank_state()
     return data
 
 
 def map_file(path: Path, writable: bool = False) -> Learned:
     """Map the file. Raises OSError, and ValueError for a file that is not of this version."""
-    with path.open("r+b" if writable else "rb") as stream:
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        return Learned(mmap.mmap(stream.fileno(), 0, access=access))
-
-
-def open_file(path: Path) -> Learned:
-    """Map the file for reading; make it unless there is one of this version. Most of it is a hole. OSError."""
+    # Not to wait for a writer where a pipe lies in its place.
+    descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return map_file(path)
-    except (FileNotFoundError, ValueError):
-        temporary = path.with_name(f"{path.name}.new")
-        with temporary.open("wb") as stream:
-            stream.write(_STATE.pack(MAGIC, 0, 0, 1.0, 1.0, 0.0))
-            stream.truncate(FILE_SIZE)
-        temporary.rename(path)
-        return map_file(path)
+        return Learned(mmap.mmap(descriptor, 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)

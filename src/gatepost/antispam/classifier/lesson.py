@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from gatepost.antispam.classifier.features import HEADER_BITS, TEXT_BITS, Features, Indices, reader_text
+from gatepost.antispam.classifier.features import Features, Indices, reader_text
+from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.view import MailView
 
 LESSON_LIMIT: Final = 32 * 1024

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gatepost.antispam.classifier.features import TEXT_BITS, Indices
+from gatepost.antispam.classifier.features import Indices
+from gatepost.antispam.classifier.weights_file import TEXT_BITS
 
 VERSION: Final = 1
 """Of features and file: a model of another version is refused, its weights would mean other runs."""

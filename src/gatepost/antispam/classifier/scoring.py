@@ -5,7 +5,7 @@ base model's plus what was learned; the header's is learned only. How far what w
 messages of the rarer kind were learned, and so does the most it may weigh.
 """
 
-from math import inf, sqrt, tanh
+from math import inf, isfinite, sqrt, tanh
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -55,6 +55,8 @@ def judge(
         return Opinion(base_odds, 0.0, base_odds, base_odds, 0.0, base_weight)
     text, header = scores(features, base_odds, learned, domain)
     odds = state.text_slope * text + state.header_slope * header + state.bias
+    if not isfinite(odds):  # the file is damaged inside; the learner writes it anew when it starts next
+        return Opinion(base_odds, 0.0, base_odds, base_odds, 0.0, base_weight)
     weight = (1.0 - trust) * base_weight
     weight += trust * bound(odds * LEARNED_SCALE, LEARNED_HAM_LIMIT, LEARNED_SPAM_LIMIT)
     return Opinion(text, header, base_odds, odds, trust, weight)

@@ -43,7 +43,7 @@ class LicenceState(Told, frozen=True):
     active: Key | None
     additional: Key | None
     expires: str
-    """Last day of the active key's term, "" = without end."""
+    """Last day of the active key's term, "" = without end, or there is no key (`active` is null)."""
     days_left: int | None
     expired: bool
     open: bool

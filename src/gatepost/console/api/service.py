@@ -171,6 +171,7 @@ class Licence(Told, frozen=True):
     """The licence."""
 
     expires: str
+    """Last day of the term, "" = without end, unless `trouble` says why there is none."""
     days_left: int
     trouble: str
 
