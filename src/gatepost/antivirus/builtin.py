@@ -40,6 +40,7 @@ EVIDENCE_LIMIT = 300
 """Characters of a foreign rule's description that are repeated."""
 
 _SCRIPT = Scope.SCRIPT
+_LIKELY = Outcome.SUSPICIOUS
 _RANK = {Outcome.INFECTED: 0, Outcome.SUSPICIOUS: 1, Outcome.ERROR: 2, Outcome.PROTECTED: 3, Outcome.CLEAN: 4}
 
 Meta = Mapping[str, object]
@@ -71,7 +72,8 @@ class _ScopeScanner:
         if deadline != math.inf:
             scanner.set_timeout(max(1, math.ceil(deadline - time.monotonic())))
         matching: Sequence[yara_x.Rule] = scanner.scan(subject.data).matching_rules
-        return matching
+        # The library's own order is that in which sets of rules matched first in this process.
+        return sorted(matching, key=lambda rule: (rule.identifier, rule.namespace)) if len(matching) > 1 else matching
 
     def reports(self, matching: Iterable[yara_x.Rule], size: int) -> list[Report]:
         """Return what matching rules say."""
@@ -177,12 +179,14 @@ class BuiltinEngine:
                     yield Report(outcome_of(rule.name), rule.name, rule.evidence)
 
     def _conclude(self, found: list[Report], subject: ScanObject) -> Report:
-        """Return the worst report that is neither ignored nor about an object known to be good."""
+        """Return the worst report that is neither ignored nor about an object known to be good: of equal ones the name of
+        something known before what only looks like it, and then what was asked first.
+        """
         if self._ignored is not None:
             found = [each for each in found if not each.threat or self._ignored.match(each.threat) is None]
         if not found or (self._good is not None and self._good.find(subject.data)[0]):
             return CLEAN
-        return min(found, key=lambda report: _RANK[report.outcome])
+        return min(found, key=lambda report: (_RANK[report.outcome], outcome_of(report.threat) is _LIKELY))
 
 
 def _narrow(subject: ScanObject) -> ScanObject:

