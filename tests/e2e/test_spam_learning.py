@@ -122,7 +122,7 @@ def test_what_is_certain_is_learned_by_itself_when_wished(gateway: Gateway, sink
 
     (row,) = wait_for(learned, "the lesson")
     assert (row["spam"], row["who"]) == (True, "127.0.0.1")
-    assert gateway.command("spam", "undo", "auto").stdout == "1 messages taken back\n"
+    assert gateway.command("spam", "undo", "auto", "--yes").stdout == "1 messages taken back\n"
     assert spam_status(gateway)["spam"] == before["spam"]
 
 
@@ -158,7 +158,7 @@ def test_stored_messages_are_taught_by_their_ids(gateway: Gateway, mails: Path, 
     assert [spam_status(gateway)[key] for key in ("spam", "ham", "journal")] == [
         before[key] for key in ("spam", "ham", "journal")
     ]
-    nothing = gateway.command("spam", "undo", "nobody", "--json")
+    nothing = gateway.command("spam", "undo", "nobody", "--json", "--yes")
     assert json.loads(nothing.stdout) == {"taken_back": 0}
 
 
@@ -167,7 +167,7 @@ def test_backup_and_restore(gateway: Gateway, mails: Path, tmp_path: Path) -> No
     assert gateway.command("spam", "model", "export", str(tmp_path / "saved")).returncode == 0
     assert gateway.command("spam", "model", "reset", "--yes").returncode == 0
     assert spam_status(gateway)["spam"] == 0
-    assert gateway.command("spam", "model", "import", str(tmp_path / "saved")).returncode == 0
+    assert gateway.command("spam", "model", "import", "--yes", str(tmp_path / "saved")).returncode == 0
     assert spam_status(gateway)["spam"] == before["spam"]
     assert learned_weight(gateway, mails / "probe.eml") == pytest.approx(weight, abs=0.01)
 

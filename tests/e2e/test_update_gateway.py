@@ -83,7 +83,9 @@ def test_what_is_new_is_effective_without_a_restart_until_it_is_taken_back(
     feed.offer(2, b"first object", b"second object")
     assert update(gateway)[0] == UPDATED
     wait_for(lambda: 'status="infected"' in scanned(gateway, b"second object"), "the filters to follow")
-    assert update(gateway, "rollback")[0] == UPDATED
+    assert update(gateway, "rollback") == (CRITICAL, "nothing done; --yes does not ask\n")
+    assert in_force(gateway)["own"] == 2
+    assert update(gateway, "rollback", "--yes")[0] == UPDATED
     assert in_force(gateway) == {"base": in_force(gateway)["base"], "own": 1}
     wait_for(lambda: 'status="clean"' in scanned(gateway, b"second object"), "the filters to follow")
     assert "last update: rolled-back" in gateway.command("status").stdout

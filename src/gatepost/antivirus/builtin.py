@@ -179,8 +179,8 @@ class BuiltinEngine:
                     yield Report(outcome_of(rule.name), rule.name, rule.evidence)
 
     def _conclude(self, found: list[Report], subject: ScanObject) -> Report:
-        """Return the worst report that is neither ignored nor about an object known to be good: of equal ones the name of
-        something known before what only looks like it, and then what was asked first.
+        """Return the worst report that is neither ignored nor about an object known to be good: of equal ones the name
+        of something known before what only looks like it, and then what was asked first.
         """
         if self._ignored is not None:
             found = [each for each in found if not each.threat or self._ignored.match(each.threat) is None]

@@ -12,7 +12,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from gatepost.cli.choice import Yes, confirm
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, Caller, ConfigFile, complain, print_json
 from gatepost.model.foreign_text import printable
 
@@ -142,16 +142,18 @@ def enable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 
 
 @app.command(name="forget-second")
-def forget_second(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Take away the second steps of somebody who has lost their telephone."""
+def forget_second(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Take away the second steps of somebody who has lost their telephone, having asked."""
+    if not agreed(f"take away one-time codes and passkeys of {printable(name)}? the password alone lets in", yes=yes):
+        return 1
     return _do(conf_file, "accounts.forget_second", name, "one-time codes and passkeys taken away")
 
 
 @app.command
 def remove(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Remove an account, with its second factors and its tokens, having asked."""
-    if not yes and not confirm(f"remove the account {printable(name)}, its second factors and its tokens?"):
-        return complain("nothing done; --yes does not ask", 1)
+    if not agreed(f"remove the account {printable(name)}, its second factors and its tokens?", yes=yes):
+        return 1
     return _do(conf_file, "accounts.remove", name, "removed")
 
 

@@ -38,9 +38,12 @@ def show(
 
 
 @app.command
-def verify(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def verify(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Check that no entry was changed, left out or moved."""
     found = Caller(conf_file)("audit.verify")
+    if json:
+        print_json(found)
+        return EXIT_NOT_DONE if found["trouble"] else 0
     if found["trouble"]:
         return complain(f"the audit log has been tampered with: {found['trouble']}", EXIT_NOT_DONE)
     print(f"whole: entries {found['first']} to {found['last']}")

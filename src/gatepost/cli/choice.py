@@ -82,6 +82,14 @@ def confirm(question: str) -> bool:
         return False
 
 
+def agreed(question: str, *, yes: bool) -> bool:
+    """Tell whether this is to be done: said so (`yes`), or asked and answered so. What is not done is told."""
+    if yes or confirm(question):
+        return True
+    print("nothing done; --yes does not ask", file=sys.stderr)
+    return False
+
+
 class Progress:
     """A line on a terminal that says how far a long command is."""
 

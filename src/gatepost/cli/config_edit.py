@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import cyclopts
 import msgspec
 
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import AsJson, complain, print_json
 from gatepost.config.editing import Change, EditError, Verb, edit
 from gatepost.config.external import explain_os_error
@@ -95,14 +96,16 @@ def history(
     return 0
 
 
-def rollback(number: int, /, *, comment: Comment = "", conf_file: ConfFile = DEFAULT_PATH) -> int:
-    """Put a former version of the file in force.
+def rollback(number: int, /, *, comment: Comment = "", yes: Yes = False, conf_file: ConfFile = DEFAULT_PATH) -> int:
+    """Put a former version of the file in force, having asked.
 
     Parameters
     ----------
     number
         As `history` lists it.
     """
+    if not agreed(f"put version {number} in the place of {conf_file} as it is now?", yes=yes):
+        return EXIT_REFUSED
     return _say_done(load(conf_file), "rollback", number=number, comment=comment)
 
 

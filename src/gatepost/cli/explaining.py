@@ -8,8 +8,9 @@ import ipaddress
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import cyclopts
 import msgspec
 
 from gatepost.cli.explanation import Explanation, explain_message
@@ -38,6 +39,14 @@ from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, State, Stored
 
 EXIT_NOT_INSPECTED: Final = 3
+
+Sender = Annotated[str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')]
+Recipients = Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")]
+ClientAddress = Annotated[
+    str, cyclopts.Parameter(name=["--client", "--client-ip"], help="Address of the client that hands it over.")
+]
+Helo = Annotated[str, cyclopts.Parameter(help="Name that client gives.")]
+Network = Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")]
 TROUBLES: Final = (TrialError, FilterUnavailable, BasesError, BadKey, LicenceError, TemplateError, OSError)
 """Why an inspection could not be made."""
 
@@ -56,6 +65,11 @@ class Case(msgspec.Struct, frozen=True):
     """The network checks are asked, too."""
     facts: NetworkFacts | None = None
     """What they found when it came, where that is known and they are not asked anew."""
+
+
+def case_of(sender: str | None, to: list[str] | None, client: str, helo: str, user: str = "", *, network: bool) -> Case:
+    """Return the case that the options of a command describe."""
+    return Case(None if sender is None else sender.strip("<>"), tuple(to or ()), client, helo, user, network)
 
 
 def explain_message_of(text: str, conf_file: Path, case: Case) -> Explanation | int:

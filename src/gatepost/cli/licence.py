@@ -248,6 +248,7 @@ def verify(
     file: Path,
     *,
     trust: Annotated[list[str] | None, cyclopts.Parameter(negative="", help="public key of an issuer")] = None,
+    json: AsJson = False,
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """Tell whether a key is sound and whose it is.
@@ -268,6 +269,9 @@ def verify(
         else:
             issuers = dict(resolve_issuers(_config(conf_file).licence.issuers))
         key = parse_key(_read(file), issuers)
+        if json:
+            print_json(describe_standing(Standing(key=key, expires=key.expires, today=today()), Usage())["active"])
+            return
         end = "" if key.expires is None else f", until {key.expires}"
         print(f"sound: key {key.serial} of {key.issuer}, issued to {key.holder or 'nobody named'}{end}")
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.choice import Yes, confirm
+from gatepost.cli.choice import Yes, agreed
 from gatepost.relay.passwords import PASSWORD_LIMIT, PasswordFileError, check_name, hasher, read_passwords, verify
 from gatepost.storage.whole_file import rewrite_file
 
@@ -77,8 +77,8 @@ def remove(file: Path, user: str, *, yes: Yes = False) -> int:
     """
     try:
         name = check_name(user)
-        if not yes and name in read_passwords(file) and not confirm(f"remove the user {name}?"):
-            return _say("nothing done; --yes does not ask", NOT_DONE)
+        if name in read_passwords(file) and not agreed(f"remove the user {name}?", yes=yes):
+            return NOT_DONE
         with _changing(file):
             users = read_passwords(file)
             if users.pop(name, None) is None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.explaining import Case, explain_message_of
+from gatepost.cli.explaining import ClientAddress, Helo, Network, Recipients, Sender, case_of, explain_message_of
 from gatepost.cli.explanation import render_explanation
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, ConfigFile, complain, print_json
 from gatepost.config.grouping import Group
@@ -29,16 +29,12 @@ def explain(
     message: str,
     /,
     *,
-    sender: Annotated[
-        str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')
-    ] = None,
-    to: Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")] = None,
-    client: Annotated[
-        str, cyclopts.Parameter(name=["--client", "--client-ip"], help="Address of the client that hands it over.")
-    ] = "",
+    sender: Sender = None,
+    to: Recipients = None,
+    client: ClientAddress = "",
     user: Annotated[str, cyclopts.Parameter(help="Who has signed in.")] = "",
-    helo: Annotated[str, cyclopts.Parameter(help="Name that client gives.")] = "",
-    network: Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")] = False,
+    helo: Helo = "",
+    network: Network = False,
     conf_file: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> int:
@@ -53,8 +49,7 @@ def explain(
         A file with the message (.eml), or the id of a stored one as lists, the log and our fields show it.
 
     """
-    case = Case(None if sender is None else sender.strip("<>"), tuple(to or ()), client, helo, user, network)
-    explanation = explain_message_of(message, conf_file, case)
+    explanation = explain_message_of(message, conf_file, case_of(sender, to, client, helo, user, network=network))
     if isinstance(explanation, int):
         return explanation
     if as_json:

@@ -11,11 +11,13 @@ from typing import Annotated, Final
 
 import cyclopts
 
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, ConfigFile, complain
 from gatepost.config.editing import Change, EditError, Verb, edit
 from gatepost.config.file_text import decode_file
 from gatepost.config.grouping import POLICY_GROUP
 from gatepost.config.load import load, load_text
+from gatepost.model.foreign_text import printable
 from gatepost.storage.whole_file import rewrite_file
 
 EXIT_NOT_WRITTEN: Final = 2
@@ -43,8 +45,8 @@ def move(
     return _change(conf_file, lambda groups: _moved(groups, group, before))
 
 
-def delete(group: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Take a group out of the configuration: its mail is the next group's that fits it.
+def delete(group: str, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Take a group out of the configuration, having asked: its mail is the next group's that fits it.
 
     Parameters
     ----------
@@ -52,7 +54,14 @@ def delete(group: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
         Name of the group; the policy itself, for everybody else, cannot be deleted.
 
     """
-    return _change(conf_file, lambda groups: _without(groups, group))
+
+    def plan(groups: Sequence[str]) -> Change:
+        change = _without(groups, group)
+        if not agreed(f"take the group {printable(group)} with all its settings out of {conf_file}?", yes=yes):
+            raise SystemExit(EXIT_BAD_OPTIONS)
+        return change
+
+    return _change(conf_file, plan)
 
 
 def _moved(names: Sequence[str], group: str, before: str) -> Change:

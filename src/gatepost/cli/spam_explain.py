@@ -5,11 +5,8 @@ walls. Exit codes: those of `gatepost.cli.explaining`.
 """
 
 from collections.abc import Iterator
-from typing import Annotated
 
-import cyclopts
-
-from gatepost.cli.explaining import Case, explain_message_of
+from gatepost.cli.explaining import ClientAddress, Helo, Network, Recipients, Sender, case_of, explain_message_of
 from gatepost.cli.explanation import Explanation
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
 from gatepost.cli.spam_explanation import TEXT_LIMIT, spam_lines
@@ -20,15 +17,11 @@ def explain(
     message: str,
     /,
     *,
-    sender: Annotated[
-        str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')
-    ] = None,
-    to: Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")] = None,
-    client_ip: Annotated[
-        str, cyclopts.Parameter(name=["--client-ip", "--client"], help="Address of the client that hands it over.")
-    ] = "",
-    helo: Annotated[str, cyclopts.Parameter(help="Name that client gives.")] = "",
-    network: Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")] = False,
+    sender: Sender = None,
+    to: Recipients = None,
+    client: ClientAddress = "",
+    helo: Helo = "",
+    network: Network = False,
     conf_file: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> int:
@@ -43,8 +36,7 @@ def explain(
         A file with the message (.eml), or the id of a stored one as lists, the log and our fields show it.
 
     """
-    case = Case(None if sender is None else sender.strip("<>"), tuple(to or ()), client_ip, helo, network=network)
-    explanation = explain_message_of(message, conf_file, case)
+    explanation = explain_message_of(message, conf_file, case_of(sender, to, client, helo, network=network))
     if isinstance(explanation, int):
         return explanation
     if as_json:

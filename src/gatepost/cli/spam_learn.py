@@ -17,6 +17,7 @@ from typing import Annotated, Final
 import cyclopts
 import msgspec
 
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import (
     DEFAULT_FILE,
     EXIT_BAD_OPTIONS,
@@ -35,6 +36,7 @@ from gatepost.config.schema import Config
 from gatepost.filter.pool import FilterFailed, FilterPool, FilterUnavailable
 from gatepost.master.paths import Paths
 from gatepost.model.finding import ScanOptions
+from gatepost.model.foreign_text import printable
 from gatepost.model.spam import SpamOptions
 from gatepost.notices.text import clean_text
 from gatepost.relay.filters import filter_settings
@@ -97,10 +99,14 @@ def undo(
     /,
     *,
     hours: Annotated[float, cyclopts.Parameter(help="of the last so many hours; 0 = all")] = 24.0,
+    yes: Yes = False,
     conf_file: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> int:
-    """Take back all that somebody taught."""
+    """Take back all that somebody taught, having asked."""
+    when = f"within the last {hours:g} hours" if hours else "ever"
+    if not agreed(f"take back all that {printable(who)} taught {when}?", yes=yes):
+        return EXIT_BAD_OPTIONS
     since = time.time() - hours * 3600 if hours else 0.0
     number = Caller(conf_file)("learning", call="undo", who=who, since=since)
     if as_json:
@@ -166,27 +172,28 @@ def export(file: Path, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 
 
 @model.command(name="import")
-def import_model(file: Path, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Put a file in the place of what was learned; single messages can then no longer be taken back."""
+def import_model(file: Path, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Put a file in the place of what was learned, having asked; single messages can then no longer be taken back."""
+    if not agreed(f"put {file} in the place of all that was learned? (`spam model export` keeps it)", yes=yes):
+        return EXIT_BAD_OPTIONS
     Caller(conf_file)("learning", call="import", file=str(file.resolve()), merge=False)
     return 0
 
 
 @model.command
-def merge(file: Path, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Mix a file with what was learned, each by its number of messages."""
+def merge(file: Path, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Mix a file with what was learned, each by its messages, having asked; single ones can then not be taken back."""
+    if not agreed(f"mix {file} with what was learned? (`spam model export` keeps it as it is)", yes=yes):
+        return EXIT_BAD_OPTIONS
     Caller(conf_file)("learning", call="import", file=str(file.resolve()), merge=True)
     return 0
 
 
 @model.command
-def reset(
-    *, yes: Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="")] = False,
-    conf_file: ConfigFile = DEFAULT_FILE,
-) -> int:  # fmt: skip
-    """Forget everything that was learned."""
-    if not yes:
-        return complain("this forgets all that was learned: say --yes", EXIT_BAD_OPTIONS)
+def reset(*, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Forget everything that was learned, having asked."""
+    if not agreed("forget all that was learned? (`spam model export` keeps it)", yes=yes):
+        return EXIT_BAD_OPTIONS
     Caller(conf_file)("learning", call="reset")
     return 0
 

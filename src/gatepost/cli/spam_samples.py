@@ -11,6 +11,7 @@ from typing import Annotated
 import cyclopts
 
 from gatepost.antispam.view import build_view
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import load
 from gatepost.control.socket import ControlError, call
@@ -18,6 +19,7 @@ from gatepost.feeds.own_items import OwnError, Sort, make_name
 from gatepost.feeds.own_store import OwnStore
 from gatepost.master.paths import Paths
 from gatepost.mime.structure import parse
+from gatepost.model.foreign_text import printable
 from gatepost.model.spam import SpamOptions
 
 EXIT_BAD_OPTIONS = 1
@@ -93,8 +95,8 @@ def list_images(*, as_json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE
 
 
 @sample.command(name="remove")
-def remove_sample(name: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Remove a sample; after `compile` it counts no more.
+def remove_sample(name: str, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Remove a sample, having asked; after `compile` it counts no more.
 
     Parameters
     ----------
@@ -102,12 +104,12 @@ def remove_sample(name: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
         As `list` shows it.
 
     """
-    return _remove(Sort.SAMPLE, name, conf_file)
+    return _remove(Sort.SAMPLE, name, conf_file, yes=yes)
 
 
 @image.command(name="remove")
-def remove_image(name: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Remove an image; after `compile` it counts no more.
+def remove_image(name: str, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Remove an image, having asked; after `compile` it counts no more.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def remove_image(name: str, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
         As `list` shows it.
 
     """
-    return _remove(Sort.IMAGE, name, conf_file)
+    return _remove(Sort.IMAGE, name, conf_file, yes=yes)
 
 
 @sample.command(name="compile")
@@ -185,12 +187,16 @@ def _list(sort: Sort, conf_file: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _remove(sort: Sort, name: str, conf_file: Path) -> int:
+def _remove(sort: Sort, name: str, conf_file: Path, *, yes: bool) -> int:
     paths = _paths(conf_file)
     if isinstance(paths, int):
         return paths
+    own = OwnStore(paths.own_spam)
     try:
-        OwnStore(paths.own_spam).remove(sort, name)
+        there = any(item.name == name for item in own.items(sort))
+        if there and not agreed(f"remove {printable(name)}? it is kept nowhere else", yes=yes):
+            return EXIT_BAD_OPTIONS
+        own.remove(sort, name)
     except OwnError as error:
         return complain(str(error), EXIT_BAD_OPTIONS)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatepost.cli.choice import Progress, confirm
+from gatepost.cli.choice import Progress, agreed
 from gatepost.cli.gateway import (
     EXIT_BAD_OPTIONS,
     EXIT_NOT_DONE,
@@ -112,9 +112,7 @@ def agree(verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: boo
         return 0 if picked else EXIT_NOT_DONE
     if not picked:
         return complain("no message matches", EXIT_NOT_DONE)
-    if not yes and not confirm(f"{verb} {len(picked)} message(s)?"):
-        return complain("nothing done; --yes does not ask", EXIT_NOT_DONE)
-    return None
+    return None if agreed(f"{verb} {len(picked)} message(s)?", yes=yes) else EXIT_NOT_DONE
 
 
 def delete_items(picked: list[tuple[Store, str]]) -> int:

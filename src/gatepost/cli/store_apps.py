@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, TypeVar
 import cyclopts
 import msgspec
 
+from gatepost.cli.choice import Yes
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, Caller, ConfigFile
 from gatepost.cli.store import (
     LIMIT,
@@ -26,7 +27,6 @@ from gatepost.cli.store import (
 from gatepost.cli.store_choice import ChosenItems, Stores
 from gatepost.storage.item import StoreKind
 
-Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
 DryRun = Annotated[bool, cyclopts.Parameter(name="--dry-run", negative="", help="only say what would be done")]
 Everything = Annotated[bool, cyclopts.Parameter(name="--all", negative="", help="all messages")]
 To = Annotated[

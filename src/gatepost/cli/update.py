@@ -16,6 +16,7 @@ import cyclopts
 import msgspec
 
 from gatepost import __version__
+from gatepost.cli.choice import Yes, agreed
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, complain, print_json
 from gatepost.cli.schedule import CronTable, ScheduleError
 from gatepost.cli.update_job import (
@@ -32,6 +33,7 @@ from gatepost.cli.update_job import (
 from gatepost.feeds.fetching import hide_password
 from gatepost.feeds.installed import copy_bases
 from gatepost.feeds.update_state import read_run
+from gatepost.model.foreign_text import printable
 
 HOURLY: Final = 60
 """Minutes between two runs, unless the administrator says otherwise."""
@@ -58,8 +60,8 @@ def update(
 
 
 @app.command
-def rollback(*names: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Go back to the databases before the last update; what is taken back is not installed again, newer ones are.
+def rollback(*names: str, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+    """Go back to the databases before the last update, having asked; what is taken back is not installed again.
 
     Parameters
     ----------
@@ -68,6 +70,9 @@ def rollback(*names: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
         update installed, or the newest of every set.
 
     """
+    which = ", ".join(map(printable, names)) or "what the last update installed"
+    if not agreed(f"take back {which}? it is not installed again, newer ones are", yes=yes):
+        return EXIT_CRITICAL
     job = Job(conf_file)
     return run(job, lambda: run_rollback(job, list(names)))
 
@@ -160,9 +165,19 @@ def schedule_uninstall(*, user: Annotated[str, cyclopts.Parameter(name=["-u", "-
 
 
 @schedule.command(name="show")
-def schedule_show(*, user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"])] = "") -> int:
+def schedule_show(
+    *, user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"])] = "", as_json: AsJson = False
+) -> int:
     """Show the entry."""
-    return _scheduled(lambda: print(CronTable(user).entry() or "there is no entry"))
+
+    def show() -> None:
+        entry = CronTable(user).entry()
+        if as_json:
+            print_json({"entry": entry})
+        else:
+            print(entry or "there is no entry")
+
+    return _scheduled(show)
 
 
 def _scheduled(act: Callable[[], None]) -> int:
@@ -216,7 +231,7 @@ def _old_command(given: list[str]) -> int:
         case ["-b", directory]:
             return save_bases(Path(directory), conf_file=conf_file)
         case ["-r"] | ["-rollback"]:
-            return rollback(conf_file=conf_file)
+            return rollback(yes=True, conf_file=conf_file)
         case ["-stop"] | ["-end"]:
             return stop_update(conf_file=conf_file)
         case ["-install"]:

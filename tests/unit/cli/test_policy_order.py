@@ -82,7 +82,10 @@ def test_the_policy_stays_and_stays_last(file: Path, command: list[str]) -> None
 def test_a_group_goes_to_the_end_or_away(file: Path) -> None:
     assert run_here("policy", "move", "staff", "-c", str(file)).returncode == 0
     assert [group.name for group in config_of(file).groups] == ["board", "guests", "staff", "policy"]
-    assert run_here("policy", "delete", "guests", "-c", str(file)).returncode == 0
+    asked = run_here("policy", "delete", "guests", "-c", str(file))
+    assert (asked.returncode, asked.stderr) == (1, "nothing done; --yes does not ask\n")
+    assert [group.name for group in config_of(file).groups] == ["board", "guests", "staff", "policy"]
+    assert run_here("policy", "delete", "guests", "--yes", "-c", str(file)).returncode == 0
     assert [group.name for group in config_of(file).groups] == ["board", "staff", "policy"]
     assert "# Not a group." in file.read_text()
 

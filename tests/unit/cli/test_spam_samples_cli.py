@@ -80,9 +80,11 @@ def test_samples_are_kept_listed_compiled_and_removed(config: str, tmp_path: Pat
         "houses",
         "plain-text",
     ]
-    assert spam(config, "sample", "remove", "houses")[0] == 0
+    asked, out = spam(config, "sample", "remove", "houses")
+    assert (asked, "nothing done; --yes does not ask" in out) == (1, True)
+    assert spam(config, "sample", "remove", "houses", "--yes")[0] == 0
     assert spam(config, "sample", "remove", "houses")[0] == 1
-    assert spam(config, "sample", "remove", "plain-text")[0] == 0
+    assert spam(config, "sample", "remove", "plain-text", "-y")[0] == 0
     assert spam(config, "sample", "compile")[0] == 0
     assert pin_own(own) == ()
 

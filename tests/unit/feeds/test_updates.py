@@ -47,6 +47,9 @@ class Host:
         for name in ("bases", "as-bases"):
             (place / name).mkdir()  # an administrator's own: the product's sets are not laid down, which takes time
 
+    def rollback(self, *names: str) -> int:
+        return self.update("rollback", "--yes", *names)
+
     def update(self, *arguments: str) -> int:
         return self.gateway.command("update", *arguments).returncode
 
@@ -292,12 +295,12 @@ def test_a_rollback_takes_back_what_was_installed_last_until_there_is_something_
 ) -> None:
     host = Host(tmp_path / "gw", feed, options=source(server.url))
     assert host.begin() == UPDATED
-    assert host.update("rollback") == NOTHING
+    assert host.rollback() == NOTHING
     feed.offer(1, b"else", name="other")
     assert host.update() == UPDATED
     feed.offer(2, b"two")
     assert host.update() == UPDATED
-    assert host.update("rollback") == UPDATED
+    assert host.rollback() == UPDATED
     assert host.sets == ["other-1", "own-1"]
     assert host.update() == NOTHING
     assert host.sets == ["other-1", "own-1"]
@@ -309,11 +312,11 @@ def test_a_rollback_takes_back_what_was_installed_last_until_there_is_something_
 def test_a_set_of_a_new_name_is_taken_back_altogether(tmp_path: Path, feed: Feed, server: FeedHost) -> None:
     host = Host(tmp_path / "gw", feed, options=source(server.url))
     assert host.begin() == UPDATED
-    assert host.update("rollback") == NOTHING, "nothing would be left"
+    assert host.rollback() == NOTHING, "nothing would be left"
     feed.offer(1, b"else", name="other")
     assert host.update() == UPDATED
-    assert host.update("rollback", "own") == NOTHING, "there was one before the last update"
-    assert host.update("rollback") == UPDATED
+    assert host.rollback("own") == NOTHING, "there was one before the last update"
+    assert host.rollback() == UPDATED
     assert host.sets == ["own-1"]
     assert host.update() == NOTHING
 
@@ -322,9 +325,9 @@ def test_a_roll_back_leaves_some_databases_however_many_came_at_once(tmp_path: P
     feed.offer(1, b"else", name="other")
     host = Host(tmp_path / "gw", feed, options=source(str(feed.place)))
     assert host.begin() == UPDATED
-    assert host.update("rollback") == NOTHING
+    assert host.rollback() == NOTHING
     assert host.sets == ["other-1", "own-1"]
-    assert host.update("rollback", "other") == UPDATED
+    assert host.rollback("other") == UPDATED
     assert host.sets == ["own-1"]
 
 
@@ -343,15 +346,15 @@ def test_a_name_of_both_kinds_is_taken_back_of_the_one_that_is_meant(tmp_path: P
     feed.offer(2, b"two")
     feed.publish(offer(2))
     assert host.update() == UPDATED
-    assert host.update("rollback", "antispam/own") == UPDATED
+    assert host.rollback("antispam/own") == UPDATED
     assert numbers() == (["own-1", "own-2"], ["own-1"])
-    assert host.update("rollback", "mouse/own") == CONFIGURATION
-    assert host.update("rollback", "own", "mouse/own") == CONFIGURATION, "nothing is taken back"
-    assert host.update("rollback", "own") == UPDATED
+    assert host.rollback("mouse/own") == CONFIGURATION
+    assert host.rollback("own", "mouse/own") == CONFIGURATION, "nothing is taken back"
+    assert host.rollback("own") == UPDATED
     assert numbers() == (["own-1"], ["own-1"])
     feed.offer(3, b"three")
     assert host.update() == UPDATED
-    assert host.update("rollback") == UPDATED
+    assert host.rollback() == UPDATED
     assert numbers() == (["own-1"], ["own-1"]), "what the last update brought, and no other of that name"
 
 
@@ -360,7 +363,7 @@ def test_what_was_taken_back_comes_again_when_that_is_wanted(tmp_path: Path, fee
     assert host.begin() == UPDATED
     feed.offer(2, b"two")
     assert host.update() == UPDATED
-    assert host.update("rollback", "own") == UPDATED
+    assert host.rollback("own") == UPDATED
     assert host.sets == ["own-1"]
     assert host.update("--again") == UPDATED
     assert host.sets == ["own-1", "own-2"]
