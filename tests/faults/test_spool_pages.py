@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -178,6 +179,7 @@ def test_what_can_be_read_is_saved_into_a_new_database(sound, tmp_path, name, fl
     assert len(whole) > MAILS // 4
     lost = {parse_queue_id(each) for each in mending.lost}
     assert not lost & (whole | corrupt)
+    assert {parse_queue_id(each) for each in mending.incomplete} >= corrupt
     if not flips:  # a page of which a part is left may hold rows that look whole and are not
         assert whole | corrupt | lost == set(range(1, MAILS + 1))
         assert {parse_queue_id(each) for each in mending.incomplete} == corrupt
@@ -218,6 +220,48 @@ def test_content_without_its_message_is_put_aside_and_a_large_one_stays_the_same
     assert (left / format_queue_id(lost[-1])).read_bytes() == SMALL
     name = format_queue_id(MAILS - 1)
     assert (shard / "content" / name).samefile(Path(mending.kept) / "content" / name)
+
+
+@pytest.mark.parametrize("damaged", ["destination_due", ""], ids=["damaged", "sound"])
+def test_content_that_will_not_be_sent_is_told_before(sound, tmp_path, capsys, damaged):
+    shard = copy(sound, tmp_path)
+    large = b"x" * 300_000 + b"\r\n"
+    numbers = range(5 * MAILS, 5 * MAILS + 4)
+
+    async def fill(spool):
+        for number in numbers:
+            await spool.accept(new_message(spool, number, large, []), [])
+
+    with_spool(shard, fill)
+    files = [shard / "content" / format_queue_id(number) for number in numbers]
+    files[0].write_bytes(large.replace(b"x", b"y", 1))
+    files[1].write_bytes(large[:-1])
+    files[2].unlink()
+    database = sqlite3.connect(shard / "spool.db")
+    with database:
+        database.execute("UPDATE content SET data=? WHERE id=7", (SMALL.swapcase(),))
+    database.close()
+    if damaged:
+        overwrite(shard, leaf_of(shard, damaged))
+    expected = sorted(format_queue_id(number) for number in (7, *numbers[:3]))
+    tried = repair(str(shard), said, dry_run=True)
+    assert (tried.sound, tried.incomplete) == (not damaged, expected)
+    mending = repair(str(shard), said)
+    assert (mending.sound, mending.incomplete) == (not damaged, expected)
+    queue_repair._show(mending, dry_run=False)  # what people are told, of a sound queue, too
+    assert f"4 kept, but not whole and never sent, to be removed or exported by you: {' '.join(expected)}" in (
+        capsys.readouterr().out
+    )
+
+    async def scenario(spool):
+        for number in (7, *numbers):
+            entry = await spool.fetch(number)
+            if format_queue_id(number) in expected:
+                assert isinstance(entry, Corrupt) or await failure_of(spool.content(entry.content))
+            else:
+                assert await spool.content(entry.content) == large
+
+    with_spool(shard, scenario)
 
 
 def test_a_shard_in_use_one_without_room_and_one_that_cannot_be_read_are_left_alone(sound, tmp_path, monkeypatch):

@@ -92,12 +92,12 @@ def _mend(directory: str, *, dry_run: bool, yes: bool, quiet: bool) -> Mending:
 def _show(mending: Mending, *, dry_run: bool) -> None:
     if mending.sound:
         print(f"{mending.shard}: sound, nothing to mend")
-        return
-    can = "can be read" if dry_run or not mending.kept else "mended"
-    print(f"{mending.shard}: damaged; {mending.messages} message(s) {can}")
+    else:
+        can = "can be read" if dry_run or not mending.kept else "mended"
+        print(f"{mending.shard}: damaged; {mending.messages} message(s) {can}")
     for title, ids in (
         ("lost (the log says who sent them to whom: gatepost trace ID)", mending.lost),
-        ("kept but incomplete, to be removed or exported by you", mending.incomplete),
+        ("kept, but not whole and never sent, to be removed or exported by you", mending.incomplete),
         ("held, perhaps delivered before: gatepost trace ID, then gatepost queue release or remove", mending.doubtful),
     ):
         if ids:

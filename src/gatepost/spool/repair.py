@@ -4,6 +4,7 @@ Called by `gatepost queue repair`, with the shard's relay stopped. The damaged s
 and stays beside the new one (its content files are the same files, by hard links), so that mending can be done again.
 What follows from the messages (numbers, destinations of the queue) is made anew by `recount` when a relay opens the
 shard. Content of messages whose row is gone is put aside as files, for without a row the next start would remove it.
+Contents are compared with their checksums, in a sound database, too: what a relay will not send is told before.
 """
 
 import errno
@@ -21,10 +22,11 @@ import apsw
 import msgspec
 
 from gatepost.model.ids import format_queue_id
-from gatepost.spool.content import parse_content_name
+from gatepost.spool.content import content_path, parse_content_name, read_content_file
 from gatepost.spool.files import FileLayer
-from gatepost.spool.interface import SpoolError, State
+from gatepost.spool.interface import ContentRef, SpoolError, State, Stored
 from gatepost.spool.page_file import PageFile
+from gatepost.spool.reading import Reader
 from gatepost.spool.salvage import copy_rows
 from gatepost.spool.schema import PAGE_BYTES, TABLES, TALLIES, VERSION, Tally, close_connection
 from gatepost.spool.shard import ShardLock, finish_mending, mended_name
@@ -36,9 +38,6 @@ _DATABASE, _LOG, _CONTENT = "spool.db", "spool.db-wal", "content"
 _SOUND = [("ok",)]
 _DOUBT = "found in a damaged queue: perhaps delivered before"
 
-_INCOMPLETE = """SELECT id FROM message WHERE content NOT IN (SELECT id FROM content)
-OR state = ? AND id NOT IN (SELECT message FROM queue) ORDER BY id"""
-
 Say = Callable[[str], None]
 
 
@@ -47,7 +46,7 @@ class Mending(msgspec.Struct, kw_only=True):
 
     shard: str
     sound: bool = False
-    """The database is whole: nothing was done."""
+    """The database is whole: nothing was done, and beside `incomplete` nothing is told."""
     messages: int = 0
     """Messages that are in the new database."""
     lost: list[str] = []
@@ -59,7 +58,8 @@ class Mending(msgspec.Struct, kw_only=True):
     log_commits: int = 0
     """Commits that a start would leave out, because the log is damaged before them: they are read."""
     incomplete: list[str] = []
-    """Queue ids of messages of which the content or who still waits for it cannot be read: kept, and not sent."""
+    """Queue ids of messages of which the content or who still waits for it cannot be read, or whose content is not what
+    was accepted: kept, and not sent."""
     left_over: int = 0
     """Contents that no message names any more, put aside as files."""
     kept: str = ""
@@ -126,7 +126,7 @@ def _read(shard: Path, fresh: Path, say: Say) -> Mending:
             raise SpoolError(f"the database says it has version {source.version}; this program knows version {VERSION}")
         say("looking for damage")
         mending.log_commits = source.log.behind
-        mending.sound = source.log.damaged_at < 0 and _is_sound(shard)
+        mending.sound = source.log.damaged_at < 0 and _is_sound(shard, mending, say)
         if not mending.sound:
             _save(source, shard, fresh, mending, say)
     except apsw.Error as error:
@@ -136,12 +136,15 @@ def _read(shard: Path, fresh: Path, say: Say) -> Mending:
     return mending
 
 
-def _is_sound(shard: Path) -> bool:
+def _is_sound(shard: Path, mending: Mending, say: Say) -> bool:
     """Let SQLite look at all of it. SpoolError: the file cannot be opened at all."""
     try:
         source = _open_damaged(shard)
         try:
-            return source.execute("PRAGMA integrity_check(1)").fetchall() == _SOUND
+            if source.execute("PRAGMA integrity_check(1)").fetchall() != _SOUND:
+                return False
+            mending.incomplete = _find_incomplete(source, shard, say)
+            return True
         finally:
             close_connection(source)
     except (apsw.CantOpenError, apsw.PermissionsError, apsw.BusyError) as error:
@@ -196,8 +199,7 @@ def _save(source: PageFile, shard: Path, fresh: Path, mending: Mending, say: Say
         mending.lost = sorted(map(format_queue_id, found.named - saved))
         mending.doubtful = sorted(map(format_queue_id, found.doubtful))
         mending.nameless = max(0, _counted(found.tally) - mending.messages - len(mending.lost))
-        incomplete = _ids(target, _INCOMPLETE, (State.READY.value,))
-        mending.incomplete = sorted(map(format_queue_id, incomplete))
+        mending.incomplete = _find_incomplete(target, shard, say)
         say("checking the new database")
         if target.execute("PRAGMA integrity_check(1)").fetchall() != _SOUND:
             raise SpoolError("the new database is not sound: the disk does not keep what is written to it")
@@ -205,9 +207,38 @@ def _save(source: PageFile, shard: Path, fresh: Path, mending: Mending, say: Say
         close_connection(target)
 
 
-def _ids(target: apsw.Connection, statement: str, bound: tuple[Any, ...] = ()) -> set[int]:
-    rows: Any = target.execute(statement, bound)
+def _ids(target: apsw.Connection, statement: str) -> set[int]:
+    rows: Any = target.execute(statement)
     return {number for (number,) in rows}
+
+
+def _find_incomplete(database: apsw.Connection, shard: Path, say: Say) -> list[str]:
+    """Return the queue ids of messages that no relay will send, found as it finds them."""
+    say("comparing contents with their checksums")
+    contents, files = str(shard / _CONTENT), FileLayer()
+    reader = Reader(database, contents, files)
+    whole: dict[int, bool] = {}  # by content, which copies of a message share
+    incomplete = []
+    for number in sorted(_ids(database, "SELECT id FROM message")):
+        stored = reader.fetch(number)
+        if isinstance(stored, Stored):
+            ref = stored.content
+            if ref.id not in whole:
+                whole[ref.id] = _is_readable(reader, ref, contents, files)
+            if whole[ref.id]:
+                continue
+        incomplete.append(format_queue_id(number))
+    return incomplete
+
+
+def _is_readable(reader: Reader, ref: ContentRef, contents: str, files: FileLayer) -> bool:
+    try:
+        found = reader.content(ref)
+        if isinstance(found, int):
+            read_content_file(files, content_path(contents, ref.id), found)
+    except SpoolError:
+        return False
+    return True
 
 
 def _hold(target: apsw.Connection, messages: Iterable[int]) -> None:
