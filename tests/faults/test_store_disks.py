@@ -1,6 +1,8 @@
 """Stores on a disk that is full or read-only: mail waits in the queue, nothing is lost, and it goes on by itself."""
 
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.support.mails import EICAR, plain, with_attachment
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
+from gatepost.relay.saving import SLEEPERS_LIMIT
 from gatepost.storage.query import ItemFilter
 from gatepost.storage.store import Store
 
@@ -95,3 +98,21 @@ def test_a_read_only_disk_makes_mail_wait_even_over_a_restart(gateway: Gateway, 
         subprocess.run(["umount", "--lazy", str(disk)], check=True, capture_output=True)
     wait_for(lambda: not gateway.queue(), "the queue to be empty")
     assert stored(disk) == before + 3
+
+
+def test_many_that_wait_for_a_store_are_each_told_once(sink: Sink, tmp_path: Path) -> None:
+    """A night without an archive must not fill the log's disk as well, nor have all be inspected every second."""
+    place = tmp_path / "archive"
+    place.touch()  # a file where the directory belongs
+    replace = {"[path]\n": f'[path]\noutgoing_archive_path = "{place}"\n'}
+    with Gateway(tmp_path / "gw", sink.port, replace=replace) as gateway:
+        before = len(sink.mails)
+        sent = [gateway.send(plain(f"waits {number}")) for number in range(240)]
+        wait_for(lambda: len(gateway.lines("disposition not stored")) >= len(sent) - SLEEPERS_LIMIT, "some to be told")
+        time.sleep(4)  # four tries of each, were they tried every second
+        told = Counter(line.split(": ")[1] for line in gateway.lines("disposition not stored"))
+        assert max(told.values()) == 1
+        place.unlink()
+        wait_for(lambda: len(sink.mails) == before + len(sent), "all of them")
+        assert gateway.lines("is written again")
+        wait_for(lambda: not gateway.queue(), "the queue to be empty")

@@ -27,7 +27,7 @@ from gatepost.relay.bypass import Bypass
 from gatepost.relay.disposal import Disposal, Disposition, Partition
 from gatepost.relay.examination import Examination, Examiner, NotInspected
 from gatepost.relay.lookups.service import NetworkService
-from gatepost.relay.resting import Resting
+from gatepost.relay.resting import Cause, Resting
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.work import Work, read_content
@@ -431,12 +431,12 @@ class Inspection:
             return None
         if analysis.unscanned:
             if not is_outlived(stored, self._lifetime_s):
-                self._rest(work, analysis.unscanned)
+                self._rest(work, Cause.ENGINE, "W", f"waits for inspection: {analysis.unscanned}")
                 return None
             queue_id = format_queue_id(stored.id)
             self._report("E", f"{queue_id}: not scanned until the end of its life: {analysis.unscanned}")
             return error_analysis(f"not scanned: {analysis.unscanned}")
-        self._resting.succeeded(stored.id)
+        self._resting.succeeded(stored.id, Cause.ENGINE)
         return analysis
 
     def _dispose(self, work: Work, partition: Partition, analysis: Analysis | None) -> None:
@@ -449,9 +449,10 @@ class Inspection:
     def _disposed(self, work: Work, done: "asyncio.Future[None]") -> None:
         error = None if done.cancelled() else done.exception()
         if error is None:
+            self._resting.succeeded(work.stored.id, Cause.STORE)
             self._done(work)
         elif isinstance(error, SpoolError | OSError):
-            self._later(work, f"disposition not stored, trying again: {error}")
+            self._rest(work, Cause.STORE, "E", f"disposition not stored, trying again: {error}")
         else:
             self._set_aside(work, error)
 
@@ -465,18 +466,17 @@ class Inspection:
 
     def _later(self, work: Work, why: str) -> None:
         """Let go of a message that still waits in the spool as it was; it is taken up again in a while."""
-        if self.running:
+        if self._resting.note(work.stored.id, why) and self.running:
             self._report("E", f"{format_queue_id(work.stored.id)}: {why}")
-        self._resting.note(work.stored.id, why)
         self._done(work, remains=True)
         self._leave(work.stored)
         self._look_again(work.stored.id)
 
-    def _rest(self, work: Work, why: str) -> None:
-        """Let go of a message that an engine must see and cannot now; it waits in the spool."""
+    def _rest(self, work: Work, cause: Cause, level: str, why: str) -> None:
+        """Let go of a message that must have something it cannot have now; it waits in the spool."""
         stored = work.stored
-        if self._resting.add(stored.id, stored.content.size, f"waits for inspection: {why}"):
-            self._report("W", f"{format_queue_id(stored.id)}: waits for inspection: {why}")
+        if self._resting.add(stored.id, stored.content.size, why, cause) and self.running:
+            self._report(level, f"{format_queue_id(stored.id)}: {why}")
         self._done(work, remains=True)
         self._leave(stored)
 

@@ -84,6 +84,7 @@ class World:
         self.suspects = Suspects(spool, suspects_up_to, lambda *_: None)
         self.log: list[str] = []
         self.delivery = Sender(
+            shard=0,
             spool=spool,
             table=SessionTable(create_table(), 0, alone=True),
             resolver=Resolver(config),

@@ -167,6 +167,41 @@ def test_candidates_that_are_none_are_bounded(place: Path, monkeypatch: pytest.M
     assert len({mail.id for mail in found}) == sum(mail.outcome == "delivered" for mail in everything(place))
 
 
+def test_terms_asked_of_the_index_are_bounded_over_all_segments(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Counting(searching._Budget):
+        def __init__(self) -> None:
+            super().__init__()
+            asked.append(0)
+
+        def __setattr__(self, name: str, value: int) -> None:
+            if name == "terms" and value < searching.TERMS_LIMIT:
+                asked[-1] = searching.TERMS_LIMIT - value
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(searching, "_Budget", Counting)
+    for arguments in ({"sender": "s*", "hop": "nobody*"}, {"sender": "s*", "recipient": "r*"}, {"sender": "s3*"}):
+        query = parse_query(arguments)
+        monkeypatch.setattr(searching, "TERMS_LIMIT", 10_000)
+        whole = [mail.id for mail in search(Readers(place), query, 10_000).mails]
+        all_asked = asked[-1]
+        monkeypatch.setattr(searching, "TERMS_LIMIT", 1)
+        asked.clear()
+        found, before = [], 0
+        while True:
+            page = search(Readers(place), query, 10_000, before)
+            found += [mail.id for mail in page.mails]
+            if not page.before:
+                break
+            assert not before or page.before < before
+            assert page.back_until > 0
+            before = page.before
+        assert found == whole
+        assert len(asked) > 2
+        assert max(asked) < all_asked
+
+
 def test_one_mail_by_its_id_within_ones_domains(place: Path) -> None:
     mail = mail_id(17)
     assert [found.id for found in search(Readers(place), Query(id=mail), 5).mails] == [mail]
