@@ -26,8 +26,11 @@ WATCH_S: Final = 15.0
 """From one question whether it lives to the next ..."""
 SILENT_LIMIT: Final = 4
 """... so many of which it may leave unanswered in a row, each for `ANSWER_S`: it stands still for minutes then."""
+SILENT_LONGEST: Final = 64
+"""... at first: twice as many each time a kill has brought none that answers, up to three quarters of an hour."""
 SAID_LIMIT: Final = 4096
 """Bytes of one line it says."""
+_ENDLESS: Final = "it was killed and does not end"
 _NO_MAIL: Final = "0000000000000"
 CALLS: Final = ("tracking.search", "tracking.mail", "tracking.counts", "tracking.series")
 
@@ -88,9 +91,9 @@ class RecorderHost:
 
     async def watch(self) -> None:
         """Have a recorder that stands still start again, for ever. It loses nothing: relays keep what it has not
-        confirmed.
+        confirmed. Where its disk hangs no kill helps, and while the kernel waits for the disk it does not even end one.
         """
-        silent = 0
+        silent, killed, patience = 0, 0, SILENT_LIMIT
         while True:
             await asyncio.sleep(WATCH_S)
             child, asked = self.current, 0 if self.current is None else self.current.pid
@@ -104,12 +107,21 @@ class RecorderHost:
             except ControlError:
                 silent = 0  # it answered, or has ended
             else:
-                silent = 0
-            if silent >= SILENT_LIMIT and child.pid == asked:
-                silent = 0
-                child.trouble = f"it stood still for {SILENT_LIMIT} questions of {ANSWER_S:.0f} s and was killed"
-                self._say("E", f"recorder: {child.trouble}")
+                silent, patience = 0, SILENT_LIMIT
+            if silent < patience or child.pid != asked:
+                continue
+            silent = 0
+            if asked != killed:
+                killed = asked
+                self._complain(child, f"it stood still for {patience} questions of {ANSWER_S:.0f} s and was killed")
+                patience = min(2 * patience, SILENT_LONGEST)
                 child.signal(signal.SIGKILL)
+            elif not child.trouble.startswith(_ENDLESS):
+                self._complain(child, f"{_ENDLESS}: it waits for a disk that does not answer")
+
+    def _complain(self, child: Child, trouble: str) -> None:
+        child.trouble = trouble
+        self._say("E", f"recorder: {trouble}")
 
     def register(self, desk: Desk) -> None:
         """Register the calls it answers. Callers with domains get what is from or to these."""

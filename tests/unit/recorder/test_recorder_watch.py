@@ -1,6 +1,7 @@
 """A recorder that stands still is told of and started again; one that answers is left alone."""
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -74,6 +75,62 @@ def test_one_that_stands_still_is_killed_after_several_questions(host: RecorderH
     assert killed_at[0] >= SILENT_LIMIT - 1
     assert "stood still" in child.trouble
     assert host.said[0].startswith("E recorder: it stood still")  # type: ignore[attr-defined]
+
+
+def watch_silence(host: RecorderHost, questions: int, *, ends: bool, answers: int = 0) -> list[int]:
+    """Ask a recorder so many times that answers none, but for the one of that number; return after how many questions
+    each kill came. One that does not end keeps its pid.
+    """
+    asked, kills = 0, [0]
+    enough = asyncio.Event()
+
+    class Child(StandIn):
+        def signal(self, number: int) -> None:
+            assert number == signal.SIGKILL
+            kills.append(asked)
+            self.pid += ends
+
+    host.current = Child(state="running", pid=7, trouble="", restarts=0)  # type: ignore[assignment]
+
+    async def ask(_request: hosting.Request) -> None:
+        nonlocal asked
+        if asked == questions:
+            enough.set()
+            await asyncio.Event().wait()
+        asked += 1
+        if asked != answers:
+            raise SilentRecorderError("it does not answer")
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(host.watch())
+        async with asyncio.timeout(120):
+            await enough.wait()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    host._ask = ask  # type: ignore[method-assign]
+    asyncio.run(scenario())
+    return [later - earlier for earlier, later in itertools.pairwise(kills)]
+
+
+def test_a_kill_that_helps_nothing_is_repeated_ever_more_seldom(
+    host: RecorderHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "SILENT_LONGEST", 16)
+    assert watch_silence(host, 4 + 8 + 16 + 16 + 2, ends=True) == [4, 8, 16, 16]
+    assert len(host.said) == 4  # type: ignore[attr-defined]
+
+
+def test_one_that_answers_again_gets_no_more_patience_than_the_first(host: RecorderHost) -> None:
+    assert watch_silence(host, 4 + 1 + 4 + 2, ends=True, answers=5) == [4, 5]
+
+
+def test_one_that_its_disk_keeps_from_ending_is_killed_once_and_told_of_once_more(host: RecorderHost) -> None:
+    assert watch_silence(host, 4 + 8 + 8 + 8 + 2, ends=False) == [4]
+    assert [line[:40] for line in host.said] == [  # type: ignore[attr-defined]
+        "E recorder: it stood still for 4 questio",
+        "E recorder: it was killed and does not e",
+    ]
 
 
 def test_one_that_answers_between_is_left_alone(host: RecorderHost) -> None:
