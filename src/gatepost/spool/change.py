@@ -97,7 +97,7 @@ Change = Accept | Dispose | Settle | BackOff | Hold | Release | Remove | Strike 
 def new_messages(change: Change) -> Sequence[NewMessage]:
     """Return the messages a change brings into the spool."""
     if isinstance(change, Accept):
-        return (change.new,)
+        return (change.new, *change.generated)
     if isinstance(change, (Dispose, Settle)):
         return change.generated
     return ()

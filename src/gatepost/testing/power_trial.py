@@ -186,15 +186,19 @@ class PowerTrial:
             return self._pause(spool)
         if len(free) < 3 or chance.random() < 0.35:
             new = self._new(spool, State.WAITING)
+            generated = [self._new(spool, State.READY)] if chance.random() < 0.3 else []
+            after: dict[int, Stored | None] = {each.stored.id: each.stored for each in generated}
             if chance.random() < 0.7:
-                return Flight({new.stored.id: new.stored}, tokens), spool.accept(new, records)
+                after[new.stored.id] = new.stored
+                return Flight(after, tokens), spool.accept(new, records, (), generated)
             copies = self._copies(new.stored, chance.randint(1, 3))
             if chance.random() < 0.5:  # as it came, with blind copies
                 copies = [new.stored, *(copy for copy in copies if copy.id != new.stored.id)]
-            return Flight({copy.id: copy for copy in copies}, tokens), spool.accept(new, records, copies)
+            after |= {copy.id: copy for copy in copies}
+            return Flight(after, tokens), spool.accept(new, records, copies, generated)
         message = self._world[chance.choice(free)]
         generated = [self._new(spool, State.READY)] if chance.random() < 0.3 else []
-        after: dict[int, Stored | None] = {new.stored.id: new.stored for new in generated}
+        after = {new.stored.id: new.stored for new in generated}
         if chance.random() < 0.1:
             after = {
                 each: msgspec.structs.replace(self._world[each], strikes=self._world[each].strikes + 1)

@@ -267,6 +267,18 @@ class SpoolSuite:
 
         self.run(scenario)
 
+    def test_generated_mail_that_is_large_belongs_to_the_spool_once_it_is_durable(self) -> None:
+        async def scenario(spool: Spool) -> None:
+            notices = [new_message(spool, number, LARGE, [Pending(0, "client.example", 2.0)]) for number in (7, 8, 9)]
+            await spool.accept(new_message(spool, 5), [], (), [notices[0]])
+            await spool.accept(new_message(spool, 6), [], (), [notices[1]])
+            await spool.settle(5, None, [], [notices[2]])
+            for notice in notices:
+                notice.content.discard()
+                assert await spool.content(notice.stored.content) == LARGE
+
+        self.run(scenario)
+
     def test_hold_and_release_lead_back_to_where_it_was(self) -> None:
         async def scenario(spool: Spool) -> None:
             waiting = new_message(spool, 5)
