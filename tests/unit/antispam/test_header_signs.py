@@ -318,3 +318,29 @@ def test_a_brand_whose_links_or_answers_lead_elsewhere(check):
 def test_names_that_people_bear_and_files_that_are_named_are_none_of_these(check, changes):
     found = signs(check, mail(**changes))
     assert not {"from-brand", "from-brand-free-mail", "name-invisible", "subject-underscores"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "Sparkasse KölnBonn <info@sparkasse-koelnbonn.de>",
+        "Volksbank Mittelhessen <service@vb-mittelhessen.de>",
+        "Vodafone <info@email.vodafone.ro>",
+        "IRS Newswire <irs@service.govdelivery.com>",
+        "HMRC <hmrc@public.govdelivery.com>",
+        "Microsoft Teams <no-reply@teams.mail.microsoft>",
+        "Marriott Bonvoy <news@email-marriott.com>",
+        "Mercado Libre <info@mercadolibre.com.co>",
+        "MediaMarkt <news@mediamarkt.pl>",
+        "Detran <aviso@detran.rj.gov.br>",
+        "Wells Fargo <alerts@notify.wellsfargoemail.com>",
+    ],
+)
+def test_brands_write_from_their_countries_and_services(check, author):
+    found = signs(check, mail(From=author))
+    assert not {"from-brand", "brand-unlikely"} & set(found)
+
+
+@pytest.mark.parametrize("author", ["Sparkasse <x@konto.example>", "Volksbank Kundenservice <x@konto.example>"])
+def test_a_bank_of_many_places_that_names_none(check, author):
+    assert "from-brand" in signs(check, mail(From=author))
