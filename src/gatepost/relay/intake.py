@@ -321,23 +321,27 @@ class Intake:
         content, path = self._content_of(new)
         return self._judge(new.stored, content, path, deadline_s)
 
-    def turn_away(self, disposition: Disposition) -> "Sequence[asyncio.Future[None]]":
-        """Record the verdict on a message that is not ours to deliver, and let its notifications go; return when each
-        of these is durable.
+    def turn_away(self, disposition: Disposition) -> "asyncio.Future[None] | None":
+        """Record the verdict on a message that is not ours to deliver, and let its notifications go; return what is
+        done when these are durable, all or none of them. None: there are none.
         """
         self.spool.enter(disposition.records)
-        commits = [asyncio.ensure_future(self.spool.accept(notice, ())) for notice in disposition.generated]
-        for notice, commit in zip(disposition.generated, commits, strict=True):
-            commit.add_done_callback(functools.partial(self._notice_accepted, notice))
-        return commits
+        if not disposition.generated:
+            return None
+        first, *others = notices = tuple(disposition.generated)
+        commit = asyncio.ensure_future(self.spool.accept(first, (), (), others))
+        commit.add_done_callback(functools.partial(self._notices_accepted, notices))
+        return commit
 
-    def _notice_accepted(self, notice: NewMessage, done: "asyncio.Future[None]") -> None:
+    def _notices_accepted(self, notices: "Sequence[NewMessage]", done: "asyncio.Future[None]") -> None:
         if done.cancelled() or (error := done.exception()) is not None:
-            notice.content.discard()
+            for notice in notices:
+                notice.content.discard()
             if not done.cancelled() and error is not None:
                 self.trouble(error)
         else:
-            self._send(Work(notice.stored, None, durable=True))
+            for notice in notices:
+                self._send(Work(notice.stored, None, durable=True))
 
     def complete(self, new: NewMessage, disposition: Disposition | None) -> Disposition | None:
         """Return what becomes of an accepted message, blind copy included; None: it is to be inspected, no more."""

@@ -61,11 +61,11 @@ class Desk:
         clock_ms: Callable[[], int],
         inspection: Inspection,
         enter: Callable[[Sequence[Record]], None],
-        conclude: "Callable[[Disposition], Sequence[asyncio.Future[None]]]",
+        conclude: "Callable[[Disposition], asyncio.Future[None] | None]",
         report: Callable[[str, str], None],
     ) -> None:
         """`enter` puts records on record; `conclude` does it with those of a disposition, and lets its notifications
-        go: it returns when each of these is durable. `report(level, text)` logs.
+        go: it returns what is done when these are durable, all or none. `report(level, text)` logs.
         """
         self._ids = ids
         self._clock_ms = clock_ms
@@ -149,9 +149,9 @@ class DeskJudge:
     async def _conclude(
         self, request: Request, ruling: Ruling, content: bytes | Path, disposition: Disposition
     ) -> None:
-        """Put it on record, and let reports and notifications go. Unjudged: a report to the sender is not durable."""
+        """Put it on record, and let reports and notifications go. Unjudged: reports to the sender are not durable."""
         desk = self._desk
-        if not any(new.stored.kind == BOUNCE for new in disposition.generated):
+        if not _has_report(disposition):
             desk.conclude(disposition)
             return
         try:
@@ -166,7 +166,9 @@ class DeskJudge:
         await asyncio.shield(self._tell(request.sender, key, disposition))
 
     async def _tell(self, sender: str, key: str, disposition: Disposition) -> None:
-        await _promised(disposition, self._desk.conclude(disposition))
+        commit = self._desk.conclude(disposition)
+        if commit is not None and _has_report(disposition):
+            await _promised(commit)
         if key:
             self._desk.told.note(key, sender, clock.now())
 
@@ -239,13 +241,16 @@ class DeskJudge:
         )
 
 
-async def _promised(disposition: Disposition, commits: "Sequence[asyncio.Future[None]]") -> None:
-    """Wait until reports to the sender are durable: after the answer nobody else tells him. Unjudged: one is not."""
-    reports = [commit for new, commit in zip(disposition.generated, commits, strict=True) if new.stored.kind == BOUNCE]
-    if reports:
-        await asyncio.wait(reports)
-        if any(commit.cancelled() or commit.exception() is not None for commit in reports):
-            raise Unjudged("the report to its sender cannot be kept")
+def _has_report(disposition: Disposition) -> bool:
+    """Tell whether the sender is to hear of it from us."""
+    return any(new.stored.kind == BOUNCE for new in disposition.generated)
+
+
+async def _promised(commit: "asyncio.Future[None]") -> None:
+    """Wait until reports to the sender are durable: after the answer nobody else tells him. Unjudged: they are not."""
+    await asyncio.wait((commit,))
+    if commit.cancelled() or commit.exception() is not None:
+        raise Unjudged("the report to its sender cannot be kept")
 
 
 def _unlicensed(group: GroupPolicy) -> GroupPolicy:

@@ -12,9 +12,17 @@ import pytest
 from gatepost.config.doors import Door, DoorKind
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Deed, Part, Request, Ruling
+from gatepost.relay.disposal import Disposition
+from gatepost.relay.intake import Intake
+from gatepost.relay.work import Work
 from gatepost.service.desk_judge import BOUNCE, DeskJudge
+from gatepost.service.judge import Unjudged
 from gatepost.service.proxy_memory import KEEP_S
 from gatepost.service.told_senders import ToldSenders
+from gatepost.spool.interface import Pending, SpoolError
+from gatepost.spool.writer import SqliteSpool
+from gatepost.testing.memory_spool import MemoryContent
+from gatepost.testing.spool_suite import LARGE, SMALL, new_message
 
 MAIL = b"Message-ID: <1@x>\r\nSubject: one\r\n\r\nText.\r\n"
 A, B = "a@x.example", "b@x.example"
@@ -91,9 +99,9 @@ def test_a_report_is_noted_though_who_asked_has_gone_meanwhile(tmp_path: Path) -
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         begun = asyncio.Event()
 
-        def conclude(_: object) -> list[asyncio.Future[None]]:
+        def conclude(_: object) -> asyncio.Future[None]:
             begun.set()
-            return [kept]
+            return kept
 
         desk: Any = SimpleNamespace(told=told(tmp_path), conclude=conclude, report=lambda *_: None)
         judge = DeskJudge(desk, Door(name="d", kind=DoorKind.MILTER, address="tcp:127.0.0.1:1"))
@@ -107,5 +115,63 @@ def test_a_report_is_noted_though_who_asked_has_gone_meanwhile(tmp_path: Path) -
         kept.set_result(None)
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
         assert desk.told.knows(this, "s@x.example", time.time())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["all", "one cannot be kept"])
+def test_the_reports_of_one_answer_are_durable_together_or_not_at_all(tmp_path: Path, *, taken: bool) -> None:
+    """Else those that were would come again when the question does."""
+
+    async def scenario() -> None:
+        spool = SqliteSpool.open(str(tmp_path / "relay-0"), asyncio.get_running_loop())
+        await spool.start()
+        if taken:
+            await spool.accept(new_message(spool, 9), [])
+        reports = [
+            new_message(spool, number, text, [Pending(0, "x.example", 2.0)], BOUNCE)
+            for number, text in ((7, SMALL), (8, LARGE), (9, SMALL))
+        ]
+        sent: list[Work] = []
+        troubles: list[BaseException] = []
+        intake = object.__new__(Intake)
+        intake.spool, intake.trouble, intake._send = spool, troubles.append, sent.append
+        desk: Any = SimpleNamespace(told=told(tmp_path), conclude=intake.turn_away, report=lambda *_: None)
+        judge = DeskJudge(desk, Door(name="d", kind=DoorKind.MILTER, address="tcp:127.0.0.1:1"))
+        answer = judge._conclude(request(), ruling(), MAIL, Disposition([], [], generated=reports))
+        if taken:
+            with pytest.raises(Unjudged, match="cannot be kept"):
+                await answer
+        else:
+            await answer
+        this = await desk.told.key(request(), ruling(), MAIL)
+        assert desk.told.knows(this, "s@x.example", time.time()) is not taken
+        assert [await spool.fetch(number) is not None for number in (7, 8)] == [not taken] * 2
+        assert [work.stored.id for work in sent] == ([] if taken else [7, 8, 9])
+        assert len(troubles) == taken
+        assert len(list((tmp_path / "relay-0" / "content").iterdir())) == (not taken)
+        await spool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_notification_that_cannot_be_kept_does_not_hold_up_an_answer_whose_sender_has_the_report(
+    tmp_path: Path,
+) -> None:
+    def disposition() -> Any:
+        notice = SimpleNamespace(stored=SimpleNamespace(kind="notice-admin", id=8), content=None)
+        report = SimpleNamespace(stored=SimpleNamespace(kind=BOUNCE, id=7), content=MemoryContent(7))
+        return SimpleNamespace(generated=[report, notice], records=[])
+
+    async def scenario() -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        desk: Any = SimpleNamespace(told=told(tmp_path), conclude=lambda _: done, report=lambda *_: None)
+        judge = DeskJudge(desk, Door(name="d", kind=DoorKind.MILTER, address="tcp:127.0.0.1:1"))
+        this = await desk.told.key(request(), ruling(), MAIL)
+        done.set_exception(SpoolError("no space left"))
+        with pytest.raises(Unjudged):
+            await judge._conclude(request(), ruling(), MAIL, disposition())
+        desk.told.note(this, "s@x.example", time.time())
+        await judge._conclude(request(), ruling(), MAIL, disposition())
 
     asyncio.run(scenario())
