@@ -160,7 +160,7 @@ class PoolPlan:
         self.stats.started += 1
         if self._closed:
             return self._retire(worker)
-        if self._retries:
+        if self._retries and generation >= self._generation:
             return [self._assign(worker, self._retries.popleft(), now)]
         return self._free(worker, now)
 

@@ -191,6 +191,16 @@ def test_a_new_generation_retires_the_old() -> None:
     assert pool.started(102, 1, now=4) == [Assign(3, 102)]
 
 
+def test_a_filter_of_before_that_comes_up_late_gets_no_job_either() -> None:
+    pool = plan(maximum=3)
+    pool.submit(1, 10, now=0)
+    pool.started(100, 0, now=0)
+    assert pool.died(100, "gone", now=1) == [Kill(100, "gone"), Start()]
+    assert pool.template(1, now=2) == []
+    assert pool.started(101, 0, now=3) == [Retire(101, told=True), Start()]
+    assert pool.started(102, 1, now=4) == [Assign(1, 102)]
+
+
 def test_a_withdrawn_job_is_not_begun() -> None:
     pool = plan(maximum=1)
     pool.submit(1, 10, now=0)
