@@ -96,13 +96,16 @@ class Settlement:
     async def store(
         self, work: Work, remaining: Stored | None, records: Sequence[Record], generated: Sequence[NewMessage] = ()
     ) -> None:
-        """Write an outcome, again and again while the disk refuses."""
+        """Write an outcome, again and again while the disk refuses; each reason is told once."""
+        told = ""
         while True:
             try:
                 await self._spool.settle(work.stored.id, remaining, records, generated)
             except SpoolError as error:
                 self._trouble(error)
-                self._report("E", f"{format_queue_id(work.stored.id)}: outcome not stored, trying again: {error}")
+                if str(error) != told:
+                    told = str(error)
+                    self._report("E", f"{format_queue_id(work.stored.id)}: outcome not stored, trying again: {told}")
                 await asyncio.sleep(_RETRY_S)
             else:
                 return

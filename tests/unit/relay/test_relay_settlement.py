@@ -144,6 +144,27 @@ def test_repeated_write_does_not_bring_back_what_was_delivered_meanwhile() -> No
     run(scenario)
 
 
+def test_a_disk_that_refuses_all_night_is_told_once_for_each_message() -> None:
+    async def scenario(spool: Spool) -> None:
+        told: list[str] = []
+        troubles: list[BaseException] = []
+        settle = Settlement(
+            spool,
+            settled=lambda _: None,
+            reported=lambda _: None,
+            report=lambda level, text: told.append(f"{level} {text}"),
+            trouble=troubles.append,
+        )
+        work = await stored_work(spool)
+        spool.refuse_settlements = 5
+        await settle.store(work, None, [])
+        assert len(troubles) == 5
+        assert len(told) == 1
+        assert "outcome not stored, trying again" in told[0]
+
+    run(scenario)
+
+
 def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Delivery:
     reports = Reports(spool, QueueIds(1, 0), Saving(lambda *_: None), lambda: 1_700_000_000_000)
     reports.configure(hostname="gw.example.org", template=shipped_template("dsn"), entire=False, on_relaying=False)
