@@ -81,6 +81,8 @@ def repair(directory: str, say: Say, *, dry_run: bool = False) -> Mending:
     kept = _free_name(shard.with_name(f"{shard.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
     try:
         shutil.rmtree(fresh, ignore_errors=True)
+        # Of a repair that was killed before its shard went out of the way: this one makes it anew, under that name.
+        shutil.rmtree(mended_name(directory), ignore_errors=True)
         _check_room(shard)
         fresh.mkdir(0o700)
         mending = _read(shard, fresh, say)
