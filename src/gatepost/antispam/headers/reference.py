@@ -50,6 +50,8 @@ class Reference(msgspec.Struct, frozen=True):
     """By the words of a name, lower case."""
     whole: dict[tuple[str, ...], Brand] = {}
     """The same for names that must stand alone."""
+    begins: frozenset[str] = frozenset()
+    """The first words of them all."""
 
     def is_free(self, domain: str) -> bool:
         """Whether anybody gets an address in this domain."""
@@ -58,6 +60,8 @@ class Reference(msgspec.Struct, frozen=True):
     def find_brand(self, name: str) -> Brand | None:
         """Return the brand whose name stands in a display name."""
         words = tuple(word.lower() for word in _WORD.findall(name)[:WORDS_LIMIT])
+        if self.begins.isdisjoint(words):  # so it is for next to all mail
+            return None
         alone = self.whole.get(tuple(word for word in words if word not in _OFFICE and not word.isdigit()))
         if alone is not None:
             return alone
@@ -85,7 +89,7 @@ def load_reference(knowledge: Knowledge) -> Reference:
             bare = name.strip().removeprefix("=")
             chosen = brands if bare == name.strip() else whole
             chosen[tuple(word.lower() for word in _WORD.findall(bare))] = Brand(bare, known)
-    return Reference(frozenset(free), brands, whole)
+    return Reference(frozenset(free), brands, whole, frozenset(words[0] for words in (*brands, *whole)))
 
 
 def _lines(knowledge: Knowledge, suffix: str) -> Iterator[tuple[str, int, str]]:
