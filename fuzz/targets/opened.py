@@ -6,7 +6,7 @@ from typing import Final
 
 from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.opening import Member, Opener, Opening
-from gatepost.model.finding import ScanOptions
+from gatepost.model.finding import ENCRYPTIONS, ScanOptions
 
 _OPTIONS: Final = ScanOptions(archive_members=3000, unpacked_bytes=64 * 1024 * 1024)
 MEMBERS_LIMIT: Final = 8000
@@ -30,7 +30,8 @@ def look_at(members: Iterator[Member]) -> list[Member]:
             assert isinstance(member.name, str)
             assert len(member.name) <= 300
             assert member.data is None or isinstance(member.data, bytes)
-            assert member.name or member.data is not None or member.trouble or member.protected
+            assert member.name or member.data is not None or member.trouble or member.protected or member.encrypted
+            assert not member.encrypted or (member.encrypted in ENCRYPTIONS and not member.name and member.data is None)
             assert len(found) <= MEMBERS_LIMIT
             assert size <= 64 * 1024 * 1024
             member.name.encode("utf-8", "surrogatepass")
