@@ -57,6 +57,14 @@ def test_a_stream_called_as_that_of_an_encrypted_document_hides_no_other() -> No
     assert PROGRAM in contents(members)
 
 
+@pytest.mark.parametrize("place", [("_2",), ()])
+def test_a_stream_called_as_an_encrypted_document_is_looked_at_where_it_is_none(place: tuple[str, ...]) -> None:
+    streams = {("WordDocument",): bytes(600), (*place, "EncryptedPackage"): PROGRAM}
+    members = opened(samples.compound(streams))
+    assert any(member.protected for member in members)
+    assert any((content or b"").startswith(PROGRAM) for content in contents(members)) is bool(place)
+
+
 @pytest.mark.parametrize("others", [("_1", "FileHeader"), ("DocOptions", "fileheader")])
 def test_a_second_header_elsewhere_does_not_hide_a_document_of_hancom(others: tuple[str, ...]) -> None:
     header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000000, 1)

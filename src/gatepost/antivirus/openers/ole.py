@@ -64,7 +64,9 @@ def open_ole(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         yield Member("", protected=True)
     for stream in compound.streams:
         label = stream.name.lower()
-        if label in _DULL or not stream.size or label == _PACKAGE or stream.path[:-1] in projects:
+        if label in _DULL or not stream.size or stream.path[:-1] in projects:
+            continue
+        if label == _PACKAGE and len(stream.path) == 1:  # elsewhere it may be anything
             continue
         content = compound.read(stream)
         if label == "\x01ole10native" or label.endswith("ole10native"):
