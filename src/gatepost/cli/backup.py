@@ -94,7 +94,7 @@ def save(
     except FileExistsError:
         return complain(f"{file} is there already", EXIT_NOT_DONE)
     except OSError as error:
-        return complain(f"no backup: {error}", EXIT_SYSTEM)
+        return complain(f"no backup: {error.filename or file}: {error.strerror or error}", EXIT_SYSTEM)
     return _show(manifest, file, as_json=as_json)
 
 
