@@ -44,7 +44,13 @@ def test_faulty_rules_are_named_with_file_and_line(text, complaint):
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("a.domains", "Not a domain"), ("a.brands", "Brand without domains"), ("a.signs", "\xff")]
+    ("path", "text"),
+    [
+        ("a.domains", "Not a domain"),
+        ("a.brands", "Brand without domains"),
+        ("a.brands", "Brand, : x.example"),
+        ("a.signs", "\xff"),
+    ],
 )
 def test_faulty_reference_files_are_named(path, text):
     with pytest.raises(ValueError, match=path):

@@ -88,7 +88,10 @@ def load_reference(knowledge: Knowledge) -> Reference:
         for name in names.split(","):
             bare = name.strip().removeprefix("=")
             chosen = brands if bare == name.strip() else whole
-            chosen[tuple(word.lower() for word in _WORD.findall(bare))] = Brand(bare, known)
+            words = tuple(word.lower() for word in _WORD.findall(bare))
+            if not words:
+                raise ValueError(f"{path} line {number}: a name without a word")
+            chosen[words] = Brand(bare, known)
     return Reference(frozenset(free), brands, whole, frozenset(words[0] for words in (*brands, *whole)))
 
 
