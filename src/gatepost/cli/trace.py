@@ -62,8 +62,8 @@ def trace(
     Parameters
     ----------
     query
-        What is at hand: a queue id, an address, a client, a message id, words of the subject. A `*` at the end stands
-        for anything; between two of them a part is looked for.
+        What is at hand: a queue id, an address, or two of who wrote to whom, a client, a message id, words of the
+        subject. A `*` at the end stands for anything; between two of them a part is looked for.
     subject
         Words of the subject.
     client

@@ -91,6 +91,7 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"since": NOON - 86_400 + 0.05, "until": NOON - 86_400 + 0.15},
     {"since": NOON - 86_400, "sender": "s1@from1.example", "until": NOON + 0.1},
     {"sender": "*@FROM1*"},
+    {"text": "r1@to1.example mail s1@from1.example"},
 ]
 
 
@@ -125,6 +126,33 @@ def test_one_word_with_a_dash_or_a_dot_is_looked_for_in_subjects_too(
     filled = Filled(tmp_path)
     subjects = ("Invoice RE-4711.b", "re-4711.c, corrected", "4711 re b", "re 4711 b", "(re-4711.b)")
     for number, subject in enumerate(subjects):
+        filled.add(received(number), Inspected(mail_id(number), NOON + 1, subject, 1.0, 4.0))
+    filled.store.commit()
+    while indexed and filled.store._days[day_of(mail_id(0))].seal(1):
+        pass
+    found = search(Readers(tmp_path), parse_query({"text": text}), 10)
+    assert [mail.id for mail in reversed(found.mails)] == [mail_id(number) for number in numbers]
+    filled.store.close()
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["fresh", "indexed"])
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("s0@from0.example r0@to0.example", [0]),
+        ("<r0@to0.example>  S0@From0.example", [0]),
+        ("s0@from0.example r1@to1.example", []),
+        ("offer r1@to1.example", [1]),
+        ("offer s0@from0.example", []),
+        ("ask boss@far.example please", [2]),
+        ("boss@far.example r2@to2.example", [2]),
+        ("s1@* r1@to1.example", [1]),
+        ("s0@from0.example ??? r0@to0.example", [0]),
+    ],
+)
+def test_addresses_and_words_together(tmp_path: Path, text: str, numbers: list[int], *, indexed: bool) -> None:
+    filled = Filled(tmp_path)
+    for number, subject in enumerate(("Invoice", "Our offer", "Please ask boss@far.example")):
         filled.add(received(number), Inspected(mail_id(number), NOON + 1, subject, 1.0, 4.0))
     filled.store.commit()
     while indexed and filled.store._days[day_of(mail_id(0))].seal(1):

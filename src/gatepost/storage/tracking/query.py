@@ -151,8 +151,8 @@ def parse_query(arguments: Mapping[str, Any], domains: Sequence[str] = ()) -> Qu
 
     A value may end in `*` (begins with), or stand between two `*` (anywhere in it). Senders and recipients may be whole
     addresses, `@domain` or a domain; `<>` is the null sender. A subject is words, all of which occur; `*…*` is a part
-    of it. `text` is whatever somebody has at hand: a queue id, an address, a client, a message id, words, number of an
-    invoice. A status must be one there is.
+    of it. `text` is whatever somebody has at hand: a queue id, an address or two, a client, a message id, words, number
+    of an invoice. A status must be one there is.
     """
     clauses: list[Clause] = []
     number = 0
@@ -259,6 +259,21 @@ def _words(text: str) -> list[Clause]:
     return [*(Clause((Field.SUBJECT,), word) for word in words[:-1]), last]
 
 
+def _with_addresses(parts: Sequence[str]) -> list[Clause]:
+    """Return the clauses of what is said with addresses in it: who wrote to whom, or that and words of the subject. A
+    subject may hold an address, too.
+    """
+    found = []
+    for part in parts:
+        value, mode = _mode(part)
+        if "@" in value:
+            inner = fold_value(value.strip("<>"))
+            fields = (Field.SENDER, Field.RECIPIENT, Field.MESSAGE_ID)
+            found.append(Clause(fields, inner, mode, tuple(words_of(inner)) if len(parts) > 1 else ()))
+    others = " ".join(part for part in parts if "@" not in part)
+    return [*found, *_words(others)] if words_of(others) else found
+
+
 def _free(text: str) -> int | list[Clause]:
     """Return the queue id, or the clauses, that somebody may mean by a text."""
     try:
@@ -271,9 +286,8 @@ def _free(text: str) -> int | list[Clause]:
         return [Clause(anywhere, fold_value(value), mode)]
     if value.startswith("@"):
         return [_clause(_FIELDS["address"], text)]
-    if "@" in value and " " not in value:
-        inner = fold_value(value.strip("<>"))
-        return [Clause((Field.SENDER, Field.RECIPIENT, Field.MESSAGE_ID), inner, mode)]
+    if "@" in value:
+        return _with_addresses(text.split())
     try:
         return [Clause((Field.CLIENT, Field.HOP), str(ipaddress.ip_address(value)))]
     except ValueError:
