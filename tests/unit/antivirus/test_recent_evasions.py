@@ -4,6 +4,7 @@ import io
 import math
 import struct
 import tarfile
+import zlib
 
 import av_samples
 import pytest
@@ -150,10 +151,32 @@ def test_a_tar_archive_behind_the_end_of_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"MSWIM\0\0\0" + bytes(400), b"QFI\xfb\0\0\0\3" + bytes(90), bytes(900) + b"koly".ljust(512, b"\0")]
+    ("data", "words"),
+    [
+        (b"MSWIM\0\0\0" + bytes(400), "a Windows image (WIM, ESD), which is not read"),
+        (b"QFI\xfb\0\0\0\3" + bytes(90), "(QCOW2) that is damaged"),
+        (b"QED\0" + bytes(400), "(QED), which is not read"),
+        (b"KDMV\1\0\0\0" + bytes(400), "(VMDK) that is damaged"),
+        (b"vhdxfile" + bytes(400), "(VHDX) that is damaged, was not closed"),
+        (bytes(900) + b"koly".ljust(512, b"\0"), "a disk image of macOS (DMG), which is not read"),
+    ],
 )
-def test_small_images_of_kinds_nobody_reads_are_not_clean(data: bytes) -> None:
-    assert verdict(data, "a.img")[0] is ObjectStatus.ERROR
+def test_small_images_of_kinds_nobody_reads_are_not_clean_and_named(data: bytes, words: str) -> None:
+    analysis = inspect(av_samples.attached(data, name="a.img"), ScanOptions(), [ENGINE], math.inf)
+    assert analysis.objects[2].status is ObjectStatus.ERROR
+    assert words in str(analysis.objects[2])
+
+
+def test_a_solid_rar_archive_is_named_and_not_clean() -> None:
+    def block(kind: int, flags: int, rest: bytes) -> bytes:
+        head = struct.pack("<BHH", kind, flags, 7 + len(rest)) + rest
+        return struct.pack("<H", zlib.crc32(head) & 0xFFFF) + head
+
+    file = struct.pack("<IIBIIBBHI", 4, 4, 3, zlib.crc32(b"data"), 0, 29, 0x30, 5, 0o644) + b"a.txt"
+    archive = b"Rar!\x1a\x07\0" + block(0x73, 0x0008, bytes(6)) + block(0x74, 0x8010, file) + b"data"
+    analysis = inspect(av_samples.attached(archive, name="a.rar"), ScanOptions(), [ENGINE], math.inf)
+    assert analysis.objects[2].status is ObjectStatus.ERROR
+    assert "a solid RAR 4 archive, which is not read" in str(analysis.objects[2])
 
 
 def test_name_of_a_threat_does_not_depend_on_what_was_scanned_before() -> None:

@@ -36,6 +36,11 @@ _FILLED = re.compile(rb"[^\0]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOCKED = re.compile(r"encrypt|[Cc]rypto|passphrase")
 """The library's words for what a password keeps shut."""
+_LIMITS: Final = {
+    "RAR solid archive": "a solid RAR 4 archive, which is not read, so nobody knows what is in it",
+    "Multivolume": "it is one of several volumes, and the others are not here",
+}
+"""What the library cannot do rather than cannot make out."""
 
 
 def opener_of(supports: tuple[str, ...]) -> Opener:
@@ -91,7 +96,7 @@ def read_archive(
                 if is_locked(error):
                     yield Member("", protected=True)
                 else:
-                    yield Member("", trouble=f"archive cannot be read: {error}")
+                    yield Member("", trouble=f"archive cannot be read: {_explain(error)}")
                 return len(data)
             if entry is None:
                 if empty:  # damage that the library took for the end
@@ -119,8 +124,14 @@ def _read_member(reader: ArchiveReader, entry: Entry, budget: Budget, content: C
     except Broken as error:
         if entry.encrypted or is_locked(error):
             return Member(name, protected=True)
-        trouble = f"archive member cannot be read: {error}"
+        trouble = f"archive member cannot be read: {_explain(error)}"
     return Member(name, content.take(), trouble=trouble)
+
+
+def _explain(error: Broken) -> str:
+    """Return what the library says, in an administrator's words where it is a limit and not damage."""
+    text = str(error)
+    return next((words for mark, words in _LIMITS.items() if mark in text), text)
 
 
 def is_locked(error: Broken) -> bool:

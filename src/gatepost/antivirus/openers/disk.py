@@ -49,12 +49,31 @@ class _FileSystem(msgspec.Struct, frozen=True):
     count: int
 
 
+_UNREAD: Final = {
+    b"MSWIM\0\0\0": "a Windows image (WIM, ESD), which is not read",
+    b"QED\0": "a virtual disk of QEMU (QED), which is not read",
+    b"vhdxfile": "a virtual disk (VHDX) that is damaged, was not closed, or builds on another one",
+    b"KDMV": "a virtual disk (VMDK) that is damaged, or has its content in other files",
+    b"QFI\xfb": "a virtual disk (QCOW2) that is damaged, encrypted, or builds on another one",
+}
+"""What begins so and is opened by nobody here, or could not be."""
+_APPLE_TRAILER: Final = b"koly"
+
+
+def _describe(data: bytes) -> str:
+    """Say in an administrator's words what it is that cannot be opened."""
+    if data[-512:-508] == _APPLE_TRAILER:
+        return "a disk image of macOS (DMG), which is not read"
+    known = (text for mark, text in _UNREAD.items() if data.startswith(mark))
+    return next(known, "a disk image that is damaged, was not closed, or is of a kind that is not read")
+
+
 def open_disk_image(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
     """Yield the files of every file system that can be read; a trouble for what cannot be. OverBudget."""
     sparse = read_sparse(data)
     disks = [disk for disk in (sparse, read_disk(data)) if disk is not None]  # both, where it is both
     if not disks or (sparse is None and is_sparse(data)):
-        yield Member("", trouble="a disk image of a kind that cannot be opened, damaged, or not closed")
+        yield Member("", trouble=f"{_describe(data)}, so nobody knows what is in it")
     for disk in disks:
         yield from _open_disk(disk, opening)
 
