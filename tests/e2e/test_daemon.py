@@ -17,7 +17,7 @@ import pytest
 from tests.faults.support_gateway import injected
 from tests.support import licences
 from tests.support.bases import bring_compiled, keep_compiled
-from tests.support.gateway import Gateway, run_here
+from tests.support.gateway import GATEPOST, Gateway, run_here
 from tests.support.mails import plain
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
@@ -419,6 +419,29 @@ def test_streams(function: str, code: int, tmp_path: Path) -> None:
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code, told
+
+
+def test_start_says_at_once_what_it_waits_for(tmp_path: Path, sink: Sink) -> None:
+    """A queue that cannot be opened is tried again and again: mended, it needs no second start."""
+    waiting = Daemon(tmp_path / "gw", sink.port)
+    in_the_way = waiting.state / "queue" / "relay-0"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("no directory")
+    arguments = [*GATEPOST, *START, "-c", str(waiting.config)]
+    try:
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as starting:
+            assert starting.stderr is not None
+            line = starting.stderr.readline()
+            assert line.startswith("not in service yet"), line
+            assert "relay 0 cannot start" in line
+            assert str(in_the_way) in line
+            assert starting.poll() is None
+            in_the_way.unlink()
+            rest = starting.stderr.read()
+            assert (starting.wait(), rest) == (0, "")
+        assert waiting.master()
+    finally:
+        waiting.end()
 
 
 @pytest.mark.feature("F-MGMT-08")

@@ -55,6 +55,9 @@ def start(
 ) -> int:
     """Start the gateway as a daemon and wait until it is in service; a supervisor starts it again when it dies.
 
+    What keeps it from coming up, a queue that cannot be opened for instance, is said at once and tried again and again;
+    after two minutes the command ends with code 30, and the gateway goes on trying.
+
     Codes: 0 started, 1 bad options, 30 system error, 41 pid file exists, 42 it cannot be made, 43 no background,
     44 user, 45 signals, 46 and 47 standard streams, 48 engines, 49 traces, 50 databases, 51 their date, 55 a port,
     64 licence, 65 configuration cannot be loaded, 66 it has errors, 67 log, 70 the program is damaged.

@@ -3,12 +3,17 @@
 Called by `master.state_directory` before the first relay starts, and with every look for problems (`master.problems`).
 """
 
+from typing import Final
+
 import msgspec
 
 from gatepost.doctor.finding import Finding, State
 from gatepost.spool import clock
 from gatepost.spool.clock_record import next_record, path_of, read_record
 from gatepost.storage.whole_file import replace_file
+
+DOUBTED: Final = "clock-ahead"
+"""Key of the problem that the clock has leapt ahead and is not believed."""
 
 _HOUR_S = 3600.0
 _DAY_S = 86400.0
@@ -33,7 +38,7 @@ def look_at_clock(state_path: str) -> list[Finding]:
             what, state = f"the clock has leapt {ahead} ahead", State.ERROR
         text = f"{what}: for another {_duration(record.left_s)} no mail is given up and nothing deleted for its age"
         mend = "put the clock right before that; when it is right, nothing is to be done"
-        findings.append(Finding("clock-ahead", "host", state, text, mend))
+        findings.append(Finding(DOUBTED, "host", state, text, mend))
     return findings
 
 

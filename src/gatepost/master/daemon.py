@@ -215,12 +215,15 @@ def redirect_streams() -> None:
 def _be_master(options: Options, told: Supervision, report: "_Report", settled: Callable[[], None]) -> int:
     """Be one master of the daemon; return its exit status. `settled` is called in service."""
 
-    def in_service() -> None:
-        settled()
-        report.send(ExitCode.STARTED, "")
+    def hear(reason: str) -> None:
+        if reason:
+            report.wait(reason)
+        else:
+            settled()
+            report.send(ExitCode.STARTED, "")
 
     try:
-        return master.run(options.file, options.overrides, in_service, told)
+        return master.run(options.file, options.overrides, hear, told)
     except StartError as error:
         report.send(error.code, str(error))
         if told.restarts:
@@ -246,35 +249,53 @@ def _say(options: Options, known: Config | None, level: str, text: str) -> None:
 
 
 class _Report:
-    """The way from the daemon to who started it: one line, once."""
+    """The way from the daemon to who started it: a line each time it waits for something else, and one at the end."""
 
     def __init__(self, descriptor: int) -> None:
         self._fd = descriptor
 
     def send(self, code: int, text: str) -> None:
         """Tell the outcome of the start; nobody may be listening any more."""
-        if self._fd < 0:
-            return
-        line = json.dumps([int(code), text[: _REPORT_LIMIT // 8]]).encode() + b"\n"
-        with contextlib.suppress(OSError):
-            os.write(self._fd, line)
-        os.close(self._fd)
-        self._fd = -1
+        self._write(int(code), text)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def wait(self, reason: str) -> None:
+        """Tell what keeps the start, while it goes on."""
+        self._write(None, reason)
+
+    def _write(self, code: int | None, text: str) -> None:
+        if self._fd >= 0:
+            line = json.dumps([code, text[: _REPORT_LIMIT // 8]]).encode() + b"\n"
+            with contextlib.suppress(OSError):
+                os.write(self._fd, line)
 
 
 def _hear(descriptor: int, patience_s: float) -> tuple[int, str]:
-    """Return what the daemon tells first: code and reason. After a failure it has ended, and another may be started."""
+    """Return how the start ends: code and reason; say at once what it waits for meanwhile. After a failure the daemon
+    has ended, and another may be started; when our patience ends, it goes on trying.
+    """
     data = b""
-    code: int = ExitCode.SYSTEM
-    text = f"started, but not in service after {patience_s:g} s: `gatepost status` and the log tell why"
+    code: int | None = None
+    text = ""
     end = time.monotonic() + patience_s
     while select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
         piece = os.read(descriptor, _REPORT_LIMIT)
-        data += piece
-        if b"\n" in data:
-            code, text = json.loads(data.splitlines()[0])
-        elif not piece:
-            text = "the daemon ended without a word: the log may tell why"
-        if not piece or code == ExitCode.STARTED:
+        *lines, data = (data + piece).split(b"\n")
+        for line in lines:
+            if code is not None:  # the master has said it; its supervisor, which knows less, speaks as well
+                break
+            code, text = json.loads(line)
+            if code is None:
+                print(f"not in service yet, it is tried again and again: {text}", file=sys.stderr, flush=True)
+        if code == ExitCode.STARTED:
             break
-    return int(code), str(text)
+        if not piece:
+            if code is None:
+                code, text = ExitCode.SYSTEM, "the daemon ended without a word: the log may tell why"
+            break
+    if code is None:
+        why = text or "`gatepost status` and the log tell why"
+        return ExitCode.SYSTEM, f"started, but not in service after {patience_s:g} s, and still trying: {why}"
+    return code, text

@@ -26,7 +26,7 @@ from gatepost.doctor.machine import check_machine
 from gatepost.doctor.rules import check_rules
 from gatepost.doctor.running import judge_status
 from gatepost.doctor.updates import check_updates
-from gatepost.master.clock_watch import look_at_clock
+from gatepost.master.clock_watch import DOUBTED, look_at_clock
 from gatepost.master.problem_book import Book, describe_day, describe_new
 from gatepost.storage.whole_file import replace_file
 
@@ -101,7 +101,7 @@ class Problems:
                 findings += await asyncio.to_thread(source)
             for source in self._sources:
                 findings += source()
-            findings += self._look_at_clock(now)
+            findings += self._look_at_clock(now, doubted=any(each.key == DOUBTED for each in findings))
             before = {each.finding.key: each for each in self._book.standing()}
             changed = self._book.look(findings, now)
             self._findings, self._looked_at = tuple(findings), now
@@ -116,12 +116,16 @@ class Problems:
             return [Finding("status", "process", State.ERROR, f"the relays cannot be asked: {error}", "see the log")]
         return judge_status(status, self._restarts.count(status, now), now)
 
-    def _look_at_clock(self, now: float) -> Iterable[Finding]:
-        """Compare the two clocks: one set by hand, or by a machine that slept, moves mail's due times."""
+    def _look_at_clock(self, now: float, *, doubted: bool) -> Iterable[Finding]:
+        """Compare the two clocks: one set by hand, or by a machine that slept, moves mail's due times. A leap ahead for
+        which the clock is `doubted` is told as that alone.
+        """
         skew = now - time.monotonic()
         moved = 0.0 if self._skew is None else skew - self._skew
         self._skew = skew
-        if abs(moved) > CLOCK_JUMP_S:
+        if moved > CLOCK_JUMP_S and doubted:
+            self._jumped = None
+        elif abs(moved) > CLOCK_JUMP_S:
             text = f"the clock was set {'forward' if moved > 0 else 'back'} by {abs(moved):.0f} s"
             mend = "let an NTP client keep it; waiting mail is due as the clock says now"
             self._jumped, self._jumped_at = Finding("clock-jump", "host", State.WARNING, text, mend), time.monotonic()

@@ -90,8 +90,8 @@ class Master:
         self._lock_fd = -1
         self._desk = Desk()
 
-    async def run(self, started: Callable[[], None] | None = None) -> int:
-        """Start, work until told to stop, stop. StartError when it cannot start. `started` is called in service."""
+    async def run(self, report: Callable[[str], None] | None = None) -> int:
+        """Start, work until told to stop, stop. StartError when it cannot start. `report` as `run` below has it."""
         clock.follow_test_clock(os.environ)
         config = self._read()
         self._prepare(config)
@@ -221,7 +221,7 @@ class Master:
             update_directory=self._paths.updater,
             say=self._say,
         )
-        self._background.once("starting", lambda: self._announce(started))
+        self._background.once("starting", lambda: self._announce(report or (lambda _: None)))
         self._background.once("opening the console", self._open_front_anyway)
         for name, work in (
             ("watching the recorder", self._recorder.watch),
@@ -285,20 +285,18 @@ class Master:
 
     # --- start
 
-    async def _announce(self, started: Callable[[], None] | None) -> None:
+    async def _announce(self, report: Callable[[str], None]) -> None:
         """Say so when every relay is up and the engines are; one that cannot start keeps neither the others nor a stop
         waiting. Engines that cannot start at all end a gateway that has never been in service (return code 48).
         """
         patience = asyncio.create_task(self._manager.keep_patient(lambda: "starting"))
-        for relay in list(self._relays.all):
-            await relay.up.wait()
+        await self._relays.come_up(report)
         await self._templates.settled.wait()
         patience.cancel()
         if not self._templates.work and not self._supervision.restarts:
-            self._failed = StartError(
-                ExitCode.ENGINE,
-                "the engines cannot be started, the log tells why: the filter template ends again and again",
-            )
+            template = self._templates.current
+            why = (template and template.trouble) or "the filter template ends again and again, the log tells why"
+            self._failed = StartError(ExitCode.ENGINE, f"the engines cannot be started: {why}")
             self._stopping.set()
             return
         listeners, doors = self._config.listeners, self._config.doors
@@ -309,8 +307,7 @@ class Master:
         if welcome := self._front.welcome():
             with contextlib.suppress(OSError):  # nobody listens any more
                 print(welcome, flush=True)
-        if started is not None:
-            started()
+        report("")
 
     def _read(self) -> Config:
         loaded = load(self._file, overrides=self._overrides)
@@ -481,13 +478,15 @@ def _render(problems: Sequence[Problem]) -> str:
 def run(
     config_file: Path,
     overrides: Sequence[str] = (),
-    started: Callable[[], None] | None = None,
+    report: Callable[[str], None] | None = None,
     supervision: Supervision = Supervision(),  # noqa: B008 - a frozen value
 ) -> int:
-    """Run a gateway until it is told to stop; return its exit status. `started` is called in service. StartError."""
+    """Run a gateway until it is told to stop; return its exit status. `report(reason)` hears what keeps it out of
+    service for now, then "" when it is in service. StartError.
+    """
 
     async def work() -> int:
-        return await Master(config_file, overrides, supervision, forks).run(started)
+        return await Master(config_file, overrides, supervision, forks).run(report)
 
     # A log rotation while we start must not end us; there is nothing to reload or to count yet.
     for number in (signal.SIGHUP, signal.SIGUSR1):

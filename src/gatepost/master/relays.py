@@ -69,6 +69,8 @@ class Relays:
         self._on_taught = on_taught
         self._question = 0
         self.all: list[Relay] = []
+        self._starts = asyncio.Event()
+        """Set when a start has come to something, or to nothing."""
         self.switches = dict.fromkeys(MODULES, True)
         """Modules and whether they are on; they hold until the gateway stops."""
         self.bases = NO_BASES
@@ -93,6 +95,7 @@ class Relays:
             relay = self.all.pop()
             self._dismiss(relay)
             dismissed.append(relay.child)
+        self._starts.set()
         return dismissed
 
     def dismiss(self) -> list[Child]:
@@ -174,8 +177,10 @@ class Relays:
             case channel.Up():
                 relay.trouble = ""
                 relay.up.set()
+                self._starts.set()
             case channel.Failed():
                 relay.trouble = message.reason
+                self._starts.set()
                 self._say("E", f"relay {relay.index} cannot start: {message.reason}")
             case channel.Taught():
                 self._on_taught(message)
@@ -203,6 +208,17 @@ class Relays:
             raise ControlError(f"relay {relay.index} does not answer") from error
         finally:
             relay.questions.pop(number, None)
+
+    async def come_up(self, tell: Callable[[str], None]) -> None:
+        """Return when every relay has been up once; meanwhile `tell(reason)` is told of each new reason why not."""
+        told = ""
+        while missing := [relay for relay in self.all if not relay.up.is_set()]:
+            self._starts.clear()
+            why = "; ".join(f"relay {each.index} cannot start: {each.trouble}" for each in missing if each.trouble)
+            if why and why != told:
+                tell(why)
+                told = why
+            await self._starts.wait()
 
     async def settle(self) -> None:
         """Return when every relay that works has taken what was sent to it; one that starts takes it as it comes."""

@@ -164,6 +164,7 @@ class Templates:
         def ended(_: Child, status: int) -> None:
             own.unlink(missing_ok=True)
             why = line_of.last() if line_of is not None else ""
+            child.trouble = why
             if why:
                 self._say("E", f"the filter template cannot start: {why}")
             if not self._up and child.ends + 1 >= GIVEN_UP_AFTER:
