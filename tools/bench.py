@@ -36,6 +36,7 @@ PEERS = {
 MILTER = {
     "postfix+gatepost": "tools/bench_milter.py",
     "postfix+gatepost+clamd": "tools/bench_milter.py --clamd",
+    "postfix+gatepost+clamd-files": "tools/bench_milter.py --clamd --files-alone",
     "postfix+gatepost-no-inspection": "tools/bench_milter.py --no-inspection",
 }
 MILTER_PEERS = {
@@ -49,6 +50,13 @@ COMPARISONS = (
     ("gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 5.0, "messages per CPU second"),
     ("postfix+gatepost", "postfix+rspamd+clamd", "msg_per_cpu_s", 4.0, "messages per CPU second, the same checks on"),
     ("postfix+gatepost+clamd", "postfix+rspamd+clamd", "msg_per_cpu_s", 4.0, "the same, the same clamd on both sides"),
+    (
+        "postfix+gatepost+clamd-files",
+        "postfix+rspamd+clamd",
+        "msg_per_cpu_s",
+        4.0,
+        "the same, and clamd is spared texts on both sides",
+    ),
     (
         "postfix+gatepost",
         "postfix+rspamd",

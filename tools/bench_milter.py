@@ -5,6 +5,7 @@ differs. The gateway has a milter door and no listener, shipped defaults else. S
 
 --no-inspection   the door answers without a look: what asking alone costs
 --clamd           the driver's clamd looks as well, as it does behind rspamd
+--files-alone     … and is spared texts, as rspamd spares it them by default
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--no-inspection", action="store_true")
     parser.add_argument("--clamd", action="store_true")
+    parser.add_argument("--files-alone", action="store_true")
     arguments = parser.parse_args()
     state = Path(os.environ["BENCH_DIR"])
     os.environ["RELAY_BENCH_DIR"] = str(state / "peer")
@@ -82,6 +84,7 @@ def _configure(state: Path, peers: Any, arguments: argparse.Namespace) -> Path:
     text += f'\n[[door]]\nname = "postfix"\nkind = "milter"\naddress = "tcp:127.0.0.1:{peers.RPROXY}"\n'
     if arguments.clamd:
         text += f'\n[[engine]]\nname = "clam"\nkind = "clamd"\naddress = "127.0.0.1:{peers.CLAMD}"\n'
+        text += f"texts = {str(not arguments.files_alone).lower()}\n"
     (state / "gateway").mkdir()
     config = state / "gateway" / "gatepost.toml"
     config.write_text(text)

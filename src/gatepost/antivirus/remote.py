@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from gatepost.antivirus.engine import Connection, Connector, Outcome, Report, ScanObject
+from gatepost.antivirus.kinds import Kind
 from gatepost.config.engines import EngineTable, OnFailure
 from gatepost.config.units import format_size
 
@@ -31,6 +32,12 @@ PAUSE_MS = 60_000
 REASON_LIMIT = 300
 
 Buffers = Sequence[bytes | memoryview]
+
+
+_MESSAGE = "message/rfc822"
+"""Type of a message's header block."""
+_TEXTS = frozenset({None, Kind.HTML})
+"""What a text without a file name is by its content: anything else is a file, whatever it is declared as."""
 
 
 class Broken(Exception):  # noqa: N818 - what has happened to the connection
@@ -59,7 +66,7 @@ class Remote:
         self._make_dialogue = dialogue
         self._wait = settings.on_failure is OnFailure.DEFER
         # What of the settings can change an answer: where it is, what it is shown.
-        shown = (settings.kind, settings.address, settings.command, settings.members, settings.max_size)
+        shown = (settings.kind, settings.address, settings.command, settings.members, settings.texts, settings.max_size)
         self._digest = hashlib.sha256(msgspec.msgpack.encode(shown)).hexdigest()[:16]
         self._connector: Connector | None = None
         self._sock: socket.socket | None = None
@@ -98,8 +105,13 @@ class Remote:
         return f"{self.name} {self._version} {self._digest} {int(time.time() // remember_s)}"
 
     def wants(self, subject: ScanObject) -> bool:
-        """Tell whether it is to see the object: by the setting `members`, and there must be something to see."""
-        return bool(subject.data) and (subject.inside is None or subject.secret or self._settings.members)
+        """Tell whether it is to see the object: by `members` and `texts`, and there must be something to see."""
+        settings = self._settings
+        return (
+            bool(subject.data)
+            and (subject.inside is None or subject.secret or settings.members)
+            and (settings.texts or not _is_own_text(subject))
+        )
 
     def begin(self, subject: ScanObject, deadline: float) -> None:
         """Send the object off, as far as that goes without waiting."""
@@ -284,3 +296,11 @@ def _is_quiet(sock: socket.socket) -> bool:
     except OSError:
         return False
     return False
+
+
+def _is_own_text(subject: ScanObject) -> bool:
+    """Tell whether an object is what a mail shows by itself, by content and not only by what it is called."""
+    if subject.secret:
+        return False
+    shown = subject.content_type.startswith("text/") or subject.content_type == _MESSAGE
+    return shown and not subject.name and subject.kind in _TEXTS

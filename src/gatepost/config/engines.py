@@ -95,6 +95,14 @@ class EngineTable(msgspec.Struct, frozen=True, kw_only=True):
             generations=OWN,
         ),
     ] = False
+    texts: Annotated[
+        bool,
+        flag(
+            "",
+            "give it also header blocks, and texts and pages without a file name; off: files alone",
+            generations=OWN,
+        ),
+    ] = True
     remember: Annotated[
         float,
         duration(

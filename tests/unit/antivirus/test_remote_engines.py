@@ -160,6 +160,30 @@ def test_what_it_is_to_see() -> None:
     assert [all_of_it.wants(each) for each in (element, member, secret, nothing)] == [True, True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("subject", "sees"),
+    [
+        (ScanObject(b"x", content_type="text/plain"), False),
+        (ScanObject(b"<p>x", content_type="text/html", kind=Kind.HTML), False),
+        (ScanObject(b"From: x", content_type="message/rfc822"), False),
+        (ScanObject(b"x", name="a.png", content_type="image/png", kind=Kind.PICTURE), True),
+        (ScanObject(b"x", content_type="application/octet-stream"), True),
+        (ScanObject(b"x", name="a.txt", content_type="text/plain"), True),
+        (ScanObject(b"x", name="a.html", content_type="text/html", kind=Kind.HTML), True),
+        (ScanObject(b"MZ", content_type="text/plain", kind=Kind.EXECUTABLE), True),
+        (ScanObject(b"x", name="a.png", content_type="image/png"), True),
+        (ScanObject(b"x", name="a.png", content_type="image/png", kind=Kind.ZIP), True),
+        (ScanObject(b"<svg>", content_type="image/svg+xml", kind=Kind.SVG), True),
+        (ScanObject(b"x", content_type="text/plain", inside=Kind.ZIP, secret=True), True),
+        (ScanObject(b""), False),
+    ],
+)
+def test_one_that_is_spared_texts_sees_all_files(subject: ScanObject, sees: bool) -> None:
+    """By content: what only calls itself a text is a file."""
+    assert engine(Peer(), texts=False).wants(subject) is sees
+    assert engine(Peer()).wants(subject) is bool(subject.data)
+
+
 def test_the_version_has_all_that_can_change_an_answer() -> None:
     deadline = math.inf
     first = engine(Peer(clamd)).version(deadline)
@@ -168,6 +192,7 @@ def test_the_version_has_all_that_can_change_an_answer() -> None:
     assert first.split()[-1] != engine(Peer(clamd), remember=7000.0).version(deadline).split()[-1]
     assert engine(Peer(clamd), remember=0.0).version(deadline) == ""
     assert engine(Peer(clamd), members=True).version(deadline) != first
+    assert engine(Peer(clamd), texts=False).version(deadline) != first
     assert engine(Peer(clamd), max_size=5).version(deadline) != first
     assert engine(Peer(Connection(None, reason="down"))).version(deadline) == ""
 
