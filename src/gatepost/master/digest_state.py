@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from gatepost.control.mail_links import LinkKey, turn_keys
+from gatepost.spool import clock
 from gatepost.storage.number import check_number
 from gatepost.storage.whole_file import replace_file
 
@@ -91,10 +92,14 @@ class DigestState:
             return bool(self._connection.execute("SELECT 1 FROM used WHERE id = ?", (link,)).fetchone())
 
     def note_used(self, link: bytes, until: float, now: float) -> None:
-        """Remember that a link was used, as long as it would count; forget those that have ended."""
+        """Remember that a link was used, as long as it would count; forget those that have ended, unless the clock that
+        says so is not believed: put back, it would let them be used again.
+        """
+        believed = clock.is_believed()
         with self._lock, self._connection:
             self._connection.execute("INSERT OR IGNORE INTO used VALUES(?, ?)", (link, float(until)))
-            self._connection.execute("DELETE FROM used WHERE until < ?", (now,))
+            if believed:
+                self._connection.execute("DELETE FROM used WHERE until < ?", (now,))
 
     # --- digests
 

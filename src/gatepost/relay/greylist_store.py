@@ -6,6 +6,7 @@ anew; to lose it only costs retries. The times are passed in.
 """
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,10 @@ class Terms(msgspec.Struct, frozen=True):
     lifetime_s: float
     known_good_after: int
     """0 = never."""
+
+    def without_ends(self) -> "Terms":
+        """Return terms by which nothing is too old."""
+        return msgspec.structs.replace(self, retry_within_s=math.inf, lifetime_s=math.inf)
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ mail has come again is known good, and is not asked any more.
 
 Never asked: our own clients and users, clients of relays of ours in front that have not told who they are, the null
 sender (bounces and call-outs, whose delay would delay our own mail elsewhere), `postmaster`, and what the configuration
-names. When the memory cannot be used, mail is taken.
+names. When the memory cannot be used, mail is taken. While the clock is not believed nothing is forgotten for its age.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from gatepost.relay.lookups.reverse_dns import looks_dynamic
 from gatepost.relay.lookups.zones import Names as ListNames
 from gatepost.relay.visit import Visit
 from gatepost.resolver.answers import Answer
+from gatepost.spool import clock
 
 FILE: Final = "greylist.db"
 """Name of the file below `relay.state_path`."""
@@ -85,6 +86,8 @@ class Memory:
     def _judge(self, keys: tuple[bytes, ...], client: bytes, now: float, terms: Terms) -> Standing:
         if self._store is None:
             self._store = GreylistStore(self.path)
+        if not clock.is_believed():
+            terms = terms.without_ends()
         standing = self._store.judge(keys, client, now, terms)
         self._tell(f"began anew: {self._store.trouble}" if self._store.trouble else "")
         return standing

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gatepost.model.record import Record
+from gatepost.spool import clock
 from gatepost.spool.interface import (
     RELEASES_KEPT_S,
     Brief,
@@ -154,9 +155,8 @@ class MemorySpool:
             return self._changed(records, SpoolError(f"message {new.stored.id} is there already"))
         if release:
             now = new.stored.received_at
-            self._releases = {
-                each: known for each, known in self._releases.items() if known[1] >= now - RELEASES_KEPT_S
-            }
+            oldest = now - RELEASES_KEPT_S if clock.is_believed() else 0.0
+            self._releases = {each: known for each, known in self._releases.items() if known[1] >= oldest}
             self._releases[release] = (new.stored.id, now)
         self._add([new, *generated])
         for copy in copies:

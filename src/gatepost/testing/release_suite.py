@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from gatepost.spool import clock
 from gatepost.spool.interface import RELEASES_KEPT_S, NewMessage, Pending, ReleasedAlready, Spool
 from gatepost.testing.spool_suite import SMALL, SpoolSuite, failure_of, new_message
 
@@ -55,6 +56,17 @@ class ReleaseSuite(SpoolSuite):
             assert await spool.released("A#1") == 5
             await spool.accept(received_at(new_message(spool, 7), 101.0 + RELEASES_KEPT_S), [], release="C#1")
             assert [await spool.released(each) for each in ("A#1", "B#1", "C#1")] == [None, 6, 7]
+
+        self.run(scenario)
+
+    def test_a_clock_that_is_not_believed_makes_no_release_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def scenario(spool: Spool) -> None:
+            await spool.accept(received_at(new_message(spool, 5), 100.0), [], release="A#1")
+            monkeypatch.setattr(clock, "is_believed", lambda: False)
+            ahead = 101.0 + RELEASES_KEPT_S
+            await spool.accept(received_at(new_message(spool, 6), ahead), [], release="B#1")
+            again = spool.accept(received_at(new_message(spool, 7), ahead), [], release="A#1")
+            assert isinstance(await failure_of(again), ReleasedAlready)
 
         self.run(scenario)
 

@@ -31,6 +31,7 @@ def _config(state: Path) -> Config:
         (UpdateRun(checked=NOW - HOUR, result="updated", pending=("antivirus/own",)), State.WARNING, "not known"),
         (UpdateRun(checked=NOW - 47 * HOUR, result="updated"), State.OK, "looked for on"),
         (UpdateRun(checked=NOW - 49 * HOUR, result="updated"), State.WARNING, "nobody has looked"),
+        (UpdateRun(checked=NOW + 365 * 24 * HOUR, result="updated"), State.WARNING, "nobody has looked"),
     ],
 )
 def test_the_last_run_is_judged(run: UpdateRun, state: State, told: str) -> None:

@@ -16,6 +16,7 @@ from gatepost.relay.greylist_store import GreylistStore, Terms
 from gatepost.relay.greylisting import FILE, Greylisting, build_greylisting
 from gatepost.relay.visit import Visit
 from gatepost.resolver.answers import Answer, Kind
+from gatepost.spool import clock
 
 DAY = 86400.0
 TERMS = Terms(delay_s=300.0, retry_within_s=2 * DAY, lifetime_s=35 * DAY, known_good_after=3)
@@ -197,6 +198,24 @@ def test_what_came_too_late_is_new_and_what_passed_is_remembered_long(
     assert bench.wait() == 0.0
     bench.clock.now += 36 * DAY
     assert bench.wait() == 300.0
+
+
+def test_a_clock_that_is_not_believed_makes_nobody_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    assert bench.wait("known@example.org") > 0
+    bench.clock.now += 400
+    assert bench.wait("known@example.org") == 0
+    assert bench.wait("waiting@example.org") > 0
+    bench.clock.now += 365 * DAY
+    monkeypatch.setattr(clock, "is_believed", lambda: False)
+    bench.greylisting = bench.again()
+    assert bench.wait("known@example.org") == 0
+    assert bench.wait("waiting@example.org") == 0
+    assert bench.wait("new@example.org") > 0
+    bench.clock.now -= 365 * DAY
+    monkeypatch.setattr(clock, "is_believed", lambda: True)
+    bench.greylisting = bench.again()
+    assert bench.wait("known@example.org") == 0
+    assert 0 < bench.wait("new@example.org") <= TERMS.delay_s
 
 
 def test_a_clock_that_is_put_back_makes_nobody_wait_longer_than_the_delay(bench: Bench):
