@@ -24,6 +24,7 @@ from gatepost.doctor.licences import check_licence
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.names import check_names
 from gatepost.doctor.ports import check_ports
+from gatepost.doctor.recognition import check_recognition
 from gatepost.doctor.rules import check_rules
 from gatepost.doctor.updates import check_updates
 from gatepost.feeds.bases import BasesError, choose_sets, list_sets
@@ -129,6 +130,7 @@ def _check_host(config: Config, running: dict[str, Any] | None) -> Iterable[Find
         yield from check_certificates(config, now)
         yield from check_updates(config, now)
         yield from check_rules(config, now)
+        yield from check_recognition(config, now)
         yield from check_licence(config, now)
         yield from check_machine(config, now)
         yield from _check_bases(config)

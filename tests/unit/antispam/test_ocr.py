@@ -20,8 +20,9 @@ from gatepost.antispam.checks import build_checks
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.extract.parts import TOLD_ELSEWHERE
 from gatepost.antispam.knowledge import load_packaged
-from gatepost.antispam.ocr import recogniser
-from gatepost.antispam.ocr.recogniser import EDGES_LIMIT, Recogniser, find_data, find_languages, load_recogniser
+from gatepost.antispam.ocr import language_data, recogniser
+from gatepost.antispam.ocr.language_data import find_data, find_languages
+from gatepost.antispam.ocr.recogniser import EDGES_LIMIT, Recogniser, load_recogniser
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import MailView, build_view
 from gatepost.mime.structure import parse
@@ -138,7 +139,7 @@ class TestWhereThereIsNoLibrary:
 
     def test_without_the_library_there_is_no_reader(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "eng.traineddata").write_bytes(b"")
-        monkeypatch.setattr(recogniser, "LIBRARY", "gatepost_has_no_such_library")
+        monkeypatch.setattr(language_data, "LIBRARY", "gatepost_has_no_such_library")
         assert load_recogniser(str(tmp_path), time.monotonic) is None
 
     def test_languages_are_those_of_the_directory_english_first(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.dns import StubDns
 
+from gatepost.antispam.ocr import language_data
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.doctor import disks, machine
@@ -22,6 +23,7 @@ from gatepost.doctor.finding import Finding, State
 from gatepost.doctor.machine import check_clock, check_memory, check_open_files, check_walls, read_available
 from gatepost.doctor.names import check_names, judge_host, judge_resolver
 from gatepost.doctor.ports import check_ports, parse_listening
+from gatepost.doctor.recognition import check_recognition
 from gatepost.resolver.answers import Answer, Outcome
 
 
@@ -274,3 +276,21 @@ def test_a_store_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: py
     assert found.state is State.ERROR
     assert f"{above} {'is no directory' if place == 'file' else 'cannot be written'}" in found.text
     assert f"move {above} away" in found.mend if place == "file" else "mkdir -p" in found.mend
+
+
+def test_words_in_pictures_that_are_wished_for_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(wish: str) -> list[Finding]:
+        more = f'[antispam]\nrecognise_text = "{wish}"\nrecognise_text_data = "{tmp_path}"'
+        return list(check_recognition(config_of(tmp_path, more=more), 0.0))
+
+    monkeypatch.setattr(language_data, "LIBRARY", "json")  # one that is there
+    [finding] = found("on")
+    assert (finding.state, f"no language data of Tesseract in {tmp_path}" in finding.text) == (State.WARNING, True)
+    assert "tesseract-ocr-eng" in finding.mend
+    (tmp_path / "eng.traineddata").touch()
+    assert not found("on")
+    monkeypatch.setattr(language_data, "LIBRARY", "gatepost_has_no_such_library")
+    [finding] = found("on")
+    assert "gatepost_has_no_such_library is not installed" in finding.text
+    assert not found("auto")
+    assert not found("off")

@@ -1,15 +1,13 @@
 """Words in pictures, read with Tesseract: `load_recogniser` makes a `Recogniser` in the filters' template, or none.
 
 The view asks it for a message whose message is in its pictures (`extract.parts`). Promises: one thread; no file and no
-network after loading; bounded in pictures, pixels and time; never raises for what a picture holds. The library is the
-optional extra `gatepost[ocr]`, its language data Debian's package `tesseract-ocr-eng`.
+network after loading; bounded in pictures, pixels and time; never raises for what a picture holds.
 """
 
 import io
 import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from gatepost.antispam.extract.grey import read_grey
+from gatepost.antispam.ocr.language_data import LIBRARY, find_data, find_lack, find_languages
 
-LIBRARY: Final = "tesserocr"
-DATA_ROOT: Final = Path("/usr/share")
-DATA_PATTERN: Final = "tesseract-ocr/*/tessdata"
-"""Where Debian's packages put language data, below `DATA_ROOT`."""
-SUFFIX: Final = ".traineddata"
-LANGUAGES_LIMIT: Final = 4
-"""Languages read at once: each costs some 10 MB, and its share of the time of every line."""
 PICTURES_LIMIT: Final = 3
 """Pictures of one message that are read, the largest first."""
 PICTURE_S: Final = 1.5
@@ -102,7 +94,7 @@ def load_recogniser(directory: str, clock: Callable[[], float]) -> Recogniser | 
     the data is not there or of no use.
     """
     found = find_data(directory)
-    if found is None or find_spec(LIBRARY) is None:
+    if found is None or find_lack(directory):
         return None
     # Threads would be lost in a fork, and the library would start them with its first picture.
     os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -110,19 +102,6 @@ def load_recogniser(directory: str, clock: Callable[[], float]) -> Recogniser | 
         return Recogniser(import_module(LIBRARY), found, clock)
     except (ImportError, RuntimeError):
         return None
-
-
-def find_data(directory: str = "") -> Path | None:
-    """Return the directory with language data: the one named, or the newest of Debian's; None when it has none."""
-    places = [Path(directory)] if directory else sorted(DATA_ROOT.glob(DATA_PATTERN), reverse=True)
-    return next((place for place in places if find_languages(place)), None)
-
-
-def find_languages(directory: Path) -> list[str]:
-    """Return the languages in a directory, English first, then in order of their names."""
-    names = [path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}")]
-    # "osd" tells how a page lies and reads nothing.
-    return sorted((name for name in names if name != "osd"), key=lambda name: (name != "eng", name))[:LANGUAGES_LIMIT]
 
 
 def _canvas(data: bytes) -> Image.Image | None:
