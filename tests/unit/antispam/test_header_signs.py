@@ -344,3 +344,36 @@ def test_brands_write_from_their_countries_and_services(check, author):
 @pytest.mark.parametrize("author", ["Sparkasse <x@konto.example>", "Volksbank Kundenservice <x@konto.example>"])
 def test_a_bank_of_many_places_that_names_none(check, author):
     assert "from-brand" in signs(check, mail(From=author))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "Anna Rossmann <anna@architekten.example>",
+        "Charles Leclerc <c.leclerc@ecole.example>",
+        "John Lowes <john@lowes-garage.example>",
+        "Aldi Rahman <aldi@universitas.example>",
+        "Universidad Industrial de Santander <info@uis.example>",
+        "Türk Telekom <fatura@tt.example>",
+        "Correos de Chile <aviso@correos-chile.example>",
+    ],
+)
+def test_people_and_places_that_share_a_brand_s_name(check, author):
+    assert not {"from-brand", "brand-unlikely"} & set(signs(check, mail(From=author)))
+
+
+@pytest.mark.parametrize(
+    "author",
+    ["Aldi <x@gewinn.example>", "Telekom Rechnung <x@konto.example>", "Banco Santander Aviso <x@conta.example>"],
+)
+def test_such_brands_still_count_alone_or_with_more_of_their_name(check, author):
+    assert "from-brand" in signs(check, mail(From=author))
+
+
+EXCHANGE = "Microsoft Outlook <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@contoso.example>"
+
+
+def test_reports_of_exchange_bear_its_maker_s_name(check):
+    assert "from-brand" not in signs(check, mail(From=EXCHANGE), changed(sender=""))
+    assert "from-brand" in signs(check, mail(From=EXCHANGE), changed(sender="x@contoso.example"))
+    assert "from-brand" in signs(check, mail(From="Microsoft Outlook <x@contoso.example>"), changed(sender=""))
