@@ -27,12 +27,12 @@ from gatepost.antispam.classifier.features import extract
 from gatepost.antispam.classifier.learned import Learned, blank
 from gatepost.antispam.classifier.model import BaseModel, parse_model
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
-from gatepost.antispam.classifier.weights_file import HEADER_BITS
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.knowledge import Knowledge, load_packaged
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
+from gatepost.model.learned_weights import HEADER_BITS
 from model_sources import PERMITTED, ROOT
 
 PLACE = ROOT / "build" / "accuracy"

@@ -14,9 +14,9 @@ from gatepost.antispam.classifier.lesson import LESSON_LIMIT, LessonError, pack_
 from gatepost.antispam.classifier.model import ModelError, build_model, parse_model
 from gatepost.antispam.classifier.scoring import LEARNED_HAM_LIMIT, LEARNED_SPAM_LIMIT
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
-from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
+from gatepost.model.learned_weights import HEADER_BITS, TEXT_BITS
 from gatepost.model.spam import SpamOptions
 
 INSTRUMENTED: Final = ("gatepost",)

@@ -12,8 +12,9 @@ from tests.support.gateway import Gateway
 from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
-from gatepost.antispam.classifier.weights_file import FILE_SIZE, look_at
 from gatepost.master.learning import WEIGHTS_FILE
+from gatepost.model.learned_weights import FILE_SIZE
+from gatepost.storage.weights_file import look_at
 
 TAUGHT = 20
 

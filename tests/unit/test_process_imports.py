@@ -9,7 +9,8 @@ import sys
 import pytest
 
 READERS = ("numpy", "hyperscan", "PIL", "zxingcpp", "selectolax", "lxml", "pikepdf")
-SPAM = ("numpy", "hyperscan", "PIL", "zxingcpp", "can_ada", "gatepost.antispam", "gatepost.authn")
+# Hyperscan is anti-virus's, too: it looks for base64 in texts.
+SPAM = ("numpy", "PIL", "zxingcpp", "can_ada", "gatepost.antispam", "gatepost.authn")
 
 
 @pytest.mark.parametrize(

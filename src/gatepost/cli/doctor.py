@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 from rich.console import Console
 
-from gatepost.antispam.classifier.weights_file import look_at
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
 from gatepost.config.load import Loaded, load
 from gatepost.config.problem import Severity
@@ -37,6 +36,7 @@ from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
 from gatepost.model.foreign_text import printable
+from gatepost.storage.weights_file import look_at
 
 _MARKS: Final = {State.OK: "ok     ", State.WARNING: "WARNING", State.ERROR: "ERROR  "}
 _STYLES: Final = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "bold red"}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gatepost.antispam.classifier.weights_file import Look
 from gatepost.doctor.finding import Finding, State
+from gatepost.storage.weights_file import Look
 
 AREA: Final = "learning"
 

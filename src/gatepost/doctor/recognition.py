@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 
-from gatepost.antispam.ocr.language_data import find_lack
 from gatepost.config.schema import Config
 from gatepost.doctor.finding import Finding, State
 
 
 def check_recognition(config: Config, _now: float) -> Iterator[Finding]:
     """Look for what reading them needs. `auto` is content without."""
-    lack = find_lack(config.antispam.recognise_text_data) if config.antispam.recognise_text == "on" else ""
+    if config.antispam.recognise_text != "on":
+        return
+    from gatepost.antispam.ocr.language_data import find_lack  # noqa: PLC0415 - a master else carries none of anti-spam
+
+    lack = find_lack(config.antispam.recognise_text_data)
     if lack:
         mend = (
             "install gatepost[ocr] and language data (Debian: tesseract-ocr-eng), then `gatepost reload`; or set "

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from gatepost.antispam.classifier.weights_file import look_at
 from gatepost.config.schema import Config
 from gatepost.control.socket import ControlError
 from gatepost.doctor.databases import judge_unusable
@@ -23,6 +22,7 @@ from gatepost.master.paths import Paths
 from gatepost.master.relays import Relays
 from gatepost.master.templates import NotReplaced, Templates
 from gatepost.relay.filters import filter_settings
+from gatepost.storage.weights_file import look_at
 
 _TEMPLATE_MEND = "mend what it names (`gatepost config check`, `gatepost bases verify`), then `gatepost reload`"
 BASES_STAY = "databases not reloaded, those in force stay"

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from gatepost.antispam.classifier.weights_file import Look, lay_blank, look_at
 from gatepost.config.schema import Config
 from gatepost.control.channel import Taught
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, read_answer
@@ -20,6 +19,7 @@ from gatepost.doctor.finding import Finding
 from gatepost.doctor.learning import judge_learner, judge_weights
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.paths import Paths
+from gatepost.storage.weights_file import Look, lay_blank, look_at
 
 START_S = 30.0
 """Time it has to make the weights of a full journal and come up."""

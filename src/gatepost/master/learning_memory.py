@@ -18,9 +18,10 @@ from gatepost.antispam.classifier.lesson import Lesson, parse_lesson
 from gatepost.antispam.classifier.model import BaseModel
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import Step, apply_state, apply_step, plan_step
-from gatepost.antispam.classifier.weights_file import DOMAIN_SHIFT, HEADER_BITS, lay_blank, look_at
 from gatepost.master.learning import AUTO, WEIGHTS_FILE
 from gatepost.master.learning_journal import Entry, Journal
+from gatepost.model.learned_weights import DOMAIN_SHIFT, HEADER_BITS
+from gatepost.storage.weights_file import lay_blank, look_at
 from gatepost.storage.whole_file import replace_file
 
 ENTRIES_LIMIT: Final = 20_000

@@ -13,10 +13,10 @@ from gatepost.antispam.classifier.learned import Learned, blank
 from gatepost.antispam.classifier.model import build_model, parse_model
 from gatepost.antispam.classifier.scoring import judge
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
-from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.rating import PRIOR
 from gatepost.antispam.view import build_view
 from gatepost.mime.structure import parse
+from gatepost.model.learned_weights import HEADER_BITS, TEXT_BITS
 from gatepost.model.spam import SpamOptions
 
 ROOT = Path(__file__).resolve().parents[3]

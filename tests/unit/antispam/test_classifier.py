@@ -32,20 +32,12 @@ from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, 
 from gatepost.antispam.classifier.model import BaseModel, ModelError, build_model, parse_model
 from gatepost.antispam.classifier.scoring import BASE_HAM_LIMIT, BASE_SPAM_LIMIT, LEARNED_HAM_LIMIT, judge
 from gatepost.antispam.classifier.training import apply_state, apply_step, plan_step
-from gatepost.antispam.classifier.weights_file import (
-    DOMAINS,
-    FILE_SIZE,
-    HEADER_BITS,
-    MAGIC,
-    TEXT_BITS,
-    Look,
-    lay_blank,
-    look_at,
-)
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import MailView, build_view
 from gatepost.mime.structure import parse
+from gatepost.model.learned_weights import DOMAINS, FILE_SIZE, HEADER_BITS, MAGIC, TEXT_BITS
 from gatepost.model.spam import Method, SpamOptions
+from gatepost.storage.weights_file import Look, lay_blank, look_at
 
 SPAM = "Congratulations, you have won a lottery prize of millions, send your bank details to claim the money now. "
 HAM = "The minutes of the project meeting are attached, please tell me by Thursday whether I got anything wrong. "

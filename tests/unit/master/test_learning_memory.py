@@ -15,14 +15,15 @@ from gatepost.antispam.classifier.learned import map_file
 from gatepost.antispam.classifier.lesson import Lesson, LessonError, digest_of, pack_lesson
 from gatepost.antispam.classifier.model import BaseModel, build_model, parse_model
 from gatepost.antispam.classifier.scoring import judge
-from gatepost.antispam.classifier.weights_file import FILE_SIZE, TEXT_BITS, lay_blank, look_at
 from gatepost.antispam.view import MailView, build_view
 from gatepost.filter.settings import NOBODY
 from gatepost.master.learning import AUTO, WEIGHTS_FILE
 from gatepost.master.learning_journal import Journal, JournalError
 from gatepost.master.learning_memory import OPERATOR, Memory
 from gatepost.mime.structure import parse
+from gatepost.model.learned_weights import FILE_SIZE, TEXT_BITS
 from gatepost.model.spam import SpamOptions
+from gatepost.storage.weights_file import lay_blank, look_at
 
 SPAM = "You have won a lottery prize, send bank details to claim the money now"
 HAM = "The minutes of the meeting are attached, tell me by Thursday"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gatepost.antispam.classifier.features import Indices
 from gatepost.antispam.classifier.learned import Weights
-from gatepost.antispam.classifier.weights_file import TEXT_BITS
+from gatepost.model.learned_weights import TEXT_BITS
 
 RATE: Final = 10.0
 PASSES: Final = 4

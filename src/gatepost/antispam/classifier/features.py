@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.view import MailView
+from gatepost.model.learned_weights import HEADER_BITS, TEXT_BITS
 
 Indices: TypeAlias = npt.NDArray[np.uint32]
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gatepost.antispam.classifier.weights_file import (
+from gatepost.model.learned_weights import (
     DOMAIN_SHIFT,
     DOMAIN_SLOTS,
     DOMAINS,

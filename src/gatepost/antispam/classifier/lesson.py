@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from gatepost.antispam.classifier.features import Features, Indices, reader_text
-from gatepost.antispam.classifier.weights_file import HEADER_BITS, TEXT_BITS
 from gatepost.antispam.view import MailView
+from gatepost.model.learned_weights import HEADER_BITS, TEXT_BITS
 
 LESSON_LIMIT: Final = 32 * 1024
 """Bytes of a packed lesson: some 5,000 slots of two bytes and a half at most."""

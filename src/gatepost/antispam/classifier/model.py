@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatepost.antispam.classifier.features import Indices
-from gatepost.antispam.classifier.weights_file import TEXT_BITS
+from gatepost.model.learned_weights import TEXT_BITS
 
 VERSION: Final = 1
 """Of features and file: a model of another version is refused, its weights would mean other runs."""

@@ -1,31 +1,17 @@
-"""The file of learned weights as it lies on the disk: its layout, whether it is sound, and a blank one.
+"""The file of learned weights as it lies on the disk: whether it is sound, and a blank one.
 
-Imported by those who only look after the file (master, doctor), so it costs them no arrays; `classifier.learned` maps
-it. Only the learner makes the file or replaces it (the first one the master lays, before anybody maps it). All others
-read it, and work with the base model alone where they cannot.
+Called by those who only look after the file (master, doctor), to whom it costs no arrays; its layout is in
+`model.learned_weights`. Only the learner makes the file or replaces it (the first one the master lays, before anybody
+maps it). All others read it, and work with the base model alone where they cannot.
 """
 
 import os
 import stat
-import struct
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-TEXT_BITS: Final = 18
-"""Slots of the text table: 16 bits cost an eighth of the accuracy, 20 bits gain nothing."""
-HEADER_BITS: Final = 18
-MAGIC: Final = b"GPLEARN1"
-DOMAINS: Final = 32
-"""Recipient domains with weights of their own; further ones learn with the gateway."""
-DOMAIN_SHIFT: Final = 2
-"""A domain's tables have a quarter of the slots: it learns from fewer messages."""
-STATE: Final = struct.Struct("<8sIIddd")
-PAGE: Final = 16 * 1024
-GATEWAY_SLOTS: Final = (1 << TEXT_BITS) + (1 << HEADER_BITS)
-DOMAIN_SLOTS: Final = GATEWAY_SLOTS >> DOMAIN_SHIFT
-FILE_SIZE: Final = PAGE + 4 * (GATEWAY_SLOTS + DOMAINS * DOMAIN_SLOTS)
+from gatepost.model.learned_weights import FILE_SIZE, MAGIC, pack_blank_state
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -60,11 +46,6 @@ def look_at(path: Path) -> Look:
     if head != MAGIC:
         return Look(trouble="it is damaged, or of another version of the program")
     return Look(facts.st_ino)
-
-
-def pack_blank_state() -> bytes:
-    """Return the beginning of a file in which nothing was learned; the rest of it is zeros."""
-    return STATE.pack(MAGIC, 0, 0, 1.0, 1.0, 0.0)
 
 
 def lay_blank(path: Path) -> None:
