@@ -341,6 +341,13 @@ def test_brands_write_from_their_countries_and_services(check, author):
     assert not {"from-brand", "brand-unlikely"} & set(found)
 
 
+@pytest.mark.parametrize(
+    "author", ["Microsoft Account Team <x@contoso77.onmicrosoft.com>", "Amazon Support <x@eu.amazonses.com>"]
+)
+def test_a_domain_in_which_anybody_gets_a_name_is_no_brands_own(check, author):
+    assert "from-brand" in signs(check, mail(From=author))
+
+
 @pytest.mark.parametrize("author", ["Sparkasse <x@konto.example>", "Volksbank Kundenservice <x@konto.example>"])
 def test_a_bank_of_many_places_that_names_none(check, author):
     assert "from-brand" in signs(check, mail(From=author))
