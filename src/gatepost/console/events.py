@@ -187,6 +187,8 @@ async def follow(
                 allowed = frozenset(map(Right, known["rights"]))
                 if any(RIGHT_OF[topic] not in allowed for topic in feed.topics):
                     return
+                if tuple(known["domains"]) != visitor.domains:
+                    return  # what it may hear of is another thing now: it comes again, and is asked for its topics anew
                 events = await feed.look(gateway, visitor, listeners.snapshots)
             except (SignedOut, RefusedCall):
                 return

@@ -533,3 +533,26 @@ def test_a_listener_hears_of_what_has_changed_until_it_may_no_longer() -> None:
         assert looks == 12
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(("before", "after"), [((), ("a.example",)), (("a.example",), ("b.example",))])
+def test_a_listener_whose_domains_change_is_told_no_more(before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    async def work() -> None:
+        problems: list[str] = []
+        answers = {"problems": lambda _: {"state": "ok", "problems": list(problems)}}
+        gateway = ScriptedGateway(answers, {Right.VIEW}, before)
+        looks = 0
+
+        async def sleep(_: float) -> None:
+            nonlocal looks
+            looks += 1
+            assert looks == 1, "it goes on"
+            gateway.domains = after
+            problems.append("somebody else's")
+
+        ann = msgspec.structs.replace(visitor(Right.VIEW), domains=before)
+        heard = [piece async for piece in follow(Listeners(), Gateway(gateway), ann, Feed(("problems",), 99.0), sleep)]
+        assert looks == 1
+        assert len([piece for piece in heard if piece.startswith(b"event")]) == 1
+
+    asyncio.run(work())
