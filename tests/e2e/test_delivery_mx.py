@@ -115,7 +115,9 @@ def test_hosts_of_equal_preference_share_by_chance(gateway: MailNetGateway, net:
             net.mx(domain, f"10 {one[0]}", f"10 {two[0]}")
             gateway.send(plain("equals"), f"user@{domain}")
         wait_for(lambda: len(first.mails) + len(second.mails) == 24, "all mails")
-        assert first.connections + second.connections <= 12
+        # Five sessions at first, one more for each mail that is done, whose own session is used again: with all mail there
+        # at once, k mails done let 5 + 2 k begin on 5 + k sessions.
+        assert first.connections + second.connections <= 15
 
 
 def test_all_addresses_of_a_host_are_tried(gateway: MailNetGateway, net: MailNet) -> None:
