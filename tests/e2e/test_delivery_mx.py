@@ -110,14 +110,13 @@ def test_preference_and_fall_over(gateway: MailNetGateway, net: MailNet) -> None
 def test_hosts_of_equal_preference_share_by_chance(gateway: MailNetGateway, net: MailNet) -> None:
     one, two = net.host(), net.host()
     with net.sink(one[1]) as first, net.sink(two[1]) as second:
-        for _ in range(24):  # a domain each, but the set of hosts is one: its connections are shared
+        for number in range(1, 25):  # a domain each, but the set of hosts is one: its connections are shared
             domain = net.domain()
             net.mx(domain, f"10 {one[0]}", f"10 {two[0]}")
             gateway.send(plain("equals"), f"user@{domain}")
-        wait_for(lambda: len(first.mails) + len(second.mails) == 24, "all mails")
-        # Five sessions at first, one more for each mail that is done, whose own session is used again: with all mail there
-        # at once, k mails done let 5 + 2 k begin on 5 + k sessions.
-        assert first.connections + second.connections <= 15
+            if not number % 6:  # with all of it there at once, a slow machine may rightly open fifteen
+                wait_for(lambda: len(first.mails) + len(second.mails) == number, "the mails so far")  # noqa: B023
+        assert first.connections + second.connections <= 12
 
 
 def test_all_addresses_of_a_host_are_tried(gateway: MailNetGateway, net: MailNet) -> None:

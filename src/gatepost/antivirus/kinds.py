@@ -202,6 +202,11 @@ def detect_kind(data: bytes, name: str = "", declared: str = "") -> Kind | None:
     return kind
 
 
+def ends_as_apple_image(data: bytes) -> bool:
+    """Whether a disk image of macOS ends here: its mark stands in a trailer."""
+    return data[-512:-508] == b"koly"
+
+
 def _holds_base64(text: bytes) -> bool:
     # Relays, too, know kinds by name, and have no need of the search and its library of five megabytes.
     from gatepost.antivirus.long_base64 import holds_long_base64  # noqa: PLC0415
@@ -274,7 +279,7 @@ def _detect_inside(data: bytes, *, is_file: bool) -> Kind | None:
         return Kind.TAR
     if data.find(b"\0", 0, DISK_SEARCH) >= 0 and _is_disk(data):  # text has no zeros, and goes on
         return Kind.DISK_IMAGE
-    if data[-512:-508] == b"koly":  # the trailer of a disk image of macOS
+    if ends_as_apple_image(data):
         return Kind.DISK_IMAGE
     if size > _ISO_OFFSET:
         kind = _detect_image(data)

@@ -8,9 +8,8 @@ import ipaddress
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import cyclopts
 import msgspec
 
 from gatepost.cli.explanation import Explanation, explain_message
@@ -39,14 +38,6 @@ from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, State, Stored
 
 EXIT_NOT_INSPECTED: Final = 3
-
-Sender = Annotated[str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')]
-Recipients = Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")]
-ClientAddress = Annotated[
-    str, cyclopts.Parameter(name=["--client", "--client-ip"], help="Address of the client that hands it over.")
-]
-Helo = Annotated[str, cyclopts.Parameter(help="Name that client gives.")]
-Network = Annotated[bool, cyclopts.Parameter(negative="", help="Ask the network checks, too.")]
 TROUBLES: Final = (TrialError, FilterUnavailable, BasesError, BadKey, LicenceError, TemplateError, OSError)
 """Why an inspection could not be made."""
 

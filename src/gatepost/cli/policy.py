@@ -10,7 +10,8 @@ from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.explaining import ClientAddress, Helo, Network, Recipients, Sender, case_of, explain_message_of
+from gatepost.cli.case_options import ClientAddress, Helo, Network, Recipients, Sender
+from gatepost.cli.explaining import case_of, explain_message_of
 from gatepost.cli.explanation import render_explanation
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, ConfigFile, complain, print_json
 from gatepost.config.grouping import Group

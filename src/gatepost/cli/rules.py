@@ -14,6 +14,7 @@ import cyclopts
 import msgspec
 
 from gatepost.cli import rules_xml
+from gatepost.cli.case_options import Recipients, Sender
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, AsJson, ConfigFile, complain, print_json
 from gatepost.config.load import EXIT_ERRORS, load
 from gatepost.config.problem import Problem, Severity
@@ -107,10 +108,8 @@ def try_mails(
     mails: Annotated[list[str], cyclopts.Parameter(negative="", help="Files (.eml), or ids of stored messages.")],
     /,
     *,
-    sender: Annotated[
-        str | None, cyclopts.Parameter(name="--from", help='Envelope sender, "" or <> for the null sender.')
-    ] = None,
-    to: Annotated[list[str] | None, cyclopts.Parameter(name="--to", negative="", help="Recipient; several.")] = None,
+    sender: Sender = None,
+    to: Recipients = None,
     client: Annotated[str, cyclopts.Parameter(name=["--ip", "--client"], help="Address of the client.")] = "",
     network: Annotated[bool, cyclopts.Parameter(negative="", help="Ask the DNS, too.")] = False,
     directory: _Directory = None,

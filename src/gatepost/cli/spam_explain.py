@@ -6,7 +6,8 @@ walls. Exit codes: those of `gatepost.cli.explaining`.
 
 from collections.abc import Iterator
 
-from gatepost.cli.explaining import ClientAddress, Helo, Network, Recipients, Sender, case_of, explain_message_of
+from gatepost.cli.case_options import ClientAddress, Helo, Network, Recipients, Sender
+from gatepost.cli.explaining import case_of, explain_message_of
 from gatepost.cli.explanation import Explanation
 from gatepost.cli.gateway import DEFAULT_FILE, AsJson, ConfigFile, print_json
 from gatepost.cli.spam_explanation import TEXT_LIMIT, spam_lines

@@ -35,7 +35,8 @@ _DECODER: Final = msgspec.json.Decoder(dict[str, Kept])
 
 
 def read_files(directory: Path, now: float, report: Callable[[str, str], None]) -> dict[str, Kept]:
-    """Return what the files of all relays know and what is still valid: of one domain what was fetched last.
+    """Return what the files of all relays know and what is still valid: of one domain what was fetched last, and
+    nothing when that has ended: an earlier policy that another relay keeps was superseded.
 
     `report(level, text)` is told of what cannot be read.
     """
@@ -51,9 +52,9 @@ def read_files(directory: Path, now: float, report: Callable[[str, str], None]) 
             policy = kept.policy
             if not 0 <= policy.max_age_s <= MAX_AGE_LIMIT_S or len(policy.hosts) > HOSTS_LIMIT:
                 continue
-            if kept.fetched + policy.max_age_s > now and (domain not in known or known[domain].fetched < kept.fetched):
+            if domain not in known or known[domain].fetched < kept.fetched:
                 known[domain] = kept
-    return known
+    return {domain: kept for domain, kept in known.items() if kept.fetched + kept.policy.max_age_s > now}
 
 
 def write_file(path: Path, known: Iterable[tuple[str, Kept]]) -> None:

@@ -179,6 +179,19 @@ def test_a_solid_rar_archive_is_named_and_not_clean() -> None:
     assert "a solid RAR 4 archive, which is not read" in str(analysis.objects[2])
 
 
+def test_one_of_several_cabinets_is_named_and_not_clean() -> None:
+    data, name, following = b"a" * 40, b"a.txt\0", b"next.cab\0disk2\0"
+    files = 36 + len(following) + 8
+    at = files + 16 + len(name)
+    head = struct.pack("<IIIIIBBHHHHH", 0, at + 8 + len(data), 0, files, 0, 3, 1, 1, 1, 2, 1, 0)
+    file = struct.pack("<IIHHHH", len(data), 0, 0xFFFE, 0, 0, 0x20)  # goes on in the next one
+    cabinet = b"MSCF" + head + following + struct.pack("<IHH", at, 1, 0) + file + name
+    cabinet += struct.pack("<IHH", 0, len(data), len(data)) + data
+    analysis = inspect(av_samples.attached(cabinet, name="a.cab"), ScanOptions(), [ENGINE], math.inf)
+    assert analysis.objects[2].status is ObjectStatus.ERROR
+    assert "it is one of several volumes, and the others are not here" in str(analysis.objects[2])
+
+
 def test_name_of_a_threat_does_not_depend_on_what_was_scanned_before() -> None:
     """Two filters, each with its own past, must call one mail the same."""
     engine = BuiltinEngine(IMAGE)

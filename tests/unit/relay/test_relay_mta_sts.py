@@ -248,6 +248,24 @@ def test_of_two_relays_files_the_later_policy_counts(world: Run) -> None:
     world(scenario)
 
 
+def test_policy_that_was_superseded_does_not_come_back_from_another_relay(world: Run) -> None:
+    """Its successor lives for a shorter time: `none` for a day is how domains end a policy (RFC 8461 §8.3)."""
+
+    async def scenario(w: World) -> None:
+        await w.store.find("example.org")
+        other = w.start(1)
+        w.now += 10
+        w.resolver.record, w.result = b"v=STSv1; id=2;", StsPolicy(Mode.NONE, (), 60)
+        await other.find("example.org")
+        await w.store.close()
+        await other.close()
+        w.now += 61
+        w.resolver.record = b""
+        assert await w.start(2).find("example.org") is None
+
+    world(scenario)
+
+
 def test_clock_that_was_ahead_makes_no_policy_live_longer_than_it_says(world: Run) -> None:
     async def scenario(w: World) -> None:
         w.now += 1e8

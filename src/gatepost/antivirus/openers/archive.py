@@ -37,10 +37,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOCKED = re.compile(r"encrypt|[Cc]rypto|passphrase")
 """The library's words for what a password keeps shut."""
 _LIMITS: Final = {
-    "RAR solid archive": "a solid RAR 4 archive, which is not read, so nobody knows what is in it",
-    "Multivolume": "it is one of several volumes, and the others are not here",
+    "rar solid archive": "a solid RAR 4 archive, which is not read, so nobody knows what is in it",
+    "multivolume": "it is one of several volumes, and the others are not here",
 }
-"""What the library cannot do rather than cannot make out."""
+"""What the library cannot do rather than cannot make out, by its own words in lower case."""
 
 
 def opener_of(supports: tuple[str, ...]) -> Opener:
@@ -131,7 +131,7 @@ def _read_member(reader: ArchiveReader, entry: Entry, budget: Budget, content: C
 def _explain(error: Broken) -> str:
     """Return what the library says, in an administrator's words where it is a limit and not damage."""
     text = str(error)
-    return next((words for mark, words in _LIMITS.items() if mark in text), text)
+    return next((words for mark, words in _LIMITS.items() if mark in text.lower()), text)
 
 
 def is_locked(error: Broken) -> bool:

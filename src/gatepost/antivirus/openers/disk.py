@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gatepost.antivirus.kinds import ends_as_apple_image
 from gatepost.antivirus.openers.archive import clean_name
 from gatepost.antivirus.openers.ntfs import read_files, read_system
 from gatepost.antivirus.openers.sparse_disk import is_sparse, read_sparse
@@ -57,12 +58,11 @@ _UNREAD: Final = {
     b"QFI\xfb": "a virtual disk (QCOW2) that is damaged, encrypted, or builds on another one",
 }
 """What begins so and is opened by nobody here, or could not be."""
-_APPLE_TRAILER: Final = b"koly"
 
 
 def _describe(data: bytes) -> str:
     """Say in an administrator's words what it is that cannot be opened."""
-    if data[-512:-508] == _APPLE_TRAILER:
+    if ends_as_apple_image(data):
         return "a disk image of macOS (DMG), which is not read"
     known = (text for mark, text in _UNREAD.items() if data.startswith(mark))
     return next(known, "a disk image that is damaged, was not closed, or is of a kind that is not read")
