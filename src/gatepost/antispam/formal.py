@@ -157,13 +157,13 @@ class _Reply:
 
     def __init__(self, view: MailView) -> None:
         self.view = view
-        self.names = frozenset(field.name for field in view.fields)
+        self.names = view.by_name.keys()
         field = view.first("from")
         boxes = parse_mailboxes(field.raw) if field else ()
         self.address = boxes[0].address or boxes[0].display if boxes else ""
         self.display = (boxes[0].display or boxes[0].comment) if boxes else ""
         self.subject = view.subject[:SUBJECT_LIMIT]
-        paths = [each.raw.strip() for each in view.all("return-path")] if "return-path" in self.names else []
+        paths = [each.raw.strip() for each in view.by_name.get("return-path", ())]
         self.is_null_sender = b"<>" in paths or (not view.options.sender and bool(view.options.recipients))
         self.is_daemon = (
             bool(_DAEMON.match(self.address) or _DAEMON_NAME.search(self.display))
@@ -171,9 +171,9 @@ class _Reply:
             or any(b"MAILER-DAEMON" in path.upper() for path in paths)
         )
         self.is_office = self.is_daemon or bool(_OFFICE.match(self.address))
-        submitted = view.first("auto-submitted") if "auto-submitted" in self.names else None
+        submitted = view.first("auto-submitted")
         self.submitted = submitted.text.lower().partition(";")[0].strip() if submitted else ""
-        precedence = view.first("precedence") if "precedence" in self.names else None
+        precedence = view.first("precedence")
         self.is_automatic = (
             self.submitted.startswith("auto-replied")
             or not self.names.isdisjoint(_AUTOMATIC)

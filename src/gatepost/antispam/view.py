@@ -4,7 +4,6 @@ Runs in the filter. Promises: linear in the size of the message, bounded by the 
 message holds. What is asked for is read when it is first asked for; nothing is kept from one message to the next.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -60,13 +59,18 @@ class MailView:
             for field in self.message.root.fields
         )
 
-    def all(self, name: str) -> Iterator[HeaderField]:
-        """Yield the fields of this (lower-case) name."""
-        return (field for field in self.fields if field.name == name)
+    @lazy
+    def by_name(self) -> dict[str, list[HeaderField]]:
+        """Header fields of the message by their (lower-case) names, in order."""
+        found: dict[str, list[HeaderField]] = {}
+        for field in self.fields:
+            found.setdefault(field.name, []).append(field)
+        return found
 
     def first(self, name: str) -> HeaderField | None:
         """Return the first field of this (lower-case) name."""
-        return next(self.all(name), None)
+        same = self.by_name.get(name)
+        return same[0] if same else None
 
     @lazy
     def subject(self) -> str:

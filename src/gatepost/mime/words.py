@@ -5,9 +5,12 @@ Called by `fields` for file names and by the filter and the notices for subjects
 
 import binascii
 import codecs
+import functools
 import re
 
 _WORD = re.compile(rb"=\?([!->@-~]{1,100}+)\?([bBqQ])\?([^?\r\n]*+)\?=")
+_CACHED_BYTES = 400
+"""Of a field that is remembered: several readers of one message ask for the same subject and names."""
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _SPACE = b" \t\r\n"
 _NO_CHARSETS = frozenset(
@@ -59,6 +62,10 @@ def decode_header(raw: bytes) -> str:
         raw = _FOLD.sub(b"", raw)
     if b"=?" not in raw:
         return decode_text(raw).strip()
+    return _cached(raw) if len(raw) <= _CACHED_BYTES else _decode_words(raw)
+
+
+def _decode_words(raw: bytes) -> str:
     out: list[str] = []
     held: list[bytes] = []
     held_charset = ""
@@ -79,6 +86,9 @@ def decode_header(raw: bytes) -> str:
         out.append(decode_text(b"".join(held), held_charset))
     out.append(decode_text(raw[position:]))
     return "".join(out).strip()
+
+
+_cached = functools.lru_cache(maxsize=32)(_decode_words)
 
 
 def _decode_word(encoding: bytes, text: bytes) -> bytes:

@@ -56,11 +56,10 @@ class BaseModel(msgspec.Struct, frozen=True):
         """Return the log-odds of that half of a text which looks more like spam: of the slots of both halves, neither
         empty, those of the second are marked.
         """
-        weights = self.table.take(slots)
-        behind = weights[second]
-        total = int(behind.sum(dtype=np.int64))
-        front = int(weights.sum(dtype=np.int64)) - total
-        return max(self._odds(front, len(slots) - len(behind)), self._odds(total, len(behind)))
+        weights = self.table.take(slots).astype(np.float32)  # faster than by the mask, and exact: sums stay below 2**24
+        behind = int(weights @ second.astype(np.float32))
+        count = int(np.count_nonzero(second))
+        return max(self._odds(int(weights.sum()) - behind, len(slots) - count), self._odds(behind, count))
 
     def _odds(self, steps: int, count: int) -> float:
         return self.slope * (steps * self.scale / sqrt(count)) + self.intercept

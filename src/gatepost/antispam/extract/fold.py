@@ -91,8 +91,11 @@ def fold(text: str) -> Folded:
     else:
         plain = _fold_letters(text, found)
         shape = plain.encode("ascii", "replace")
-    if any([untidy in plain for untidy in _UNTIDY]):  # noqa: C419 - as a list a third of the time
-        plain, shape = _tidy(plain, shape)
+    if text.isascii():
+        plain, shape = _tidy(shape)
+    elif any([untidy in plain for untidy in _UNTIDY]):  # noqa: C419 - as a list a third of the time
+        plain = "\n".join([line for each in plain.splitlines() if (line := " ".join(each.split()))])
+        shape = plain.encode("ascii", "replace")
     shape = shape.translate(_SHAPES)
     if _GAPPY in shape:
         _join_letters(plain, shape, found)
@@ -102,17 +105,16 @@ def fold(text: str) -> Folded:
     return found
 
 
-def _tidy(plain: str, shape: bytes) -> tuple[str, bytes]:
-    """Return a text with its lines stripped, empty ones left out and single blanks between words, and its shape."""
-    if not plain.isascii():
-        plain = "\n".join([line for each in plain.splitlines() if (line := " ".join(each.split()))])
-        return plain, plain.encode("ascii", "replace")
-    # Each round halves the longest run of white space at least; the text of nearly every mail takes two.
-    raw = shape.translate(_BLANKS)
-    size = -1
-    while size != len(raw):
-        size = len(raw)
-        raw = raw.replace(b"  ", b" ").replace(b" \n", b"\n").replace(b"\n ", b"\n").replace(b"\n\n", b"\n")
+def _tidy(raw: bytes) -> tuple[str, bytes]:
+    """Return an ASCII text with its lines stripped, empty ones left out and single blanks between words; the same as
+    bytes.
+    """
+    raw = raw.translate(_BLANKS)
+    while b"  " in raw:  # each round halves the longest run
+        raw = raw.replace(b"  ", b" ")
+    raw = raw.replace(b" \n", b"\n").replace(b"\n ", b"\n")
+    while b"\n\n" in raw:
+        raw = raw.replace(b"\n\n", b"\n")
     raw = raw.strip(b" \n")
     return raw.decode("ascii"), raw
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from gatepost.antispam.check import Notes
 from gatepost.antispam.headers.facts import FACTS
-from gatepost.antispam.headers.picture import SAME_LIMIT, VALUE_LIMIT, VALUES, Picture
+from gatepost.antispam.headers.picture import BLANKS, SAME_LIMIT, VALUE_LIMIT, VALUES, Picture
 from gatepost.antispam.headers.reference import Reference, load_reference
-from gatepost.antispam.headers.rules import Condition, Kind, Rule, parse_rules
+from gatepost.antispam.headers.rules import Condition, Kind, Rule, again, parse_rules
 from gatepost.antispam.headers.scanners import Scanner, build_scanners
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.view import MailView
@@ -18,8 +18,6 @@ SUFFIX = ".signs"
 SEEN_LIMIT = 120
 """Characters of what was seen that an evidence quotes."""
 _PLACE = re.compile(r"\{(@?[a-z0-9-]+)\}")
-_BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-"""What `str.strip` takes off, as far as it is ASCII."""
 _UNSHOWN = re.compile(r"[\x00-\x20\x7f-\x9f]++")
 
 
@@ -30,7 +28,7 @@ class HeaderCheck:
 
     def __init__(self, rules: tuple[Rule, ...], scanners: dict[str, Scanner], reference: Reference) -> None:
         self._rules = rules
-        self._free = frozenset(number for number, rule in enumerate(rules) if not rule.gates)
+        self._free = [number for number, rule in enumerate(rules) if not rule.gates]
         """Places of the rules that may hold for any message."""
         self._gated: dict[int | str, list[int]] = {}
         """Places of the others, by what opens them."""
@@ -50,7 +48,7 @@ class HeaderCheck:
         signs: list[tuple[Rule, str]] = []
         covered: set[str] = set()
         held, fields, rules = asked.held, picture.fields, self._rules
-        for number in self._find_open(asked.matched, fields):
+        for number in self._find_open(asked.matched, fields, again(fields)):
             rule = rules[number]
             if (
                 (rule.absent and rule.absent in fields)
@@ -70,12 +68,12 @@ class HeaderCheck:
 
     def _find_open(self, *gates: Iterable[int | str]) -> list[int]:
         """Return the places of the rules that may hold, in their order, when these gates are open."""
-        found = set(self._free)
+        opened: set[int] = set()
         gated = self._gated
         for gate in itertools.chain(*gates):
             if gate in gated:
-                found.update(gated[gate])
-        return sorted(found)
+                opened.update(gated[gate])
+        return sorted([*self._free, *opened])
 
     def _match(self, picture: Picture) -> dict[int, str]:
         """Return the expressions that match, each with the value that it matched first."""
@@ -89,7 +87,7 @@ class HeaderCheck:
                     if b"=?" in raw or b"\n" in raw or not raw.isascii():
                         text = picture.texts(name)[place].encode("utf-8", "replace")
                     else:  # what decoding would give, without it
-                        text = raw.strip(_BLANKS)[:VALUE_LIMIT]
+                        text = raw.strip(BLANKS)[:VALUE_LIMIT]
                     for number in scanner.scan(text):
                         found.setdefault(number, picture.texts(name)[place])
             scanner = scanners.get(f" {name}")
@@ -154,10 +152,9 @@ class _Asked:
             return None if count else ""
         if not count or (kind is Kind.MANY and count < 2):
             return None
-        text = self._picture.text(name)
         if kind is Kind.EMPTY:
-            return None if text.strip() else ""
-        return text
+            return "" if self._picture.is_blank(name) else None
+        return self._picture.text(name)
 
     def say(self, sentence: str, seen: str) -> str:
         """Return an evidence with its places filled."""

@@ -78,7 +78,7 @@ def subject_brand(picture: "Picture") -> str:
     known = picture.reference.find_brand(picture.view.subject)
     if known is None:
         return ""
-    domain = picture.author.domain
+    domain = picture.author_domain
     return "" if any(domain == each or domain.endswith(f".{each}") for each in known.domains) else known.name
 
 
@@ -109,7 +109,7 @@ def text_brand(picture: "Picture") -> str:
     for start in range(0, len(words), _BRAND_STEP):
         known = picture.reference.find_brand(" ".join(words[start : start + WORDS_LIMIT]))
         if known is not None:
-            reached = (picture.author.domain, *link_hosts(picture))
+            reached = (picture.author_domain, *link_hosts(picture))
             own = any(each == domain or each.endswith(f".{domain}") for each in reached for domain in known.domains)
             return "" if own else known.name
     return ""

@@ -59,6 +59,8 @@ def invisible_in(text: str) -> str:
     """Return the names of the invisible and direction-changing characters in a text; "" when there are none. Those
     that scripts need (joiners of Arabic, Indic and emoji) are among them only between Latin letters.
     """
+    if text.isascii():
+        return ""
     text = text[:_NAME_LIMIT]
     joiners = "".join(_JOINERS.findall(text))
     found = sorted({f"U+{ord(each):04X}" for each in (*_INVISIBLE.findall(text), *joiners)})

@@ -172,7 +172,7 @@ def own_other_suffix(picture: Picture) -> str:
 
 def domain_disguised(picture: Picture) -> str:
     """The author's domain is written in letters that only look like Latin ones."""
-    domain = picture.author.domain
+    domain = picture.author_domain
     shown = _shown(domain)
     if shown == domain or shown.isascii():
         return ""
@@ -184,12 +184,12 @@ def domain_disguised(picture: Picture) -> str:
 
 def brand(picture: Picture) -> str:
     """The author bears the name of a brand, with an address that is not the brand's."""
-    return "" if picture.reference.is_free(picture.author.domain) else _foreign_brand(picture)
+    return "" if picture.reference.is_free(picture.author_domain) else _foreign_brand(picture)
 
 
 def brand_free_mail(picture: Picture) -> str:
     """The author bears the name of a brand, with an address of a free mail service."""
-    return _foreign_brand(picture) if picture.reference.is_free(picture.author.domain) else ""
+    return _foreign_brand(picture) if picture.reference.is_free(picture.author_domain) else ""
 
 
 def _foreign_brand(picture: Picture) -> str:
@@ -219,7 +219,13 @@ def answer_free_mail(picture: Picture) -> str:
     """Answers go to a free mail service, the author writes from elsewhere."""
     answer, author = picture.answer, picture.author
     free = picture.reference.is_free
-    if not answer.address or not author.domain or is_listed(picture) or free(author.domain) or not free(answer.domain):
+    if (
+        not answer.address
+        or not picture.author_domain
+        or is_listed(picture)
+        or free(picture.author_domain)
+        or not free(answer.domain)
+    ):
         return ""
     return f"{answer.address} for {author.address}"
 
@@ -228,7 +234,7 @@ def answer_other_free_mail(picture: Picture) -> str:
     """Author and answers are with free mail services, but at different addresses there."""
     answer, author = picture.answer, picture.author
     free = picture.reference.is_free
-    if not answer.address or is_listed(picture) or not free(author.domain) or not free(answer.domain):
+    if not answer.address or is_listed(picture) or not free(picture.author_domain) or not free(answer.domain):
         return ""
     return (
         ""
@@ -240,7 +246,7 @@ def answer_other_free_mail(picture: Picture) -> str:
 def answer_elsewhere(picture: Picture) -> str:
     """Answers go to another organisation than the author's."""
     answer, author = picture.answer, picture.author
-    if not answer.address or not author.domain or is_listed(picture):
+    if not answer.address or not picture.author_domain or is_listed(picture):
         return ""
     same = organization(answer.domain) == picture.author_organization
     return "" if same else f"{answer.address} for {author.address}"
@@ -256,7 +262,7 @@ def envelope_sender_differs(picture: Picture) -> str:
     addresses of lists and mailing services are ordinary).
     """
     domain = picture.sender_domain
-    if not domain or "." not in picture.author.domain or is_listed(picture):
+    if not domain or "." not in picture.author_domain or is_listed(picture):
         return ""
     sender = organization(domain)
     if sender == picture.author_organization or any(
@@ -270,7 +276,7 @@ def envelope_sender_differs(picture: Picture) -> str:
 def envelope_free_mail(picture: Picture) -> str:
     """The author is with a free mail service, the envelope sender with none and not a service's."""
     free = picture.reference.is_free
-    if not free(picture.author.domain) or free(picture.sender_domain):
+    if not free(picture.author_domain) or free(picture.sender_domain):
         return ""
     return envelope_sender_differs(picture)
 

@@ -24,7 +24,8 @@ SAME_LIMIT = 20
 """Fields of one name that are looked at."""
 VALUE_LIMIT = 4_096
 """Bytes of a value that expressions look at."""
-HOPS_LIMIT = 30
+BLANKS: Final = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""What `str.strip` takes off, as far as it is ASCII."""
 NOBODY: Final = Mailbox("", "")
 _INBOUND: Final = Direction.INBOUND
 
@@ -36,11 +37,7 @@ class Picture:
         self.view = view
         self.reference = reference
         self.options: SpamOptions = view.options
-        self.fields: dict[str, list[HeaderField]] = {}
-        for field in view.fields:
-            same = self.fields.setdefault(field.name, [])
-            if len(same) <= SAME_LIMIT:
-                same.append(field)
+        self.fields: dict[str, list[HeaderField]] = view.by_name
         self._values: dict[str, tuple[str, ...]] = {}
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -50,17 +47,25 @@ class Picture:
             if name[0] == "@":
                 found = VALUES[name[1:]](self)
             else:
-                found = tuple(field.text[:VALUE_LIMIT] for field in self.fields.get(name, ()))
+                found = tuple([field.text[:VALUE_LIMIT] for field in self.fields.get(name, ())[:SAME_LIMIT]])
             self._values[name] = found
         return found
 
+    def is_blank(self, name: str) -> bool:
+        """Whether the first value of a field that is there, or the derived value `@name`, says nothing."""
+        raw = self.fields[name][0].raw if name[0] != "@" else b"=?"
+        if b"=?" in raw or not raw.isascii():
+            return not self.text(name).strip()
+        return not raw.strip(BLANKS)  # what decoding would tell, without it
+
     def text(self, name: str) -> str:
         """Return the first of them, "" for none."""
-        return next(iter(self.texts(name)), "")
+        texts = self.texts(name)
+        return texts[0] if texts else ""
 
     def boxes(self, name: str) -> list[Mailbox]:
         """Return the mailboxes of an address field."""
-        return [box for field in self.fields.get(name, ()) for box in parse_mailboxes(field.raw)]
+        return [box for field in self.fields.get(name, ())[:SAME_LIMIT] for box in parse_mailboxes(field.raw)]
 
     @lazy
     def authors(self) -> Authors:
@@ -73,8 +78,12 @@ class Picture:
         return next((box for box in boxes if box.address), boxes[0] if boxes else NOBODY)
 
     @lazy
+    def author_domain(self) -> str:
+        return self.author.domain
+
+    @lazy
     def author_organization(self) -> str:
-        return organization(self.author.domain)
+        return organization(self.author_domain)
 
     @lazy
     def recipients(self) -> list[Mailbox]:
@@ -93,7 +102,7 @@ class Picture:
     @lazy
     def hops(self) -> list[Hop]:
         """Received fields, newest first."""
-        return [parse_received(field.raw) for field in self.fields.get("received", ())][:HOPS_LIMIT]
+        return [parse_received(field.raw) for field in self.fields.get("received", ())[:SAME_LIMIT]]
 
     @lazy
     def now(self) -> float:
@@ -115,13 +124,18 @@ class Picture:
     def is_own(self, domain: str) -> bool:
         """Whether a domain is a protected one or below one."""
         own = self.own_domains
-        return any(domain == each or domain.endswith(f".{each}") for each in own)
+        return domain in own or domain.endswith(_below(own))
 
 
 @functools.lru_cache(maxsize=16)
 def _plain_domains(masks: tuple[str, ...]) -> frozenset[str]:
     plain = (mask.lower().rpartition("@")[2].removeprefix("*.") for mask in masks)
     return frozenset(domain for domain in plain if "." in domain and not set(domain) & set("*?[!"))
+
+
+@functools.lru_cache(maxsize=16)
+def _below(domains: frozenset[str]) -> tuple[str, ...]:
+    return tuple(f".{domain}" for domain in domains)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -141,7 +155,7 @@ VALUES: Final[dict[str, Callable[[Picture], tuple[str, ...]]]] = {
     "from-name": lambda picture: _one(picture.author.display or picture.author.comment),
     "from-address": lambda picture: _one(picture.author.address),
     "from-local": lambda picture: _one(picture.author.local),
-    "from-domain": lambda picture: _one(picture.author.domain),
+    "from-domain": lambda picture: _one(picture.author_domain),
     "reply-address": lambda picture: _one(picture.answer.address),
     "reply-domain": lambda picture: _one(picture.answer.domain),
     "to-name": lambda picture: tuple(box.display for box in picture.recipients[:SAME_LIMIT] if box.display),

@@ -67,7 +67,7 @@ def parse_received(raw: bytes) -> Hop:
     origin, rest = way[:cut], way[cut:]
     named = _FROM.match(origin)
     name = named[1] if named else ""
-    stated = _STATED.search(origin, named.end()) if named and "(" in origin else None
+    stated = _STATED.search(origin, named.end()) if named and "(" in origin and _may_state(origin) else None
     by, protocol = _BY.match(rest), _WITH.search(rest)
     return Hop(
         helo=(stated[1] if stated else name).strip("[]"),
@@ -95,6 +95,12 @@ def _find_by(way: str) -> int:
     return len(way)
 
 
+def _may_state(origin: str) -> bool:
+    """Whether `_STATED` may be found: told in a fifth of its time."""
+    low = origin.lower()
+    return "helo" in low or "ehlo" in low or "ident" in low
+
+
 def _find_client(origin: str, name: str) -> str:
     """Return the address of the client. What the writer saw stands in a comment behind the name; what the client said
     of itself (`helo=…`, the name) is believed only when nothing else is there.
@@ -102,7 +108,7 @@ def _find_client(origin: str, name: str) -> str:
     start = origin.find("(")
     if start >= 0:
         comments = origin[start:]
-        if _STATED.search(comments):
+        if _may_state(comments):
             comments = _STATED.sub("", comments)
         for pattern in (_BRACKETED, _BARE):
             for text in reversed(pattern.findall(comments)):
@@ -136,9 +142,9 @@ def read_date(text: str) -> float | None:
         if plain:
             day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = plain.groups()
             zone = (int(zone_hours) * 60 + int(zone_minutes)) * 60
-            days = dt.date(int(year), _MONTHS[month.lower()], int(day)).toordinal() - _EPOCH
-            clock = dt.time(int(hour), int(minute), min(int(second or 0), 59))
-            seconds = days * 86_400 + clock.hour * 3600 + clock.minute * 60 + clock.second
+            clock = int(hour), int(minute), min(int(second or 0), 59)
+            days = dt.datetime(int(year), _MONTHS[month.lower()], int(day), *clock).toordinal() - _EPOCH  # noqa: DTZ001
+            seconds = days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
             return float(seconds - zone if sign == "+" else seconds + zone)
         parts = parsedate_tz(text[:200])
         if parts is None:

@@ -59,7 +59,10 @@ class Reference(msgspec.Struct, frozen=True):
 
     def find_brand(self, name: str) -> Brand | None:
         """Return the brand whose name stands in a display name."""
-        words = tuple(word.lower() for word in _WORD.findall(name)[:WORDS_LIMIT])
+        if name.isascii():
+            words = tuple(_WORD.findall(name.lower())[:WORDS_LIMIT])
+        else:  # where a small letter may be more characters than its capital, signs among them
+            words = tuple(word.lower() for word in _WORD.findall(name)[:WORDS_LIMIT])
         if self.begins.isdisjoint(words):  # so it is for next to all mail
             return None
         alone = self.whole.get(tuple(word for word in words if word not in _OFFICE and not word.isdigit()))

@@ -27,6 +27,7 @@ back references, linear in what they read.
 
 import enum
 import re
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -98,8 +99,8 @@ class Rule(msgspec.Struct, frozen=True):
     exceptions: tuple[Condition, ...]
     covers: tuple[str, ...]
     gates: frozenset[int | str] = frozenset()
-    """Expressions and fields: one of the former must match, or one of the latter be there, for the rule to hold; empty
-    when it may hold without."""
+    """Expressions and fields (`again`: that are there twice): one of the former must match, or one of the latter be
+    there, for the rule to hold; empty when it may hold without."""
     absent: str = ""
     """Field that must not be there."""
     base: str = ""
@@ -218,7 +219,7 @@ class _Reader:
         if condition.kind is Kind.MATCHES:
             return frozenset({condition.pattern})
         if condition.kind in _PRESENT and condition.subject[0] != "@":
-            return frozenset({condition.subject})
+            return frozenset({_again(condition.subject) if condition.kind is Kind.MANY else condition.subject})
         if condition.kind is Kind.IS:
             return self._rules[condition.subject].gates
         return frozenset()
@@ -261,6 +262,15 @@ class _Reader:
 
     def _fault(self, text: str) -> SignsError:
         return SignsError(f"{self._place}: {text}")
+
+
+def again(fields: Mapping[str, Sequence[object]]) -> list[str]:
+    """Return what the names open that more than one field bears: rules of `Kind.MANY`."""
+    return [_again(name) for name, same in fields.items() if len(same) > 1]
+
+
+def _again(name: str) -> str:
+    return f"{name} again"  # no field is called so: a name has no space
 
 
 def _first(conditions: list[Condition], kinds: set[Kind]) -> str:
