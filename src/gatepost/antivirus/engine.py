@@ -44,6 +44,8 @@ class ScanObject(msgspec.Struct, frozen=True):
     """Kind of the container it was found in; None for an element of the mail itself."""
     secret: bool = False
     """It, or what holds it, was opened with a password: nobody else can look into the container."""
+    header: bool = False
+    """It is the header block of a message, and nothing else of it."""
 
 
 class Report(msgspec.Struct, frozen=True):

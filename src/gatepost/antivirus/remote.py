@@ -34,8 +34,6 @@ REASON_LIMIT = 300
 Buffers = Sequence[bytes | memoryview]
 
 
-_MESSAGE = "message/rfc822"
-"""Type of a message's header block."""
 _TEXTS = frozenset({None, Kind.HTML})
 """What a text without a file name is by its content: anything else is a file, whatever it is declared as."""
 
@@ -302,5 +300,6 @@ def _is_own_text(subject: ScanObject) -> bool:
     """Tell whether an object is what a mail shows by itself, by content and not only by what it is called."""
     if subject.secret:
         return False
-    shown = subject.content_type.startswith("text/") or subject.content_type == _MESSAGE
-    return shown and not subject.name and subject.kind in _TEXTS
+    if subject.header:
+        return True
+    return subject.content_type.startswith("text/") and not subject.name and subject.kind in _TEXTS

@@ -351,7 +351,7 @@ class _Inspection:
             entry.found = entry.found or kind
             self.note_conflict(kind, name, content_type)
         first = len(self.objects)
-        subject = ScanObject(data, name, content_type, kind, inside, secret)
+        subject = ScanObject(data, name, content_type, kind, inside, secret, header)
         report, whose, engine = self.panel.ask(subject)
         if report is not CLEAN:
             status = STATUS[report.outcome]

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,9 @@ from gatepost.antivirus.engine import CLEAN, Connection, Outcome, Report, ScanOb
 from gatepost.antivirus.kinds import Kind
 from gatepost.antivirus.remote import Remote
 from gatepost.antivirus.remotes import make_remotes
+from gatepost.antivirus.stage import inspect
 from gatepost.config.engines import EngineKind, EngineTable, OnFailure
+from gatepost.model.finding import ObjectStatus, ScanOptions
 from gatepost.wire.command import CommandOutcome, build_outcome
 
 BIG = b"x" * 3_000_000
@@ -119,6 +122,13 @@ def clamd(sock: socket.socket) -> None:
         sock.sendall(b"%d: stream: %s\0" % (number, b"Bad.Thing-1 FOUND" if bad else b"OK"))
 
 
+def notes(seen: list[bytes], sock: socket.socket) -> None:
+    """Find everything clean, and keep it."""
+    for number, data in enumerate(clamd_objects(sock), 1):
+        seen.append(data)
+        sock.sendall(b"%d: stream: OK\0" % number)
+
+
 def answers(*raw: bytes) -> Server:
     """Take one object, then say this, piece by piece, and close."""
 
@@ -165,7 +175,9 @@ def test_what_it_is_to_see() -> None:
     [
         (ScanObject(b"x", content_type="text/plain"), False),
         (ScanObject(b"<p>x", content_type="text/html", kind=Kind.HTML), False),
-        (ScanObject(b"From: x", content_type="message/rfc822"), False),
+        (ScanObject(b"From: x", header=True), False),
+        (ScanObject(b"From: x", content_type="message/rfc822", header=True), False),
+        (ScanObject(b"From: x", content_type="message/rfc822"), True),
         (ScanObject(b"x", name="a.png", content_type="image/png", kind=Kind.PICTURE), True),
         (ScanObject(b"x", content_type="application/octet-stream"), True),
         (ScanObject(b"x", name="a.txt", content_type="text/plain"), True),
@@ -182,6 +194,26 @@ def test_one_that_is_spared_texts_sees_all_files(subject: ScanObject, sees: bool
     """By content: what only calls itself a text is a file."""
     assert engine(Peer(), texts=False).wants(subject) is sees
     assert engine(Peer()).wants(subject) is bool(subject.data)
+
+
+def test_of_a_whole_mail_one_that_is_spared_texts_sees_the_files_alone() -> None:
+    """Neither its header block nor that of a message in it is a file."""
+    inner = b"From: c@b.example\r\nSubject: inner\r\n\r\nold words"
+    mail = (
+        b"From: a@b.example\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        b"--b\r\nContent-Type: text/plain\r\n\r\nwords\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\n" + inner + b"\r\n"
+        b'--b\r\nContent-Type: application/octet-stream; name="a.bin"\r\n\r\nfile\r\n--b--\r\n'
+    )
+    for texts, seen in ((False, [b"file"]), (True, [b"file", b"old words", b"words"])):
+        asked: list[bytes] = []
+        peer = Peer(partial(notes, asked))
+        analysis = inspect(mail, ScanOptions(), [], time.monotonic() + 60, remote=[engine(peer, texts=texts)])
+        assert {each.status for each in analysis.objects} == {ObjectStatus.CLEAN}
+        assert sorted(each for each in asked if b"Subject" not in each) == seen
+        assert sum(b"Subject" in each for each in asked) == (2 if texts else 0)
+        MADE.pop()._drop()
+        peer.join()
 
 
 def test_the_version_has_all_that_can_change_an_answer() -> None:
