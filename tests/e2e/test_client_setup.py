@@ -193,6 +193,72 @@ def test_what_others_have_in_postfix_files_stays(host: Host) -> None:
     assert "{ unix:gatepost/milter, " in shown
 
 
+@pytest.mark.parametrize("place", ["", "postfix", f"postfix/{JOURNAL}"])
+def test_what_others_could_have_written_is_not_undone(host: Host, place: str) -> None:
+    """Root would write what they say where they say."""
+    (host.config / "main.cf").write_text("a = b\n")
+    (host.config / "master.cf").write_text("")
+    assert host.setup("postfix")[0] == 0
+    made = host.files()
+    theirs = host.state / place
+    mode = theirs.stat().st_mode
+    theirs.chmod(0o777)
+    for words in (("status",), ("undo", "postfix", "--yes")):
+        status, said = host.call(*words)
+        assert (status, f"{theirs} can be written by others" in said) == (4, True), said
+    theirs.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)
+        assert "can be written by others" in host.undo("postfix")[1]
+        os.chown(theirs, 0, 0)
+    assert host.files() == made
+    assert host.undo("postfix")[0] == 0
+
+
+def test_what_is_set_up_in_another_way_is_undone_first(host: Host) -> None:
+    (host.config / "main.cf").write_text("a = b\n")
+    (host.config / "master.cf").write_text("smtp inet n - n - - smtpd\n")
+    assert host.setup("postfix", "--door", "tcp:127.0.0.1:8891")[0] == 0
+    made = host.files()
+    for words in (("--door", "tcp:127.0.0.1:8892"), ("--mode", "content_filter", "--dry-run")):
+        status, said = host.setup("postfix", *words)
+        assert (status, "first gatepost client undo postfix" in said) == (4, True)
+        assert "+++" not in said, "it would not be changed into what is shown"
+    assert host.files() == made
+
+
+def test_directories_made_for_it_can_be_entered_by_the_programs(host: Host) -> None:
+    (host.config / "main.cf").write_text("")
+    (host.config / "master.cf").write_text("")
+    host.settings = host.base / "new/client/client.toml"
+    mask = os.umask(0o077)
+    try:
+        assert host.setup("postfix")[0] == 0
+    finally:
+        os.umask(mask)
+    for path, mode in ((host.settings, 0o644), (host.settings.parent, 0o755), (host.settings.parents[1], 0o755)):
+        assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("system", ["postfix", "sendmail"])
+def test_a_unit_is_not_given_a_socket_that_it_cannot_make(host: Host, system: str) -> None:
+    for name in ("main.cf", "master.cf", "sendmail.cf"):
+        (host.config / name).write_text("")
+    units = ("--units", str(host.base / "units"))
+    for text in ("", "send_mail_address = 'unix:/run/gatepost/m.sock'\n"):  # the documented default, and another
+        host.settings.write_text(text)
+        status, said = host.setup(system, *units)
+        assert (status, "writes below /run/gatepost-milter alone" in said) == (4, True), said
+    host.settings.write_text("send_mail_address = 'unix:/run/gatepost-milter/m.sock'\n")
+    status, said = host.setup(system, *units)
+    if system == "postfix":  # its processes are neither root nor of the unit's group
+        assert (status, 'set send_mail_socket_mode = "666"' in said) == (4, True)
+        host.settings.write_text(host.settings.read_text() + "send_mail_socket_mode = '666'\n")
+        status, said = host.setup(system, *units)
+    assert status == 0, said
+    assert "/run/gatepost-milter/m.sock" in said
+
+
 @pytest.mark.parametrize("stop_at", [0, 1, 2])
 def test_set_up_that_is_interrupted_anywhere_can_be_undone(host: Host, stop_at: int) -> None:
     (host.config / "main.cf").write_text("a = b\n")

@@ -56,6 +56,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             pytest.skip(f"the package is not installed: no system can be laid over this one here: {told}")
 
 
+def sendmail_cf(site: Site) -> Path:
+    return site.host.root / "srv/mail/sendmail.cf"
+
+
 def left(site: Site) -> set[str]:
     """Return what is on the host and was not there before the package, but for what removal keeps."""
     return {path for path in site.host.changed() if not path.startswith((*KEPT, *OURS))} - ACCOUNTS - {*DPKG}
@@ -111,6 +115,21 @@ def test_an_upgrade_delivers_what_the_earlier_version_had_taken(site: Site) -> N
     wait_for(lambda: "waits over the upgrade" in site.came(), "what waited", 120)
 
 
+def test_a_client_that_runs_as_somebody_else_asks_at_a_local_door(site: Site) -> None:
+    """Its settings are not in the gateway's own directory, which is closed, and the door's socket has a place."""
+    with (site.host.root / "etc/gatepost/gatepost.toml").open("a") as file:
+        file.write('\n[[door]]\nkind = "filter"\naddress = "unix:/run/gatepost/filter.sock"\n')
+    site.gatepost("reload")
+    sendmail_cf(site).parent.mkdir(parents=True)
+    sendmail_cf(site).write_text("O DeliveryMode=background\n")
+    server = ("--server", "unix:/run/gatepost/filter.sock")
+    site.gatepost("client", "setup", "sendmail", "--config", "/srv/mail", *server, "--yes")
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    tried = site.host.run(*nobody, "gatepost", "client", "test")
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert "unix:/run/gatepost/filter.sock: answers\n" in tried.stdout
+
+
 @pytest.mark.feature("F-INST-07")
 def test_removal_stops_it_and_keeps_what_the_administrator_made(site: Site) -> None:
     made = site.host.root / "etc/gatepost/templates/notice.tmpl"
@@ -119,6 +138,7 @@ def test_removal_stops_it_and_keeps_what_the_administrator_made(site: Site) -> N
     before = {path: digest for each in KEPT for path, digest in site.host.files(each).items()}
     site.dpkg("--remove", "gatepost")
     assert site.users() == set()
+    assert sendmail_cf(site).read_text() == "O DeliveryMode=background\n", "a mail system that asked here does no more"
     after = site.host.files()
     # What a gateway writes while it ends is another matter: log, counts, databases.
     steady = {

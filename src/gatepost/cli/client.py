@@ -41,7 +41,8 @@ DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="show what would c
 Yes = Annotated[bool, cyclopts.Parameter(negative="", help="do not ask")]
 StateDirectory = Annotated[Path, cyclopts.Parameter(name="--state", help="where the files as they were are kept")]
 DEFAULT = Path(DEFAULT_FILE)
-STATE = Path("/var/lib/gatepost/setup")
+STATE = Path("/var/lib/gatepost-setup")
+"""Not below the gateway's own directory: root writes what is in it, and nobody else may."""
 UNITS = Path("/etc/systemd/system")
 CHECK_S = 60
 """For the mail system to look at its files."""
@@ -145,6 +146,8 @@ def setup(
         if not plan.changes:
             print(f"{system}: everything is set up as wanted, nothing to do")
             return 0
+        if begun is not None:
+            return complain(f"{system} is set up in another way; first gatepost client undo {system}", EXIT_NOT_DONE)
         print("".join(diff_of(each) for each in plan.changes), end="")
         if dry_run:
             return 0

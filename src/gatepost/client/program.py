@@ -19,7 +19,8 @@ from gatepost.client.settings import ClientSettings, ReadSettings, read_settings
 from gatepost.client.statuses import UNKNOWN, UNUSABLE
 from gatepost.control.syslog_target import SyslogTarget
 
-DEFAULT_FILE: Final = "/etc/gatepost/client.toml"
+DEFAULT_FILE: Final = "/etc/gatepost-client/client.toml"
+"""Not below the gateway's own directory, which is closed to the users these programs run as."""
 _LETTERS: Final = {"error": "FEW", "info": "FEWIA", "debug": "FEWIAD"}
 """Letters of lines that are written, by detail of the log."""
 _TEXT_LIMIT: Final = 900

@@ -5,7 +5,7 @@
  * It runs with more rights than whoever calls it, so it does next to nothing: three fixed paths, an environment of its
  * own, no descriptor but those of qmail-queue(8), signals as at the beginning. It reads neither message nor envelope.
  *
- *   cc -O2 -Wall -DPYTHON='"/path/python3"' -DSETTINGS='"/etc/gatepost/client.toml"' -o qmail-queue qmail_queue.c
+ *   cc -O2 -Wall -DPYTHON='"/path/python3"' -DSETTINGS='"/etc/gatepost-client/client.toml"' -o qmail-queue qmail_queue.c
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,13 +1,15 @@
 """The systemd unit: systemd itself finds nothing wrong with it, and it says what the program promises."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).resolve().parents[3] / "packaging" / "systemd" / "gatepost.service"
+ROOT = Path(__file__).resolve().parents[3]
+UNIT = ROOT / "packaging" / "systemd" / "gatepost.service"
 
 
 def read_unit() -> configparser.ConfigParser:
@@ -51,3 +53,13 @@ def test_it_says_what_the_program_does() -> None:
     assert service["ExecStart"].startswith("/usr/bin/gatepost run ")
     assert service["ExecReload"].startswith("/usr/bin/gatepost reload ")
     assert set(service["RestartPreventExitStatus"].split()) == {"1", "64", "65", "66", "70"}
+
+
+def test_the_doors_of_the_manual_can_be_opened() -> None:
+    """The service writes in directories of its own alone, and /run is empty when the host starts."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs/manual").glob("*.md"))
+    places = set(re.findall(r'address = "unix:(/run/[^/"]+)/', pages))
+    assert places == {"/run/gatepost"}
+    service = read_unit()["Service"]
+    assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("gatepost", "yes")
+    assert "\nd /run/gatepost 0755 gatepost gatepost -\n" in (ROOT / "packaging/debian/tmpfiles.conf").read_text()

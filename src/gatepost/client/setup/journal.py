@@ -3,12 +3,14 @@
 Below the state directory each mail system has a directory with a copy of every file as it was and as it became, and
 `journal.json`, which is complete and synced before the first file changes. Promises: whenever set-up is interrupted,
 `undo` puts every file back byte for byte, with mode and owner; a file that somebody has edited since is never
-overwritten unless that is forced, and is then kept below `edited` of the state directory.
+overwritten unless that is forced, and is then kept below `edited` of the state directory. What others can write is not
+believed: whoever calls `undo`, as a rule root, would write what they say where they say.
 """
 
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,8 @@ from gatepost.client.setup.values import FileState, Plan, SetupError
 JOURNAL: Final = "journal.json"
 EDITED: Final = "edited"
 _PLAN_FILES: Final = 100
+_DIRECTORY_MODE: Final = 0o755
+"""Of directories made for a mail system: its programs and ours read them as other users."""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -67,14 +71,18 @@ class Conflict(msgspec.Struct, frozen=True):
 
 def applied(state: Path) -> list[Journal]:
     """Return the journals of all mail systems that are set up. SetupError."""
-    if not state.is_dir():
+    try:
+        directories = sorted(state.iterdir())
+    except FileNotFoundError:
         return []
-    return [_read(each) for each in sorted(state.iterdir()) if (each / JOURNAL).is_file()]
+    except OSError as error:
+        raise _unreadable(state, error) from None
+    return [_read(each) for each in directories if _is_begun(each)]
 
 
 def journal_of(state: Path, system: str) -> Journal | None:
     """Return the journal of a mail system, None when it is not set up. SetupError."""
-    return _read(state / system) if (state / system / JOURNAL).is_file() else None
+    return _read(state / system) if _is_begun(state / system) else None
 
 
 def apply_plan(plan: Plan, state: Path, now: int, *, after_step: Callable[[int], None] = lambda _: None) -> None:
@@ -85,13 +93,15 @@ def apply_plan(plan: Plan, state: Path, now: int, *, after_step: Callable[[int],
     directory = state / plan.system
     if journal_of(state, plan.system) is not None:
         raise SetupError(f"{plan.system} is set up already; undo that first: gatepost client undo {plan.system}")
+    _require_own(state)
     if len(plan.changes) > _PLAN_FILES:
         raise SetupError("more files than set-up ever changes")
     for change in plan.changes:
         if read_state(Path(change.path)) != change.before:
             raise SetupError(f"{change.path} has changed meanwhile; look at the difference again")
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(exist_ok=True, mode=0o700)
         steps = tuple(Step(each.path, _side(each.before), _side(each.after), each.ours) for each in plan.changes)
         for number, each in enumerate(plan.changes):
             for name, side in (("before", each.before), ("after", each.after)):
@@ -105,6 +115,7 @@ def apply_plan(plan: Plan, state: Path, now: int, *, after_step: Callable[[int],
         raise SetupError(f"{directory} cannot be written: {error.strerror}; run this as root") from None
     for name in journal.directories:
         Path(name).mkdir(exist_ok=True)
+        Path(name).chmod(_DIRECTORY_MODE)
     for number, change in enumerate(plan.changes, start=1):
         write_state(Path(change.path), change.after)
         after_step(number)
@@ -189,10 +200,35 @@ def _write(directory: Path, journal: Journal) -> None:
     write_state(directory / JOURNAL, _private(msgspec.json.format(msgspec.json.encode(journal)) + b"\n"))
 
 
+def _require_own(path: Path) -> None:
+    """SetupError: somebody else can write there, who could have whoever undoes it write any file."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if found.st_uid not in {0, os.geteuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SetupError(f"{path} can be written by others: it is not believed (chown root, chmod go-w, or --state)")
+
+
+def _is_begun(directory: Path) -> bool:
+    try:
+        return stat.S_ISREG((directory / JOURNAL).lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(directory, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> SetupError:
+    return SetupError(f"{path}: {error.strerror}; run this as root")
+
+
 def _read(directory: Path) -> Journal:
+    for each in (directory.parent, directory, directory / JOURNAL):
+        _require_own(each)
     try:
         return msgspec.json.decode((directory / JOURNAL).read_bytes(), type=Journal)
     except OSError as error:
-        raise SetupError(f"{directory}: {error.strerror}; run this as root") from None
+        raise _unreadable(directory, error) from None
     except ValueError as error:
         raise SetupError(f"{directory / JOURNAL} is damaged: {error}") from None

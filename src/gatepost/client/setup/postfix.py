@@ -60,6 +60,16 @@ def plan_postfix(wanted: Wanted) -> Plan:
     master_state, master = read_text(master_path)
     if mode == "milter":
         address, settings, more = _door_or_client(wanted, "milter", "send_mail_address", MILTER, {})
+        if (
+            wanted.units
+            and not wanted.door
+            and address.startswith("unix:")
+            and not settings.send_mail_socket_mode & 0o2
+        ):
+            # The unit's user and group are its own: nobody else is among those who may connect.
+            raise SetupError(
+                f'{wanted.settings}: for Postfix to connect set send_mail_socket_mode = "666", or tcp:ip:port'
+            )
         place = _milter_place(address, main, master)
         action = settings.client_on_error.value
         entry = build_milter(place, action)
@@ -108,7 +118,7 @@ def _door_or_client(
     settings, changes = plan_settings(wanted, needed)
     found: str = getattr(settings, field)
     what = {"milter": "milter client", "pipe": "SMTP filter"}[program]
-    return found, settings, (*changes, *plan_unit(wanted, program, what, "postfix.service"))
+    return found, settings, (*changes, *plan_unit(wanted, program, what, "postfix.service", found))
 
 
 def _milter_place(address: str, main: str, master: str) -> str:

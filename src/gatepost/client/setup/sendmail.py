@@ -28,8 +28,8 @@ def plan_sendmail(wanted: Wanted) -> Plan:
     if not address:
         needed: dict[str, str | bool] = {"send_mail_address": MILTER} if read_state(wanted.settings) is None else {}
         settings, more = plan_settings(wanted, needed)
-        changes += (*more, *plan_unit(wanted, "milter", "milter client", "sendmail.service"))
         address = settings.send_mail_address
+        changes += (*more, *plan_unit(wanted, "milter", "milter client", "sendmail.service", address))
     equates = f"S={_place(address)}, {_FLAGS[settings.client_on_error]}{_TIMES}"
     found = False
     for name, edit in (("sendmail.mc", edit_mc), ("sendmail.cf", edit_cf)):

@@ -64,10 +64,16 @@ def plan_settings(wanted: Wanted, needed: Mapping[str, str | bool]) -> tuple[Cli
     return read.settings, ()
 
 
-def plan_unit(wanted: Wanted, program: str, what: str, before: str) -> tuple[Change, ...]:
-    """Return the unit that starts a client program, () when none is wanted."""
+def plan_unit(wanted: Wanted, program: str, what: str, before: str, listens: str) -> tuple[Change, ...]:
+    """Return the unit that starts a client program, which listens there; () when none is wanted. SetupError."""
     if wanted.units is None:
         return ()
+    kind, _, socket = listens.partition(":")
+    if kind == "unix" and not socket.startswith(f"/run/gatepost-{program}/"):
+        raise SetupError(
+            f"{wanted.settings}: the client's unit cannot make {socket}: it has a user of its own, who writes below "
+            f"/run/gatepost-{program} alone. Set a socket there, or tcp:ip:port"
+        )
     path = wanted.units / f"gatepost-{program}.service"
     more = _MORE.get(program, "")
     text = _UNIT.format(

@@ -41,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Address of a door that the mail system asks itself, without a client program; "" with one."""
     clamd: str = ""
     """Exim: address of a door of kind clamd; "" when only spam is asked about."""
-    settings: Path = Path("/etc/gatepost/client.toml")
+    settings: Path = Path("/etc/gatepost-client/client.toml")
     units: Path | None = None
     """Where units of the service manager go; None: none is written."""
 
