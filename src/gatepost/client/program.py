@@ -70,22 +70,28 @@ class ClientProgram:
 
     def reread(self) -> bool:
         """Take the settings anew. False: the file has errors, which are told; the settings in force stay."""
-        read = read_settings(self.file)
-        self._tell(read)
-        if read.settings is None:
+        settings = self.usable(read_settings(self.file))
+        if settings is None:
             self.report("E", f"{self.file}: not taken, the settings in force stay")
             return False
-        self.settings = read.settings
+        self.settings = settings
         self.report = self._open_log()
-        tempfile.tempdir = read.settings.client_temp_dir or None
+        tempfile.tempdir = settings.client_temp_dir or None
         return True
+
+    def usable(self, read: ReadSettings) -> ClientSettings | None:
+        """Return settings that this program can run with; None: what is wrong has been told."""
+        for each in read.problems:
+            self.report("E" if each in read.errors else "W", str(each))
+        place = read.settings.client_temp_dir if read.settings is not None else ""
+        # Otherwise it would be found out by the first large message, after weeks of small ones.
+        if place and not (Path(place).is_dir() and os.access(place, os.W_OK | os.X_OK, effective_ids=True)):
+            self.report("E", f"client_temp_dir: {place} is no directory in which user {os.geteuid()} can write")
+            return None
+        return read.settings
 
     def _open_log(self) -> ClientLog:
         return ClientLog(self.settings.log_facility, self.settings.log_level, to_stderr=self._to_stderr)
-
-    def _tell(self, read: ReadSettings) -> None:
-        for each in read.problems:
-            self.report("E" if each in read.errors else "W", str(each))
 
 
 class Run(Protocol):
@@ -98,10 +104,9 @@ class Run(Protocol):
 def run_program(name: str, file: Path, arguments: Sequence[str], *, to_stderr: bool = False) -> int:
     """Run a program of `PROGRAMS`; return its exit status. What nobody foresaw is told, and is `UNUSABLE` as well."""
     read = read_settings(file)
-    settings = read.settings or ClientSettings()
-    program = ClientProgram(name, file, settings, to_stderr=to_stderr)
-    program._tell(read)
-    if read.settings is None:
+    program = ClientProgram(name, file, read.settings or ClientSettings(), to_stderr=to_stderr)
+    settings = program.usable(read)
+    if settings is None:
         return UNUSABLE[name]
     tempfile.tempdir = settings.client_temp_dir or None
     try:

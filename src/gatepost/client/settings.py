@@ -339,7 +339,9 @@ PARAMETERS: Final = (
         "client_message_store_mem", ("ClientMessageStoreMem", "MessageStoreMem"), _size,
         "larger messages wait in a temporary file; 0 = all in memory; bare numbers are KB",
     ),
-    ClientParameter("client_temp_dir", ("ClientTempDir", "TempDir"), _path, "where; empty = the system's"),
+    ClientParameter(
+        "client_temp_dir", ("ClientTempDir", "TempDir"), _path, "where, which must be there; empty = the system's"
+    ),
     ClientParameter("log_facility", ("LogFacility",), _one_of(FACILITIES), "of syslog"),
     ClientParameter(
         "log_level", ("LogLevel",), _one_of(LEVELS, _OLD_LEVELS), "error, info, debug; or 0…5 as the third generation"

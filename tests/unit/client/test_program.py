@@ -139,6 +139,21 @@ def test_broken_settings_end_a_program_with_a_status_that_loses_no_mail(
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+def test_a_place_for_large_mail_that_cannot_be_used_is_found_before_the_first(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text(f"client_temp_dir = '{tmp_path}/none'\n")
+    assert main([name, "-c", str(file), "--stderr"]) == UNUSABLE[name]
+    assert f"E: client_temp_dir: {tmp_path}/none is no directory" in capfd.readouterr().err
+    program = ClientProgram(name, file, ClientSettings(), to_stderr=True)
+    assert not program.reread()
+    assert program.settings == ClientSettings()
+    (tmp_path / "none").mkdir()
+    assert program.reread()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_what_nobody_foresaw_loses_no_mail_either(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
