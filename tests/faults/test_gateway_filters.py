@@ -1,5 +1,7 @@
 """Filters that loop or talk nonsense under the running gateway: the mail gets status error, everything else flows."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +108,17 @@ def test_error_by_policy_delivers_a_placeholder(tmp_path: Path) -> None:
         wait_for(lambda: gateway.lines("DELIVERED", queue_id), "the placeholder", QUICK_S)
         assert b"END-AT-ONCE" not in sink.mails[0].content
         assert 'status="error"' in gateway.lines("SCANNED", queue_id)[0]
+
+
+def test_mail_that_ends_filters_is_a_problem_whose_advice_finds_it(gateway: Gateway) -> None:
+    queue_id = gateway.send(plain("poison", "END-AT-ONCE\r\n"))
+    wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the mail to be blocked", QUICK_S)
+    (found,) = [each for each in gateway.ask("problems", now=True)["problems"] if each["key"] == "inspections"]
+    assert found["state"] == "warning"
+    advice = shlex.split(re.findall(r"`gatepost ([^`]*)`", found["mend"])[0])
+
+    def find() -> bool:
+        told = gateway.command(*advice, "--json")
+        return told.returncode == 0 and queue_id in told.stdout
+
+    wait_for(find, "the advice to find it")

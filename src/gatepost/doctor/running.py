@@ -21,12 +21,20 @@ _SWITCHES: Final = {
     "sender": ("send-on", "delivery is switched off: mail waits", State.ERROR),
 }
 _LOG = "see the log for the reason"
+_FAILED: Final = (
+    "`gatepost trace --status error --since 1h` finds them and where they are, each line of the log with "
+    "`inspection failed twice` says why; report it with the message"
+)
 
 Row = Mapping[str, Any]
 
 
-def judge_status(status: Row, restarts: Mapping[str, int], now: float) -> Iterator[Finding]:
-    """Judge a status answer (`master.calls`); `restarts`: how often processes restarted within the hour, by name."""
+def judge_status(
+    status: Row, restarts: Mapping[str, int], failures: Mapping[str, int], now: float
+) -> Iterator[Finding]:
+    """Judge a status answer (`master.calls`). Within the hour: `restarts` of processes by their names, `failures` of
+    inspections by relays.
+    """
     yield from _judge_relays(status["relays"])
     yield from _judge_template(status["filter_template"])
     for name, count in restarts.items():
@@ -34,6 +42,10 @@ def judge_status(status: Row, restarts: Mapping[str, int], now: float) -> Iterat
             yield Finding(
                 f"restarts:{name}", "process", State.WARNING, f"{name} restarted {count} times within an hour", _LOG
             )
+    failed = sum(failures.values())
+    if failed:
+        text = f"{failed} message(s) could not be inspected within an hour: each ended two filters"
+        yield Finding("inspections", "process", State.WARNING, text, _FAILED)
     if status["supervisor"]["restarts"]:
         text = f"the master died ({status['supervisor']['last_end']}) and was started again"
         yield Finding(

@@ -31,7 +31,10 @@ from gatepost.master.clock_watch import DOUBTED, look_at_clock
 from gatepost.master.problem_book import Book, describe_day, describe_new
 from gatepost.storage.whole_file import replace_file
 
-RESTARTS_WINDOW_S: Final = 3600.0
+COUNTED_S: Final = 3600.0
+"""Restarts and failures count for so long."""
+COUNTED_MANY: Final = 100
+"""Of one name at most."""
 CLOCK_JUMP_S: Final = 60.0
 """Difference between wall clock and monotonic clock from one look to the next that is told."""
 CLOCK_TOLD_S: Final = 3600.0
@@ -66,7 +69,8 @@ class Problems:
         self._sources = tuple(sources)
         self._slow_sources = tuple(slow_sources)
         self._book = _load(file)
-        self._restarts = RestartCounts()
+        self._restarts = HourCounts()
+        self._failures = HourCounts()
         self._skew: float | None = None
         self._jumped: Finding | None = None
         self._jumped_at = 0.0
@@ -115,7 +119,8 @@ class Problems:
             status = await self._status()
         except ControlError as error:
             return [Finding("status", "process", State.ERROR, f"the relays cannot be asked: {error}", "see the log")]
-        return judge_status(status, self._restarts.count(status, now), now)
+        restarts = self._restarts.count(count_restarts(status), now)
+        return judge_status(status, restarts, self._failures.count(count_failures(status), now), now)
 
     def _look_at_clock(self, now: float, *, doubted: bool) -> Iterable[Finding]:
         """Compare the two clocks: one set by hand, or by a machine that slept, moves mail's due times. A leap ahead for
@@ -208,22 +213,34 @@ def _load(file: Path) -> Book:
         return Book()
 
 
-class RestartCounts:
-    """How often each process restarted within the hour, from the totals that statuses tell."""
+def count_restarts(status: Mapping[str, Any]) -> dict[str, int]:
+    """Return how often each process was started anew, by its name."""
+    totals = {f"relay {relay['index']}": int(relay["restarts"]) for relay in status["relays"]}
+    totals["filter template"] = status["filter_template"]["restarts"]
+    return totals
+
+
+def count_failures(status: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many jobs ended two filters, by relay, since its start."""
+    return {
+        f"relay {relay['index']}": int(relay["filters"]["failed"]) for relay in status["relays"] if "filters" in relay
+    }
+
+
+class HourCounts:
+    """What happened within the hour, by name, from totals that only grow, or begin at 0 again."""
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
         self._at: dict[str, deque[float]] = {}
 
-    def count(self, status: Mapping[str, Any], now: float) -> dict[str, int]:
-        """Return the counts after this status."""
-        totals = {f"relay {relay['index']}": relay["restarts"] for relay in status["relays"]}
-        totals["filter template"] = status["filter_template"]["restarts"]
+    def count(self, totals: Mapping[str, int], now: float) -> dict[str, int]:
+        """Return the counts after these totals."""
         for name, total in totals.items():
-            fresh = max(0, total - self._totals.get(name, 0))
-            times = self._at.setdefault(name, deque(maxlen=100))
-            times.extend([now] * min(fresh, 100))
-            while times and now - times[0] > RESTARTS_WINDOW_S:
+            before = self._totals.get(name, 0)
+            times = self._at.setdefault(name, deque(maxlen=COUNTED_MANY))
+            times.extend([now] * min(total - before if total >= before else total, COUNTED_MANY))
+            while times and now - times[0] > COUNTED_S:
                 times.popleft()
-        self._totals = totals
+        self._totals = dict(totals)
         return {name: len(times) for name, times in self._at.items() if name in totals}

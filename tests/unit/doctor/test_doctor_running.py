@@ -42,7 +42,9 @@ STATUS: dict[str, Any] = {
 }
 
 
-def judge(change: dict[str, Any], restarts: dict[str, int] | None = None) -> dict[str, State]:
+def judge(
+    change: dict[str, Any], restarts: dict[str, int] | None = None, failures: dict[str, int] | None = None
+) -> dict[str, State]:
     """Return the state of each finding, of the good status with some values changed by their paths."""
     status = copy.deepcopy(STATUS)
     for path, value in change.items():
@@ -51,7 +53,7 @@ def judge(change: dict[str, Any], restarts: dict[str, int] | None = None) -> dic
         for name in way:
             place = place[int(name) if name.isdigit() else name]
         place[int(last) if last.isdigit() else last] = value
-    return {each.key: each.state for each in judge_status(status, restarts or {}, NOW)}
+    return {each.key: each.state for each in judge_status(status, restarts or {}, failures or {}, NOW)}
 
 
 def test_nothing_is_wrong() -> None:
@@ -144,7 +146,7 @@ def test_a_full_disk_is_not_mended_by_more_sessions() -> None:
         ({"sessions": 90}, "sessions"),
     ):
         status["relays"][0]["shedding"] = shedding
-        (finding,) = [each for each in judge_status(status, {}, NOW) if each.key == "shedding:relay 0"]
+        (finding,) = [each for each in judge_status(status, {}, {}, NOW) if each.key == "shedding:relay 0"]
         assert words in finding.mend
 
 
@@ -154,3 +156,8 @@ def test_silent_name_servers_of_any_relay_are_an_error() -> None:
         judge({"relays.0.network_checks": {"lists_off": {}, "silent_name_servers": told}})["dns:silent"] is State.ERROR
     )
     assert "dns:silent" not in judge({"relays.0.network_checks": {"lists_off": {}, "silent_name_servers": {}}})
+
+
+def test_mail_that_ended_two_filters_is_told() -> None:
+    assert "inspections" not in judge({}, failures={"relay 0": 0})
+    assert judge({}, failures={"relay 0": 0, "relay 1": 1})["inspections"] is State.WARNING
