@@ -152,6 +152,21 @@ def test_client_that_goes_before_its_250_leaves_nothing(gateway: BeforeQueueGate
     assert not [m for m in sink.mails if "gone@example.org" in m.recipients]
 
 
+@pytest.mark.parametrize("size", [0, 400_000])
+def test_client_that_says_quit_and_ends_its_side_hears_of_its_mail(
+    gateway: BeforeQueueGateway, sink: Sink, size: int
+) -> None:
+    subject = f"last words {size}"
+    with Wire(gateway.before_port) as wire:
+        wire.begin(["user@example.org"])
+        wire.expect(("DATA", "354 "))
+        wire.send(plain(subject, "TAKES-A-SECOND\r\n", size=size) + b".\r\nQUIT\r\n")
+        wire.end()
+        wire.expect(("", "250 2.0.0 OK queued as "), ("", "221 "))
+        assert wire.reply() == "", "it is closed"
+    arrived(sink, subject, "user@example.org")
+
+
 def test_a_client_is_told_to_come_again_when_nothing_is_inspected(gateway: BeforeQueueGateway) -> None:
     assert gateway.command("avir-off").returncode == 0
     assert gateway.give(plain("switched off")).startswith("451 4.3.2 ")

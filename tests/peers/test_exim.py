@@ -14,6 +14,7 @@ from tests.peers.tap import Tap
 from tests.support.certificates import shared_authority
 from tests.support.gateway import Gateway
 from tests.support.mails import plain
+from tests.support.ports import free_port
 from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
@@ -55,7 +56,12 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
             f'\n[tls]\nca_file = "{authority.file}"\n'
             f'\n[[tls_policy]]\ndestinations = ["verified.{IN}"]\nlevel = "verify"\n'
         )
+        before = free_port()
+        demand += f'\n[[listener]]\naddress = "127.0.0.1:{before}"\nbefore_queue = true\n'
         with Gateway(base / "gw", sink.port, settings=demand, replace=changes) as gateway, Tap(gateway.port) as into_us:
+            # With DATA, other than with BDAT, it says QUIT at once.
+            exim.way(f"before.{OUT}", before, {"hosts_avoid_tls": "*", "hosts_try_chunking": ""})
+            exim.way(f"before-tls.{OUT}", before, {"hosts_require_tls": "*", "hosts_try_chunking": ""})
             exim.way(f"clear.{OUT}", into_us.port, {"hosts_avoid_tls": "*"})
             exim.way(
                 f"verified.{OUT}",
@@ -117,6 +123,14 @@ def test_exim_verifies_our_certificate(peers: Peers) -> None:
     field = re.sub(r"\r\n\t", " ", arrived(peers, "exim verified").header.decode()).split("\r\n")[0]
     assert re.search(r" with ESMTPS \(TLSv1\.3 TLS_\w+\) id ", field), field
     wait_for(lambda: re.search(rf"=> b@verified\.{re.escape(OUT)} .* CV=yes ", peers.exim.log()), "Exim to log it")
+
+
+@pytest.mark.parametrize("way", ["before", "before-tls"])
+def test_exim_says_quit_and_ends_its_side_while_its_mail_is_judged(peers: Peers, way: str) -> None:
+    submit(peers, [f"b@{way}.{OUT}"], plain(f"exim {way}"))
+    arrived(peers, f"exim {way}")
+    wait_for(lambda: re.search(rf"=> b@{way}\.{re.escape(OUT)} .* C=\"250 ", peers.exim.log()), "Exim to hear of it")
+    assert "in response to end of data" not in peers.exim.log()
 
 
 def test_exim_sends_internationalised_addresses(peers: Peers) -> None:

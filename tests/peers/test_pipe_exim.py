@@ -43,6 +43,7 @@ filter_by_smtp:
   allow_localhost
   multi_domain
   max_rcpt = 100
+  message_linelength_limit = 1G
 """
 
 
@@ -138,7 +139,9 @@ def test_what_cannot_be_judged_waits_in_exims_queue_and_comes_when_it_can(site: 
 
 def test_over_smtp_and_back_each_recipient_has_a_copy(site: Site) -> None:
     site.judge.answer = judged
-    site.submit("over smtp", "bob@smtp.in.example", "ann@smtp.in.example")
+    long = b"x" * 2000
+    site.submit("over smtp", "bob@smtp.in.example", "ann@smtp.in.example", text=long + b"\r\n")
     copies = wait_for(lambda: len(found := site.arrived("over smtp")) == 2 and found, "two copies")
     assert [mail.count(b"\nX-SpamTest-Status: clean\n") for mail in copies] == [1, 1]
+    assert all(long in mail for mail in copies), "what Exim takes comes through"
     assert site.judge.last.request.divided

@@ -288,6 +288,37 @@ def test_eof_lets_what_came_before_be_worked_off():
     assert served.closed
 
 
+@pytest.mark.parametrize(
+    ("behind", "quits"),
+    [
+        (b"QUIT\r\n", True),
+        (b"quit\r\nx", True),
+        (b"QUIT\n", False),
+        (b"QUI", False),
+        (b"", False),
+        (b"RSET\r\nQUIT\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_quit_behind_content_is_seen_before_the_content_is_decided(behind, quits, whole):
+    session = ServerSession(s.ServerSettings(HOST), "192.0.2.1")
+    session.greeting()
+    content = OPENING + b"x\r\n.\r\n"
+    session.feed(content + behind if whole else content)
+    while not isinstance(event := session.next_event(), s.DataEnd):
+        if not isinstance(event, s.DataChunk):
+            session.answer()
+    if not whole:
+        assert not session.quits
+        session.feed(behind)
+    assert session.quits == quits
+    session.eof()
+    session.answer()
+    session.next_event()
+    assert not session.quits
+    assert session.take_output().count(b"\r\n221 ") == (b"QUIT\r\n" in behind.upper())
+
+
 def test_eof_in_content_aborts_it():
     served = serve(OPENING + b"x\r\n.\r", eof=True)
     assert served.messages == []

@@ -146,7 +146,7 @@ class Reception(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._transport is None or self._stage is not _TALK:
             return False
-        if self._dialogue.judging:
+        if self._dialogue.judging and not self._session.quits:
             self._transport.abort()  # it may have gone for good: nothing is accepted that nobody waits for
             return False
         self._session.eof()

@@ -244,7 +244,8 @@ class _Conversation:
 
     def _waits(self) -> bool:
         """Tell whether the client is there, to hear what becomes of its message."""
-        return not (self._channel.gone or (self._means.eof_is_gone and self._channel.ended))
+        channel = self._channel
+        return not (channel.gone or (self._means.eof_is_gone and channel.ended and not self._session.quits))
 
 
 _HANDLERS: Final[dict[type, Callable[[_Conversation, Any], Awaitable[None]]]] = {

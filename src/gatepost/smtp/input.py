@@ -59,6 +59,10 @@ class InputBuffer:
         """Tell whether everything has been read."""
         return self._position == len(self._bytes)
 
+    def begins_with(self, command: bytes) -> bool:
+        """Tell whether what is to be read next is this line, with its CRLF and in any case of letters."""
+        return self._bytes[self._position : self._position + len(command)].upper() == command
+
     def put_back(self, data: bytes) -> None:
         """Make `data` everything there is."""
         self._bytes = data

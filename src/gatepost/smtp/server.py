@@ -205,6 +205,14 @@ class ServerSession(AccessSession):
             self._send(replies.SHUTTING_DOWN)
 
     @property
+    def quits(self) -> bool:
+        """Tell whether QUIT came behind what waits for its decision: a client that sends nothing more hears the reply.
+
+        Exim pipelines it behind the content of its last message, and ends its side of the connection at once.
+        """
+        return self._pending is not None and self._input.begins_with(b"QUIT\r\n")
+
+    @property
     def waiting(self) -> Waiting:
         """What the session waits for; DECISION from the moment the event to be decided has been given out."""
         if self._pending is not None and not self._events:

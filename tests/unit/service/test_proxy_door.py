@@ -400,6 +400,21 @@ def test_a_client_that_goes_while_it_is_judged_gets_nothing_delivered():
         assert it.sink.mails == []
 
 
+@pytest.mark.parametrize("word", [b"QUIT", b"quit", b"NOOP", b""])
+def test_a_client_that_says_quit_and_ends_its_side_waits_for_its_answer(word):
+    """As Exim does behind its last message. Others that send nothing more may have gone."""
+    with proxy(CLEAN_ALL) as it, it.wire() as client:
+        it.judge.hold = hold = asyncio.Event()
+        client.expect(("MAIL FROM:<s@example.com>", "250"), (f"RCPT TO:<{A}>", "250"), ("DATA", "354"))
+        client.send(MAIL + b".\r\n" + word + b"\r\n" * bool(word))
+        client.end()
+        wait_for(lambda: it.judge.asked, "the question")
+        it.door._loop.call_soon_threadsafe(it.door._loop.call_later, 0.2, hold.set)
+        answers = [client.reply()[:3], client.reply()[:3]]
+        assert answers == (["250", "221"] if word.upper() == b"QUIT" else ["", ""])
+        assert len(it.sink.mails) == (word.upper() == b"QUIT")
+
+
 def test_a_door_that_is_closed_while_the_next_hop_thinks_leaves_no_session_there():
     def script(step, _argument, sink):
         if step == "rcpt":
