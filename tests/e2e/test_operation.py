@@ -169,6 +169,12 @@ def test_status_for_people_and_machines(gateway: Gateway) -> None:
         assert text in shown.stdout, text
 
 
+def traced(gateway: Gateway, queue_id: str) -> str:
+    """What `trace` tells of a mail, "" as long as the recorder does not know it."""
+    found = gateway.command("trace", queue_id)
+    return found.stdout if found.returncode == 0 else ""
+
+
 @pytest.mark.feature("F-ARCH-03")
 def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) -> None:
     emptied(gateway)
@@ -183,9 +189,13 @@ def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) 
     listing = gateway.command("queue", "list").stdout.splitlines()
     assert re.fullmatch(
         rf"{queue_id} QUE {row['size']} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d 127\.0\.0\.1 "
-        r"<sender@example\.net> -> <root@example\.org>",
+        r"<sender@example\.net> -> <root@example\.org>  \(delivery is switched off; gatepost send-on lets it go on\)",
         listing[0],
     )
+    told = wait_for(lambda: traced(gateway, queue_id), "the record of it")
+    assert "waits for delivery: delivery is switched off; gatepost send-on lets it go on\n" in told
+    assert "due now" not in told
+    assert gateway.ask("summary")["reasons"] == {row["reason"]: 1}
     assert listing[-1] == f"1 queued messages, {row['size']} bytes"
     assert [name for name, on in gateway.status()["modules"].items() if not on] == ["sender"]
     # No mailbox anywhere: neither a file of the recipient's nor a directory of the mail's.
@@ -194,6 +204,26 @@ def test_mail_waits_ready_while_the_sender_is_off(gateway: Gateway, sink: Sink) 
     assert sink.connections == connections
     assert gateway.command("send-on").returncode == 0
     wait_for(lambda: arrived(sink, "waits"), "delivery")
+    emptied(gateway)
+
+
+def problems(gateway: Gateway) -> dict[str, str]:
+    """What mends each problem, by its key."""
+    return {each["key"]: each["mend"] for each in gateway.ask("problems", now=True)["problems"]}
+
+
+def test_mail_that_waits_for_a_switch_says_for_which(gateway: Gateway, sink: Sink) -> None:
+    emptied(gateway)
+    for module, action in (("virus", "avir"), ("scan", "scan")):
+        gateway.switch(module, on=False)
+        queue_id = gateway.send(plain(f"for {module}"))
+        told = rf"waits for inspection: [a-z-]+ is switched off; gatepost {action}-on lets it go on\n"
+        wait_for(lambda: re.search(told, traced(gateway, queue_id)), "what it waits for")  # noqa: B023
+        key = "switch:antivirus" if module == "virus" else "switch:scanner"
+        mend = wait_for(lambda: problems(gateway).get(key, ""), "the problem")  # noqa: B023
+        assert mend == f"gatepost {action}-on"
+        assert gateway.command(*mend.split()[1:]).returncode == 0
+        wait_for(lambda: gateway.lines("DELIVERED", queue_id), "the mail to go on")  # noqa: B023 - awaited here
     emptied(gateway)
 
 

@@ -113,7 +113,12 @@ def test_error_by_policy_delivers_a_placeholder(tmp_path: Path) -> None:
 def test_mail_that_ends_filters_is_a_problem_whose_advice_finds_it(gateway: Gateway) -> None:
     queue_id = gateway.send(plain("poison", "END-AT-ONCE\r\n"))
     wait_for(lambda: gateway.lines("BLOCKED", queue_id), "the mail to be blocked", QUICK_S)
-    (found,) = [each for each in gateway.ask("problems", now=True)["problems"] if each["key"] == "inspections"]
+
+    def problem() -> dict[str, str]:
+        told = gateway.ask("problems", now=True)["problems"]
+        return next((each for each in told if each["key"] == "inspections"), {})
+
+    found = wait_for(problem, "the problem")
     assert found["state"] == "warning"
     advice = shlex.split(re.findall(r"`gatepost ([^`]*)`", found["mend"])[0])
 

@@ -82,7 +82,8 @@ def _waits(waiting: Sequence[Told], now: float) -> Iterator[str]:
         if message["state"] == "corrupt":
             yield f"now: {message['queue_id']} cannot be read: {_text(message['reason'])}"
             continue
-        reason = message["held_reason"] or (message["reason"] if message["state"] in _NOT_INSPECTED else "")
+        is_tried = message["state"] not in _NOT_INSPECTED and message["next_attempt"] is not None
+        reason = message["held_reason"] or ("" if is_tried else message["reason"])
         yield f"now: in the queue as {message['queue_id']}, {QUEUE_STATES.get(message['state'], message['state'])}" + (
             f": {_text(reason)}" if reason else ""
         )

@@ -16,7 +16,8 @@ OFTEN: Final = 3
 DESTINATION_MANY: Final = 200
 _SWITCHES: Final = {
     "receiver": ("recv-on", "reception is switched off: senders wait or go elsewhere", State.ERROR),
-    "scanner": ("avir-on", "inspection is switched off: mail waits", State.ERROR),
+    "scanner": ("scan-on", "inspection is switched off: mail waits", State.ERROR),
+    "antivirus": ("avir-on", "anti-virus is switched off: nothing passes unscanned, mail waits", State.ERROR),
     "antispam": ("spam-on", "anti-spam is switched off: spam passes", State.WARNING),
     "sender": ("send-on", "delivery is switched off: mail waits", State.ERROR),
 }
@@ -149,9 +150,10 @@ def _judge_template(template: Row) -> Iterator[Finding]:
 
 def _judge_modules(status: Row) -> Iterator[Finding]:
     modules = status["modules"]
-    running = status["filter_template"]["state"] == "running"
+    inspects = modules["scanner"] and status["filter_template"]["state"] == "running"
+    untold = set() if inspects else {"antivirus", "antispam"}  # nothing is inspected: that is told, and says it all
     for module, (action, text, state) in _SWITCHES.items():
-        if modules.get(module, True) or (module == "antispam" and not (modules["scanner"] and running)):
+        if modules.get(module, True) or module in untold:
             continue
         yield Finding(f"switch:{module}", "service", state, text, f"gatepost {action}")
 

@@ -43,11 +43,15 @@ from gatepost.relay.schedule import Schedule
 from gatepost.relay.suspects import Suspects
 from gatepost.resolver.resolver import Resolver
 from gatepost.spool import clock
-from gatepost.spool.interface import SpoolBroken, SpoolError
+from gatepost.spool.interface import SpoolBroken, SpoolError, State
 from gatepost.spool.shard import shard_number
 from gatepost.spool.writer import SqliteSpool
 
 SAVE_COUNTERS_S = 5.0
+_OFF = {
+    "scan": "inspection is switched off; gatepost scan-on lets it go on",
+    "virus": "anti-virus is switched off; gatepost avir-on lets it go on",
+}
 
 
 def clock_ms() -> int:
@@ -198,6 +202,16 @@ class Pipeline:
             return
         (self._stopped.discard if on else self._stopped.add)(module)
         self.inspection.switch(on=not self._stopped)
+
+    def switched_off(self, state: State) -> str:
+        """Return what an operator has switched off that mail of this state waits for, and the command that ends it; ""
+        for nothing.
+        """
+        if state is State.READY and not self.delivery.running:
+            return "delivery is switched off; gatepost send-on lets it go on"
+        if state is State.WAITING and self._stopped:
+            return " and ".join(_OFF[module] for module in sorted(self._stopped))
+        return ""
 
     def in_work(self, message_id: int) -> bool:
         """Tell whether a stage has this message in hand, so that an operator must let it alone."""

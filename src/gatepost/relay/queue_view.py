@@ -139,7 +139,7 @@ def _row(entry: Stored | Corrupt, pipeline: Pipeline, known: Mapping[str, Destin
         "sender": entry.envelope.sender,
         "recipients": recipients[:LISTED_RECIPIENTS],
         "recipient_count": len(recipients),
-        "next_attempt": _next_attempt(entry, known),
+        "next_attempt": _next_attempt(entry, pipeline, known),
         "attempts": max((pending.attempts for pending in entry.pending), default=0),
         "reason": _reason(entry, pipeline, known),
     }
@@ -198,7 +198,7 @@ def _waiting(entry: Stored, pending: Pending, known: Mapping[str, Destination], 
         "queue": pending.domain,
         "attempts": pending.attempts,
         "last_reply": pending.reply,
-        "next_attempt": _attempt_at(pending, known) if inspected and entry.state is State.READY else None,
+        "next_attempt": _attempt_at(pending, known) if inspected and _is_tried(entry, pipeline) else None,
         "next_hop": pipeline.delivery.next_hop_of(entry, pending) if inspected else "",
         "paused": destination is not None and destination.paused,
         "destination_rests_until": destination.retry_at if destination is not None else 0.0,
@@ -233,8 +233,13 @@ def _attempt_at(pending: Pending, known: Mapping[str, Destination]) -> float | N
     return None if destination.paused else max(pending.due, destination.retry_at)
 
 
-def _next_attempt(entry: Stored, known: Mapping[str, Destination]) -> float | None:
-    if entry.state is not State.READY:
+def _is_tried(entry: Stored, pipeline: Pipeline) -> bool:
+    """Whether a message is on its way out, and nobody has switched delivery off."""
+    return entry.state is State.READY and not pipeline.switched_off(entry.state)
+
+
+def _next_attempt(entry: Stored, pipeline: Pipeline, known: Mapping[str, Destination]) -> float | None:
+    if not _is_tried(entry, pipeline):
         return None
     moments = [_attempt_at(pending, known) for pending in entry.pending]
     return min((moment for moment in moments if moment is not None), default=None)
@@ -244,6 +249,8 @@ def _reason(entry: Stored, pipeline: Pipeline, known: Mapping[str, Destination])
     """Return why a message waits, "" when it merely has not been tried."""
     if entry.reason:
         return entry.reason
+    if switched_off := pipeline.switched_off(entry.state):
+        return switched_off
     if entry.state is State.WAITING:
         return pipeline.inspection.reason(entry.id)
     destinations = [known[p.domain] for p in entry.pending if p.domain in known]
@@ -269,12 +276,15 @@ async def summarise(pipelines: Sequence[Pipeline]) -> dict[str, Any]:
         sending = min(pipeline.delivery.in_work(), counts["ready"])
         states.update(QUE=counts["ready"] - sending, SND=sending)
         states.update(bytes=counts["bytes"])
+        if counts["waiting"] and (switched_off := pipeline.switched_off(State.WAITING)):
+            reasons[switched_off] += counts["waiting"]
+        sending_off = pipeline.switched_off(State.READY)
         async for destination in _all_destinations(pipeline):
             destinations[destination.domain] += destination.waiting
             known = facts.get(destination.domain)
             if known is None or destination.retry_at > known.retry_at or destination.paused:
                 facts[destination.domain] = destination
-            if destination.waiting and (reason := _destination_reason(destination)):
+            if destination.waiting and (reason := sending_off or _destination_reason(destination)):
                 reasons[reason] += destination.waiting
             else:
                 by_turn[destination.domain] += destination.waiting

@@ -165,5 +165,9 @@ def test_what_waits_is_told_recipient_by_recipient() -> None:
         asked = {**message, "state": state, "held_reason": held, "reason": "no filter: why", "next_attempt": None}
         lines = list(show_waiting([{**asked, "waiting": [nowhere]}], NOON))
         assert lines[:2] == [f"now: in the queue as 0AM1W8QNM0000, {said}", "  <bill@late.example>, 0 tries so far"]
+    off = {**message, "reason": "delivery is switched off", "next_attempt": None, "waiting": [nowhere]}
+    lines = list(show_waiting([off], NOON))
+    assert lines[0].endswith("waits for delivery: delivery is switched off")
+    assert lines[1].endswith("0 tries so far")
     damaged = {"queue_id": "0AM1W8QNM0000", "state": "corrupt", "reason": "bad page"}
     assert list(show_waiting([damaged], NOON)) == ["now: 0AM1W8QNM0000 cannot be read: bad page"]

@@ -79,6 +79,8 @@ def test_nothing_is_wrong() -> None:
         ({"supervisor.restarts": 1, "supervisor.last_end": "signal 9"}, "master", State.WARNING),
         ({"modules.receiver": False}, "switch:receiver", State.ERROR),
         ({"modules.sender": False}, "switch:sender", State.ERROR),
+        ({"modules.scanner": False}, "switch:scanner", State.ERROR),
+        ({"modules.antivirus": False}, "switch:antivirus", State.ERROR),
         ({"modules.antispam": False}, "switch:antispam", State.WARNING),
         ({"databases.0.issued": "2026-06-01"}, "database:base", State.WARNING),
         ({"databases.0.issued": "2026-07-01"}, "database:base", State.WARNING),
