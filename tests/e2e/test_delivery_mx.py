@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.dns import StubDns, Trouble
-from tests.support.mailnet import SMTP_PORT, MailNet, MailNetGateway
+from tests.support.mailnet import SMTP_PORT, MailNet, MailNetGateway, new_address
 from tests.support.mails import plain
 from tests.support.sink import THEN_CLOSE, Mail, Sink
 from tests.support.waiting import wait_for
@@ -23,8 +23,17 @@ def home() -> Iterator[Sink]:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, net: MailNet, home: Sink) -> Iterator[MailNetGateway]:
+def own_ip() -> str:
+    """An address that the gateway listens at, on port 25."""
+    return new_address()
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, net: MailNet, home: Sink, own_ip: str
+) -> Iterator[MailNetGateway]:
     routes = (
+        f'\n[[listener]]\naddress = "{own_ip}:{SMTP_PORT}"\n'
         '\n[[route]]\nrecipients = ["routed.example.com"]\nnext_hop = "target.example.com"\n'
         '\n[[route]]\nrecipients = ["moved.example.com"]\nnext_hop = "moving.example.com"\n'
         '\n[[route]]\nrecipients = ["chosen@mixed.example.com"]\nnext_hop = "target.example.com"\n'
@@ -177,6 +186,81 @@ def test_mail_never_comes_back_to_ourselves(gateway: MailNetGateway, net: MailNe
         arrived(good)
         assert b"Status: 5.4.6" in report_to(home, "loop@example.net").content
         assert not bad.connections
+
+
+@pytest.mark.parametrize("way", ["name", "unspecified", "no mx", "address literal", "alias"])
+def test_mail_never_comes_back_by_an_address_of_ours(
+    gateway: MailNetGateway, net: MailNet, home: Sink, own_ip: str, way: str
+) -> None:
+    domain, sender = net.domain(), f"{way.replace(' ', '-')}@example.net"
+    name, _ = net.host()
+    net.dns.add(name, "A", "0.0.0.0" if way == "unspecified" else own_ip)
+    if way == "alias":
+        net.dns.alias(f"www.{domain}", name)
+    if way == "no mx":
+        net.dns.add(domain, "A", own_ip)
+    else:
+        net.mx(domain, f"10 www.{domain}" if way == "alias" else f"10 {name}")
+    recipient = f"user@[{own_ip}]" if way == "address literal" else f"user@{domain}"
+    gateway.send(plain(way), recipient, sender=sender)
+    assert b"Status: 5.4.6" in report_to(home, sender).content
+    assert len(gateway.lines(f"RECEIVED, from=<{sender}>")) == 1
+
+
+def test_mail_host_that_is_an_alias_takes_mail(gateway: MailNetGateway, net: MailNet) -> None:
+    """Against RFC 5321 §5.1, and yet seen: others deliver there, too."""
+    (name, ip), domain = net.host(), net.domain()
+    net.dns.alias(f"mail.{domain}", name)
+    net.mx(domain, f"10 mail.{domain}")
+    with net.sink(ip) as sink:
+        gateway.send(plain("alias of a host"), f"user@{domain}")
+        arrived(sink)
+
+
+def test_mail_host_that_is_a_bare_address_is_none(gateway: MailNetGateway, net: MailNet) -> None:
+    """A mistake in a zone, which gets mended: mail waits, and goes by the hosts that are named rightly."""
+    (name, ip), (_, bare) = net.host(), net.host()
+    only, both = net.domain(), net.domain()
+    net.mx(only, f"10 {bare}")
+    net.mx(both, f"10 {bare}", f"20 {name}")
+    with net.sink(ip) as sink, net.sink(bare) as never:
+        queue_id = gateway.send(plain("bare address"), f"user@{only}")
+        gateway.send(plain("a name, too"), f"user@{both}")
+        arrived(sink)
+        assert "no MX record names a host" in reason_of(gateway, queue_id)
+        assert not never.connections
+        gateway.command("queue", "remove", "--yes", queue_id)
+
+
+def test_domain_that_is_an_alias_has_the_mail_hosts_of_what_it_stands_for(
+    gateway: MailNetGateway, net: MailNet
+) -> None:
+    (name, ip), domain, alias = net.host(), net.domain(), net.domain()
+    net.mx(domain, f"10 {name}")
+    net.dns.alias(alias, domain)
+    with net.sink(ip) as sink:
+        gateway.send(plain("alias"), f"user@{alias}")
+        arrived(sink)
+        assert sink.mails[0].recipients == [f"user@{alias}"]
+
+
+def test_of_fifty_mail_hosts_the_best_thirty_are_tried(gateway: MailNetGateway, net: MailNet) -> None:
+    def crowd(alive: int) -> tuple[str, str]:
+        """Return a domain with fifty hosts of which one is alive, and that one's address."""
+        domain, hosts = net.domain(), [net.host() for _ in range(50)]
+        net.mx(domain, *(f"{10 + number} {name}" for number, (name, _) in enumerate(hosts)))
+        return domain, hosts[alive][1]
+
+    (reached, last_ip), (beyond, next_ip) = crowd(29), crowd(30)
+    with net.sink(last_ip) as last, net.sink(next_ip) as too_far:
+        queue_id = gateway.send(plain("thirtieth"), f"user@{reached}")
+        arrived(last)
+        wait_for(lambda: gateway.lines("status=sent", queue_id), "its outcome")
+        assert not gateway.lines("DEFERRED", queue_id)
+        queue_id = gateway.send(plain("thirty-first"), f"user@{beyond}")
+        reason_of(gateway, queue_id)
+        assert not too_far.connections
+        gateway.command("queue", "remove", "--yes", queue_id)
 
 
 @pytest.mark.feature("F-ROUT-10")

@@ -98,7 +98,8 @@ class Sink:
         """Sessions that have taken a mail and not yet said so."""
         self._sockets: set[socket.socket] = set()
         self.port = port or free_port()
-        self._listener = socket.create_server((host, self.port), backlog=256)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, self.port), family=family, backlog=256)
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 

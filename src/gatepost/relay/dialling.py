@@ -5,6 +5,7 @@ encryption as the plan demands; hosts that could not be reached a moment ago are
 """
 
 import asyncio
+import ipaddress
 import random
 import socket
 from typing import Final
@@ -210,7 +211,13 @@ class OwnAddresses:
                 self._ports_of.setdefault(listener.host, set()).add(listener.port)
 
     def holds(self, ip: str, port: int) -> bool:
-        """Tell whether that is a listener of ours."""
+        """Tell whether that is a listener of ours, in whatever form DNS writes its address."""
+        address = ipaddress.ip_address(ip)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if address.is_unspecified:
+            return True  # connecting there leads to this machine
+        ip = str(address)
         return port in self._ports_of.get(ip, ()) or (port in self._ports_of_all and _is_local(ip))
 
 

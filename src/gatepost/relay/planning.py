@@ -104,7 +104,7 @@ class Planner:
         if is_dane(demand.level):
             demand = msgspec.structs.replace(demand, domain=target.domain)
         policy = None
-        if self._use_sts and not stated:
+        if self._use_sts and not stated and not target.domain.startswith("["):
             policy = await self._sts.find(target.domain)
         answer = await self._resolver.mail_hosts(target.domain, dnssec=is_dane(demand.level))
         tiers = plan_mail_hosts(target.domain, answer, self._own_name, demand)

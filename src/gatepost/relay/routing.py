@@ -97,13 +97,12 @@ def _own_way(recipient: str) -> Way | Unroutable:
     domain = domain_of(recipient)
     if not domain:
         return Unroutable(f"no route matches {bracketed(recipient)}, which has no domain: add a [[route]] for it")
-    if not domain.startswith("["):
-        return Way((MailDomain(domain),))
-    literal = domain.strip("[]").removeprefix("ipv6:")
-    try:
-        return Way((NextHop(str(ipaddress.ip_address(literal))),))
-    except ValueError:
-        return Unroutable(f"{domain} is no address to send to")
+    if domain.startswith("["):
+        try:
+            ipaddress.ip_address(domain.strip("[]").removeprefix("ipv6:"))
+        except ValueError:
+            return Unroutable(f"{domain} is no address to send to")
+    return Way((MailDomain(domain),))
 
 
 _CACHE_LIMIT = 10_000  # recipients remembered; cleared whole, a walk is cheap

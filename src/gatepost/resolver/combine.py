@@ -20,14 +20,18 @@ _REFUSED: Final = ipaddress.ip_network("127.255.255.0/24")
 
 
 def combine_addresses(answers: Sequence[Answer[str]]) -> Answer[str]:
-    """Return the addresses of both families, taking turns; without any, FAILED before NO_DATA before NO_NAME."""
+    """Return the addresses of both families, taking turns; without any, FAILED before NO_DATA before NO_NAME.
+
+    Authentic: those of one family are. Then the host's zone is signed, and neither silence about the other family,
+    which anybody on the way can bring about, nor an address made up for it (DNS64) undoes that.
+    """
     if len(answers) == 1:
         return answers[0]
     through_cache = all(answer.through_cache for answer in answers)
     found = [answer for answer in answers if answer.outcome is Outcome.FOUND]
     if found:
         values = found[0].values if len(found) == 1 else _take_turns(found)
-        authentic = all(answer.authentic for answer in answers)
+        authentic = any(answer.authentic for answer in found)
         return Answer(Outcome.FOUND, values, authentic, through_cache=through_cache)
     for outcome in (Outcome.FAILED, Outcome.NO_DATA, Outcome.NO_NAME):
         for answer in answers:

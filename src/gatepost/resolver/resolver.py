@@ -168,7 +168,7 @@ class Resolver:
     async def addresses(
         self, host: str, *, families: Families | None = None, deadline_s: float | None = None, dnssec: bool = False
     ) -> Answer[str]:
-        """Return the addresses of a host, best first; an address is its own. `authentic`: of all families asked."""
+        """Return the addresses of a host, best first; an address is its own. `authentic`: of one family at least."""
         literal = parse_address(host)
         if literal is not None:
             return Answer(Outcome.FOUND, (str(literal),), through_cache=True)

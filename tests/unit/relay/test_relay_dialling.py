@@ -7,7 +7,7 @@ import pytest
 
 from gatepost.config.load import load_text
 from gatepost.config.transport import TlsLevel
-from gatepost.relay.dialling import Dialler
+from gatepost.relay.dialling import Dialler, OwnAddresses
 from gatepost.relay.mailhosts import MailHost
 from gatepost.relay.outgoing_tls import OutgoingTls, Proof, TlsPlan
 from gatepost.relay.routing import NextHop
@@ -53,3 +53,28 @@ def test_unusable_tlsa_records_ask_for_encryption_and_do_not_undo_mta_sts(otherw
     planned = asyncio.run(plan())
     assert isinstance(planned, TlsPlan)
     assert (planned.use, planned.proof) == (TlsUse.ENCRYPT, proof)
+
+
+@pytest.mark.parametrize(
+    ("ip", "port", "ours"),
+    [
+        ("127.0.0.1", 25, True),
+        ("127.0.0.1", 2525, False),
+        ("127.0.0.2", 25, False),
+        ("::ffff:127.0.0.1", 25, True),
+        ("::1", 2525, True),
+        ("::1", 25, False),
+        ("0.0.0.0", 25, True),
+        ("::", 465, True),
+        ("::ffff:0.0.0.0", 25, True),
+        ("127.0.0.77", 587, True),
+        ("192.0.2.1", 587, False),
+    ],
+)
+def test_our_own_listeners_are_known_however_dns_writes_them(ip: str, port: int, ours: bool) -> None:
+    listeners = "".join(
+        f'\n[[listener]]\naddress = "{address}"\n' for address in ("127.0.0.1:25", "[::1]:2525", "0.0.0.0:587")
+    )
+    config = load_text('[network]\nhostname = "gw.example.org"\n' + listeners, "x.toml").config
+    assert config is not None
+    assert OwnAddresses(config).holds(ip, port) is ours

@@ -56,8 +56,8 @@ def table() -> RoutingTable:
         ("a@six.example.com", NextHop("::1", 2525)),
         ("a@mx.example.com", MailDomain("mail.example.com")),
         ("a@Elsewhere.net", MailDomain("elsewhere.net")),
-        ("a@[192.0.2.1]", NextHop("192.0.2.1", 25)),
-        ("a@[IPv6:2001:DB8::1]", NextHop("2001:db8::1", 25)),
+        ("a@[192.0.2.1]", MailDomain("[192.0.2.1]")),
+        ("a@[IPv6:2001:DB8::1]", MailDomain("[ipv6:2001:db8::1]")),
     ],
 )
 def test_first_match_wins(table: RoutingTable, recipient: str, hop: Target) -> None:

@@ -91,6 +91,31 @@ def test_one_family_failing_does_not_hide_the_other(bench: Bench, dns: StubDns) 
     bench.run(scenario)
 
 
+def test_a_signed_host_stays_one_when_the_other_family_is_silenced_or_made_up(bench: Bench, dns: StubDns) -> None:
+    """Else who drops the answers to AAAA does away with DANE (RFC 7672 §2.2)."""
+    dns.add("signed.example", "A", "192.0.2.1", authentic=True)
+    dns.trouble("signed.example", Trouble.SERVFAIL, "AAAA")
+    dns.add("nat64.example", "A", "192.0.2.2", authentic=True)
+    dns.add("nat64.example", "AAAA", "64:ff9b::c000:202")
+    dns.add("only4.example", "A", "192.0.2.3", authentic=True)  # the stub's empty answers carry no AD
+    dns.add("plain.example", "A", "192.0.2.4")
+
+    async def scenario(resolver: Resolver) -> None:
+        found = {
+            name: await resolver.addresses(f"{name}.example", dnssec=True)
+            for name in ("signed", "nat64", "only4", "plain")
+        }
+        assert {name: answer.authentic for name, answer in found.items()} == {
+            "signed": True,
+            "nat64": True,
+            "only4": True,
+            "plain": False,
+        }
+        assert found["signed"].values == ("192.0.2.1",)
+
+    bench.run(scenario)
+
+
 def hosts_of(bench: Bench, domain: str) -> MailHosts:
     async def scenario(resolver: Resolver) -> MailHosts:
         return await resolver.mail_hosts(domain)
