@@ -10,9 +10,10 @@ import html
 import re
 from typing import Final
 
-from gatepost.mime.edit import BASE64_LINE, CRLF
+from gatepost.mime.edit import CRLF
 from gatepost.model.finding import TextSpot
 from gatepost.model.verdict import Splice
+from gatepost.notices.parts import encode_base64
 
 _DELIMITER_LIKE = re.compile(rb"^--(?=[^\r\n \t])", re.MULTILINE)
 """A line of ours that might be taken for a delimiter of the multipart it is written into (RFC 2046 §5.1.1)."""
@@ -24,7 +25,7 @@ def write_disclaimer(spot: TextSpot, text: str) -> list[Splice]:
     charset = _charset(spot)
     raw = _form_html(text, charset) if spot.html else _form_plain(text, charset)
     if spot.encoding == "base64":
-        data = _encode_base64(spot.before + raw + spot.after)
+        data = encode_base64(spot.before + raw + spot.after)
     elif spot.encoding == "quoted-printable":
         data = _encode_quoted(spot.before + raw + spot.after)
     else:
@@ -57,14 +58,6 @@ def _encode(text: str, charset: str, errors: str) -> bytes:
         return text.encode(charset, errors)
     except (LookupError, ValueError):  # a codec that is none of text
         return text.encode(_ASCII, errors)
-
-
-def _encode_base64(data: bytes) -> bytes:
-    lines = (
-        binascii.b2a_base64(data[start : start + BASE64_LINE], newline=False)
-        for start in range(0, len(data), BASE64_LINE)
-    )
-    return b"".join(line + CRLF for line in lines)
 
 
 def _encode_quoted(data: bytes) -> bytes:

@@ -156,6 +156,19 @@ def test_the_third_part_is_the_header_or_the_whole_message(ret, entire, whole):
         assert returned.get_payload(decode=True).startswith(PREFIX + HEADER)
 
 
+@pytest.mark.parametrize("octets", [b"a\0b\r\n", b"bare\nline\r\n", b"bare\rreturn\r\n", bytes(range(256)) * 300])
+def test_an_original_that_is_no_lines_is_returned_as_data(octets):
+    """BINARYMIME: a report that is binary itself would go to few servers."""
+    content = b"Subject: binary\r\n\r\n" + octets
+    report = build(source=original(content), entire=True, raw=True)
+    assert report.isascii()
+    assert b"\0" not in report
+    assert not any(b"\r" in line or b"\n" in line or len(line) > 998 for line in report.split(b"\r\n"))
+    returned = email.message_from_bytes(report, policy=email.policy.default).get_payload(2)
+    assert returned.get_content_type() == "application/octet-stream"
+    assert returned.get_payload(decode=True) == PREFIX + content
+
+
 def test_only_a_whole_8_bit_original_makes_the_report_8_bit():
     content = "Subject: Grüße\r\n\r\ndéjà\r\n".encode()
     header_only = build(source=original(content), raw=True)
