@@ -98,7 +98,7 @@ def _check_door(door: Door, taken: Mapping[int, Sequence[Listening]], *, running
     if running and (held or not receiving):
         return Finding(key, AREA, State.OK, f"door {door.name} is open at {door.address}")
     if running:
-        mend = "look at the log for what happened, then `gatepost restart`"
+        mend = "`gatepost reload` makes it anew" if door.socket else "look at the log, then `gatepost restart`"
         return Finding(key, AREA, State.ERROR, f"nobody listens on {door.address}, door {door.name}", mend)
     if held:
         mend = "stop the program that uses it, or give the door another address"
@@ -106,7 +106,11 @@ def _check_door(door: Door, taken: Mapping[int, Sequence[Listening]], *, running
     folder = Path(door.socket).parent
     if door.socket and not folder.is_dir():
         return Finding(
-            key, AREA, State.ERROR, f"{folder} of door {door.name} is missing", f"make it: install -d {folder}"
+            key,
+            AREA,
+            State.ERROR,
+            f"{folder} of door {door.name} is missing",
+            f"make it, of the gateway's user: install -d -o USER {folder}",
         )
     return Finding(key, AREA, State.OK, f"{door.address} is free")
 

@@ -81,11 +81,14 @@ class Ports:
             await asyncio.sleep(LOOK_S)
 
     def bind(self, listeners: Sequence[Listener], doors: Sequence[Door] = ()) -> None:
-        """Have exactly these open. On BindFailed everything is as it was before."""
+        """Have exactly these open, local sockets anew whose file somebody has removed.
+
+        On BindFailed everything is as it was before.
+        """
         wanted = {place.key: place for place in (*map(_of_listener, listeners), *map(_of_door, doors))}
         fresh: dict[tuple[str, int], socket.socket] = {}
         for key, place in wanted.items():
-            if key in self._open or (self.paused and place.path):
+            if (key in self._open and not self._is_lost(place.path)) or (self.paused and place.path):
                 continue
             try:
                 fresh[key] = self._listen(place)
@@ -95,10 +98,13 @@ class Ports:
                 raise BindFailed(f"cannot listen on {place.address}: {_explain(place, error)}") from error
         for key in [key for key in self._open if key not in wanted]:
             self._close(self._open.pop(key))
+        for key in fresh:
+            if key in self._open:
+                self._open[key].close()  # its file is another's now
         self._open.update(fresh)
         for key, place in wanted.items():
             if place.path and key in self._open:
-                with contextlib.suppress(OSError):  # somebody removed it: its next bind tells
+                with contextlib.suppress(OSError):  # somebody removes it just now: the next bind mends that
                     Path(place.path).chmod(place.mode)
         self._places = wanted
         if self.paused:
@@ -153,6 +159,16 @@ class Ports:
         self._inodes[place.path] = (found.st_dev, found.st_ino)
         return sock
 
+    def _is_lost(self, path: str) -> bool:
+        """Tell whether the file of an open local socket, by which clients come, is not there any more."""
+        if not path:
+            return False
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._inodes.get(path)
+
     def _close(self, sock: socket.socket) -> None:
         """Close a socket; a local one's file goes, if it is still ours."""
         path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
@@ -176,11 +192,29 @@ def _of_door(door: Door) -> _Place:
 def _explain(place: _Place, error: OSError) -> str:
     said = error.strerror or str(error)
     if place.path:
-        return f"{said}. Does its directory exist, may we write there, and does no other program use the socket?"
+        return f"{said}. {_explain_local(place.path, error)}"
     return (
         f"{said}. Is another program using the port, or does the address belong to another host? Ports below 1024 need "
         "root or CAP_NET_BIND_SERVICE"
     )
+
+
+def _explain_local(path: str, error: OSError) -> str:
+    """Return why a local socket cannot be made, and what to do."""
+    folder = Path(path).parent
+    if error.errno == errno.ENOENT:
+        return f"Make its directory, of the gateway's user: install -d -o USER {folder}"
+    if error.errno != errno.EADDRINUSE:
+        return f"The gateway's user must be able to write in {folder}"
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return "Another program uses it now"
+    if not stat.S_ISSOCK(found.st_mode):
+        return "What is there is no socket, and is not removed"
+    if not os.access(path, os.W_OK, effective_ids=True):
+        return f"A socket of user {found.st_uid} is there, and may not be asked: remove it if nobody uses it"
+    return "A program listens there"
 
 
 def _listen_tcp(place: _Place) -> socket.socket:
