@@ -71,7 +71,15 @@ def test_a_mail_is_found_by_what_is_known_of_it_and_its_life_is_told(gateway: Tr
     assert "250 2.0.0" in shown.stdout
     listed = gateway.command("trace", "alpha", "invoice", "--json")
     assert len(json.loads(listed.stdout)["mails"]) == 3
-    assert gateway.command("trace", "nobody@example.net").returncode == 4
+    nothing = gateway.command("trace", "nobody@example.net")
+    assert nothing.returncode == 4
+    assert nothing.stdout.startswith("nothing matches\n")
+    for hint in ("nna*'", "gatepost trace --client", "gatepost quarantine list"):
+        assert hint in nothing.stdout
+    assert "--since" not in nothing.stdout
+    assert "leave out --since" in gateway.command("trace", "nobody@example.net", "--since", "1h").stdout
+    assert "--client" not in gateway.command("trace", "--client", "192.0.2.77").stdout
+    assert json.loads(gateway.command("trace", "nobody@example.net", "--json").stdout)["mails"] == []
     assert gateway.command("trace", "--since", "someday").returncode == 1
 
 

@@ -6,7 +6,7 @@ Asks the running gateway; one that does not run has its files read, if whoever a
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -28,6 +28,7 @@ FOLLOWED: Final = 200
 """Mails looked at for news at each turn."""
 WAITING: Final = frozenset({"waiting", "deferred", "held"})
 """Outcomes with which somebody still waits for a mail."""
+_WORDS: Final = ("text", "sender", "recipient", "subject", "client", "message_id")
 _SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FORMS: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 
@@ -164,7 +165,7 @@ def _show(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
     if json:
         print_json(answer)
     else:
-        _list(answer)
+        _list(answer, arguments)
     return 0 if mails else EXIT_NOT_DONE
 
 
@@ -182,7 +183,21 @@ def _waiting(ask: Ask, life: dict[str, Any]) -> list[dict[str, Any]]:
     return waiting
 
 
-def _list(answer: dict[str, Any]) -> None:
+def _explain_nothing(arguments: dict[str, Any]) -> Iterator[str]:
+    """Yield that there is nothing, and where to look next."""
+    yield "nothing matches"
+    asked = [str(arguments.get(name) or "") for name in _WORDS]
+    if any(asked) and not any("*" in text for text in asked):
+        yield "- known in part only? a * stands for the rest: gatepost trace 'anna*', or '*invoice*' (slower)"
+    if not asked[_WORDS.index("client")]:
+        yield "- refused before it named sender and recipient? gatepost trace --client ADDRESS-OR-NAME-OF-THE-SERVER"
+    if arguments.keys() & {"since", "until"}:
+        yield "- at another time? leave out --since and --until"
+    yield "- longer ago than `[tracking] retention`? its records are gone; kept mail is not: gatepost quarantine list"
+    yield "- else it has not come here: look for it on the server that should have sent it"
+
+
+def _list(answer: dict[str, Any], arguments: dict[str, Any]) -> None:
     mails = answer["mails"]
     for line in show_rows(mails):
         print(line)
@@ -190,7 +205,7 @@ def _list(answer: dict[str, Any]) -> None:
         back = show_time(answer["back_until"])
         print(f"looked back until {back}: there may be more, say --until '{back}' or more of what is sought")
     elif not mails:
-        print("nothing matches")
+        print("\n".join(_explain_nothing(arguments)))
 
 
 def _follow(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
