@@ -309,3 +309,17 @@ def test_nothing_is_answered_that_is_not_promised(gateway: Gateway, api: Api) ->
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "Traceback" not in gateway.log()
     assert not gateway.lines("an inner error")
+
+
+def test_the_token_of_a_disabled_account_rests_and_who_enables_it_is_told(gateway: Gateway, api: Api) -> None:
+    assert api.get("/queue/summary").status == 200  # there is another administrator
+    lent = Api(gateway.console_port, make_token(gateway, "lent"))
+    assert lent.get("/queue/summary").status == 200
+    assert gateway.command("account", "disable", "lent").returncode == 0
+    assert lent.get("/queue/summary").status == 401
+    assert "1 token(s) count again" in gateway.command("account", "enable", "lent").stdout
+    assert lent.get("/queue/summary").status == 200
+    assert gateway.command("account", "password", "lent", "--make-up").returncode == 0
+    assert lent.get("/queue/summary").status == 401
+    assert gateway.command("account", "disable", "lent").returncode == 0
+    assert gateway.command("account", "enable", "lent").stdout == "lent: enabled\n"

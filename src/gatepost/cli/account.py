@@ -137,8 +137,15 @@ def disable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 
 @app.command
 def enable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
-    """Let somebody sign in again."""
-    return _do(conf_file, "accounts.change", name, "enabled", disabled=False)
+    """Let somebody sign in again; their tokens count again, too."""
+    row = Caller(conf_file)("accounts.change", name=name, disabled=False)
+    print(f"{name}: enabled")
+    if row["tokens"]:
+        print(
+            f"{len(row['tokens'])} token(s) count again. If others had got into the account: "
+            f"`gatepost account password {name}` takes them away"
+        )
+    return 0
 
 
 @app.command(name="forget-second")
