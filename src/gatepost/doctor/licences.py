@@ -1,4 +1,7 @@
-"""The licence: does its term end soon, is it over, would the gateway still start? Nothing is said of the open key."""
+"""The licence: does its term end soon, is it over, would the gateway still start? Nothing is said of the open key.
+
+And the licensing daemon, where doors ask one: while it says no, or nothing, their mail is not checked for spam.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,6 +11,7 @@ from gatepost.doctor.finding import Finding, State
 from gatepost.licence.current import read_standing
 from gatepost.licence.key import LicenceError
 from gatepost.licence.store import Standing
+from gatepost.service.licensing import ask_once
 
 AREA: Final = "licence"
 SOON_DAYS: Final = 7
@@ -25,6 +29,23 @@ def check_licence(config: Config, now: float) -> Iterator[Finding]:  # noqa: ARG
         return
     if not standing.open:
         yield judge_standing(standing)
+
+
+def check_licence_daemon(config: Config, _now: float) -> Iterator[Finding]:
+    """Ask the daemon as doors do. The gateway must be running: it may be the daemon itself."""
+    daemon = config.licence_daemon
+    if not daemon.filter_license_connect_to or not config.doors:
+        return
+    trouble = ask_once(daemon)
+    text = f"the licensing daemon answers at {daemon.filter_license_connect_to}"
+    if not trouble:
+        yield Finding("licence-daemon", AREA, State.OK, text)
+        return
+    mend = (
+        f"look at the server that listens at {daemon.filter_license_connect_to}, at its licence and the socket's rights"
+    )
+    text = f"mail that doors are asked about is not checked for spam: {trouble}"
+    yield Finding("licence-daemon", AREA, State.ERROR, text, mend)
 
 
 def judge_standing(standing: Standing) -> Finding:

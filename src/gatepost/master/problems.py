@@ -21,7 +21,7 @@ from gatepost.control.socket import ControlError
 from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State, worst
-from gatepost.doctor.licences import check_licence
+from gatepost.doctor.licences import check_licence, check_licence_daemon
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.recognition import check_recognition
 from gatepost.doctor.rules import check_rules
@@ -200,7 +200,10 @@ class Problems:
 
 def _look_around(config: Config, now: float) -> list[Finding]:
     """Look at disks, certificates, updates, the licence and the host: what may block for a moment."""
-    checks = (check_certificates, check_updates, check_rules, check_recognition, check_licence, check_machine)
+    checks = (
+        check_certificates, check_updates, check_rules, check_recognition, check_licence, check_licence_daemon,
+        check_machine,
+    )  # fmt: skip
     clock = look_at_clock(config.relay.state_path)
     return [*clock, *check_disks(config), *(finding for check in checks for finding in check(config, now))]
 

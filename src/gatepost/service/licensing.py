@@ -94,6 +94,25 @@ class LicenceServer:
                 await channel.drain()
 
 
+def ask_once(settings: LicenceDaemon) -> str:
+    """Return "" when the daemon that doors ask lets mail be checked for spam, else why not. Blocks."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(settings.filter_license_connect_timeout)
+            probe.connect(settings.filter_license_connect_to)
+            probe.settimeout(settings.filter_license_data_timeout)
+            probe.sendall(QUESTION)
+            with probe.makefile("rb") as answers:
+                answer = answers.readline(LINE_LIMIT)
+    except TimeoutError:
+        return _SILENT
+    except OSError as error:
+        return _unreachable(error)
+    if answer == YES:
+        return ""
+    return _why(answer) if answer.startswith(b"NO") else "the licensing daemon says what it was not asked"
+
+
 class LicenceClient:
     """Asks the daemon over one connection, however many messages wait."""
 
@@ -115,9 +134,9 @@ class LicenceClient:
             return await self._ask()  # the daemon ended an idle connection at the same moment
         except TimeoutError:
             self._drop()  # answers that come late would be taken for those of later questions
-            return "the licensing daemon does not answer"
+            return _SILENT
         except OSError as error:
-            return f"the licensing daemon cannot be reached: {error.strerror or error}"
+            return _unreachable(error)
 
     async def _ask(self) -> str:
         channel = await self._connect()
@@ -193,6 +212,13 @@ def _listen(path: str) -> socket.socket:
 
 _FOR_EVER_S: Final = 1e9
 """The daemon ends idle connections; another is opened with the next question."""
+
+
+_SILENT: Final = "the licensing daemon does not answer"
+
+
+def _unreachable(error: OSError) -> str:
+    return f"the licensing daemon cannot be reached: {error.strerror or error}"
 
 
 def _why(answer: bytes) -> str:

@@ -9,7 +9,7 @@ from tests.support import licences
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.doctor.finding import State
-from gatepost.doctor.licences import check_licence
+from gatepost.doctor.licences import check_licence, check_licence_daemon
 from gatepost.licence.key import Kind
 from gatepost.spool import clock
 
@@ -68,3 +68,25 @@ def test_the_open_key_has_nothing_to_say(tmp_path: Path) -> None:
     config = load_text(text, "x.toml").config
     assert config is not None
     assert list(check_licence(config, 0.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "told"),
+    [
+        ("", State.OK, "the licensing daemon answers at /run/l.sock"),
+        ("no key", State.ERROR, "mail that doors are asked about is not checked for spam: no key"),
+    ],
+)
+def test_a_licensing_daemon_that_says_no_is_a_problem(
+    answer: str, state: State, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatepost.doctor.licences.ask_once", lambda _: answer)
+    text = '[network]\nhostname = "gw.example.org"\n[licence_daemon]\nfilter_license_connect_to = "/run/l.sock"\n'
+    config = load_text(text, "x.toml").config
+    assert config is not None
+    assert list(check_licence_daemon(config, 0.0)) == [], "without doors nobody asks it"
+    config = load_text(f'{text}[[door]]\nkind = "filter"\naddress = "unix:/run/d.sock"\n', "x.toml").config
+    assert config is not None
+    (found,) = check_licence_daemon(config, 0.0)
+    assert (found.state, found.text) == (state, told)
+    assert ("/run/l.sock" in found.mend) == (state is State.ERROR)

@@ -1,13 +1,17 @@
 """The licensing daemon and who asks it: yes, no, away, slow, and babbling."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
+import pytest
+from tests.support.waiting import join
 
 from gatepost.config.licence_daemon import LicenceDaemon
-from gatepost.service.licensing import LicenceClient, LicenceServer
+from gatepost.service.licensing import LicenceClient, LicenceServer, ask_once
 
 Scene = Callable[[LicenceServer, LicenceClient], Awaitable[None]]
 
@@ -123,3 +127,41 @@ def test_a_stranger_to_the_protocol_is_closed(tmp_path: Path) -> None:
         await writer.wait_closed()
 
     play(tmp_path, scene)
+
+
+def test_one_question_from_a_thread(tmp_path: Path) -> None:
+    answers = ["", "there is no licence key"]
+
+    async def scene(server: LicenceServer, _: LicenceClient) -> None:
+        given = settings(tmp_path / "l")
+        assert [await asyncio.to_thread(ask_once, given) for _ in range(2)] == ["", "there is no licence key"]
+        server.close()
+        assert "cannot be reached: No such file" in await asyncio.to_thread(ask_once, given)
+
+    play(tmp_path, scene, lambda: answers.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(b"\xff" * 1000, "not asked"), (b"YES", "not asked"), (b"", "not asked"), (None, "does not answer")],
+)
+def test_one_question_to_what_is_no_daemon(tmp_path: Path, said: bytes | None, told: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "l"))
+        listener.listen()
+        given = msgspec.structs.replace(
+            settings(tmp_path / "l"), filter_license_data_timeout=0.2 if said is None else 60.0
+        )
+
+        def serve() -> None:
+            with listener.accept()[0] as connection:
+                assert connection.recv(100) == b"MAY\n"
+                if said is None:
+                    connection.recv(100)
+                else:
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert told in ask_once(given)
+        join(thread)
