@@ -117,6 +117,15 @@ def test_the_very_octets_for_a_server_that_takes_them(gateway: BinaryGateway, pi
         assert "BODY=BINARYMIME" in sink.mails[0].mail_arguments
 
 
+def test_what_begins_with_no_header_keeps_its_octets_behind_ours(gateway: BinaryGateway) -> None:
+    lane = gateway.lane()
+    content = b" folded\n" + b"x" * 3000 + b"\r\0" + OCTETS
+    with lane.sink(extensions=WIDE) as sink:
+        gateway.give(content, lane.address())
+        wait_for(lambda: sink.mails, "the mail")
+        assert sink.mails[0].content.partition(b"\r\n\r\n")[2] == content
+
+
 @pytest.mark.parametrize("extensions", NARROW.values(), ids=NARROW.keys())
 def test_a_form_of_seven_bits_for_others(gateway: BinaryGateway, extensions: tuple[str, ...]) -> None:
     lane = gateway.lane()

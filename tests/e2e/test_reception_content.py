@@ -87,6 +87,31 @@ def test_signed_mail_is_never_repaired(gateway: ContentGateway, sink: Sink) -> N
     assert b"\r\nDate: " not in mail.content
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"just a text\r\nDate: none, for this is no field\r\n",
+        b" ; spf=pass smtp.mailfrom=bank.example\r\nSubject: forged\r\n\r\ntext\r\n",
+        b"\tforged by somebody else\r\nDKIM-Signature: v=1; d=example.net; s=x; b=abc\r\n\r\ntext\r\n",
+        b"Sub ject: no name of a field\r\n\r\n" + LONG + b"\r\n",
+    ],
+    ids=["text", "continuation", "signed", "blank in a name"],
+)
+def test_what_begins_with_no_header_continues_no_field_of_ours(
+    gateway: ContentGateway, sink: Sink, content: bytes
+) -> None:
+    seen, before = len(sink.mails), gateway.counter("mta_malformed_messages")
+    answer = give(gateway.port, content)
+    assert answer.startswith("250 ")
+    (mail,) = wait_for(lambda: [m for m in sink.mails[seen:] if "user@example.org" in m.recipients], "the mail")
+    header, _, body = mail.content.partition(b"\r\n\r\n")
+    assert b"".join(body.split(b"\r\n")) == b"".join(content.split(b"\r\n"))
+    assert max(map(len, body.split(b"\r\n"))) <= 998
+    last = [f"Message-ID: <{answer.split()[-1]}@gw.example.org>".encode()]
+    assert header.split(b"\r\n")[-1:] == last
+    wait_for(lambda: gateway.counter("mta_malformed_messages") == before + 1, "the counter of malformed mail")
+
+
 def test_a_large_mail_with_long_lines_is_mended_too(gateway: ContentGateway, sink: Sink) -> None:
     content = plain("long and large") + (b"0123456789 " * 200 + b"\r\n") * 200
     assert give(gateway.port, content).startswith("250 ")

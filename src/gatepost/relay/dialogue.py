@@ -332,16 +332,16 @@ class Dialogue:
             self._refuse("data", "free-space", replies.NO_RESOURCES)
             return
         head = incoming.head()
-        malformed = end.fixed or (end.nul and not end.binary)
+        malformed = end.fixed or (end.nul and not end.binary) or head.headless
         if malformed or end.long_line or head.lacks(b"date:"):
             if intake.drop_malformed:
                 self._refuse_content("malformed", MALFORMED)
                 return
             malformed = True
-            if end.long_line and not end.binary and not head.signed:
-                self._wait(
-                    intake.mend_lines(incoming), lambda done: self._mended(end, head, done=done), otherwise=False
-                )
+            lines = end.long_line and not end.binary and not head.signed
+            if lines or head.headless:
+                mended = intake.mend(incoming, headless=head.headless, lines=lines)
+                self._wait(mended, lambda done: self._mended(end, head, done=done), otherwise=False)
                 return
         self._accept(end, head, malformed=malformed)
 

@@ -4,6 +4,7 @@ Made by `relay.dialogue` at each accepted MAIL. The content goes to the spool's 
 at hand until the end, for what has to be read out of it.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -20,18 +21,23 @@ HEAD_LIMIT = 64 * 1024
 """Bytes at the start of a message in which its header is looked for; fields beyond are not known to be missing."""
 
 _MESSAGE_ID = re.compile(rb"message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,998})", re.IGNORECASE)
+_HEADER_START = re.compile(rb"\r\n|>?From |[!-9;-~\x80-\xff]++[ \t]*+:|\Z")
+"""What a message may begin with: no header at all, the first line of a mailbox (mbox), or a field."""
 _RECEIVED = re.compile(rb"\nreceived:((?:[^\n]*\n[ \t])*[^\n]*)", re.IGNORECASE)
 
 
 class Head:
     """What reception reads out of a header: which fields are there, and a few of their bodies."""
 
-    __slots__ = ("_lower", "_raw", "_whole")
+    __slots__ = ("_lower", "_raw", "_whole", "headless")
 
     def __init__(self, raw_head: bytes, *, complete: bool) -> None:
         """`raw_head`: the first bytes of a message; `complete`: the message has no more."""
+        self.headless = _HEADER_START.match(raw_head) is None
+        """It begins with what is no header, not even an empty one. A first line that looks like the continuation of a
+        field would continue the last of ours in front of it."""
         end = raw_head.find(b"\r\n\r\n")
-        if raw_head.startswith(b"\r\n"):
+        if self.headless or raw_head.startswith(b"\r\n"):
             end = 0
         self._raw = b"\n" + (raw_head[:end] if end >= 0 else raw_head)
         self._lower = self._raw.lower()
@@ -58,14 +64,15 @@ class Head:
         return [match.group(1) for match in _RECEIVED.finditer(self._raw)]
 
 
-def mend_lines(pieces: Iterable[bytes], after: StagedContent) -> None:
-    """Break over-long lines: the content in `pieces` goes, mended, to `after`. OSError when the disk refuses.
+def mend(pieces: Iterable[bytes], after: StagedContent, *, headless: bool, lines: bool) -> None:
+    """Write the content in `pieces`, mended, to `after`: one that is `headless` gets its empty line, and with `lines`
+    over-long ones are broken. OSError when the disk refuses.
 
     Reads and writes all of it: not on the event loop.
     """
     mender = LineMender()
-    for piece in pieces:
-        after.write(mender.feed(piece))
+    for piece in itertools.chain((b"\r\n",) if headless else (), pieces):
+        after.write(mender.feed(piece) if lines else piece)
     after.write(mender.flush())
 
 

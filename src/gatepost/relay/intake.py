@@ -21,7 +21,7 @@ from gatepost.relay.admission import SessionTable
 from gatepost.relay.direction import trusted_networks
 from gatepost.relay.disposal import Disposition
 from gatepost.relay.endpoint import Endpoint, build_endpoint
-from gatepost.relay.incoming import Incoming, mend_lines
+from gatepost.relay.incoming import Incoming, mend
 from gatepost.relay.quotas import customer_of
 from gatepost.relay.shedding import Strain, plan_address_limit, shedding_start
 from gatepost.relay.tls import HANDSHAKE_S, build_server_context
@@ -288,8 +288,8 @@ class Intake:
         incoming.begin(message_id, self.spool.stage(message_id, in_file=self.strain.short))
         self.arriving.append(incoming)
 
-    async def mend_lines(self, incoming: Incoming) -> bool:
-        """Break the over-long lines of a message whose content has come; False when the disk refuses."""
+    async def mend(self, incoming: Incoming, *, headless: bool, lines: bool) -> bool:
+        """Mend a message whose content has come; False when the disk refuses."""
         before = incoming.take()
         try:
             self.begin(incoming)
@@ -300,7 +300,7 @@ class Intake:
         ref = before.ref
         content, path = (None, self.spool.content_file(ref)) if ref.in_file else (before.read(), None)
         pieces = content_chunks(content, path, ref.size, b"", ())
-        mending = self.loop.run_in_executor(None, mend_lines, pieces, after)
+        mending = self.loop.run_in_executor(None, lambda: mend(pieces, after, headless=headless, lines=lines))
         try:
             await asyncio.shield(mending)
         except asyncio.CancelledError:
