@@ -76,6 +76,7 @@ SCRIPT_EXTENSIONS = frozenset({
     "searchconnector-ms", "settingcontent-ms", "rdp", "theme", "msc", "application", "appref-ms", "appinstaller",
     "jnlp", "desktop", "ini", "asx", "wax", "wvx", "m3u", "pls", "contact", "webloc", "inetloc", "fileloc", "terminal",
     "command", "applescript", "scpt", "py", "pyw", "csproj", "vbproj", "proj", "dif", "rqy", "oqy", "dqy", "ps", "eps",
+    "au3", "ahk",
 })  # fmt: skip
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 

