@@ -2,6 +2,7 @@
 work. The gateway begins with the shipped rule set.
 """
 
+import re
 import smtplib
 import tomllib
 from collections.abc import Iterator
@@ -135,6 +136,31 @@ def test_a_fresh_server_with_the_shipped_rules_labels_a_sample(gateway: Gateway,
     assert b"Subject: hello" in send(gateway, sink, "hello").header.splitlines()
 
 
+def make_profile(tab: Tab, name: str) -> None:
+    """Have the draft say, in a profile that is switched on: who writes of this name gets it as a field."""
+    page = tab.page
+    tab.go("/rules")
+    page.get_by_role("link", name="Profiles").click()
+    page.locator("form", has=page.get_by_role("button", name="Add to the draft")).get_by_label("File").fill(name)
+    page.get_by_label("Name", exact=True).first.fill(f"Of {name}")
+    page.get_by_label("Kind").select_option("common")
+    page.get_by_role("button", name="Add to the draft").click()
+    page.get_by_role("link", name="New rule").click()
+    one = page.get_by_role("group", name="Condition 1")
+    one.get_by_label("What").select_option("header_matches")
+    one.get_by_label("Field").fill("Subject")
+    one.get_by_label("Value").fill(f"^{name}")
+    act = page.get_by_role("group", name="Action 1")
+    act.get_by_label("What").select_option("header_new")
+    act.get_by_label("Field").fill("X-Ruled")
+    act.get_by_label("Value").fill(name)
+    page.get_by_role("button", name="Keep as draft").click()
+    assert f"Subject matches ^{name}" in page.inner_text("main")
+    tab.go("/rules/profiles")
+    row = page.get_by_role("row", name=f"Of {name}")
+    row.get_by_role("button", name="Switch on").click()
+
+
 @pytest.mark.feature("F-WEB-03")
 def test_a_rule_is_made_without_scripts_and_at_work_once_it_is_saved(
     browser: Browser, gateway: Gateway, sink: Sink, state: Any
@@ -142,26 +168,7 @@ def test_a_rule_is_made_without_scripts_and_at_work_once_it_is_saved(
     name = "plainly"
     with open_tab(browser, gateway, state, scripts=False) as tab:
         page = tab.page
-        tab.go("/rules")
-        page.get_by_role("link", name="Profiles").click()
-        page.locator("form", has=page.get_by_role("button", name="Add to the draft")).get_by_label("File").fill(name)
-        page.get_by_label("Name", exact=True).first.fill(f"Of {name}")
-        page.get_by_label("Kind").select_option("common")
-        page.get_by_role("button", name="Add to the draft").click()
-        page.get_by_role("link", name="New rule").click()
-        one = page.get_by_role("group", name="Condition 1")
-        one.get_by_label("What").select_option("header_matches")
-        one.get_by_label("Field").fill("Subject")
-        one.get_by_label("Value").fill(f"^{name}")
-        act = page.get_by_role("group", name="Action 1")
-        act.get_by_label("What").select_option("header_new")
-        act.get_by_label("Field").fill("X-Ruled")
-        act.get_by_label("Value").fill(name)
-        page.get_by_role("button", name="Keep as draft").click()
-        assert f"Subject matches ^{name}" in page.inner_text("main")
-        tab.go("/rules/profiles")
-        row = page.get_by_role("row", name=f"Of {name}")
-        row.get_by_role("button", name="Switch on").click()
+        make_profile(tab, name)
         assert b"X-Ruled" not in send(gateway, sink, f"{name}-before").header
         page.get_by_role("link", name="See and save").click()
         page.get_by_label("Why (for the history)").fill("by browser")
@@ -191,3 +198,66 @@ def test_forms_can_be_used_by_everybody(browser: Browser, gateway: Gateway, stat
         for path in ("/policy/group/0", "/policy", "/settings/history/2", "/lists", *PAGES[-3:]):
             tab.go(path)
             assert tab.overflow() <= 0, path
+
+
+def set_value(tab: Tab, name: str, value: str) -> None:
+    """Have the one rule of a profile set its field to this value, and save."""
+    tab.go(f"/rules/profiles/rule?file={name}&number=1")
+    page = tab.page
+    page.get_by_role("group", name="Action 1").get_by_label("Value").fill(value)
+    page.get_by_role("button", name="Keep as draft").click()
+    tab.go("/rules/profiles")
+    page.get_by_role("link", name="See and save").click()
+    page.get_by_label("Why (for the history)").fill(f"{name} {value}")
+    page.get_by_role("button", name="Save and compile").click()
+    assert "is in force" in page.inner_text(".flash")
+
+
+def rule_files(gateway: Gateway) -> dict[str, bytes]:
+    rules = gateway.state / "rules"
+    return {str(path.relative_to(rules)): path.read_bytes() for path in rules.rglob("*") if path.is_file()}
+
+
+@pytest.mark.feature("F-WEB-03")
+@pytest.mark.parametrize("scripts", [True, False])
+def test_rules_go_back_to_a_former_version_and_forth_again(
+    browser: Browser, gateway: Gateway, sink: Sink, state: Any, scripts: bool
+) -> None:
+    name = f"again-{scripts}".lower()
+
+    def ruled(moment: str) -> bytes:
+        header = send(gateway, sink, f"{name}-{moment}").header + b"\r\n"
+        found = re.search(rb"\nX-Ruled: (\S+)\r\n", header)
+        return found[1] if found else b""
+
+    def go_back(tab: Tab, to: str) -> None:
+        page = tab.page
+        tab.go("/rules/profiles")
+        page.get_by_role("link", name="History").click()
+        page.get_by_role("row", name=to).last.get_by_role("link").click()
+        page.get_by_role("button", name="Back to this version").click()
+        if scripts:
+            page.get_by_role("dialog").get_by_role("button", name="Back to this version").click()
+        else:
+            page.get_by_role("button", name="Yes, do it").click()
+        assert "is in force" in page.inner_text(".flash")
+
+    with open_tab(browser, gateway, state, scripts=scripts) as tab:
+        make_profile(tab, name)
+        saved = {}
+        for value in ("first", "second"):
+            set_value(tab, name, value)
+            saved[value] = rule_files(gateway)
+            assert ruled(value) == value.encode()
+        go_back(tab, f"{name} first")
+        assert rule_files(gateway) == saved["first"]
+        assert ruled("back") == b"first"
+        newest = tab.page.get_by_role("row").nth(1).inner_text()
+        assert "saved now" in newest
+        assert "ann" in newest
+        go_back(tab, f"{name} second")
+        assert rule_files(gateway) == saved["second"]
+        assert ruled("forth") == b"second"
+        go_back(tab, "as it was found")
+        assert f"profiles/{name}.toml" not in rule_files(gateway)
+        assert ruled("none") == b""
