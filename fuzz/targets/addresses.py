@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gatepost.model.envelope import Recipient
-from gatepost.smtp.address import DOMAIN_LIMIT, LOCAL_PART_LIMIT, PATH_LIMIT, parse_mail_argument, parse_rcpt_argument
+from gatepost.smtp.address import DOMAIN_LIMIT, PATH_LIMIT, parse_mail_argument, parse_rcpt_argument
 from gatepost.smtp.client_events import Transaction
 from gatepost.smtp.commands import build_mail, build_rcpt
 from gatepost.smtp.errors import ArgumentError
@@ -49,7 +49,7 @@ def execute(data: bytes) -> None:
     if Extension.BARE_LOCAL_PARTS in request.needs:
         argument = request.argument
         local = argument.address if isinstance(argument, MailFrom) else argument.recipient.address
-        assert 0 < len(local) <= LOCAL_PART_LIMIT
+        assert 0 < len(local) <= PATH_LIMIT - 2
         assert is_sendable(local)
     elif isinstance(request.argument, MailFrom) and request.argument_fault is None:
         _check(request.argument.address)
@@ -67,7 +67,7 @@ def _check(address: str) -> None:
     if not at:
         assert address.lower() == "postmaster"
         return
-    assert 0 < len(local.encode()) <= LOCAL_PART_LIMIT
+    assert local
     assert 0 < len(domain.encode()) <= DOMAIN_LIMIT
     if address.isascii():
         assert is_sendable(address)

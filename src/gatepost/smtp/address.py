@@ -11,12 +11,12 @@ from typing import Final
 from gatepost.smtp import replies
 from gatepost.smtp.errors import ArgumentError
 
-LOCAL_PART_LIMIT: Final = 64
-"""Octets, RFC 5321 §4.5.3.1.1."""
 DOMAIN_LIMIT: Final = 255
 """Octets, RFC 5321 §4.5.3.1.2."""
 PATH_LIMIT: Final = 256
-"""Octets with the angle brackets, RFC 5321 §4.5.3.1.3."""
+"""Octets with the angle brackets, RFC 5321 §4.5.3.1.3. The local part has no limit of its own: lists and forwarders
+write an address into another (VERP, SRS), and 64 octets (§4.5.3.1.1) are what everybody must take, not all one may.
+"""
 LABEL_LIMIT: Final = 63
 """Octets between two dots of a domain, RFC 1035 §2.3.4; of a U-label, those of its A-label."""
 
@@ -73,13 +73,9 @@ def _parse_path(argument: str, keyword: str, exceptions: tuple[re.Pattern[str], 
         match = next(filter(None, (exception.fullmatch(path) for exception in exceptions)), None)
         if match is None:
             return _parse_wide_path(path)
-        if len(match["address"]) > LOCAL_PART_LIMIT:
-            raise ArgumentError(replies.BAD_ADDRESS)
-    elif (
-        len(match["local"]) > LOCAL_PART_LIMIT
-        or len(match["address"]) + 2 > PATH_LIMIT
-        or not _is_domain(match["domain"])
-    ):
+    elif not _is_domain(match["domain"]):
+        raise ArgumentError(replies.BAD_ADDRESS)
+    if len(match["address"]) + 2 > PATH_LIMIT:
         raise ArgumentError(replies.BAD_ADDRESS)
     return match["address"], match["rest"] or ""
 
@@ -87,12 +83,7 @@ def _parse_path(argument: str, keyword: str, exceptions: tuple[re.Pattern[str], 
 def _parse_wide_path(path: str) -> tuple[str, str]:
     """Parse a path that is none of ASCII. Lengths are those of its UTF-8 (RFC 6531 §3.3)."""
     match = None if path.isascii() else _WIDE_PATH.fullmatch(path)
-    if (
-        match is None
-        or len(match["local"].encode()) > LOCAL_PART_LIMIT
-        or len(match["address"].encode()) + 2 > PATH_LIMIT
-        or not _is_wide_domain(match["domain"])
-    ):
+    if match is None or len(match["address"].encode()) + 2 > PATH_LIMIT or not _is_wide_domain(match["domain"]):
         raise ArgumentError(replies.BAD_ADDRESS)
     return match["address"], match["rest"] or ""
 

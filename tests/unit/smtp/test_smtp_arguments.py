@@ -10,7 +10,8 @@ from gatepost.model.envelope import Body, Notify, Recipient, Ret
 from gatepost.smtp import address, parameters, sendable
 from gatepost.smtp.errors import ArgumentError
 
-LOCAL_64 = "l" * 64
+LONGEST = "l" * 244
+"""Of a local part before `@b.example` in a path of 256 octets."""
 DOMAIN_LABELS = ".".join(["d" * 63] * 3)
 
 
@@ -29,7 +30,9 @@ DOMAIN_LABELS = ".".join(["d" * 63] * 3)
         ("<@one.example,@two.example:a@b.example>", "a@b.example"),
         ("<@one.example:a@[IPv6:::1]>", "a@[IPv6:::1]"),
         ("<a@under_score.example>", "a@under_score.example"),
-        (f"<{LOCAL_64}@b.example>", f"{LOCAL_64}@b.example"),
+        (f"<{LONGEST}@b.example>", f"{LONGEST}@b.example"),
+        (f"<@a.example:{LONGEST}@b.example>", f"{LONGEST}@b.example"),
+        (f'<"{LONGEST[2:]}"@b.example>', f'"{LONGEST[2:]}"@b.example'),
         (f"<a@{'d' * 63}.example>", f"a@{'d' * 63}.example"),
         (f"<a@{DOMAIN_LABELS}.{'d' * 60}>", f"a@{DOMAIN_LABELS}.{'d' * 60}"),
     ],
@@ -79,7 +82,8 @@ def test_paths(path, expected):
         '<"a"b@c>',
         '<"a"">@c>',
         "<@one.example>",
-        f"<{LOCAL_64}l@b.example>",
+        f"<{LONGEST}l@b.example>",
+        f'<"{LONGEST[1:]}"@b.example>',
         f"<a@{'d' * 64}.example>",
         f"<a@{DOMAIN_LABELS}.{'d' * 61}>",
     ],
