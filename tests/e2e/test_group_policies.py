@@ -28,7 +28,7 @@ TEXTS = {
     "disinfected": "It contained malicious code.",
     "infected": "It contained malicious code.",
     "suspicious": "It looked like malicious code.",
-    "protected": "It was protected by a password",
+    "protected": "It was locked by a password",
     "error": "It could not be examined",
     "filtered": "Attachments of this name or type are not accepted here.",
 }

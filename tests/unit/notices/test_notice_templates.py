@@ -253,6 +253,27 @@ def test_notices_have_a_subject_that_a_body_need_not_repeat(language, name):
     assert subject.isascii() == (language == "en")
 
 
+MEANINGS = {
+    "infected": ("holds malicious code", "заражён"),
+    "suspicious": ("looks like malicious code", "подозрителен"),
+    "protected": ("locked by a password or encrypted", "паролем или зашифрован"),
+    "error": ("too deeply nested", "не удалось проверить"),
+    "filtered": ("not accepted here", "не разрешены"),
+}
+
+
+@pytest.mark.parametrize("status", MEANINGS)
+@pytest.mark.parametrize(("language", "place", "send_on"), [("en", 0, "send it on"), ("ru", 1, "переслали")])
+def test_recipients_are_told_what_a_status_means_and_what_they_can_do(status, language, place, send_on):
+    found = Item("1", {"OBJECT_NAME": "a.zip", "OBJECT_STATUS": status, "VIRUS": ()})
+    for action in ("blocked", "delivered"):
+        values = {"OBJECT": (found,), "MSG_ACTION": action, "ADMIN": "admin@ours.example", "QUEUE_ID": "Q1"}
+        told = " ".join(shipped_template("notify-recipient", language).render(values).split())
+        assert [each for each, words in MEANINGS.items() if words[place] in told] == [status]
+        assert (send_on in told) is (action == "blocked")
+        assert told.count("Q1") == 1
+
+
 def test_a_definition_is_that_of_the_template_itself():
     text = '<DEF A = "x"/><DEF B = "%A%y%V%"/><FOR V == "*"><DEF C = "z"/></FOR>'
     template = parse_template(text.encode())
