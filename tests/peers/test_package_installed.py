@@ -169,4 +169,6 @@ def test_purge_keeps_data_unless_told_what_was_kept_is_taken_up_and_nothing_is_l
     site.dpkg("--purge", "gatepost")
     assert not left(site)
     assert not any((site.host.root / each).exists() for each in KEPT)
+    assert not (site.host.root / "var/lib/gatepost-setup").exists()
+    assert not (site.host.root / "run/gatepost").exists()
     assert not site.account()
