@@ -6,12 +6,14 @@ file could not be read, 3 a file has a syntax error (which counts more than 2).
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 
-from gatepost.cli.gateway import complain
+from gatepost.cli.gateway import AsJson, complain, print_json
 from gatepost.config.grouping import LANGUAGES
 from gatepost.notices.facts import KNOWN_MACROS
 from gatepost.notices.grammar import TemplateError, UnreadableTemplateError
@@ -30,7 +32,7 @@ _KNOWN = frozenset(KNOWN_MACROS)
 
 
 @app.command
-def check(*files: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+def check(*files: Annotated[str, Parameter(allow_leading_hyphen=True)], json: AsJson = False) -> int:
     """Check template files and report every finding as FILE:LINE:COL: error|warning: text.
 
     Exit codes: 0 correct (warnings allowed), 1 wrong options, 2 unreadable file, 3 syntax error.
@@ -45,22 +47,40 @@ def check(*files: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         what = f"unknown option {options[0]}" if options else "no file named"
         print(f"gatepost template check: {what}; usage: gatepost template check FILE...", file=sys.stderr)
         return WRONG_OPTIONS
-    return max(_check_file(file) for file in files)
+    codes, findings = zip(*map(_check_file, files), strict=True)
+    if json:
+        print_json([msgspec.structs.asdict(each) for found in findings for each in found])
+    else:
+        _print(each for found in findings for each in found)
+    return max(codes)
 
 
-def _check_file(file: str) -> int:
+class _Finding(msgspec.Struct, frozen=True):
+    """What is wrong with a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    level: str
+    text: str
+
+
+def _check_file(file: str) -> tuple[int, list[_Finding]]:
+    """Return the exit code and what was found, in order."""
     try:
         template = load_template(Path(file))
     except TemplateError as fault:
-        for problem in fault.problems:
-            print(f"{file}:{problem.line}:{problem.column}: error: {problem.what}")
-        return UNREADABLE if isinstance(fault, UnreadableTemplateError) else SYNTAX_ERROR
+        found = [_Finding(file, problem.line, problem.column, "error", problem.what) for problem in fault.problems]
+        return UNREADABLE if isinstance(fault, UnreadableTemplateError) else SYNTAX_ERROR, found
     warnings = sorted(
         (*template.tree.warnings, *template.unknown_macros(_KNOWN)), key=lambda problem: (problem.line, problem.column)
     )
-    for problem in warnings:
-        print(f"{file}:{problem.line}:{problem.column}: warning: {problem.what}")
-    return CORRECT
+    return CORRECT, [_Finding(file, problem.line, problem.column, "warning", problem.what) for problem in warnings]
+
+
+def _print(findings: Iterable[_Finding]) -> None:
+    for each in findings:
+        print(f"{each.file}:{each.line}:{each.column}: {each.level}: {each.text}")
 
 
 @app.command
@@ -98,7 +118,9 @@ def preview(file: Path, /, *, blocked: bool = False) -> int:
     try:
         template = load_template(file)
     except TemplateError:
-        return _check_file(str(file))
+        code, findings = _check_file(str(file))
+        _print(findings)
+        return code
     values = sample_values(blocked=blocked)
     subject = template.definition(SUBJECT, values)
     if subject:

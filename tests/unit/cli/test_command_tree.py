@@ -21,7 +21,7 @@ NEITHER = {
     ),
     "prints one thing as it is: a message, a file, a code": (
         "queue export", "quarantine export", "backup export", "archive export", "config init", "config convert",
-        "template show", "template check", "template preview", "mib", "password check", "account first-code",
+        "template show", "template preview", "mib", "password check", "account first-code",
     ),
     "adds or replaces what is named, and no more; what it would lose it refuses, or another command takes back": (
         "config recover", "policy move", "rules import", "rules export", "spam model export", "spam sample add",

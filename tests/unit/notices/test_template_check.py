@@ -1,5 +1,7 @@
 """`gatepost template check`: findings with file, line and column; exit codes."""
 
+import json
+
 import pytest
 
 from gatepost.cli.template import app
@@ -31,6 +33,19 @@ def test_a_bad_tag_is_reported_with_its_line_and_a_code(write, capsys):
     assert run(bad) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.rpartition(": error: ")[0] for line in lines] == [f"{bad}:2:3", f"{bad}:3:3"]
+
+
+def test_findings_for_machines(write, capsys):
+    bad, odd = write("bad.tmpl", 'x\n  <FOR OBJECT == "*>\n'), write("odd.tmpl", "%ODD_MACRO%\n")
+    assert run("--json", bad, odd, write("good.tmpl", "%SENDER%\n")) == 3
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["file"], first["line"], first["column"], first["level"]) == (str(bad), 2, 3, "error")
+    assert (second["file"], second["line"], second["level"]) == (str(odd), 1, "warning")
+    assert first["text"]
+    assert run(bad, "--json") == 3
+    assert json.loads(capsys.readouterr().out) == [first]
+    assert run("--json", write("good.tmpl", "%SENDER%\n")) == 0
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_correct_files_give_code_0_and_no_word(write, capsys):
