@@ -240,6 +240,33 @@ def test_multi_line_replies(gateway: LaneGateway, step: str) -> None:
         assert not gateway.lines("DEFERRED", queue_id)
 
 
+CODES_ALONE = dict.fromkeys(("ehlo", "mail", "rcpt", "end"), "250") | {"connect": "220", "data": "354", "quit": "221"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(CODES_ALONE, id="codes alone"),
+        pytest.param({"ehlo": "250-sink\r\n250-pipelining\r\n250-8BitMime\r\n250 size"}, id="small letters"),
+        pytest.param({"rcpt": "251 2.1.5 User not local; will forward"}, id="forwarded"),
+        pytest.param({"rcpt": "252 2.1.5 cannot verify", "mail": "250 2.1.0 " + "x" * 2000}, id="unverified, endless"),
+        pytest.param({"ehlo": "250-sink\n250-PIPELINING\n250 SIZE", "connect": "220-hi\n220 there"}, id="line feeds"),
+        pytest.param({"connect": "220 gr\xfc\xdfe", "end": "250 2.6.0 \xfc\x00\x1b[31m taken"}, id="no ASCII"),
+        pytest.param({"mail": "250 5.1.1 whatever", "rcpt": "250 9.9.9 x"}, id="wrong enhanced codes"),
+    ],
+)
+def test_odd_replies_are_replies(gateway: LaneGateway, said: dict[str, str]) -> None:
+    lane = gateway.lane()
+    content = plain("odd replies")
+    with lane.sink(lambda step, _argument, _sink: said.get(step)) as sink:
+        queue_id = gateway.send(content, lane.address())
+        arrived(sink)
+        wait_for(lambda: gateway.lines("status=sent", queue_id), "the outcome")
+        assert [mail.without_trace() for mail in sink.mails] == [content]
+        assert not gateway.lines("DEFERRED", queue_id)
+        assert "\x1b" not in gateway.log()
+
+
 @pytest.mark.feature("F-ROUT-14")
 def test_peer_with_smaller_size_or_without_8bitmime_fails_with_a_report(gateway: LaneGateway, home: Sink) -> None:
     small, narrow = gateway.lane(), gateway.lane()

@@ -245,7 +245,7 @@ class Sink:
             elif verb == "RCPT":
                 path, _, arguments = text[8:].partition(">")
                 answer = self._ask("rcpt", path.lstrip("<"), "250 2.1.5 OK")
-                if answer.startswith("250"):
+                if answer.startswith("25"):
                     mail.recipients.append(path.lstrip("<"))
                     mail.rcpt_arguments.append(arguments.strip())
             elif verb == "BDAT":
