@@ -47,12 +47,13 @@ def check(*files: Annotated[str, Parameter(allow_leading_hyphen=True)], json: As
         what = f"unknown option {options[0]}" if options else "no file named"
         print(f"gatepost template check: {what}; usage: gatepost template check FILE...", file=sys.stderr)
         return WRONG_OPTIONS
-    codes, findings = zip(*map(_check_file, files), strict=True)
+    checked = [_check_file(file) for file in files]
+    findings = [each for _, found in checked for each in found]
     if json:
-        print_json([msgspec.structs.asdict(each) for found in findings for each in found])
+        print_json([msgspec.structs.asdict(each) for each in findings])
     else:
-        _print(each for found in findings for each in found)
-    return max(codes)
+        _print(findings)
+    return max(code for code, _ in checked)
 
 
 class _Finding(msgspec.Struct, frozen=True):

@@ -193,10 +193,13 @@ def _narrow(told: Any, others: Collection[str]) -> Any:
         case list() | tuple():
             kept = (each for each in told if not (isinstance(each, str) and each.lower() in others))
             return [_narrow(each, others) for each in kept]
-        case str() if "@" in told:
+        case str() if not _SIGNS.isdisjoint(told):
             for address in others:
-                if address in told.lower():
-                    told = re.sub(rf"(?<![\w.+-]){re.escape(address)}(?![\w.-]*\w)", _HIDDEN, told, flags=re.IGNORECASE)
+                local, _, domain = address.rpartition("@")
+                if local in (low := told.lower()) and domain in low:
+                    told = re.sub(
+                        _FORMS.format(re.escape(local), re.escape(domain)), _HIDDEN, told, flags=re.IGNORECASE
+                    )
             return told
     return told
 
@@ -207,6 +210,11 @@ def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:
 
 
 _ADDRESSES: Final = ("recipients", "addresses", "to")
+_SIGNS: Final = frozenset("@=%")
+_FORMS: Final = r"(?:(?<![\w.+-]){0}@|(?<![\w.]){0}[=%]){1}(?![\w.-]*\w)"
+"""An address as it is, and as bounce addresses (VERP: `list+anna=b.example@…`) and old routes (`anna%b.example@…`) hold
+it.
+"""
 _HIDDEN: Final = "…"
 """In place of the address of somebody else."""
 

@@ -278,9 +278,21 @@ def test_other_peoples_addresses_stay_out_of_ones_domains(tmp_path: Path) -> Non
     assert "yours" in str(recorded.answer("tracking.mail", id=queue_ids[1]))
 
 
-def test_other_peoples_addresses_stay_out_of_the_evidence_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "not in To: Me@mine.example, YOU@yours.example; also <you@yours.example.> and x.you@yours.example",
+            "not in To: Me@mine.example, …; also <….> and x.you@yours.example",
+        ),
+        ("bounce+you=yours.example@list.example", "bounce+…@list.example"),
+        ("prvs=1234=You%yours.example@relay.example", "prvs=1234=…@relay.example"),
+        ("you=yours.example and a.you=yours.example, me=mine.example", "… and a.you=yours.example, me=mine.example"),
+        ("you and yours.example, 100 %", "you and yours.example, 100 %"),
+    ],
+)
+def test_other_peoples_addresses_stay_out_of_the_evidence_too(tmp_path: Path, said: str, told: str) -> None:
     recorded = Recorded(tmp_path)
-    said = "not in To: Me@mine.example, YOU@yours.example; also <you@yours.example.> and x.you@yours.example"
     recorded.add(
         received(0, sender="x@outside.example", recipients=2, addresses=("me@mine.example", "you@yours.example")),
         SpamChecked(
@@ -291,7 +303,7 @@ def test_other_peoples_addresses_stay_out_of_the_evidence_too(tmp_path: Path) ->
         recorded.answer("tracking.mail", id=format_queue_id(mail_id(0)), domains=domains)["records"][-1]["notes"][0]
         for domains in (["mine.example"], [])
     )
-    assert own["evidence"] == "not in To: Me@mine.example, …; also <….> and x.you@yours.example"
+    assert own["evidence"] == told
     assert whole["evidence"] == said
 
 
