@@ -445,12 +445,17 @@ def test_exim_there_and_back(host: Host, mode: str, split: bool) -> None:
 
 def test_exim_with_a_plain_file_and_what_cannot_be_done(host: Host) -> None:
     (host.config / "exim.conf").write_text("acl_smtp_data = mine\nbegin acl\nmine:\n  accept\nbegin routers\n")
-    assert host.setup("exim", "--door", "unix:/run/spamd")[0] == 0
+    status, said = host.setup("exim", "--door", "unix:/run/spamd")
+    assert status == 0
+    assert "scan_paths" not in said
     text = (host.config / "exim.conf").read_text()
     assert text.startswith(
         "acl_smtp_data = mine\n# gatepost: begin\nspamd_address = /run/spamd variant=rspamd\n# gatepost: end\nbegin acl\n"
     )
     assert "mine:\n# gatepost: begin\n  deny\n    spam = nobody:true\n" in text
+    assert host.undo("exim")[0] == 0
+    status, said = host.setup("exim", "--clamd", "unix:/run/clamd")
+    assert (status, 'scan_paths = ["/var/spool/exim4/scan"]' in said) == (0, True), "Exim names files there"
     assert host.undo("exim")[0] == 0
     assert "name the server's doors" in host.setup("exim")[1]
     assert "colons" in host.setup("exim", "--door", "tcp:[::1]:783")[1]

@@ -55,6 +55,8 @@ NOT_INSPECTED: Final = "Gatepost.Not-Inspected"
 
 _OK: Final = "OK"
 _MAIL: Final = "message/rfc822"
+PATH_TOLD: Final = 200
+"""Characters of a path that is refused, in the log."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LIKE_A_MAIL: Final = re.compile(rb"(?:From [^\r\n]+\r?\n)?[!-9;-~]{1,100}[ \t]*:")
 _FOUND: Final = (ObjectStatus.INFECTED.value, ObjectStatus.DISINFECTED.value, ObjectStatus.SUSPICIOUS.value)
@@ -218,8 +220,8 @@ class _Visit:
         except FileNotFoundError:
             yield f"{ask.path}: File path check failure: No such file or directory. ERROR"
             return
-        except NotAllowed:
-            self.report("a path outside scan_paths is refused")
+        except NotAllowed as error:
+            self.report(f"{_CONTROL.sub('?', ask.path[:PATH_TOLD])} is refused: {error}")
             yield f"{ask.path}: Access denied. ERROR"
             return
         said = False

@@ -56,8 +56,11 @@ def open_below(path: str, directories: tuple[str, ...]) -> int:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and _below(os.path.normpath(path), [*roots, *directories]):
-            raise
+        if _below(os.path.normpath(path), [*roots, *directories]):
+            if isinstance(error, FileNotFoundError):
+                raise
+            if isinstance(error, PermissionError):
+                raise NotAllowed("the gateway's user may not open it") from error
         raise NotAllowed("only below scan_paths") from error
     real = str(Path(f"/proc/self/fd/{descriptor}").readlink())
     mode = os.fstat(descriptor).st_mode

@@ -225,6 +225,36 @@ class TestPaths:
         assert self.scan(place, f"CONTSCAN {outside}", judge) == f"{path}: Access denied. ERROR\0"
         assert judge.asked == []
 
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("allowed/good.txt", "the gateway's user may not open it"),
+            ("secret", "only below scan_paths"),
+            ("allowed/../secret", "only below scan_paths"),
+        ],
+    )
+    def test_what_may_not_be_opened_is_told_in_the_log_alone(self, place, monkeypatch, name, told):
+        really = os.open
+
+        def refuse(path, *rest, **more):
+            if Path(os.fsdecode(path)).name in {"good.txt", "secret"}:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return really(path, *rest, **more)
+
+        async def scene():
+            door = Door(name="av", kind=DoorKind.CLAMD, scan_paths=(str(place),))
+            async with open_door(clamd_door.make, ScriptedJudge(), door) as opened:
+                talk = await opened.talk()
+                talk.send(f"nSCAN {place.parent}/{name}\n".encode())
+                talk.end()
+                assert await talk.rest() == f"{place.parent}/{name}: Access denied. ERROR\n".encode()
+                await opened.settle()
+                return opened.reported
+
+        monkeypatch.setattr(os, "open", refuse)
+        ((_, said),) = asyncio.run(scene())
+        assert said.endswith(f"{place.parent}/{name} is refused: {told}")
+
     def test_relative_paths(self, place):
         assert self.scan(place, "SCAN allowed/good.txt") == "allowed/good.txt: Access denied. ERROR\0"
 

@@ -102,6 +102,12 @@ def plan_exim(wanted: Wanted) -> Plan:
     split = _is_split(wanted.config)
     changes = (*changes, *(_plan_split if split else _plan_single)(wanted.config, parts))
     then = ("update-exim4.conf",) if _is_debian(wanted.config) else ()
+    if mode == "scan" and wanted.clamd.startswith("unix:"):
+        then = (
+            'Exim names files at a local socket. The door needs scan_paths = ["/var/spool/exim4/scan"] (its spool_directory)',
+            f"have the gateway's user read them: adduser gatepost {_user()}, and restart the gateway",
+            *then,
+        )
     return Plan(
         system="exim", mode=mode, changes=changes, then=(*then, "restart Exim: its service, or kill -HUP of the daemon")
     )
