@@ -104,7 +104,7 @@ def plan_exim(wanted: Wanted) -> Plan:
     then = ("update-exim4.conf",) if _is_debian(wanted.config) else ()
     if mode == "scan" and wanted.clamd.startswith("unix:"):
         then = (
-            'Exim names files at a local socket. The door needs scan_paths = ["/var/spool/exim4/scan"] (its spool_directory)',
+            'Exim names files at a local socket: the door needs scan_paths = ["/var/spool/exim4/scan"]',
             f"have the gateway's user read them: adduser gatepost {_user()}, and restart the gateway",
             *then,
         )
