@@ -363,6 +363,11 @@ def test_a_bank_of_many_places_that_names_none(check, author):
         "Universidad Industrial de Santander <info@uis.example>",
         "Türk Telekom <fatura@tt.example>",
         "Correos de Chile <aviso@correos-chile.example>",
+        "Prime <news@primegroup.example>",
+        "Stellar <hello@stellar-events.example>",
+        "Ripple Coffee <team@ripplecoffee.example>",
+        "Phantom Films Team <crew@phantom-films.example>",
+        "AAA <office@aaa-lock.example>",
     ],
 )
 def test_people_and_places_that_share_a_brand_s_name(check, author):
@@ -371,7 +376,14 @@ def test_people_and_places_that_share_a_brand_s_name(check, author):
 
 @pytest.mark.parametrize(
     "author",
-    ["Aldi <x@gewinn.example>", "Telekom Rechnung <x@konto.example>", "Banco Santander Aviso <x@conta.example>"],
+    [
+        "Aldi <x@gewinn.example>",
+        "Telekom Rechnung <x@konto.example>",
+        "Banco Santander Aviso <x@conta.example>",
+        "Prime Support <x@konto.example>",
+        "Stellar Wallet Security <x@konto.example>",
+        "Prime Video <x@konto.example>",
+    ],
 )
 def test_such_brands_still_count_alone_or_with_more_of_their_name(check, author):
     assert "from-brand" in signs(check, mail(From=author))

@@ -2,7 +2,8 @@
 
 `.domains` files hold a domain a line. `.brands` files hold `Name, Other Name: domain domain …` a line: whoever calls
 himself so writes from one of these domains or from below one. `=Name` is one that people bear, too: it counts only when
-nothing but words of an office (`Team`, `Support`) stands beside it. `#` starts a comment line.
+nothing but words of an office (`Team`, `Support`) stands beside it. `~Name` is one that other firms bear: such a word
+must stand beside it, and nothing else. `#` starts a comment line.
 """
 
 import re
@@ -50,6 +51,8 @@ class Reference(msgspec.Struct, frozen=True):
     """By the words of a name, lower case."""
     whole: dict[tuple[str, ...], Brand] = {}
     """The same for names that must stand alone."""
+    offices: dict[tuple[str, ...], Brand] = {}
+    """The same for names that words of an office must stand beside."""
     begins: frozenset[str] = frozenset()
     """The first words of them all."""
 
@@ -65,7 +68,10 @@ class Reference(msgspec.Struct, frozen=True):
             words = tuple(word.lower() for word in _WORD.findall(name)[:WORDS_LIMIT])
         if self.begins.isdisjoint(words):  # so it is for next to all mail
             return None
-        alone = self.whole.get(tuple(word for word in words if word not in _OFFICE and not word.isdigit()))
+        name_alone = tuple(word for word in words if word not in _OFFICE and not word.isdigit())
+        alone = self.whole.get(name_alone)
+        if alone is None and not _OFFICE.isdisjoint(words):
+            alone = self.offices.get(name_alone)
         if alone is not None:
             return alone
         for start in range(len(words)):
@@ -81,6 +87,8 @@ def load_reference(knowledge: Knowledge) -> Reference:
     free: set[str] = set()
     brands: dict[tuple[str, ...], Brand] = {}
     whole: dict[tuple[str, ...], Brand] = {}
+    offices: dict[tuple[str, ...], Brand] = {}
+    by_mark = {"": brands, "=": whole, "~": offices}
     for path, number, line in _lines(knowledge, ".domains"):
         free.add(_domain(path, number, line))
     for path, number, line in _lines(knowledge, ".brands"):
@@ -89,13 +97,14 @@ def load_reference(knowledge: Knowledge) -> Reference:
         if not colon or not known:
             raise ValueError(f"{path} line {number}: write `Name: domain domain`")
         for name in names.split(","):
-            bare = name.strip().removeprefix("=")
-            chosen = brands if bare == name.strip() else whole
+            mark = name.strip()[:1] if name.strip()[:1] in by_mark else ""
+            bare = name.strip().removeprefix(mark)
             words = tuple(word.lower() for word in _WORD.findall(bare))
             if not words:
                 raise ValueError(f"{path} line {number}: a name without a word")
-            chosen[words] = Brand(bare, known)
-    return Reference(frozenset(free), brands, whole, frozenset(words[0] for words in (*brands, *whole)))
+            by_mark[mark][words] = Brand(bare, known)
+    begins = frozenset(words[0] for words in (*brands, *whole, *offices))
+    return Reference(frozenset(free), brands, whole, offices, begins)
 
 
 def _lines(knowledge: Knowledge, suffix: str) -> Iterator[tuple[str, int, str]]:
