@@ -364,8 +364,7 @@ def test_a_bank_of_many_places_that_names_none(check, author):
         "Türk Telekom <fatura@tt.example>",
         "Correos de Chile <aviso@correos-chile.example>",
         "Prime <news@primegroup.example>",
-        "Stellar <hello@stellar-events.example>",
-        "Ripple Coffee <team@ripplecoffee.example>",
+        "Vivo <contato@vivo-moveis.example>",
         "Phantom Films Team <crew@phantom-films.example>",
         "AAA <office@aaa-lock.example>",
     ],
@@ -381,7 +380,7 @@ def test_people_and_places_that_share_a_brand_s_name(check, author):
         "Telekom Rechnung <x@konto.example>",
         "Banco Santander Aviso <x@conta.example>",
         "Prime Support <x@konto.example>",
-        "Stellar Wallet Security <x@konto.example>",
+        "Phantom Wallet Security <x@konto.example>",
         "Prime Video <x@konto.example>",
     ],
 )
