@@ -111,7 +111,8 @@ class Answers:
         told = [tell_record(record) for record in records[:RECORDS_LIMIT]]
         if whole is not None and domains and not is_from(summary, domains):
             others = _other_people(whole, told, domains)
-            told = [_narrow(record, others) for record in told if _is_for(record, domains)]
+            shown = {address.lower() for address in (summary.sender, *summary.recipients)}
+            told = [_narrow(record, others, shown) for record in told if _is_for(record, domains)]
         return {
             "mail": tell_summary(summary),
             "records": told,
@@ -183,25 +184,35 @@ def _other_people(whole: Summary, told: Iterable[dict[str, Any]], domains: Seque
     return frozenset(address.lower() for address in known - {"", whole.sender} if domain_of(address) not in domains)
 
 
-def _narrow(told: Any, others: Collection[str]) -> Any:
+def _narrow(told: Any, others: Collection[str], shown: Collection[str]) -> Any:
     """Return what is told of a step of a mail from elsewhere without the addresses of other people: lists leave them
-    out, texts, such as the evidence of a sign, hide them.
+    out, texts, such as the evidence of a sign, hide them. Those of `shown`, in lower case, stay whatever is in them.
     """
     match told:
         case dict():
-            return {name: _narrow(value, others) for name, value in told.items()}
+            return {name: _narrow(value, others, shown) for name, value in told.items()}
         case list() | tuple():
             kept = (each for each in told if not (isinstance(each, str) and each.lower() in others))
-            return [_narrow(each, others) for each in kept]
-        case str() if not _SIGNS.isdisjoint(told):
-            for address in others:
-                local, _, domain = address.rpartition("@")
-                if local in (low := told.lower()) and domain in low:
-                    told = re.sub(
-                        _FORMS.format(re.escape(local), re.escape(domain)), _HIDDEN, told, flags=re.IGNORECASE
-                    )
-            return told
+            return [_narrow(each, others, shown) for each in kept]
+        case str() if told.lower() not in shown and any(mark in told for mark in "@=%"):
+            return _hide_people(told, others)
     return told
+
+
+def _hide_people(text: str, others: Collection[str]) -> str:
+    """Return a text without some addresses, also as lists write them into a sender (`list+anna=b.example@…`, VERP) and
+    relays into a recipient (`anna%b.example@…`).
+    """
+    folded = text.lower()
+    for address in others:
+        local, at, domain = address.rpartition("@")
+        if domain not in folded or local not in folded:
+            continue
+        forms = rf"(?<![\w.+-]){re.escape(address)}"
+        if at:
+            forms += rf"|(?<![\w.]){re.escape(local)}[=%]{re.escape(domain)}"
+        text = re.sub(rf"(?:{forms})(?![\w.-]*\w)", _HIDDEN, text, flags=re.IGNORECASE)
+    return text
 
 
 def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:

@@ -307,6 +307,38 @@ def test_other_peoples_addresses_stay_out_of_the_evidence_too(tmp_path: Path, sa
     assert whole["evidence"] == said
 
 
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("bounces+17-you=yours.example@list.example", "bounces+17-…@list.example"),
+        (
+            "return path list-return-9-YOU=Yours.example@list.example, odd",
+            "return path list-return-9-…@list.example, odd",
+        ),
+        ("you=yours.example", "…"),
+        ("by <you%yours.example@relay.example>", "by <…@relay.example>"),
+        ("x.you=yours.example@list.example, you=yours.example.org@list.example", None),
+        ("thank=you, 3%you, yours.example", None),
+        ("x+you=yours.example@outside.example", None),
+        ("me%yours.example@mine.example", None),
+    ],
+)
+def test_people_inside_of_other_addresses_stay_out_too(tmp_path: Path, said: str, seen: str | None) -> None:
+    """As lists with a sender for each recipient write them, and relays. What is said of the sender, and of one's own, stays."""
+    recorded = Recorded(tmp_path)
+    sender = "x+you=yours.example@outside.example"
+    addresses = ("me@mine.example", "you@yours.example", "me%yours.example@mine.example", "me@yours.example")
+    notes = (SignNote("headers", "to-unnamed", 0.3, said),)
+    recorded.add(
+        received(0, sender=sender, recipients=4, addresses=addresses),
+        SpamChecked(mail_id(0), NOON, "g", 1, "spam", 9, (), mail_id(0), notes=notes),
+    )
+    told = recorded.answer("tracking.mail", id=format_queue_id(mail_id(0)), domains=["mine.example"])
+    assert told["records"][-1]["notes"][0]["evidence"] == (said if seen is None else seen)
+    assert told["mail"]["sender"] == told["records"][0]["sender"] == sender
+    assert told["records"][0]["addresses"] == ["me@mine.example", "me%yours.example@mine.example"]
+
+
 def test_what_a_mail_is_about_is_told_to_those_who_may_see_it(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
     origin, report = mail_id(0), mail_id(1)
