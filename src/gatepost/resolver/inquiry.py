@@ -6,6 +6,7 @@ servers do: what nobody answered is FAILED, with the reason.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -40,7 +41,8 @@ asked for whose own servers are dead, which a server that recurses for us is sil
 PROBE_NAME: Final = "gatepost-probe.invalid"
 """... so this is asked for, of a domain that is nobody's (RFC 6761 §6.4). Without an answer none is there ..."""
 BRIEF_S: Final = 0.5
-"""... and a question waits for one of them for so long, lest all mail wait for what does not come."""
+"""... and a question waits for one of them for so long, lest all mail wait for what does not come. On the way from the
+root it is the servers of the root that are asked in peace."""
 STEP_WAIT_S: Final = 2.0
 """Wait for one server on the way from the root."""
 
@@ -77,6 +79,34 @@ def plan_attempts(servers: list[int], total_s: float) -> list[tuple[int, float]]
     return [(server, first_s * factor) for factor in ROUNDS for server in servers]
 
 
+class _Doubt:
+    """Whether any server is there: what has been heard since the last answer."""
+
+    def __init__(self) -> None:
+        self.silence: Silence | None = None
+        self._from = 0.0
+        """In the event loop's time; 0: the last question was answered ..."""
+        self._since = 0.0
+        """... and in Unix time."""
+
+    def hear(self) -> None:
+        """Somebody answered."""
+        self._from, self.silence = 0.0, None
+
+    def miss(self, now: float) -> None:
+        """Somebody did not, at this time of the event loop."""
+        if not self._from:
+            self._from, self._since = now, time.time()
+
+    def lasts(self) -> bool:
+        """Tell whether nobody has answered for long."""
+        return bool(self._from) and asyncio.get_running_loop().time() - self._from >= SILENCE_S
+
+    def settle(self, servers: tuple[str, ...]) -> None:
+        """Nobody is there; each of `servers` with why there was no answer."""
+        self.silence = Silence(self._since, servers)
+
+
 class Forwarding:
     """Inquiry of configured name servers, which recurse for us."""
 
@@ -85,18 +115,14 @@ class Forwarding:
         self._strikes = [0] * len(servers)
         self._rests_until = [0.0] * len(servers)
         self._reasons = [""] * len(servers)
-        self._silent_from = 0.0
-        """In the event loop's time; 0: the last question was answered ..."""
-        self._silent_since = 0.0
-        """... and in Unix time."""
-        self._silence: Silence | None = None
+        self._doubt = _Doubt()
         self._turn = 0
         self._reader = ResponseReader()
 
     @property
     def silence(self) -> Silence | None:
         """None as long as a server answers, or none was asked."""
-        return self._silence
+        return self._doubt.silence
 
     async def probe(self, timeout_s: float) -> None:
         """Ask every server in peace, as if there were no silence: one that answers slowly ends it, too."""
@@ -105,14 +131,11 @@ class Forwarding:
         await self._ask(dns.name.from_text(PROBE_NAME), Kind.A, timeout_s, dnssec=False, brief=False)
         if self._doubtful():
             labels = (line.server.label for line in self._lines)
-            told = tuple(f"{label}: {why}" for label, why in zip(labels, self._reasons, strict=True))
-            self._silence = Silence(self._silent_since, told)
+            self._doubt.settle(tuple(f"{label}: {why}" for label, why in zip(labels, self._reasons, strict=True)))
 
     def _doubtful(self) -> bool:
         """Tell whether all have been silent often, and for long."""
-        if not self._silent_from or min(self._strikes) < STRIKES:
-            return False
-        return asyncio.get_running_loop().time() - self._silent_from >= SILENCE_S
+        return min(self._strikes) >= STRIKES and self._doubt.lasts()
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:
         """Return the answer; an alias whose target the server left out is asked for."""
@@ -151,7 +174,7 @@ class Forwarding:
         query = build_query(name, kind, dnssec=dnssec)
         reading = Reading(Outcome.FAILED, reason="no time left to ask")
         attempts = plan_attempts(order, timeout_s)
-        if brief and self._silence is not None:
+        if brief and self.silence is not None:
             self._turn = (self._turn + 1) % len(order)
             attempts = [(self._turn, BRIEF_S)]
         for number, wait_s in attempts:
@@ -167,7 +190,7 @@ class Forwarding:
                 self._strike(number, loop.time(), reply)
                 continue
             self._strikes[number], self._rests_until[number] = 0, 0.0
-            self._silent_from, self._silence = 0.0, None
+            self._doubt.hear()
             done.add(number)
             read = self._reader.read(reply, query, name, kind)
             if read is not None and read.outcome is not Outcome.FAILED:
@@ -177,8 +200,7 @@ class Forwarding:
         return reading
 
     def _strike(self, number: int, now: float, trouble: Trouble) -> None:
-        if not self._silent_from:
-            self._silent_from, self._silent_since = now, time.time()
+        self._doubt.miss(now)
         self._reasons[number] = trouble.value
         self._strikes[number] += 1
         if self._strikes[number] >= STRIKES:
@@ -187,9 +209,6 @@ class Forwarding:
 
 class Recursion:
     """Inquiry of the servers of the zones themselves, from the root down."""
-
-    silence: Silence | None = None
-    """Never: which of them fails says little of the others."""
 
     def __init__(
         self,
@@ -201,10 +220,16 @@ class Recursion:
         port: int,
     ) -> None:
         self._cuts = ZoneCuts(root_addresses)
+        self._doubt = _Doubt()
         self._entropy = entropy
         self._clock = clock
         self._steps_limit = steps_limit
         self._port = port
+
+    @property
+    def silence(self) -> Silence | None:
+        """None as long as any server answers, or none was asked."""
+        return self._doubt.silence
 
     async def inquire(self, name: dns.name.Name, kind: Kind, timeout_s: float, *, dnssec: bool) -> Reading:  # noqa: ARG002 - no way to validate here
         """Return the answer. Signatures are not checked on this way: nothing is authentic, whether asked or not."""
@@ -215,17 +240,44 @@ class Recursion:
             left_s = end - loop.time()
             if left_s <= 0:
                 return Reading(Outcome.FAILED, reason="no answer in time on the way from the root")
-            line = Line(NameServer(step.ip, self._port), self._entropy)
-            try:
-                wait_s = min(STEP_WAIT_S, left_s)
-                reply = await _converse(line, build_query(step.name, step.kind, recursion=False), wait_s)
-            finally:
-                line.close()
+            brief = self.silence is not None
+            reply = await self._exchange(
+                step.ip,
+                build_query(step.name, step.kind, recursion=False),
+                min(BRIEF_S if brief else STEP_WAIT_S, left_s),
+            )
+            if brief and isinstance(reply, Trouble):
+                return Reading(Outcome.FAILED, reason=f"name server {step.ip}: {reply.value}")
             walk.take(None if isinstance(reply, Trouble) else read_message(reply, referrals=True))
         return step
 
     async def probe(self, timeout_s: float) -> None:
-        """Nothing is to be found out."""
+        """Ask all servers of the root at once, when nobody answers: which server of a zone fails says little of the
+        others, but no way begins without the root.
+        """
+        if not self._doubt.lasts():
+            return
+        query = build_query(dns.name.from_text(PROBE_NAME), Kind.A, recursion=False)
+        wait_s = min(STEP_WAIT_S, timeout_s)
+        roots = self._cuts.root.addresses
+        replies = await asyncio.gather(*(self._exchange(ip, query, wait_s) for ip in roots))
+        if self._doubt.lasts():
+            reasons = Counter(reply.value for reply in replies if isinstance(reply, Trouble))
+            self._doubt.settle(
+                tuple(f"{count} of {len(roots)} root servers' addresses: {why}" for why, count in reasons.items())
+            )
+
+    async def _exchange(self, ip: str, query: Query, wait_s: float) -> bytes | Trouble:
+        line = Line(NameServer(ip, self._port), self._entropy)
+        try:
+            reply = await _converse(line, query, wait_s)
+        finally:
+            line.close()
+        if isinstance(reply, Trouble):
+            self._doubt.miss(asyncio.get_running_loop().time())
+        else:
+            self._doubt.hear()
+        return reply
 
     def close(self) -> None:
         """Nothing is kept open between questions."""

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import dns.flags
 import dns.message
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from resolver_bench import Bench, build_config
 from tests.support.dns import StubDns, Trouble
 
+from gatepost.resolver import inquiry
 from gatepost.resolver.answers import Kind, Mx, Outcome
 from gatepost.resolver.message import Reading, build_query, read_message
 from gatepost.resolver.names import parse_name
@@ -318,3 +320,80 @@ def test_the_depth_limit_counts_in_real_life(bench: Bench, tree: tuple[StubDns, 
     assert bench.run(scenario) is Outcome.FAILED
     walking(bench, root, internal_recursions_limit=3)
     assert bench.run(scenario) is Outcome.FOUND
+
+
+class _Servers(NamedTuple):
+    silences: list[bool]
+    told: tuple[str, ...]
+    found: list[bool]
+
+
+def test_without_any_server_a_walk_is_one_packet_and_the_root_is_asked_until_it_answers(
+    bench: Bench, tree: tuple[StubDns, StubDns, StubDns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inquiry, "SILENCE_S", 0.0)
+    root, _, leaf = tree
+    walking(bench, root)
+    leaf.add("mx.example.test", "A", "127.0.0.9")
+
+    async def scenario(resolver: Resolver) -> _Servers:
+        first = await resolver.ask("mx.example.test", Kind.A)
+        silences = [resolver.silence is not None]
+        for server in tree:
+            server.trouble("*", Trouble.SILENT)
+        second = await resolver.ask("a.example.test", Kind.A)
+        silences.append(resolver.silence is not None)
+        await resolver.look_for_silence()
+        told = resolver.silence.servers if resolver.silence is not None else ()
+        packets = sum(server.count() for server in tree)
+        third = await resolver.ask("b.test", Kind.A)
+        assert sum(server.count() for server in tree) == packets + 1
+        for server in tree:
+            server.heal("*")
+        while resolver.silence is not None:  # a root that is slow today is asked again
+            await resolver.look_for_silence()
+        bench.clock.now += 3600
+        fourth = await resolver.ask("mx.example.test", Kind.A)
+        return _Servers(silences, told, [each.found for each in (first, second, third, fourth)])
+
+    seen = bench.run(scenario)
+    assert seen.silences == [False, False]
+    assert seen.told == ("1 of 1 root servers' addresses: no answer in time",)
+    assert seen.found == [True, False, False, True]
+
+
+def test_dead_servers_of_a_zone_are_no_silence_of_the_root(
+    bench: Bench, tree: tuple[StubDns, StubDns, StubDns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inquiry, "SILENCE_S", 0.0)
+    root, _, leaf = tree
+    walking(bench, root)
+    leaf.trouble("*", Trouble.SILENT)
+
+    async def scenario(resolver: Resolver) -> list[bool]:
+        silences = []
+        for name in ("a.example.test", "b.example.test"):
+            assert not (await resolver.ask(name, Kind.A)).found
+            await resolver.look_for_silence()
+            silences.append(resolver.silence is not None)
+        return silences
+
+    assert bench.run(scenario) == [False, False]
+    assert root.count(inquiry.PROBE_NAME) == 2
+
+
+def test_a_moment_without_an_answer_asks_no_root(
+    bench: Bench, tree: tuple[StubDns, StubDns, StubDns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inquiry.SILENCE_S > 2 * inquiry.STEP_WAIT_S
+    monkeypatch.setattr(inquiry, "SILENCE_S", 600.0)
+    root, _, leaf = tree
+    walking(bench, root)
+    leaf.trouble("*", Trouble.SILENT)
+
+    async def scenario(resolver: Resolver) -> None:
+        await resolver.ask("a.example.test", Kind.A)
+        await resolver.look_for_silence()
+
+    bench.run(scenario)
+    assert root.count(inquiry.PROBE_NAME) == 0
