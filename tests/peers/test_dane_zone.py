@@ -27,6 +27,7 @@ ns A 127.0.0.1
 @ MX 10 mx
 mx A 127.0.0.9
 _25._tcp.mx TLSA 3 1 1 {digest}
+alias CNAME mx
 bogus A 127.0.0.9
 _25._tcp.bogus TLSA 3 1 1 {digest_to_forge}
 """
@@ -159,6 +160,18 @@ def test_a_signed_zone_is_authentic_from_mx_to_certificate(validating: str, dnss
         assert (addresses.values, addresses.authentic) == (("127.0.0.9",), True)
         tlsa = await resolver.ask("_25._tcp.mx.signed.test", Kind.TLSA, dnssec=dnssec)
         assert (tlsa.values, tlsa.authentic) == ((Tlsa(3, 1, 1, bytes.fromhex(DIGEST)),), True)
+
+    ask(validating, scenario)
+
+
+def test_an_alias_of_a_signed_zone_is_authentic(validating: str) -> None:
+    async def scenario(resolver: Resolver) -> None:
+        alias = await resolver.ask("alias.signed.test", Kind.CNAME, dnssec=True)
+        assert (alias.values, alias.authentic) == (("mx.signed.test",), True)
+        assert (await resolver.addresses("alias.signed.test", dnssec=True)).authentic
+        none = await resolver.ask("mx.signed.test", Kind.CNAME, dnssec=True)
+        assert (none.outcome, none.authentic) == (Outcome.NO_DATA, True)
+        assert not (await resolver.ask("alias.plain.test", Kind.CNAME, dnssec=True)).authentic
 
     ask(validating, scenario)
 

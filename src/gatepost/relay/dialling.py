@@ -32,6 +32,8 @@ CONNECT_LIMIT_S: Final = 30.0
 """Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
 ADDRESSES_LIMIT: Final = 6
 """Addresses tried of one host."""
+ALIASES_LIMIT: Final = 8
+"""Aliases followed from the name of a mail host: as many as the resolver follows to its addresses."""
 CACHE_LIFE_SHARE: Final = 0.9
 """Longest a host counts as unreachable, as a share of the shortest back-off: no retry may come too early for it."""
 
@@ -160,11 +162,21 @@ class Dialler:
         if not (host.secure and authentic):
             return None
         name, port = host.hop.host, host.hop.port
-        answer = await self._resolver.ask(f"_{port}._tcp.{name}", Kind.TLSA, dnssec=True)
-        if answer.outcome is Outcome.FAILED:
-            # Nobody knows whether there are some: an attacker could bring this about (RFC 7672 §2.1.2).
-            return NoSession(Obstacle.TLS, reply(451, "4.7.5", f"TLSA records of {name}: {answer.reason}"))
-        if not (answer.found and answer.authentic):
+        names = [name]
+        while len(names) <= ALIASES_LIMIT:
+            alias = await self._resolver.ask(names[0], Kind.CNAME, dnssec=True)
+            if alias.outcome is Outcome.FAILED:
+                return _tlsa_unknown(name, alias.reason)
+            if not (alias.found and alias.authentic):
+                break
+            names.insert(0, alias.values[0])
+        for name in dict.fromkeys((names[0], names[-1])):  # what an alias stands for comes first (RFC 7672 §2.2.2)
+            answer = await self._resolver.ask(f"_{port}._tcp.{name}", Kind.TLSA, dnssec=True)
+            if answer.outcome is Outcome.FAILED:
+                return _tlsa_unknown(name, answer.reason)
+            if answer.found and answer.authentic:
+                break
+        else:
             return None
         records = usable(answer.values)
         if not records:
@@ -230,6 +242,11 @@ def _is_local(ip: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _tlsa_unknown(name: str, reason: str) -> NoSession:
+    """Nobody knows whether there are TLSA records: an attacker could bring this about (RFC 7672 §2.1.2)."""
+    return NoSession(Obstacle.TLS, reply(451, "4.7.5", f"TLSA records of {name}: {reason}"))
 
 
 def _unreached(text: str) -> NoSession:
