@@ -27,6 +27,17 @@ from tests.support.wire import Wire
 T = TypeVar("T")
 
 HERE = "::1"
+
+
+def _has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as sock:
+        sock.bind((HERE, 0))
+        return True
+    return False
+
+
+pytestmark = pytest.mark.skipif(not _has_ipv6(), reason="this host has no ::1")
+
 OURS, DENIED = "2001:db8:1", "2001:db8:bad"
 
 
