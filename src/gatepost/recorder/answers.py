@@ -221,11 +221,6 @@ def _is_for(record: dict[str, Any], domains: Sequence[str]) -> bool:
 
 
 _ADDRESSES: Final = ("recipients", "addresses", "to")
-_SIGNS: Final = frozenset("@=%")
-_FORMS: Final = r"(?:(?<![\w.+-]){0}@|(?<![\w.]){0}[=%]){1}(?![\w.-]*\w)"
-"""An address as it is, and as bounce addresses (VERP: `list+anna=b.example@…`) and old routes (`anna%b.example@…`) hold
-it.
-"""
 _HIDDEN: Final = "…"
 """In place of the address of somebody else."""
 
