@@ -12,6 +12,39 @@ from gatepost.cli.main import app
 
 ASKS_OR_TRIES = frozenset({"yes", "dry_run"})
 FOR_MACHINES = frozenset({"json", "as_json"})
+ASKING = (
+    "account forget-second", "account remove", "archive", "archive delete", "archive prune", "archive release",
+    "archive resend", "backup", "backup delete", "backup prune", "backup release", "backup resend", "client setup",
+    "client undo", "config rollback", "config set", "config unset", "licence remove", "lists import", "migrate",
+    "migrate from", "password remove", "policy delete", "quarantine delete", "quarantine prune", "quarantine release",
+    "quarantine resend", "queue", "queue bounce", "queue flush", "queue hold", "queue release", "queue remove",
+    "queue repair", "queue reroute", "queue rescan", "queue retry", "queue scan-first", "queue send-first", "restore",
+    "setup", "spam image remove", "spam model import", "spam model merge", "spam model reset", "spam sample remove",
+    "spam undo", "update rollback",
+)  # fmt: skip
+"""What destroys, what acts on much at once, and what goes out to others: asks, or can be tried dry."""
+LOOKING = (
+    "account list", "archive list", "archive search", "archive show", "audit", "audit verify", "backup list",
+    "backup search", "backup show", "backup verify", "bases show", "bases verify", "bypass list", "bypass status",
+    "client status", "client test", "config check", "config explain", "config history", "config show", "doctor",
+    "feed stats", "licence show", "licence verify", "lists export", "lists show", "policy explain", "policy show",
+    "quarantine list", "quarantine search", "quarantine show", "queue list", "queue show", "rescan", "rules check",
+    "rules explain", "rules test", "shadow", "spam evaluate", "spam explain", "spam image list", "spam recent",
+    "spam sample list", "spam status", "spam terms check", "spam test", "stats", "status", "template check", "top",
+    "trace", "uds status", "uds test", "update schedule show", "update status",
+)  # fmt: skip
+"""What changes nothing: can be read by machines."""
+CHANGING = {
+    "does nothing without its minutes and its reason, ends by itself, and `off` ends it at once": (
+        "bypass on", "bypass off",
+    ),
+    "entries are named one by one, and what became of each is printed: the opposite command takes it back": (
+        "lists add", "lists remove",
+    ),
+    "the messages are named, and are still there: the opposite command takes it back": ("spam learn", "spam forget"),
+    "the messages are named; `--withdraw` takes it back": ("uds report",),
+}  # fmt: skip
+"""Commands that change something, print for machines, and do not ask; and why that is right."""
 NEITHER = {
     "runs, switches or stops the gateway; the opposite command undoes it": (
         "start", "stop", "restart", "run", "reload", "reloadbases", "drain", "demo", "uds serve", "feed serve",
@@ -50,10 +83,19 @@ COMMANDS = dict(commands())
 
 
 def test_each_command_has_its_place() -> None:
-    plain = {name for name, parameters in COMMANDS.items() if not parameters & (ASKS_OR_TRIES | FOR_MACHINES)}
-    placed = [name for names in NEITHER.values() for name in names]
+    """Also one that has `--json`: what it does to others is not told by that."""
+    reasoned = (name for table in (CHANGING, NEITHER) for names in table.values() for name in names)
     assert len(COMMANDS) > 150
-    assert sorted(plain) == sorted(placed)
+    assert sorted(COMMANDS) == sorted((*ASKING, *LOOKING, *reasoned))
+
+
+def test_each_command_has_what_its_place_promises() -> None:
+    changing = [name for names in CHANGING.values() for name in names]
+    neither = [name for names in NEITHER.values() for name in names]
+    assert [name for name in ASKING if not COMMANDS[name] & ASKS_OR_TRIES] == []
+    assert [name for name in (*LOOKING, *changing) if not COMMANDS[name] & FOR_MACHINES] == []
+    assert [name for name in (*LOOKING, *changing, *neither) if COMMANDS[name] & ASKS_OR_TRIES] == []
+    assert [name for name in neither if COMMANDS[name] & FOR_MACHINES] == []
 
 
 @pytest.mark.parametrize(
