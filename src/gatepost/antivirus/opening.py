@@ -26,7 +26,8 @@ class Member(msgspec.Struct, frozen=True):
     secret: bool = False
     """It was opened with a password: what is found depends on more than the bytes, so it is never remembered."""
     encrypted: str = ""
-    """One of `ENCRYPTIONS` with "" as name and no data: the container is encrypted for somebody's key."""
+    """One of `ENCRYPTIONS` with "" as name and no data: the container is encrypted for somebody's key, or, with
+    `protected`, by a password."""
 
 
 class Opening:

@@ -403,12 +403,15 @@ class _Inspection:
             return bad
         try:
             for member in open_container(container.data, kind, container.name, self.opening):
-                if member.encrypted:
+                if member.encrypted and not member.protected:
                     objects.mark_encrypted(index, member.encrypted)
                     continue
                 if not member.name and member.data is None:  # about the container itself
                     status = ObjectStatus.PROTECTED if member.protected and not member.trouble else ObjectStatus.ERROR
-                    objects.mark(index, status, evidence=member.trouble or "protected by a password")
+                    locked = (
+                        f"{member.encrypted}, locked by a password" if member.encrypted else "protected by a password"
+                    )
+                    objects.mark(index, status, evidence=member.trouble or locked)
                     continue
                 before = len(objects)
                 inner = objects.add(ObjectKind.MEMBER, index, member.name)

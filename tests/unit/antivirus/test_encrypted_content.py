@@ -104,6 +104,7 @@ def test_what_a_password_opens_is_protected(way: str, armour: bool) -> None:
     data = envelopes.armoured(LOCKED[way]) if armour else LOCKED[way]
     analysis = scan(av_samples.attached(data, name="a.asc" if armour else "a.gpg"))
     assert worst(analysis) is PROTECTED
+    assert [each.evidence for each in analysis.objects if each.status is PROTECTED] == ["OpenPGP, locked by a password"]
     assert encryptions(analysis) == []
 
 

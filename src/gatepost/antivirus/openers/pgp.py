@@ -72,7 +72,7 @@ def _open_packets(data: bytes, name: str, opening: Opening) -> Iterator[Member]:
                 break  # a key
         if locks:
             for_keys = _FOR_A_KEY in locks and _FOR_A_PASSWORD not in locks
-            yield Member("", encrypted=OPENPGP_ENCRYPTION) if for_keys else Member("", protected=True)
+            yield Member("", encrypted=OPENPGP_ENCRYPTION, protected=not for_keys)
         if inner is None:
             return
         data = inner
