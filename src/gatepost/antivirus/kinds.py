@@ -168,8 +168,8 @@ _UDF_OFFSETS: Final = (32_769, 34_817, 36_865, 38_913)
 _MSG_CLASS: Final = bytes.fromhex("0b0d020000000000c000000000000046")
 _HEADER_KINDS: Final = frozenset({Kind.PICTURE, Kind.FONT, Kind.SOUND, Kind.EXECUTABLE})
 """Kinds that unpackers see a zip archive behind, and that no opener of their own looks behind."""
-FRONTS: Final = _HEADER_KINDS | {Kind.PDF}
-"""Kinds that Office, given another name, sees a page saved as mail behind."""
+FRONTS: Final = _HEADER_KINDS | {Kind.PDF, Kind.ZIP, Kind.RAR, Kind.SEVEN_ZIP, Kind.CAB}
+"""Kinds that Office, given another name, sees a page saved as mail behind; of archives, where they begin further on."""
 _ZIP, _OLE = Kind.ZIP, Kind.OLE
 OLE_STREAM: Final = "application/x-ole-stream"
 """Declared type of the streams of a compound file. Office keeps themes as zip archives in the middle of some: unlike
@@ -228,7 +228,8 @@ def other_kinds(data: bytes, kind: Kind, name: str, declared: str) -> tuple[Kind
         kinds = (Kind.MAIL,) if mail else ()
         return kinds if data.find(ARMOUR) < 0 else (*kinds, Kind.PGP)
     page = _called_page(data, name, declared)
-    if kind in _MAILS or not (_is_called_mail(name, declared) or (kind in FRONTS and find_page_archive(data) >= 0)):
+    behind = kind in FRONTS and _ARCHIVES.match(data) is None and find_page_archive(data) >= 0
+    if kind in _MAILS or not (behind or _is_called_mail(name, declared)):
         return () if page is None else (page,)
     return (Kind.MAIL,) if page is None else (page, Kind.MAIL)
 

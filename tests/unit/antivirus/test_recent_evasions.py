@@ -232,6 +232,7 @@ ARCHIVE = (
     + base64.encodebytes(b"ActiveMime\0\0" + bytes(38) + zlib.compress(av_samples.BASE))
     + b"\r\n--x--\r\n"
 )
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(60) + b"\n"
 PDF = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog>>\nendobj\ntrailer<</Root 1 0 R>>\n"
 
 
@@ -242,14 +243,21 @@ PDF = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog>>\nendobj\ntrailer<</Root 1 0 R>>\n"
         PDF + b"%%EOF\n",
         PDF + b"2 0 obj\n",
         PDF + b"Subject: x\r\nFrom: y\r\n",
-        b"\x89PNG\r\n\x1a\n" + bytes(60) + b"\n",
+        PICTURE,
+        PDF.replace(b"\n", b": x\n", 1),
+        b"\x01\x02" * 30 + b"\n",
     ],
-    ids=["document", "behind its end", "in an object", "with more fields", "picture"],
+    ids=["document", "behind its end", "in an object", "with more fields", "picture", "like a field", "anything"],
 )
 @pytest.mark.parametrize("archive", [ARCHIVE, ARCHIVE.replace(b"MIME-Version", b"mIME-vERSION")], ids=["usual", "case"])
 def test_a_document_saved_as_mail_behind_the_mark_of_another_file(front: bytes, archive: bytes) -> None:
     """Word opens it by its name and runs its macros."""
     assert verdict(front + archive, "a.doc") == (ObjectStatus.INFECTED, "EICAR-Test-File")
+
+
+def test_an_archive_behind_all_of_it_hides_it_no_more() -> None:
+    data = PICTURE + ARCHIVE + av_samples.zip_of(("a.txt", b"x"))
+    assert verdict(data, "a.doc") == (ObjectStatus.INFECTED, "EICAR-Test-File")
 
 
 def test_a_page_archive_is_found_where_its_fields_begin() -> None:

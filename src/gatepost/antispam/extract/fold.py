@@ -86,15 +86,11 @@ def fold(text: str) -> Folded:
     """Return a text in the form for matching: lines kept, single blanks, lower case."""
     found = Folded(disguised=[], lookalike_examples=[], gappy=[])
     if text.isascii():
-        plain = text.lower()
-        shape = plain.encode("ascii")
+        plain, shape = _tidy(text.lower().encode("ascii"))
     else:
         plain = _fold_letters(text, found)
-        shape = plain.encode("ascii", "replace")
-    if text.isascii():
-        plain, shape = _tidy(shape)
-    elif any([untidy in plain for untidy in _UNTIDY]):  # noqa: C419 - as a list a third of the time
-        plain = "\n".join([line for each in plain.splitlines() if (line := " ".join(each.split()))])
+        if any([untidy in plain for untidy in _UNTIDY]):  # noqa: C419 - as a list a third of the time
+            plain = "\n".join([line for each in plain.splitlines() if (line := " ".join(each.split()))])
         shape = plain.encode("ascii", "replace")
     shape = shape.translate(_SHAPES)
     if _GAPPY in shape:
