@@ -32,7 +32,7 @@ NEWSLETTER_WEIGHT = 8.0
 """How much more the newsletters of a set count: there are few, and they are what a filter gets wrong."""
 HEAVIEST = 8.0
 EXAMPLES = "examples"
-LEAN = 1.3
+LEAN = 1.6
 """Log-odds added to the calibrated ones. Calibration is on sources the model was made without, and so says too little
 of what is new; with so much more no set loses more wanted mail (docs/adr/0002-classifier.md).
 """

@@ -26,6 +26,9 @@ PAGE = ROOT / "docs" / "mime.md"
 BEGIN = "<!-- differences: begin -->"
 END = "<!-- differences: end -->"
 
+PYTHON = (3, 11)
+"""The Python whose parsers of mail the page counts: newer ones read odd mail otherwise."""
+
 CLASSES = {
     "line-end": "the other parser drops, keeps or rewrites the last line end or all of them; ours keeps the bytes",
     "charset": "the other parser has turned the body into text and back",

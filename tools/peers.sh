@@ -1,6 +1,6 @@
 #!/bin/sh
 # Foreign programs for tests/peers, from Debian's packages: swaks, Postfix (smtp-source, smtp-sink), OpenSSL, Dovecot's LMTP
-# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; squid; Chromium without windows for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
+# server, nsd, unbound and ldns; clamd, and c-icap with its virus_scan; squid; curl; parsers of mail in Perl and Ruby; Chromium without windows for the console, promtool for its metrics, Net-SNMP and smilint; LibreOffice and poppler, which open cured files; Tesseract's data. Exim and Sendmail exclude Postfix, so
 # their packages are only unpacked, below build/peers; m4 makes Sendmail's configuration, miltertest plays a mail system.
 # Installs them when it may (root and apt-get), else says how to get them; the tests then skip loudly.
 # With CI=true they must be there.
@@ -13,6 +13,10 @@ missing=""
 command -v swaks >/dev/null 2>&1 || missing="$missing swaks"
 # swaks --tls asks for the module, Postfix signs in with libsasl2's.
 perl -MNet::SSLeay -e 1 >/dev/null 2>&1 || missing="$missing libnet-ssleay-perl"
+# Other readers of MIME.
+perl -MMIME::Parser -MEmail::MIME -e 1 >/dev/null 2>&1 || missing="$missing libmime-tools-perl libemail-mime-perl"
+ruby -rmail -e 1 >/dev/null 2>&1 || missing="$missing ruby-mail"
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v smtp-source >/dev/null 2>&1 || missing="$missing postfix"
 find /usr/lib/*/sasl2 /usr/lib/sasl2 -name libplain.so 2>/dev/null | grep -q . || missing="$missing libsasl2-modules"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"

@@ -61,6 +61,7 @@ def make_root() -> Path:
     with tempfile.TemporaryDirectory(prefix="package-root-") as place:
         command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED}", release, place, uri]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        Path(place).chmod(0o755)  # it becomes the host's /, and a temporary directory is its owner's alone
         subprocess.run(["tar", "-C", place, "--one-file-system", "-cf", PLACE / "root.new", "."], check=True)
     (PLACE / "root.new").rename(archive)
     return archive

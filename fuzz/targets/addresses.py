@@ -36,7 +36,8 @@ def execute(data: bytes) -> None:
     if kind & 1:
         text = f"<{text}>"
     try:
-        address, rest = parse_rcpt_argument("TO:" + text) if kind & 2 else parse_mail_argument("FROM:" + text)
+        parse, keyword = (parse_rcpt_argument, "TO:") if kind & 2 else (parse_mail_argument, "FROM:")
+        address, rest = parse(keyword + text, unbracketed=bool(kind & 8))
     except ArgumentError as error:
         assert error.reply.permanent
     else:

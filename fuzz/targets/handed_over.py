@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from gatepost.client.loop_mark import Marked, MessageDigest, build_mark, read_marks
 from gatepost.client.native import build_wire, edit_native
 from gatepost.client.qmail import build_envelope, parse_envelope
 from gatepost.mime.edit import apply_splices
+from gatepost.mime.loop_mark import Marked, MessageDigest, build_mark, read_marks
 from gatepost.model.verdict import Splice
 from gatepost.wire.communigate import (
     LINE_LIMIT,

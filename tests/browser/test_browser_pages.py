@@ -318,6 +318,16 @@ def test_reports_count_by_status_what_came_and_need_a_sign_in(browser: Browser, 
         assert "evil+script@attacker.example" in Path(download.value.path()).read_text()
 
 
+def test_long_words_leave_room_for_the_outcome(running: Running, browser: Browser) -> None:
+    with running.tab(browser) as tab:
+        tab.go("/tracking")
+        row = tab.page.locator("main tbody tr").first
+        for cell, text in (("th a", "Supercalifragilistic" * 10), ("td.address >> nth=0", "a" * 60)):
+            row.locator(cell).evaluate("(cell, text) => { cell.textContent = text }", text)
+        box = tab.page.locator("main .table-box").first
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+
+
 def test_a_gateway_is_stopped_from_the_console(browser: Browser, running: Running) -> None:
     with running.tab(browser) as tab:
         tab.go("/service")

@@ -340,6 +340,31 @@ def test_a_damaged_copy_is_never_put_back(host: Host) -> None:
     assert host.call("status")[0] == 4
 
 
+def test_one_damaged_copy_leaves_all_files(host: Host) -> None:
+    (host.config / "main.cf").write_text("a = b\n")
+    (host.config / "master.cf").write_text("smtp inet n - n - - smtpd\n")
+    assert host.setup("postfix", "--mode", "content_filter")[0] == 0
+    made = host.files()
+    first, *others = sorted((host.state / "postfix").glob("*.before"))
+    assert others, "the files after it are put back before it"
+    first.write_bytes(b"damaged")
+    status, shown = host.undo("postfix")
+    assert (status, "nothing was changed" in shown) == (4, True)
+    assert host.files() == made
+
+
+def test_a_link_is_not_replaced_by_a_file(host: Host) -> None:
+    (host.config / "master.cf").write_text("")
+    elsewhere = host.base / "main.cf"
+    elsewhere.write_text("a = b\n")
+    (host.config / "main.cf").symlink_to(elsewhere)
+    status, shown = host.setup("postfix")
+    assert (status, "main.cf is a symbolic link" in shown) == (4, True)
+    assert elsewhere.read_text() == "a = b\n"
+    assert (host.config / "main.cf").is_symlink()
+    assert not host.settings.exists()
+
+
 def test_a_question_answered_with_no_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.config / "main.cf").write_text("")
     (host.config / "master.cf").write_text("")

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,31 @@ def test_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_refuses_it
             client.chain.write_bytes(old_chain)
             client.key.write_bytes(old_key)
     assert shown == [client.der, client.der, renewed.der]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("level", ["verify", "may"])
+def test_a_server_that_wants_a_certificate_of_ours_is_told_as_that_or_served_in_clear(
+    gateway: MailNetGateway, net: MailNet, authority: Authority, level: str, version: ssl.TLSVersion
+) -> None:
+    """With TLS 1.3 the handshake is over for us when it refuses: that was a lost connection, again and again."""
+    name, ip, certificate = good(net, authority)
+    domain = domain_of_level(net, level)
+    net.mx(domain, f"10 {name}")
+    context = certificate.server_context(ask_client=authority)
+    context.maximum_version = version
+    with net.sink(ip, tls=context) as sink:
+        queue_id = gateway.send(plain("wanted"), f"user@{domain}")
+        if level == "may":
+            assert " tls=" not in delivered(gateway, sink, queue_id)
+            return
+        told = deferral(gateway, queue_id)
+        if version is ssl.TLSVersion.TLSv1_3:
+            assert "451 4.7.5" in told
+            assert "the server refuses our certificate, or wants one: certificate required" in told
+        else:
+            assert "TLS handshake: sslv3 alert handshake failure" in told
+        gateway.command("queue", "remove", "--yes", queue_id)
 
 
 # --- peers whose TLS is broken

@@ -9,6 +9,7 @@ import hashlib
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +21,12 @@ from tests.support.gateway import Gateway
 from tests.support.mailnet import QUICK_TIMES, SMTP_PORT, new_address
 from tests.support.mails import plain
 from tests.support.ports import free_port
+from tests.support.silence import silent_address
 from tests.support.sink import Mail, Sink
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
+
+from gatepost.relay.dialling import CONNECT_LIMIT_S, CONNECTIONS, FAILED
 
 T = TypeVar("T")
 
@@ -213,6 +217,32 @@ def test_address_literal(gateway: SixGateway) -> None:
     with mail_host() as sink:
         gateway.send(plain("literal six"), f"user@[IPv6:{HERE}]")
         assert arrived(sink, "literal six").recipients == [f"user@[IPv6:{HERE}]"]
+
+
+def test_a_family_that_swallows_packets_delays_mail_by_seconds(gateway: SixGateway, dns: StubDns) -> None:
+    """No word comes of what is dropped: it cost half a minute at each session."""
+    ip, name = new_address(), "mx.hole.example.com"
+    dns.add("hole.example.com", "MX", f"10 {name}.")
+    dns.add(name, "A", ip)
+    dns.add(name, "AAAA", HERE)
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> bool:
+            stack.enter_context(silent_address(HERE, SMTP_PORT))
+            return True
+
+        in_turn(hold)
+        sink = stack.enter_context(Sink(SMTP_PORT, host=ip))
+        before = {each: gateway.counter(each) for each in (CONNECTIONS, FAILED)}
+        queue_id = gateway.send(plain("around the hole"), "user@hole.example.com")
+        began = time.time()
+        mail = arrived(sink, "around the hole")
+        assert mail.at - began < CONNECT_LIMIT_S - 5
+        assert f"server={ip} {name}:25" in sent_line(gateway, queue_id)
+        assert not gateway.lines("DEFERRED", queue_id)
+        wait_for(lambda: gateway.counter(FAILED) == before[FAILED] + 1, "the attempt that was given up")
+        assert gateway.counter(CONNECTIONS) == before[CONNECTIONS] + 2
+        assert sink.connections == 1
 
 
 @pytest.mark.parametrize("dead", ["ipv6", "ipv4"])

@@ -1,8 +1,10 @@
 """Learned weights that break under a running gateway, or while it is stopped: told, made anew, and in use again."""
 
+import math
 import os
 import random
 import signal
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from tests.support.sink import Sink
 from tests.support.waiting import wait_for
 
 from gatepost.master.learning import WEIGHTS_FILE
-from gatepost.model.learned_weights import FILE_SIZE
-from gatepost.storage.weights_file import look_at
+from gatepost.model.learned_weights import FILE_SIZE, PAGE, TEXT_BITS
+from gatepost.storage.weights_file import find_no_numbers, look_at
 
 TAUGHT = 20
 
@@ -92,6 +94,12 @@ def kill_learner(gateway: Gateway) -> None:
             wait_for(lambda gone=pid: gone not in gateway.pids(), "the learner to be gone")
 
 
+def problems(gateway: Gateway) -> dict[str, dict[str, str]]:
+    """Those of learning, by their keys."""
+    found = {each["key"]: each for each in gateway.ask("problems", now=True)["problems"]}
+    return {key: each for key, each in found.items() if key.startswith("learning:")}
+
+
 def in_use(gateway: Gateway) -> list[str]:
     return gateway.lines("filters work with the learned weights that were made anew")
 
@@ -138,6 +146,23 @@ def test_weights_that_broke_while_it_was_stopped_are_made_anew(
     assert rating(gateway, sink, numbers.next()) > untaught
 
 
+def test_values_that_are_no_numbers_are_told_and_made_anew(
+    gateway: Gateway, sink: Sink, numbers: Numbers, untaught: int
+) -> None:
+    gateway.stop()
+    with weights(gateway).open("r+b") as stream:
+        stream.seek(PAGE)
+        stream.write(struct.pack("f", math.nan) * (1 << TEXT_BITS))
+    told = gateway.command("doctor").stdout.replace("\n", " ")
+    assert f"learned weights {weights(gateway)}: it holds values that are no numbers" in told
+    assert "`gatepost spam model reset`" in told
+    gateway.start()
+    wait_for(lambda: gateway.lines("values that are no numbers; they are made anew"), "the log to tell of it")
+    wait_for(lambda: not find_no_numbers(weights(gateway)), "the values to be made anew")
+    wait_for(lambda: not problems(gateway), "the problem to be over")
+    assert rating(gateway, sink, numbers.next()) > untaught
+
+
 def test_weights_that_cannot_be_replaced_are_a_problem_until_they_can(
     gateway: Gateway, sink: Sink, numbers: Numbers, untaught: int
 ) -> None:
@@ -145,12 +170,8 @@ def test_weights_that_cannot_be_replaced_are_a_problem_until_they_can(
     place.unlink()
     place.mkdir()
 
-    def problems() -> dict[str, dict[str, str]]:
-        found = {each["key"]: each for each in gateway.ask("problems", now=True)["problems"]}
-        return {key: each for key, each in found.items() if key.startswith("learning:")}
-
-    wait_for(lambda: "learning:weights" in problems(), "the problem")
-    shown = problems()["learning:weights"]
+    wait_for(lambda: "learning:weights" in problems(gateway), "the problem")
+    shown = problems(gateway)["learning:weights"]
     assert str(place) in shown["text"]
     assert "base model alone" in shown["text"]
     assert "directory" in shown["mend"]
@@ -160,7 +181,7 @@ def test_weights_that_cannot_be_replaced_are_a_problem_until_they_can(
     used = len(in_use(gateway))
     place.rmdir()
     wait_for(lambda: len(in_use(gateway)) > used, "filters to work with the new file")
-    wait_for(lambda: not problems(), "the problem to be over")
+    wait_for(lambda: not problems(gateway), "the problem to be over")
     assert rating(gateway, sink, numbers.next()) > untaught
 
 

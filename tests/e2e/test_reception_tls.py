@@ -239,6 +239,23 @@ def test_a_foreign_client_signs_in_and_may_send_anywhere(gateway: TlsGateway, si
 # --- sign-in
 
 
+def test_what_a_user_sent_under_any_sender_is_chosen_by_their_name(gateway: TlsGateway) -> None:
+    gateway.switch("send", on=False)
+    try:
+        with smtplib.SMTP("127.0.0.1", gateway.ports["submission"], timeout=60) as client:
+            client.starttls(context=shared_authority().client_context(names=False))
+            client.login("ann", PASSWORD)
+            for sender in ("ann@example.org", "someone@spoofed.example"):
+                client.sendmail(sender, ["b@elsewhere.example"], plain("of ann"))
+        gateway.send(plain("of nobody"))
+        wait_for(lambda: [row["state"] for row in gateway.queue()] == ["QUE"] * 3, "all of them to wait for delivery")
+        assert gateway.command("queue", "remove", "--user", "ann", "--yes").stdout == "2 message(s): removed\n"
+        assert [row["sender"] for row in gateway.queue()] == ["sender@example.net"]
+        assert gateway.command("queue", "hold", "--user", "*", "--yes").stderr == "no message matches\n"
+    finally:
+        gateway.switch("send", on=True)
+
+
 def test_sign_in_over_tls_only(gateway: TlsGateway) -> None:
     with TlsWire(gateway.ports["submission"], "127.0.0.5") as wire:
         wire.expect(("", "220 "))

@@ -49,7 +49,7 @@ def test_port_closes_and_opens(gateway: Gateway, sink: Sink) -> None:
     # A relay that starts meanwhile, and a reload, keep to it.
     relay = gateway.status()["relays"][0]
     assert relay["pid"]
-    subprocess.run(["kill", "-KILL", str(relay["pid"])], check=True)
+    os.kill(relay["pid"], signal.SIGKILL)
     wait_for(lambda: gateway.status()["relays"][0].get("in_work"), "the relay to be back")
     assert gateway.command("reload").returncode == 0
     assert refuses(gateway)
@@ -83,7 +83,7 @@ def test_relay_that_restarts_keeps_to_what_is_off(gateway: Gateway, sink: Sink) 
     ids = [gateway.send(plain(f"kept back {number}")) for number in range(9)]
     wait_for(lambda: gateway.status()["queue"]["ready"] == len(ids), "all to be inspected")
     for pid in gateway.relay_pids():
-        subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        os.kill(pid, signal.SIGKILL)
     wait_for(
         lambda: all(relay.get("in_work") for relay in gateway.status()["relays"]),
         "the relays to be back",

@@ -116,3 +116,34 @@ def test_a_disk_that_turns_read_only_refuses_for_now_and_loses_nothing(tmp_path:
         wait_settled(gateway)
         assert set(sink.recipients().values()) == {1}
         assert gateway.stop() == 0
+
+
+def test_damaged_files_of_tracking_are_put_aside_and_told_and_new_mail_is_found(tmp_path: Path) -> None:
+    """The recorder ended again and again, named no file, and nothing was found any more."""
+    settings = "\n[watch]\nmail = false\ninterval = 1\n"
+    with Sink() as sink, Gateway(tmp_path / "gw", sink.port, settings=settings) as gateway:
+        tracking = tmp_path / "gw" / "tracking"
+
+        def found(address: str) -> bool:
+            return f"<{address}>" in gateway.command("trace", address).stdout
+
+        def put_aside() -> set[str]:
+            return {path.name.partition(".damaged-")[0] for path in tracking.glob("*.damaged-*")}
+
+        gateway.send(plain("before"), "before@example.org")
+        wait_for(lambda: sink.mails and found("before@example.org"), "the first mail on record")
+        assert gateway.stop() == 0
+        [day] = tracking.glob("*.tracking")
+        for file in (*tracking.glob("*.tracking*"), *tracking.glob("history.db*")):  # a log would mend its file
+            file.write_bytes(b"\xa5" * file.stat().st_size)
+        gateway.start()
+        gateway.send(plain("after"), "after@example.org")
+        wait_for(lambda: put_aside() == {day.name, "history.db"}, "both files to be put aside")
+        wait_for(lambda: len(sink.mails) == 2, "both mails")
+        wait_for(lambda: found("after@example.org"), "the second mail on record")
+        wait_for(lambda: "put aside in" in gateway.command("status").stdout, "the problem")
+        told = [each for each in gateway.ask("problems", now=True)["findings"] if each["key"] == "tracking:aside"]
+        assert str(tracking) in told[0]["text"]
+        for file in tracking.glob("*.damaged-*"):
+            file.unlink()
+        wait_for(lambda: "put aside in" not in gateway.command("status").stdout, "the problem to be over")

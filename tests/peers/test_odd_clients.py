@@ -1,7 +1,7 @@
 """Odd but lawful clients: the gateway answers them as a real Postfix does, and the same mail arrives.
 
 Each stream goes to both, whole and without waiting for an answer; behind each stands a sink. What differs on purpose
-(commands before EHLO, paths without brackets, bare line feeds …) is not here.
+(commands before EHLO, names and comments beside addresses, bare line feeds …) is not here.
 """
 
 import re
@@ -38,6 +38,14 @@ COMMANDS = {
     "hello in a transaction": HELLO + SENDER + HELLO + RECIPIENT + QUIT,
     "small letters": b"ehlo c\r\nmail from:<a@example.net>\r\nrcpt to:<user@example.org>\r\nrset\r\nquit\r\n",
     "blank behind the colon": HELLO + b"MAIL FROM: <a@example.net>\r\nRCPT TO: <user@example.org>\r\n" + QUIT,
+    "no brackets": HELLO + b"MAIL FROM:a@example.net\r\nRCPT TO:user@example.org\r\nRCPT TO: u2@example.org\r\n" + QUIT,
+    "no brackets and parameters": HELLO
+    + b"MAIL FROM: a@example.net SIZE=5 BODY=8BITMIME\r\nRCPT TO:u@example.org NOTIFY=FAILURE\r\n"
+    + QUIT,
+    "no brackets and wrong parameters": HELLO + b"MAIL FROM:a@example.net FOO=1\r\nMAIL FROM:a@example.net SIZE=x\r\n" + QUIT,
+    "no brackets and a literal": HELLO + b"MAIL FROM:a@[192.0.2.1]\r\nMAIL FROM:a@[192.0.2.256]\r\n" + QUIT,
+    "half of the brackets": HELLO + b"MAIL FROM:<a@example.net\r\n" + QUIT,
+    "postmaster without brackets": HELLO + SENDER + b"RCPT TO:postmaster\r\n" + QUIT,
     "null sender with a size": HELLO + b"MAIL FROM:<> SIZE=100\r\n" + RECIPIENT + QUIT,
     "sizes beyond all": HELLO + b"MAIL FROM:<> SIZE=99999999999999999999\r\nMAIL FROM:<> SIZE=-1\r\n" + QUIT,
     "body in small letters": HELLO + b"MAIL FROM:<> body=8bitmime\r\n" + QUIT,
@@ -59,6 +67,7 @@ COMMANDS = {
     "end in content": START + b"DATA\r\n" + FIELDS + b"\r\ncut off",
 }  # fmt: skip
 MAILS = {
+    "no brackets": mail(FIELDS + b"\r\nscanned").replace(b"<a@example.net>\r\nRCPT", b"a@example.net\r\nRCPT").replace(b"TO:<user@example.org>", b"TO:user@example.org"),
     "two in a batch": START + (b"DATA\r\n" + FIELDS + b"\r\none\r\n.\r\n" + SENDER + RECIPIENT) * 2 + b"RSET\r\n" + QUIT,
     "more behind the end": mail(FIELDS + b"\r\nbody")[: -len(QUIT)] + b"NOOP\r\nRSET\r\n" + QUIT,
     "a thousand recipients": HELLO + SENDER + b"".join(b"RCPT TO:<u%d@example.org>\r\n" % n for n in range(1001)) + b"DATA\r\n" + FIELDS + b"\r\nall\r\n.\r\n" + QUIT,

@@ -119,8 +119,9 @@ def test_the_dialogue_of_debconf_sets_it_up(site: Fresh) -> None:
 def converse(host: Host, command: str, typed: tuple[str, ...]) -> str:
     """Run a command at a terminal inside with debconf's plainest dialogue; return what was seen there."""
     lines = "".join(f"{line}\n" for line in typed)
+    terminal = f"import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(['sh', '-c', {command!r}])))"
     done = host.run(
-        "sh", "-c", f"printf %s {shlex.quote(lines)} | script --quiet --return --command {shlex.quote(command)} /dev/null",
+        "sh", "-c", f"printf %s {shlex.quote(lines)} | python3 -c {shlex.quote(terminal)}",
         timeout_s=300, DEBIAN_FRONTEND="teletype", DEBIAN_PRIORITY="medium", TERM="dumb",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

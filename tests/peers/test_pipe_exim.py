@@ -132,6 +132,9 @@ def test_what_cannot_be_judged_waits_in_exims_queue_and_comes_when_it_can(site: 
     site.judge.answer = Unjudged("no filter")
     site.submit("waits", BOB)
     wait_for(lambda: "== bob@in.example" in site.exim.log(), "Exim to wait")
+    # The first line of what the client says; without syslog its own log is in front.
+    said = r"<bob@in\.example>: gatepost_filter transport output: (?:4\.7\.1 The message cannot be checked|.*no filter)"
+    wait_for(lambda: re.search(said, site.exim.log()), "the reason in Exim's log")
     site.judge.answer = judged
     site.exim.arrived("waits")
     assert len(site.arrived("waits")) == 1

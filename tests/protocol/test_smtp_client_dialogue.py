@@ -415,6 +415,18 @@ def test_replies_before_the_end_of_the_connection_count():
     assert closed == c.Closed("connection lost while idle")
 
 
+@pytest.mark.parametrize("stop", ["eof", "timeout"])
+def test_no_answer_to_the_whole_content_says_that_the_mail_may_arrive_twice(stop):
+    client, _, _ = run(b"".join(STEPS))
+    getattr(client, stop)()
+    assert events_of(client)[-1].reason.endswith(
+        "while data-termination (the peer may have taken the mail, which then arrives twice)"
+    )
+    client, _, _ = run(b"".join(STEPS[:-1]))
+    getattr(client, stop)()
+    assert "twice" not in events_of(client)[-1].reason
+
+
 def test_reset_probes_an_idle_session():
     client = ready_client()
     client.reset()

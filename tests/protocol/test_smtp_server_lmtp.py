@@ -81,3 +81,29 @@ def test_bare_local_parts_are_taken_only_where_they_are_wanted():
     assert [event.recipient.address for event in served.of(s.RcptTo)] == ["bob"]
     strict, _ = session(settings())
     assert drive(strict, [b"EHLO u\r\nMAIL FROM:<>\r\nRCPT TO:<PostMaster>\r\n"]).codes[-2:] == [250, 250]
+
+
+def test_addresses_without_brackets_are_taken_only_where_they_are_wanted():
+    stream = (
+        b"EHLO u\r\nMAIL FROM:a@example.com SIZE=5\r\nRSET\r\nMAIL FROM:<b@example.com>\r\nRCPT TO:c@example.com\r\n"
+    )
+    strict, _ = session(settings())
+    assert [code for code in drive(strict, [stream]).codes if code != 250] == [501, 501]
+    open_minded, _ = session(settings(unbracketed_addresses=True))
+    served = drive(open_minded, [stream])
+    assert {*served.codes} == {250}
+    assert [(event.address, event.size) for event in served.of(s.MailFrom)] == [
+        ("a@example.com", 5),
+        ("b@example.com", 0),
+    ]
+    assert [event.recipient.address for event in served.of(s.RcptTo)] == ["c@example.com"]
+
+
+def test_what_an_address_makes_use_of_counts_beside_characters_beyond_ascii_too():
+    wide = "EHLO u\r\nMAIL FROM:<a@example.com> SMTPUTF8\r\nRCPT TO:{} ORCPT=utf-8;ü@example.com\r\n"
+    for address, setting in (("<joe>", "bare_local_parts"), ("c@example.com", "unbracketed_addresses")):
+        stream = wide.format(address).encode()
+        strict, _ = session(settings(smtputf8=True))
+        assert drive(strict, [stream]).codes[-2:] == [250, 500], address
+        open_minded, _ = session(settings(smtputf8=True, **{setting: True}))
+        assert drive(open_minded, [stream]).codes[-2:] == [250, 250], address

@@ -11,8 +11,7 @@ import lzma
 from collections.abc import Callable
 from typing import NamedTuple
 
-from backports import zstd
-
+from gatepost.model.zstandard import zstd
 from tests.support import bombs_documents as documents
 from tests.support import bombs_mime as mime
 from tests.support import bombs_packed as packed

@@ -1,13 +1,9 @@
 """Virtual disks of QEMU, VMware and VirtualBox, made at run time around any disk; blocks of zeros are left out."""
 
 import struct
-import sys
 import zlib
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from gatepost.model.zstandard import zstd
 
 BLOCK = 64 * 1024
 SECTOR = 512

@@ -1,13 +1,14 @@
 """Letters of today, written for the tests: `read_letters` makes messages of the short form they are kept in.
 
 A file is a row of letters. `==== kind language` begins one; header fields follow, then directives (`:form plain|both|html
-page|shop`, `:via host` that brings it, `:attach name type`, `:header field`, `:sender address`), an empty line, and the
+page|shop|pictures`, `:via host` that brings it, `:attach name type`, `:header field`, `:sender address`), an empty line, and the
 text, whose links are written `[words](address)`. `shop` is a page of the trade: tables, a style sheet, a preheader, a
-picture that counts readers; `page` is what a mail program writes.
+picture that counts readers; `page` is what a mail program writes; `pictures` shows a large picture for every link.
 """
 
 import base64
 import html
+import io
 import quopri
 import re
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from email.header import Header
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
 from gatepost.model.spam import SpamOptions
 
 NOW = 1_791_190_800.0
 """Monday, 5 October 2026, 9:00 UTC."""
 _DATE = "Mon, 05 Oct 2026 08:58:41 +0000"
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ADDRESS = re.compile(r"<?([^<>\s,;]+@[^<>\s,;]+)>?")
 _BORDER = "b1_7f3a9c55d2e84e0a"
 _OUTER = "b2_c01d22aa90fe4417"
@@ -30,6 +32,7 @@ _STYLE = (
     ".b{background:#0a5c36;color:#ffffff;padding:12px 24px;text-decoration:none;border-radius:4px}"
     "@media only screen and (max-width:620px){.w{width:100%}}"
 )
+_PICTURE = '<img src="https://img.{}/i/{}.jpg" width="600" border="0" alt="">'
 _SAMPLE_PDF = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n%%EOF\n"
 )
@@ -123,7 +126,10 @@ def _together(kind: str, border: str, parts: list[bytes]) -> bytes:
 
 def _attached(body: bytes, told: str) -> bytes:
     name, kind = told.split()
-    content = _SAMPLE_PDF if kind.endswith("pdf") else b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n"
+    if kind.startswith("image/"):
+        content = _photo(kind.removeprefix("image/"))
+    else:
+        content = _SAMPLE_PDF if kind.endswith("pdf") else b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n"
     shown = Header(name, "utf-8").encode() if not name.isascii() else name
     head = (
         f'Content-Type: {kind}; name="{shown}"\r\nContent-Transfer-Encoding: base64\r\n'
@@ -132,7 +138,23 @@ def _attached(body: bytes, told: str) -> bytes:
     return _together("mixed", _OUTER, [body, head.encode() + base64.encodebytes(content).replace(b"\n", b"\r\n")])
 
 
+def _photo(kind: str) -> bytes:
+    """Return a picture without a word in it: a sky above a field."""
+    sky = Image.linear_gradient("L").resize((640, 300))
+    picture = Image.merge("RGB", (sky, sky, Image.new("L", sky.size, 210)))
+    picture.paste((64, 118, 40), (0, 200, 640, 300))
+    written = io.BytesIO()
+    picture.save(written, kind)
+    return written.getvalue()
+
+
 def _page(look: str, text: str, site: str) -> str:
+    if look == "pictures":
+        shown = (
+            f'<a href="{html.escape(match[2])}">{html.escape(match[1]) or _PICTURE.format(site, number)}</a>'
+            for number, match in enumerate(_LINK.finditer(text))
+        )
+        return f"<html><body><center>{'<br>'.join(shown)}</center></body></html>"
     style = ' class="b"' if look == "shop" else ""
     pieces = []
     for paragraph in text.split("\n\n"):

@@ -73,3 +73,12 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     bad.write_text("import socket\nfrom gatepost.relay import reception\n")
     assert [name for _, name in imports_of(bad)] == ["socket", "gatepost.relay.reception"]
     assert LAYER_OF["relay"] > LAYER_OF["smtp"]
+
+
+def test_what_newer_pythons_have_under_another_name_is_imported_in_one_place() -> None:
+    # Elsewhere the import works here and fails with a Python that the tests do not run with.
+    home = PACKAGE / "model" / "zstandard.py"
+    names = {
+        path for path in modules() for _, name in imports_of(path) if name.startswith(("backports", "compression"))
+    }
+    assert names == {home}

@@ -37,6 +37,6 @@ def test_every_library_of_the_product_is_in_its_lock_file() -> None:
     missing = {
         f"{name} in {path.relative_to(ROOT)}"
         for name, path in modules.items()
-        if not locked & set(map(normalised, (*distributions.get(name.split(".")[0], ()), name.split(".")[0])))
+        if not locked & set(map(normalised, (*distributions.get(name.split(".")[0], ()), name.split(".")[0], name)))
     }
     assert not missing

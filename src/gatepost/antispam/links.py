@@ -86,7 +86,7 @@ class Anchor(msgspec.Struct, gc=False):
     domain: str = ""
     """Registrable domain, "" for a number."""
     element: str = "a"
-    """Element of a page, `text`, `qr`, `pdf`."""
+    """Element of a page, `text`, `qr`, `ocr`, `pdf`, `office`."""
     source: str = "html"
     shown: str = ""
     shown_domain: str = ""

@@ -4,10 +4,12 @@ Told from what `antispam.view` found while it read the message. Weighs what spam
 preheaders, tracked links and pictures are a newsletter's daily bread and weigh nothing.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gatepost.antispam.check import Notes
+from gatepost.antispam.extract.markup import Page
 from gatepost.antispam.extract.parts import Text
 from gatepost.antispam.extract.warming import warm
 from gatepost.antispam.knowledge import Knowledge, read_lines
@@ -18,6 +20,10 @@ from gatepost.model.spam import Method
 
 _SHORT: Final = 120
 """Characters of text below which it is something else that speaks."""
+_HARDLY: Final = 80
+"""And below which there is next to none."""
+_DENSE: Final = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
+"""Kana, Chinese characters, Korean syllables."""
 _QUOTED: Final = 120
 """Characters of words in pictures that an evidence shows."""
 _MANY_WORDS: Final = 60
@@ -69,7 +75,9 @@ class TricksCheck:
                     yield name, evidence, weight
         domains = {anchor.domain for anchor in followed if anchor.domain}
         if domains and domains <= self._shorteners:
-            yield "link-short-only", f"all links go through services that hide where they lead: {_some(domains)}", 1.5
+            weight = 2.7 if _says_little(view) and _shows_pictures(view) else 1.5
+            told = f"all links go through services that hide where they lead: {_some(domains)}"
+            yield "link-short-only", told, weight
         codes = [anchor for anchor in anchors if anchor.element == "qr"]
         if codes:
             few = len(view.html) + len(view.plain) < 3 * _SHORT
@@ -229,18 +237,38 @@ def _look_at_attached(pages: list[Text]) -> Iterator[tuple[str, str, float]]:
             yield "attached-page", f"a web page is attached: {name}", 0.3
 
 
+def _shown_pages(view: MailView) -> list[Page]:
+    return [text.page for text in view.texts if text.page is not None and not text.attached]
+
+
+def _shows_pictures(view: MailView) -> int:
+    """Return the number of pictures that are to be seen."""
+    return view.parts.picture_parts + sum(page.pictures - page.tiny_pictures for page in _shown_pages(view))
+
+
+def _says_little(view: MailView) -> bool:
+    """Whether something else than the text speaks. A character of a script without blanks says as much as three."""
+    size = len(view.html) + len(view.plain)
+    if size >= _SHORT or any(text.quoted for text in view.texts):
+        return False
+    dense = sum(map(len, _DENSE.findall(view.html))) + sum(map(len, _DENSE.findall(view.plain)))
+    return size + 2 * dense < _SHORT
+
+
 def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
     """Look at what the message is made of."""
     html, plain = view.html, view.plain
-    size = len(html) + len(plain)
-    pages = [text.page for text in view.texts if text.page is not None and not text.attached]
-    pictures = view.parts.picture_parts + sum(page.pictures - page.tiny_pictures for page in pages)
-    if size < _SHORT and not any(text.quoted for text in view.texts):
+    if _says_little(view):
+        size = len(html) + len(plain)
+        pages = _shown_pages(view)
+        pictures = _shows_pictures(view)
         linked = any(anchor.followed and anchor.element == "a" for anchor in view.anchors)
         if pictures and linked:
-            yield "picture-only", f"{pictures} pictures that are links, and hardly any text ({size} characters)", 1.8
+            told = f"{pictures} pictures that are links, and hardly any text ({size} characters)"
+            yield "picture-only", told, 1.8 if size < _HARDLY else 1.0  # a short notice has a logo, too
         elif pictures:
-            yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", 0.4
+            weight = 1.0 if any(page.pictures > page.tiny_pictures for page in pages) else 0.4
+            yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", weight
         elif view.parts.documents:
             yield "document-only", f"a document is attached, and the text says little ({size} characters)", 0.2
         elif any(page.tiny_pictures for page in pages):

@@ -214,7 +214,7 @@ class MailView:
             for url in dict.fromkeys(urls):
                 if url not in seen and len(found) < ANCHORS_LIMIT:
                     seen.add(url)
-                    anchor = read_anchor(url, source, text.kind if text.kind in _PICTURED else "text")
+                    anchor = read_anchor(url, source, text.kind if text.kind in _APART else "text")
                     if anchor is not None:
                         found.append(anchor)
         return tuple(found[:ANCHORS_LIMIT])
@@ -225,7 +225,8 @@ class MailView:
         return tuple(distinct(self.anchors))
 
 
-_PICTURED: Final = frozenset({"qr", "ocr"})
+_APART: Final = frozenset({"qr", "ocr", "pdf", "office"})
+"""Kinds whose links are none of the message's own text."""
 _CARRIED: Final = frozenset({"rtf", "office", "pdf", "qr", "subject"})
 """Kinds that are read to tell what they say, wherever they stand."""
 

@@ -36,6 +36,8 @@ from gatepost.antivirus.sources import SetFacts, Source
 
 SHARED_CHARACTERS = 255
 """Of a name or type, shown to the rules: longer ones only serve to slow them."""
+WIDE_SEARCH = 512
+"""Bytes among which a script in 16-bit units has a zero: one of commands is not without a Latin letter so long."""
 EVIDENCE_LIMIT = 300
 """Characters of a foreign rule's description that are repeated."""
 
@@ -190,11 +192,14 @@ class BuiltinEngine:
 
 
 def _narrow(subject: ScanObject) -> ScanObject:
-    """Return a script in 16-bit units, which Windows runs as well, in the bytes that rules are written for."""
+    """Return a script in 16-bit units, which Windows runs as well, in the bytes that rules are written for. A mark of
+    such units in front of others deceives editors; command interpreters pass over it.
+    """
     data = subject.data
-    if data.startswith(b"\xff\xfe") or data[1:16:2] == bytes(8):
+    wide = data.find(b"\0", 0, WIDE_SEARCH) >= 0
+    if (wide and data.startswith(b"\xff\xfe")) or data[1:16:2] == bytes(8):
         charset = "utf-16-le"
-    elif data.startswith(b"\xfe\xff") or data[:16:2] == bytes(8):
+    elif (wide and data.startswith(b"\xfe\xff")) or data[:16:2] == bytes(8):
         charset = "utf-16-be"
     else:
         return subject

@@ -26,6 +26,7 @@ DECOYS = frozenset({
 _DECOY_TYPES = ("image/", "audio/", "video/", "text/", "application/pdf", "application/msword", "application/vnd.")
 _OVERRIDES = re.compile("[\u202d\u202e]")
 _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CLIMBING = re.compile(r"(?:^|[\\/:])\.\.[\\/]")
 _PADDING = re.compile(r"[\s\u00a0\u2000-\u200b\u2800\u3000_.\-]{12,}\.?[A-Za-z0-9]{2,5}\Z")
 """Space that moves the real extension out of the window a name is shown in."""
 
@@ -70,6 +71,13 @@ def judge_reference(parameters: Mapping[str, str]) -> Report | None:
             evidence = f"its reader fetches .{extension_of(name)} from elsewhere"
             return Report(Outcome.SUSPICIOUS, threat="Heuristic.Carrier.ExternalBody", evidence=evidence)
     return None
+
+
+def judge_path(path: str) -> Report | None:
+    """Return what is wrong with where an archive puts a member; None when nothing is."""
+    if _CLIMBING.search(path) is None:
+        return None
+    return _report("Path", "the archive puts this file outside of the folder it is unpacked in")
 
 
 def _is_double(name: str, decoy: str) -> bool:

@@ -46,7 +46,9 @@ class Kind(enum.StrEnum):
     RPM = "rpm"
     CHM = "chm"
     OTHER_ARCHIVE = "other-archive"
-    """Packed by a program whose files nothing here opens, or called an archive and none that is known."""
+    """Packed by a program whose files nothing here opens, mail folders of Outlook among them (PST, DBX); or called an
+    archive and none that is known.
+    """
     TNEF = "tnef"
     UUENCODE = "uuencode"
     YENC = "yenc"
@@ -109,7 +111,7 @@ _OTHERS = re.compile(
     rb"|(?P<APPLE>\0\x05\x16[\0\x07]\0\x02)"
     rb"|(?P<CALENDAR>BEGIN:V(?:CALENDAR|CARD)\s)"
     rb"|(?P<OTHER_ARCHIVE>\x89LZO\0\r\n|LRZI\0|RZIP\x02|7kSt\xa0\x31|zPQ[\x01\x02]|ZOO [0-9]\.|ALZ\x01\n|EGGA\0|ArC\x01"
-    rb"|hsqs|sqsh\0|SIT!\0|StuffIt \(c\)1997)"
+    rb"|hsqs|sqsh\0|SIT!\0|StuffIt \(c\)1997|!BDN.{4}SM|\xcf\xad\x12\xfe.{4}\x66\xe3\xd1\x11)"
     rb"|(?P<SCRIPT>#!|<\?php|<%@|@echo[ \t]|<job[ >]|<package[ >])"
     rb"|(?P<UUENCODE>begin(?:-base64)?[ \t]+[0-9]{1,7}[ \t][^\r\n]*\r?\n)|(?P<YENC>=ybegin[ \t])"
     rb"|(?P<BINHEX>\(This file must be converted with BinHex)"

@@ -5,14 +5,14 @@ it from whoever goes by the first bytes. Called by `kinds` and by the opener of 
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 SEARCHED: Final = 8 * 1024 * 1024
 """Bytes of the beginning that are looked through."""
-HEADERS_LOOKED_AT: Final = 100
 HEADER_LIMIT: Final = 4096
-"""Bytes in which the header shows what it is, and in which its other fields may stand in front."""
-_VERSION: Final = b"mime-version"
+"""Bytes behind its version in which the header shows what it is."""
+_VERSION: Final = b"\nmime-version"
 _TYPE = re.compile(rb"^content-type[ \t]*+:", re.MULTILINE)
 _FIELD = re.compile(rb"[!-9;-~]{1,100}+[ \t]*+:|[ \t]")
 
@@ -20,22 +20,40 @@ _FIELD = re.compile(rb"[!-9;-~]{1,100}+[ \t]*+:|[ \t]")
 def find_page_archive(data: bytes) -> int:
     """Return where the header of a page saved as mail begins in other data, -1 when there is none."""
     low = data[:SEARCHED].lower()
-    position = low.find(_VERSION)
-    for _ in range(HEADERS_LOOKED_AT):
-        if position < 0:
-            break
-        if low[max(0, position - 1) : position] in {b"", b"\n"}:
-            start = _begin(low, position)
-            if _TYPE.search(low[start : position + HEADER_LIMIT]):
-                return start
-        position = low.find(_VERSION, position + 1)
+    start = before = content_type = -1
+    for position in _find_versions(low):
+        start = _begin(low, position, before, start)
+        before = position
+        if content_type < start:
+            found = _TYPE.search(low, start)
+            if found is None:
+                return -1
+            content_type = found.start()
+        if content_type < before + HEADER_LIMIT:
+            return start
     return -1
 
 
-def _begin(low: bytes, position: int) -> int:
-    """Return where the fields begin among which one stands."""
-    for line in reversed(low[max(0, position - HEADER_LIMIT) : position].split(b"\n")[:-1]):
-        if not _FIELD.match(line):
+def _find_versions(low: bytes) -> Iterator[int]:
+    """Yield where lines begin with it."""
+    if low.startswith(_VERSION[1:]):
+        yield 0
+    position = low.find(_VERSION)
+    while position >= 0:
+        yield position + 1
+        position = low.find(_VERSION, position + 1)
+
+
+def _begin(low: bytes, position: int, before: int, start: int) -> int:
+    """Return where the fields begin among which one stands; those of the one `before` it begin at `start`.
+
+    No line is looked at twice, however many headers somebody has put in front of the real one.
+    """
+    while position > 0:
+        if position == before:
+            return start
+        line = low.rfind(b"\n", 0, position - 1) + 1
+        if not _FIELD.match(low, line, position):
             break
-        position -= len(line) + 1
+        position = line
     return position

@@ -44,6 +44,8 @@ _BY_KIND: Final[Mapping[Kind, tuple[Scope, ...]]] = {
     Kind.CALENDAR: (Scope.SCRIPT,),
 }
 _PAGES: Final = frozenset({Kind.HTML, Kind.SVG})
+_TELLERS: Final = _PAGES | {Kind.SCRIPT, Kind.ONENOTE}
+"""Containers whose texts are scripts until told otherwise: what scripts decode and run, what notebooks offer."""
 _PAGE_NAMES: Final = frozenset({"html", "htm", "shtml", "xhtml", "xht", "svg"})
 ACTIVE_TYPES = frozenset(
     {
@@ -76,7 +78,8 @@ SCRIPT_EXTENSIONS = frozenset({
     "searchconnector-ms", "settingcontent-ms", "rdp", "theme", "msc", "application", "appref-ms", "appinstaller",
     "jnlp", "desktop", "ini", "asx", "wax", "wvx", "m3u", "pls", "contact", "webloc", "inetloc", "fileloc", "terminal",
     "command", "applescript", "scpt", "py", "pyw", "csproj", "vbproj", "proj", "dif", "rqy", "oqy", "dqy", "ps", "eps",
-    "au3", "ahk",
+    "au3", "ahk", "a3x", "service", "vsto", "osdx", "accdb", "accde", "accda", "accdr", "mdb", "mde", "mda", "ade",
+    "ovpn", "xslt", "xbap", "ps1xml", "vcxproj", "fsproj", "targets", "props",
 })  # fmt: skip
 """Names Windows hands to an interpreter at a click, and texts it takes commands from."""
 
@@ -91,8 +94,13 @@ def resolve_scopes(subject: ScanObject) -> tuple[Scope, ...]:
         scopes += (Scope.ACTIVE,)
     if kind not in _PAGES and (declared == "text/html" or (subject.name and extension_of(subject.name) in _PAGE_NAMES)):
         scopes += (Scope.PAGE,)  # a browser asks the name, whatever stands in front of the page
+    told = kind is None and subject.inside in _TELLERS and declared not in SCRIPT_TYPES
+    if told and subject.inside in _PAGES:
+        scopes += (Scope.PAGE,)  # code that the page decodes: the page itself does not show it
     if Scope.SCRIPT not in scopes and (
-        declared in SCRIPT_TYPES or (subject.name and kind is not Kind.EXECUTABLE and _is_script_name(subject.name))
+        told
+        or declared in SCRIPT_TYPES
+        or (subject.name and kind is not Kind.EXECUTABLE and _is_script_name(subject.name))
     ):
         scopes += (Scope.SCRIPT,)
     return scopes

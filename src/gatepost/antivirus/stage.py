@@ -16,13 +16,13 @@ from gatepost.antivirus.budget import Budget, OverBudget
 from gatepost.antivirus.charsets import read_oddly
 from gatepost.antivirus.clean_keys import BodyKeys, CleanMemory, build_circumstances, find_candidates
 from gatepost.antivirus.cure import BadMember, plan_cure
-from gatepost.antivirus.disguise import judge_reference
+from gatepost.antivirus.disguise import judge_path, judge_reference
 from gatepost.antivirus.engine import CLEAN, Engine, Outcome, Overrun, RemoteEngine, ScanObject
 from gatepost.antivirus.keyring import Keyring
 from gatepost.antivirus.kind_names import conflicts
 from gatepost.antivirus.kinds import ENCODED_BLOCKS, Kind, detect_kind, extension_of, find_behind, other_kinds
 from gatepost.antivirus.objects import CURABLE, CURED_OVERHEAD, EVIDENCE_LIMIT, NO_SPAN, ObjectList, bounded
-from gatepost.antivirus.opening import Opening
+from gatepost.antivirus.opening import Member, Opening
 from gatepost.antivirus.panel import STATUS, Arm, MustWait, Panel
 from gatepost.antivirus.recollection import Remembered, recall
 from gatepost.antivirus.unpack import ARCHIVES, is_opened, open_container
@@ -40,6 +40,7 @@ TYPE_CONFLICT = "type-conflict"
 """Finding: name, declared type and content of an object disagree."""
 CONFLICTS_TOLD = 100
 KNOWN_EVIDENCE = "found clean before"
+_LOCKED = "protected by a password"
 
 _CLEAN = ObjectStatus.CLEAN
 _HOPELESS = frozenset((ObjectStatus.ERROR, ObjectStatus.PROTECTED, ObjectStatus.FILTERED))
@@ -405,36 +406,40 @@ class _Inspection:
             for member in open_container(container.data, kind, container.name, self.opening):
                 if member.encrypted and not member.protected:
                     objects.mark_encrypted(index, member.encrypted)
-                    continue
-                if not member.name and member.data is None:  # about the container itself
+                elif not member.name and member.data is None:  # about the container itself
                     status = ObjectStatus.PROTECTED if member.protected and not member.trouble else ObjectStatus.ERROR
-                    locked = (
-                        f"{member.encrypted}, locked by a password" if member.encrypted else "protected by a password"
-                    )
+                    locked = f"{member.encrypted}, locked by a password" if member.encrypted else _LOCKED
                     objects.mark(index, status, evidence=member.trouble or locked)
-                    continue
-                before = len(objects)
-                inner = objects.add(ObjectKind.MEMBER, index, member.name)
-                self.secrets += member.secret
-                if self.drop_filtered(inner, before):
-                    continue
-                if member.data is not None:
-                    own_name = member.name.rpartition("/")[2]
-                    secret = member.secret or container.secret
-                    cured = self.examine(
-                        inner, member.data, own_name, depth + 1, member.content_type, kind, secret=secret
-                    )
-                    if objects[inner].status in CURABLE and self.options.cure:
-                        bad.append(BadMember(member.name, hashlib.sha256(member.data).digest(), cured))
-                if member.protected:
-                    objects.mark(inner, ObjectStatus.PROTECTED, evidence="protected by a password")
-                if member.trouble:
-                    objects.mark(inner, ObjectStatus.ERROR, evidence=member.trouble)
-                objects.settle_member(inner)
+                elif (found := self.open_member(index, container, kind, member, depth)) is not None:
+                    bad.append(found)
         except OverBudget as error:
             objects.mark(index, ObjectStatus.ERROR, evidence=str(error))
         except MemoryError:
             objects.mark(index, ObjectStatus.ERROR, evidence="unpacking needs more memory than a filter may have")
+        return bad
+
+    def open_member(
+        self, index: int, container: ScanObject, kind: Kind, member: Member, depth: int
+    ) -> BadMember | None:
+        """Examine one member; return it when it is bad and may be cured."""
+        objects, before = self.objects, len(self.objects)
+        inner = objects.add(ObjectKind.MEMBER, index, member.name)
+        self.secrets += member.secret
+        if self.drop_filtered(inner, before):
+            return None
+        bad = None
+        if member.data is not None:
+            name, secret = member.name.rpartition("/")[2], member.secret or container.secret
+            cured = self.examine(inner, member.data, name, depth + 1, member.content_type, kind, secret=secret)
+            if objects[inner].status in CURABLE and self.options.cure:
+                bad = BadMember(member.name, hashlib.sha256(member.data).digest(), cured)
+        if member.protected:
+            objects.mark(inner, ObjectStatus.PROTECTED, evidence=_LOCKED)
+        if member.trouble:
+            objects.mark(inner, ObjectStatus.ERROR, evidence=member.trouble)
+        if kind in ARCHIVES and (way := judge_path(member.name)) is not None:
+            objects.mark(inner, ObjectStatus.SUSPICIOUS, way.threat, way.evidence)
+        objects.settle_member(inner)
         return bad
 
     # -- cure ------------------------------------------------------------------------------------------------------
@@ -470,7 +475,8 @@ class _Inspection:
         """Tell whether a cured form may take an object's place: scanned as it was, nothing is found in it."""
         if self.cured_bytes + len(cured) > len(self.content) + CURED_OVERHEAD:
             return False
-        probe = _Inspection(self.content, _without_cure(self.options), self.panel, self.deadline)
+        options = msgspec.structs.replace(self.options, cure=False, cache=False, filters=())
+        probe = _Inspection(self.content, options, self.panel, self.deadline)
         probe.opening.passwords = self.opening.passwords
         index = probe.objects.add(ObjectKind.PART, -1, subject.name, subject.content_type)
         probe.examine(index, cured, subject.name)
@@ -491,7 +497,3 @@ def _ask_for_cure(engine: Engine, subject: ScanObject) -> bytes | None:
         return engine.cure(subject)
     except Exception:  # noqa: BLE001 - a cure that fails is no cure: the object stays infected
         return None
-
-
-def _without_cure(options: ScanOptions) -> ScanOptions:
-    return msgspec.structs.replace(options, cure=False, cache=False, filters=())

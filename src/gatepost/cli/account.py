@@ -22,6 +22,7 @@ _Stdin = Annotated[
     bool, cyclopts.Parameter(name="--stdin", negative="", help="read the password from standard input, one line")
 ]
 _MadeUp = Annotated[bool, cyclopts.Parameter(name="--make-up", negative="", help="make a password up and print it")]
+_Name = Annotated[str, cyclopts.Parameter(help="the account")]
 _Role = Annotated[str, cyclopts.Parameter(name="--role", help="admin, operator, quarantine, read-only or domain")]
 _Domains = Annotated[list[str] | None, cyclopts.Parameter(name="--domain", help="only mail of this domain; repeatable")]
 
@@ -79,9 +80,10 @@ def add(
         Under which somebody signs in.
 
     """
-    password = _ask_password(stdin=stdin, make_up=make_up)
-    if password is None:
-        return complain("the two passwords differ", EXIT_BAD_OPTIONS)
+    try:
+        password = _ask_password(stdin=stdin, make_up=make_up)
+    except ValueError as error:
+        return complain(str(error), EXIT_BAD_OPTIONS)
     ask = Caller(conf_file)
     _show_made(ask("accounts.add", name=name, role=role, domains=domain or [], password=password), "added")
     return 0
@@ -99,9 +101,10 @@ def password(
         The account.
 
     """
-    given = _ask_password(stdin=stdin, make_up=make_up)
-    if given is None:
-        return complain("the two passwords differ", EXIT_BAD_OPTIONS)
+    try:
+        given = _ask_password(stdin=stdin, make_up=make_up)
+    except ValueError as error:
+        return complain(str(error), EXIT_BAD_OPTIONS)
     _show_made(Caller(conf_file)("accounts.password", name=name, password=given), "new password set")
     return 0
 
@@ -130,13 +133,13 @@ def change(
 
 
 @app.command
-def disable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def disable(name: _Name, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Let somebody sign in no more; their sessions end and their tokens count no longer."""
     return _do(conf_file, "accounts.change", name, "disabled", disabled=True)
 
 
 @app.command
-def enable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def enable(name: _Name, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Let somebody sign in again; their tokens count again, too."""
     row = Caller(conf_file)("accounts.change", name=name, disabled=False)
     print(f"{name}: enabled")
@@ -149,7 +152,7 @@ def enable(name: str, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
 
 
 @app.command(name="forget-second")
-def forget_second(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def forget_second(name: _Name, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Take away the second steps of somebody who has lost their telephone, having asked."""
     if not agreed(f"take away one-time codes and passkeys of {printable(name)}? the password alone lets in", yes=yes):
         return 1
@@ -157,7 +160,7 @@ def forget_second(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAUL
 
 
 @app.command
-def remove(name: str, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def remove(name: _Name, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Remove an account, with its second factors and its tokens, having asked."""
     if not agreed(f"remove the account {printable(name)}, its second factors and its tokens?", yes=yes):
         return 1
@@ -193,14 +196,19 @@ def _do(conf_file: ConfigFile, call: str, name: str, done: str, **arguments: obj
     return 0
 
 
-def _ask_password(*, stdin: bool, make_up: bool) -> str | None:
-    """Return a password, "" to have one made up, None when it was typed in two ways."""
+def _ask_password(*, stdin: bool, make_up: bool) -> str:
+    """Return a password, "" only to have one made up. ValueError with a sentence when there is none to be had."""
     if make_up:
         return ""
     if stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    given = getpass.getpass("Password: ")
-    return given if getpass.getpass("Once more: ") == given else None
+        given = sys.stdin.readline().rstrip("\r\n")
+    else:
+        given = getpass.getpass("Password: ")
+        if getpass.getpass("Once more: ") != given:
+            raise ValueError("the two passwords differ")
+    if not given:
+        raise ValueError("the password is empty; --make-up has one made up and prints it")
+    return given
 
 
 def _show_made(made: dict[str, str], done: str) -> None:

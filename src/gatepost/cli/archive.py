@@ -7,6 +7,7 @@ from typing import Annotated
 
 import cyclopts
 
+from gatepost.cli.choice import Yes
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, Caller, ConfigFile, complain
 from gatepost.cli.store import agree, delete_items, find, guarded, list_items, pick, release_items
 from gatepost.cli.store_apps import WhereArchive, build_app
@@ -20,23 +21,27 @@ app = build_app("archive", "Archives of accepted and of sent messages, or any st
 _ARCHIVES = (StoreKind.INCOMING, StoreKind.OUTGOING)
 
 
-def _flag(*names: str) -> cyclopts.Parameter:
-    return cyclopts.Parameter(name=names, negative="")
+def _documented(like: str, *names: str) -> cyclopts.Parameter:
+    return cyclopts.Parameter(name=names, negative="", help=f"as {like}")
 
 
 @app.default
 def documented(
     *,
     archive_path: Annotated[Path | None, cyclopts.Parameter(help="directory to work on")] = None,
-    show_all: Annotated[bool, _flag("--show-all")] = False,
-    show_id: str = "",
-    remove_all: Annotated[bool, _flag("-r", "--remove-all")] = False,
-    remove_id: Annotated[str, cyclopts.Parameter(name=["-d", "--remove-id"])] = "",
-    send_all: Annotated[bool, _flag("-a", "--send-all")] = False,
-    send_id: Annotated[str, cyclopts.Parameter(name=["-o", "--send-id"])] = "",
-    send_all_without_check: Annotated[bool, _flag("--send-all-without-check")] = False,
-    send_id_without_check: str = "",
-    yes: Annotated[bool, _flag("-y", "--yes")] = False,
+    show_all: Annotated[bool, _documented("archive list", "--show-all")] = False,
+    show_id: Annotated[str, _documented("archive list, of the message with this id", "--show-id")] = "",
+    remove_all: Annotated[bool, _documented("archive delete --all", "-r", "--remove-all")] = False,
+    remove_id: Annotated[str, _documented("archive delete ID --yes", "-d", "--remove-id")] = "",
+    send_all: Annotated[bool, _documented("archive resend --all", "-a", "--send-all")] = False,
+    send_id: Annotated[str, _documented("archive resend ID", "-o", "--send-id")] = "",
+    send_all_without_check: Annotated[
+        bool, _documented("archive resend --all --no-check", "--send-all-without-check")
+    ] = False,
+    send_id_without_check: Annotated[
+        str, _documented("archive resend ID --no-check --yes", "--send-id-without-check")
+    ] = "",
+    yes: Yes = False,
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """List, delete or send messages of a store by the documented options. Exactly one of them is given."""

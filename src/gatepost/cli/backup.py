@@ -29,6 +29,7 @@ from gatepost.cli.gateway import (
     print_json,
 )
 from gatepost.cli.store_apps import backup as app
+from gatepost.config.external import explain_os_error
 from gatepost.config.load import load
 from gatepost.master.backup import KEPT_BESIDE, OUTSIDE, BackupError, Manifest, plan_backup, write_backup
 from gatepost.master.paths import Paths
@@ -43,6 +44,7 @@ _WIDTH = 300
 PassphraseFile = Annotated[
     Path | None, cyclopts.Parameter(help="file whose first line is the passphrase; else it is asked for")
 ]
+BackupFile = Annotated[Path, cyclopts.Parameter(help="what gatepost backup has made")]
 DryRun = Annotated[bool, cyclopts.Parameter(name="--dry-run", negative="", help="only say what would be done")]
 
 
@@ -86,7 +88,7 @@ def save(
                 manifest = write_backup(target, loaded, sources, tracking=with_tracking, passphrase=passphrase)
                 target.flush()
                 os.fsync(target.fileno())
-            os.link(fresh, file)
+            os.link(fresh, file, follow_symlinks=False)
         finally:
             Path(fresh).unlink(missing_ok=True)
     except BackupError as error:
@@ -99,12 +101,14 @@ def save(
 
 
 @app.command
-def verify(file: Path, /, *, passphrase_file: PassphraseFile = None, as_json: AsJson = False) -> int:
+def verify(file: BackupFile, /, *, passphrase_file: PassphraseFile = None, as_json: AsJson = False) -> int:
     """Read a backup of the gateway to its end and compare every file in it with its digest."""
     try:
         manifest = read_backup(file, _passphrase(file, passphrase_file), None)
-    except (BackupError, OSError) as error:
+    except BackupError as error:
         return complain(f"not whole: {error}", EXIT_UNREADABLE)
+    except OSError as error:
+        return complain(f"{error.filename or file}: {explain_os_error(error)}", EXIT_UNREADABLE)
     return _show(manifest, file, as_json=as_json)
 
 
@@ -156,7 +160,7 @@ def restore(
     except BackupError as error:
         return complain(f"not restored: {error}", EXIT_UNREADABLE)
     except OSError as error:
-        return complain(f"not restored: {error}", EXIT_SYSTEM)
+        return complain(f"not restored: {error.filename or file}: {explain_os_error(error)}", EXIT_SYSTEM)
     return _after(manifest, beside, place, conf_file)
 
 

@@ -13,6 +13,7 @@ from gatepost.model.ids import parse_queue_id
 from gatepost.relay.queue_filter import QueueFilter
 
 Yes = Annotated[bool, cyclopts.Parameter(name=["-y", "--yes"], negative="", help="do not ask")]
+QueueId = Annotated[str, cyclopts.Parameter(help="queue id, as queue list and the log show it")]
 Masks = list[str] | None
 
 
@@ -31,6 +32,7 @@ class Chosen:
     recipient: Annotated[Masks, option("recipient", "mask of a recipient that still waits")] = None
     domain: Annotated[Masks, option("domain", "mask of a recipient domain")] = None
     next_hop: Annotated[Masks, option("next-hop", "mask of host:port by the present routes")] = None
+    user: Annotated[Masks, option("user", "mask of who signed in to send it")] = None
     reason: Annotated[Masks, option("why", "text in the reason why it waits")] = None
     older: Annotated[str, option("older", "in the queue for longer than 90s, 15m, 4h, 2d …")] = ""
     younger: Annotated[str, option("younger", "in the queue for less than that")] = ""
@@ -43,6 +45,7 @@ class Chosen:
             recipients=tuple(self.recipient or ()),
             domains=tuple(domain.lower() for domain in self.domain or ()),
             next_hops=tuple(self.next_hop or ()),
+            users=tuple(self.user or ()),
             reasons=tuple(self.reason or ()),
             older_than_s=parse_age(self.older),
             younger_than_s=parse_age(self.younger),

@@ -142,6 +142,10 @@ def convert(
         return _convert_old_server(found, hostname or socket.gethostname(), output)
     loaded = load(old)
     if loaded.config is None:
+        if not loaded.readable:  # what is said of a gateway's own file does not help here
+            loaded = msgspec.structs.replace(
+                loaded, problems=tuple(msgspec.structs.replace(each, mend="") for each in loaded.problems)
+            )
         _print_problems(loaded, sys.stderr)
         return loaded.exit_code
     return _write(build_conversion(loaded, loaded.config), output, force=False)

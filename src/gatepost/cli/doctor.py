@@ -18,7 +18,7 @@ from gatepost.doctor.certificates import check_certificates
 from gatepost.doctor.databases import judge_unusable
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import SEVERITY, Finding, State, worst
-from gatepost.doctor.learning import judge_weights
+from gatepost.doctor.learning import judge_values, judge_weights
 from gatepost.doctor.licences import check_licence
 from gatepost.doctor.machine import check_machine
 from gatepost.doctor.names import check_names
@@ -36,7 +36,7 @@ from gatepost.master.learning import WEIGHTS_FILE
 from gatepost.master.paths import Paths
 from gatepost.master.settings import find_fault
 from gatepost.model.foreign_text import printable
-from gatepost.storage.weights_file import look_at
+from gatepost.storage.weights_file import find_no_numbers, look_at
 
 _MARKS: Final = {State.OK: "ok     ", State.WARNING: "WARNING", State.ERROR: "ERROR  "}
 _STYLES: Final = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "bold red"}
@@ -156,6 +156,7 @@ def _check_bases(config: Config) -> Iterable[Finding]:
 def _check_learned(folder: Path) -> Iterable[Finding]:
     if folder.is_dir() and any(folder.iterdir()):  # else nothing was taught yet
         yield from judge_weights(folder / WEIGHTS_FILE, look_at(folder / WEIGHTS_FILE))
+        yield from judge_values(folder / WEIGHTS_FILE, find_no_numbers(folder / WEIGHTS_FILE))
 
 
 def _choose_spam_sets(config: Config) -> tuple[bool, Sequence[str]]:

@@ -101,7 +101,7 @@ def build(
     key: Annotated[list[Path], cyclopts.Parameter(name="--key", negative="", help="private key; several: all sign")],
     name: str,
     number: int,
-    kind: Kind = Kind.ANTIVIRUS,
+    kind: Annotated[Kind, cyclopts.Parameter(help="what the set is for")] = Kind.ANTIVIRUS,
 ) -> int:
     """Build a signed set of databases in DIRECTORY from readable SOURCES, and try it with the samples they hold.
 

@@ -188,7 +188,7 @@ def issue(
     serial: str,
     issuer: str,
     holder: str = "",
-    kind: Annotated[Kind, cyclopts.Parameter(name="--type")] = Kind.COMMERCIAL,
+    kind: Annotated[Kind, cyclopts.Parameter(name="--type", help="what it is")] = Kind.COMMERCIAL,
     expires: Date = None,
     days: int = 0,
     users: int = 0,

@@ -7,15 +7,34 @@ import os
 import sys
 
 import cyclopts
+from cyclopts import CycloptsPanel
 
 from gatepost import __version__
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, EXIT_UNREADABLE, Caller, ConfigFile
 from gatepost.cli.switching import add_actions
 
+
+def _tell(error: cyclopts.CycloptsError) -> object:
+    """Return what is printed of wrong usage.
+
+    Where a command with options of its own has sub-commands, a word too many is one of these misspelt.
+    """
+    words = error.unused_tokens or []
+    if isinstance(error, cyclopts.UnusedCliTokensError) and error.app:
+        if any(not name.startswith("-") for name in error.app):
+            error = cyclopts.UnknownCommandError(app=error.app, unused_tokens=words, verbose=False)
+        else:
+            error = cyclopts.CycloptsError(msg=f"Nothing is known to do with: {' '.join(words)}", verbose=False)
+    return CycloptsPanel(error)
+
+
 app = cyclopts.App(
     name="gatepost",
     help="A mail security gateway: takes mail in, filters it, passes it on.",
     version=__version__,
+    # No --empty-NAME beside a list: what is not given is empty.
+    default_parameter=cyclopts.Parameter(negative_iterable=()),
+    error_formatter=_tell,
 )
 # By name: a command brings in what it needs, and no other's.
 for _name, _place, _help in (
@@ -81,8 +100,10 @@ add_actions(app)
 def run_command() -> None:
     """Entry point of the `gatepost` command. Bad options end with the documented code 1."""
     try:
-        result = app(sys.argv[1:], exit_on_error=False)
-        sys.stdout.flush()
+        try:
+            result = app(sys.argv[1:], exit_on_error=False, result_action="return_value")
+        finally:
+            sys.stdout.flush()  # not when Python ends: a reader that has gone is an error of its own there
     except cyclopts.CycloptsError:
         sys.exit(EXIT_BAD_OPTIONS)
     except EOFError:

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gatepost.cli.choice import ALL, NOTHING, Chosen, Progress, filter_argument
+from gatepost.cli.choice import ALL, NOTHING, Chosen, Progress, QueueId, filter_argument
 from gatepost.cli.gateway import (
     DEFAULT_FILE,
     EXIT_BAD_OPTIONS,
@@ -146,7 +146,7 @@ def _show_summary(answer: dict[str, Any]) -> None:
 
 
 @app.command
-def show(queue_id: str, *, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def show(queue_id: QueueId, *, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Show everything known of one message: where it is and why, what was tried, what comes next."""
     try:
         message_id = parse_queue_id(queue_id)
@@ -224,7 +224,7 @@ def _destination(waiting: dict[str, Any]) -> str:
 
 @app.command
 def export(
-    queue_id: str,
+    queue_id: QueueId,
     *,
     output: Annotated[Path | None, cyclopts.Parameter(name=["-o", "--output"], help="file; - for output")] = None,
     edited: Annotated[bool, cyclopts.Parameter(negative="", help="as it would be sent, not as received")] = False,

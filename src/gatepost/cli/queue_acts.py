@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from gatepost.cli.choice import NOTHING, Chosen, Progress, Yes, confirm, filter_argument, resolve_choice
+from gatepost.cli.choice import NOTHING, Chosen, Progress, QueueId, Yes, confirm, filter_argument, resolve_choice
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
 from gatepost.cli.queue import app as queue_app
 from gatepost.model.foreign_text import printable
@@ -20,6 +20,7 @@ from gatepost.relay.verbs import Verb, check_text
 
 DryRun = Annotated[bool, cyclopts.Parameter(negative="", help="only count the messages")]
 Everything = Annotated[bool, cyclopts.Parameter(name="--all", negative="", help="all messages")]
+Domain = Annotated[str, cyclopts.Parameter(help="recipient domain; several")]
 Reason = Annotated[str, cyclopts.Parameter(help="what to say about it")]
 
 _PAST = {
@@ -43,7 +44,7 @@ def _command(verb: Verb, summary: str) -> Callable[..., int]:
     """Return the sub-command of a verb that needs no text."""
 
     def command(
-        *ids: str,
+        *ids: QueueId,
         chosen: Chosen = NOTHING,
         everything: Everything = False,
         yes: Yes = False,
@@ -52,12 +53,12 @@ def _command(verb: Verb, summary: str) -> Callable[..., int]:
     ) -> int:
         return act(verb, "", ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
-    command.__doc__ = f"{summary} Codes: 0 done, 1 bad options, 2 unreadable, 3 system error, 4 not done."
+    command.__doc__ = summary
     return command
 
 
 def hold(
-    *ids: str,
+    *ids: QueueId,
     reason: Reason = "held by an operator",
     chosen: Chosen = NOTHING,
     everything: Everything = False,
@@ -70,7 +71,7 @@ def hold(
 
 
 def bounce(
-    *ids: str,
+    *ids: QueueId,
     reason: Reason = "",
     chosen: Chosen = NOTHING,
     everything: Everything = False,
@@ -83,7 +84,7 @@ def bounce(
 
 
 def reroute(
-    *ids: str,
+    *ids: QueueId,
     to: Annotated[str, cyclopts.Parameter(help="[host:port], or a domain whose mail hosts are asked for")] = "",
     clear: Annotated[bool, cyclopts.Parameter(negative="", help="by the routing table again")] = False,
     chosen: Chosen = NOTHING,
@@ -98,18 +99,18 @@ def reroute(
     return act(Verb.REROUTE, to, ids, chosen, conf_file, everything=everything, yes=yes, dry_run=dry_run)
 
 
-def flush(*domains: str, yes: Yes = False, dry_run: DryRun = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def flush(*domains: Domain, yes: Yes = False, dry_run: DryRun = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Try everything that waits for delivery now, or all that waits for these recipient domains."""
     chosen = Chosen(state=["QUE"], domain=list(domains))
     return act(Verb.RETRY, "", (), chosen, conf_file, everything=False, yes=yes, dry_run=dry_run)
 
 
-def pause(*domains: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def pause(*domains: Domain, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Let the mail for these recipient domains wait, also over restarts, until `resume`."""
     return _pause(domains, conf_file, paused=True)
 
 
-def resume(*domains: str, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def resume(*domains: Domain, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Send mail for these recipient domains again."""
     return _pause(domains, conf_file, paused=False)
 

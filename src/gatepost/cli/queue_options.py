@@ -5,7 +5,7 @@ from typing import Annotated
 
 import cyclopts
 
-from gatepost.cli.choice import NOTHING, Chosen
+from gatepost.cli.choice import NOTHING, Chosen, Yes
 from gatepost.cli.gateway import DEFAULT_FILE, EXIT_BAD_OPTIONS, EXIT_NOT_DONE, Caller, ConfigFile, complain
 from gatepost.cli.queue import list_queue, row_line
 from gatepost.cli.queue_acts import act
@@ -23,22 +23,22 @@ app = queue_app
 app.command(repair_queue, name="repair")
 
 
-def _flag(*names: str) -> cyclopts.Parameter:
-    return cyclopts.Parameter(name=names, negative="")
+def _documented(like: str, *names: str) -> cyclopts.Parameter:
+    return cyclopts.Parameter(name=names, negative="", help=f"as {like}")
 
 
 @app.default
 def documented(
     *,
-    show_all: Annotated[bool, _flag("-s", "--show-all")] = False,
-    show_id: str = "",
-    remove_all: Annotated[bool, _flag("-r", "--remove-all")] = False,
-    remove_id: Annotated[str, cyclopts.Parameter(name=["-d", "--remove-id"])] = "",
-    check_all: Annotated[bool, _flag("--check-all")] = False,
-    check_id: str = "",
-    send_all: Annotated[bool, _flag("-a", "--send-all")] = False,
-    send_id: Annotated[str, cyclopts.Parameter(name=["-o", "--send-id"])] = "",
-    yes: Annotated[bool, _flag("-y", "--yes")] = False,
+    show_all: Annotated[bool, _documented("queue list", "-s", "--show-all")] = False,
+    show_id: Annotated[str, _documented("queue list, of the message with this id", "--show-id")] = "",
+    remove_all: Annotated[bool, _documented("queue remove --state WFC --state QUE", "-r", "--remove-all")] = False,
+    remove_id: Annotated[str, _documented("queue remove ID --yes", "-d", "--remove-id")] = "",
+    check_all: Annotated[bool, _documented("queue scan-first --state WFC", "--check-all")] = False,
+    check_id: Annotated[str, _documented("queue scan-first ID", "--check-id")] = "",
+    send_all: Annotated[bool, _documented("queue send-first --state QUE", "-a", "--send-all")] = False,
+    send_id: Annotated[str, _documented("queue send-first ID", "-o", "--send-id")] = "",
+    yes: Yes = False,
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """List, remove, scan first or send first by the documented options. Exactly one of them is given."""

@@ -6,8 +6,9 @@ to work (specification management.md §5.1).
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 
@@ -16,6 +17,7 @@ from gatepost.cli.gateway import DEFAULT_FILE, Caller, ConfigFile
 from gatepost.cli.stopping import stop_gateway
 from gatepost.master import daemon
 from gatepost.master.exit_code import ExitCode
+from gatepost.model.foreign_text import printable
 
 PidFile = Annotated[
     Path | None, cyclopts.Parameter(name=["-p", "--pid-file"], help="pid file instead of the one below the state path")
@@ -99,15 +101,24 @@ def _welcome(conf_file: Path) -> None:
     status, console = caller.try_("status"), caller.try_("console.status")
     if status is None:
         return
-    print(f"in service, pid {status['pid']}, mail at {', '.join(status['listeners']) or 'no port'}")
-    if status["doors"]:
-        print(f"doors: {', '.join(door['name'] for door in status['doors'])}")
+    print("\n".join(describe_service(status)))
     if not console or not console["addresses"]:
         return
     print(f"console: {' '.join(console['addresses'])}")
     first = caller.try_("session.first_code") or {}
     if first.get("code"):
         print(f"code for the first sign-in, within an hour: {first['code']} (again: gatepost account first-code)")
+
+
+def describe_service(status: Mapping[str, Any]) -> list[str]:
+    """Return the lines that say where a gateway in service is to be found; a filtering server has doors alone."""
+    doors = status["doors"]
+    nowhere = "" if doors else ", at no port: neither a listener nor a door is configured"
+    mail = f", mail at {', '.join(status['listeners'])}" if status["listeners"] else nowhere
+    return [
+        f"in service, pid {status['pid']}{mail}",
+        *(f"door {printable(door['name'])}: {door['kind']} at {door['address']}" for door in doors),
+    ]
 
 
 def stop(*, conf_file: ConfigFile = DEFAULT_FILE) -> int:

@@ -161,18 +161,19 @@ def recent(
     return 0
 
 
+ModelFile = Annotated[Path, cyclopts.Parameter(help="what spam model export writes, and import and merge read")]
 model = cyclopts.App(name="model", help="What was learned, as a file: backup, restore, share.")
 
 
 @model.command
-def export(file: Path, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def export(file: ModelFile, /, *, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Write what was learned to a file (below a directory that the gateway's user may write to)."""
     Caller(conf_file)("learning", call="export", file=str(file.resolve()))
     return 0
 
 
 @model.command(name="import")
-def import_model(file: Path, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def import_model(file: ModelFile, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Put a file in the place of what was learned, having asked; single messages can then no longer be taken back."""
     if not agreed(f"put {file} in the place of all that was learned? (`spam model export` keeps it)", yes=yes):
         return EXIT_BAD_OPTIONS
@@ -181,7 +182,7 @@ def import_model(file: Path, /, *, yes: Yes = False, conf_file: ConfigFile = DEF
 
 
 @model.command
-def merge(file: Path, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
+def merge(file: ModelFile, /, *, yes: Yes = False, conf_file: ConfigFile = DEFAULT_FILE) -> int:
     """Mix a file with what was learned, each by its messages, having asked; single ones can then not be taken back."""
     if not agreed(f"mix {file} with what was learned? (`spam model export` keeps it as it is)", yes=yes):
         return EXIT_BAD_OPTIONS

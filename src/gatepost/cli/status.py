@@ -33,6 +33,28 @@ def status(*, json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE) -> int
 
 def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, Any] | None, update: UpdateRun) -> None:
     console = Console(soft_wrap=True, markup=False)
+    _show_service(console, answer, helpers)
+    for problem in (problems or {}).get("problems", ()):
+        console.print(f"{problem['state'].upper()} {printable(problem['text'])}", style="bold", highlight=False)
+        console.print(f"  {printable(problem['mend'])}", highlight=False)
+    modules = ", ".join(f"{name} {'on' if on else 'OFF'}" for name, on in answer["modules"].items())
+    console.print(f"modules: {modules}")
+    _show_databases(console, answer, update)
+    _show_processes(console, answer, helpers)
+    _show_relay_troubles(console, answer["relays"])
+    _show_engines(console, answer["relays"])
+    queue = answer["queue"]
+    console.print(
+        f"queue: {queue['waiting']} await inspection, {queue['ready']} await delivery, {queue['held']} held, "
+        f"{queue['bytes']} bytes"
+    )
+    _show_troubled(console, answer["troubled"])
+    for name, value in answer["counters"].items():
+        console.print(f"{name}={value}", highlight=False)
+
+
+def _show_service(console: Console, answer: dict[str, Any], helpers: dict[str, Any]) -> None:
+    """Show what runs since when, and where it can be reached."""
     up = time.time() - answer["started_at"]
     console.print(f"gatepost {answer['version']}, pid {answer['pid']}, up {up:.0f} s, {answer['configuration']}")
     console.print(f"listening on {', '.join(answer['listeners']) or 'no port: a filtering server without a relay'}")
@@ -45,22 +67,22 @@ def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, A
     for name, told in helpers.items():
         for address in told.get("addresses", ()):
             console.print(f"{name} at {address}", highlight=False)
-    for problem in (problems or {}).get("problems", ()):
-        console.print(f"{problem['state'].upper()} {printable(problem['text'])}", style="bold", highlight=False)
-        console.print(f"  {printable(problem['mend'])}", highlight=False)
-    modules = ", ".join(f"{name} {'on' if on else 'OFF'}" for name, on in answer["modules"].items())
-    console.print(f"modules: {modules}")
+
+
+def _show_databases(console: Console, answer: dict[str, Any], update: UpdateRun) -> None:
     for name, kind in (("databases", "databases"), ("spam databases", "spam_databases")):
         sets = ", ".join(f"{each['name']} {each['number']} of {each['issued']}" for each in answer[kind])
         console.print(f"{name}: {printable(sets) or 'none'}")
     if update.checked:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(update.checked))
         console.print(f"last update: {update.result}, {when}", highlight=False)
-    _show_processes(console, answer, helpers)
-    missing = sorted({wall for relay in answer["relays"] for wall in relay.get("filter_walls_missing", ())})
+
+
+def _show_relay_troubles(console: Console, relays: list[dict[str, Any]]) -> None:
+    missing = sorted({wall for relay in relays for wall in relay.get("filter_walls_missing", ())})
     if missing:
         console.print(f"filters run without: {', '.join(missing)} (the kernel lacks it)", style="bold")
-    for relay in answer["relays"]:
+    for relay in relays:
         if relay.get("error"):
             console.print(f"relay {relay['index']}: {printable(relay['error'])}", style="bold")
         if relay.get("shedding"):
@@ -68,18 +90,9 @@ def _show(answer: dict[str, Any], helpers: dict[str, Any], problems: dict[str, A
             console.print(f"relay {relay['index']} sheds load: {facts}", style="bold")
         for name, why in relay.get("network_checks", {}).get("lists_off", {}).items():
             console.print(f"relay {relay['index']} does not ask the DNS list {name}: {printable(why)}", style="bold")
-    stores = {place: why for relay in answer["relays"] for place, why in relay.get("stores", {}).items()}
+    stores = {place: why for relay in relays for place, why in relay.get("stores", {}).items()}
     for place, why in stores.items():
         console.print(f"store {place} cannot be written, its mail waits: {printable(why)}", style="bold")
-    _show_engines(console, answer["relays"])
-    queue = answer["queue"]
-    console.print(
-        f"queue: {queue['waiting']} await inspection, {queue['ready']} await delivery, {queue['held']} held, "
-        f"{queue['bytes']} bytes"
-    )
-    _show_troubled(console, answer["troubled"])
-    for name, value in answer["counters"].items():
-        console.print(f"{name}={value}", highlight=False)
 
 
 def _show_processes(console: Console, answer: dict[str, Any], helpers: dict[str, Any]) -> None:

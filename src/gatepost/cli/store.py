@@ -96,13 +96,18 @@ def find(stores: Stores, item: str) -> tuple[Store, str]:
         raise Failed(str(error), EXIT_NOT_DONE) from error
 
 
-def pick(stores: Stores, items: Sequence[str], chosen: ItemFilter, *, everything: bool) -> Iterator[tuple[Store, str]]:
-    """Yield what is meant: the items named, those a filter chooses, or all. ValueError unless one way was used."""
+def pick(
+    stores: Stores, items: Sequence[str], chosen: ItemFilter, *, everything: bool, unreleased: bool = False
+) -> Iterator[tuple[Store, str]]:
+    """Yield what is meant: the items named, those a filter chooses, or all; `unreleased`: of many those only that have
+    not been released, unless the filter names states. ValueError unless one way was used.
+    """
     if sum((bool(items), chosen != EVERYTHING, everything)) != 1:
         raise ValueError("say which messages: ids, a filter (--sender, --status …), or --all")
     if items:
         return iter([find(stores, item) for item in items])
-    return ((store, row.id) for store, row in stores.rows(chosen))
+    left_out = "released" if unreleased and not chosen.states else ""
+    return ((store, row.id) for store, row in stores.rows(chosen) if row.state != left_out)
 
 
 def agree(verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: bool) -> int | None:
@@ -169,7 +174,10 @@ def release_items(
     if json:
         print_json(outcomes)
     elif checked and any(not (each.get("refused") or each.get("before")) for each in outcomes.values()):
-        complain("it is checked again and may be stopped again: the log tells; --no-check releases without", 0)
+        complain(
+            "it is checked again and may be stopped again: `gatepost trace NEW-ID` tells; --no-check releases without",
+            0,
+        )
     return code
 
 

@@ -29,6 +29,7 @@ from gatepost.storage.item import StoreKind
 
 DryRun = Annotated[bool, cyclopts.Parameter(name="--dry-run", negative="", help="only say what would be done")]
 Everything = Annotated[bool, cyclopts.Parameter(name="--all", negative="", help="all messages")]
+Item = Annotated[str, cyclopts.Parameter(help="id of a message, as list shows it")]
 To = Annotated[
     list[str] | None,
     cyclopts.Parameter(name="--to", negative="", consume_multiple=False, help="recipient instead of the original ones"),
@@ -128,7 +129,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def search(
-        *words: str,
+        *words: Annotated[str, cyclopts.Parameter(help="a word, or the beginning of one; several")],
         chosen: ChosenItems = NOTHING,
         limit: Limit = LIMIT,
         json: AsJson = False,
@@ -145,7 +146,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def show(
-        item: str,
+        item: Item,
         /,
         *,
         raw: Raw = False,
@@ -157,7 +158,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def export(
-        *items: str,
+        *items: Item,
         output: Output,
         chosen: ChosenItems = NOTHING,
         everything: Everything = False,
@@ -173,7 +174,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def release(
-        *items: str,
+        *items: Item,
         to: To = None,
         no_check: NoCheck = False,
         again: Again = False,
@@ -188,7 +189,8 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
         """Send messages to their recipients, or to others, each once. They pass the checks again unless told not to."""
 
         def work() -> int:
-            picked = list(pick(where.stores(), items, chosen.build(), everything=everything))
+            stores = where.stores()
+            picked = list(pick(stores, items, chosen.build(), everything=everything, unreleased=not again))
             asked = yes or (bool(items) and not no_check)
             code = agree("release", picked, yes=asked, dry_run=dry_run)
             if code is not None:
@@ -201,7 +203,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def resend(
-        *items: str,
+        *items: Item,
         to: To = None,
         no_check: NoCheck = False,
         chosen: ChosenItems = NOTHING,
@@ -225,7 +227,7 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
 
     @add
     def delete(
-        *items: str,
+        *items: Item,
         chosen: ChosenItems = NOTHING,
         everything: Everything = False,
         yes: Yes = False,

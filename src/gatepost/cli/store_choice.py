@@ -140,13 +140,18 @@ class Stores(Collection):
         if held is not None:
             return held
         item_id = parse_item_id(text)
+        for store in self.each():
+            row = store.row(item_id)
+            if row is not None:
+                file, mend = store.layout.path_of(item_id), _command(StoreKind(row.store), "reindex")
+                raise StoreError(f"{item_id} is listed, but its file is gone: {file}; {mend} takes it off the list")
         kinds = [place.kind for place in self._elsewhere if Path(Layout(place.directory).path_of(item_id)).exists()]
         raise StoreError(f"{item_id}: no such message here" + _elsewhere(kinds, item_id))
 
     def _find_message(self, queue_id: str) -> tuple[Store, str]:
         found = self.items_of(queue_id)
         if len(found) == 1:
-            return found[0][0], found[0][1].id
+            return self.find(found[0][1].id)
         if found:
             told = "; ".join(
                 f"{row.id} ({row.store}, for {', '.join(row.recipients)})" for _, row in found[:_TOLD_ITEMS]

@@ -17,9 +17,10 @@ from gatepost.cli.trace_view import show_life, show_row, show_rows, show_time, s
 from gatepost.config.load import load
 from gatepost.control.socket import ControlError, call, listens
 from gatepost.master.paths import Paths
+from gatepost.model.foreign_text import printable
 from gatepost.model.ids import parse_queue_id
 from gatepost.recorder.answers import Answers, answer_safely
-from gatepost.recorder.masking import Masking, load_key
+from gatepost.recorder.masking import Masking, load_mask_key
 
 LISTED: Final = 500
 """Mails one search gives at most."""
@@ -28,6 +29,8 @@ FOLLOWED: Final = 200
 """Mails looked at for news at each turn."""
 WAITING: Final = frozenset({"waiting", "deferred", "held"})
 """Outcomes with which somebody still waits for a mail."""
+_RECORDER: Final = "process:recorder"
+"""Key of the problem that nothing is put on record now (`doctor.running`)."""
 _WORDS: Final = ("text", "sender", "recipient", "subject", "client", "message_id")
 _SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _FORMS: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
@@ -75,6 +78,8 @@ def trace(
         Name of a sign or a threat, or cause of a refusal.
     hop
         Server it was offered to.
+    message_id
+        Message-ID, as the field of the header has it, or the beginning and `*`.
     until
         Up to when, as in --since.
 
@@ -143,7 +148,7 @@ def _read_files(
     directory: Path, subjects: str, addresses: str, name: str, arguments: dict[str, Any], why: ControlError
 ) -> Any:
     try:
-        masking = Masking(subjects, addresses, load_key(directory))
+        masking = Masking(subjects, addresses, load_mask_key(directory))
         return answer_safely(Answers(directory, lambda: masking), name, arguments)
     except OSError:
         raise why from None
@@ -165,7 +170,9 @@ def _show(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:
     if json:
         print_json(answer)
     else:
-        _list(answer, arguments)
+        _list(answer)
+        if not mails and not answer["cursor"]:
+            print("\n".join(_explain_nothing(ask, arguments)))
     return 0 if mails else EXIT_NOT_DONE
 
 
@@ -183,9 +190,13 @@ def _waiting(ask: Ask, life: dict[str, Any]) -> list[dict[str, Any]]:
     return waiting
 
 
-def _explain_nothing(arguments: dict[str, Any]) -> Iterator[str]:
+def _explain_nothing(ask: Ask, arguments: dict[str, Any]) -> Iterator[str]:
     """Yield that there is nothing, and where to look next."""
     yield "nothing matches"
+    with contextlib.suppress(ControlError):  # the gateway does not run
+        for each in ask("problems", {})["problems"]:
+            if each["key"] == _RECORDER:
+                yield f"- {printable(each['text'])}: what came lately may be in the queue: gatepost queue list"
     asked = [str(arguments.get(name) or "") for name in _WORDS]
     if any(asked) and not any("*" in text for text in asked):
         yield "- known in part only? a * stands for the rest: gatepost trace 'anna*', or '*invoice*' (slower)"
@@ -197,15 +208,13 @@ def _explain_nothing(arguments: dict[str, Any]) -> Iterator[str]:
     yield "- else it has not come here: look for it on the server that should have sent it"
 
 
-def _list(answer: dict[str, Any], arguments: dict[str, Any]) -> None:
+def _list(answer: dict[str, Any]) -> None:
     mails = answer["mails"]
     for line in show_rows(mails):
         print(line)
     if answer["cursor"]:
         back = show_time(answer["back_until"])
         print(f"looked back until {back}: there may be more, say --until '{back}' or more of what is sought")
-    elif not mails:
-        print("\n".join(_explain_nothing(arguments)))
 
 
 def _follow(ask: Ask, arguments: dict[str, Any], *, json: bool) -> int:

@@ -143,6 +143,7 @@ def show_status(*, as_json: AsJson = False, conf_file: ConfigFile = DEFAULT_FILE
     return run(job, act)
 
 
+TableOwner = Annotated[str, cyclopts.Parameter(name=["-u", "--user"], help="whose cron table; default: one's own")]
 schedule = cyclopts.App(name="schedule", help="Run updates regularly: an entry of cron.")
 app.command(schedule)
 
@@ -151,7 +152,7 @@ app.command(schedule)
 def schedule_install(
     *,
     minutes: Annotated[int, cyclopts.Parameter(help="between two runs, 3 to 1440")] = HOURLY,
-    user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"], help="whose cron table; default: one's own")] = "",
+    user: TableOwner = "",
     conf_file: ConfigFile = DEFAULT_FILE,
 ) -> int:
     """Put the entry into the table of cron; one that is there is replaced."""
@@ -159,15 +160,13 @@ def schedule_install(
 
 
 @schedule.command(name="uninstall")
-def schedule_uninstall(*, user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"])] = "") -> int:
+def schedule_uninstall(*, user: TableOwner = "") -> int:
     """Take the entry out of the table of cron."""
     return _scheduled(lambda: print("taken out" if CronTable(user).uninstall() else "there was no entry"))
 
 
 @schedule.command(name="show")
-def schedule_show(
-    *, user: Annotated[str, cyclopts.Parameter(name=["-u", "--user"])] = "", as_json: AsJson = False
-) -> int:
+def schedule_show(*, user: TableOwner = "", as_json: AsJson = False) -> int:
     """Show the entry."""
 
     def show() -> None:

@@ -1,7 +1,7 @@
 """CommuniGate Pro's helper: an external filter that the server starts and writes requests to, a line each.
 
 Row F-CLI-07, specification antispam.md §13. A message that is to be changed is handed in anew, with a mark
-(`client.loop_mark`), and the server is told to forget the one it asked about; when it comes by again, it passes.
+(`mime.loop_mark`), and the server is told to forget the one it asked about; when it comes by again, it passes.
 Promises: nothing is forgotten before its copies lie, synced, where the server takes them from; what was filtered is
 known by a mark that nobody else can make; whatever goes wrong, the server keeps the message and asks again.
 """
@@ -23,12 +23,12 @@ from typing import IO, Final
 import msgspec
 
 from gatepost.client.copies import Copy, PlanError, plan_copies
-from gatepost.client.loop_mark import SECRET_BYTES, Marked, MessageDigest, build_mark, read_marks
 from gatepost.client.native import build_wire, edit_native
 from gatepost.client.on_error import rule_unjudged
 from gatepost.client.program import ClientProgram
 from gatepost.client.remote import RemoteJudge
 from gatepost.client.settings import ClientSettings
+from gatepost.mime.loop_mark import SECRET_BYTES, Marked, MessageDigest, build_mark, read_marks
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Request
 from gatepost.service.gathered import Gathered

@@ -190,13 +190,13 @@ def _pump_out(ours: socket.socket) -> None:
 
 
 def _message(program: ClientProgram, arguments: Sequence[str]) -> int:
-    from gatepost.client.pipe_message import parse_options, run_message  # noqa: PLC0415 - only for one message
+    from gatepost.client.pipe_message import UNREADY, parse_options, run_message, tell  # noqa: PLC0415 - only for one message
 
     try:
         options = parse_options(arguments, os.environ)
     except ValueError as error:
         program.report("F", f"pipe --message: {error}")
-        return os.EX_TEMPFAIL  # EX_USAGE would bounce the mail
+        return tell(UNREADY)  # EX_USAGE would bounce the mail
 
     async def work() -> int:
         context = _context(program)
@@ -206,4 +206,4 @@ def _message(program: ClientProgram, arguments: Sequence[str]) -> int:
         return _once(work())
     except Exception as error:  # noqa: BLE001 - a fault of ours must not bounce mail, as any other exit status would
         program.report("E", f"the message is not filtered: {error!r}")
-        return os.EX_TEMPFAIL
+        return tell(UNREADY)

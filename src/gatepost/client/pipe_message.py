@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from gatepost.model.envelope import Body, Client, Recipient
-from gatepost.model.reply import Reply
+from gatepost.model.reply import Reply, reply
 from gatepost.service.judge import Context
 from gatepost.service.proxy_memory import DeliveredMemory
 from gatepost.service.proxy_onward import Mail, Means, Onward
@@ -22,6 +22,8 @@ from gatepost.service.proxy_plan import join_fates
 from gatepost.service.proxy_settlement import Settlement, complete_address
 from gatepost.smtp.server_events import ClientForwarded, MailFrom
 
+UNREADY: Final = reply(451, "4.3.5", "The message cannot be filtered: the log of the client says why")
+"""What is said of a message that nothing was done with."""
 READ_BYTES: Final = 64 * 1024
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _EIGHT_BIT: Final = re.compile(rb"[\x80-\xff]")
@@ -110,10 +112,11 @@ async def run_message(context: Context, means: Means, options: MessageOptions, s
     finally:
         gathered.close()
         onward.close()
-    return _exit_status(join_fates(fates))
+    return tell(join_fates(fates))
 
 
-def _exit_status(answer: Reply) -> int:
+def tell(answer: Reply) -> int:
+    """Say an answer that is no success on standard output; return the exit status that goes with it."""
     if answer.positive:
         return 0
     sys.stdout.write(f"{answer.enhanced} {answer.text}\n".lstrip())

@@ -5,6 +5,7 @@ for, and nothing of the filters ever is. Programs that are started for each mess
 `python -I -m gatepost.client NAME`, which spares them the command line's imports.
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -107,7 +108,7 @@ def run_program(name: str, file: Path, arguments: Sequence[str], *, to_stderr: b
     program = ClientProgram(name, file, read.settings or ClientSettings(), to_stderr=to_stderr)
     settings = program.usable(read)
     if settings is None:
-        return UNUSABLE[name]
+        return _unusable(name, f"{file} cannot be used")
     tempfile.tempdir = settings.client_temp_dir or None
     try:
         module: Run = importlib.import_module(PROGRAMS[name])
@@ -116,7 +117,15 @@ def run_program(name: str, file: Path, arguments: Sequence[str], *, to_stderr: b
         program.report("F", f"{name} ended by {type(error).__name__}: {error}")
         for line in traceback.format_exc().splitlines():
             program.report("E", line)
-        return UNUSABLE[name]
+        return _unusable(name, type(error).__name__)
+
+
+def _unusable(name: str, why: str) -> int:
+    """Say on standard error, which pipe transports put into the mail system's log, that nothing was done."""
+    with contextlib.suppress(OSError, ValueError):  # nobody listens: no reason for another status
+        sys.stderr.write(f"gatepost client {name}: {why}; its log says more\n")
+        sys.stderr.flush()
+    return UNUSABLE[name]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -211,6 +211,13 @@ class Collected:
                 allowed=field.parameter.describe_range(wide=False),
             )
 
+    def _warn_domain(self, field: Field, text: str, entry: Entry) -> None:
+        """Note a domain where masks are of whole addresses: it would match nothing. Routes take it for what it is."""
+        mask = field.parameter.item is Item.ADDRESS_MASK and field.section != "route"
+        if mask and "." in text and not any(each in text for each in "@*?"):
+            what, mend = f"{text[:60]!r} matches no address: it is a domain", f"Write *@{text[:60]}"
+            self.note(Severity.WARNING, field.section, field.name, what, origin=entry.origin, mend=mend)
+
     def _list_value(self, field: Field, entries: list[Entry]) -> tuple[str, ...] | None:
         parameter = field.parameter
         values: list[str] = []
@@ -229,6 +236,8 @@ class Collected:
                         allowed = parameter.item.value if parameter.item is not Item.TEXT else ""
                         self._error(field, str(error), entry, allowed=allowed)
                         right = False
+                    else:
+                        self._warn_domain(field, part, entry)
         if parameter.kind is Kind.STATUSES:
             try:
                 return parse_statuses(parameter, values)

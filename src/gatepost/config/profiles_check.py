@@ -22,6 +22,7 @@ from gatepost.model.profile import (
     ConditionKind,
     Profile,
     ProfileRef,
+    Rule,
     RuleSet,
 )
 from gatepost.model.spam import SpamStatus
@@ -247,18 +248,20 @@ class _Checker:
         if len(profile.rules) > RULES_LIMIT:
             yield self._note(file, name, f"{len(profile.rules)} rules: there may be {RULES_LIMIT}", "Divide it")
         for number, rule in enumerate(profile.rules, 1):
-            place = f"{name}, rule {number}"
-            if max(len(rule.conditions), len(rule.actions)) > PARTS_LIMIT:
-                yield self._note(file, place, f"more than {PARTS_LIMIT} conditions or actions", "Divide it")
-            if not rule.actions:
-                yield self._note(file, place, "it does nothing", "Give it an action", Severity.WARNING)
-            for index, condition in enumerate(rule.conditions, 1):
-                for fault in self._condition_faults(condition):
-                    yield self._note(file, f"{place}, condition {index}", *fault)
-                if condition.test is ConditionKind.SIZE_OVER and not condition.number:
-                    what = "every message is larger than 0 KB"
-                    yield self._note(file, f"{place}, condition {index}", what, "Write number", Severity.WARNING)
-            yield from self._check_actions(file, place, rule.actions)
+            yield from self._check_rule(file, f"{name}, rule {number}", rule)
+
+    def _check_rule(self, file: str, place: str, rule: Rule) -> Iterator[Problem]:
+        if max(len(rule.conditions), len(rule.actions)) > PARTS_LIMIT:
+            yield self._note(file, place, f"more than {PARTS_LIMIT} conditions or actions", "Divide it")
+        if not rule.actions:
+            yield self._note(file, place, "it does nothing", "Give it an action", Severity.WARNING)
+        for index, condition in enumerate(rule.conditions, 1):
+            for fault in self._condition_faults(condition):
+                yield self._note(file, f"{place}, condition {index}", *fault)
+            if condition.test is ConditionKind.SIZE_OVER and not condition.number:
+                what = "every message is larger than 0 KB"
+                yield self._note(file, f"{place}, condition {index}", what, "Write number", Severity.WARNING)
+        yield from self._check_actions(file, place, rule.actions)
 
     def _check_actions(self, file: str, place: str, actions: Sequence[Action]) -> Iterator[Problem]:
         ended: Act | None = None

@@ -80,6 +80,14 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
             "", tuple(BareLineFeed), "lines that end in a lone CR or LF: refuse the mail, or mend it", generations=OWN
         ),
     ] = BareLineFeed.REJECT
+    unbracketed_addresses: Annotated[
+        bool,
+        flag(
+            "",
+            "take `MAIL FROM:a@example.net` and `RCPT TO:a@example.net`, as old printers and scanners write them",
+            generations=OWN,
+        ),
+    ] = True
     backlog: Annotated[int, count("", 1, 65535, "connections that may wait to be accepted by us", generations=OWN)] = (
         1024
     )

@@ -76,6 +76,7 @@ _NOTIFIED = {
 _NOT_LOOKED_AT = {
     "Not processed": "service_not_processed_messages",
     "Not protected": "service_not_protected_messages",
+    "Own message": "service_own_messages",
     "Too large": "service_too_large_messages",
 }
 

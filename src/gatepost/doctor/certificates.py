@@ -15,19 +15,51 @@ SOON_DAYS: Final = 21
 """Those who renew by themselves do so 30 days before the end: this is a week after that failed."""
 LAST_DAYS: Final = 3
 _PAIRS_LIMIT: Final = 100
+_DAY_S: Final = 86400.0
 _NAMES_SHOWN: Final = 5
+
+
+def named_certificates(config: Config) -> dict[tuple[str, str], str]:
+    """Return certificate and key ("": in the same file) of all that we show, with the name one should be made out to,
+    "" for anything.
+    """
+    pages = (config.console, config.user_quarantine)
+    return {
+        (config.network.tls_cert, config.network.tls_key): config.network.hostname,
+        **{(each.tls_cert, each.tls_key): "" for each in pages if each.enabled and each.tls_cert},
+        (config.tls.client_cert, config.tls.client_key): "",
+        **{(policy.client_cert, policy.client_key): "" for policy in config.tls_policies},
+    }
+
+
+def named_authorities(config: Config) -> list[str]:
+    """Return the files of authorities that others' certificates are verified by; not those of the system."""
+    return list(dict.fromkeys(filter(None, (config.tls.ca_file, *(door.client_ca for door in config.doors)))))
 
 
 def check_certificates(config: Config, now: float) -> Iterator[Finding]:
     """Look at every certificate the configuration names; `now` is Unix time."""
-    pairs = {
-        (config.network.tls_cert, config.network.tls_key): config.network.hostname,
-        (config.tls.client_cert, config.tls.client_key): "",
-        **{(policy.client_cert, policy.client_key): "" for policy in config.tls_policies},
-    }
-    for (file, key), name in list(pairs.items())[:_PAIRS_LIMIT]:
+    for (file, key), name in list(named_certificates(config).items())[:_PAIRS_LIMIT]:
         if file:
             yield from check_certificate(Path(file), Path(key or file), name, now)
+    for each in named_authorities(config):
+        yield from _check_authorities(Path(each), now)
+
+
+def _check_authorities(file: Path, now: float) -> Iterator[Finding]:
+    try:
+        ends = [each.not_valid_after_utc for each in x509.load_pem_x509_certificates(file.read_bytes())]
+    except (OSError, ValueError) as error:
+        text = f"{file}: the authorities cannot be read: {error}"
+        yield Finding(f"authorities:{file}", AREA, State.ERROR, text, "put the file there, in PEM form")
+        return
+    end = max(ends)
+    days = (end.timestamp() - now) / _DAY_S
+    if days <= SOON_DAYS:
+        state = State.ERROR if days <= LAST_DAYS else State.WARNING
+        text = f"{file}: no authority in it is good {'any more' if days <= 0 else f'after {end:%Y-%m-%d}'}"
+        mend = "put the authority's new certificate there and reload: what is verified by it fails"
+        yield Finding(f"authorities:{file}", AREA, state, text, mend)
 
 
 def check_certificate(file: Path, key_file: Path, name: str, now: float) -> Iterator[Finding]:
@@ -43,7 +75,7 @@ def check_certificate(file: Path, key_file: Path, name: str, now: float) -> Iter
         yield Finding(key, AREA, State.ERROR, f"{file} holds no certificate: {error}", "store the chain in PEM form")
         return
     end = certificate.not_valid_after_utc
-    days = (end.timestamp() - now) / 86400
+    days = (end.timestamp() - now) / _DAY_S
     text = f"{file} is good until {end:%Y-%m-%d}"
     mend = "renew it and reload; sessions with TLS fail where peers verify it"
     if days <= 0:

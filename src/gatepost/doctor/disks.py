@@ -10,6 +10,7 @@ from typing import Final
 from gatepost.config.schema import Config
 from gatepost.doctor.finding import Finding, State
 from gatepost.storage.places import store_places
+from gatepost.storage.tracking.damage import ASIDE
 
 AREA: Final = "disk"
 SHORT_BYTES: Final = 512 * 1024**2
@@ -17,6 +18,7 @@ SHORT_BYTES: Final = 512 * 1024**2
 SCARCE_BYTES: Final = 64 * 1024**2
 """... and an error: databases can no longer be taken anew."""
 SHORT_INODES: Final = 5000
+_NAMES_SHOWN: Final = 3
 
 
 def check_disks(config: Config) -> Iterator[Finding]:
@@ -31,6 +33,7 @@ def check_disks(config: Config) -> Iterator[Finding]:
     }
     if config.tracking.enabled:
         places[str(state / "tracking")] = "tracking"
+        yield from _check_aside(state / "tracking")
     log = config.options.log_filename
     if log not in {"", "syslog"}:
         places.setdefault(str(Path(log).parent), "log")
@@ -48,6 +51,15 @@ def check_disks(config: Config) -> Iterator[Finding]:
             yield from _check_room(directory, what, reserve if what == "queue" else 0)
     if log not in {"", "syslog"}:
         yield from _check_log(Path(log), owner)
+
+
+def _check_aside(tracking: Path) -> Iterator[Finding]:
+    names = sorted(path.name for path in tracking.glob(f"*{ASIDE}*") if not path.name.endswith(("-wal", "-shm")))
+    if names:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
+        text = f"files of tracking were damaged and put aside in {tracking}: {shown}; what is in them is not found"
+        mend = "look at the disk and the kernel's log; remove them when nobody wants to try to read them any more"
+        yield Finding("tracking:aside", AREA, State.WARNING, text, mend)
 
 
 def _owner(directory: Path) -> int:

@@ -21,6 +21,17 @@ def judge_weights(file: Path, look: Look) -> Iterator[Finding]:
         yield Finding("learning:weights", AREA, State.WARNING, text, mend)
 
 
+def judge_values(file: Path, trouble: str) -> Iterator[Finding]:
+    """Judge what was found among the values in the file of learned weights, "" when nothing was."""
+    if trouble:
+        text = f"learned weights {file}: {trouble}; mail that meets them is rated by the base model alone"
+        mend = (
+            "the running gateway makes them anew of what was taught within the hour; if this stays: `gatepost restore` "
+            "journal and snapshot of a backup, or `gatepost spam model reset` and teach anew"
+        )
+        yield Finding("learning:values", AREA, State.WARNING, text, mend)
+
+
 def judge_learner(folder: Path, trouble: str) -> Iterator[Finding]:
     """Judge why the learner did not start, "" when it did. `folder`: where it keeps what was taught."""
     if trouble:

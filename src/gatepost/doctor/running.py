@@ -136,7 +136,10 @@ def _judge_name_servers(relays: list[Row]) -> Iterator[Finding]:
         since = dt.datetime.fromtimestamp(first["since"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         what = "mail that goes by MX waits, network checks tell nothing"
         text = f"no name server answers since {since} ({'; '.join(first['servers'])}): {what}"
-        mend = "start or reach a name server, or name others in [resolve] name_servers; the gateway goes on by itself"
+        mend = (
+            "start or reach a name server, or name others in [resolve] name_servers; the gateway goes on by itself "
+            "within minimal_backoff_time, at once with `gatepost queue flush`"
+        )
         yield Finding("dns:silent", "dns", State.ERROR, text, mend)
 
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from gatepost.feeds.keys import key_id
 from gatepost.feeds.manifest import MANIFEST_FILE, SIGNATURE_FILE, DatabaseSet, check_set, read_set
+from gatepost.model.zstandard import zstd
 from gatepost.storage.whole_file import replace_file
 
 METADATA: Final = "metadata"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from backports import zstd
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
@@ -34,6 +33,7 @@ from gatepost.feeds.manifest import (
     read_set,
 )
 from gatepost.feeds.repository import WINDOW_LOG, delta_name, latest_number
+from gatepost.model.zstandard import zstd
 
 ROOT_FILE: Final = "root.json"
 """The root that is trusted first, in the updater's directory: with it everything begins."""

@@ -310,23 +310,10 @@ def check_analysis(analysis: Analysis, size: int) -> None:
                 raise HostileAnswer(f"object {index}: disinfected and no cured content")
     if cured > size + CURED_OVERHEAD:
         raise HostileAnswer(f"{cured} bytes of cured content out of {size}")
-    at = written = 0
-    for start, end, data in analysis.rewrite:
-        if not at <= start <= end <= size:
-            raise HostileAnswer("bytes to be replaced out of order")
-        at = end
-        written += len(data)
-    if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD or len(analysis.obstacle) > TEXT_LIMIT:
-        raise HostileAnswer("7-bit form over its limits")
+    _check_rewrite(analysis, size)
     if len(analysis.subject) > SUBJECT_LIMIT:
         raise HostileAnswer("subject over its limit")
-    if len(analysis.unscanned) > TEXT_LIMIT or len(analysis.engines) > ENGINE_LIMIT:
-        raise HostileAnswer("engines over their limits")
-    for note in analysis.engines:
-        if max(len(note.name), len(note.version), len(note.trouble)) > TEXT_LIMIT:
-            raise HostileAnswer("text of an engine over its limit")
-        if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
-            raise HostileAnswer("number of an engine out of range")
+    _check_engines(analysis)
     _check_spots(analysis, size)
     if analysis.spared and (analysis.objects or analysis.spam is None):
         raise HostileAnswer("scanned, and not scanned")
@@ -341,6 +328,28 @@ def check_analysis(analysis: Analysis, size: int) -> None:
     for finding in analysis.findings:
         if len(finding.name) > NAME_LIMIT or len(finding.evidence) > TEXT_LIMIT or not math.isfinite(finding.weight):
             raise HostileAnswer("finding over its limits")
+
+
+def _check_rewrite(analysis: Analysis, size: int) -> None:
+    """Check the 7-bit form, or why there is none."""
+    at = written = 0
+    for start, end, data in analysis.rewrite:
+        if not at <= start <= end <= size:
+            raise HostileAnswer("bytes to be replaced out of order")
+        at = end
+        written += len(data)
+    if written > size * SEVEN_BIT_GROWTH + CURED_OVERHEAD or len(analysis.obstacle) > TEXT_LIMIT:
+        raise HostileAnswer("7-bit form over its limits")
+
+
+def _check_engines(analysis: Analysis) -> None:
+    if len(analysis.unscanned) > TEXT_LIMIT or len(analysis.engines) > ENGINE_LIMIT:
+        raise HostileAnswer("engines over their limits")
+    for note in analysis.engines:
+        if max(len(note.name), len(note.version), len(note.trouble)) > TEXT_LIMIT:
+            raise HostileAnswer("text of an engine over its limit")
+        if note.objects < 0 or not 0 <= note.elapsed_ms < math.inf:
+            raise HostileAnswer("number of an engine out of range")
 
 
 def _check_spots(analysis: Analysis, size: int) -> None:

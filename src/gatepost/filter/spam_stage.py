@@ -75,5 +75,5 @@ def _load_reader(settings: FilterSettings) -> PictureReader | None:
 
 _NO_READER = (
     "gatepost filter template: [antispam] recognise_text is on, but words in pictures are not read: the library "
-    "tesserocr (gatepost[ocr]) or its language data is missing"
+    "tesserocr (gatepost[ocr]) or its language data is missing or damaged"
 )

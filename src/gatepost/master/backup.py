@@ -9,16 +9,16 @@ directory), `configuration/NAME`, `outside/N-NAME` (files elsewhere that the con
 the end `manifest.json`, which knows the SHA-256 of each.
 """
 
-import gzip
 import hashlib
 import os
 import stat
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import apsw
 import msgspec
@@ -38,9 +38,21 @@ OUTSIDE: Final = "outside"
 KEPT_BESIDE: Final = "before-restore-"
 """Beginning of the directory in which a restore keeps what was there."""
 _DERIVED: Final = frozenset(
-    ("run", "bases-cache", "delivered", "told", "learn", "log", "bypass.json", "problems.json", "migrations")
+    (
+        "run",
+        "bases-cache",
+        "delivered",
+        "told",
+        "learn",
+        "log",
+        "bypass.json",
+        "clock.json",
+        "problems.json",
+        "migrations",
+    )
 )
-"""Below the state directory: of a running gateway, or made anew, or (the bypass) not to come back by surprise."""
+"""Below the state directory: of a running gateway or this machine's clock, or made anew, or (the bypass) not to come
+back by surprise."""
 _TRACKING: Final = "tracking"
 _SQLITE: Final = b"SQLite format 3\x00"
 _CHUNK: Final = 1024 * 1024
@@ -109,12 +121,9 @@ def write_backup(
     """Write a backup. OSError, BackupError."""
     assert loaded.config is not None
     sealed = SealedWriter(target, passphrase) if passphrase else None
+    packed = _Packed(sealed or target)
     entries: list[Entry] = []
-    with (
-        gzip.GzipFile(fileobj=sealed or target, mode="wb", compresslevel=6, filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|") as archive,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
+    with tarfile.open(fileobj=cast("BinaryIO", packed), mode="w|") as archive, tempfile.TemporaryDirectory() as scratch:
         for source in sources:
             entry = _add(archive, source, Path(scratch))
             if entry is not None:
@@ -131,9 +140,28 @@ def write_backup(
             tuple(sorted(_mail_below(loaded.config))),
         )
         _add_bytes(archive, MANIFEST, msgspec.json.encode(manifest))
+    packed.close()
     if sealed is not None:
         sealed.close()
     return manifest
+
+
+class _Packed:
+    """Gzips what is written to it (RFC 1952); it can do what a stream of tar needs. What fails fails once:
+    `gzip.GzipFile` tries again when it is collected, where nobody can take the error.
+    """
+
+    def __init__(self, file: "BinaryIO | SealedWriter") -> None:
+        self._file = file
+        self._packing = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def write(self, data: bytes) -> None:
+        """Take bytes."""
+        self._file.write(self._packing.compress(data))
+
+    def close(self) -> None:
+        """Write the end and leave the file below open."""
+        self._file.write(self._packing.flush())
 
 
 def _mail_below(config: Config) -> Iterator[str]:

@@ -43,11 +43,10 @@ def _bound(head: bytes, number: int, *, last: bool) -> bytes:
     return head + struct.pack(">Q?", number, last)
 
 
-class SealedWriter(io.RawIOBase):
+class SealedWriter:
     """Seals what is written to it; `close` ends it and leaves the file below open."""
 
     def __init__(self, file: BinaryIO, passphrase: str, cost: int = _COST) -> None:
-        super().__init__()
         head = _Head(os.urandom(16), cost)
         self._line = msgspec.json.encode(head) + b"\n"
         self._key = _key(head, passphrase)
@@ -56,23 +55,16 @@ class SealedWriter(io.RawIOBase):
         self._number = 0
         file.write(MAGIC + self._line)
 
-    def writable(self) -> bool:
-        """Tell that it can be written to."""
-        return True
-
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> None:
         """Take bytes."""
         self._waiting += data
         while len(self._waiting) > PIECE:
             self._seal(bytes(self._waiting[:PIECE]), last=False)
             del self._waiting[:PIECE]
-        return len(data)
 
     def close(self) -> None:
         """Write the last piece."""
-        if not self.closed:
-            self._seal(bytes(self._waiting), last=True)
-        super().close()
+        self._seal(bytes(self._waiting), last=True)
 
     def _seal(self, piece: bytes, *, last: bool) -> None:
         # The key is for this file alone, so the number of the piece never comes twice under it.

@@ -9,7 +9,7 @@ import msgspec
 
 from gatepost.doctor.finding import Finding, State
 from gatepost.spool import clock
-from gatepost.spool.clock_record import next_record, path_of, read_record
+from gatepost.spool.clock_record import is_doubted, next_record, path_of, read_record
 from gatepost.storage.whole_file import replace_file
 
 DOUBTED: Final = "clock-ahead"
@@ -22,7 +22,8 @@ _DAY_S = 86400.0
 def look_at_clock(state_path: str) -> list[Finding]:
     """Write down what the clock shows; return what is wrong with it, or with that."""
     findings = []
-    record = next_record(read_record(state_path), clock.moment())
+    moment = clock.moment()
+    record = next_record(read_record(state_path), moment)
     try:
         replace_file(path_of(state_path), msgspec.json.encode(record))
     except OSError as error:
@@ -30,7 +31,7 @@ def look_at_clock(state_path: str) -> list[Finding]:
         findings.append(
             Finding("clock-note", "host", State.WARNING, text, "make room there: leaps of the clock go unnoticed")
         )
-    if record.left_s:
+    if is_doubted(record, moment):
         ahead = _duration(record.ahead_s)
         if record.over_start:
             what, state = f"the machine was off for {ahead}, or its clock has leapt as far ahead", State.WARNING

@@ -136,9 +136,13 @@ class DigestState:
             return {item for item in items if self._connection.execute(find, (item,)).fetchone()}
 
     def finish(self, group: str, run: Run, items: Iterable[tuple[str, float]], forget_before: float) -> None:
-        """End a run: keep which items it told of, with the moments they were stored, and forget older ones."""
+        """End a run: keep which items it told of, with the moments they were stored, and forget older ones, unless the
+        clock is not believed: put back, what it has dated would be told of again.
+        """
+        believed = clock.is_believed()
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO item VALUES(?, ?)", list(items))
-            self._connection.execute("DELETE FROM item WHERE saved_at < ?", (forget_before,))
+            if believed:
+                self._connection.execute("DELETE FROM item WHERE saved_at < ?", (forget_before,))
             self._connection.execute("DELETE FROM told WHERE grp = ?", (group,))
             self._connection.execute("INSERT OR REPLACE INTO run VALUES(?, ?, ?, 1)", (group, run.since, run.until))

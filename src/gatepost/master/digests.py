@@ -1,11 +1,13 @@
 """Digests: recipients hear by mail of what is kept for them as spam, on the schedule of their group.
 
 Made by `master.user_front`, which runs `watch` for as long as the gateway lives. A run tells of what was stored since
-the last one; it is kept before its first mail and each recipient after theirs, so a crash repeats one mail at most.
-Nothing is sent where nothing is new. Mail goes out through a relay, like the other mail of the gateway's own.
+the last one, and of what a wrong clock has dated ahead; it is kept before its first mail and each recipient after
+theirs, so a crash repeats one mail at most. Nothing is sent where nothing is new. Mail goes out through a relay, like
+the other mail of the gateway's own.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -31,7 +33,7 @@ LOOK_S: Final = 20.0
 OVERLAP_S: Final = 900.0
 """A run looks back so far before the end of the last one: an item stands in its store a moment after its own time."""
 AHEAD_S: Final = 3600.0
-"""A last run so far in the future was made under a wrong clock."""
+"""A last run, or an item, so far in the future was made under a wrong clock."""
 _DAY_S: Final = 86400.0
 TOLD_LIMIT: Final = 200_000
 """Recipients of one run: more are told in the next."""
@@ -110,13 +112,23 @@ class Digests:
 
     async def _look_at(self, config: Config, group: Group) -> None:
         now = self._clock()
-        run = await asyncio.to_thread(self._state.run_of, group.name)
-        if run is None or run.until > now + AHEAD_S:  # from now on is new
-            await asyncio.to_thread(self._state.put_run, group.name, Run(now, now, done=True))
-        elif not run.done:
+        run = await self._last_run(group, now)
+        if not run.done:
             await self._tell(config, group, run, anew=False)
         elif Schedule.of(group).is_due(run.until, now):
             await self._begin(config, group, run, now)
+
+    async def _last_run(self, group: Group, now: float) -> Run:
+        """Return the last run of a group, as if it had ended now when it ended in the future; without one, from now on
+        is new.
+        """
+        kept = await asyncio.to_thread(self._state.run_of, group.name)
+        run = kept or Run(now, now, done=True)
+        if run.until > now + AHEAD_S:
+            run = Run(min(run.since, now), now, done=run.done)
+        if run != kept:
+            await asyncio.to_thread(self._state.put_run, group.name, run)
+        return run
 
     async def _begin(self, config: Config, group: Group, last: Run, now: float) -> int:
         run = Run(last.until, now, done=False)
@@ -136,11 +148,13 @@ class Digests:
         sent = 0
         async with self._turn:
             for each in groups:
-                last = await asyncio.to_thread(self._state.run_of, each.name) or Run(now, now, done=True)
                 if days:
                     sent += await self._tell(config, each, Run(now - days * _DAY_S, now, done=False), anew=True)
-                else:
-                    sent += await self._begin(config, each, last, now)
+                    continue
+                last = await self._last_run(each, now)
+                if not last.done:
+                    sent += await self._tell(config, each, last, anew=False)
+                sent += await self._begin(config, each, last, now)
         return sent
 
     async def _tell(self, config: Config, group: Group, run: Run, *, anew: bool) -> int:
@@ -172,7 +186,10 @@ class Digests:
         letters: dict[str, Letter] = {}
         told: list[tuple[str, float]] = []
         try:
-            for own in each_new(config, group, run.since - (0 if anew else OVERLAP_S), run.until):
+            stored = each_new(config, group, run.since - (0 if anew else OVERLAP_S), run.until)
+            # A clock that was wrong dated these; once told they are known.
+            ahead = each_new(config, group, max(run.until, self._clock()) + AHEAD_S)
+            for own in itertools.chain(stored, ahead):
                 item = own.container.item
                 if not anew and self._state.known((item.id,)):
                     continue

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gatepost.config.schema import Config
 from gatepost.control.metrics import HostFacts
+from gatepost.doctor.certificates import named_certificates
 
 
 def read_host_facts(config: Config) -> HostFacts:
@@ -25,16 +26,7 @@ def read_host_facts(config: Config) -> HostFacts:
 
 def _ends(config: Config) -> dict[str, float]:
     """Return when our certificates end."""
-    files = dict.fromkeys(
-        file
-        for file in (
-            config.network.tls_cert,
-            config.console.tls_cert,
-            config.tls.client_cert,
-            *(policy.client_cert for policy in config.tls_policies),
-        )
-        if file
-    )
+    files = dict.fromkeys(file for file, _ in named_certificates(config) if file)
     if not files:
         return {}
     from cryptography import x509  # noqa: PLC0415 - only where there is a certificate

@@ -4,8 +4,10 @@ of learned weights. The learner alone makes that anew, and filters are brought t
 
 import asyncio
 import base64
+import contextlib
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,10 @@ from gatepost.config.schema import Config
 from gatepost.control.channel import Taught
 from gatepost.control.socket import ANSWER_LIMIT, ControlError, Request, read_answer
 from gatepost.doctor.finding import Finding
-from gatepost.doctor.learning import judge_learner, judge_weights
+from gatepost.doctor.learning import judge_learner, judge_values, judge_weights
 from gatepost.filter.settings import FilterSettings
 from gatepost.master.paths import Paths
-from gatepost.storage.weights_file import Look, lay_blank, look_at
+from gatepost.storage.weights_file import Look, find_no_numbers, lay_blank, look_at
 
 START_S = 30.0
 """Time it has to make the weights of a full journal and come up."""
@@ -29,6 +31,8 @@ LOOK_S = 3.0
 """How often the master looks whether something lies in the watched folders, and whether the weights are sound: filters
 that map a file which was cut off die of it.
 """
+VALUES_S = 3600.0
+"""How often all of the values are read."""
 RETRY_S = 60.0
 """Pause after a learner that could not start."""
 LABELS = ("spam", "ham")
@@ -67,6 +71,8 @@ class Learning:
         """Why the learner could not start when it was tried last."""
         self._broken = ""
         """What was told of the weights."""
+        self._no_numbers = ""
+        self._values_at = -VALUES_S
         self._listener: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
@@ -81,6 +87,7 @@ class Learning:
             self._tell(look)
             if look.inode:
                 await self._meet()
+                await self._look_at_values()
             pause = LOOK_S
             if look.trouble or any(has_messages(self._watched / label) for label in LABELS):
                 try:
@@ -88,6 +95,22 @@ class Learning:
                 except ControlError:  # said, and shown
                     pause = RETRY_S
             await asyncio.sleep(pause)
+
+    async def _look_at_values(self) -> None:
+        """Look once an hour whether all weights are numbers: a filter goes on without the others and tells nobody. The
+        learner makes them anew when it starts.
+        """
+        if time.monotonic() - self._values_at < VALUES_S:
+            return
+        self._values_at = time.monotonic()
+        trouble = await asyncio.to_thread(find_no_numbers, self._weights)
+        if trouble:
+            self._say("W", f"learned weights: {self._weights}: {trouble}; they are made anew of what was taught")
+            await self.stop()
+            with contextlib.suppress(ControlError):  # said, and shown
+                await self._start()
+            trouble = await asyncio.to_thread(find_no_numbers, self._weights)
+        self._no_numbers = trouble
 
     def _tell(self, look: Look) -> None:
         if look.trouble and look.trouble != self._broken:
@@ -97,6 +120,7 @@ class Learning:
     def findings(self) -> Iterator[Finding]:
         """State what is wrong with learning."""
         yield from judge_weights(self._weights, look_at(self._weights))
+        yield from judge_values(self._weights, self._no_numbers)
         yield from judge_learner(self._folder, self._trouble)
 
     async def ask(self, arguments: Mapping[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from gatepost.config.sender_entry import SenderEntry, parse_sender_entry
 from gatepost.control.desk import Arguments, Desk
 from gatepost.control.rights import Caller, Right
 from gatepost.control.socket import ControlError
+from gatepost.model.foreign_text import printable
 from gatepost.policy.listings import (
     EVERYBODY,
     GROUP_SCOPE,
@@ -224,9 +225,12 @@ class Lists:
             raise ControlError("an entry has no comma, semicolon or #")
         try:
             entry = parse_sender_entry(text)
-            until = dt.date.fromisoformat(expires) if expires else None
         except ValueError as error:
             raise ControlError(str(error)) from None
+        try:
+            until = dt.date.fromisoformat(expires) if expires else None
+        except ValueError:
+            raise ControlError(f"{printable(expires[:40])!r} is no day like 2026-12-31") from None
         today = self._today()
         if until is not None and not today <= until <= today.replace(year=today.year + _YEARS, day=1):
             raise ControlError(f"{expires}: the last day is to be today or later")

@@ -154,9 +154,9 @@ def list_own(config: Config, address: str, cursor: str, limit: int = PAGE) -> tu
     return found, cursor
 
 
-def each_new(config: Config, group: Group, since: float, until: float) -> Iterator[Target]:
-    """Yield what recipients of a group may be told of that was stored in a span of time, the newest first of each
-    store. OSError.
+def each_new(config: Config, group: Group, since: float, until: float = 0.0) -> Iterator[Target]:
+    """Yield what recipients of a group may be told of that was stored in a span of time (`until` 0: without end), the
+    newest first of each store. OSError.
     """
     chosen = ItemFilter(groups=(group.name,), since=since, until=until)
     with _stores(config) as stores:

@@ -67,3 +67,11 @@ class Paths:
     def snapshot(self, generation: int) -> Path:
         """Return where the configuration of a generation is kept for the relays."""
         return self.run / f"config-{generation}.bin"
+
+    def write_snapshot(self, generation: int, content: bytes) -> None:
+        """Write what relays read of a configuration. OSError, which names the file: a disk that is full tells none."""
+        path = self.snapshot(generation)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error

@@ -119,8 +119,9 @@ class Problems:
             status = await self._status()
         except ControlError as error:
             return [Finding("status", "process", State.ERROR, f"the relays cannot be asked: {error}", "see the log")]
-        restarts = self._restarts.count(count_restarts(status), now)
-        return judge_status(status, restarts, self._failures.count(count_failures(status), now), now)
+        passed = time.monotonic()  # an hour that a leap of the clock neither ends nor makes last for ever
+        restarts = self._restarts.count(count_restarts(status), passed)
+        return judge_status(status, restarts, self._failures.count(count_failures(status), passed), now)
 
     def _look_at_clock(self, now: float, *, doubted: bool) -> Iterable[Finding]:
         """Compare the two clocks: one set by hand, or by a machine that slept, moves mail's due times. A leap ahead for
@@ -245,5 +246,6 @@ class HourCounts:
             times.extend([now] * min(total - before if total >= before else total, COUNTED_MANY))
             while times and now - times[0] > COUNTED_S:
                 times.popleft()
-        self._totals = dict(totals)
+        # One that does not answer for a moment has not begun anew: all it ever counted would be of this hour.
+        self._totals |= totals
         return {name: len(times) for name, times in self._at.items() if name in totals}

@@ -23,13 +23,14 @@ from gatepost.control.rights import Caller, Right, local_caller
 from gatepost.control.socket import ControlError, Request, serve
 from gatepost.doctor.running import judge_helpers, judge_troubles
 from gatepost.master import control_files
-from gatepost.master.background import Background
+from gatepost.master.areas import register_areas
+from gatepost.master.background import Background, Work
 from gatepost.master.bases import describe_bases
 from gatepost.master.bases_in_force import BasesInForce
 from gatepost.master.calls import Calls
 from gatepost.master.children import Child, stop_all
 from gatepost.master.commands import Commands
-from gatepost.master.configuration import Configuration, NotReloaded
+from gatepost.master.configuration import NotReloaded
 from gatepost.master.configuration_log import say_configuration
 from gatepost.master.configuration_watch import ConfigurationWatch
 from gatepost.master.emergency import Emergency
@@ -40,26 +41,20 @@ from gatepost.master.kept_content import register_mail_calls
 from gatepost.master.learning import Learning
 from gatepost.master.licence_daemon import LicenceDaemonHost
 from gatepost.master.licensing import LicenceWatch, allow_start
-from gatepost.master.lists import Lists
-from gatepost.master.own_samples import OwnSamples
-from gatepost.master.own_texts import OwnTexts
 from gatepost.master.pauses import PauseError, Pauses
 from gatepost.master.ports import PATIENCE_S, BindFailed, Ports
-from gatepost.master.probes import Probes
 from gatepost.master.problems import Problems
-from gatepost.master.profiles import Profiles
 from gatepost.master.readiness import ServiceManager
 from gatepost.master.recorder import RecorderHost
 from gatepost.master.relays import Relays
+from gatepost.master.renewals import Renewals
 from gatepost.master.settings import find_fault, settle_automatic
 from gatepost.master.snmp import SnmpAgent
 from gatepost.master.state_directory import take_state
-from gatepost.master.statistics import register as register_statistics
 from gatepost.master.supervisor import Supervision
 from gatepost.master.switches import read_switched_off
 from gatepost.master.templates import Templates
 from gatepost.master.user_front import UserFront
-from gatepost.master.what_if import register as register_shadows
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.spool import clock
 
@@ -100,6 +95,31 @@ class Master:
         self._say("I", f"gatepost {__version__} starts, configuration {self._file}")
         say_configuration(config, self._file, self._overrides, self._say)
         await self._bind(config)
+        self._start_processes(config)
+        self._front = self._open_front(config)
+        work = self._open_desk(config)
+        server = await serve(self._paths.control, self._handle_local)
+        self._take_signals()
+        self._background.once("starting", lambda: self._announce(report or (lambda _: None)))
+        self._background.once("opening the console", self._open_front_anyway)
+        for name, each in work.items():
+            self._background.keep(name, each)
+        await self._stopping.wait()
+        self._background.close()
+        self._bases.cancel()
+        self._manager.stopping()
+        self._say("I", "stopping")
+        server.close()
+        self._paths.control.unlink(missing_ok=True)
+        await self._stop()
+        self._say("I", "stopped")
+        if self._failed is not None:
+            self._say("F", str(self._failed))
+            raise self._failed
+        return ExitCode.STARTED
+
+    def _start_processes(self, config: Config) -> None:
+        """Start relays, filters and their helpers, with the configuration and the databases in force. StartError."""
         self._bases = BasesInForce(lambda: self._config, self._paths, self._say)
         bases = self._bases.open(config)
         table_fd = create_table()
@@ -133,7 +153,11 @@ class Master:
         self._retired += self._relays.resize()
         self._learning = Learning(self._paths, self._bases.learner_settings, self._bases.meet_learned, self._say)
         self._bases.serve(self._templates, self._relays, self._learning)
-        self._front = self._open_front(config)
+
+    # --- control calls
+
+    def _open_desk(self, config: Config) -> dict[str, Work]:
+        """Register all calls; return what goes on in the background for as long as the gateway lives, by its name."""
         calls = Calls(
             relays=self._relays,
             ports=self._ports,
@@ -170,7 +194,7 @@ class Master:
                 lambda: judge_troubles(self._front.troubles),
                 lambda: judge_helpers({"recorder": self._recorder.current, **self._front.helpers}),
             ),
-            slow_sources=(ConfigurationWatch(self._file, self._overrides).look,),
+            slow_sources=(ConfigurationWatch(self._file, self._overrides).look, Renewals(lambda: self._config).look),
         )
         problems.register(self._desk)
         licence = LicenceWatch(
@@ -181,9 +205,6 @@ class Master:
             say=self._say,
         )
         licence.register(self._desk)
-        register_shadows(self._desk, lambda: self._config, calls.status)
-        register_statistics(self._desk, config=lambda: self._config, status=calls.status, say=self._say)
-        Probes(self._desk, lambda: self._config, calls.status).register()
         content = register_mail_calls(
             self._desk, self._relays, self._learning, lambda: self._config, self._paths.exports, self._say
         )
@@ -197,23 +218,19 @@ class Master:
             self._background,
             self._say,
         )
-        Configuration(
+        register_areas(
+            self._desk,
             file=self._file,
             overrides=self._overrides,
+            paths=self._paths,
             state_path=config.relay.state_path,
+            config=lambda: self._config,
+            relays=self._relays,
+            status=calls.status,
             reload=self.reload,
             say=self._say,
-        ).register(self._desk)
-        OwnSamples(self._paths.own_spam, self._file).register(self._desk)
-        OwnTexts(lambda: self._config, self.reload).register(self._desk)
-        Profiles(lambda: self._config, self.reload, self._say).register(self._desk)
-        state = config.relay.state_path
-        Lists(state, lambda: self._config, lambda: self._relays.ask_all("lists", state_path=state), self._say).register(
-            self._desk
         )
         self._register()
-        server = await serve(self._paths.control, self._handle_local)
-        self._take_signals()
         snmp = SnmpAgent(
             self._desk,
             config=lambda: self._config,
@@ -221,39 +238,21 @@ class Master:
             update_directory=self._paths.updater,
             say=self._say,
         )
-        self._background.once("starting", lambda: self._announce(report or (lambda _: None)))
-        self._background.once("opening the console", self._open_front_anyway)
-        for name, work in (
-            ("watching the recorder", self._recorder.watch),
-            ("starting the learner", self._learning.watch),
-            ("looking for problems", problems.watch),
-            ("watching the licence", licence.watch),
-            ("answering SNMP", snmp.run),
-            ("looking for SNMP notifications", snmp.look_on),
-            ("watching the emergency state", emergency.watch),
-            (
-                "reading control files",
-                lambda: control_files.watch(lambda: self._config.path.control_path, self._handle_file, self._say),
+        work: dict[str, Work] = {
+            "watching the recorder": self._recorder.watch,
+            "starting the learner": self._learning.watch,
+            "looking for problems": problems.watch,
+            "watching the licence": licence.watch,
+            "answering SNMP": snmp.run,
+            "looking for SNMP notifications": snmp.look_on,
+            "watching the emergency state": emergency.watch,
+            "reading control files": lambda: control_files.watch(
+                lambda: self._config.path.control_path, self._handle_file, self._say
             ),
-        ):
-            self._background.keep(name, work)
+        }
         if self._manager.watchdog_s:
-            self._background.keep("feeding the watchdog", lambda: self._manager.feed(self._relays.find_mute))
-        await self._stopping.wait()
-        self._background.close()
-        self._bases.cancel()
-        self._manager.stopping()
-        self._say("I", "stopping")
-        server.close()
-        self._paths.control.unlink(missing_ok=True)
-        await self._stop()
-        self._say("I", "stopped")
-        if self._failed is not None:
-            self._say("F", str(self._failed))
-            raise self._failed
-        return ExitCode.STARTED
-
-    # --- control calls
+            work["feeding the watchdog"] = lambda: self._manager.feed(self._relays.find_mute)
+        return work
 
     def _register(self) -> None:
         """Register the calls that steer the gateway as a whole."""
@@ -357,7 +356,7 @@ class Master:
 
     def _stage(self, config: Config) -> None:
         """Write the next snapshot. OSError: nothing has changed."""
-        self._paths.snapshot(self._generation + 1).write_bytes(msgspec.msgpack.encode(config))
+        self._paths.write_snapshot(self._generation + 1, msgspec.msgpack.encode(config))
 
     def _install(self, config: Config) -> None:
         """Make the staged configuration the one in force: relays read its snapshot, also after a later broken edit."""

@@ -14,12 +14,17 @@ from gatepost.mime.part import Encoding, Part
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET) - set(b"="))
+_NOT_DIGITS = bytes(set(range(256)) - set(_ALPHABET))
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _LINE_GROUPS = re.compile(rb"^((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2,3}+(?==))?+)", re.MULTILINE)
 _PADS = re.compile(rb"=++")
+# It matches everywhere, so that no byte is looked at twice.
 _PAD_INSIDE = re.compile(
-    rb"((?:[A-Za-z0-9+/]{3}[A-Za-z0-9+/=]|[A-Za-z0-9+/]{2}==)*+)([A-Za-z0-9+/]{2})=([A-Za-z0-9+/])"
+    rb"((?:[A-Za-z0-9+/]{3}[A-Za-z0-9+/=]|[A-Za-z0-9+/]{2}==)*+)(?:([A-Za-z0-9+/]{2})(=)([A-Za-z0-9+/])|(=++|.)|\Z)",
+    re.DOTALL,
 )
 _QP_NO_ESCAPE = re.compile(rb"=(?:[ \t](?![ \t]*+\r?(?:\n|\Z))|(?![0-9A-F]{2})[0-9A-Za-z]{2})")
+_QP_NO_DIGITS = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+\r?(?:\n|\Z))")
 _QP_SPACE = re.compile(rb"=[ \t]++\r?(?=\n|\Z)")
 _QP_ODD = re.compile(rb"=(?:[ \t]|\r(?!\n))")
 _QP_CR = re.compile(rb"=\r(?!\n)")
@@ -65,9 +70,15 @@ def decode_range(content: bytes, start: int, end: int, encoding: Encoding) -> De
         pieces = _PADS.split(raw.translate(None, _NOT_BASE64), maxsplit=MAX_BASE64_STREAMS)
         return Decoded(b"".join(_decode_alphabet(piece.translate(None, b"=")) for piece in pieces))
     if encoding is Encoding.BASE64_GROUPS:
-        return decode_base64(_PAD_INSIDE.sub(rb"\1\2\3=", raw.translate(None, _NOT_BASE64)))
+        return decode_base64(_PAD_INSIDE.sub(rb"\1\2\4\3\5", raw.translate(None, _NOT_BASE64)))
+    if encoding is Encoding.BASE64_THROUGH:
+        return Decoded(_decode_alphabet(raw.translate(None, _NOT_DIGITS)))
+    if encoding is Encoding.BASE64_URL:
+        return Decoded(_decode_alphabet(raw.translate(_FROM_URL).translate(None, _NOT_DIGITS)))
     if encoding is Encoding.QUOTED_PRINTABLE_STRICT:
         return Decoded(binascii.a2b_qp(_QP_NO_ESCAPE.sub(b"", raw)))
+    if encoding is Encoding.QUOTED_PRINTABLE_LITERAL:
+        return Decoded(decode_quoted_printable(_QP_NO_DIGITS.sub(b"=3D", raw)))
     if encoding is Encoding.UUENCODE:
         data, damaged = decode_uu(raw)
         return Decoded(data, ("uu-damaged",) if damaged else ())

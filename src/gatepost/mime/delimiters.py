@@ -1,5 +1,6 @@
 """Delimiter lines of a multipart (RFC 2046 §5.1.1). Called by `structure` only; linear, never raises."""
 
+import itertools
 import re
 
 _LINE_REST = re.compile(rb"(--)?+[ \t\x0b\f]*+(?:\r*+\n|\r*+\Z)")
@@ -10,12 +11,13 @@ MAX_SUSPECTS = 16
 MAX_SUSPECT_LENGTH = 256
 """Bytes of such a line behind the delimiter that are kept."""
 _LF = 10
+_CR = 13
 
 
 class Lines:
     """The delimiter lines of one multipart."""
 
-    __slots__ = ("after_close", "boundary", "close_end", "close_start", "delimiters", "suspects")
+    __slots__ = ("after_close", "bare_return", "boundary", "close_end", "close_start", "delimiters", "suspects")
 
     def __init__(self, boundary: bytes) -> None:
         self.boundary = boundary
@@ -23,6 +25,8 @@ class Lines:
         self.close_start = -1
         self.close_end = -1
         self.after_close = False
+        self.bare_return = False
+        """There is one more for whom a bare carriage return ends a line."""
         self.suspects: list[bytes] = []
 
 
@@ -47,9 +51,12 @@ def find_delimiters(content: bytes, boundary: bytes, start: int, end: int, most:
                 line_end = find(b"\n", after, min(end, after + MAX_SUSPECT_LENGTH))
                 line = content[position + 2 : line_end if line_end >= 0 else min(end, after + MAX_SUSPECT_LENGTH)]
                 lines.suspects.append(line.rstrip())
+                lines.bare_return |= content[after] == _CR
             else:
                 _find_rest(lines, content, after, end, most)
                 break
+        elif content[position - 1] == _CR:
+            lines.bare_return = True
         position = find(needle, after, end)
     return lines
 
@@ -82,12 +89,15 @@ def before_line_end(content: bytes, start: int, position: int) -> int:
     """Return `position` less the line end in front of it, which belongs to the delimiter (RFC 2046 §5.1.1)."""
     if position > start and content[position - 1] == _LF:
         position -= 1
-        if position > start and content[position - 1] == 13:
+        if position > start and content[position - 1] == _CR:
             position -= 1
     return position
 
 
-def guess_boundary(content: bytes, start: int, end: int) -> bytes:
-    """Return what the first line that looks like a delimiter would have as boundary, b"" when there is none."""
-    guess = _GUESS.search(content, start, end)
-    return guess[1] if guess else b""
+def guess_boundaries(content: bytes, start: int, end: int, most: int) -> list[bytes]:
+    """Return what the first lines that look like a delimiter would have as boundary, at most `most`."""
+    found: list[bytes] = []
+    for guess in itertools.islice(_GUESS.finditer(content, start, end), MAX_SUSPECTS):
+        if guess[1] not in found:
+            found.append(guess[1])
+    return found[:most]

@@ -20,13 +20,16 @@ _FOLD_STARTS = (b" ", b"\t")
 _CR = 13
 # What is no parameter is passed over a word at a time, so that no byte is looked at twice.
 _PARAMETER = re.compile(
-    rb'[\s;]*+(?:([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))|[^\s;]++|\Z)', re.DOTALL
+    rb'[\s;]*+(?:([^\s=;"]++(?:\s++\*[^\s=;"]*+)?+)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)("?+)([^;]*+)|([^;]*+))|[^\s;]++|\Z)',
+    re.DOTALL,
 )
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _QUOTED_OR_COMMENT_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|\\.|[()]', re.DOTALL)
-_BARE_CR = re.compile(rb"\r(?!\n)")
+BARE_CR = re.compile(rb"\r(?!\n)")
 _TYPE = re.compile(rb"[!#$%&'*+.^_`{|}~0-9a-z-]++/[!#$%&'*+.^_`{|}~0-9a-z-]++")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_TOKEN_END = re.compile(rb"[\s,(]")
+"""RFC 2045 §5.1; a comma by it, too, other special characters stand in the names of careless mailers."""
 _SECTION = re.compile(r"(.+?)(?:\*(\d{1,6}))?(\*)?", re.DOTALL)
 
 MAX_CACHED_VALUE = 200
@@ -73,7 +76,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to_empty_line: bool = False) -> Header:
     """Read the header block at `start` of a part that ends at `end` (RFC 5322 §2.2, §3.6.8).
 
-    A line that is no field ends the header; with `to_empty_line` such lines are passed over.
+    A line that is no field ends the header; with `to_empty_line` such lines are passed over, and one of carriage
+    returns alone counts as empty.
     """
     if content.startswith((b"\r\n", b"\n"), start, end):
         body = content.index(b"\n", start) + 1
@@ -99,6 +103,9 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to
                 position += len(line) + 1
                 continue
         elif not line:
+            break
+        elif to_empty_line and not line.strip(b"\r"):
+            body = min(position + len(line) + 1, stop)
             break
         if name is not None:
             fields.append(Field(name, begin, position, value, position - 1 - (content[position - 2] == _CR)))
@@ -128,7 +135,7 @@ def parse_header(content: bytes, start: int, end: int, limits: MimeLimits, *, to
     if len(fields) > limits.fields:
         del fields[limits.fields :]
         defects.append(Defect.LIMIT_FIELDS)
-    if content.find(b"\r", start, body) >= 0 and _BARE_CR.search(content, start, body):
+    if content.find(b"\r", start, body) >= 0 and BARE_CR.search(content, start, body):
         defects.append(Defect.BARE_CR)
     if content.find(b"\0", start, body) >= 0:
         defects.append(Defect.NUL)
@@ -179,6 +186,10 @@ def _read_content_type(raw: bytes) -> ContentType:
     value = _FOLD.sub(b"", raw) if b"\n" in raw else raw
     head, _, rest = value.partition(b";")
     defects: list[str] = []
+    if b"=?" in head:
+        value = decode_header(value).encode("utf-8", "replace")
+        head, _, rest = value.partition(b";")
+        defects.append(Defect.TYPE_MALFORMED)
     if b"(" in head:
         value = strip_comments(value)
         head, _, rest = value.partition(b";")
@@ -193,10 +204,16 @@ def _read_content_type(raw: bytes) -> ContentType:
     elif not _TYPE.fullmatch(token):
         defects.append(Defect.TYPE_MALFORMED)
     texts, raws = parse_parameters(rest, defects) if rest else ({}, {})
+    boundaries = raws.get("boundary", [])
+    if b"(" in rest:
+        # A comment in front of a name hides it; what some readers take for a comment is part of a value for others.
+        more_texts, more_raws = parse_parameters(strip_comments(rest), [])
+        texts = more_texts | texts
+        boundaries = boundaries + more_raws.get("boundary", [])
     return ContentType(
         token.decode("ascii", "replace"),
         {name: values[0] for name, values in texts.items()},
-        _boundaries(raws["boundary"]) if "boundary" in raws else (),
+        _boundaries(boundaries) if boundaries else (),
         read_names(rest, texts, "name", "filename"),
         tuple(dict.fromkeys(defects)),
     )
@@ -269,6 +286,9 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
     plain: dict[str, list[bytes]] = {}
     odd: dict[str, list[bytes]] = {}
     extended: dict[str, list[Piece]] = {}
+    shorter: dict[str, list[Piece]] = {}
+    """The same, each value up to where a token ends."""
+    unclosed = b""
     last = ""
     for match in _PARAMETER.finditer(raw):
         raw_name, quoted, close, junk, token = match.groups()
@@ -283,13 +303,17 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
             value = _QUOTED_PAIR.sub(rb"\1", quoted)
         if b"(" in raw_name or b")" in raw_name:
             raw_name = strip_comments(raw_name).rpartition(b")")[2]
+        if b"*" in raw_name:
+            raw_name = b"".join(raw_name.split())  # `filename *0="a"`
         name = raw_name.decode("latin-1").lower()
+        word = _TOKEN_END.split(value, maxsplit=1)[0] if quoted is None else value
         if quoted is not None and (not close or junk.strip()):
             defects.append(Defect.PARAMETER_MALFORMED)
+            unclosed = b"" if close else quoted.replace(b'"', b"")
             if name in FILE_NAMES:
                 odd.setdefault(name, []).append(value + junk.strip())
-        elif quoted is None and name in FILE_NAMES and len(words := value.split(None, 1)) > 1:
-            odd.setdefault(name, []).append(words[0])  # a token ends at white space (RFC 2045 §5.1)
+        elif name in FILE_NAMES and word != value:
+            odd.setdefault(name, []).append(word)
         if "*" not in name:
             plain.setdefault(name, []).append(value)
             last = name if name in FILE_NAMES else ""
@@ -301,6 +325,7 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
             continue
         base, number, star = section.groups()
         extended.setdefault(base, []).append((int(number or 0), star is not None, value))
+        shorter.setdefault(base, []).append((int(number or 0), star is not None, word))
     texts: dict[str, list[str]] = {}
     for name, values in plain.items():
         if len(values) > 1:
@@ -311,14 +336,22 @@ def parse_parameters(raw: bytes, defects: list[str]) -> tuple[dict[str, list[str
         found = join_pieces(pieces, defects)
         texts[name] = [found[0], *texts.get(name, ()), *found[1:]]
         plain.setdefault(name, []).insert(0, found[0].encode("utf-8", "surrogateescape"))
+        if shorter[name] != pieces and name in FILE_NAMES:
+            texts[name].append(join_pieces(shorter[name], [])[0])
     for name, values in odd.items():
         texts[name] += [decode_header(value) for value in values]
+    if b"=" in unclosed:  # what a quote without its end swallows
+        more, raws = parse_parameters(unclosed, [])
+        for name, found in more.items():
+            texts[name] = texts.get(name, []) + found
+            plain[name] = plain.get(name, []) + raws[name]
     return texts, plain
 
 
 def _boundaries(values: list[bytes]) -> tuple[bytes, ...]:
     candidates = [value.rstrip() for value in values]
     candidates += [strip_comments(value).strip() for value in candidates if b"(" in value]
+    candidates += [decode_header(value).encode("utf-8", "replace") for value in candidates if b"=?" in value]
     return tuple(dict.fromkeys(filter(None, candidates)))
 
 

@@ -31,17 +31,19 @@ def looks_like_header(content: bytes, start: int, end: int) -> bool:
 
 def doubtful_base64(content: bytes, start: int, end: int) -> tuple[Encoding, ...]:
     """Return the other ways to decode a base64 body: line by line when its lines do not hold whole groups of four,
-    piece by piece when padding stands elsewhere than at the end, each group of four by itself when padding stands
-    inside one.
+    piece by piece, and as if there were none, when padding stands elsewhere than at the end, each group of four by
+    itself when padding stands inside one, with the digits of URLs when there are such.
     """
     others: tuple[Encoding, ...] = ()
     if not _has_even_lines(content, start, end) and _UNEVEN_LINE.search(content, start, end):
         others = (Encoding.BASE64_LINES,)
     pad = content.find(b"=", start, end)
     if pad >= 0 and content[pad:end].strip(b"=\r\n \t"):
-        others += (Encoding.BASE64_PIECES,)
+        others += (Encoding.BASE64_PIECES, Encoding.BASE64_THROUGH)
         if _PAD_IN_GROUP.search(content, start, end):
             others += (Encoding.BASE64_GROUPS,)
+    if content.find(b"-", start, end) >= 0 or content.find(b"_", start, end) >= 0:
+        others += (Encoding.BASE64_URL,)
     return others
 
 

@@ -6,13 +6,15 @@ readings are bounded (`MimeLimits`). Nothing is changed or normalised; what is d
 read differently the other reading is offered as a part too (`Part.alternatives`), so that both get scanned.
 """
 
+import itertools
 import re
 from typing import NamedTuple
 
 from gatepost.mime.blocks import UU_BEGIN_LINE
 from gatepost.mime.decode import decode_range
-from gatepost.mime.delimiters import Lines, before_line_end, find_delimiters, guess_boundary
+from gatepost.mime.delimiters import Lines, before_line_end, find_delimiters, guess_boundaries
 from gatepost.mime.fields import (
+    BARE_CR,
     ContentType,
     parse_content_type,
     parse_disposition,
@@ -34,6 +36,7 @@ from gatepost.mime.part import (
 
 _VISIBLE = re.compile(rb"[^\s\x00]")
 _FRAGMENT = "message/partial"
+_OF_A_FILE = "application/octet-stream"
 MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 MAX_TYPES = 16
@@ -78,6 +81,8 @@ class _Parser:
         self.work: list[tuple[Message, Part, int, ContentType]] = []
         self.boundaries: set[bytes] = set()
         self.suspects: list[tuple[Message, Part, int, list[bytes]]] = []
+        self.bare_returns: list[bytes] = []
+        """Contents with delimiters at bare carriage returns."""
         self.truncated = False
         self.search_left = 0
 
@@ -85,9 +90,13 @@ class _Parser:
         self.search_left = max(self.limits.search_bytes, self.limits.search_factor * len(content))
         message = self.open_message(content, 0)
         message.root = self.open_part(message, _Place(0, len(content), 0, PartKind.PART))
-        while self.work or self.suspects:
+        while self.work or self.suspects or self.bare_returns:
             while self.work:
                 self.expand(*self.work.pop())
+            returns, self.bare_returns = self.bare_returns, []
+            for each in self.messages.copy():
+                if any(each.content is content for content in returns):
+                    self.read_returns(each)
             suspects, self.suspects = self.suspects, []
             for suspect in suspects:
                 self.read_prefixes(*suspect)
@@ -193,21 +202,28 @@ class _Parser:
                 self.add_leaf_reading(part, part.body, part.encoding, other.type)
         if Defect.SEPARATOR_MISSING in part.defects:
             self.reread(message, part, depth)
-        if container:
-            return
+        of_leaf = _OF_A_FILE if container else part.content_type
         for encoding in dict.fromkeys(doubt.encodings):
             if encoding is not part.encoding:
-                self.add_leaf_reading(part, part.body, encoding, part.content_type)
+                self.add_leaf_reading(part, part.body, encoding, of_leaf)
+                if encoding is Encoding.BASE64:
+                    self.add_base64_readings(content, part, of_leaf)
+        if container:
+            if part.encoding is Encoding.BASE64:
+                self.add_base64_readings(content, part, of_leaf)
+            if part.content_type in MESSAGES and doubt.declared.boundaries:
+                self.guess_multipart(message, part, depth, doubt.declared)
+            return
         if part.encoding is Encoding.BASE64:
-            for encoding in doubtful_base64(content, part.body, part.end):
-                self.add_leaf_reading(part, part.body, encoding, part.content_type)
+            self.add_base64_readings(content, part, part.content_type)
             begin = UU_BEGIN_LINE.match(content, part.body, part.end)
             if begin:
                 self.add_leaf_reading(part, begin.end(), Encoding.BASE64, part.content_type)
         elif part.encoding is Encoding.QUOTED_PRINTABLE:
             # Of a file only: in a text what some reader drops hides nothing, and every text would pay for the search.
             if part.names and has_odd_escapes(content, part.body, part.end):
-                self.add_leaf_reading(part, part.body, Encoding.QUOTED_PRINTABLE_STRICT, part.content_type)
+                for encoding in (Encoding.QUOTED_PRINTABLE_STRICT, Encoding.QUOTED_PRINTABLE_LITERAL):
+                    self.add_leaf_reading(part, part.body, encoding, part.content_type)
         elif part.encoding is Encoding.IDENTITY:
             if Encoding.BASE64 not in doubt.encodings and looks_base64(content, part.body, part.end, part.defects):
                 self.flag(part, Defect.LOOKS_ENCODED)
@@ -227,20 +243,25 @@ class _Parser:
         part.alternatives.append(reading)
 
     def guess_multipart(self, message: Message, part: Part, depth: int, declared: ContentType) -> None:
-        """Offer a doubtful leaf as multipart: by a boundary that is declared without a type, or when lines in it look
-        like a delimiter and its close.
+        """Offer a doubtful part as multipart: by a boundary that is declared with another type or none, or when lines
+        in it look like a delimiter and its close.
         """
-        if declared.boundaries and "/" not in declared.type:
+        boundaries = declared.boundaries
+        if boundaries and "/" in declared.type:
+            tried = boundaries[:MAX_BOUNDARIES]
+            boundaries = tuple(each for each in tried if self.search(message.content, part, each).delimiters)
+        if not boundaries:
+            guesses = guess_boundaries(message.content, part.body, part.end, MAX_BOUNDARIES)
+            closed = (each for each in guesses if self.search(message.content, part, each).close_start >= 0)
+            boundaries = tuple(itertools.islice(closed, 1))
+        if boundaries:
             self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
-            other = ContentType("multipart/mixed", part.parameters, declared.boundaries)
+            other = ContentType("multipart/mixed", part.parameters, boundaries)
             self.add_reading(message, part, depth, other, part.encoding)
-            return
-        boundary = guess_boundary(message.content, part.body, part.end)
-        if not boundary or self.search(message.content, part, boundary).close_start < 0:
-            return
-        self.flag(part, Defect.BOUNDARY_AMBIGUOUS)
-        other = ContentType("multipart/mixed", part.parameters, (boundary,))
-        self.add_reading(message, part, depth, other, part.encoding)
+
+    def add_base64_readings(self, content: bytes, part: Part, content_type: str) -> None:
+        for encoding in doubtful_base64(content, part.body, part.end):
+            self.add_leaf_reading(part, part.body, encoding, content_type)
 
     def add_leaf_reading(self, part: Part, body: int, encoding: Encoding, content_type: str) -> None:
         part.alternatives.append(
@@ -336,14 +357,14 @@ class _Parser:
                 self.expand_decoded(nested, part, depth, declared)
             return
         self.flag(part, Defect.BOUNDARY_WRONG if declared.boundaries else Defect.BOUNDARY_MISSING)
-        guess = guess_boundary(content, part.body, part.end)
-        lines = self.search(content, part, guess)
-        if not guess or not lines.delimiters:
-            return
-        if declared.boundaries and part.kind is PartKind.PART:
-            self.add_reading(message, part, depth, ContentType(part.content_type, {}, (guess,)), part.encoding)
-        else:
-            self.cut(message, part, depth, lines)
+        for guess in guess_boundaries(content, part.body, part.end, MAX_BOUNDARIES):
+            lines = self.search(content, part, guess)
+            if not lines.delimiters:
+                continue
+            if part.children or (declared.boundaries and part.kind is PartKind.PART):
+                self.add_reading(message, part, depth, ContentType(part.content_type, {}, (guess,)), part.encoding)
+            else:
+                self.cut(message, part, depth, lines)
 
     def expand_decoded(self, nested: Message, part: Part, depth: int, declared: ContentType) -> None:
         """Read the decoded body of an encoded multipart as that multipart; without delimiter lines it is a leaf."""
@@ -366,6 +387,8 @@ class _Parser:
         lines = find_delimiters(content, boundary, part.body, part.end, max(1, self.parts_left + 1))
         if len(lines.delimiters) > self.parts_left:
             self.flag(part, Defect.LIMIT_PARTS)
+        if lines.bare_return:
+            self.bare_returns.append(content)
         return lines
 
     def cut(self, message: Message, part: Part, depth: int, lines: Lines) -> None:
@@ -413,6 +436,21 @@ class _Parser:
             end=end,
             parent=part,
         )
+
+    def read_returns(self, message: Message) -> None:
+        """Offer the reading in which a bare carriage return ends a line, as Python, Ruby and others have it."""
+        content, root = message.content, message.root
+        if Defect.BARE_CR_DELIMITER in root.defects:
+            return
+        self.flag(root, Defect.BARE_CR_DELIMITER)
+        if self.parts_left <= 0 or len(content) > self.nested_left:
+            self.flag(root, Defect.LIMIT_NESTED)
+            return
+        self.nested_left -= len(content)
+        nested = self.open_message(BARE_CR.sub(b"\r\n", content), message.depth + 1)
+        nested.root = self.open_part(nested, _Place(0, len(nested.content), 1, PartKind.READING))
+        self.add_leaf_reading(root, root.body, Encoding.IDENTITY, root.content_type)
+        root.alternatives[-1].nested = nested
 
     def read_prefixes(self, message: Message, part: Part, depth: int, suspects: list[bytes]) -> None:
         """Offer the reading in which a line that only starts with the delimiter is one (RFC 2046 §5.1.1 allows it),

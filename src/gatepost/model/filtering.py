@@ -149,4 +149,4 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     queue_id: str = ""
     """Ours: under it the message is found in tracking and stores."""
     info: str = ""
-    """`Not processed`, `Not protected` or `Too large` when it was not looked at, else ""."""
+    """`Not processed`, `Not protected`, `Too large` or `Own message` when it was not looked at, else ""."""

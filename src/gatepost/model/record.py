@@ -333,7 +333,7 @@ class Answered(msgspec.Struct, frozen=True, tag="answered", array_like=True, gc=
     """Recipients who do not get it, the first `ADDRESSES_TOLD`."""
     size: int = 0
     info: str = ""
-    """`Not processed`, `Not protected` or `Too large` when it was not looked at; "" as a rule."""
+    """`Not processed`, `Not protected`, `Too large` or `Own message` when it was not looked at; "" as a rule."""
     reply: str = ""
     """What its sender is to hear."""
     reason: str = ""

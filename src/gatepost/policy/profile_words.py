@@ -64,8 +64,8 @@ CATEGORIES: Final = (
     "spam/business/mlm", "spam/business/seo", "spam/business/services", "spam/education/diplomas",
     "spam/finance/investment", "spam/finance/loans", "spam/fraud/advance-fee", "spam/fraud/bank", "spam/fraud/boss",
     "spam/fraud/charity", "spam/fraud/extortion", "spam/fraud/lottery", "spam/fraud/parcel", "spam/fraud/phishing",
-    "spam/gambling", "spam/goods/offers", "spam/goods/replica", "spam/goods/software", "spam/health/pharma",
-    "spam/health/weight-loss", "seminars",
+    "spam/gambling", "spam/goods/offers", "spam/goods/replica", "spam/goods/software", "spam/health/miracle",
+    "spam/health/pharma", "spam/health/weight-loss", "seminars",
 )  # fmt: skip
 """Categories that the shipped terms give, offered where a rule asks for one: databases and own samples may give others.
 Obscene words are a condition of their own."""

@@ -2,7 +2,8 @@
 Where tracking is off there are only the views.
 
 One thread. An error of a file it cannot do without (apsw.Error, OSError) goes up: the process ends, and begins
-anew from what is on the disk; relays send again what was not confirmed. A view's fault is its own.
+anew from what is on the disk, without what is damaged; relays send again what was not confirmed. A view's fault is its
+own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +16,10 @@ import msgspec
 from gatepost.model.record import DECODER, ENCODER, Record
 from gatepost.recorder.frames import Rows
 from gatepost.recorder.json_view import JsonView
-from gatepost.recorder.masking import Masking, load_key
+from gatepost.recorder.masking import Masking, load_mask_key
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import Batch, View
+from gatepost.storage.tracking.damage import look_at_suspects, note_suspects, open_sound
 from gatepost.storage.tracking.day import RawRecord
 from gatepost.storage.tracking.history import History
 from gatepost.storage.tracking.store import TrackingStore
@@ -39,9 +41,10 @@ class Books:
         self._say = say
         self.directory = Path(settings.directory)
         self.directory.mkdir(0o700, parents=True, exist_ok=True)
+        look_at_suspects(self.directory, say)
         self._store = TrackingStore(self.directory, say) if settings.tracking else None
-        self._key = load_key(self.directory)
-        self._history = History(self.directory / HISTORY_FILE) if settings.tracking else None
+        self._key = load_mask_key(self.directory)
+        self._history = open_sound(self.directory / HISTORY_FILE, History, say) if settings.tracking else None
         self._views: list[View] = [JsonView(say), *views]
         self._troubled: set[int] = set()
         self._ends: dict[str, int] = {}
@@ -112,6 +115,11 @@ class Books:
             self._history.commit()
         ends, self._ends, self._bytes = self._ends, {}, 0
         return ends
+
+    def note_suspects(self) -> None:
+        """Have the files that are open looked through in the next life, for one of them is damaged. OSError."""
+        if self._store is not None:
+            note_suspects(self.directory, [*self._store.open_files, self.directory / HISTORY_FILE])
 
     def tend(self, now: float | None) -> None:
         """Drop what is older than is kept; nothing when the time (`now`) cannot be believed."""

@@ -6,7 +6,6 @@ knows it, and nobody can try out values without the key, which lies beside the f
 
 import hashlib
 import hmac
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,8 +13,8 @@ from typing import Final
 import msgspec
 
 from gatepost.model.record import Record
+from gatepost.storage.key_file import load_key
 
-KEY_BYTES: Final = 32
 DIGEST_CHARACTERS: Final = 16
 """64 bits: two of a million addresses hardly ever meet."""
 KEY_FILE: Final = "mask.key"
@@ -23,21 +22,9 @@ KEY_FILE: Final = "mask.key"
 Mask = Callable[[str], str]
 
 
-def load_key(directory: Path) -> bytes:
+def load_mask_key(directory: Path) -> bytes:
     """Return the key of a directory's files; make it at the first time. OSError."""
-    path = directory / KEY_FILE
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        key = os.urandom(KEY_BYTES)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-    if len(key) != KEY_BYTES:
-        raise OSError(f"{path} is no key: remove it, what was masked with it is then found no more")
-    return key
+    return load_key(directory / KEY_FILE, "what was masked with it is then found no more")
 
 
 class Masking:

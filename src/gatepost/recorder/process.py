@@ -30,6 +30,7 @@ from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.spam_logs import SpamLogs
 from gatepost.recorder.view import View
 from gatepost.spool import clock
+from gatepost.storage.tracking.damage import DAMAGED
 
 EXIT_BROKEN: Final = 30
 """Exit status when the files cannot be used (critical system error of the documented codes)."""
@@ -153,6 +154,9 @@ class Recorder:
     def _break(self, error: Exception) -> None:
         """End without closing anything: the next life begins with what is on the disk."""
         self.say("E", f"tracking cannot be written: {type(error).__name__}: {error}")
+        if isinstance(error, DAMAGED):
+            with contextlib.suppress(OSError):  # then the next life meets it again
+                self.books.note_suspects()
         self._status = EXIT_BROKEN
         self._ended.set()
 
@@ -213,6 +217,8 @@ class Recorder:
                 self.commit()
                 self._answers.rest()
                 self.books.tend(clock.now() if clock.is_believed() else None)
+            except DAMAGED as error:
+                self._break(error)
             except (apsw.Error, OSError) as error:
                 self.say("E", f"tracking: what is old cannot be dropped: {error}")
             await asyncio.sleep(TEND_S)

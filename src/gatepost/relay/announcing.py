@@ -57,7 +57,7 @@ class Announcer:
                 now,
                 envelope,
                 staged.ref,
-                b"",
+                pipeline.own_mark.build(text, now),
                 pending=tuple(Pending(index, domain_of(each), now) for index, each in enumerate(mail.to)),
                 kind=f"{KIND_PREFIX}{mail.role.value}",
             )

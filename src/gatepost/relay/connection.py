@@ -133,8 +133,13 @@ class ClientConnection(asyncio.Protocol):
         self._pump()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        if not self._gone and not self._shaking_hands:
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._gone or self._shaking_hands:
+            return
+        if isinstance(exc, ssl.SSLError) and not self.opened.done():
+            # With TLS 1.3 a server judges our certificate when the handshake is over for us (RFC 8446 §4.4.2.4).
+            self._give_up_tls(f"TLS handshake: {_describe_tls_error(exc)}")
+        else:
             self._session.eof()
             self._pump()
             self._end(Closed("connection lost"))
@@ -335,5 +340,8 @@ def _describe_tls_error(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "failed").replace("_", " ").lower()
+        reason = (error.reason or "failed").replace("_", " ").lower()
+        _, alert, what = reason.partition("alert ")
+        about_ours = alert and ("certificate" in what or what == "unknown ca")
+        return f"the server refuses our certificate, or wants one: {what}" if about_ours else reason
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

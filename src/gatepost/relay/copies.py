@@ -11,6 +11,7 @@ from gatepost.model.address import NULL_SENDER, domain_of
 from gatepost.model.envelope import Notify, Recipient
 from gatepost.model.profile import RuleOutcome
 from gatepost.relay.editing import Edited
+from gatepost.relay.reports import RELEASED, RELEASED_WANTED
 from gatepost.spool.interface import Pending, State, Stored
 
 COPY = "spam-copy"
@@ -36,6 +37,7 @@ def ready_copy(original: Stored, number: int, group: str, indices: Sequence[int]
         group,
         edited.splices,
         _pending(recipients, now),
+        kind=RELEASED if original.kind == RELEASED_WANTED else "",  # its checks are done
     )
 
 

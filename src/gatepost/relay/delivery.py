@@ -25,9 +25,10 @@ from gatepost.relay.hops import HopConnections
 from gatepost.relay.jobs import HopLimits, Job, Server
 from gatepost.relay.mailhosts import HostPlan
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.own_mark import OwnMark, digest_of
 from gatepost.relay.planning import Planner
 from gatepost.relay.reencoding import Unavailable, make_seven_bit
-from gatepost.relay.reports import Reports
+from gatepost.relay.reports import RELEASES, Reports
 from gatepost.relay.retry import expiry_reply, retry_rules
 from gatepost.relay.routing import NextHop, RoutingTable, Unroutable, Way, parse_way
 from gatepost.relay.settlement import Settlement
@@ -36,7 +37,7 @@ from gatepost.relay.slots import Count, SessionSlots
 from gatepost.relay.sts_store import StsStore
 from gatepost.relay.suspects import Suspects
 from gatepost.relay.tasks import Tasks
-from gatepost.relay.work import READ_PAUSE_S, Work, read_content
+from gatepost.relay.work import READ_PAUSE_S, Work, content_chunks, read_content
 from gatepost.resolver.resolver import Resolver
 from gatepost.smtp.client import ClientSettings, LocalCause
 from gatepost.spool import clock
@@ -66,6 +67,7 @@ class Delivery:
         resolver: Resolver,
         pool: FilterPool,
         reports: Reports,
+        own: OwnMark,
         suspects: Suspects,
         report: Callable[[str, str], None],
         trouble: Callable[[BaseException], None],
@@ -77,6 +79,7 @@ class Delivery:
         self._spool = spool
         self._pool = pool
         self._reports = reports
+        self._own = own
         self._suspects = suspects
         self._report = report
         self._work: dict[int, Work] = {}
@@ -94,7 +97,11 @@ class Delivery:
         self.wake = asyncio.Event()
         """Set when something may have become due."""
         self.destinations = Destinations(
-            spool, trouble=trouble, changed=self.wake.set, woken=self._dialler.forget_unreachable
+            spool,
+            trouble=trouble,
+            changed=self.wake.set,
+            woken=self._dialler.forget_unreachable,
+            ours=lambda: resolver.silence is not None,
         )
         self._settlement = Settlement(
             spool, settled=self._leave, reported=self.submit_own, report=report, trouble=trouble
@@ -289,8 +296,34 @@ class Delivery:
 
     # --- outcomes (called by HopConnections)
 
+    def is_at_hand(self, work: Work) -> bool:
+        """Tell whether the content is there, and for what is released the digest that its mark holds."""
+        return (work.content is not None or work.path is not None) and (bool(work.digest) or not self._is_marked(work))
+
+    def prefix(self, job: Job) -> bytes:
+        """Return what is sent in front of the content: what is released is marked for those it goes to."""
+        stored = job.work.stored
+        if not job.work.digest:
+            return stored.prefix
+        addresses = [stored.envelope.recipients[pending.recipient].address for pending in job.pendings]
+        return self._own.build_released(job.work.digest, addresses, clock.now()) + stored.prefix
+
+    def _is_marked(self, work: Work) -> bool:
+        return work.stored.kind in RELEASES and self._own.active
+
     async def load(self, work: Work) -> bool:
-        """See that the content is at hand."""
+        """See that the content is at hand, and the digest of what is marked."""
+        if work.content is None and work.path is None and not await self._load(work):
+            return False
+        if self._is_marked(work):
+            try:
+                work.digest = await asyncio.to_thread(_digest_of, work)
+            except OSError as error:
+                await self._set_aside(work, f"content cannot be read: {error}")
+                return False
+        return True
+
+    async def _load(self, work: Work) -> bool:
         try:
             if work.stored.content.in_file:
                 async with self._checking:
@@ -440,3 +473,9 @@ class Delivery:
             hop.abort()
         await self._settlement.flush(_LAST_WRITES_S)
         await self._sts.close()
+
+
+def _digest_of(work: Work) -> str:
+    """Return the digest of what is sent. OSError."""
+    stored = work.stored
+    return digest_of(content_chunks(work.content, work.path, stored.content.size, stored.prefix, stored.splices))

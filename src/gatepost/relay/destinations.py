@@ -25,10 +25,13 @@ class Destinations:
         trouble: Callable[[BaseException], None],
         changed: Callable[[], None],
         woken: Callable[[], None] = lambda: None,
+        ours: Callable[[], bool] = lambda: False,
     ) -> None:
         """`trouble` is told of failures of the spool, `changed` that something may be due at another time now, `woken`
-        that an operator wants a destination tried whatever is known of it.
+        that an operator wants a destination tried whatever is known of it; `ours` tells whether failures are likely to
+        be our own trouble, for which no destination shall rest ever longer.
         """
+        self._ours = ours
         self._woken = woken
         self._spool = spool
         self._trouble = trouble
@@ -76,7 +79,8 @@ class Destinations:
         known = self._resting.get(domain)
         if known is not None and known.retry_at > now:
             return
-        failures = (known.failures if known is not None else 0) + 1
+        before = known.failures if known is not None else 0
+        failures = max(before, 1) if self._ours() else before + 1
         retry_at = now + plan_backoff(failures, self._rules, random.random())  # noqa: S311 - no secret
         rest = Destination(domain, 0, retry_at, retry_at, failures, reason)
         self._resting[domain] = rest

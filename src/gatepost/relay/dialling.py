@@ -1,13 +1,14 @@
 """Dialling: from a plan of hosts to one open session, with the best host that will have us.
 
 Called by `relay.hops` for every new connection. Hosts in order of preference, all addresses of each (RFC 5321 §5.1),
-encryption as the plan demands; hosts that could not be reached a moment ago are passed over.
+encryption as the plan demands; hosts that could not be reached a moment ago are passed over. The next address of a
+host is tried when the one before is slow to answer (RFC 8305 §5): a family of addresses that is dead costs seconds.
 """
 
 import asyncio
-import ipaddress
 import random
-import socket
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,6 +19,9 @@ from gatepost.model.reply import reply
 from gatepost.relay.connection import ClientConnection, NoSession, Obstacle, Owner
 from gatepost.relay.mailhosts import HostPlan, MailHost, in_order, loop_reply
 from gatepost.relay.outgoing_tls import IN_CLEAR, OutgoingTls, Proof, TlsPlan
+from gatepost.relay.own_addresses import OwnAddresses
+from gatepost.relay.racing import race
+from gatepost.relay.routing import NextHop
 from gatepost.relay.slots import Count, SessionSlots
 from gatepost.relay.tasks import Tasks
 from gatepost.relay.tls_policy import TlsDemand, is_dane
@@ -32,6 +36,9 @@ CONNECT_LIMIT_S: Final = 30.0
 """Longest wait for a connection to come about: a host that drops packets must not hold jobs for minutes."""
 ADDRESSES_LIMIT: Final = 6
 """Addresses tried of one host."""
+HEAD_START_S: Final = 2.0
+"""Time an address has before the next one of its host is tried as well: the longest of RFC 8305 §5, for a second
+connection is a burden on a server that is merely slow, and mail can wait longer than a page."""
 ALIASES_LIMIT: Final = 8
 """Aliases followed from the name of a mail host: as many as the resolver follows to its addresses."""
 CACHE_LIFE_SHARE: Final = 0.9
@@ -52,6 +59,8 @@ class Dialler:
         self._tasks = tasks
         self._count = count
         self._unreachable = UnreachableHosts(0.0, 0.0)
+        self._slow = UnreachableHosts(0.0, 0.0)
+        """Addresses that lost to another one of their host: tried last for a while, but tried."""
         self._last = 0.0
         self._shuffle = random.SystemRandom().shuffle
 
@@ -59,16 +68,20 @@ class Dialler:
         """Take a (new) configuration into use."""
         self._tls = tls
         life_s = min(config.resolve.unreachable_ttl, config.timeouts.minimal_backoff_time * CACHE_LIFE_SHARE)
-        self._unreachable.configure(life_s, config.resolve.unreachable_cache_refresh_period)
+        for notes in (self._unreachable, self._slow):
+            notes.configure(life_s, config.resolve.unreachable_cache_refresh_period)
         self._own = OwnAddresses(config)
 
     def forget_unreachable(self) -> None:
         """Try every host again, at an operator's wish."""
         self._unreachable.clear()
+        self._slow.clear()
 
     def purge(self) -> None:
         """Forget what is past its life."""
-        self._unreachable.purge(self._now())
+        now = self._now()
+        self._unreachable.purge(now)
+        self._slow.purge(now)
 
     def _now(self) -> float:
         """Return the queue's time: a destination that rests and a host that is let alone go by one clock. When it is
@@ -76,7 +89,7 @@ class Dialler:
         """
         now = clock.now()
         if now < self._last:
-            self._unreachable.clear()
+            self.forget_unreachable()
         self._last = now
         return now
 
@@ -129,15 +142,20 @@ class Dialler:
         if isinstance(tls, NoSession):
             return tls
         failed: NoSession | None = None
-        for ip in answer.values[:ADDRESSES_LIMIT]:
-            result = await self._dial_address(host, ip, tls, settings, owner)
+        left = self._quick_first(answer.values, host.hop.port)[:ADDRESSES_LIMIT]
+        while left:
+            ip, result, left = await self._dial_addresses(host, left, tls, settings, owner)
             if isinstance(result, NoSession) and result.obstacle is Obstacle.TLS and tls.clear_will_do:
-                result = await self._dial_address(host, ip, IN_CLEAR, settings, owner)
+                _, result, _ = await self._dial_addresses(host, [ip], IN_CLEAR, settings, owner)
             if isinstance(result, ClientConnection):
                 return result
             if failed is None or failed.obstacle is Obstacle.UNREACHED:
                 failed = result  # what a server said tells more than another that was silent
         return failed or _unreached(f"{name} has no address")
+
+    def _quick_first(self, ips: Sequence[str], port: int) -> list[str]:
+        now = self._now()
+        return sorted(ips, key=lambda ip: self._slow.is_unreachable(NextHop(ip, port).label, now))
 
     async def _plan_tls(self, host: MailHost, *, authentic: bool) -> TlsPlan | NoSession:
         """Return what a session with a host needs; TLSA records are asked for when its names are validated."""
@@ -185,63 +203,55 @@ class Dialler:
             return self._tls.plan(demand, name, TlsUse.ENCRYPT)
         return self._tls.plan(demand, name, TlsUse.ENCRYPT, Proof.DANE, records)
 
-    async def _dial_address(
-        self, host: MailHost, ip: str, tls: TlsPlan, settings: ClientSettings, owner: Owner
-    ) -> ClientConnection | NoSession:
-        label = host.hop.label
+    async def _dial_addresses(
+        self, host: MailHost, ips: Sequence[str], tls: TlsPlan, settings: ClientSettings, owner: Owner
+    ) -> tuple[str, ClientConnection | NoSession, list[str]]:
+        """Connect to the first of some addresses of a host that answers, and open a session there.
+
+        Return the address it is about, the session or why there is none, and the addresses that are left to try.
+        """
+        label, port = host.hop.label, host.hop.port
         if tls.use is not settings.tls:
             settings = msgspec.structs.replace(settings, tls=tls.use)
-        connection = ClientConnection(settings, owner, self._tasks, tls, label)
-        at = label if host.hop.host == ip else f"{label} [{ip}]"
-        self._count(CONNECTIONS)
+
+        async def connect(ip: str) -> ClientConnection:
+            connection = ClientConnection(settings, owner, self._tasks, tls, label)
+            self._count(CONNECTIONS)
+            try:
+                async with asyncio.timeout(min(settings.initial_s, CONNECT_LIMIT_S)):
+                    await asyncio.get_running_loop().create_connection(lambda: connection, ip, port)
+            except (OSError, asyncio.CancelledError):
+                connection.abort()
+                self._count(FAILED)
+                raise
+            return connection
+
+        finish = await race([partial(connect, ip) for ip in ips], HEAD_START_S, ClientConnection.abort)
+        for place in (*finish.failed, *finish.given_up):
+            if finish.winner is None or place < finish.winner or place in finish.failed:
+                self._note_slow(ips[place], port)
+        if finish.winner is None or finish.result is None:
+            last = len(ips) - 1
+            at = label if host.hop.host == ips[last] else f"{label} [{ips[last]}]"
+            return ips[last], _unreached(f"connect to {at}: {_describe(finish.failed[last])}"), []
+        ip, connection = ips[finish.winner], finish.result
+        self._slow.forget(NextHop(ip, port).label)
+        untried = [other for place, other in enumerate(ips) if place > finish.winner and place not in finish.failed]
+        left = [*untried, *(ips[place] for place in finish.given_up if place < finish.winner)]
         try:
-            async with asyncio.timeout(min(settings.initial_s, CONNECT_LIMIT_S)):
-                await asyncio.get_running_loop().create_connection(lambda: connection, ip, host.hop.port)
             obstacle = await connection.opened
-        except (OSError, TimeoutError) as error:
-            connection.abort()
-            obstacle = _unreached(f"connect to {at}: {_describe(error)}")
         except asyncio.CancelledError:
             connection.abort()
             raise
         if obstacle is None:
-            return connection
+            return ip, connection, left
+        if obstacle.obstacle is Obstacle.UNREACHED:
+            self._note_slow(ip, port)
         self._count(FAILED if obstacle.obstacle is Obstacle.UNREACHED else ERRORS)
-        return obstacle
+        return ip, obstacle, left
 
-
-class OwnAddresses:
-    """Where this gateway listens: mail must not be sent there because DNS says so (RFC 5321 §5.1)."""
-
-    def __init__(self, config: Config) -> None:
-        self._ports_of: dict[str, set[int]] = {}
-        self._ports_of_all: set[int] = set()
-        for listener in config.listeners:
-            if listener.host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-                self._ports_of_all.add(listener.port)
-            else:
-                self._ports_of.setdefault(listener.host, set()).add(listener.port)
-
-    def holds(self, ip: str, port: int) -> bool:
-        """Tell whether that is a listener of ours, in whatever form DNS writes its address."""
-        address = ipaddress.ip_address(ip)
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.is_unspecified:
-            return True  # connecting there leads to this machine
-        ip = str(address)
-        return port in self._ports_of.get(ip, ()) or (port in self._ports_of_all and _is_local(ip))
-
-
-def _is_local(ip: str) -> bool:
-    """Tell whether an address is one of this machine: the kernel knows."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((ip, 0))
-    except OSError:
-        return False
-    return True
+    def _note_slow(self, ip: str, port: int) -> None:
+        self._slow.note(NextHop(ip, port).label, self._now())
 
 
 def _tlsa_unknown(name: str, reason: str) -> NoSession:
@@ -253,7 +263,7 @@ def _unreached(text: str) -> NoSession:
     return NoSession(Obstacle.UNREACHED, reply(451, "4.4.1", text))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "connection timed out"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return error.strerror or str(error)

@@ -65,6 +65,7 @@ def build_endpoint(config: Config, listener: Listener, context: ssl.SSLContext |
         chunking=listener.chunking,
         binarymime=listener.binarymime and listener.chunking,
         smtputf8=listener.smtputf8,
+        unbracketed_addresses=listener.unbracketed_addresses,
     )
     told = msgspec.structs.replace(settings, xforward=True)
     return Endpoint(

@@ -62,6 +62,7 @@ class Entrances:
                 ids=self._ids,
                 clock_ms=clock_ms,
                 inspection=self._pipeline.inspection,
+                own_mark=self._pipeline.own_mark,
                 enter=self._pipeline.spool.enter,
                 conclude=self._intake.turn_away,
                 report=self._report,

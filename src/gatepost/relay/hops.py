@@ -269,7 +269,7 @@ class HopConnections:
     def _start(self, connection: ClientConnection, job: Job) -> None:
         self._busy[connection] = job
         work = job.work
-        if work.content is None and work.path is None:
+        if not self._despatcher.is_at_hand(work):
             self._tasks.spawn(self._load_and_start(connection, job))
             return
         self._begin(connection, job)
@@ -286,16 +286,16 @@ class HopConnections:
 
     def _begin(self, connection: ClientConnection, job: Job) -> None:
         work = job.work
-        stored = work.stored
+        stored, prefix = work.stored, self._despatcher.prefix(job)
         form = work.seven_bit if job.seven_bit else None
         if form is not None:
-            chunks = content_chunks(form.content, None, len(form.content), stored.prefix, form.splices)
+            chunks = content_chunks(form.content, None, len(form.content), prefix, form.splices)
             size = edited_size(len(form.content), form.splices)
         else:
-            chunks = content_chunks(work.content, work.path, stored.content.size, stored.prefix, stored.splices)
+            chunks = content_chunks(work.content, work.path, stored.content.size, prefix, stored.splices)
             size = edited_size(stored.content.size, stored.splices)
         job.began = asyncio.get_running_loop().time()
-        connection.start(_transaction(job, len(stored.prefix) + size), chunks)
+        connection.start(_transaction(job, len(prefix) + size), chunks)
 
     def _hand_back(
         self,

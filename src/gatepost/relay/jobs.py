@@ -71,8 +71,14 @@ class Despatcher(Protocol):
     def unreached(self, label: str, jobs: Sequence[Job], cause: Reply) -> None:
         """No session could be had; `cause` is permanent when there never will be one."""
 
+    def is_at_hand(self, work: Work) -> bool:
+        """Tell whether all that is needed to send a message is in memory, or open to be read."""
+
     async def load(self, work: Work) -> bool:
-        """See that the content is at hand; False: it cannot be read and the message was dealt with."""
+        """See that it is; False: it cannot be read and the message was dealt with."""
+
+    def prefix(self, job: Job) -> bytes:
+        """Return what is sent in front of the content."""
 
 
 class HopLimits(msgspec.Struct, frozen=True):

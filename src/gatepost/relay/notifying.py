@@ -26,6 +26,7 @@ from gatepost.notices.notification import Letter, build_notice, build_summary
 from gatepost.notices.original import header_of, is_automatic, is_marked
 from gatepost.policy.group import GroupPolicy
 from gatepost.relay.editing import Subject, Wording, describe, load_content
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.reports import RELEASED_WANTED
 from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work
@@ -50,12 +51,14 @@ class Notifying:
         spool: Spool,
         ids: QueueIds,
         saving: Saving,
+        own: OwnMark,
         clock_ms: Callable[[], int],
         submit: Callable[[Sequence[NewMessage]], None],
         report: Callable[[str, str], None],
     ) -> None:
         """`submit` hands messages that are durable to delivery; `report(level, text)` writes to the log."""
         self._spool = spool
+        self._own = own
         self._ids = ids
         self._saving = saving
         self._clock_ms = clock_ms
@@ -150,7 +153,7 @@ class Notifying:
             letter.now,
             envelope,
             staged.ref,
-            b"",
+            self._own.build(text, letter.now),
             pending=tuple(Pending(index, domain_of(each), letter.now) for index, each in enumerate(letter.to)),
             kind=KIND_PREFIX + letter.role.value,
         )

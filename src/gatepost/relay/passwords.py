@@ -20,6 +20,8 @@ from typing import Final
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from gatepost.config.external import explain_os_error
+
 FILE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a password file: a hundred thousand users."""
 PASSWORD_LIMIT: Final = 1024
@@ -74,7 +76,8 @@ def read_passwords(path: Path) -> dict[str, str]:
             raise PasswordFileError(f"{path}: larger than {FILE_LIMIT} bytes")
         return parse_passwords(data.decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise PasswordFileError(f"{path}: {error}") from error
+        reason = explain_os_error(error) if isinstance(error, OSError) else error
+        raise PasswordFileError(f"{path}: {reason}") from error
 
 
 def check_name(name: str, where: str = "") -> str:
@@ -211,7 +214,7 @@ class PasswordFile:
         try:
             state = self._path.stat()
         except OSError as error:
-            raise PasswordFileError(f"{self._path}: {error}") from error
+            raise PasswordFileError(f"{self._path}: {explain_os_error(error)}") from error
         read_as = (state.st_mtime_ns, state.st_size, state.st_ino)
         if read_as not in {self._read_as, self._broken_as}:
             try:

@@ -35,6 +35,7 @@ from gatepost.relay.listings import read_listings
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.recording import Recording
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import retry_rules
@@ -92,7 +93,8 @@ class Pipeline:
         spool.consume(Counters.NAME, self.counters.consume)
         self._suspects = suspects = Suspects(spool, spool.last_id if spool.unclean else 0, log.say)
         self.saving = Saving(log.say)
-        self._reports = Reports(spool, ids, self.saving, clock_ms)
+        self.own_mark = OwnMark(log.say)
+        self._reports = Reports(spool, ids, self.saving, self.own_mark, clock_ms)
         self.delivery = Delivery(
             spool=spool,
             shard=shard,
@@ -100,13 +102,14 @@ class Pipeline:
             resolver=resolver,
             pool=pool,
             reports=self._reports,
+            own=self.own_mark,
             suspects=suspects,
             report=log.say,
             trouble=self.trouble,
             count=self.counters.add,
         )
         self._editing = Editing()
-        self._notifying = Notifying(spool, ids, self.saving, clock_ms, self.delivery.submit_own, log.say)
+        self._notifying = Notifying(spool, ids, self.saving, self.own_mark, clock_ms, self.delivery.submit_own, log.say)
         self._disposal = Disposal(
             spool=spool,
             ids=ids,
@@ -158,6 +161,7 @@ class Pipeline:
             entire=config.options.dsn_entire_message,
             on_relaying=config.options.dsn_on_relaying,
         )
+        self.own_mark.configure(config)
         self.saving.configure(config)
         wording = Wording.from_config(config, bases)
         self._editing.configure(wording)

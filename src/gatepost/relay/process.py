@@ -215,20 +215,7 @@ class Relay:
         alone = config.relay.relays == 1
         self._table = SessionTable(descriptors[0], setup.index, alone=alone)
         self._rates = RateTable(descriptors[0], alone=alone)
-        self._resolver = Resolver(config)
-        self._network = NetworkService(self._resolver, self._loop.time, self._log.say, setup.index, self._channel.send)
-        self._network.configure(config)
-        self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket, self._on_engine_back)
-        self._engines.configure(config.engines, config.relay.relays)
-        self._clean = CleanCache(setup.index, self._log.say)
-        await self._clean.configure(config)
-        self._pool = FilterPool(
-            _pool_settings(self._whole),
-            Path(setup.filter_socket),
-            self._loop,
-            FilterServices(self._clean, self._engines),
-        )
-        self._pool.start()
+        await self._start_services(setup, config)
         self._pipeline = self._make_pipeline(spool)
         self._pipeline.configure(config, self._bases)
         self._intake = Intake(
@@ -264,6 +251,37 @@ class Relay:
             report=self._log.say,
         )
         await self._open_entrances(setup, descriptors[1:])
+        self._answer_questions(kept, self._pipeline)
+        self._tasks.spawn(self._intake.watch())
+        self._tasks.spawn(self._clean.run())
+        self._tasks.spawn(self._network.run())
+        self._tasks.spawn(self._adopt())
+        self._tasks.spawn(self._releases.recover())
+        if self._index == 0:
+            self._tasks.spawn(Retention(lambda: self._config, self._log.say).run())
+        self._tasks.spawn(self._resolver.tend())
+        self._up.set()
+        self._channel.send(Up())
+
+    async def _start_services(self, setup: Setup, config: Config) -> None:
+        """Start what the stages ask: name servers, network checks, engines elsewhere, filters."""
+        self._resolver = Resolver(config)
+        self._network = NetworkService(self._resolver, self._loop.time, self._log.say, setup.index, self._channel.send)
+        self._network.configure(config)
+        self._engines = EngineConnections(self._loop, self._say_of_engines, setup.command_socket, self._on_engine_back)
+        self._engines.configure(config.engines, config.relay.relays)
+        self._clean = CleanCache(setup.index, self._log.say)
+        await self._clean.configure(config)
+        self._pool = FilterPool(
+            _pool_settings(self._whole),
+            Path(setup.filter_socket),
+            self._loop,
+            FilterServices(self._clean, self._engines),
+        )
+        self._pool.start()
+
+    def _answer_questions(self, kept: KeptMail, own: Pipeline) -> None:
+        """Make what answers the master on behalf of operators."""
         self._releases = Releases(
             index=self._index,
             config=lambda: self._config,
@@ -272,7 +290,7 @@ class Relay:
             report=self._log.say,
         )
         self._statistics = Statistics(
-            self._pipeline.counters,
+            own.counters,
             pipelines=self._pipelines,
             intake=self._intake,
             pool=self._pool,
@@ -292,16 +310,6 @@ class Relay:
             adopted=lambda: sorted(self._adopted),
             announcer=Announcer(self._pipelines, self._ids, lambda: self._config),
         )
-        self._tasks.spawn(self._intake.watch())
-        self._tasks.spawn(self._clean.run())
-        self._tasks.spawn(self._network.run())
-        self._tasks.spawn(self._adopt())
-        self._tasks.spawn(self._releases.recover())
-        if self._index == 0:
-            self._tasks.spawn(Retention(lambda: self._config, self._log.say).run())
-        self._tasks.spawn(self._resolver.tend())
-        self._up.set()
-        self._channel.send(Up())
 
     async def _reload(self, setup: Setup, descriptors: list[int]) -> None:
         os.close(descriptors[0])  # the table we have

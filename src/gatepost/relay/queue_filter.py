@@ -40,6 +40,8 @@ class QueueFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """Masks of recipient domains that still wait."""
     next_hops: tuple[str, ...] = ()
     """Masks of `host:port` by the present routes."""
+    users: tuple[str, ...] = ()
+    """Masks of who signed in to send them."""
     reasons: tuple[str, ...] = ()
     """Masks of the reason shown; one without wildcards may stand anywhere in it."""
     older_than_s: float = 0.0
@@ -52,7 +54,7 @@ class QueueFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         for state in self.states:
             if state not in STATES and state not in PASSING_STATES:
                 raise ValueError(f"{state!r} is no state: one of {', '.join((*STATES, *sorted(PASSING_STATES)))}")
-        kinds = (self.senders, self.recipients, self.domains, self.next_hops, self.reasons)
+        kinds = (self.senders, self.recipients, self.domains, self.next_hops, self.users, self.reasons)
         if max(map(len, kinds)) > MASKS_LIMIT:
             raise ValueError(f"more than {MASKS_LIMIT} masks of one kind")
         if self.older_than_s < 0 or self.younger_than_s < 0:
@@ -69,6 +71,7 @@ class Choice:
         self._recipients = _addresses(chosen.recipients)
         self._domains = MaskSet(chosen.domains) if chosen.domains else None
         self._hops = MaskSet(chosen.next_hops) if chosen.next_hops else None
+        self._users = MaskSet(chosen.users) if chosen.users else None
         self._reasons = MaskSet(map(_anywhere, chosen.reasons)) if chosen.reasons else None
         self.scope = frozenset(chosen.scope)
         self._before = now - chosen.older_than_s if chosen.older_than_s else None
@@ -85,7 +88,8 @@ class Choice:
             name for name, place in STATES.items() if place in places
         }
         """The documented state must be looked at: it says what the spool does not know."""
-        self.needs_message = bool(self._recipients or self._domains or self._hops or self._reasons or self.scope)
+        more = (self._recipients, self._domains, self._hops, self._users, self._reasons, self.scope)
+        self.needs_message = any(more)
         """The second step must see the whole message."""
 
     @property
@@ -126,6 +130,8 @@ class Choice:
                 return False
             if self._domains is not None and not any(map(self._domains.matches, map(domain_of, addresses))):
                 return False
+        if self._users is not None and not ((user := entry.envelope.client.user) and self._users.matches(user)):
+            return False
         if self._reasons is not None and not self._reasons.matches(reason):
             return False
         return self._hops is None or any(map(self._hops.matches, next_hops))

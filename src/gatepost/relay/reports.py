@@ -17,6 +17,7 @@ from gatepost.model.verdict import Splice
 from gatepost.notices.dsn import Original, build_report, decide_report
 from gatepost.notices.outcome import Outcome, ReportKind
 from gatepost.notices.template import Template
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.retry import Attempt
 from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work
@@ -27,6 +28,8 @@ RELEASED = "released"
 
 RELEASED_WANTED = "released-wanted"
 """Kind of a message that came out of the spam quarantine and passes the other checks again: it is not spam."""
+
+RELEASES = frozenset({RELEASED, RELEASED_WANTED})
 
 THREAD_SIZE = 1024 * 1024
 """Bytes of content above which a report is written in a thread: it is gone through several times."""
@@ -47,8 +50,9 @@ def outcomes_of(attempts: Sequence[Attempt], host: str, now: float) -> list[Outc
 class Reports:
     """Maker of delivery reports for one relay."""
 
-    def __init__(self, spool: Spool, ids: QueueIds, saving: Saving, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, spool: Spool, ids: QueueIds, saving: Saving, own: OwnMark, clock_ms: Callable[[], int]) -> None:
         self._spool = spool
+        self._own = own
         self._saving = saving
         self._ids = ids
         self._clock_ms = clock_ms
@@ -113,7 +117,7 @@ class Reports:
             now,
             envelope,
             staged.ref,
-            b"",
+            self._own.build(text, now),
             pending=(Pending(0, domain_of(sender), now),),
             kind=f"dsn-{kind.value}",
         )

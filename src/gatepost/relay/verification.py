@@ -20,9 +20,10 @@ from gatepost.config.schema import Config
 from gatepost.config.transport import TlsLevel
 from gatepost.model.address import domain_of, local_part_of
 from gatepost.model.reply import Reply
-from gatepost.relay.mailhosts import plan_mail_hosts
+from gatepost.relay.mailhosts import MailHost, plan_mail_hosts
+from gatepost.relay.own_addresses import OwnAddresses
 from gatepost.relay.probe import ProbeSession, Verdict, probe
-from gatepost.relay.routing import NextHop, RoutingTable, Unroutable
+from gatepost.relay.routing import MailDomain, NextHop, RoutingTable, Unroutable
 from gatepost.relay.tls_policy import TlsDemand
 from gatepost.resolver.answers import Answer, MailHosts
 from gatepost.smtp.sendable import is_sendable
@@ -183,6 +184,7 @@ class CallAhead:
     ) -> None:
         self._hostname = config.network.hostname.lower().rstrip(".")
         self._routes = RoutingTable(config)
+        self._own = OwnAddresses(config)
         self._names = names
         self._answers = answers
         self._clock = clock
@@ -227,23 +229,27 @@ class CallAhead:
         return Verdict.UNDECIDED
 
     async def _targets(self, recipient: str) -> list[_Target]:
-        """Return where delivery would try first."""
+        """Return where delivery would try first: nobody from the host on that turns out to be ourselves."""
         way = self._routes.resolve(recipient)
         if isinstance(way, Unroutable):
             return []
-        hops: list[NextHop] = []
+        hosts: list[MailHost] = []
         for target in way.targets:
-            hops += [target] if isinstance(target, NextHop) else await self._mail_hosts(target.domain)
-        return [
-            _Target(address, hop.port, way.lmtp)
-            for hop in hops[:HOSTS_LIMIT]
-            for address in (await self._names.addresses(hop.host)).values
-        ]
+            hosts += [MailHost(target, _IN_CLEAR)] if isinstance(target, NextHop) else await self._mail_hosts(target)
+        targets: list[_Target] = []
+        for host in hosts[:HOSTS_LIMIT]:
+            hop = host.hop
+            addresses = (await self._names.addresses(hop.host)).values
+            if host.by_mx and any(self._own.holds(address, hop.port) for address in addresses):
+                break
+            targets += [_Target(address, hop.port, way.lmtp) for address in addresses]
+        return targets
 
-    async def _mail_hosts(self, domain: str) -> list[NextHop]:
-        """Return the mail hosts of a domain, best first; none that lead back to us."""
-        tiers = plan_mail_hosts(domain, await self._names.mail_hosts(domain), self._hostname, _IN_CLEAR)
-        return [] if isinstance(tiers, Reply) else [host.hop for tier in tiers for host in tier]
+    async def _mail_hosts(self, target: MailDomain) -> list[MailHost]:
+        """Return the mail hosts of a domain, best first; none that lead back to us by name."""
+        answer = await self._names.mail_hosts(target.domain)
+        tiers = plan_mail_hosts(target.domain, answer, self._hostname, _IN_CLEAR)
+        return [] if isinstance(tiers, Reply) else [host for tier in tiers for host in tier]
 
 
 def build_verifier(

@@ -36,6 +36,7 @@ class Work:
     __slots__ = (
         "_changes",
         "content",
+        "digest",
         "domains",
         "durable",
         "inspected",
@@ -62,6 +63,8 @@ class Work:
         self.content = content
         """Received bytes, or None: they are in `path`, or to be read from the spool."""
         self.path = path
+        self.digest = ""
+        """Of what is sent (`own_mark.digest_of`), when it is to be marked as released and that is known."""
         self.plain = plain
         """The content as received can be sent by DATA as it is (`smtp.server_events.DataEnd.plain`)."""
         self.durable = durable

@@ -21,7 +21,7 @@ from gatepost.config.masks import MaskSet, NetworkSet
 from gatepost.config.schema import Config
 from gatepost.control.faults import describe_fault
 from gatepost.mime.edit import HEADER_LIMIT
-from gatepost.model.envelope import Envelope, Recipient
+from gatepost.model.envelope import Direction, Envelope, Recipient
 from gatepost.model.filtering import Checks, Purpose, Request, Ruling
 from gatepost.model.ids import QueueIds, format_queue_id
 from gatepost.model.record import ADDRESSES_TOLD, Received, Record
@@ -34,6 +34,7 @@ from gatepost.relay.disposal import Disposition, Partition
 from gatepost.relay.examination import NotInspected
 from gatepost.relay.incoming import HEAD_LIMIT, Head
 from gatepost.relay.inspection import Inspection
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.work import Work
 from gatepost.service.channel import ASKER
 from gatepost.service.judge import Unjudged
@@ -43,6 +44,7 @@ from gatepost.service.told_senders import TOLD, ToldSenders, drop_reports
 from gatepost.spool import clock
 from gatepost.spool.interface import ContentRef, State, Stored
 
+OWN: Final = "Own message"
 TOO_LARGE: Final = "Too large"
 REFERENCE_LIMIT: Final = 100
 """Characters kept of an asker's queue id: longer than any mail system's."""
@@ -60,6 +62,7 @@ class Desk:
         ids: QueueIds,
         clock_ms: Callable[[], int],
         inspection: Inspection,
+        own_mark: OwnMark,
         enter: Callable[[Sequence[Record]], None],
         conclude: "Callable[[Disposition], asyncio.Future[None] | None]",
         report: Callable[[str, str], None],
@@ -70,6 +73,7 @@ class Desk:
         self._ids = ids
         self._clock_ms = clock_ms
         self.inspection = inspection
+        self.own_mark = own_mark
         self.enter = enter
         self.conclude = conclude
         self.report = report
@@ -184,6 +188,8 @@ class DeskJudge:
         desk, door, queue_id = self._desk, self._door, format_queue_id(stored.id)
         if 0 < door.size_limit < stored.content.size:
             return build_passing(request, b"", TOO_LARGE, f"larger than {door.size_limit} bytes", queue_id), None
+        if await self._is_own(stored, head, content):
+            return build_passing(request, b"", OWN, "the gateway itself has written or released it", queue_id), None
         partition = await self._partition(stored, request)
         work = Work(stored, content, None) if isinstance(content, bytes) else Work(stored, None, str(content))
         options = scan_options([group for group, _ in partition])
@@ -199,6 +205,17 @@ class DeskJudge:
             accepted=request.accepted,
         )
         return build_ruling(names, disposition, head, queue_id), disposition
+
+    async def _is_own(self, stored: Stored, head: bytes, content: bytes | Path) -> bool:
+        """Tell whether a message that the gateway has written, or released, comes back, from our own network.
+
+        Whoever gets such a message elsewhere cannot hand it in as ours, though its mark fits.
+        """
+        envelope = stored.envelope
+        if envelope.direction is Direction.INBOUND:
+            return False
+        recipients = [each.address for each in envelope.recipients]
+        return await self._desk.own_mark.holds(head, content, envelope.sender, recipients, stored.received_at)
 
     async def _partition(self, stored: Stored, request: Request) -> Partition:
         desk = self._desk

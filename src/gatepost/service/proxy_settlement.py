@@ -11,6 +11,7 @@ from typing import Final
 from gatepost.config.doors import Door, OnError
 from gatepost.model.envelope import Client
 from gatepost.model.filtering import Request
+from gatepost.model.foreign_text import printable
 from gatepost.model.reply import reply
 from gatepost.service.channel import ChannelClosed
 from gatepost.service.gathered import Gathered
@@ -28,6 +29,15 @@ def complete_address(address: str, door: Door) -> str:
     """Return an address with the door's default domain, when it has none (row F-CLI-09)."""
     bare = door.default_domain and address and "@" not in address
     return f"{address}@{door.default_domain}" if bare else address
+
+
+def _name(mail: Mail) -> str:
+    """Return what finds a message in the logs of others: the client's own id, else its envelope."""
+    if mail.facts.ident:
+        return mail.facts.ident
+    first, *others = (each.address for each in mail.recipients)
+    more = f" and {len(others)} more" if others else ""
+    return printable(f"a message from <{mail.sender}> to <{first}>{more}")
 
 
 class Settlement:
@@ -50,7 +60,7 @@ class Settlement:
             plan = await self._plan(mail, gathered, client)
         except (Unjudged, PlanError, OSError) as error:
             on_error = self._door.on_error
-            self._report("W", f"{mail.facts.ident or 'a message'} not judged ({on_error.value}): {error}")
+            self._report("W", f"{_name(mail)} not judged ({on_error.value}): {error}")
             fate = _ON_ERROR.get(on_error)
             if fate is not None:
                 return [fate] * len(mail.recipients)
@@ -63,7 +73,7 @@ class Settlement:
         """Return what is to be done with a message. Unjudged, PlanError, OSError."""
         door = self._door
         if 0 < door.size_limit < gathered.size:
-            self._report("I", f"{mail.facts.ident or 'a message'} of {gathered.size} bytes is not judged: too large")
+            self._report("I", f"{_name(mail)}, of {gathered.size} bytes, is not judged: too large")
             return plan_unedited(mail.recipients)
         request = Request(
             client=client,

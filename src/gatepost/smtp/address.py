@@ -45,30 +45,45 @@ _WIDE_PATH = re.compile(
 _NULL = re.compile(rf"(?P<address>)<>{_REST}")
 _POSTMASTER = re.compile(rf"<(?P<address>postmaster)>{_REST}", re.IGNORECASE | re.ASCII)
 _LOCAL_PART = re.compile(rf"<(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED}))>{_REST}")
+_UNBRACKETED = re.compile(
+    rf"(?P<address>(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>[A-Za-z0-9_.-]+|\[[^\[\]\\<> ]+\])){_REST}"
+)
+"""No quoted local part and no source route: what is forgiven must be plain."""
+_UNBRACKETED_POSTMASTER = re.compile(rf"(?P<address>postmaster){_REST}", re.IGNORECASE | re.ASCII)
 _LONG_LABEL = re.compile(rf"[^.]{{{LABEL_LIMIT + 1}}}")
 
 
-def parse_mail_argument(argument: str, *, bare: bool = False) -> tuple[str, str]:
+def parse_mail_argument(argument: str, *, bare: bool = False, unbracketed: bool = False) -> tuple[str, str]:
     """Return (address or "" for `<>`, text of the parameters) of what follows `MAIL `. With `bare` the address may be a
-    local part alone.
+    local part alone, with `unbracketed` one of ASCII may stand there without its brackets.
     """
-    return _parse_path(argument, "FROM:", (_NULL, _LOCAL_PART) if bare else (_NULL,))
+    return _parse_path(argument, "FROM:", (_NULL, _LOCAL_PART) if bare else (_NULL,), unbracketed=unbracketed)
 
 
-def parse_rcpt_argument(argument: str, *, bare: bool = False) -> tuple[str, str]:
+def parse_rcpt_argument(argument: str, *, bare: bool = False, unbracketed: bool = False) -> tuple[str, str]:
     """Return (address, text of the parameters) of what follows `RCPT `.
 
     Bare `<postmaster>` is allowed, in any case (RFC 5321 §4.5.1); with `bare` any local part alone.
+    `unbracketed`: as for MAIL.
     """
-    return _parse_path(argument, "TO:", (_LOCAL_PART,) if bare else (_POSTMASTER,))
+    local = _LOCAL_PART if bare else _POSTMASTER
+    exceptions = (local, _UNBRACKETED_POSTMASTER) if unbracketed else (local,)
+    return _parse_path(argument, "TO:", exceptions, unbracketed=unbracketed)
 
 
-def _parse_path(argument: str, keyword: str, exceptions: tuple[re.Pattern[str], ...]) -> tuple[str, str]:
+def is_bracketed(argument: str) -> bool:
+    """Tell whether the address in an argument of MAIL or RCPT that can be parsed stands in brackets."""
+    return argument.partition(":")[2].lstrip(" ")[:1] == "<"
+
+
+def _parse_path(
+    argument: str, keyword: str, exceptions: tuple[re.Pattern[str], ...], *, unbracketed: bool
+) -> tuple[str, str]:
     """Parse `keyword`, a path or a form that is none, and what follows."""
     if argument[: len(keyword)].upper() != keyword:
         raise ArgumentError(replies.BAD_ARGUMENT)
     path = argument[len(keyword) :].lstrip(" ")  # the blank many clients put there is forgiven
-    match = _PATH.fullmatch(path)
+    match = _PATH.fullmatch(path) or (_UNBRACKETED.fullmatch(path) if unbracketed else None)
     if match is None:
         match = next(filter(None, (exception.fullmatch(path) for exception in exceptions)), None)
         if match is None:

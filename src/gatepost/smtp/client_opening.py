@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from gatepost.model.reply import Reply, reply
 from gatepost.smtp.client_events import Closed, Event, Ready, Refused, StartTls, TlsState
-from gatepost.smtp.client_phase import TIMEOUTS, Phase
+from gatepost.smtp.client_phase import MAYBE_TAKEN, TIMEOUTS, Phase
 from gatepost.smtp.errors import ReplySyntaxError
 from gatepost.smtp.extensions import Extensions, parse_extensions
 from gatepost.smtp.reply_parser import ReplyParser
@@ -63,7 +63,7 @@ class OpeningSession:
                 break
             if answer is None:
                 if self._ended:
-                    self._fail(f"connection lost while {self.waiting.value}", "4.4.2")
+                    self._fail(f"connection lost while {self._wait}", "4.4.2")
                 break
             self._take_reply(answer)
         return self._events.popleft() if self._events else None
@@ -89,7 +89,13 @@ class OpeningSession:
 
     def timeout(self) -> None:
         """Give up the wait for a reply or a write."""
-        self._fail(f"timeout while {self.waiting.value}", "4.4.2")
+        self._fail(f"timeout while {self._wait}", "4.4.2")
+
+    @property
+    def _wait(self) -> str:
+        """What was waited for in vain, for the administrator."""
+        waiting = self.waiting
+        return waiting.value + (MAYBE_TAKEN if waiting is Phase.DATA_TERMINATION else "")
 
     @property
     def waiting(self) -> Phase:

@@ -46,3 +46,6 @@ TIMEOUTS: Final = {
     Phase.QUIT: "quit_s",
 }
 """Field of `ClientSettings` for each phase that awaits something of the peer."""
+
+MAYBE_TAKEN: Final = " (the peer may have taken the mail, which then arrives twice)"
+"""Behind the phase after the whole content, when no answer comes: it is sent again (RFC 5321 §4.5.3.2.6, RFC 1047)."""

@@ -15,7 +15,7 @@ import msgspec
 from gatepost.model.envelope import Body
 from gatepost.model.reply import Reply
 from gatepost.smtp import replies
-from gatepost.smtp.address import parse_mail_argument, parse_rcpt_argument
+from gatepost.smtp.address import is_bracketed, parse_mail_argument, parse_rcpt_argument
 from gatepost.smtp.client_attributes import parse_forwarded, parse_override
 from gatepost.smtp.errors import ArgumentError
 from gatepost.smtp.input import COMMAND_LIMIT
@@ -41,8 +41,7 @@ _SIGN_IN = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _REMEMBERED_VERBS: Final = frozenset({b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT"})
 """First four octets of the lines that are kept: neither AUTH, nor what follows an AUTH that was refused."""
 _WIDE_VERBS: Final = frozenset({"MAIL", "RCPT"})
-_NOTHING: Final[frozenset[Extension]] = frozenset()
-_BARE: Final = frozenset({Extension.BARE_LOCAL_PARTS})
+_ODD_ADDRESSES: Final = frozenset({Extension.BARE_LOCAL_PARTS, Extension.UNBRACKETED})
 
 
 class ChunkSize(msgspec.Struct, frozen=True, gc=False):
@@ -123,18 +122,13 @@ def _parse(raw_line: bytes) -> Request:
         value = parse(argument.lstrip(" "))
     except ArgumentError as error:
         return Request(verb, stage, argument_fault=error.reply)
-    if verb == "MAIL":
-        return _request_with_address(verb, stage, value[0], value[0].address, value[1])
-    if verb == "RCPT":
-        return _request_with_address(verb, stage, value, value.recipient.address, _NOTHING)
+    if verb in _WIDE_VERBS:
+        event, needs = value
+        odd = needs & _ODD_ADDRESSES
+        return Request(
+            verb, stage, event, needs=needs, lacking=replies.BAD_ADDRESS if odd else replies.UNKNOWN_PARAMETER
+        )
     return Request(verb, stage, value)
-
-
-def _request_with_address(verb: str, stage: Stage, value: Any, address: str, needs: frozenset[Extension]) -> Request:
-    """Return a request whose address may have no domain, which is not understood everywhere."""
-    if address and "@" not in address and not (verb == "RCPT" and address.lower() == "postmaster"):
-        return Request(verb, stage, value, needs=needs | _BARE, lacking=replies.BAD_ADDRESS)
-    return Request(verb, stage, value, needs=needs)
 
 
 def _parse_wide(verb: str, stage: Stage, raw_line: bytes) -> Request:
@@ -146,13 +140,10 @@ def _parse_wide(verb: str, stage: Stage, raw_line: bytes) -> Request:
     value: Any = None
     try:
         argument = raw_line.decode()[len(verb) :].strip(" ")
-        if verb == "MAIL":
-            value, more = _parse_mail(argument)
-            needs |= more
-            if not value.smtputf8:
-                fault = replies.NON_ASCII_ADDRESS
-        else:
-            value = _parse_rcpt(argument)
+        value, more = _parse_mail(argument) if verb == "MAIL" else _parse_rcpt(argument)
+        needs |= more
+        if isinstance(value, MailFrom) and not value.smtputf8:
+            fault = replies.NON_ASCII_ADDRESS
     except UnicodeDecodeError:
         fault = replies.BAD_UTF8
     except ArgumentError as error:
@@ -192,7 +183,7 @@ def _parse_name(name: str) -> str:
 
 def _parse_mail(argument: str) -> tuple[MailFrom, frozenset[Extension]]:
     """Return the event and what its parameters make use of."""
-    sender, rest = parse_mail_argument(argument, bare=True)
+    sender, rest = parse_mail_argument(argument, bare=True, unbracketed=True)
     given = parse_mail_parameters(rest)
     dsn = given.ret is not None or given.envid != ""
     mail = MailFrom(sender, given.size, given.body, given.ret, given.envid, dsn, given.smtputf8)
@@ -200,12 +191,21 @@ def _parse_mail(argument: str) -> tuple[MailFrom, frozenset[Extension]]:
         Extension.SMTPUTF8: given.smtputf8,
         Extension.AUTH: given.auth,
         Extension.BINARYMIME: given.body is Body.BINARY,
+        Extension.BARE_LOCAL_PARTS: sender != "" and "@" not in sender,
+        Extension.UNBRACKETED: not is_bracketed(argument),
     }
     return mail, frozenset(extension for extension, on in used.items() if on)
 
 
-def _parse_rcpt(argument: str) -> RcptTo:
-    return RcptTo(parse_rcpt_parameters(*parse_rcpt_argument(argument, bare=True)))
+def _parse_rcpt(argument: str) -> tuple[RcptTo, frozenset[Extension]]:
+    """Return the event and what its address makes use of."""
+    address, rest = parse_rcpt_argument(argument, bare=True, unbracketed=True)
+    used = {
+        Extension.BARE_LOCAL_PARTS: "@" not in address and address.lower() != "postmaster",
+        Extension.UNBRACKETED: not is_bracketed(argument),
+    }
+    needs = frozenset(extension for extension, on in used.items() if on)
+    return RcptTo(parse_rcpt_parameters(address, rest)), needs
 
 
 def _parse_vrfy(argument: str) -> str:

@@ -33,6 +33,8 @@ class Extension(enum.Enum):
     """No keyword: LHLO is understood."""
     BARE_LOCAL_PARTS = "bare-local-parts"
     """No keyword: addresses without a domain are taken."""
+    UNBRACKETED = "unbracketed"
+    """No keyword: addresses without their angle brackets are taken."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -62,6 +64,7 @@ def build_offer(settings: ServerSettings, *, encrypted: bool, signed_in: bool) -
         Extension.XFORWARD: settings.xforward,
         Extension.LMTP: settings.lmtp,
         Extension.BARE_LOCAL_PARTS: settings.bare_local_parts,
+        Extension.UNBRACKETED: settings.unbracketed_addresses,
     }
     extensions = frozenset(extension for extension, on in wanted.items() if on)
     hello = ["LHLO"] if settings.lmtp else ["HELO", "EHLO"]

@@ -49,6 +49,8 @@ class ServerSettings(msgspec.Struct, frozen=True, cache_hash=True):
     """DSN is offered."""
     bare_local_parts: bool = False
     """Addresses without a domain are taken: the peer is a mail system of our own, which may leave out its domain."""
+    unbracketed_addresses: bool = False
+    """`MAIL FROM:a@example.net` is taken for `MAIL FROM:<a@example.net>`, as most servers do."""
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each accepted recipient behind the content."""
 

@@ -3,7 +3,8 @@ is deleted, for an age it has not reached.
 
 The master writes the record (`master.clock_watch`), everybody reads it (`clock.is_believed`). A leap is told by the
 seconds since the machine's start, which nobody sets; over a start of the machine by the wall clock alone, so a machine
-that was off for more than `LEAP_S` is in doubt, too. A doubt ends when the clock goes back, or after `PATIENCE_S`.
+that was off for more than `LEAP_S` is in doubt, too. Shorter leaps add up while the machine runs: none is taken for the
+time before `PATIENCE_S` have passed. A doubt ends when the clock goes back, or after that time.
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ LEAP_S = 86400.0
 PATIENCE_S = 86400.0
 """What goes on for so long, and is not put right, is taken for the time: a working day or a
 night's watch has seen the problem by then."""
+STEP_S = 60.0
+"""What an NTP client corrects in one step on a host that is in order: less is not remembered by itself."""
 _FILE = "clock.json"
 
 
@@ -34,9 +37,9 @@ class Record(msgspec.Struct, frozen=True):
 
     at: Moment
     ahead_s: float = 0.0
-    """How far the clock leapt ahead and is doubted for; 0: it is believed."""
+    """How far the clock leapt ahead, in all, and has not yet been taken for the time; beyond `LEAP_S` it is doubted."""
     left_s: float = 0.0
-    """The machine's running time after which it is believed all the same."""
+    """The machine's running time after which it is taken for it."""
     over_start: bool = False
     """The machine was started anew between the two looks: it may as well have been off for so long."""
 
@@ -57,13 +60,16 @@ def next_record(record: Record | None, moment: Moment) -> Record:
     if record is None:
         return Record(moment)
     leapt = leap(record, moment)
-    passed = moment.elapsed - record.at.elapsed if moment.boot == record.at.boot else 0.0
-    if leapt > LEAP_S:
-        return Record(moment, record.ahead_s + leapt, PATIENCE_S, moment.boot != record.at.boot)
+    ahead = record.ahead_s + leapt
+    over_start = moment.boot != record.at.boot
+    # A machine that is off each night has not leapt each morning.
+    if leapt > (LEAP_S if over_start else STEP_S):
+        return Record(moment, ahead, PATIENCE_S, over_start)
+    passed = 0.0 if over_start else moment.elapsed - record.at.elapsed
     left = record.left_s - max(passed, 0.0)
-    if left <= 0 or not is_doubted(record, moment):
+    if left <= 0 or ahead <= 0:
         return Record(moment)
-    return Record(moment, record.ahead_s + leapt, left, record.over_start)
+    return Record(moment, ahead, left, record.over_start)
 
 
 def read_record(state_path: str) -> Record | None:

@@ -277,7 +277,7 @@ def _put_aside(target: apsw.Connection, shard: Path, fresh: Path) -> int:
         content_id = parse_content_name(place.name)
         if content_id is not None and content_id not in known:
             left.mkdir(0o700, exist_ok=True)
-            os.link(place, left / place.name)
+            os.link(place, left / place.name, follow_symlinks=False)
             number += 1
     return number
 
@@ -285,7 +285,7 @@ def _put_aside(target: apsw.Connection, shard: Path, fresh: Path) -> int:
 def _link_contents(shard: Path, fresh: Path) -> None:
     (fresh / _CONTENT).mkdir(0o700)
     for place in (shard / _CONTENT).iterdir() if (shard / _CONTENT).is_dir() else ():
-        os.link(place, fresh / _CONTENT / place.name)
+        os.link(place, fresh / _CONTENT / place.name, follow_symlinks=False)
 
 
 def _put_in_place(shard: Path, fresh: Path, kept: Path) -> None:

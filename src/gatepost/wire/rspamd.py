@@ -9,7 +9,6 @@ and never answered as if its body were the mail.
 import contextlib
 import enum
 import re
-import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final
@@ -17,11 +16,7 @@ from typing import Final
 import h11
 import msgspec
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
+from gatepost.model.zstandard import zstd
 from gatepost.wire.spamd import (
     HEAD_LIMIT,
     UNPACKED_FREE,

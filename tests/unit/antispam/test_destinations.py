@@ -1,5 +1,9 @@
 """Where links lead beside who wrote, and who lures whom never written to: signs, and mail that must stay without."""
 
+import base64
+import io
+
+import pikepdf
 import pytest
 from tests.support.spam_knowledge import shipped_knowledge
 
@@ -46,6 +50,12 @@ OURS = {
     "subject-token",
     "subject-template",
     "from-local-generated",
+    "link-to-line",
+    "link-to-form",
+    "link-names-recipient",
+    "office-elsewhere",
+    "from-shown-recipient",
+    "from-brand-unlinked",
 }
 
 
@@ -76,6 +86,7 @@ FOUND = [
     ("links-of-nobody", "other.example", {"From": "Post <notice@post>"}),
     ("link-to-hosting", "a-b-77.web.app", {}),
     ("link-to-hosting-alone", "storage.googleapis.com", {}),
+    ("link-to-form", "forms.gle", {}),
     ("link-cheap-suffix", "prize.cyou", {}),
     ("from-cheap-suffix", "other.example", {"From": "Prize <x@prize.icu>"}),
     ("sender-throwaway", "prize.icu", {"From": "Prize <x@prize.icu>"}),
@@ -89,6 +100,17 @@ FOUND = [
     ("subject-address", "other.example", {"Subject": "bob@own.example, open this"}),
     ("subject-token", "other.example", {"Subject": "Your bill - 8dSHbu0oHKXsxJE"}),
     ("subject-template", "other.example", {"Subject": "A phone for {firstname}"}),
+    ("link-to-line", "154-189-202-64.host.example", {}),
+    ("link-to-line", "vmi118220.contaboserver.net", {}),
+    ("link-names-recipient", "firm.example/#bob@own.example?", {}),
+    ("link-names-recipient", "firm.example/#Bob%40own.example", {}),
+    ("link-names-recipient", "firm.example/in#Ym9iQG93bi5leGFtcGxl", {}),
+    ("office-elsewhere", "other.example", {"From": "Mail Administrator <info@firm.example>"}),
+    ("office-elsewhere", "other.example", {"From": "IT Helpdesk <info@firm.example>"} | UNSUBSCRIBE),
+    ("office-elsewhere", "other.example", {"From": "Postfach Support <info@firm.example>"}),
+    ("from-shown-recipient", "firm.example", {"From": "Voice own.example <info@firm.example>"}),
+    ("from-shown-recipient", "firm.example", {"From": "<own.example@firm.example>"}),
+    ("from-brand-unlinked", "firm.example", {"From": "Netflix <info@firm.example>"}),
     ("from-local-generated", "other.example", {"From": "<news_offer_30943@firm.example>"}),
 ]
 
@@ -109,6 +131,18 @@ SPARED = [
     ("www.netflix.com", {"From": "Netflix <info@account.netflix.com>", "Subject": "Your Netflix membership"}),
     ("www.firm.example", {"Subject": "Invoice 2023-11-0077, due 30 November"}),
     ("www.firm.example", {"From": "<anna_berg@firm.example>", "Subject": "Flight LH1234 to Berlin"}),
+    ("candle.shop", {"From": "Candle <hello@candle.shop>", "Subject": "Order #1182 confirmed"}),
+    ("app.tably.online", {"From": "Tably <no-reply@tably.online>", "Subject": "Reset your password"}),
+    ("praxis.online", {"From": "Praxis <termin@praxis.online>", "Subject": "Ihr Termin am Mittwoch"}),
+    ("app.firm.example/#/join?for=bob@own.example", {}),
+    ("www.firm.example", {"From": "Firm Security Team <security@firm.example>"}),
+    (
+        "www.firm.example",
+        {"From": "Mail Delivery System <mailer-daemon@firm.example>", "Auto-Submitted": "auto-replied"},
+    ),
+    ("www.own.example", {"From": "own.example <shop@own.example>"}),
+    ("www.own.example", {"From": "own.example team <team@mail.own.example>"}),
+    ("www.netflix.com/browse", {"From": "Netflix <info@members.netflix.com>"}),
     ("prize.shop", UNSUBSCRIBE | {"From": "The shop <hello@mail.prize.shop>"}),
 ]
 
@@ -141,6 +175,10 @@ def test_mail_to_many_from_a_throwaway_domain(check):
     prize = {"From": "Prize <x@prize.shop>"}
     assert "sender-throwaway-bulk" in signs(check, mail("prize.shop", **prize), sender=VERP)
     assert "sender-throwaway-bulk" not in signs(check, mail("prize.shop", **prize), sender="x@prize.shop")
+    order = mail("prize.shop", **prize, Subject="Thank you for your order")
+    assert {"from-cheap-suffix"} == {"from-cheap-suffix", "sender-throwaway", "link-cheap-suffix"} & set(
+        signs(check, order, sender=VERP)
+    )
     assert "sender-throwaway-bulk" not in signs(check, mail("prize.shop", **prize, **UNSUBSCRIBE), sender=VERP)
 
 
@@ -169,7 +207,9 @@ def call(phone: str, text: str = "", **changes: str | None) -> bytes:
     return head + f"\r\n\r\n{text} {CALL.format(phone)}\r\n".encode()
 
 
-@pytest.mark.parametrize("phone", ["(888) 555-0134", "+1 888 555 0134", "888.555.0134", "+44 20 7946 0018"])
+@pytest.mark.parametrize(
+    "phone", ["(888) 555-0134", "+1 888 555 0134", "1-888-555-0134", "888.555.0134", "+44 20 7946 0018"]
+)
 def test_a_sum_and_a_number_to_call(check, phone):
     for content in (call(phone, To="undisclosed-recipients:;"), call(phone, "Geek Squad"), call(phone, "Your PayPal")):
         assert "call-about-money" in signs(check, content)
@@ -188,6 +228,52 @@ def test_a_sum_and_a_number_to_call(check, phone):
 )
 def test_a_bill_with_a_telephone_number_is_none_of_these(check, content):
     assert "call-about-money" not in signs(check, content)
+
+
+def with_pdf(url: str, **changes: str | None) -> bytes:
+    document = pikepdf.new()
+    action = pikepdf.Dictionary(S=pikepdf.Name.URI, URI=url)
+    document.add_blank_page().obj.Annots = pikepdf.Array([pikepdf.Dictionary(Subtype=pikepdf.Name.Link, A=action)])
+    target = io.BytesIO()
+    document.save(target)
+    head = mail("x.example", Content_Type="multipart/mixed; boundary=b", **changes).partition(b"\r\n\r\n")[0]
+    part = b"--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    text = b"--b\r\nContent-Type: text/html\r\n\r\n<p>The bill is attached.\r\n"
+    return head + b"\r\n\r\n" + text + part + base64.encodebytes(target.getvalue()) + b"\r\n--b--\r\n"
+
+
+def test_a_document_that_leads_to_others(check):
+    assert "document-of-nobody" in signs(check, with_pdf("https://other.example/x"))
+    assert "document-to-hosting" in signs(check, with_pdf("https://a-b.web.app/x"))
+    assert "document-to-hosting" in signs(check, with_pdf("https://script.google.com/x"))
+    bill = signs(check, with_pdf("https://pay.other.example/bill"))
+    assert not {"document-to-hosting", "links-elsewhere"} & set(bill)  # a bill may lead to who collects it
+    for content in (with_pdf("https://www.firm.example/"), with_pdf("https://other.example/", **LIST)):
+        assert "document-of-nobody" not in signs(check, content)
+
+
+@pytest.mark.parametrize("host", ["ec2-3-118-22-4.eu-west-1.compute.amazonaws.com", "10-0-0-4.build.internal"])
+def test_a_machine_of_ones_own_may_be_linked_to(check, host):
+    assert "link-to-line" not in signs(check, mail(host))
+
+
+def test_a_newsletter_may_call_its_reader_by_name(check):
+    named = {"Subject": "Robert, your week", "To": "<robert@own.example>"}
+    assert "subject-names-recipient" in signs(check, mail("firm.example", **named))
+    assert "subject-names-recipient" not in signs(check, mail("firm.example", **named, **UNSUBSCRIBE))
+
+
+def test_a_group_that_meets_about_a_brand_is_none(check):
+    assert "from-brand" in signs(check, mail("other.example", From="Microsoft Azure Billing <a@azure.example>"))
+    group = signs(check, mail("other.example", From="Microsoft Azure User Group Leeds <a@azure.example>"))
+    assert not {"from-brand", "from-brand-elsewhere", "brand-unlikely"} & set(group)
+
+
+def test_a_free_mail_domain_in_a_name_is_nobodys(check):
+    content = mail("firm.example", From="Ann at gmail.com <ann@firm.example>", To="<bob@gmail.com>")
+    notes = Notes()
+    check.inspect(build_view(parse(content), SpamOptions(recipients=("bob@gmail.com",))), notes)
+    assert "from-shown-recipient" not in {sign.name for sign in notes.signs}
 
 
 def test_hosts_are_bounded_and_told_once():

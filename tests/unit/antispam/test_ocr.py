@@ -7,11 +7,10 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from email.message import EmailMessage
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from PIL import Image, ImageDraw
@@ -20,9 +19,10 @@ from gatepost.antispam.checks import build_checks
 from gatepost.antispam.content import inspect_content
 from gatepost.antispam.extract.parts import TOLD_ELSEWHERE
 from gatepost.antispam.knowledge import load_packaged
-from gatepost.antispam.ocr import language_data, recogniser
+from gatepost.antispam.ocr import language_data, recogniser, trial
 from gatepost.antispam.ocr.language_data import find_data, find_languages
 from gatepost.antispam.ocr.recogniser import EDGES_LIMIT, Recogniser, load_recogniser
+from gatepost.antispam.ocr.trial import find_damage
 from gatepost.antispam.rating import rate
 from gatepost.antispam.view import MailView, build_view
 from gatepost.mime.structure import parse
@@ -151,19 +151,35 @@ class TestWhereThereIsNoLibrary:
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[Recogniser]:
+def reader() -> Recogniser:
     """A reader that a busy machine does not make give up."""
     pytest.importorskip("tesserocr", reason="tesserocr is not installed: tools/setup.sh dev")
     if find_data() is None:
         pytest.skip("no language data: make peers, or apt-get install tesseract-ocr-eng")
-    found = load_recogniser("", lambda: 0.0)
+    found = load_recogniser("", lambda: 0.0, picture_s=60.0)
     assert found is not None
-    with mock.patch.object(recogniser, "PICTURE_S", 60.0):
-        yield found
+    return found
 
 
 def words_of(text: str) -> set[str]:
     return {word.strip(".,:").lower() for word in text.split() if len(word) > 3}
+
+
+class TestTrial:
+    def test_sound_data_reads_the_sample(self, reader: Recogniser) -> None:
+        del reader  # the library and its data are there
+        assert find_damage("") == ""
+
+    def test_data_that_reads_nonsense_is_damaged(self, reader: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "read", lambda _: ["441444 2 4"])
+        monkeypatch.setattr(trial, "load_recogniser", lambda *_: reader)
+        assert "'A few words to be read' in a picture were not read" in find_damage("")
+        monkeypatch.setattr(trial, "find_languages", lambda _: ["chi_sim"])
+        assert find_damage("") == "", "nobody can say what it makes of other letters"
+
+    def test_data_that_cannot_be_loaded_is_damaged(self, tmp_path: Path) -> None:
+        (tmp_path / "eng.traineddata").write_bytes(bytes(1000))
+        assert find_damage(str(tmp_path)) == "the library cannot load it"
 
 
 class TestReading:

@@ -126,6 +126,41 @@ def test_soft_hyphens_in_a_subject() -> None:
     assert "soft-hyphens" not in signs("Subject: =?utf-8?q?Donau=C2=ADdampf=C2=ADschiff?=\r\n\r\nhello")
 
 
+LINKED = '<a href="https://{}/x"><img src="https://img.example/a.jpg" width=600></a>'
+
+
+def test_a_picture_behind_a_short_address_weighs_more_than_both() -> None:
+    alone = signs(page(f'{TEXT}<a href="https://tinyurl.com/x">see</a>'))["link-short-only"]
+    shown = signs(page(LINKED.format("tinyurl.com")))
+    assert shown["link-short-only"].weight > alone.weight
+    assert shown["picture-only"].weight > alone.weight
+    assert "link-short-only" not in signs(page(f'{TEXT}<a href="https://photos.app.goo.gl/AbC">photos</a>'))
+
+
+def test_a_short_notice_beside_a_logo_is_less_than_a_picture_alone() -> None:
+    notice = "<p>Your parcel waits at the locker by the station until Wednesday. The code to open it is 118220.</p>"
+    alone, beside = (signs(page(text + LINKED.format("post.example")))["picture-only"] for text in ("", notice))
+    assert beside.weight < alone.weight
+
+
+def test_a_picture_within_a_page_says_more_than_an_attached_one() -> None:
+    attached = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/jpeg\r\n\r\nx\r\n--b--\r\n"
+    within, beside = signs(page("<img src=cid:a width=600>"))["picture-only"], signs(attached)["picture-only"]
+    assert beside.weight < within.weight <= 1.0  # a pasted screenshot has no word either
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "주문해 주셔서 감사합니다. 주문하신 책은 내일 발송될 예정이며 결제 금액은 만 원입니다.",
+        "ご注文いただき誠にありがとうございます。商品は明日発送し、水曜日にお届けする予定です。またのご利用を。",
+    ],
+)
+def test_a_text_without_blanks_needs_fewer_characters(text: str) -> None:
+    assert len(text) < 60
+    assert "picture-only" not in signs(page(f"<p>{text}</p>{LINKED.format('shop.example')}"))
+
+
 HONEST = [
     page(
         "<style>@media screen{.m{display:none}}.b{background:#05f}</style><div style='display:none;font-size:1px;color:#fff'>"

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.antispam.test_extract_documents import make_pdf, pack, word_97
 
 from gatepost.antispam.content import inspect_content
+from gatepost.antispam.extract import parts
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.terms.check import TermsCheck
 from gatepost.antispam.view import TEXT_LIMIT, MailView, build_view
@@ -136,3 +137,25 @@ def test_spam_is_found_in_each_format_and_in_documents_when_wished(kind: str, da
 
     assert categories(SpamOptions()) == (() if office else ("spam/test/lottery",))
     assert categories(SpamOptions(office=True)) == ("spam/test/lottery",)
+
+
+def with_pdf(text: str, files: int = 1) -> str:
+    data = binascii.b2a_base64(make_pdf(f"BT /F1 12 Tf ({SPAM}) Tj ET".encode())).decode()
+    part = f"--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{data}\r\n"
+    return f"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{text}\r\n{part * files}--b--\r\n"
+
+
+def test_where_a_message_says_little_the_links_of_a_pdf_file_are_read_and_not_its_words() -> None:
+    seen = view(with_pdf("See the file."))
+    assert [(anchor.host, anchor.element, anchor.source) for anchor in seen.anchors] == [
+        ("x.example", "pdf", "attachment")
+    ]
+    assert SPAM not in seen.body
+    assert [link.host for link in seen.links] == ["x.example"]
+    assert view(with_pdf("See the file, please. " * 20)).anchors == ()
+
+
+def test_only_few_and_small_pdf_files_are_opened_for_their_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len([text for text in view(with_pdf("x", files=9)).texts if text.kind == "pdf"]) == parts.LINKED_LIMIT
+    monkeypatch.setattr(parts, "LINKED_BYTES", 100)
+    assert view(with_pdf("x")).anchors == ()

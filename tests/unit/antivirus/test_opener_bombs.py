@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import av_samples
 import pytest
-from backports import zstd
 from tests.support.bombs_packed import (
     GIB,
     deflated,
@@ -30,6 +29,7 @@ from gatepost.antivirus.budget import MEMBER_BYTES
 from gatepost.antivirus.builtin import BuiltinEngine
 from gatepost.antivirus.stage import inspect
 from gatepost.model.finding import SEVERITY, ObjectStatus, ScanOptions
+from gatepost.model.zstandard import zstd
 
 CPU_LIMIT_S = 10
 """Several times what the dearest takes here: what matters is that it does not grow with the bomb."""

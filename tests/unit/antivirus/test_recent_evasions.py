@@ -266,4 +266,8 @@ def test_a_page_archive_is_found_where_its_fields_begin() -> None:
     assert find_page_archive(b"%PDF\n\n" + fields) == 6
     assert find_page_archive(b"%PDF\n a MIME-Version: 1.0\nContent-Type: a/b") == -1
     assert find_page_archive(b"MIME-Version: 1.0\r\n" * 200) == -1
+    for decoy in (b"a MIME-Version", b"MIME-Version\n\n" + b"x" * 5000 + b"\n"):
+        front = b"%PDF\n" + decoy * 150 + b"\n"
+        assert find_page_archive(front + fields) == len(front), "decoys in front hide none"
+    assert find_page_archive(b"%PDF\nA: b\n" + b"MIME-Version: 1.0\n" * 150 + fields) == 5
     assert find_page_archive(b"") == -1

@@ -1,4 +1,4 @@
-"""`gatepost account remove` asks: what it takes away, nobody can bring back."""
+"""`gatepost account`: removal asks, as nobody can bring back what it takes away; an empty password is none."""
 
 from typing import Any
 
@@ -22,3 +22,22 @@ def test_an_account_is_removed_by_who_has_agreed(
     assert done.returncode == code
     assert asked == calls
     assert ("nothing done" in done.stderr) is not bool(more)
+
+
+@pytest.mark.parametrize("act", [("add", "eve", "--role", "operator"), ("password", "eve")])
+def test_standard_input_without_a_password_makes_none_up(monkeypatch: pytest.MonkeyPatch, act: tuple[str, ...]) -> None:
+    asked: list[str] = []
+
+    def caller(_: object) -> Any:
+        def call(name: str, /, **_: object) -> dict[str, str]:
+            asked.append(name)
+            return {"name": "eve", "password": "made-up"}
+
+        return call
+
+    monkeypatch.setattr(account, "Caller", caller)
+    done = run_here("account", *act, "--stdin")
+    assert done.returncode == 1
+    assert "the password is empty" in done.stderr
+    assert not asked
+    assert "password: made-up" in run_here("account", *act, "--make-up").stdout

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.storage.store_items import new
+from tests.unit.storage.store_items import NOW, new
 
+from gatepost.cli.store import pick
 from gatepost.cli.store_choice import Stores
 from gatepost.config.default import build_default_config
 from gatepost.model.ids import format_queue_id, parse_queue_id
+from gatepost.storage.container import Event
 from gatepost.storage.item import StoreKind
+from gatepost.storage.query import ItemFilter
+from gatepost.storage.release import begin_release, end_release
 from gatepost.storage.store import New, Store, StoreError
 
 QUARANTINE = (StoreKind.QUARANTINE,)
@@ -72,6 +76,19 @@ def test_a_message_that_lies_elsewhere_is_pointed_at(conf_file: Path) -> None:
         stores(conf_file, BACKUP).find(new().item.id)
 
 
+def test_a_message_that_is_listed_and_whose_file_is_gone_says_what_takes_it_off(conf_file: Path) -> None:
+    lost = new(store=StoreKind.BACKUP)
+    keep(conf_file, "backup", lost, new(store=StoreKind.BACKUP))
+    [file] = (conf_file.parent / "backup").rglob(f"{lost.item.id}*")
+    file.unlink()
+    for text in (lost.item.id, lost.item.queue_id):
+        with pytest.raises(StoreError, match=rf"its file is gone: {file}; `gatepost backup reindex`"):
+            stores(conf_file, BACKUP).find(text)
+    assert Store(str(conf_file.parent / "backup")).reindex() == 1
+    with pytest.raises(StoreError, match="no such message here"):
+        stores(conf_file, BACKUP).find(lost.item.id)
+
+
 def test_what_is_no_id_is_told_as_such(conf_file: Path) -> None:
     with pytest.raises(ValueError, match=r"looks like .* not 'nope'"):
         stores(conf_file, QUARANTINE).find("nope")
@@ -82,3 +99,23 @@ def test_an_empty_store_says_why(conf_file: Path) -> None:
     assert stores(conf_file, QUARANTINE).explain_empty() == ""
     keep(conf_file, "backup", new(store=StoreKind.BACKUP))
     assert stores(conf_file, QUARANTINE).explain_empty() == "1 in `gatepost backup list`"
+
+
+def test_what_is_released_by_filter_is_what_was_not_before(conf_file: Path) -> None:
+    first, second = new(sender="a@partner.example"), new(sender="b@partner.example")
+    keep(conf_file, "quarantine", first, second)
+    store = Store(str(conf_file.parent / "quarantine"))
+    claim, _ = begin_release(store, first.item.id, Event("releasing", NOW, shard=0, who="me"))
+    end_release(store, first.item.id, claim, "0AMGN58M00000", NOW)
+
+    def chosen(unreleased: bool, *states: str) -> set[str]:
+        wanted = ItemFilter(senders=("partner.example",), states=states)
+        picked = pick(stores(conf_file, QUARANTINE), (), wanted, everything=False, unreleased=unreleased)
+        return {item_id for _, item_id in picked}
+
+    both = {first.item.id, second.item.id}
+    assert chosen(True) == {second.item.id}
+    assert chosen(False) == both
+    assert chosen(True, "released") == {first.item.id}  # said so: told who was first
+    named = pick(stores(conf_file, QUARANTINE), list(both), ItemFilter(), everything=False, unreleased=True)
+    assert {item_id for _, item_id in named} == both

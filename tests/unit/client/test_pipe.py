@@ -307,4 +307,6 @@ def test_wrong_options_are_said_and_bounce_nothing(tmp_path, wrong):
     with pytest.raises(ValueError, match=r"option|behind"):
         parse_options(wrong, {})
     if wrong == ["-f"]:
-        assert message(write(tmp_path, 1, "tcp:127.0.0.1:1"), *wrong).returncode == os.EX_TEMPFAIL
+        ended = message(write(tmp_path, 1, "tcp:127.0.0.1:1"), *wrong)
+        assert ended.returncode == os.EX_TEMPFAIL
+        assert ended.stdout.strip().startswith(b"4.3.5 The message cannot be filtered")

@@ -135,6 +135,7 @@ def test_broken_settings_end_a_program_with_a_status_that_loses_no_mail(
     told = capfd.readouterr().err
     assert "client.toml:1: error: client_on_error" in told
     assert "none: error: cannot be read" in told
+    assert f"\ngatepost client {name}: {tmp_path / 'none'} cannot be used; its log says more\n" in told
     assert UNUSABLE["pipe"] == os.EX_TEMPFAIL
 
 
@@ -161,7 +162,9 @@ def test_what_nobody_foresaw_loses_no_mail_either(
     file.write_text("pipe_outgoing_addr = 'tcp:127.0.0.1:9'\n")
     monkeypatch.setitem(PROGRAMS, name, "gatepost.client.half_unpacked")
     assert main([name, "-c", str(file), "--stderr"]) == UNUSABLE[name]
-    assert f"F: {name} ended by ModuleNotFoundError: No module named 'gatepost.client.half" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"F: {name} ended by ModuleNotFoundError: No module named 'gatepost.client.half" in told
+    assert f"\ngatepost client {name}: ModuleNotFoundError; its log says more\n" in told
 
 
 def test_a_program_that_cannot_even_be_imported_loses_no_mail(tmp_path: Path) -> None:

@@ -262,3 +262,19 @@ def test_deep_nesting_is_an_error(text):
     document = read_toml(text, "x.toml")
     assert document.readable is False
     assert "nested too deeply" in document.problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("body", "warned"),
+    [
+        ("[[group]]\nname = 'a'\nsenders = ['partner.example']", True),
+        ("[[group]]\nname = 'a'\nsenders = ['*@partner.example', '*.partner.example']", False),
+        ("[[group]]\nname = 'a'\nrecipients = ['postmaster', 'a@b.example']", False),
+        ("[[route]]\nrecipients = ['example.org']\nnext_hop = '[192.0.2.1]'", False),
+    ],
+)
+def test_a_domain_where_addresses_are_meant_matches_nobody(body, warned):
+    loaded = load_text(body, "g.toml")
+    told = [p for p in loaded.problems if p.severity is Severity.WARNING and "matches no address" in p.what]
+    assert bool(told) is warned
+    assert all(p.mend == "Write *@partner.example" for p in told)

@@ -267,6 +267,7 @@ def test_one_time_codes_are_asked_for_and_count_once(tmp_path: Path, monkeypatch
         half = await fresh.sign_in("ada", next="/audit")
         assert half.status == 200
         assert "one-time-code" in half.text
+        assert "gatepost account forget-second NAME" in half.text, "who has lost it is told what helps"
         assert "gatepost" not in fresh.cookies, "a password alone opens nothing"
         assert (await fresh.get("/account")).status == 401
         used = await fresh.post("/sign-in/second", {"code": totp.at(clock[0]), "totp": "1", "next": "/audit"})

@@ -5,6 +5,8 @@ import datetime as dt
 import errno
 import os
 import socket
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from gatepost.antispam.ocr import language_data
 from gatepost.config.load import load_text
 from gatepost.config.schema import Config
 from gatepost.doctor import disks, machine
-from gatepost.doctor.certificates import LAST_DAYS, SOON_DAYS, check_certificate
+from gatepost.doctor.certificates import LAST_DAYS, SOON_DAYS, check_certificate, check_certificates
 from gatepost.doctor.disks import check_disks
 from gatepost.doctor.finding import Finding, State
 from gatepost.doctor.machine import check_clock, check_memory, check_open_files, check_walls, read_available
@@ -192,6 +194,37 @@ def test_certificates(tmp_path: Path) -> None:
     assert bad(list(check_certificate(cert, junk, "", good))) == {f"key:{junk}": State.ERROR}
 
 
+def test_every_certificate_that_is_shown_and_every_authority_is_looked_at(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    made = {name: authority.issue("gw.example.org", days=(-9, -1)) for name in ("network", "client", "policy", "pages")}
+    console, ca, day = authority.issue("gw.example.org", days=(-9, -1)), tmp_path / "ca.pem", 86400
+    ca.write_bytes(authority.file.read_bytes())
+
+    def pair(name: str, cert: str = "tls_cert", key: str = "tls_key") -> str:
+        return f'{cert} = "{made[name].chain}"\n{key} = "{made[name].key}"\n'
+
+    more = (
+        f'{pair("network")}[tls]\nca_file = "{ca}"\n{pair("client", "client_cert", "client_key")}'
+        f'[[tls_policy]]\ndestinations = ["a.example"]\n{pair("policy", "client_cert", "client_key")}'
+        f"[user_quarantine]\nenabled = true\n{pair('pages')}"
+        f'[console]\nenabled = %s\ntls_cert = "{console.chain}"\ntls_key = "{console.key}"\n'
+    )
+    expired = {f"certificate:{each.chain}": State.ERROR for each in made.values()}
+    now = time.time()
+    assert bad(list(check_certificates(config_of(tmp_path, more=more % "false"), now))) == expired
+    config = config_of(tmp_path, more=more % "true")
+    assert bad(list(check_certificates(config, now))) == expired | {f"certificate:{console.chain}": State.ERROR}
+    end = authority.certificate.not_valid_after_utc.timestamp()
+    told = {at: [each for each in check_certificates(config, at) if each.key == f"authorities:{ca}"] for at in
+            (end - (SOON_DAYS + 1) * day, end - SOON_DAYS * day, end + 1)}  # fmt: skip
+    assert [[each.state for each in found] for found in told.values()] == [[], [State.WARNING], [State.ERROR]]
+    assert "no authority in it is good any more" in told[end + 1][0].text
+    ca.write_bytes(authority.issue("longer", days=(-1, 800)).chain.read_bytes())
+    assert f"authorities:{ca}" not in bad(list(check_certificates(config, end - SOON_DAYS * day))), "one is enough"
+    ca.unlink()
+    assert bad(list(check_certificates(config, now)))[f"authorities:{ca}"] is State.ERROR
+
+
 # --- the host
 
 
@@ -287,10 +320,56 @@ def test_words_in_pictures_that_are_wished_for_and_not_read(tmp_path: Path, monk
     [finding] = found("on")
     assert (finding.state, f"no language data of Tesseract in {tmp_path}" in finding.text) == (State.WARNING, True)
     assert "tesseract-ocr-eng" in finding.mend
-    (tmp_path / "eng.traineddata").touch()
-    assert not found("on")
     monkeypatch.setattr(language_data, "LIBRARY", "gatepost_has_no_such_library")
     [finding] = found("on")
     assert "gatepost_has_no_such_library is not installed" in finding.text
     assert not found("auto")
     assert not found("off")
+
+
+def test_language_data_that_is_damaged_is_a_problem_until_it_is_mended(tmp_path: Path) -> None:
+    pytest.importorskip("tesserocr", reason="tesserocr is not installed: tools/setup.sh dev")
+    sound = language_data.find_data()
+    if sound is None:
+        pytest.skip("no language data: make peers, or apt-get install tesseract-ocr-eng")
+    config = config_of(tmp_path, more=f'[antispam]\nrecognise_text = "on"\nrecognise_text_data = "{tmp_path}"')
+    content = (sound / "eng.traineddata").read_bytes()
+    for number, damaged in enumerate((b"", content[: len(content) // 2], bytes(len(content)))):
+        file = tmp_path / "eng.traineddata"
+        file.write_bytes(damaged)
+        os.utime(file, (number, number))
+        [finding] = check_recognition(config, 0.0)
+        assert finding.state is State.WARNING
+        assert f"the language data in {tmp_path} is damaged: the library cannot load it" in finding.text
+        assert "install --reinstall tesseract-ocr-eng" in finding.mend
+    (tmp_path / "eng.traineddata").write_bytes(content)
+    assert not list(check_recognition(config, 0.0))
+
+
+def test_a_trial_of_language_data_is_made_once_and_again_when_nothing_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Any] = [
+        subprocess.TimeoutExpired("trial", 60),
+        subprocess.CompletedProcess((), -6, stdout="", stderr=""),
+        subprocess.CompletedProcess((), 0, stdout="the words were not read\n", stderr=""),
+    ]
+
+    def run(*_: Any, **__: Any) -> Any:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def look() -> list[str]:
+        return [finding.text.partition("damaged: ")[2] for finding in check_recognition(config, 0.0)]
+
+    monkeypatch.setattr(language_data, "LIBRARY", "json")
+    monkeypatch.setattr(subprocess, "run", run)
+    (tmp_path / "eng.traineddata").write_bytes(b"one")
+    config = config_of(tmp_path, more=f'[antispam]\nrecognise_text = "on"\nrecognise_text_data = "{tmp_path}"')
+    assert look() == []
+    assert look() == look() == ["the library ends with it (code -6)"]
+    (tmp_path / "eng.traineddata").write_bytes(b"other")
+    assert look() == look() == ["the words were not read"]
+    assert outcomes == []

@@ -18,6 +18,15 @@ def test_totals_that_begin_again_count_from_nothing() -> None:
     assert counts.count({"a": 2}, 1001.0) == {"a": 7}
 
 
+def test_one_that_does_not_answer_for_a_moment_has_counted_nothing_new() -> None:
+    counts = HourCounts()
+    counts.count({"a": 40}, 1000.0)
+    later = 1000.0 + COUNTED_S + 1
+    assert counts.count({"a": 40}, later) == {"a": 0}
+    assert counts.count({}, later + 10) == {}
+    assert counts.count({"a": 41}, later + 20) == {"a": 1}
+
+
 def test_totals_are_those_of_the_processes() -> None:
     status = {
         "relays": [{"index": 0, "restarts": 1, "filters": {"failed": 4}}, {"index": 1, "restarts": 0}],

@@ -116,7 +116,7 @@ def test_who_has_domains_sees_and_makes_entries_for_these_only(bench: Bench) -> 
         ({"list": "allow", "entry": "a@x.example,*@*"}, "comma"),
         ({"list": "allow", "entry": "a" * 500 + "@x.example"}, "one entry"),
         ({"list": "allow", "entry": "a@x.example", "expires": "2019-01-01"}, "today or later"),
-        ({"list": "allow", "entry": "a@x.example", "expires": "soon"}, "soon"),
+        ({"list": "allow", "entry": "a@x.example", "expires": "soon"}, "no day like"),
         ({"list": "allow", "entry": "a@x.example", "scope": "group:nobody"}, "no group"),
         ({"list": "allow", "entry": "a@x.example", "scope": "* x"}, "neither all"),
     ],

@@ -36,6 +36,7 @@ from gatepost.master.own_mail import Whose, is_own, is_plain
 from gatepost.master.user_desk import UserDesk
 from gatepost.master.user_front import PAGES, _host_names
 from gatepost.model.envelope import Client, Direction, Envelope, Recipient
+from gatepost.spool import clock
 from gatepost.storage.container import Event
 from gatepost.storage.item import StoreKind
 from gatepost.storage.store import New, Store
@@ -625,6 +626,74 @@ def test_a_clock_that_was_wrong_does_not_silence_digests(tmp_path: Path) -> None
         hall.put()
         await hall.digests.look()
         assert len(hall.mails) == 1
+
+    in_hall(tmp_path, work)
+
+
+def test_what_was_kept_under_a_clock_that_was_ahead_is_told_once_when_it_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def subjects(hall: Hall) -> list[str]:
+        found = [re.findall(r"spam-\w+", mail["text"]) for mail in hall.mails]
+        hall.mails.clear()
+        return sorted(subject for each in found for subject in each)
+
+    async def work(hall: Hall) -> None:
+        monkeypatch.setattr(clock, "is_believed", lambda: False)
+        right = hall.now
+        await hall.digests.look()
+        hall.now += 30 * DAY
+        hall.put(subject="spam-first")
+        await hall.digests.look()
+        hall.now += DAY
+        hall.put(subject="spam-second")
+        await hall.digests.look()
+        assert subjects(hall) == ["spam-first", "spam-second"]
+        hall.put(subject="spam-untold")
+        monkeypatch.setattr(clock, "is_believed", lambda: True)
+        hall.now = right + DAY
+        await hall.digests.look()
+        hall.put(subject="spam-after")
+        hall.now += DAY
+        await hall.digests.look()
+        assert subjects(hall) == ["spam-after", "spam-untold"]
+        hall.now += DAY
+        await hall.digests.look()
+        hall.now = right + 40 * DAY
+        await hall.digests.look()
+        assert subjects(hall) == []
+        assert await hall.digests.send_now(days=39) == 1
+
+    in_hall(tmp_path, work)
+
+
+def test_a_run_broken_off_under_a_clock_that_was_ahead_goes_on(tmp_path: Path) -> None:
+    async def work(hall: Hall) -> None:
+        hall.put(subject="waits", at=hall.now - 2 * DAY)
+        hall.state.put_run("policy", Run(hall.now - 3 * DAY, hall.now + 400 * DAY, done=False))
+        await hall.digests.look()
+        assert len(hall.mails) == 1
+        run = hall.state.run_of("policy")
+        assert run is not None
+        assert run.done
+        assert run.until == hall.now
+
+    in_hall(tmp_path, work)
+
+
+def test_a_run_that_was_broken_off_is_ended_before_one_that_is_ordered(tmp_path: Path) -> None:
+    async def work(hall: Hall) -> None:
+        await hall.digests.look()
+        hall.now += 2 * DAY
+        hall.put(subject="broken off", at=hall.now - DAY)
+        hall.refuse = "no relay takes mail of ours now"
+        with pytest.raises(ControlError):
+            await hall.digests.look()
+        hall.refuse = ""
+        hall.now += DAY
+        assert await hall.digests.send_now() == 1
+        assert "broken off" in hall.mails[0]["text"]
+        assert await hall.digests.send_now() == 0
 
     in_hall(tmp_path, work)
 

@@ -54,3 +54,10 @@ def test_both_ways_agree(pieces, end, width):
     careful = decode_base64(body)
     content = b"QUJD\n" + body + b"\nQUJD"
     assert decode_range(content, 5, 5 + len(body), Encoding.BASE64) == careful
+
+
+def test_padding_inside_of_groups_is_moved_in_one_pass() -> None:
+    assert decode_range(b"QUJDQQ=RQUJD", 0, 12, Encoding.BASE64_GROUPS).data == b"ABCA\x04ABC"
+    for body in (b"QUJD" * 500_000 + b"Q=Q", b"=" * 2_000_000):  # hours, when each byte begins a search
+        data = decode_range(body, 0, len(body), Encoding.BASE64_GROUPS).data
+        assert data == (b"ABC" * 500_000 + b"A" if body[0] == 0x51 else b"")

@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import random
+import sys
 
 import pytest
 
@@ -43,6 +44,8 @@ def test_every_leaf_of_other_parsers_is_found(table):
 
 
 def test_page_shows_the_table_of_today(table):
+    if sys.version_info[:2] != differences.PYTHON:
+        pytest.skip(f"the page counts what the parser of Python {'.'.join(map(str, differences.PYTHON))} finds")
     assert table in differences.PAGE.read_text()
 
 

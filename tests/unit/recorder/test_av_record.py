@@ -182,9 +182,10 @@ def test_a_listener_that_takes_nothing_costs_a_bounded_number_of_lines(
 ):
     monkeypatch.setattr(av_record, "CONNECT_S", 0.05)
     monkeypatch.setattr(av_record, "END_S", 0.0)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the kernel may take a parcel for it
     lost: list[int] = []
     target = TcpTarget("127.0.0.1", listener.getsockname()[1], lambda lines, _: lost.append(lines))
-    parcel = ["x" * 1024 * 1024 + "\n"]
+    parcel = ["x" * 8 * 1024 * 1024 + "\n"]
     for _ in range(2 * av_record.PARCELS_LIMIT):
         target.write(parcel)
     wait_for(lambda: sum(lost) >= av_record.PARCELS_LIMIT, "lines to be lost")

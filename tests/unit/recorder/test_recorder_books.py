@@ -16,7 +16,7 @@ from gatepost.recorder.answers import PAGE_LIMIT, Answers
 from gatepost.recorder.books import HISTORY_FILE, Books
 from gatepost.recorder.frames import Rows
 from gatepost.recorder.json_view import NOTE_FILE
-from gatepost.recorder.masking import Masking, load_key
+from gatepost.recorder.masking import Masking, load_mask_key
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.telling import tell_record
 from gatepost.recorder.view import Batch
@@ -229,16 +229,16 @@ def test_what_is_hidden_is_in_no_file_and_is_found_by_its_whole_value(
 def test_masks_are_the_same_after_a_restart_and_others_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    key = load_key(tmp_path / "a")
-    assert load_key(tmp_path / "a") == key
-    assert load_key(tmp_path / "b") != key
+    key = load_mask_key(tmp_path / "a")
+    assert load_mask_key(tmp_path / "a") == key
+    assert load_mask_key(tmp_path / "b") != key
     assert (tmp_path / "a" / "mask.key").stat().st_mode & 0o777 == 0o600
     masking = Masking("hash", "hash-local", key)
     assert masking.address("A@B.example") == masking.address("a@b.example").replace("b.example", "B.example")
     assert Masking("full", "full", KEY).needed is False
     (tmp_path / "a" / "mask.key").write_bytes(b"short")
     with pytest.raises(OSError, match="no key"):
-        load_key(tmp_path / "a")
+        load_mask_key(tmp_path / "a")
 
 
 def test_a_life_is_told_with_what_belongs_to_it_within_ones_domains(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import stat
+import threading
 
 import argon2
 import pytest
@@ -210,9 +211,14 @@ def test_failures_are_forgotten_and_bounded():
 def test_threads_are_not_queued_for_without_end(file, monkeypatch):
     monkeypatch.setattr(passwords, "WAITING_LIMIT", 2)
     users = PasswordFile(str(file), FailureLog(), Clock())
+    asked = threading.Event()
+    monkeypatch.setattr(users, "_is_right", lambda *_: asked.wait(120))
 
     async def story():
-        return await asyncio.gather(*(users.check(f"198.51.100.{n}", "joe", "secret") for n in range(4)))
+        tasks = [asyncio.create_task(users.check(f"198.51.100.{n}", "joe", "secret")) for n in range(4)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        asked.set()
+        return await asyncio.gather(*tasks)
 
     assert asyncio.run(story()) == [True, True, None, None]
 

@@ -24,6 +24,7 @@ from gatepost.config.load import load_text
 from gatepost.relay import verification
 from gatepost.relay.probe import ProbeSession, Verdict
 from gatepost.relay.verification import AnswersOfHops, CallAhead, KnownRecipients, parse_recipients
+from gatepost.resolver.answers import Mx
 
 
 def test_list_in_the_configuration():
@@ -227,6 +228,33 @@ def test_a_domain_whose_mail_host_we_are_is_not_asked_about_at_ourselves():
     resolver = TableResolver({("MX", "example.org"): mail_host("gw.example.org")})
     assert asyncio.run(exists(ahead(0, resolver=resolver, route=False), "jim@example.org")) is True
     assert resolver.asked[("addresses", "gw.example.org")] == 0
+
+
+@pytest.mark.parametrize(
+    ("better", "probed"), [("127.0.0.1", []), ("::ffff:127.0.0.1", []), ("0.0.0.0", []), ("192.0.2.9", ["192.0.2.9"])]
+)
+def test_a_mail_host_that_is_ourselves_by_address_is_not_asked_nor_any_worse_one(monkeypatch, better, probed):
+    """Delivery would not go there either (RFC 5321 §5.1): we would ask ourselves, who would ask ourselves."""
+    asked = []
+
+    async def probe(address, _port, _session):
+        asked.append(address)
+
+    monkeypatch.setattr(verification, "probe", probe)
+    resolver = TableResolver(
+        {
+            ("MX", "example.org"): found(
+                Mx(10, "better.example.org"), Mx(20, "ours.example.org"), Mx(30, "last.example.org")
+            ),
+            ("addresses", "better.example.org"): found(better),
+            ("addresses", "ours.example.org"): found("127.0.0.1"),
+            ("addresses", "last.example.org"): found("192.0.2.10"),
+        }
+    )
+    config = load_text(BASE + "[[listener]]\naddress = '127.0.0.1:25'\n", "x.toml").config
+    verifier = CallAhead(config, resolver, AnswersOfHops(), Clock())
+    assert asyncio.run(exists(verifier, "jim@example.org")) is True
+    assert asked == probed
 
 
 def test_too_many_questions_are_not_waited_for(monkeypatch):

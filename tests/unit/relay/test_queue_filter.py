@@ -1,5 +1,6 @@
 """Which messages a filter means, in both of its steps."""
 
+import msgspec
 import pytest
 
 from gatepost.model.envelope import Client, Envelope, Recipient
@@ -109,6 +110,20 @@ def test_reasons_may_stand_anywhere_unless_masked() -> None:
         ("timed out", "", False),
     ):
         assert Choice(QueueFilter(reasons=(mask,)), NOW).wants_message(stored((0,)), (), reason) is match
+
+
+@pytest.mark.parametrize(
+    ("mask", "user", "match"),
+    [("bob", "bob", True), ("bob", "ann", False), ("bob", "", False), ("b*", "bob", True), ("*", "bob", True),
+     ("*", "", False), ("bob@corp.example", "bob@corp.example", True)],
+)  # fmt: skip
+def test_mail_is_found_by_who_signed_in(mask: str, user: str, match: bool) -> None:
+    choice = Choice(QueueFilter(users=(mask,)), NOW)
+    assert choice.needs_message
+    entry = stored((0,))
+    client = msgspec.structs.replace(entry.envelope.client, user=user)
+    entry = msgspec.structs.replace(entry, envelope=msgspec.structs.replace(entry.envelope, client=client))
+    assert choice.wants_message(entry, (), "") is match
 
 
 def test_next_hops_are_asked_only_when_wanted() -> None:

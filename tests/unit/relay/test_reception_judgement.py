@@ -20,6 +20,7 @@ from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.inspection import ACTIVE_LIMIT, Inspection
 from gatepost.relay.lookups.service import NetworkService
 from gatepost.relay.notifying import Notifying
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.saving import Saving
 from gatepost.spool.interface import ContentRef, State, Stored
 
@@ -84,7 +85,7 @@ def judged(
             delivery=nobody,
             saving=saving,
             editing=editing,
-            notifying=Notifying(nobody, ids, saving, lambda: 1_790_000_000_000, nobody, nobody),
+            notifying=Notifying(nobody, ids, saving, OwnMark(nobody), lambda: 1_790_000_000_000, nobody, nobody),
             reports=nobody,
             clock_ms=lambda: 1_790_000_000_000,
         )

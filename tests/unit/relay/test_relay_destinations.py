@@ -33,6 +33,31 @@ def test_rest_doubles_counts_once_while_it_lasts_and_ends_with_an_answer() -> No
     asyncio.run(scenario())
 
 
+def test_what_fails_for_trouble_of_ours_does_not_rest_ever_longer() -> None:
+    """Mail waited for up to four hours after an hour without name servers."""
+
+    async def scenario() -> None:
+        spool = MemorySpool(asyncio.get_running_loop())
+        await spool.start()
+        silent = False
+        destinations = Destinations(spool, trouble=lambda _: None, changed=lambda: None, ours=lambda: silent)
+        destinations.configure(RULES)
+        now = 100.0
+        destinations.rest("one.example", "no answer in time", now)
+        silent = True
+        for _ in range(5):
+            now = destinations.retry_at("one.example")
+            destinations.rest("one.example", "no answer in time", now)
+            destinations.rest("new.example", "no answer in time", now)
+            assert destinations.retry_at("one.example") == destinations.retry_at("new.example") == now + 10.0
+        silent = False
+        now += 10.0
+        destinations.rest("one.example", "refused", now)
+        assert destinations.retry_at("one.example") == now + 20.0
+
+    asyncio.run(scenario())
+
+
 def test_destination_nobody_writes_to_any_more_is_forgotten() -> None:
     async def scenario() -> None:
         spool = MemorySpool(asyncio.get_running_loop())

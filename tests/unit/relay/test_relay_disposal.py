@@ -15,6 +15,7 @@ from gatepost.policy.group import GroupTable
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.notifying import Notifying
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.saving import Save, Saving
 from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, NewMessage, SpoolBroken, SpoolError, State, Stored
@@ -78,7 +79,7 @@ class Case:
         saving.configure(config)
         wording = Wording(hostname="gw.example.org")
         editing.configure(wording)
-        notifying = Notifying(me, ids, saving, lambda: 1_790_000_000_000, lambda _: None, nobody)
+        notifying = Notifying(me, ids, saving, OwnMark(nobody), lambda: 1_790_000_000_000, lambda _: None, nobody)
         groups = GroupTable.from_config(config.groups, config.ave, 60.0)
         notifying.configure(config.notices, wording, groups.groups)
         self.partition = [(groups.groups[-1], (0,))]

@@ -16,6 +16,7 @@ from gatepost.relay import schedule
 from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.reports import Reports
 from gatepost.relay.retry import RetryRules
 from gatepost.relay.schedule import Schedule
@@ -90,6 +91,7 @@ class World:
             resolver=Resolver(config),
             pool=cast("FilterPool", None),
             reports=cast("Reports", None),
+            own=OwnMark(lambda *_: None),
             suspects=self.suspects,
             report=lambda *_: None,
             trouble=lambda _: None,

@@ -21,6 +21,7 @@ from gatepost.relay.admission import SessionTable, create_table
 from gatepost.relay.delivery import Delivery
 from gatepost.relay.jobs import Job, describe_server
 from gatepost.relay.outgoing_tls import OutgoingTls
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.reports import Reports
 from gatepost.relay.routing import NextHop, Way
 from gatepost.relay.saving import Saving
@@ -166,7 +167,9 @@ def test_a_disk_that_refuses_all_night_is_told_once_for_each_message() -> None:
 
 
 def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Delivery:
-    reports = Reports(spool, QueueIds(1, 0), Saving(lambda *_: None), lambda: 1_700_000_000_000)
+    reports = Reports(
+        spool, QueueIds(1, 0), Saving(lambda *_: None), OwnMark(lambda *_: None), lambda: 1_700_000_000_000
+    )
     reports.configure(hostname="gw.example.org", template=shipped_template("dsn"), entire=False, on_relaying=False)
     stage = Delivery(
         spool=spool,
@@ -175,6 +178,7 @@ def delivery(spool: Spool, config: Config, troubles: list[BaseException]) -> Del
         resolver=Resolver(config),
         pool=cast("FilterPool", None),  # nothing is re-encoded here
         reports=reports,
+        own=OwnMark(lambda *_: None),
         suspects=Suspects(spool, 0, lambda *_: None),
         report=lambda *_: None,
         trouble=troubles.append,

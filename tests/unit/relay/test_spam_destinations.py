@@ -22,6 +22,7 @@ from gatepost.policy.group import GroupTable
 from gatepost.relay.disposal import Disposal
 from gatepost.relay.editing import Editing, Wording
 from gatepost.relay.notifying import Notifying
+from gatepost.relay.own_mark import OwnMark
 from gatepost.relay.saving import Saving
 from gatepost.relay.work import Work
 from gatepost.spool.interface import ContentRef, NewMessage, State, Stored
@@ -63,7 +64,7 @@ class Case:
         wording = Wording(hostname="gw.example.org")
         editing.configure(wording)
         groups = GroupTable.from_config(config.groups, config.ave, 60.0, antispam=config.antispam)
-        notifying = Notifying(me, ids, saving, lambda: 1_790_000_000_000, lambda _: None, nobody)
+        notifying = Notifying(me, ids, saving, OwnMark(nobody), lambda: 1_790_000_000_000, lambda _: None, nobody)
         notifying.configure(config.notices, wording, groups.groups)
         self.partition = [(groups.groups[-1], (0,))]
         self.disposal = Disposal(

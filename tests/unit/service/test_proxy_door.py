@@ -303,7 +303,10 @@ def test_what_cannot_be_judged_gets_what_the_door_says(answer, on_error, code, p
     with proxy(answer, on_error=on_error) as it:
         assert it.send(A) == [code]
         assert [mail.content for mail in it.sink.mails] == [MAIL] * passed
-        assert any("not judged" in text for _, text in it.door.reported)
+        told = [text for _, text in it.door.reported if "not judged" in text]
+        assert [
+            "a message from <s@" in text and f" to <{A}> not judged ({on_error.value}): " in text for text in told
+        ] == [True]
 
 
 @pytest.mark.feature("F-CLI-09")

@@ -104,12 +104,51 @@ def test_null_sender_and_postmaster_are_each_good_on_one_side_only():
         address.parse_mail_argument("FROM:<postmaster>")
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a@b.example", ("a@b.example", "")),
+        ("  a@b.example", ("a@b.example", "")),
+        ("a.b+c=d@b.example SIZE=5  BODY=7BIT", ("a.b+c=d@b.example", "SIZE=5  BODY=7BIT")),
+        ("a@[192.0.2.1] X=<", ("a@[192.0.2.1]", "X=<")),
+        ("a@[IPv6:2001:db8::1]", ("a@[IPv6:2001:db8::1]", "")),
+    ],
+)
+def test_addresses_without_brackets_are_read_where_that_is_wanted(written, expected):
+    for parse, keyword in ((address.parse_mail_argument, "FROM:"), (address.parse_rcpt_argument, "TO:")):
+        assert parse(keyword + written, unbracketed=True) == expected
+        assert not address.is_bracketed(keyword + written)
+        with pytest.raises(ArgumentError):
+            parse(keyword + written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "", " ", "a", "@b.example", "a@", "a@b.example>", "<a@b.example", "a@b.example,c@d.example", "a@b@c", "a b@c.example",
+        '"a b"@c.example', '"a"@c.example', "@x:a@b.example", "a@b.example:25", "a@b.example\tSIZE=1", "Name <a@b.example>",
+        "a@b..example", "a@-b.example", "a@b.example.", "a@[192.0.2.256]", "a@b.example;X", "(x)a@b.example", "a@b.exämple",
+        "ä@b.example", "a\\@b.example", "a@b.example(x)", f"{'a' * 255}@b.example",
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_address_needs_its_brackets(written):
+    for parse, keyword in ((address.parse_mail_argument, "FROM:"), (address.parse_rcpt_argument, "TO:")):
+        with pytest.raises(ArgumentError):
+            parse(keyword + written, unbracketed=True)
+
+
+def test_postmaster_without_brackets_is_a_recipient_only():
+    assert address.parse_rcpt_argument("TO:PostMaster", unbracketed=True) == ("PostMaster", "")
+    with pytest.raises(ArgumentError):
+        address.parse_mail_argument("FROM:postmaster", unbracketed=True)
+
+
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_any_argument_is_parsed_or_refused(text):
     for parse in (address.parse_mail_argument, address.parse_rcpt_argument):
         for argument in (text, f"FROM:<{text}>", f"TO:<{text}@example.com>"):
             try:
-                found, _ = parse(argument)
+                found, _ = parse(argument, unbracketed=True)
             except ArgumentError:
                 continue
             assert sendable.is_sendable(found)
@@ -117,9 +156,9 @@ def test_any_argument_is_parsed_or_refused(text):
 
 def test_hostile_arguments_take_linear_time():
     for piece in ("-", ".", "a.", '\\"', "@a,", "a@", "[", "<", " X=1"):
-        for frame in ("FROM:<{}", 'FROM:<"{}', "FROM:<a@{}", "FROM:<@{}"):
+        for frame in ("FROM:{}", "FROM:a@{}<", "FROM:<{}", 'FROM:<"{}', "FROM:<a@{}", "FROM:<@{}"):
             with pytest.raises(ArgumentError):
-                address.parse_mail_argument(frame.format(piece * (200_000 // len(piece))))
+                address.parse_mail_argument(frame.format(piece * (200_000 // len(piece))), unbracketed=True)
 
 
 @pytest.mark.parametrize(

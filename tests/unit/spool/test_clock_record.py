@@ -48,7 +48,7 @@ def test_a_leap_of_more_than_a_day_ahead_is_doubted_at_once(leap: float, doubted
     moment = later(START, MINUTE, leap)
     assert is_doubted(Record(START), moment) is doubted
     record = next_record(Record(START), moment)
-    assert (record.left_s > 0) is doubted
+    assert is_doubted(record, moment) is doubted
     assert is_doubted(record, later(moment, MINUTE)) is doubted
 
 
@@ -74,6 +74,44 @@ def test_a_doubt_that_nobody_ends_lasts_a_day_of_running_time() -> None:
     assert record.left_s == PATIENCE_S - 23 * HOUR
     record = next_record(record, later(moment, HOUR))
     assert record == Record(later(moment, HOUR))
+
+
+def test_leaps_of_less_than_a_day_add_up_within_the_time_of_patience() -> None:
+    first = later(START, MINUTE, 20 * HOUR)
+    record = next_record(Record(START), first)
+    assert not is_doubted(record, first)
+    soon = later(first, 23 * HOUR)
+    record = next_record(record, soon)
+    assert is_doubted(record, later(soon, MINUTE, 5 * HOUR)), "before the master has noted it"
+    second = later(soon, MINUTE, 5 * HOUR)
+    record = next_record(record, second)
+    assert record.ahead_s == 25 * HOUR
+    record = next_record(record, later(second, PATIENCE_S - 1))
+    assert is_doubted(record, later(second, PATIENCE_S - 1)), "a day from the last leap on"
+    assert next_record(record, later(second, PATIENCE_S)) == Record(later(second, PATIENCE_S))
+
+
+def test_a_short_leap_that_was_put_back_or_has_lasted_a_day_adds_to_none() -> None:
+    there = later(START, MINUTE, 20 * HOUR)
+    record = next_record(Record(START), there)
+    for end in (later(there, HOUR, -20 * HOUR), later(there, PATIENCE_S)):
+        ended = next_record(record, end)
+        assert ended == Record(end)
+        assert not is_doubted(ended, later(end, MINUTE, 20 * HOUR))
+
+
+def test_what_an_ntp_client_corrects_and_nights_off_never_add_up() -> None:
+    moment, record = START, Record(START)
+    for _ in range(3000):
+        moment = later(moment, MINUTE, 59.0)
+        record = next_record(record, moment)
+        assert record == Record(moment)
+    for night in range(10):
+        moment = Moment(moment.wall + 14 * HOUR, 20.0, f"night {night}")
+        record = next_record(record, moment)
+        assert record == Record(moment)
+        moment = later(moment, 10 * HOUR)
+        record = next_record(record, moment)
 
 
 def test_a_machine_that_was_off_for_days_is_doubted_one_that_was_off_for_a_night_is_not() -> None:

@@ -40,6 +40,9 @@ SUBJECT_LIMIT: Final = 1_000
 """Characters of the subject of that message."""
 TOLD_ELSEWHERE: Final = 300
 """Characters of text, quotations among them, from which words in pictures are not read: the text is the message."""
+LINKED_LIMIT: Final = 3
+LINKED_BYTES: Final = 1024 * 1024
+"""PDF files of one message, and bytes of one, that are opened for their links alone: what is but a link is small."""
 DOCUMENTS_LIMIT: Final = 10
 """Documents of one message that are read."""
 _UNREAD: Final = frozenset(
@@ -127,7 +130,8 @@ def read_parts(message: Message, options: SpamOptions, reader: PictureReader | N
         # Nothing to read where readers look: then what other readers make of the same bytes, and what is around.
         texts += [text for inside, part in others[:TEXTS_LIMIT] if (text := _try_text(found, inside, part)) is not None]
     if documents:
-        texts += _read_documents(found, documents[:DOCUMENTS_LIMIT], options)
+        told_elsewhere = _shown(texts) < TOLD_ELSEWHERE
+        texts += _read_documents(found, documents[:DOCUMENTS_LIMIT], office=options.office, links=told_elsewhere)
     for part, data in pictures[:CODE_PICTURES]:
         texts += [Text("qr", code, part=part) for code in read_codes(data)]
     if reader is not None and pictures and _shown(texts) < TOLD_ELSEWHERE:
@@ -211,14 +215,25 @@ def _is_document(part: Part) -> bool:
     return part.content_type in _DOCUMENT_TYPES or part.name.lower().endswith(_DOCUMENT_NAMES)
 
 
-def _read_documents(found: Yield, documents: Sequence[tuple[Message, Part]], options: SpamOptions) -> Iterator[Text]:
-    """Yield the texts of documents: those of RTF always, others when that is wished for."""
+def _read_documents(
+    found: Yield, documents: Sequence[tuple[Message, Part]], *, office: bool, links: bool
+) -> Iterator[Text]:
+    """Yield the texts of documents: those of RTF always, others when that is wished for (`office`); of small PDF files
+    else the links at least, where they are what the message is about (`links`).
+    """
+    links_left = LINKED_LIMIT if links else 0
     for message, part in documents:
         is_rtf = part.content_type in _RTF_TYPES or part.name.lower().endswith(".rtf")
-        if not (is_rtf or options.office) or part.end - part.body > 2 * SOURCE_LIMIT:
+        size = part.end - part.body
+        if not (is_rtf or office):
+            is_pdf = part.content_type in _PDF_TYPES or part.name.lower().endswith(".pdf")
+            if not is_pdf or not links_left or size > 2 * LINKED_BYTES:
+                continue
+            links_left -= 1
+        if size > 2 * SOURCE_LIMIT:
             continue
         try:
-            text = _read_document(message, part, is_rtf=is_rtf, office=options.office)
+            text = _read_document(message, part, is_rtf=is_rtf, office=office)
         except Exception as error:  # noqa: BLE001 - as in `_try_text`
             found.trouble = f"{type(error).__name__}: {error}"
             continue
@@ -230,12 +245,12 @@ def _read_document(message: Message, part: Part, *, is_rtf: bool, office: bool) 
     data = decode_body(message.content, part).data[:SOURCE_LIMIT]
     if data.startswith(b"{\\rt"):
         read, kind = read_rtf(data), "rtf"
-    elif not office:
-        return None
-    elif data[:1024].find(b"%PDF-") >= 0:
-        read, kind = read_pdf(data), "pdf"
-    else:
+    elif data[:1024].find(b"%PDF-") >= 0 and (office or not is_rtf):
+        read, kind = read_pdf(data, words=office), "pdf"
+    elif office:
         read, kind = read_word(data), "office"
+    else:
+        return None
     if not read.visible and not read.urls:
         return None
     attached = part.disposition == "attachment" or not is_rtf
@@ -243,8 +258,9 @@ def _read_document(message: Message, part: Part, *, is_rtf: bool, office: bool) 
 
 
 _RTF_TYPES: Final = frozenset({"text/rtf", "application/rtf", "text/richtext", "application/x-rtf"})
-_DOCUMENT_TYPES: Final = _RTF_TYPES | {
-    "application/msword", "application/pdf", "application/x-pdf", "application/vnd.oasis.opendocument.text",
+_PDF_TYPES: Final = frozenset({"application/pdf", "application/x-pdf"})
+_DOCUMENT_TYPES: Final = _RTF_TYPES | _PDF_TYPES | {
+    "application/msword", "application/vnd.oasis.opendocument.text",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/vnd.ms-word",
 }  # fmt: skip
 _DOCUMENT_NAMES: Final = (".rtf", ".doc", ".dot", ".docx", ".docm", ".dotx", ".odt", ".ott", ".pdf")

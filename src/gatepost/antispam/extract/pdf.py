@@ -1,8 +1,8 @@
 """PDF files: `read_pdf` gives the text of their first pages and the addresses of their links.
 
-Called by `parts` when the text of documents is wished for. Pages are read by the operators that show text (ISO 32000-1
-§9.4), letters by the font's `ToUnicode` table (§9.10.3); fonts without one are read as Windows Latin. What a font draws
-in other ways is not guessed.
+Called by `parts` when the text of documents is wished for, and for the addresses alone where a message says little
+else. Pages are read by the operators that show text (ISO 32000-1 §9.4), letters by the font's `ToUnicode` table
+(§9.10.3); fonts without one are read as Windows Latin. What a font draws in other ways is not guessed.
 """
 
 import io
@@ -69,8 +69,8 @@ class _Font:
         return "".join([get(int.from_bytes(raw[at : at + width], "big"), "") for at in range(0, len(raw), width)])
 
 
-def read_pdf(data: bytes) -> Document:
-    """Return what a PDF file says; nothing when it cannot be opened."""
+def read_pdf(data: bytes, *, words: bool = True) -> Document:
+    """Return what a PDF file says, or (without `words`) where its links lead only; nothing when it cannot be opened."""
     set_qpdf_limits(
         flate_max_memory=STREAM_LIMIT, run_length_max_memory=STREAM_LIMIT, png_max_memory=STREAM_LIMIT,
         tiff_max_memory=STREAM_LIMIT, dct_max_memory=STREAM_LIMIT, doc_max_warnings=100,
@@ -81,7 +81,9 @@ def read_pdf(data: bytes) -> Document:
             for number, page in enumerate(document.pages):
                 if number >= PAGES_LIMIT or reader.left <= 0 or reader.bytes_left <= 0:
                     break
-                reader.read_page(document, page)
+                reader.read_links(page)
+                if words:
+                    reader.read_words(document, page)
     except _FAULTS:
         pass  # what was read so far counts
     lines = [line for each in "".join(reader.pieces).split("\n") if (line := " ".join(each.split()))]
@@ -98,8 +100,7 @@ class _Reader:
         self.urls: list[str] = []
         self.fonts: dict[tuple[int, int], _Font] = {}
 
-    def read_page(self, document: pikepdf.Pdf, page: Any) -> None:
-        self.read_links(page)
+    def read_words(self, document: pikepdf.Pdf, page: Any) -> None:
         try:
             content = page.obj.get("/Contents")
             if content is None:

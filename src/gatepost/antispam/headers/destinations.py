@@ -4,8 +4,10 @@ Called by `facts` and `picture`. Honest senders who write first lead to their ow
 to others' is either a person's, or not of whom it says. Every answer is bounded by `HOSTS_LIMIT`.
 """
 
+import base64
 import itertools
 import re
+import urllib.parse
 from typing import TYPE_CHECKING, Final
 
 from gatepost.antispam.headers.names import organization
@@ -18,6 +20,8 @@ HOSTS_LIMIT: Final = 20
 """Different hosts of one message that the rules look at: a message of fraud has one or two."""
 _ANCHORS_LIMIT: Final = 200
 """Links among which they are looked for."""
+_RECIPIENTS_LIMIT: Final = 3
+"""Recipients whose addresses are looked for: fraud of this kind is made for one."""
 _SHOWN: Final = 4
 _FEW: Final = 120
 """Characters of text below which a picture speaks."""
@@ -31,14 +35,15 @@ _NUMBER = re.compile(r"\d[\d ()._+/-]{7,20}\d")
 """What may hold a telephone number: to search all of a text for `_PHONE` takes half a millisecond."""
 _NUMBERS_LIMIT: Final = 20
 _PHONE = re.compile(
-    r"(?<![\w.#-])(?:\+ ?\d{1,3}[ .-]?)?(?:\(\d{3}\)|\d{3})[ ._)-]{0,3}\d{3}[ ._-]{1,3}\d{4}(?![\w-])"
+    r"(?<![\w.#-])(?:\+ ?\d{1,3}[ .-]?|1[ .-])?(?:\(\d{3}\)|\d{3})[ ._)-]{0,3}\d{3}[ ._-]{1,3}\d{4}(?![\w-])"
     r"|(?<![\w.#-])(?:\+|00) ?[1-9](?:[ ()./-]{0,2}\d){8,13}(?![\w-])"
 )
 """Telephone numbers as North America writes them, and international ones."""
 _BEFORE: Final = 3
 """Characters in front of the first digit that a number begins with: `+ (`."""
 _MONEY: Final = ("$", "€", "£", "USD", "EUR")
-_OTHER_TEXTS: Final = frozenset({"pdf", "ocr", "qr"})
+_DOCUMENTS: Final = frozenset({"pdf", "office"})
+_OTHER_TEXTS: Final = frozenset({"pdf", "office", "ocr", "qr"})
 """Elements that are no links of the message's own text."""
 
 
@@ -60,8 +65,7 @@ def links_elsewhere(picture: "Picture") -> str:
     view = picture.view
     if not any(text.page is not None and not text.attached for text in view.texts):
         return ""
-    own = {picture.author_organization, organization(picture.sender_domain)} - {""}
-    names = {each.partition(".")[0] for each in own}
+    own, names = _at_home(picture)
     domains: dict[str, None] = {}
     for anchor in view.anchors[:_ANCHORS_LIMIT]:
         domain = anchor.domain
@@ -71,6 +75,45 @@ def links_elsewhere(picture: "Picture") -> str:
             return ""
         domains[domain] = None
     return ", ".join(list(domains)[:_SHOWN])
+
+
+def link_ends_in_recipient(picture: "Picture") -> str:
+    """A link ends in `#` and the recipient's address, plain or in base64: what stands there reaches scripts of the page
+    only, which fill in a form with it. `#/` and `#!` begin ways through a site, whose own business it is.
+    """
+    marked = [
+        anchor
+        for anchor in picture.view.anchors[:_ANCHORS_LIMIT]
+        if "#" in anchor.url and anchor.domain and anchor.followed
+    ]
+    if not marked:
+        return ""
+    addresses = [address.lower() for address in picture.options.recipients[:_RECIPIENTS_LIMIT] if "@" in address]
+    for anchor in marked:
+        end = anchor.url.partition("#")[2]
+        if not end.startswith(("/", "!")):
+            shown = urllib.parse.unquote(end).lower()
+            for address in addresses:
+                if address in shown or base64.b64encode(address.encode()).rstrip(b"=").decode() in end:
+                    return anchor.host
+    return ""
+
+
+def document_elsewhere(picture: "Picture") -> str:
+    """An attached document leads somewhere, but not to the author's own site."""
+    led = [anchor for anchor in picture.view.anchors[:_ANCHORS_LIMIT] if anchor.element in _DOCUMENTS and anchor.domain]
+    if not led:
+        return ""
+    own, names = _at_home(picture)
+    if any(anchor.domain in own or anchor.domain.partition(".")[0] in names for anchor in led):
+        return ""
+    return led[0].host
+
+
+def _at_home(picture: "Picture") -> tuple[set[str], set[str]]:
+    """Return the domains of the author and of the envelope sender, and their names without the suffix."""
+    own = {picture.author_organization, organization(picture.sender_domain)} - {""}
+    return own, {each.partition(".")[0] for each in own}
 
 
 def subject_brand(picture: "Picture") -> str:
@@ -101,6 +144,16 @@ def call_about_money(picture: "Picture") -> str:
         if found is not None:
             return found[0]
     return ""
+
+
+def brand_unlinked(picture: "Picture") -> str:
+    """The author bears the name of a brand, and of the links none leads to it."""
+    known = picture.reference.find_brand(picture.text("@from-name"))
+    hosts = link_hosts(picture)
+    if known is None or not hosts:
+        return ""
+    own = any(host == domain or host.endswith(f".{domain}") for host in hosts for domain in known.domains)
+    return "" if own else hosts[0]
 
 
 def text_brand(picture: "Picture") -> str:

@@ -114,6 +114,20 @@ def display_own(picture: Picture) -> str:
     return f"{box.display} <{box.address}>" if held else ""
 
 
+def display_recipient(picture: Picture) -> str:
+    """The author's name, or the front of his address, holds the recipient's domain, where he is not at home."""
+    box = picture.author
+    shown = f"{box.display}\n{box.local}".lower()
+    if "." not in shown:
+        return ""
+    for domain in {address.lower().rpartition("@")[2] for address in picture.options.recipients[:3]}:
+        if domain in shown and "." in domain and not picture.reference.is_free(domain):
+            is_home = organization(domain) == picture.author_organization or picture.is_own(box.domain)
+            if not is_home and re.search(rf"(?<![\w.-]){re.escape(domain)}(?![\w-])", shown):
+                return f"{box.display} <{box.address}>".strip()
+    return ""
+
+
 def protected_name(picture: Picture) -> str:
     """The author bears a name that people would imitate, with an address that is not that person's."""
     box = picture.author

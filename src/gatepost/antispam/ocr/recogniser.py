@@ -39,6 +39,7 @@ CONFIDENCE_LEAST: Final = 60.0
 """Percent, mean of the words of a picture: photographs, and other scripts, have less when they are read as words."""
 TEXT_LIMIT: Final = 10_000
 """Characters of one picture."""
+SAMPLE: Final = "A few words to be read"
 _RESOLUTION: Final = 150
 """Dots an inch that are told, for without them the library guesses and says so."""
 
@@ -46,9 +47,10 @@ _RESOLUTION: Final = 150
 class Recogniser:
     """The library with its languages loaded; serves one process, and those forked from it."""
 
-    def __init__(self, library: Any, directory: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, library: Any, directory: Path, clock: Callable[[], float], picture_s: float = PICTURE_S) -> None:
         """Load, and read once. `clock`: seconds that only rise. RuntimeError: the data cannot be read."""
         self._clock = clock
+        self._picture_s = picture_s
         library.set_leptonica_log_level(library.LeptLogLevel.NONE)
         self._reader = library.PyTessBaseAPI(
             path=str(directory),
@@ -56,7 +58,7 @@ class Recogniser:
             psm=library.PSM.SINGLE_BLOCK,  # looking for columns takes longer than reading, and knows no deadline
             oem=library.OEM.LSTM_ONLY,
         )
-        self.read([_sample()])
+        self.read([draw_sample()])
 
     def read(self, pictures: Sequence[bytes]) -> list[str]:
         """Return the lines of words in pictures, a text for each that has some."""
@@ -77,7 +79,7 @@ class Recogniser:
         try:
             reader.SetImageBytes(canvas.tobytes(), width, height, 1, width)
             reader.SetSourceResolution(_RESOLUTION)
-            reader.Recognize(int(PICTURE_S * 1000))
+            reader.Recognize(int(self._picture_s * 1000))
             text: str = reader.GetUTF8Text()
             # Words that there was no time for are blank, come last and are said to be certain.
             certain = reader.AllWordConfidences()[: len(text.split())]
@@ -89,9 +91,9 @@ class Recogniser:
         return "\n".join(line for line in lines if line)
 
 
-def load_recogniser(directory: str, clock: Callable[[], float]) -> Recogniser | None:
+def load_recogniser(directory: str, clock: Callable[[], float], picture_s: float = PICTURE_S) -> Recogniser | None:
     """Return a recogniser with the languages in `directory` ("": where Debian has them), or None when the library or
-    the data is not there or of no use.
+    the data is not there or of no use. `picture_s`: for one picture.
     """
     found = find_data(directory)
     if found is None or find_lack(directory):
@@ -99,7 +101,7 @@ def load_recogniser(directory: str, clock: Callable[[], float]) -> Recogniser | 
     # Threads would be lost in a fork, and the library would start them with its first picture.
     os.environ["OMP_THREAD_LIMIT"] = "1"
     try:
-        return Recogniser(import_module(LIBRARY), found, clock)
+        return Recogniser(import_module(LIBRARY), found, clock, picture_s)
     except (ImportError, RuntimeError):
         return None
 
@@ -118,10 +120,10 @@ def _canvas(data: bytes) -> Image.Image | None:
     return grey if 0 < edges <= EDGES_LIMIT else None
 
 
-def _sample() -> bytes:
-    """Return a picture with a few words, for the first reading."""
+def draw_sample() -> bytes:
+    """Return a picture with a few words (`SAMPLE`), for the first reading."""
     picture = Image.new("L", (240, 60), "white")
-    ImageDraw.Draw(picture).text((10, 20), "A few words to be read", fill="black")
+    ImageDraw.Draw(picture).text((10, 20), SAMPLE, fill="black")
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()

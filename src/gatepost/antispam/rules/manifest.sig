@@ -1,1 +1,1 @@
-ed25519 218ea4f7901bf75c znATdvXtXEmteojmu7iuvGagl/jxq1t+l8rp34xymuE/0y7oZN5cTIJMpKT/E2K+JuhUfoLsG2UeJGSZmiPzCQ==
+ed25519 218ea4f7901bf75c jmB0fkbrBUZCcMR16OzfP5C9h5FpS+nfgP15K0+PJSmudf28k0PGB50twlF+6LRW3jscSWlZHpn4oofacKVpAQ==

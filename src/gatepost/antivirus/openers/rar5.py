@@ -1,9 +1,10 @@
 """rar archives of version 5, made readable: without passwords, and without hashes that libarchive must not check.
 
 Called by `openers.rar`. `plan_rar5` reads the headers and says what of the archive libarchive may be given: the bytes
-as they are, or a copy with decrypted members. The BLAKE2 hashes are always taken out: checking them, the library starts
-threads, which a filter's walls end the process for. All arithmetic is bounded by the data; nothing raises but
-OverBudget.
+as they are, or a copy with decrypted members. Streams of NTFS, which libarchive passes over and WinRAR has written
+wherever their names said (CVE-2025-8088), are files at the end of that copy. The BLAKE2 hashes are always taken out:
+checking them, the library starts threads, which a filter's walls end the process for. All arithmetic is bounded by the
+data; nothing raises but OverBudget.
 """
 
 import functools
@@ -23,7 +24,9 @@ HEADER_LIMIT: Final = 2 * 1024 * 1024
 """Bytes a header may have (the format's own limit)."""
 _MAIN, _FILE, _SERVICE, _ENCRYPTION, _END = 1, 2, 3, 4, 5
 _HAS_EXTRA, _HAS_DATA = 0x1, 0x2
-_EXTRA_ENCRYPTION, _EXTRA_HASH = 1, 2
+_EXTRA_ENCRYPTION, _EXTRA_HASH, _EXTRA_SERVICE = 1, 2, 7
+_STREAM: Final = "STM"
+"""Name of the service that is a stream of the file in front of it; its extra area has the stream's own name."""
 _SPLIT: Final = 0x18
 """Flags of a file that begins in the volume before, or goes on in the next."""
 _FILE_HAS_TIME, _FILE_HAS_CHECKSUM = 0x2, 0x4
@@ -120,6 +123,8 @@ class _Planner:
         self.passwords = passwords
         self.budget = budget
         self.pieces: list[bytes] = [MARK]
+        self.streams: list[bytes] = []
+        self.file_name = ""
         self.changed = False
         self.secret = False
         self.split = False
@@ -141,6 +146,7 @@ class _Planner:
             trouble = "rar archive is one volume of several"
         if not self.changed:
             return Plan(self.data, self.start, trouble=trouble)
+        self.pieces += self.streams
         return Plan(b"".join(self.pieces), 0, self.secret, tuple(self.locked), trouble=trouble)
 
     def step(self, position: int) -> int:
@@ -153,6 +159,9 @@ class _Planner:
                 raise _HeadersLocked
             self.changed = self.secret = True
             return position
+        if header.kind == _END:
+            self.pieces += self.streams
+            self.streams = []
         self.copy(header)
         self.split |= header.kind == _FILE and header.flags & _SPLIT > 0
         if header.kind == _END:
@@ -194,19 +203,23 @@ class _Planner:
         raw = self.data[header.end : header.end + header.data_size]
         records = list(_read_records(header.body[header.extra :])) if header.kind in {_FILE, _SERVICE} else []
         kinds = {kind for kind, _ in records}
-        if not kinds & {_EXTRA_ENCRYPTION, _EXTRA_HASH}:
+        fields = header.body[header.fields : header.extra]
+        name = _read_name(fields) if header.kind in {_FILE, _SERVICE} else ""
+        if header.kind == _FILE:
+            self.file_name = name
+        is_stream = header.kind == _SERVICE and name == _STREAM
+        if not is_stream and not kinds & {_EXTRA_ENCRYPTION, _EXTRA_HASH}:
             self.pieces += (_build_header(header.body), raw)
             return
         self.changed = True
-        fields = header.body[header.fields : header.extra]
         size = len(raw)
         if _EXTRA_ENCRYPTION in kinds:
             record = next(record for kind, record in records if kind == _EXTRA_ENCRYPTION)
             lock, vector = _read_lock(record, 0, with_vector=True)
             key = self.passwords.key(lock)
             if key is None:
-                if header.kind == _FILE:
-                    self.locked.append(_read_name(fields))
+                if header.kind == _FILE or is_stream:
+                    self.locked.append(name)
                 return
             self.secret = True
             raw = _decrypt(key, vector, raw[: len(raw) // _BLOCK * _BLOCK])
@@ -214,6 +227,12 @@ class _Planner:
             fields, stored, unpacked = _without_checksum(fields)
             raw = raw[:unpacked] if stored else raw[: _end_of_blocks(raw)]
             size = len(raw)
+        if is_stream:
+            own = next((record for kind, record in records if kind == _EXTRA_SERVICE), b"")
+            fields = _renamed(fields, self.file_name.encode("utf-8", "replace") + own)
+            body = _build_number(_FILE) + _build_number(_HAS_DATA) + _build_number(size) + fields
+            self.streams += (_build_header(body), raw)
+            return
         extra = b"".join(
             _build_number(len(record) + 1) + bytes((kind,)) + record
             for kind, record in records
@@ -266,6 +285,14 @@ def _read_name(fields: bytes) -> str:
     _, at = _number(fields, at)
     length, at = _number(fields, at)
     return fields[at : at + length].decode("utf-8", "replace")
+
+
+def _renamed(fields: bytes, name: bytes) -> bytes:
+    """Return the fields with another name, which stands at their end."""
+    *_, at = _split_fields(fields)
+    _, at = _number(fields, at)
+    _, at = _number(fields, at)
+    return fields[:at] + _build_number(len(name)) + name
 
 
 def _without_checksum(fields: bytes) -> tuple[bytes, bool, int]:

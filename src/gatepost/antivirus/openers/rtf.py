@@ -17,7 +17,7 @@ from gatepost.antivirus.openers.taking import take, take_text
 from gatepost.antivirus.opening import Member, Opening
 
 OBJECT: Final = "text/x-rtf-object"
-_DATA = re.compile(rb"\\(?:objdata|datastore|datafield)(?![a-zA-Z])(?P<number>-?[0-9]{1,10})?")
+_DATA = re.compile(rb"\\(?:objdata|datastore|datafield)(?![a-zA-Z])(?P<number>-?[0-9]{1,250})?")
 _INSTRUCTION = re.compile(rb"\\(?:fldinst|ddeauto|ddeexec)(?![a-zA-Z])|(?P<template>\\\*\\template(?![a-zA-Z]))")
 _TOKEN = re.compile(
     rb"(?P<hex>[0-9a-fA-F\s]+)|(?P<open>\{(?P<star>[\s]*\\\*)?)|(?P<close>\})|\\bin(?P<bin>-?\d{1,10})? ?|\\'.{0,2}"

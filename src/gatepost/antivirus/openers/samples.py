@@ -7,18 +7,13 @@ import bz2
 import gzip
 import io
 import lzma
-import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from typing import Final
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from gatepost.antivirus.kinds import Kind
+from gatepost.model.zstandard import zstd
 
 PASSWORD: Final = "warm"
 """Opens those that are encrypted."""

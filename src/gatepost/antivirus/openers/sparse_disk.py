@@ -4,18 +4,13 @@ Used by `openers.disk`. Blocks may be packed one by one; each is unpacked when i
 A disk that builds on another, is encrypted or has its data in other files is None: what it holds cannot be seen.
 """
 
-import sys
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from gatepost.antivirus.openers.virtual_disk import BLOCKS, SECTOR, Disk
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from gatepost.model.zstandard import zstd
 
 QCOW_MARK: Final = b"QFI\xfb"
 VMDK_MARK: Final = b"KDMV"

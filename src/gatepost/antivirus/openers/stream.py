@@ -7,18 +7,13 @@ by `openers.appended`.
 
 import bz2
 import lzma
-import sys
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 from gatepost.antivirus.budget import INPUT_CHUNK, OUTPUT_CHUNK, Budget, Content
 from gatepost.antivirus.openers.archive import read_archive
 from gatepost.antivirus.opening import Member, Opening
+from gatepost.model.zstandard import zstd
 
 LZMA_MEMORY: Final = 128 * 1024 * 1024
 """Dictionary a stream may ask for; the programs use 64 MiB at most by their presets."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gatepost.antivirus.budget import Budget, Content, Damaged, inflate
+from gatepost.antivirus.kinds import extension_of
 from gatepost.antivirus.libarchive import Broken
 from gatepost.antivirus.openers.locked_zip import LIBRARY_METHODS, Keys, LockedMember, read_alone, unlock
 from gatepost.antivirus.openers.old_zip import OLD_METHODS, unpack_old
@@ -49,6 +50,9 @@ LZMA_MEMORY = 128 * 1024 * 1024
 NAME_LIMIT = 255
 DIRECTORIES = 8
 """Directories of one archive that are read: a second one is a forgery already."""
+UNICODE_EXTRA = 0x7075
+UNICODE_MARK = b"up"
+"""How the extra field for a Unicode path begins (APPNOTE 4.6.9)."""
 CONTRADICTION = "zip directory and member header contradict each other"
 HIGHEST_VERSION = 100
 """Of the format, times ten: 6.3 is the newest; more is chance, not a header."""
@@ -71,6 +75,10 @@ class _Entry(msgspec.Struct):
     time: int = 0
     extra: bytes = b""
     """Of the local header."""
+    raw_name: bytes = b""
+    """As the directory has it."""
+    central_extra: bytes = b""
+    """The extra fields in the directory."""
 
 
 def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
@@ -92,7 +100,11 @@ def open_zip(data: bytes, _name: str, opening: Opening) -> Iterator[Member]:
         if entry.trouble:
             yield Member(entry.name, trouble=entry.trouble)
         elif other is not None or not _is_folder(entry):
-            yield _open(data, entry, budget, keys)
+            member = _open(data, entry, budget, keys)
+            yield member
+            for name in _other_names(data, entry):
+                budget.take_member()
+                yield msgspec.structs.replace(member, name=name)
     yield from _read_hidden(data, covered, directory if directory > covered else len(data), budget, keys)
     if problem:
         yield Member("", trouble=problem)
@@ -142,24 +154,20 @@ def _read_central(data: bytes, position: int, shift: int) -> tuple[_Entry, int]:
         size, packed, offset = _read_zip64(data[extra_at : extra_at + extra_length], size, packed, offset)
     name = _decode_name(data[name_at:extra_at], flags)
     entry = _Entry(name, flags, method, crc, packed, size, offset + shift)
+    entry.raw_name, entry.central_extra = data[name_at:extra_at], data[extra_at : extra_at + extra_length]
     return entry, extra_at + extra_length + comment_length
 
 
 def _read_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
     """Return (size, packed, offset) with the 64-bit values of extra field 1 in place of the unknown ones."""
-    position = 0
-    while position + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, position)
-        position += 4
+    for kind, field in _read_extra(extra):
         if kind == ZIP64_EXTRA:
-            field = extra[position : position + length]
             numbers = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
             return (
                 next(numbers, size) if size == UNKNOWN_32 else size,
                 next(numbers, packed) if packed == UNKNOWN_32 else packed,
                 next(numbers, offset) if offset == UNKNOWN_32 else offset,
             )
-        position += length
     return size, packed, offset
 
 
@@ -189,6 +197,34 @@ def _place(data: bytes, entry: _Entry) -> _Entry | None:
     if told:
         other.crc, other.packed, other.size = crc, min(packed, len(data) - entry.data), size
     return other
+
+
+def _other_names(data: bytes, entry: _Entry) -> list[str]:
+    """Return the names by which other unpackers take a member for another kind of file: that in its own header, and
+    those in the extra fields for Unicode paths, which count while the checksum in them is that of the usual name.
+    """
+    at = entry.header + LOCAL.size
+    _, _, flags, *_, length, extra_length = LOCAL.unpack_from(data, entry.header)
+    raw = data[at : at + length]
+    plain = raw == entry.raw_name and data.find(UNICODE_MARK, at + length, at + length + extra_length) < 0
+    if plain and entry.central_extra.find(UNICODE_MARK) < 0:
+        return []
+    names = [_decode_name(raw, flags)]
+    for own, extra in ((raw, data[at + length : at + length + extra_length]), (entry.raw_name, entry.central_extra)):
+        for kind, field in _read_extra(extra):
+            if kind == UNICODE_EXTRA and int.from_bytes(field[1:5], "little") == zlib.crc32(own):
+                names.append(_decode_name(field[5:], FLAG_UTF8))
+    by_extension = {extension_of(name): name for name in names}
+    by_extension.pop(extension_of(entry.name), None)
+    return list(by_extension.values())
+
+
+def _read_extra(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        yield kind, extra[position + 4 : position + 4 + length]
+        position += 4 + length
 
 
 def _read_hidden(data: bytes, start: int, end: int, budget: Budget, keys: Keys) -> Iterator[Member]:

@@ -74,6 +74,7 @@ gatepost_filter:
   freeze_signal
   return_fail_output
   log_fail_output
+  log_defer_output
 """
 
 

@@ -97,6 +97,9 @@ def apply_plan(plan: Plan, state: Path, now: int, *, after_step: Callable[[int],
     if len(plan.changes) > _PLAN_FILES:
         raise SetupError("more files than set-up ever changes")
     for change in plan.changes:
+        if Path(change.path).is_symlink():
+            # Undo would leave a file where the link was.
+            raise SetupError(f"{change.path} is a symbolic link: put the file itself there, or name its directory")
         if read_state(Path(change.path)) != change.before:
             raise SetupError(f"{change.path} has changed meanwhile; look at the difference again")
     try:
@@ -148,9 +151,9 @@ def undo(state: Path, journal: Journal, *, force: bool = False) -> list[str]:
             each.copy.parent.mkdir(mode=0o700, exist_ok=True)
             write_state(each.copy, _private(there.content))
     directory = state / journal.system
+    copies = [_load(directory, number, "before", step.before) for number, step in enumerate(journal.steps)]
     changed = []
-    for number, step in reversed(list(enumerate(journal.steps))):
-        before = _load(directory, number, "before", step.before)
+    for step, before in zip(reversed(journal.steps), reversed(copies), strict=True):
         there = read_state(Path(step.path))
         if step.ours and _side(there) not in {step.before, step.after}:
             continue

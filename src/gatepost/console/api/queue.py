@@ -40,6 +40,8 @@ class QueueChoice(Ask, frozen=True):
     """Masks of recipient domains that still wait."""
     next_hops: Texts = ()
     """Masks of `host:port`."""
+    users: Texts = ()
+    """Masks of who signed in to send it."""
     reasons: Texts = ()
     older_than_s: Annotated[float, Meta(ge=0, le=1e10)] = 0.0
     younger_than_s: Annotated[float, Meta(ge=0, le=1e10)] = 0.0

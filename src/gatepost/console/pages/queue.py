@@ -33,7 +33,7 @@ STATES: Final = {
     "HLD": ("warning", "held"),
     "corrupt": ("bad", "damaged"),
 }
-FIELDS: Final = ("state", "sender", "recipient", "domain", "next_hop", "reason", "older", "younger")
+FIELDS: Final = ("state", "sender", "recipient", "domain", "next_hop", "user", "reason", "older", "younger")
 """Of the form that filters the list; they are its address, too."""
 
 AnyRequest = Request[Any, Any, Any]
@@ -120,6 +120,7 @@ def _filter(asked: dict[str, str]) -> dict[str, Any]:
         "recipients": chosen.words(asked["recipient"]),
         "domains": chosen.words(asked["domain"].lower()),
         "next_hops": chosen.words(asked["next_hop"]),
+        "users": chosen.words(asked["user"]),
         "reasons": [asked["reason"]] if asked["reason"] else [],
         "older_than_s": chosen.age(asked["older"]),
         "younger_than_s": chosen.age(asked["younger"]),

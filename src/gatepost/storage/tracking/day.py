@@ -72,13 +72,17 @@ class DayFile:
         """Open, or make it. apsw.Error, ValueError."""
         self._connection = open_writer(path)
         self._execute = cast("Any", self._connection.execute)
-        self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
-        """Outboxes, and the number up to which they are in this file."""
+        try:
+            self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
+            """Outboxes, and the number up to which they are in this file."""
+            self.fresh: int = self._execute("SELECT count(*) FROM fresh").fetchall()[0][0]
+            """Mails that are not in the index."""
+        except BaseException:
+            self._connection.close(force=True)
+            raise
         self._touched: dict[int, Touched] = {}
         self._known: OrderedDict[int, Summary] = OrderedDict()
         self._copies: dict[int, int] = {}
-        self.fresh: int = self._execute("SELECT count(*) FROM fresh").fetchall()[0][0]
-        """Mails that are not in the index."""
         self.dirty = False
 
     def find(self, message_id: int) -> Summary | None:

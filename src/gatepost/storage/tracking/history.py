@@ -184,15 +184,19 @@ class History:
         """Open, or make it. apsw.Error, NewerFormat."""
         self._connection = apsw.Connection(str(path))
         self._execute: Callable[..., Any] = self._connection.execute
-        self._execute("PRAGMA journal_mode=WAL")
-        self._execute("PRAGMA synchronous=FULL")
-        self._execute("PRAGMA cache_size=-512")
-        if not check_number(self._connection, path, VERSION):
-            with self._connection:
-                self._execute(_TABLES)
-                self._execute(f"PRAGMA user_version={VERSION}")
-        self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
-        """Outboxes, and the number up to which they are counted and durable."""
+        try:
+            self._execute("PRAGMA journal_mode=WAL")
+            self._execute("PRAGMA synchronous=FULL")
+            self._execute("PRAGMA cache_size=-512")
+            if not check_number(self._connection, path, VERSION):
+                with self._connection:
+                    self._execute(_TABLES)
+                    self._execute(f"PRAGMA user_version={VERSION}")
+            self.applied: dict[str, int] = dict(self._execute("SELECT source, number FROM applied"))
+            """Outboxes, and the number up to which they are counted and durable."""
+        except BaseException:
+            self._connection.close(force=True)
+            raise
         self._rows: defaultdict[int, Row] = defaultdict(Row)
         self._ends: dict[str, int] = {}
 

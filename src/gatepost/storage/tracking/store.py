@@ -5,16 +5,14 @@ applied again changes nothing. apsw.Error leaves the store useless: the recorder
 """
 
 import contextlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import apsw
-
 from gatepost.model.ids import EPOCH_MS, parse_queue_id
 from gatepost.model.record import Generated, Notified, Operated, Received, Record, Refused, Split
+from gatepost.storage.tracking.damage import open_sound
 from gatepost.storage.tracking.day import DayFile, Entry, RawRecord, Touched
 from gatepost.storage.tracking.layout import day_at, day_file, day_of, list_days, remove_day
 from gatepost.storage.tracking.summary import Kind, Summary
@@ -27,7 +25,6 @@ _REFUSALS_FROM: Final = 1024
 """Refused attempts take the upper half of a millisecond's sequence, which mail reaches at a million a second."""
 _SPECIAL: Final = frozenset({Received, Refused, Split, Generated, Notified, Operated})
 """Records that are more than the next one of the message they name."""
-_DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
 
 
 class TrackingStore:
@@ -149,14 +146,12 @@ class TrackingStore:
         return day
 
     def _open(self, number: int) -> DayFile:
-        path = day_file(self._directory, number)
-        try:
-            return DayFile(path)
-        except _DAMAGED as error:
-            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-            path.rename(aside)
-            self._say("E", f"tracking: {path.name} is damaged, it was put aside as {aside.name}: {error}")
-            return DayFile(path)
+        return open_sound(day_file(self._directory, number), DayFile, self._say)
+
+    @property
+    def open_files(self) -> list[Path]:
+        """Those that are being written."""
+        return [day_file(self._directory, number) for number in self._days]
 
     def commit(self) -> None:
         """Make everything durable that was applied."""
@@ -174,12 +169,10 @@ class TrackingStore:
                 self._finish(number)
 
     def _finish(self, number: int) -> None:
-        day = self._days.pop(number, None) or self._open(number)
-        try:
-            while day.seal(1):
-                pass
-        finally:
-            day.close()
+        day = self._day(number)
+        while day.seal(1):
+            pass
+        self._days.pop(number).close()
         self._tidy.add(number)
 
     def seal(self) -> None:

@@ -58,7 +58,7 @@ rule office_remote_object {
         outcome = "suspicious"
         evidence = "the document fetches an object from another host when it is opened"
     strings:
-        $web = /(^|\n)(oleobject|frame|subdocument|package|externaloleobject|control|aFChunk|customui|webquery|object|object-ole|plugin|applet|floating-frame|section-source)\s+(https?:|ftp:|mhtml:|x-usc:)/i
+        $web = /(^|\n)(oleobject|frame|subdocument|package|externaloleobject|control|aFChunk|customui|extensibility|mailMergeSource|webquery|object|object-ole|plugin|applet|floating-frame|section-source)\s+(https?:|ftp:|mhtml:|x-usc:)/i
         $share = /(^|\n)[\w-]+\s+(file:\/*)?[\\\/]{2,5}(\d{1,3}\.\d{1,3}\.\d|[^\\\/\s]{1,100}@(ssl|80|443|8080))/i
         $program = /(^|\n)\w+\s+(cmd|powershell|pwsh|mshta|wscript|cscript|rundll32|regsvr32|certutil)(\.exe)?([\s%]|$)/i
         $protocol = /(^|\n)\w+\s+(mhtml:|ms-msdt:|search-ms:|script:|javascript:|vbscript:|ms-officecmd:)/i

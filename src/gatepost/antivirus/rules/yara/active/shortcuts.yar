@@ -18,8 +18,20 @@ rule shortcut_remote {
         outcome = "suspicious"
         evidence = "a Windows shortcut to a program on another host"
     strings:
-        $share = /(target|arguments|working directory)[^\n]{0,10}: [^\n]{0,200}(\\\\\d{1,3}\.\d{1,3}\.\d|\\\\[^\\\s]{1,100}@(ssl|80|443|8080)|davwwwroot)/ nocase
+        $share = /(target|arguments|working folder|icon)[^\n]{0,24}: [^\n]{0,200}(\\\\\d{1,3}\.\d{1,3}\.\d|\\\\[^\\\s]{1,100}@(ssl|80|443|8080)|davwwwroot)/ nocase
         $web = /(^|\n)(target|target items|arguments):[^\n]{0,400}https?:\/\// nocase
+    condition:
+        object_type == "text/x-lnk-command" and any of them
+}
+
+rule shortcut_to_script {
+    meta:
+        threat = "Heuristic.Shortcut.Script"
+        outcome = "suspicious"
+        evidence = "a Windows shortcut to a script, or to a program that lies beside it: what came with it is run"
+    strings:
+        $script = /(^|\n)(relative path|target)[^\n]{0,20}: [^\n]{0,400}\.(vbs|vbe|js|jse|wsf|hta|ps1|bat|cmd|scr|pif)\s{0,9}(\n|$)/ nocase
+        $beside = /(^|\n)relative path: \.\\[^\n]{0,400}\.(exe|com|dll|cpl)\s{0,9}(\n|$)/ nocase
     condition:
         object_type == "text/x-lnk-command" and any of them
 }

@@ -39,6 +39,24 @@ rule script_runs_command {
         filesize < 4MB and $make and $run and any of ($what*)
 }
 
+rule script_host_runs {
+    meta:
+        threat = "Heuristic.Script.Run"
+        outcome = "suspicious"
+        evidence = "a script of the Windows script host that starts programs, or runs a script of another host"
+    strings:
+        $make = /(createobject|getobject|ctivexobject)\s{0,9}\(/ nocase
+        $known = /activexobject\s{0,9}\(\s{0,9}["'](htmlfile|msxml|microsoft\.xml|shockwave)/ nocase
+        $run = /\.\s{0,9}(run|shellexecute|transformnode)\b|\[\s{0,9}["'](run|shellexecute)["']\s{0,9}\]/ nocase
+        $create = /\.\s{0,9}(exec|create|execmethod_?)\b/ nocase
+        $moniker = /getobject\s{0,9}\(\s{0,9}["'](script|winmgmts):[^\n]{0,200}(https?:|win32_process)/ nocase
+    condition:
+        filesize < 4MB and ($moniker or #make > #known and $run or
+        $make and $create and (object_name iendswith ".vbs" or object_name iendswith ".wsf")) and
+        (object_name iendswith ".vbs" or object_name iendswith ".wsf" or object_name iendswith ".sct" or
+        object_name iendswith ".wsc" or object_name iendswith ".js" or object_name iendswith ".jse")
+}
+
 rule script_hidden_object {
     meta:
         threat = "Heuristic.Script.Obfuscated"
@@ -57,6 +75,49 @@ rule script_hidden_object {
         filesize < 4MB and any of ($make*) and any of ($build*)
 }
 
+rule script_hidden_calls {
+    meta:
+        threat = "Heuristic.Script.Obfuscated"
+        outcome = "suspicious"
+        evidence = "a Windows script that puts what it runs together out of pieces"
+    strings:
+        $signs = "(![]+[])"
+        $filler1 = { E3 85 A4 EF BE A0 }
+        $filler2 = { EF BE A0 EF BE A0 }
+        $filler3 = { E3 85 A4 E3 85 A4 }
+        $pieces = /\[\s{0,9}["'][A-Za-z]{1,8}["']\s{0,9}\+\s{0,9}["'][A-Za-z]{1,8}["']/
+        $execute = /(^|[\n:=\s])(execute|executeglobal|eval)\s{0,9}[\s(]/ nocase
+        $characters = /\bchrw?\$?\s{0,9}\(/ nocase
+    condition:
+        filesize < 4MB and ((object_name iendswith ".js" or object_name iendswith ".jse") and (#pieces >= 3 or #signs >= 8 or
+        #filler1 + #filler2 + #filler3 >= 20) or
+        (object_name iendswith ".vbs" or object_name iendswith ".vbe") and $execute and $characters)
+}
+
+rule script_padded {
+    meta:
+        threat = "Heuristic.Script.Padded"
+        outcome = "suspicious"
+        evidence = "a Windows script of a size that only serves to keep it from being looked at"
+    condition:
+        filesize >= 4MB and (object_name iendswith ".vbs" or object_name iendswith ".vbe" or object_name iendswith ".jse" or
+        object_name iendswith ".wsf" or object_name iendswith ".hta" or object_name iendswith ".sct" or
+        object_name iendswith ".cmd" or object_name iendswith ".bat" or object_name iendswith ".ps1" or
+        object_name iendswith ".js")
+}
+
+rule script_from_elsewhere {
+    meta:
+        threat = "Heuristic.Script.Remote"
+        outcome = "suspicious"
+        evidence = "a Windows script or application page that runs a script of another host"
+    strings:
+        $source = /<script\s[^>]{0,400}src\s{0,9}=\s{0,9}["']?\s{0,9}(https?:|\\\\|file:)/ nocase
+    condition:
+        filesize < 4MB and $source and (object_name iendswith ".wsf" or object_name iendswith ".hta" or
+        object_name iendswith ".sct" or object_name iendswith ".wsc")
+}
+
 rule script_encoded {
     meta:
         threat = "Heuristic.Script.Encoded"
@@ -66,7 +127,7 @@ rule script_encoded {
         $begin = "#@~^"
         $end = "^#~@"
     condition:
-        filesize < 4MB and $begin and $end
+        filesize < 4MB and $begin and ($end or object_name iendswith ".jse" or object_name iendswith ".vbe")
 }
 
 rule powershell_downloader {
@@ -80,13 +141,16 @@ rule powershell_downloader {
         $fetch1 = /\.download(string|file|data)\s*\(/ nocase
         $fetch2 = /\b(invoke-webrequest|iwr|invoke-restmethod|irm|start-bitstransfer)\b/ nocase
         $fetch3 = "FromBase64String" nocase
+        $fetch4 = /msxml2?\.(server)?xmlhttp|winhttp\.winhttprequest/ nocase
         $run1 = /(^|[^\w-])(iex|invoke-expression)\b/ nocase
         $run2 = "Start-Process" nocase
         $run3 = /reflection\.assembly\]?::?\(?load/ nocase
         $run4 = "VirtualAlloc" nocase
         $run5 = /invoke-item|\.invoke\(/ nocase
+        $run6 = /(^|[\n;{|])\s{0,9}(saps\s|&\s{0,3}\()/ nocase
     condition:
-        filesize < 4MB and any of ($shell*) and any of ($fetch*) and any of ($run*)
+        filesize < 4MB and any of ($fetch*) and any of ($run*) and
+        (any of ($shell*) or object_name iendswith ".ps1" or object_name iendswith ".psm1")
 }
 
 rule powershell_hidden {
@@ -100,6 +164,58 @@ rule powershell_hidden {
         $fetch = /powershell[^\n]{0,400}(downloadstring|downloadfile|invoke-webrequest|\biwr\b|\biex\b|frombase64string)/ nocase
     condition:
         filesize < 4MB and ($encoded or ($hidden and $fetch))
+}
+
+rule powershell_obfuscated {
+    meta:
+        threat = "Heuristic.Script.PowerShell.Obfuscated"
+        outcome = "suspicious"
+        evidence = "PowerShell that hides the names of what it calls"
+    strings:
+        $ticks = /[a-z]`[a-z]{1,12}(`[a-z]{1,12}){0,9}[\s(.\-]/ nocase
+        $characters = /\[char\]\s{0,3}(\(\s{0,3})?(0x)?[0-9a-f]{2,3}\s{0,3}\)?\s{0,3}\+\s{0,3}\[char\]/ nocase
+        $call = /[&.]\s{0,3}(\(\s{0,9}["'$]|\$[a-z_]{1,30}\[)|\biex\b|\binvoke-expression\b|\.\s{0,3}\(?["'][a-z]{1,12}["']\s{0,3}\+/ nocase
+        $format = /["'](\{[0-9]{1,2}\}){3,}["']\s{0,3}-f\s/ nocase
+    condition:
+        filesize < 4MB and (object_name iendswith ".ps1" or object_name iendswith ".psm1" or object_name iendswith ".bat" or
+        object_name iendswith ".cmd") and (#ticks >= 3 or ($characters or #format >= 2) and $call)
+}
+
+rule batch_obfuscated {
+    meta:
+        threat = "Heuristic.Script.Batch.Obfuscated"
+        outcome = "suspicious"
+        evidence = "a command script that puts its commands together out of letters and pieces"
+    strings:
+        $letters = /%[^%\s:]{1,60}:~-?[0-9]{1,4},1%%[^%\s:]{1,60}:~-?[0-9]{1,4},1%/
+        $carets = /[a-z]\^[a-z]\^[a-z]\^[a-z]\^[a-z]/ nocase
+        $pieces = /(^|[\n&|@])[ \t]{0,9}([a-z]{0,12}%[^%\s:]{1,60}%){2,9}[ \t]/ nocase
+        $set = /(^|[\n&|@])[ \t]{0,9}set[ \t]{1,9}["']?[^=\s]{1,60}=/ nocase
+        $screen = "\xff\xfe&cls"
+        $screen2 = "\xff\xfe\x0d\x0a"
+    condition:
+        filesize < 4MB and (object_name iendswith ".bat" or object_name iendswith ".cmd") and
+        (#letters >= 3 or $carets or $pieces and #set >= 2 or $screen at 0 or $screen2 at 0)
+}
+
+rule batch_from_elsewhere {
+    meta:
+        threat = "Heuristic.Script.Batch.Remote"
+        outcome = "suspicious"
+        evidence = "a command script that runs what another host gives it"
+    strings:
+        $share = /\\\\([1-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|[^\\\s"@]{1,100}@(ssl|80|443|8080)[^\\\s"]{0,20})\\/ nocase
+        $own = /\\\\(10|127|192\.168|172\.(1[6-9]|2[0-9]|3[01]))\.[0-9.]{3,11}\\/
+        $fetch1 = /\bmsiexec(\.exe)?\s[^\n]{0,200}https?:/ nocase
+        $fetch2 = /\bwmic(\.exe)?\s[^\n]{0,200}\/format:[^\n]{0,20}https?:/ nocase
+        $fetch3 = /\b(curl|wget|finger|certutil)(\.exe)?\s[^\n|]{1,300}\|\s{0,9}(cmd|powershell|pwsh)\b/ nocase
+        $fetch4 = /\bftp(\.exe)?\s[^\n]{0,60}-s:/ nocase
+        $fetch5 = /\bpowershell(\.exe)?\s[^\n]{0,400}(invoke-webrequest|invoke-restmethod|\biwr\b|\birm\b|downloadfile|downloadstring|start-bitstransfer)/ nocase
+        $fetch6 = /\bpowershell(\.exe)?\s[^\n]{0,400}%~f0[^\n]{0,200}\biex\b/ nocase
+        $fetch7 = /\bfor\s{1,9}\/f\b[^\n]{0,200}\b(curl|certutil|bitsadmin)\b[^\n]{0,300}\bdo\s{1,9}(call\s{1,9})?"?%/ nocase
+    condition:
+        filesize < 4MB and (object_name iendswith ".bat" or object_name iendswith ".cmd") and
+        (any of ($fetch*) or #share > #own)
 }
 
 rule batch_downloader {
@@ -126,7 +242,7 @@ rule application_page {
     strings:
         $application = "<hta:application" nocase
         $script = "<script" nocase
-        $object = /(wscript\.shell|shell\.application|activexobject|createobject|powershell|getobject)/ nocase
+        $object = /(wscript\.shell|shell\.application|activexobject|createobject|powershell|getobject|\beval\s{0,9}\(|\bexecute(global)?[\s(]|fromcharcode|unescape\s{0,9}\()/ nocase
     condition:
         filesize < 8MB and ($application or (object_name iendswith ".hta" and $script)) and $object
 }
@@ -141,8 +257,9 @@ rule link_file_remote {
         $share = /\n(url|iconfile|workingdirectory)\s*=\s*"?(file:\/*)?(\\\\|\/\/)?[^\s"]{0,100}(@(ssl|80|443|8080)[\\\/]|davwwwroot)/ nocase
         $file = /\nurl\s*=\s*"?(file:\/\/+|\\\\)[^\s"\/\\]{1,100}[\\\/]/ nocase
         $program = /\nurl\s*=[^\n]{0,400}\.(exe|scr|js|vbs|hta|msi|iso|lnk|bat|cmd)\s*(\n|$)/ nocase
+        $scheme = /\nurl\s*=\s*"?(mhtml|search|search-ms|shell|script|javascript|vbscript|ms-[a-z-]{2,40}|data|its|ms-its|mk):/ nocase
     condition:
-        filesize < 64KB and $head and any of ($share, $file, $program)
+        filesize < 64KB and $head and any of ($share, $file, $program, $scheme)
 }
 
 rule query_file {

@@ -139,3 +139,15 @@ rule calendar_of_other_host {
     condition:
         filesize < 4MB and all of them
 }
+
+rule tunnel_script {
+    meta:
+        threat = "Heuristic.Shortcut.Tunnel"
+        outcome = "suspicious"
+        evidence = "settings of a tunnel (OpenVPN) that run a command when it is opened"
+    strings:
+        $what = /(^|\n)\s{0,9}script-security\s{1,9}[23]/
+        $run = /\n\s{0,9}(up|down|route-up|ipchange|tls-verify|route-pre-down)\s{1,9}[^\n]{0,200}(\b(ba|da|z)?sh\s{1,9}-c|curl|wget|powershell|cmd(\.exe)?\s{0,9}\/c|mshta|certutil|python)/ nocase
+    condition:
+        filesize < 1MB and all of them
+}

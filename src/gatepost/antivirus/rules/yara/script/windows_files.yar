@@ -10,11 +10,13 @@ rule remote_library {
         outcome = "suspicious"
         evidence = "a library or search of Windows Explorer that shows files of another host as if they were here"
     strings:
-        $what = /<(libraryDescription|searchConnectorDescription|persistedQuery)[\s>]/ nocase
-        $web = /<url>\s*https?:/ nocase
-        $share = /(<url>\s*|path\s*=\s*["'])(file:\/*)?[\\\/]{2,5}[^\\\/\s<"']{1,100}[.@][^\\\/\s<"']{1,100}[\\\/]/ nocase
+        $what = /<(libraryDescription|searchConnectorDescription|persistedQuery|OpenSearchDescription)[\s>]/ nocase
+        $web = /<url>\s*(<!\[CDATA\[\s*)?https?:/ nocase
+        $share = /(<url>\s*(<!\[CDATA\[\s*)?|path\s*=\s*["'])(file:\/*)?[\\\/]{2,5}([^\\\/\s<"']{1,100}[.@][^\\\/\s<"']{1,100}|[0-9]{8,10}|0x[0-9a-f]{8})[\\\/]/ nocase
+        $hidden = /(<url>\s*|path\s*=\s*["'])[^<"']{0,40}&#/ nocase
+        $search = /<url\s[^>]{0,400}template\s*=\s*["']\s*https?:/ nocase
     condition:
-        filesize < 256KB and $what and ($web or $share)
+        filesize < 256KB and $what and ($web or $share or $hidden or $search and object_name iendswith ".osdx")
 }
 
 rule settings_link {
@@ -36,7 +38,7 @@ rule remote_desktop {
         evidence = "a remote desktop connection that gives the other host all disks of the reader, or starts a program"
     strings:
         $address = /(^|\n)\W{0,3}(full )?address:s:/ nocase
-        $disks = /drivestoredirect:s:\*/ nocase
+        $disks = /drivestoredirect:s:[^\n]{0,100}(\*|[a-z]:)/ nocase
         $start = /alternate shell:s:\S/ nocase
     condition:
         filesize < 256KB and object_name iendswith ".rdp" and $address and ($disks or $start)
@@ -75,8 +77,9 @@ rule console_command {
         $what = "<MMC_ConsoleFile" nocase
         $script = /(res:\/\/[^<]{0,100}apds\.dll|(java|vb)script:|transformNode|<!\[CDATA\[[^\]]{0,200}(activexobject|createobject))/ nocase
         $command = /(commandline|command)\s*=?[^<]{0,20}["'][^"'<]{0,200}(powershell|cmd(\.exe)?\s*\/|mshta|wscript|cscript|rundll32|https?:)/ nocase
+        $page = /<String\s[^>]{0,100}>\s{0,9}(https?:|\\\\)/ nocase
     condition:
-        filesize < 8MB and $what and ($script or $command)
+        filesize < 8MB and $what and ($script or $command or $page)
 }
 
 rule installer_of_other_host {
@@ -87,7 +90,7 @@ rule installer_of_other_host {
     strings:
         $clickonce = /<deploymentProvider\s[^>]{0,200}codebase\s*=\s*["']https?:/ nocase
         $reference = /^(\xef\xbb\xbf)?https?:\/\/[^\n]{1,1000}\.application#/ nocase
-        $appinstaller = /<AppInstaller\s[^>]{0,1000}uri\s*=\s*["']https?:/ nocase
+        $appinstaller = /<AppInstaller\s[^>]{0,4000}uri\s*=\s*["']https?:/ nocase
         $java = /<jnlp\s[^>]{0,1000}(codebase|href)\s*=\s*["']https?:/ nocase
     condition:
         filesize < 1MB and any of them
@@ -97,10 +100,10 @@ rule desktop_entry {
     meta:
         threat = "Heuristic.Shortcut.Desktop"
         outcome = "suspicious"
-        evidence = "a desktop entry (Linux) that fetches or decodes something and runs it"
+        evidence = "a desktop entry or unit (Linux) that fetches or decodes something and runs it"
     strings:
-        $what = "[Desktop Entry]"
-        $run = /\nExec\s*=[^\n]{0,400}\b(ba|da|z)?sh\s+-c[^\n]{0,800}(curl|wget|base64|xxd|python|nc)\b/
+        $what = /\[(Desktop Entry|Service)\]/
+        $run = /\nExec(Start|StartPre)?\s*=[^\n]{0,400}\b((ba|da|z)?sh\s+-c[^\n]{0,800}(curl|wget|base64|xxd|python|nc)\b|python[0-9.]{0,5}\s+-c|perl\s+-e|ruby\s+-e)/
     condition:
         filesize < 64KB and all of them
 }
@@ -116,8 +119,10 @@ rule registry_autostart {
         $where2 = /\\shell\\[^\\\]\n]{1,40}\\command\]/ nocase
         $where3 = /\\(Image File Execution Options\\|Winlogon\]|Active Setup\\Installed Components\\)/ nocase
         $command = /=\s*"[^\n]{0,200}(powershell|pwsh|cmd(\.exe)?\s{0,9}\/[ck]|mshta|rundll32|regsvr32|wscript|cscript|certutil|bitsadmin|https?:)/ nocase
+        $numbers = /=hex(\([127]\))?:[0-9a-f,\s\\]{0,600}([57]0,00,[46]f,00,[57]7,00,[46]5,00,[57]2,00,[57]3,00|[46]3,00,[46]d,00,[46]4,00,(2e|20),00|[46]d,00,[57]3,00,[46]8,00,[57]4,00,[46]1,00|[57]2,00,[57]5,00,[46]e,00,[46]4,00,[46]c,00,[46]c,00|[46]8,00,[57]4,00,[57]4,00,[57]0,00)/ nocase
+        $logon = "UserInitMprLogonScript" nocase
     condition:
-        filesize < 1MB and $what and any of ($where*) and $command
+        filesize < 1MB and $what and ($logon or any of ($where*) and ($command or $numbers))
 }
 
 rule setup_information {
@@ -145,4 +150,42 @@ rule automation_downloader {
         $run = /(^|\n)\s{0,40}(\$\w{1,40}\s{0,9}=\s{0,9})?(run|runwait|shellexecute|shellexecutewait)\s{0,9}[,(\s]/ nocase
     condition:
         filesize < 4MB and (object_name iendswith ".au3" or object_name iendswith ".ahk") and any of ($fetch*) and $run
+}
+
+rule automation_compiled {
+    meta:
+        threat = "Heuristic.Script.Automation"
+        outcome = "suspicious"
+        evidence = "a compiled script of AutoIt without the program that runs it, as only malware brings it"
+    strings:
+        $mark = /AU3!EA0[56]/
+    condition:
+        object_name iendswith ".a3x" and $mark
+}
+
+rule database_program {
+    meta:
+        threat = "Heuristic.Carrier.Database"
+        outcome = "suspicious"
+        evidence = "a database of Access that is a program: its code is compiled, or a macro in it starts commands when it is opened"
+    strings:
+        $mark = /\x00\x01\x00\x00Standard (ACE|Jet) DB\x00/
+        $auto = "AutoExec" ascii wide
+        $command = /\b(powershell|mshta|cmd(\.exe)?\s{0,3}\/[ck]|wscript\.shell|shell\.application|urldownloadtofile|certutil|bitsadmin)/ ascii wide nocase
+    condition:
+        $mark at 0 and (object_name iendswith ".accde" or object_name iendswith ".mde" or object_name iendswith ".accda" or
+        object_name iendswith ".mda" or object_name iendswith ".ade" or $auto and $command)
+}
+
+rule stylesheet_script {
+    meta:
+        threat = "Heuristic.Script.Stylesheet"
+        outcome = "suspicious"
+        evidence = "a style sheet (XSL) with a script in it, which Windows runs"
+    strings:
+        $what = /<([a-z]{1,20}:)?(stylesheet|transform)[\s>]/ nocase
+        $script = /<[a-z]{1,20}:script\s[^>]{0,200}implements-prefix/ nocase
+        $object = /activexobject|createobject|process\.start|processstartinfo|webclient|getobject/ nocase
+    condition:
+        filesize < 1MB and all of them
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatepost.client.loop_mark import LIFE_S, LOOPS_LIMIT, Marked, MessageDigest, build_mark, read_marks
+from gatepost.mime.loop_mark import LIFE_S, LOOPS_LIMIT, Marked, MessageDigest, build_mark, read_marks
 
 SECRET = b"0123456789abcdef"
 NOW = 1_800_000_000.0
@@ -35,6 +35,10 @@ def test_line_ends_do_not_count() -> None:
         b"Content-Type: text/plain\nSubject: a b\nFrom: y\n",
         b"Subject: a b\nFrom: x\nMIME-Version: 1.0\nContent-Type: text/plain\n",
         b"",
+        b"X-A: b\n<p>another body</p>\nContent-Type: text/plain\nSubject: a b\nFrom: x\n",
+        b"X-A: b\n \t\nX-B: another body\nContent-Type: text/plain\nSubject: a b\nFrom: x\n",
+        b"X-A: b\r\rContent-Type: text/html\nContent-Type: text/plain\nSubject: a b\nFrom: x\n",
+        b"Content-Type: text/plain\nSubject: a b\nFrom: x\nbegin 644 a.exe\n",
     ],
 )
 def test_the_same_body_under_another_header_is_another_message(header: bytes) -> None:

@@ -1,8 +1,10 @@
-"""The mark of a message that has been filtered and handed in again: nobody else can make it, or use it for another.
+"""The mark of a message that comes by again on its way from us: nobody else can make it, or use it for another.
 
-Used by `client.cgpro` (row F-CLI-07). A mark is a moment, a digest of the message, and an HMAC over both. Of a header,
+Used by `client.cgpro` for what it has filtered and handed in again (row F-CLI-07), and by `relay.own_mark` for messages
+of the gateway's own. A mark is a moment, a digest of the message, and an HMAC over both. Of a header,
 which changes on the way (the server adds a Received field, takes out others), only that counts which says how the body
-is read and whom it seems to be from: else who gets marked mail could send its body on as something else. Pure.
+is read and whom it seems to be from, and what is no field, where some readers see the body begin: else who gets marked
+mail could send its body on as something else, or a body of his own above it. Pure.
 """
 
 import enum
@@ -24,6 +26,10 @@ _COUNTS: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """Fields that a mark covers, with the lines that continue them."""
+_STRANGE: Final = re.compile(
+    rb"^(?:(?![!-9;-~]++[ \t]*+:|[ \t]++[^ \t\r\n])(?!\r?$)[^\n]++|[^\r\n]*+\r(?!\n)[^\n]*+)", re.MULTILINE
+)
+"""Lines of a header that are no field nor continue one, blank ones in the midst of it, and such with a bare CR."""
 _MARK: Final = re.compile(r"1-([0-9a-f]{1,12})-([0-9a-f]{32})-([0-9a-f]{64})\Z")
 
 
@@ -41,6 +47,7 @@ class MessageDigest:
     def __init__(self, header: bytes = b"") -> None:
         """`header`: all of it; the body comes by `update`."""
         fields = [b"%b:%b" % (name.lower(), b" ".join(value.split())) for name, value in _COUNTS.findall(header)]
+        fields += [line.rstrip(b"\r") for line in _STRANGE.findall(header)]
         self._hash = hashlib.sha256(hashlib.sha256(b"\n".join(fields)).digest())
         self._cr = b""
         self._line_ends = 0
