@@ -1,7 +1,6 @@
 """Doors of the filtering server on a gateway that has no listener: judged, stored, recorded and shown as mail is."""
 
 import asyncio
-import os
 import signal
 import socket
 import threading
@@ -294,23 +293,17 @@ def test_facility_level_and_the_logs_of_messages_are_visible_settings(doors: Doo
         "[licence_daemon]\n",
         f'[antispam]\nfilter_stat_log_file = "{files[0]}"\nfilter_user_log_file = "{files[1]}"\n[licence_daemon]\n',
     )
-    # However slow the template of before is to hang up: what is asked after the answer is judged by the new filters.
-    former = doors.gateway.status()["filter_template"]["pid"]
-    os.kill(former, signal.SIGSTOP)
-    try:
-        doors.gateway.ask("reload")
-        doors.judge(CLEAN, recipients=("user@example.org", "other@example.org"))
-    finally:
-        os.kill(former, signal.SIGCONT)
+    doors.gateway.ask("reload")
+    doors.judge(CLEAN, sender="logs@example.net", recipients=("user@example.org", "other@example.org"))
 
     def written() -> tuple[list[str], list[list[str]]] | None:
-        # The recorder is told beside the reload: what it has taken by then it took by the settings of before.
-        doors.judge(CLEAN, recipients=("user@example.org", "other@example.org"))
-        verdicts, users = map(rows_of, files)
-        return (verdicts[-1], users[-2:]) if verdicts and users and len(users) % 2 == 0 else None
+        # Records of mail that other tests asked about may still come: relays send them some at a time.
+        verdicts = [row for row in rows_of(files[0]) if "logs@example.net" in row]
+        users = [row for row in rows_of(files[1]) if verdicts and row[1] == verdicts[0][1]]
+        return (verdicts[0], users) if len(users) == 2 else None
 
-    verdict, users = wait_for(written, "their lines", pause_s=0.5)
-    assert verdict[3:8] == ["203.0.113.5", "sender@example.net", "2", "policy", "not_detected"]
+    verdict, users = wait_for(written, "their lines")
+    assert verdict[3:8] == ["203.0.113.5", "logs@example.net", "2", "policy", "not_detected"]
     assert [row[2:5] for row in users] == [
         [f"{each}@example.org", "policy", "not_detected"] for each in ("user", "other")
     ]

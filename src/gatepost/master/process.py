@@ -394,11 +394,11 @@ class Master:
             self._take_file()
 
     async def reload(self) -> str:
-        """Take the configuration file anew (F-CONF-11); answers when relays and filters work with it. ControlError says
-        what does not: either all of the running one stays in force, or something of it.
+        """Take the configuration file anew (F-CONF-11); answers when relays, filters and recorder work with it.
+        ControlError says what does not: either all of the running one stays in force, or something of it.
         """
         swap, bases_trouble = self._take_file()
-        await self._relays.settle()
+        await asyncio.gather(self._relays.settle(), self._recorder.settle())
         trouble = "\n".join(filter(None, (bases_trouble, await self._bases.outcome_of(swap))))
         if trouble:
             raise ControlError(f"configuration reloaded, but not all of it is in force:\n{trouble}")

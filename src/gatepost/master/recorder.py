@@ -19,7 +19,7 @@ from gatepost.master.children import Child
 from gatepost.master.fork_server import ForkServer, Process
 from gatepost.master.licensing import counts_usage
 from gatepost.master.paths import Paths
-from gatepost.recorder.settings import RecorderSettings
+from gatepost.recorder.settings import SETTINGS_TAKEN, RecorderSettings
 
 ANSWER_S: Final = 25.0
 WATCH_S: Final = 15.0
@@ -28,6 +28,8 @@ SILENT_LIMIT: Final = 4
 """... so many of which it may leave unanswered in a row, each for `ANSWER_S`: it stands still for minutes then."""
 SILENT_LONGEST: Final = 64
 """... at first: twice as many each time a kill has brought none that answers, up to three quarters of an hour."""
+SETTLE_S: Final = 5.0
+"""A reload waits no longer for it: mail does not either."""
 SAID_LIMIT: Final = 4096
 """Bytes of one line it says."""
 _ENDLESS: Final = "it was killed and does not end"
@@ -52,6 +54,10 @@ class RecorderHost:
         """Whether it keeps tracking: for as long as it runs, whatever a reload says."""
         self._process: Process | None = None
         self._heard = b""
+        self._owed = 0
+        """Settings it was sent and has not taken."""
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.current: Child | None = None
 
     @property
@@ -78,6 +84,14 @@ class RecorderHost:
             return
         self._settings = recorder_settings(config, self._paths, tracking=self._tracking)
         self._tell()
+
+    async def settle(self) -> None:
+        """Return when it works by the settings sent to it."""
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await self._settled.wait()
+        except TimeoutError:
+            self._say("W", "records of mail: the recorder stands still, it takes the new settings when it goes on")
 
     def dismiss(self) -> list[Child]:
         """End it, once relays have ended; return its process."""
@@ -177,6 +191,7 @@ class RecorderHost:
         assert process.stdout is not None
         self._process = process
         self._heard = b""
+        self._owed = 0
         descriptor = process.stdout.fileno()
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._hear, descriptor)
@@ -192,9 +207,11 @@ class RecorderHost:
             self._process.stdin.flush()
         except (OSError, ValueError):
             return  # it has just ended, and gets them when it starts again
+        self._owed += 1
+        self._settled.clear()
 
     def _hear(self, descriptor: int) -> None:
-        """Log what the recorder has to say: a letter and a text a line."""
+        """Hear what the recorder has to say: a letter and a text a line, for the log but for `SETTINGS_TAKEN`."""
         try:
             piece = os.read(descriptor, 16 * SAID_LIMIT)
         except BlockingIOError:
@@ -203,11 +220,16 @@ class RecorderHost:
             piece = b""
         if not piece:
             asyncio.get_running_loop().remove_reader(descriptor)
+            self._settled.set()  # none is there to take any
             return
         *lines, self._heard = (self._heard + piece).split(b"\n")
         self._heard = self._heard[-SAID_LIMIT:]
         for line in lines:
             level, _, text = line[:SAID_LIMIT].decode("utf-8", "replace").partition(" ")
+            if level == SETTINGS_TAKEN:
+                self._owed -= 1
+                if not self._owed:
+                    self._settled.set()
             if level in {"E", "W", "I"}:
                 self._say(level, text)
             if level == "E" and self.current is not None:

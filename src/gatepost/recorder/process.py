@@ -1,8 +1,9 @@
 """The recorder process: `python -m gatepost.recorder.process`, started and watched by the master (`master.recorder`).
 
-Standard input: a line of JSON (`RecorderSettings`) at the start, another for each reload; its end says that the master
-is gone. Takes records from relays on one socket, and questions of the master on another. Everything that writes is on
-the event loop's thread; questions are answered on threads of their own, from what is committed.
+Standard input: a line of JSON (`RecorderSettings`) at the start, another for each reload, each confirmed by a line on
+standard output; its end says that the master is gone. Takes records from relays on one socket, and questions of the
+master on another. Everything that writes is on the event loop's thread; questions are answered on threads of their
+own, from what is committed.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from gatepost.recorder.av_record import AvRecord
 from gatepost.recorder.books import COMMIT_S, Books
 from gatepost.recorder.frames import Durable, FrameError, Hello, Rows, Sample, build_frame, relay_frames
 from gatepost.recorder.licence_view import LicenceView
-from gatepost.recorder.settings import RecorderSettings
+from gatepost.recorder.settings import SETTINGS_TAKEN, RecorderSettings
 from gatepost.recorder.spam_logs import SpamLogs
 from gatepost.recorder.view import View
 from gatepost.spool import clock
@@ -210,6 +211,8 @@ class Recorder:
                 self.books.configure(settings)
             except (apsw.Error, OSError, ValueError) as error:
                 self._break(error)
+            else:
+                self.say(SETTINGS_TAKEN, "")
 
     async def _tend(self) -> None:
         while True:
@@ -229,11 +232,16 @@ def make_views(say: Callable[[str, str], None]) -> list[View]:
     return [AvRecord(say), SpamLogs(say), LicenceView()]
 
 
-async def _work(settings: RecorderSettings) -> int:
+async def _work(settings: RecorderSettings, told: int) -> int:
+    """Work by these settings, the last of so many told."""
+
     def say(level: str, text: str) -> None:
         print(f"{level} {text}", flush=True)
 
-    return await Recorder(settings, make_views(say)).run()
+    recorder = Recorder(settings, make_views(say))
+    for _ in range(told):
+        say(SETTINGS_TAKEN, "")
+    return await recorder.run()
 
 
 def main(_arguments: Sequence[str] | None = None) -> None:
@@ -246,13 +254,14 @@ def main(_arguments: Sequence[str] | None = None) -> None:
         line += piece
         if not piece or len(line) > SETTINGS_LIMIT:
             raise SystemExit("gatepost recorder: no settings on standard input")
-    settings = msgspec.json.decode(line.splitlines()[-1], type=RecorderSettings)
+    lines = line.splitlines()
+    settings = msgspec.json.decode(lines[-1], type=RecorderSettings)
     clock.follow_test_clock(os.environ)
     clock.follow_record(str(Path(settings.directory).parent))
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     try:
-        status = asyncio.run(_work(settings))
+        status = asyncio.run(_work(settings, len(lines)))
     except (apsw.Error, OSError, ValueError) as error:
         print(f"E tracking cannot be used: {type(error).__name__}: {error}", flush=True)
         status = EXIT_BROKEN

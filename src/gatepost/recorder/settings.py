@@ -3,7 +3,12 @@
 Standard input is its lifeline, too: its end says that the master is gone.
 """
 
+from typing import Final
+
 import msgspec
+
+SETTINGS_TAKEN: Final = "T"
+"""Begins the line on its standard output that says so, one for each line of settings."""
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from tests.support.waiting import WAIT_S
 
 from gatepost.config.default import build_default_config
 from gatepost.config.load import load_text
@@ -15,6 +16,7 @@ from gatepost.config.tracking import Tracking
 from gatepost.control.desk import Desk
 from gatepost.control.rights import local_caller
 from gatepost.control.socket import ControlError, Request
+from gatepost.master import recorder
 from gatepost.master.fork_server import ForkServer
 from gatepost.master.paths import Paths
 from gatepost.master.recorder import RecorderHost, recorder_settings
@@ -116,3 +118,32 @@ def test_what_the_recorder_complains_of_is_kept_for_the_problem_and_told_to_who_
         return settled
 
     assert not asyncio.run(complain())
+
+
+@pytest.mark.parametrize("answers", ["cat >&2", 'while read -r line; do echo "T "; done', "exit 30"])
+def test_a_reload_waits_until_the_recorder_works_by_it_unless_it_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    class Forks:
+        def start(self, *_: Any, **__: Any) -> Any:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", answers], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+
+    silent = answers.startswith("cat")
+    monkeypatch.setattr(recorder, "SETTLE_S", 0.2 if silent else 10 * WAIT_S)
+    said: list[str] = []
+
+    async def reload() -> None:
+        host = RecorderHost(cast("ForkServer", Forks()), Paths(str(tmp_path)), lambda _, text: said.append(text))
+        await host.settle()  # there is none
+        host.start(config_of(tracking=True))
+        host.configure(config_of(tracking=True))
+        host.configure(config_of(tracking=True))
+        async with asyncio.timeout(WAIT_S):
+            await host.settle()
+        (child,) = host.dismiss()
+        assert await child.wait(WAIT_S)
+
+    asyncio.run(reload())
+    assert any("stands still" in text for text in said) == silent
