@@ -7,6 +7,7 @@ All of it is made from what the program itself goes by: its commands' definition
 tree, so nothing can be out of date; packages call this when they are built. `--check` is a part of `make check`.
 """
 
+import argparse
 import enum
 import inspect
 import re
@@ -14,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,12 +306,14 @@ def find_faults(directory: Path) -> str:
     return faults
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print(textwrap.dedent(__doc__ or ""), file=sys.stderr)
-        return 1
-    if arguments[0] != "--check":
-        write_all(Path(arguments[0]))
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("directory", nargs="?", type=Path)
+    what.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.check:
+        write_all(arguments.directory)
         return 0
     with tempfile.TemporaryDirectory() as directory:
         write_all(Path(directory))
@@ -321,4 +323,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import difflib
 import getpass
 import os
 import shutil
@@ -71,6 +72,10 @@ def save(
         Where to; one that is there stays.
 
     """
+    near = difflib.get_close_matches(str(file), [name for name in app if not name.startswith("-")], 1)
+    if near and not file.suffix:
+        text = f"Did you mean gatepost backup {near[0]}? For a file give the name an ending: {file}.gpb"
+        return complain(text, EXIT_BAD_OPTIONS)
     loaded = load(conf_file)
     try:
         sources = plan_backup(loaded, tracking=with_tracking)

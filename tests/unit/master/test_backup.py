@@ -286,6 +286,19 @@ def test_an_existing_file_stays(house: House, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".b.gpb*"))
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("serach", "search"), ("lst", "list"), ("verfy", "verify")])
+def test_a_misspelt_word_is_no_name_of_a_file(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    run = run_here("backup", typed, "-c", str(house.file))
+    assert (run.returncode, f"gatepost backup {meant}?" in run.stderr) == (1, True)
+    assert list(here.iterdir()) == []
+    assert run_here("backup", f"./{typed}.gpb", "-c", str(house.file)).returncode == 0
+
+
 def test_the_store_of_originals_keeps_its_words(house: House) -> None:
     assert run_here("backup", "list", "-c", str(house.file)).returncode == 0
 
