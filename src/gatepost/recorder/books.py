@@ -19,7 +19,7 @@ from gatepost.recorder.json_view import JsonView
 from gatepost.recorder.masking import Masking, load_mask_key
 from gatepost.recorder.settings import RecorderSettings
 from gatepost.recorder.view import Batch, View
-from gatepost.storage.tracking.damage import look_at_suspects, note_suspects, open_sound
+from gatepost.storage.tracking.damage import drop_put_aside, look_at_suspects, note_suspects, open_sound
 from gatepost.storage.tracking.day import RawRecord
 from gatepost.storage.tracking.history import History
 from gatepost.storage.tracking.store import TrackingStore
@@ -123,9 +123,11 @@ class Books:
 
     def tend(self, now: float | None) -> None:
         """Drop what is older than is kept; nothing when the time (`now`) cannot be believed."""
+        days = self._settings.retention_days
         if self._store is not None and now is not None:
-            for name in self._store.retain(self._settings.retention_days, now):
-                self._say("I", f"tracking: {name} is older than {self._settings.retention_days} days and was dropped")
+            for name in self._store.retain(days, now):
+                self._say("I", f"tracking: {name} is older than {days} days and was dropped")
+            drop_put_aside(self.directory, now - days * 86_400, self._say)
         if self._store is not None:
             self._store.tidy()
         if self._history is not None and now is not None:

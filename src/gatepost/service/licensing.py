@@ -32,7 +32,7 @@ class LicenceServer:
         """`may_filter` returns "", or why mail may not be checked for spam; `report(level, text)` logs."""
         self._may_filter = may_filter
         self._report = report
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Task[asyncio.Server] | None = None
         self._path = ""
         self._channels: set[Channel] = set()
 
@@ -50,15 +50,13 @@ class LicenceServer:
                 self._report("E", f"licensing daemon: cannot listen at {self._path}: {error.strerror}")
                 self._path = ""
             else:
-                self._opening = asyncio.ensure_future(self._open(sock))
-
-    async def _open(self, sock: socket.socket) -> None:
-        self._server = await asyncio.get_running_loop().create_unix_server(self._begin, sock=sock)
+                opening = asyncio.get_running_loop().create_unix_server(self._begin, sock=sock)
+                self._server = asyncio.ensure_future(opening)
 
     def close(self) -> None:
-        """End it."""
+        """End it, though it may be opening yet."""
         if self._server is not None:
-            self._server.close()
+            self._server.add_done_callback(lambda opened: opened.result().close())
             self._server = None
             with contextlib.suppress(OSError):
                 Path(self._path).unlink(missing_ok=True)

@@ -48,6 +48,18 @@ def test_many_messages_ask_over_one_connection(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_one_that_ends_as_it_opens_leaves_no_socket(tmp_path: Path) -> None:
+    async def scene(server: LicenceServer, client: LicenceClient) -> None:
+        server.close()
+        server.configure(settings(tmp_path / "l"))
+        server.close()
+        assert not (tmp_path / "l").exists()
+        server.configure(settings(tmp_path / "l"))
+        assert await client.ask() == ""
+
+    play(tmp_path, scene)
+
+
 def test_a_no_says_why(tmp_path: Path) -> None:
     async def scene(_: LicenceServer, client: LicenceClient) -> None:
         assert await client.ask() == "there is no licence key"

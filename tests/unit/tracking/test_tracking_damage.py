@@ -97,6 +97,24 @@ def test_a_log_goes_with_its_file(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_what_was_put_aside_is_kept_no_longer_than_what_is_whole(tmp_path: Path) -> None:
+    directory = fill(tmp_path)
+    damage(directory / HISTORY_FILE, 0, 4096)
+    recorded = Recorded(tmp_path)
+    [put_aside] = directory.glob("*.damaged-*")
+    since = int(put_aside.name.rpartition("-")[2])
+    log = put_aside.with_name(put_aside.name + "-wal")
+    log.touch()
+    (directory / "notes.damaged-by-hand").touch()
+    kept_s = recorded.settings.retention_days * 86_400
+    for now in (None, since + kept_s):
+        recorded.books.tend(now)
+        assert put_aside.exists()
+        assert log.exists()
+    recorded.books.tend(since + kept_s + 1)
+    assert aside(directory) == {"notes"}
+
+
 def test_what_is_whole_stays(tmp_path: Path) -> None:
     directory = fill(tmp_path)
     note_suspects(directory, [*directory.glob("*.tracking"), directory / HISTORY_FILE])

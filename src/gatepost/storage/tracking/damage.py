@@ -52,6 +52,15 @@ def look_at_suspects(directory: Path, say: Say) -> None:
     note.unlink()
 
 
+def drop_put_aside(directory: Path, before: float, say: Say) -> None:
+    """Drop what was put aside before this time: it tells of mail, and is kept no longer than the rest. OSError."""
+    for path in directory.glob(f"*{ASIDE}*"):
+        since = path.name.rpartition(ASIDE)[2].partition("-")[0]
+        if since.isdecimal() and int(since) < before:
+            path.unlink(missing_ok=True)
+            say("I", f"tracking: {path.name} was put aside as damaged long ago, and was dropped")
+
+
 def _find_damage(path: Path) -> str:
     connection = apsw.Connection(str(path))
     try:
