@@ -9,6 +9,7 @@ import enum
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from email.utils import encode_rfc2231
+from operator import itemgetter
 
 import msgspec
 
@@ -66,8 +67,7 @@ def plan_edits(content: bytes, edits: Sequence[Edit]) -> tuple[Splice, ...]:
     """
     outermost: list[Edit] = []
     reach = 0
-    for edit in sorted(edits, key=_extent):
-        start, minus_end = _extent(edit)
+    for start, _, minus_end, edit in sorted(((*_extent(each), each) for each in edits), key=itemgetter(0, 1, 2)):
         if -minus_end > reach or (start >= reach and -minus_end == start):
             outermost.append(edit)
             reach = max(reach, -minus_end)
@@ -95,11 +95,13 @@ def _cured_block(edit: Edit) -> bytes:
     return edit.body if edit.report.content_type else encode_block(edit.body, edit.report.name)
 
 
-def _extent(edit: Edit) -> tuple[int, int]:
-    """Return (start, -end) of what the edit touches, so that sorting puts enclosing edits first."""
+def _extent(edit: Edit) -> tuple[int, bool, int]:
+    """Return (start, whether there is anything, -end) of what the edit touches, so that sorting puts enclosing edits
+    first. An empty part is in front of what starts where it is, not inside: a part has a delimiter before it.
+    """
     report = edit.report
     span = report.delimiter if edit.action is Action.REMOVE and _is_child(report) else report.whole
-    return span.start, -span.end
+    return span.start, span.end > span.start, -span.end
 
 
 def _is_child(report: ObjectReport) -> bool:

@@ -152,6 +152,14 @@ def test_outermost_edit_wins():
         assert leaves(edited(content, *edits)) == [b"outer\r\n", b"two"]
 
 
+def test_an_empty_part_in_front_of_one_that_goes_is_edited():
+    content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n"
+    empty, one = Edit(child(content, 0), Action.REPLACE, b"text"), Edit(child(content, 1), Action.REMOVE)
+    assert empty.report.whole.start == empty.report.whole.end == one.report.delimiter.start
+    for edits in ((empty, one), (one, empty)):
+        assert leaves(edited(content, *edits)) == [b"text", b"two"]
+
+
 def test_block_in_text():
     content = b"\r\nhello\r\nbegin 644 x\r\n#04)#\r\n`\r\nend\r\nbye\r\n"
     start, end = content.index(b"begin"), content.index(b"bye")
