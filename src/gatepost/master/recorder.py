@@ -4,6 +4,7 @@ Used by `master.process`. Mail never waits for the recorder: while it is away, r
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -100,7 +101,8 @@ class RecorderHost:
             return []
         child.dismiss()
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # it has just ended, with settings on their way
+                self._process.stdin.close()
         return [child]
 
     async def watch(self) -> None:
