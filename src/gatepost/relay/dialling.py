@@ -2,7 +2,8 @@
 
 Called by `relay.hops` for every new connection. Hosts in order of preference, all addresses of each (RFC 5321 §5.1),
 encryption as the plan demands; hosts that could not be reached a moment ago are passed over. The next address of a
-host is tried when the one before is slow to answer (RFC 8305 §5): a family of addresses that is dead costs seconds.
+host is tried when the one before is slow to answer (RFC 8305 §5): a family of addresses that is dead costs seconds at
+some hosts, and is known then (`relay.families`).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from gatepost.config.schema import Config
 from gatepost.config.transport import TlsLevel
 from gatepost.model.reply import reply
 from gatepost.relay.connection import ClientConnection, NoSession, Obstacle, Owner
+from gatepost.relay.families import Families
 from gatepost.relay.mailhosts import HostPlan, MailHost, in_order, loop_reply
 from gatepost.relay.outgoing_tls import IN_CLEAR, OutgoingTls, Proof, TlsPlan
 from gatepost.relay.own_addresses import OwnAddresses
@@ -61,6 +63,7 @@ class Dialler:
         self._unreachable = UnreachableHosts(0.0, 0.0)
         self._slow = UnreachableHosts(0.0, 0.0)
         """Addresses that lost to another one of their host: tried last for a while, but tried."""
+        self._families = Families()
         self._last = 0.0
         self._shuffle = random.SystemRandom().shuffle
 
@@ -76,6 +79,7 @@ class Dialler:
         """Try every host again, at an operator's wish."""
         self._unreachable.clear()
         self._slow.clear()
+        self._families.clear()
 
     def purge(self) -> None:
         """Forget what is past its life."""
@@ -155,7 +159,10 @@ class Dialler:
 
     def _quick_first(self, ips: Sequence[str], port: int) -> list[str]:
         now = self._now()
-        return sorted(ips, key=lambda ip: self._slow.is_unreachable(NextHop(ip, port).label, now))
+        families = self._families
+        return sorted(
+            ips, key=lambda ip: families.comes_last(ip, now) or self._slow.is_unreachable(NextHop(ip, port).label, now)
+        )
 
     async def _plan_tls(self, host: MailHost, *, authentic: bool) -> TlsPlan | NoSession:
         """Return what a session with a host needs; TLSA records are asked for when its names are validated."""
@@ -236,6 +243,9 @@ class Dialler:
             return ips[last], _unreached(f"connect to {at}: {_describe(finish.failed[last])}"), []
         ip, connection = ips[finish.winner], finish.result
         self._slow.forget(NextHop(ip, port).label)
+        silent = [place for place, error in finish.failed.items() if isinstance(error, TimeoutError)]
+        silent += [place for place in finish.given_up if place < finish.winner]
+        self._families.note(label, ip, [ips[place] for place in silent], self._now())
         untried = [other for place, other in enumerate(ips) if place > finish.winner and place not in finish.failed]
         left = [*untried, *(ips[place] for place in finish.given_up if place < finish.winner)]
         try:

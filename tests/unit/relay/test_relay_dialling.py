@@ -168,7 +168,7 @@ class FreeSlots:
 
 
 class OneHost:
-    """Knows the addresses of any name."""
+    """Knows the addresses of any name: of all the same."""
 
     def __init__(self, ips: Sequence[str]) -> None:
         self._ips = tuple(ips)
@@ -200,7 +200,7 @@ class Line:
             count=self._count,
         )
         self._dialler.configure(config, OutgoingTls(config))
-        self._plan = HostPlan(((MailHost(NextHop("mx.example.org", port), TlsDemand(TlsLevel.NONE), by_mx=True),),))
+        self._port = port
 
     def _count(self, name: str) -> None:
         self.counts[name] += 1
@@ -209,9 +209,12 @@ class Line:
         taken, self.counts = dict(self.counts), Counter()
         return taken
 
-    async def reach(self) -> str:
+    async def reach(self, name: str = "mx.example.org") -> str:
         """Open and end a session; return the address it was with, or why there is none."""
-        result = await self._dialler.dial(self._plan, ClientSettings("gw.example.org"), cast("Owner", Quiet()))
+        host = MailHost(NextHop(name, self._port), TlsDemand(TlsLevel.NONE), by_mx=True)
+        result = await self._dialler.dial(
+            HostPlan(((host,),)), ClientSettings("gw.example.org"), cast("Owner", Quiet())
+        )
         if isinstance(result, NoSession):
             assert not +self.slots.held
             return result.reply.text
@@ -319,3 +322,24 @@ async def test_no_address_answers(hosts: list[str]) -> None:
     assert (await line.reach()).startswith(f"connect to mx.example.org:{port} [{hosts[1]}]: Connect")
     assert await line.reach() == f"mx.example.org:{port} could not be reached a moment ago"
     assert line.take_counts() == {CONNECTIONS: 2, FAILED: 3, THROUGH_CACHE: 1}
+
+
+@in_loop
+async def test_a_family_that_is_silent_at_three_hosts_comes_last_at_the_next(
+    hosts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305 §4 lets what is known of the addresses' families decide their order."""
+    monkeypatch.setattr(dialling, "HEAD_START_S", 0.05)
+    port = free_port()
+    line = Line(["::1", hosts[0]], port)
+    with silent_address("::1", port), at(hosts[:1], port):
+        for number in range(4):
+            line._dialler._slow.clear()  # as if each host had addresses of its own
+            assert await line.reach(f"mx{number}.example.org") == hosts[0]
+            assert line.take_counts() == ({CONNECTIONS: 2, FAILED: 1} if number < 3 else {CONNECTIONS: 1})
+    with at(["::1"], port):
+        assert await line.reach("mx5.example.org") == "::1"  # tried last, but tried
+        line.take_counts()
+        with at(hosts[:1], port):
+            assert await line.reach("mx6.example.org") == "::1"
+            assert line.take_counts() == {CONNECTIONS: 1}
