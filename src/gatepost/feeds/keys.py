@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-SHIPPED_KEY = "SD9fFFNcF6KtFphqUYJAucoFB6Qpbv9UnzOJFodWUgM="
+SHIPPED_KEY = "i7BxjnYdK+pN37ANA+SXT0UstVUhR3wOQe3IPL63hNc="
 """Public half of the key that signs the sets that come with the product."""
 SIGNATURE_LIMIT = 4096
 """Bytes of a signature file: some keys, each a line."""

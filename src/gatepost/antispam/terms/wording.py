@@ -5,6 +5,7 @@ of the view without its punctuation.
 """
 
 import re
+import unicodedata
 from typing import Final
 
 import numpy as np
@@ -20,14 +21,18 @@ _FOREIGN_SIGNS: Final = re.compile(rb"\xe2[\x80-\xaf][\x80-\xbf]|\xc2[\x80-\xbf]
 """U+2000 to U+2BFF, U+0080 to U+00BF and U+3000 to U+301F: quotation marks, dashes, arrows, pictures."""
 _SOFT_SIGNS: Final = re.compile(rb"\xf0\x9f[\x80-\xbf][\x80-\xbf]|\xef\xb8\x8f")
 """Emoji and the selector behind them."""
-_ACCENTS: Final = {"a": "àáâãäå", "c": "ç", "e": "èéêë", "i": "ìíîï", "n": "ñ", "o": "òóôõöø", "u": "ùúûü", "y": "ýÿ"}
-_ACCENT_LEAD: Final = 0xC3
-"""First of the two bytes of these letters in UTF-8."""
-_PLAIN: Final = np.zeros(256, dtype=np.uint8)
-"""The plain letter, by the second byte; 0 for a letter without one (`ß` is two by folding)."""
-for _plain, _letters in _ACCENTS.items():
-    for _letter in _letters:
-        _PLAIN[_letter.encode()[1]] = ord(_plain)
+_MARKS: Final = re.compile(rb"\xcc[\x80-\xbf]|\xcd[\x80-\xaf]")
+"""U+0300 to U+036F: accents that stand beside their letter, as in a folded Turkish capital i."""
+_OWN_SHAPES: Final = {"ø": "o", "ł": "l", "ı": "i", "đ": "d"}
+"""Letters that are no plain one with an accent, and are written as one."""
+_PLAIN: Final = {lead: np.zeros(256, dtype=np.uint8) for lead in "àĀŀ".encode()[::2]}
+"""The plain letter by both bytes of one with an accent (U+00E0 to U+017F); 0 for a letter without one (`ß` is two by
+folding)."""
+for _code in range(0xE0, 0x180):
+    _lead, _second = chr(_code).encode()
+    _base = _OWN_SHAPES.get(chr(_code)) or unicodedata.normalize("NFD", chr(_code))[0]
+    if _base.isascii():
+        _PLAIN[_lead][_second] = ord(_base)
 _YO: Final = (b"\xd1\x91", b"\xd0\xb5")
 """The Russian letter that most write without its dots."""
 
@@ -41,16 +46,18 @@ def build_wording(folded: str) -> bytes:
         raw = _FOREIGN_SIGNS.sub(b" ", raw)
         if b"\xf0\x9f" in raw or b"\xef\xb8" in raw:
             raw = _SOFT_SIGNS.sub(b" ", raw)
+        if b"\xcc" in raw or b"\xcd" in raw:
+            raw = _MARKS.sub(b"", raw)
         raw = raw.replace(*_YO)
-    accented = b"\xc3" in raw
+    accented = [lead for lead in _PLAIN if lead in raw]
     letters = np.frombuffer(bytearray(b" " + raw.translate(_TABLE) + b" "), np.uint8)
     words = letters != _SPACE
     kept = words.copy()
     kept[0] = True
     np.logical_or(words[1:], words[:-1], out=kept[1:])  # of a run of spaces the first; ten times as fast as `replace`
-    if accented:
-        leads = (letters == _ACCENT_LEAD).nonzero()[0]
-        plain = _PLAIN[letters[leads + 1]]
+    for lead in accented:
+        leads = (letters == lead).nonzero()[0]
+        plain = _PLAIN[lead][letters[leads + 1]]
         leads, plain = leads[plain > 0], plain[plain > 0]
         letters[leads + 1] = plain
         kept[leads] = False
