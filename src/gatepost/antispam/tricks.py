@@ -91,7 +91,7 @@ class TricksCheck:
         if anchor.odd:
             for oddity in anchor.odd:
                 told = _ODDITIES.get(oddity)
-                if told is not None and not (oddity is Oddity.ADDRESS and PRIVATE.contains(anchor.host.strip("[]"))):
+                if told is not None and not (oddity is Oddity.ADDRESS and _is_own(anchor)):
                     yield f"link-{oddity}", told[0].format(url=anchor.url[:100], host=anchor.host), told[1]
             if anchor.inner and self._is_redirector(anchor):
                 yield "link-redirector", f"a link goes through {anchor.host} on to {anchor.inner}", 0.8
@@ -246,6 +246,15 @@ def _shows_pictures(view: MailView) -> int:
     return view.parts.picture_parts + sum(page.pictures - page.tiny_pictures for page in _shown_pages(view))
 
 
+def _is_own(anchor: Anchor) -> bool:
+    """Whether a bare address is one of a network at home: cameras and routers have no names."""
+    return PRIVATE.contains(anchor.host.strip("[]"))
+
+
+def _leads_out(anchor: Anchor) -> bool:
+    return anchor.element == "a" and not _is_own(anchor)
+
+
 def _says_little(view: MailView) -> bool:
     """Whether something else than the text speaks. A character of a script without blanks says as much as three."""
     size = len(view.html) + len(view.plain)
@@ -266,6 +275,9 @@ def _look_at_form(view: MailView) -> Iterator[tuple[str, str, float]]:
         if pictures and linked:
             told = f"{pictures} pictures that are links, and hardly any text ({size} characters)"
             yield "picture-only", told, 1.8 if size < _HARDLY else 1.0  # a short notice has a logo, too
+            nameless = next((each.host for each in view.anchors if Oddity.ADDRESS in each.odd and _leads_out(each)), "")
+            if nameless:
+                yield "picture-to-address", f"all it shows is a picture that leads to the bare address {nameless}", 1.2
         elif pictures:
             weight = 1.0 if any(page.pictures > page.tiny_pictures for page in pages) else 0.4
             yield "picture-only", f"{pictures} pictures and hardly any text ({size} characters)", weight

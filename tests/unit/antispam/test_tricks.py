@@ -60,6 +60,7 @@ FOUND = [
     ("attached-script", attach("a.html", "<script>location='x'</script>"), "scripts"),
     ("attached-page", attach("a.html", TEXT), "attached"),
     ("picture-only", page("<a href=http://x.example/><img src=http://x.example/a.png></a>"), "1 pictures"),
+    ("picture-to-address", page("<a href=http://198.51.100.9/a><img src=cid:a></a>"), "198.51.100.9"),
     ("tracker-only", page("<img src=http://x.example/a.gif width=1 height=1>"), "shows nothing"),
     ("link-address", page(f"{TEXT}<a href=http://198.51.100.9/a>x</a>"), "198.51.100.9"),
     ("link-disguised-host", page(f"{TEXT}<a href=http://3325256713/a>x</a>"), "198.51.100.9"),
@@ -135,6 +136,12 @@ def test_a_picture_behind_a_short_address_weighs_more_than_both() -> None:
     assert shown["link-short-only"].weight > alone.weight
     assert shown["picture-only"].weight > alone.weight
     assert "link-short-only" not in signs(page(f'{TEXT}<a href="https://photos.app.goo.gl/AbC">photos</a>'))
+
+
+def test_a_picture_that_leads_to_an_address_of_ones_own_is_a_cameras() -> None:
+    assert "picture-to-address" not in signs(page(LINKED.format("192.168.1.20")))
+    assert "picture-to-address" not in signs(page(f"<p>{TEXT}</p>{LINKED.format('198.51.100.9')}"))
+    assert "picture-to-address" not in signs(page(LINKED.format("shop.example")))
 
 
 def test_a_short_notice_beside_a_logo_is_less_than_a_picture_alone() -> None:

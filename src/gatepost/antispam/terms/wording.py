@@ -23,7 +23,7 @@ _SOFT_SIGNS: Final = re.compile(rb"\xf0\x9f[\x80-\xbf][\x80-\xbf]|\xef\xb8\x8f")
 """Emoji and the selector behind them."""
 _MARKS: Final = re.compile(rb"\xcc[\x80-\xbf]|\xcd[\x80-\xaf]")
 """U+0300 to U+036F: accents that stand beside their letter, as in a folded Turkish capital i."""
-_OWN_SHAPES: Final = {"ø": "o", "ł": "l", "ı": "i", "đ": "d"}
+_OWN_SHAPES: Final = {"ø": "o", "ł": "l", "\u0131": "i", "đ": "d"}
 """Letters that are no plain one with an accent, and are written as one."""
 _PLAIN: Final = {lead: np.zeros(256, dtype=np.uint8) for lead in "àĀŀ".encode()[::2]}
 """The plain letter by both bytes of one with an accent (U+00E0 to U+017F); 0 for a letter without one (`ß` is two by
