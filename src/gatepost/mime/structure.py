@@ -357,7 +357,10 @@ class _Parser:
                 self.expand_decoded(nested, part, depth, declared)
             return
         self.flag(part, Defect.BOUNDARY_WRONG if declared.boundaries else Defect.BOUNDARY_MISSING)
-        for guess in guess_boundaries(content, part.body, part.end, MAX_BOUNDARIES):
+        guesses = guess_boundaries(content, part.body, part.end, MAX_BOUNDARIES)
+        if not declared.parameters.get("boundary", "-").strip():
+            guesses.append(b"")  # readers cut by lines that are nothing but the dashes
+        for guess in guesses:
             lines = self.search(content, part, guess)
             if not lines.delimiters:
                 continue
