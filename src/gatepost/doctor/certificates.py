@@ -24,12 +24,13 @@ def named_certificates(config: Config) -> dict[tuple[str, str], str]:
     "" for anything.
     """
     pages = (config.console, config.user_quarantine)
-    return {
-        (config.network.tls_cert, config.network.tls_key): config.network.hostname,
-        **{(each.tls_cert, each.tls_key): "" for each in pages if each.enabled and each.tls_cert},
-        (config.tls.client_cert, config.tls.client_key): "",
-        **{(policy.client_cert, policy.client_key): "" for policy in config.tls_policies},
-    }
+    shown = (config.network.tls_cert, config.network.tls_key)
+    others = [
+        *((each.tls_cert, each.tls_key) for each in pages if each.enabled and each.tls_cert),
+        (config.tls.client_cert, config.tls.client_key),
+        *((policy.client_cert, policy.client_key) for policy in config.tls_policies),
+    ]
+    return {shown: config.network.hostname} | {each: "" for each in others if each != shown}
 
 
 def named_authorities(config: Config) -> list[str]:

@@ -225,6 +225,14 @@ def test_every_certificate_that_is_shown_and_every_authority_is_looked_at(tmp_pa
     assert bad(list(check_certificates(config, now)))[f"authorities:{ca}"] is State.ERROR
 
 
+def test_a_certificate_that_pages_show_too_is_still_to_be_made_out_to_the_gateway(tmp_path: Path) -> None:
+    made = Authority(tmp_path / "ca").issue("console.example.org")
+    made.key.chmod(0o600)
+    pair = f'tls_cert = "{made.chain}"\ntls_key = "{made.key}"\n'
+    config = config_of(tmp_path, more=f"{pair}[console]\nenabled = true\n{pair}")
+    assert bad(list(check_certificates(config, time.time()))) == {f"names:{made.chain}": State.WARNING}
+
+
 # --- the host
 
 
