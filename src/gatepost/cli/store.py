@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gatepost.cli.choice import Progress, agreed
 from gatepost.cli.gateway import (
     EXIT_BAD_OPTIONS,
@@ -69,7 +71,7 @@ def list_items(stores: Stores, chosen: ItemFilter, limit: int, *, json: bool) ->
     what = "stored messages" if chosen == EVERYTHING else "stored messages match"
     rest = f"; the newest {shown} are shown, --limit 0 shows all" if totals.items > shown else ""
     print(f"{totals.items} {what}, {totals.bytes} bytes{rest}")
-    why = "" if totals.items else stores.explain_empty()
+    why = "" if totals.items else stores.explain_empty(chosen)
     return complain(why, 0) if why else 0
 
 
@@ -110,13 +112,30 @@ def pick(
     return ((store, row.id) for store, row in stores.rows(chosen) if row.state != left_out)
 
 
-def agree(verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: bool) -> int | None:
-    """Return the code to end with before anything is done, None to go on."""
+def explain_none(stores: Stores, chosen: ItemFilter, *, unreleased: bool = False) -> str:
+    """Return why `pick` by a filter has found nothing, "" = no idea: whoever asks a second time, or in the wrong store,
+    would take "no message" for an answer about the mail.
+    """
+    if unreleased and not chosen.states:
+        released = stores.totals(msgspec.structs.replace(chosen, states=("released",))).items
+        if released:
+            return f"{released} released before; --again releases once more"
+    return stores.explain_empty(chosen)
+
+
+def agree(
+    verb: str, picked: list[tuple[Store, str]], *, yes: bool, dry_run: bool, why: Callable[[], str] = str
+) -> int | None:
+    """Return the code to end with before anything is done, None to go on. `why` explains that nothing is picked."""
+    if not picked:
+        reason = why()
+        if dry_run:
+            print(f"0 message(s) to {verb}")
+            return complain(reason, EXIT_NOT_DONE) if reason else EXIT_NOT_DONE
+        return complain(f"no message matches{reason and f': {reason}'}", EXIT_NOT_DONE)
     if dry_run:
         print(f"{len(picked)} message(s) to {verb}")
-        return 0 if picked else EXIT_NOT_DONE
-    if not picked:
-        return complain("no message matches", EXIT_NOT_DONE)
+        return 0
     return None if agreed(f"{verb} {len(picked)} message(s)?", yes=yes) else EXIT_NOT_DONE
 
 

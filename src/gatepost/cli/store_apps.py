@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -14,6 +15,7 @@ from gatepost.cli.store import (
     LIMIT,
     agree,
     delete_items,
+    explain_none,
     export_items,
     guarded,
     learn_items,
@@ -189,10 +191,11 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
         """Send messages to their recipients, or to others, each once. They pass the checks again unless told not to."""
 
         def work() -> int:
-            stores = where.stores()
-            picked = list(pick(stores, items, chosen.build(), everything=everything, unreleased=not again))
+            stores, wanted = where.stores(), chosen.build()
+            picked = list(pick(stores, items, wanted, everything=everything, unreleased=not again))
             asked = yes or (bool(items) and not no_check)
-            code = agree("release", picked, yes=asked, dry_run=dry_run)
+            why = partial(explain_none, stores, wanted, unreleased=not again)
+            code = agree("release", picked, yes=asked, dry_run=dry_run, why=why)
             if code is not None:
                 return code
             caller = Caller(where.conf_file, queue_codes=True)
@@ -237,8 +240,9 @@ def build_app(name: str, text: str, where_type: type[Where]) -> cyclopts.App:
         """Delete messages for good."""
 
         def work() -> int:
-            picked = list(pick(where.stores(), items, chosen.build(), everything=everything))
-            code = agree("delete", picked, yes=yes, dry_run=dry_run)
+            stores, wanted = where.stores(), chosen.build()
+            picked = list(pick(stores, items, wanted, everything=everything))
+            code = agree("delete", picked, yes=yes, dry_run=dry_run, why=partial(explain_none, stores, wanted))
             return delete_items(picked) if code is None else code
 
         return guarded(work)

@@ -164,12 +164,12 @@ class Stores(Collection):
         ]
         raise StoreError(f"{queue_id}: no such message here" + _elsewhere(kinds, queue_id))
 
-    def explain_empty(self) -> str:
-        """Return why there is nothing in stores that hold nothing, as far as that can be told; "" = no idea."""
+    def explain_empty(self, chosen: ItemFilter = EVERYTHING) -> str:
+        """Return why nothing is found here, as far as that can be told; "" = no idea."""
         if not self.places:
             return f"nothing is kept here: {' and '.join(_PARAMETERS[StoreKind(kind)] for kind in self.kinds)} not set"
         others = {
-            place.kind: Store(place.directory).totals(ItemFilter(stores=(place.kind.value,)), 0.0).items
+            place.kind: Collection([place]).totals(chosen).items
             for place in self._elsewhere
             if Layout(place.directory).exists
         }

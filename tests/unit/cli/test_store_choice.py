@@ -7,6 +7,7 @@ import pytest
 from tests.unit.storage.store_items import NOW, new
 
 from gatepost.cli.store import pick
+from gatepost.cli.store_apps import quarantine
 from gatepost.cli.store_choice import Stores
 from gatepost.config.default import build_default_config
 from gatepost.model.ids import format_queue_id, parse_queue_id
@@ -99,6 +100,33 @@ def test_an_empty_store_says_why(conf_file: Path) -> None:
     assert stores(conf_file, QUARANTINE).explain_empty() == ""
     keep(conf_file, "backup", new(store=StoreKind.BACKUP))
     assert stores(conf_file, QUARANTINE).explain_empty() == "1 in `gatepost backup list`"
+
+
+def test_a_filter_that_finds_nothing_here_names_the_store_where_it_does(
+    conf_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(conf_file, "quarantine-as", *(new(store=StoreKind.SPAM_QUARANTINE, subject=f"order {n}") for n in range(2)))
+    keep(conf_file, "backup", new(store=StoreKind.BACKUP, subject="another matter"))
+    for command in ("release", "delete"):
+        words = [command, "--subject", "order", "--conf-file", str(conf_file), "--yes"]
+        assert quarantine(words, result_action="return_value") == 4
+        assert capsys.readouterr().err == "no message matches: 2 in `gatepost quarantine list --spam`\n"
+        assert quarantine([*words, "--dry-run"], result_action="return_value") == 4
+        told = capsys.readouterr()
+        assert (told.out, told.err) == (f"0 message(s) to {command}\n", "2 in `gatepost quarantine list --spam`\n")
+
+
+def test_a_second_release_by_filter_says_that_all_went_out_before(
+    conf_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = new()
+    keep(conf_file, "quarantine", wanted)
+    store = Store(str(conf_file.parent / "quarantine"))
+    claim, _ = begin_release(store, wanted.item.id, Event("releasing", NOW, shard=0, who="me"))
+    end_release(store, wanted.item.id, claim, "0AMGN58M00000", NOW)
+    words = ["release", "--all", "--conf-file", str(conf_file), "--yes"]
+    assert quarantine(words, result_action="return_value") == 4
+    assert capsys.readouterr().err == "no message matches: 1 released before; --again releases once more\n"
 
 
 def test_what_is_released_by_filter_is_what_was_not_before(conf_file: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.tracking.support_tracking import NOON, Filled, life, mail_id, received, refused
 
+from gatepost.model.ids import format_queue_id
 from gatepost.model.record import Inspected
 from gatepost.storage.tracking import search as searching
 from gatepost.storage.tracking.layout import day_of
@@ -235,6 +236,13 @@ def test_one_mail_by_its_id_within_ones_domains(place: Path) -> None:
     assert [found.id for found in search(Readers(place), Query(id=mail), 5).mails] == [mail]
     assert [found.id for found in search(Readers(place), Query(id=mail, domains=("to1.example",)), 5).mails] == [mail]
     assert search(Readers(place), Query(id=mail, domains=("to0.example",)), 5).mails == []
+
+
+def test_the_id_of_a_stored_message_means_its_mail() -> None:
+    item = f"{format_queue_id(mail_id(17))}-0A1B2C"
+    for text in (item, f" {item.lower()} "):
+        assert parse_query({"text": text}) == Query(id=mail_id(17))
+    assert parse_query({"text": "mail-server1"}).id == 0
 
 
 @pytest.mark.parametrize(

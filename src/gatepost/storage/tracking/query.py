@@ -3,6 +3,7 @@
 Used by `search`, which finds candidates by the index, and asks `Query.matches` of each.
 """
 
+import contextlib
 import enum
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from gatepost.model.envelope import Direction
 from gatepost.model.finding import ObjectStatus
 from gatepost.model.ids import parse_queue_id
 from gatepost.model.spam import SpamStatus
+from gatepost.storage.item import parse_item_id
 from gatepost.storage.tracking.fields import VALUES, Field, fold_value, words_of
 from gatepost.storage.tracking.summary import Kind, Outcome, Summary
 
@@ -276,10 +278,10 @@ def _with_addresses(parts: Sequence[str]) -> list[Clause]:
 
 def _free(text: str) -> int | list[Clause]:
     """Return the queue id, or the clauses, that somebody may mean by a text."""
-    try:
+    with contextlib.suppress(ValueError):
         return parse_queue_id(text)
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):  # a stored message's id begins with the one of its mail or copy
+        return parse_queue_id(parse_item_id(text).partition("-")[0])
     value, mode = _mode(text)
     if mode is Mode.INSIDE:
         anywhere = (*_ANYWHERE, Field.MESSAGE_ID, Field.FINDING)
