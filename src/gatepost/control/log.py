@@ -67,6 +67,8 @@ class Log:
         self._syslog: SyslogTarget | None = None
         self._looked_at = 0.0
         self._told = False
+        self._unsure = True
+        """The last line of the file may have been cut off: by a full disk, or by a kill before this process."""
         self._astray = False
         """The file that is open is not the one of that name, and that one cannot be opened."""
         try:
@@ -88,6 +90,7 @@ class Log:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
+        self._unsure = True
         if self._syslog is not None:
             self._syslog.close()
         self._syslog = SyslogTarget(settings.facility) if settings.target == "syslog" else None
@@ -107,11 +110,14 @@ class Log:
         self._look_after()
         if self._fd >= 0:
             data = "".join(line for _, line in lines).encode("utf-8", "replace")
+            if self._unsure and self._is_torn():
+                data = b"\n" + data
             try:
                 while data:
                     data = data[os.write(self._fd, data) :]
-                self._told = False
+                self._told = self._unsure = False
             except OSError as error:
+                self._unsure = True
                 self._complain(error)
         elif self._syslog is not None:
             try:
@@ -120,6 +126,17 @@ class Log:
                 self._told = False
             except OSError as error:
                 self._complain(error)
+
+    def _is_torn(self) -> bool:
+        """Tell whether the file ends within a line: the next one would stand behind it, and be lost to its readers."""
+        try:
+            size = self.size()
+            if not size:  # nothing in it, or no file
+                return False
+            with Path(self.settings.target).open("rb") as file:
+                return os.pread(file.fileno(), 1, size - 1) not in {b"\n", b""}
+        except OSError:
+            return False
 
     def _look_after(self) -> None:
         """Open the file anew when it could not be opened, was renamed (a rotation), or removed."""
