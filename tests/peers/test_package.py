@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -164,3 +165,14 @@ def test_the_profile_is_what_apparmor_takes() -> None:
     for unit in (ROOT / "packaging" / "systemd").glob("*.service"):
         assert "AppArmorProfile=-gatepost\n" in unit.read_text()
     assert "profile gatepost " in profile.read_text()
+
+
+def test_the_profile_lets_python_ask_where_libseccomp_is() -> None:
+    looked_for = "import ctypes.util; assert ctypes.util.find_library('seccomp')"
+    done = subprocess.run(
+        [program("strace"), "-f", "-qq", "-e", "trace=execve", sys.executable, "-I", "-c", looked_for],
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    run = {Path(line.split('"')[1]).name for line in done.stderr.splitlines() if line.endswith("= 0")}
+    assert "ldconfig" in run
+    assert "/{usr/,}sbin/ldconfig mrix,\n" in (RECIPE / "apparmor").read_text()

@@ -219,10 +219,15 @@ class PoolPlan:
             actions += [Kill(worker, reason), *self._strike(task, reason, now)]
         for queue in (self._retries, self._waiting):
             while queue and queue[0].since + self._settings.wait_s <= now:
-                waited = self._refusal or "all filters busy"
+                waited = self._refusal or self._explain_wait()
                 why = f"no filter within {self._settings.wait_s:g} s: {waited}"
                 actions.append(Fail(queue.popleft().job, Cause.UNAVAILABLE, why))
         return [*actions, *self._retire_surplus(now), *self._serve(now)]
+
+    def _explain_wait(self) -> str:
+        if self._starting and not self._busy:
+            return "none comes up, the filter template does not answer"
+        return "all filters busy"
 
     def close(self) -> list[Action]:
         """End: waiting jobs fail, filters are retired, busy ones too (their jobs fail as unavailable)."""

@@ -162,6 +162,13 @@ def test_refused_starts_are_repeated_ever_more_slowly_until_the_wait_is_over() -
     assert "no template" in failure.reason
 
 
+def test_filters_that_never_come_up_are_not_told_as_busy_ones() -> None:
+    pool = plan(maximum=1, wait_s=30)
+    assert Start() in pool.submit(1, 100, now=0)
+    (failure,) = [each for each in pool.tick(now=31) if isinstance(each, Fail)]
+    assert failure.reason == "no filter within 30 s: none comes up, the filter template does not answer"
+
+
 @pytest.mark.parametrize("answers", ["a filter", "a template"])
 def test_a_refusal_of_before_is_not_the_reason_once_there_is_a_template(answers: str) -> None:
     pool = plan(maximum=1, wait_s=30)
