@@ -53,6 +53,7 @@ from gatepost.master.snmp import SnmpAgent
 from gatepost.master.state_directory import take_state
 from gatepost.master.supervisor import Supervision
 from gatepost.master.switches import read_switched_off
+from gatepost.master.template_watch import watch_template
 from gatepost.master.templates import Templates
 from gatepost.master.user_front import UserFront
 from gatepost.relay.admission import SessionTable, create_table
@@ -240,6 +241,7 @@ class Master:
         )
         work: dict[str, Work] = {
             "watching the recorder": self._recorder.watch,
+            "watching the filter template": lambda: watch_template(self._templates, self._paths.filters, self._say),
             "starting the learner": self._learning.watch,
             "looking for problems": problems.watch,
             "watching the licence": licence.watch,
