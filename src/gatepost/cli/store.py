@@ -171,25 +171,30 @@ def release_items(
     check_recipients(to)
     code = 0
     outcomes: dict[str, Any] = {}
-    for store, ids in _by_store(picked):
-        for start in range(0, len(ids), ITEMS_LIMIT):
-            part = ids[start : start + ITEMS_LIMIT]
-            answer = caller(
-                "release",
-                directory=store.layout.directory,
-                items=part,
-                who=_who(),
-                recipients=list(to),
-                checked=checked,
-                again=again,
-            )
-            outcomes |= answer
-            for item_id in part:
-                outcome = answer[item_id]
-                if outcome.get("refused") or outcome.get("before"):
-                    code = EXIT_NOT_DONE
-                if not json:
-                    _tell(item_id, outcome)
+    try:
+        for store, ids in _by_store(picked):
+            for start in range(0, len(ids), ITEMS_LIMIT):
+                part = ids[start : start + ITEMS_LIMIT]
+                answer = caller(
+                    "release",
+                    directory=store.layout.directory,
+                    items=part,
+                    who=_who(),
+                    recipients=list(to),
+                    checked=checked,
+                    again=again,
+                )
+                outcomes |= answer
+                for item_id in part:
+                    outcome = answer[item_id]
+                    if outcome.get("refused") or outcome.get("before"):
+                        code = EXIT_NOT_DONE
+                    if not json:
+                        _tell(item_id, outcome)
+    except KeyboardInterrupt:
+        rest = "" if again else "; the same command does the rest, and none twice"
+        complain(f"interrupted: {len(outcomes)} of {len(picked)} done, others may be under way{rest}", 0)
+        raise
     if json:
         print_json(outcomes)
     elif checked and any(not (each.get("refused") or each.get("before")) for each in outcomes.values()):
