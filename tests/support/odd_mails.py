@@ -11,19 +11,8 @@ from collections.abc import Sequence
 MARK = b"MZ this is what a reader would show as a file !!"
 
 _BOUNDARIES = (
-    b"abc",
-    b"----=_x1",
-    b"a=b",
-    b"x" * 70,
-    b"a b",
-    b"a'b",
-    b"a(o)b",
-    b"a,b",
-    b"a/b",
-    b"abc--",
-    b"a" * 200,
-    b"",
-)
+    b"abc", b"----=_x1", b"a=b", b"x" * 70, b"a b", b"a'b", b"a(o)b", b"a,b", b"a/b", b"abc--", b"a" * 200, b"",
+)  # fmt: skip
 _ENCODINGS = tuple(
     b"Content-Transfer-Encoding" + each
     for each in (

@@ -144,15 +144,13 @@ def delete_items(picked: list[tuple[Store, str]]) -> int:
     refused = 0
     progress = Progress()
     done = 0
-    for store, ids in _by_store(picked):
-        for start in range(0, len(ids), DELETE_AT_ONCE):
-            part = ids[start : start + DELETE_AT_ONCE]
-            failures = store.delete(part)
-            for item_id, why in failures.items():
-                refused += 1
-                complain(f"{item_id}: {why}", 0)
-            done += len(part) - len(failures)
-            progress.show(f"{done} deleted …")
+    for store, part in _batches(picked, DELETE_AT_ONCE):
+        failures = store.delete(part)
+        for item_id, why in failures.items():
+            refused += 1
+            complain(f"{item_id}: {why}", 0)
+        done += len(part) - len(failures)
+        progress.show(f"{done} deleted …")
     progress.clear()
     print(f"{done} message(s) deleted")
     return EXIT_NOT_DONE if refused else 0
@@ -172,25 +170,23 @@ def release_items(
     code = 0
     outcomes: dict[str, Any] = {}
     try:
-        for store, ids in _by_store(picked):
-            for start in range(0, len(ids), ITEMS_LIMIT):
-                part = ids[start : start + ITEMS_LIMIT]
-                answer = caller(
-                    "release",
-                    directory=store.layout.directory,
-                    items=part,
-                    who=_who(),
-                    recipients=list(to),
-                    checked=checked,
-                    again=again,
-                )
-                outcomes |= answer
-                for item_id in part:
-                    outcome = answer[item_id]
-                    if outcome.get("refused") or outcome.get("before"):
-                        code = EXIT_NOT_DONE
-                    if not json:
-                        _tell(item_id, outcome)
+        for store, part in _batches(picked, ITEMS_LIMIT):
+            answer = caller(
+                "release",
+                directory=store.layout.directory,
+                items=part,
+                who=_who(),
+                recipients=list(to),
+                checked=checked,
+                again=again,
+            )
+            outcomes |= answer
+            for item_id in part:
+                outcome = answer[item_id]
+                if outcome.get("refused") or outcome.get("before"):
+                    code = EXIT_NOT_DONE
+                if not json:
+                    _tell(item_id, outcome)
     except KeyboardInterrupt:
         rest = "" if again else "; the same command does the rest, and none twice"
         complain(f"interrupted: {len(outcomes)} of {len(picked)} done, others may be under way{rest}", 0)
@@ -235,11 +231,14 @@ def _who() -> str:
     return f"{behind} (as {user})" if behind and behind != user else user
 
 
-def _by_store(picked: Iterable[tuple[Store, str]]) -> list[tuple[Store, list[str]]]:
+def _batches(picked: Iterable[tuple[Store, str]], most: int) -> Iterator[tuple[Store, list[str]]]:
+    """Yield the items of one store after the other, at most so many at once."""
     by_store: dict[str, tuple[Store, list[str]]] = {}
     for store, item_id in picked:
         by_store.setdefault(store.layout.directory, (store, []))[1].append(item_id)
-    return list(by_store.values())
+    for store, ids in by_store.values():
+        for start in range(0, len(ids), most):
+            yield store, ids[start : start + most]
 
 
 def export_items(picked: list[tuple[Store, str]], output: Path) -> int:

@@ -243,11 +243,11 @@ class Dialler:
             return ips[last], _unreached(f"connect to {at}: {_describe(finish.failed[last])}"), []
         ip, connection = ips[finish.winner], finish.result
         self._slow.forget(NextHop(ip, port).label)
-        silent = [place for place, error in finish.failed.items() if isinstance(error, TimeoutError)]
-        silent += [place for place in finish.given_up if place < finish.winner]
-        self._families.note(label, ip, [ips[place] for place in silent], self._now())
+        overtaken = [ips[place] for place in finish.given_up if place < finish.winner]
+        timed_out = [ips[place] for place, error in finish.failed.items() if isinstance(error, TimeoutError)]
+        self._families.note(label, ip, overtaken + timed_out, self._now())
         untried = [other for place, other in enumerate(ips) if place > finish.winner and place not in finish.failed]
-        left = [*untried, *(ips[place] for place in finish.given_up if place < finish.winner)]
+        left = untried + overtaken
         try:
             obstacle = await connection.opened
         except asyncio.CancelledError:

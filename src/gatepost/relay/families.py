@@ -21,7 +21,7 @@ class Families:
 
     def __init__(self) -> None:
         self._mute_at: dict[int, set[str]] = {IPV4: set(), IPV6: set()}
-        """Hosts at which a family said nothing, of late and without an answer of that family since."""
+        """Hosts at which a family said nothing, without an answer of that family since."""
         self._until: dict[int, float] = {}
 
     def note(self, host: str, answered: str, silent: Iterable[str], now: float) -> None:

@@ -25,7 +25,7 @@ _MARKS: Final = re.compile(rb"\xcc[\x80-\xbf]|\xcd[\x80-\xaf]")
 """U+0300 to U+036F: accents that stand beside their letter, as in a folded Turkish capital i."""
 _OWN_SHAPES: Final = {"ø": "o", "ł": "l", "\u0131": "i", "đ": "d"}
 """Letters that are no plain one with an accent, and are written as one."""
-_PLAIN: Final = {lead: np.zeros(256, dtype=np.uint8) for lead in "àĀŀ".encode()[::2]}
+_PLAIN: Final = {lead: np.zeros(256, dtype=np.uint8) for lead in (0xC3, 0xC4, 0xC5)}
 """The plain letter by both bytes of one with an accent (U+00E0 to U+017F); 0 for a letter without one (`ß` is two by
 folding)."""
 for _code in range(0xE0, 0x180):
