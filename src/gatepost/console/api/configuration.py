@@ -5,7 +5,16 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from gatepost.console.api.operation import Ask, Done, Operation, Text, Told, named, say
-from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
+from gatepost.console.api.versioned import (
+    ChangeReason,
+    HistoryLimit,
+    SavedVersion,
+    SavedVersions,
+    first,
+    with_digest,
+    with_number,
+    with_number_and_digest,
+)
 from gatepost.control.rights import Right
 
 CHANGES_LIMIT: Final = 500
@@ -179,38 +188,6 @@ class DefaultOrder(Ask, frozen=True):
     item: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
-class HistoryLimit(Ask, frozen=True):
-    """How many versions."""
-
-    limit: Annotated[int, Meta(ge=1, le=500)] = 50
-
-
-class ConfigurationVersion(Told, frozen=True):
-    """One version of the file."""
-
-    number: int
-    at: float
-    who: str
-    """"" = somebody who edited the file."""
-    via: str
-    comment: str
-    current: bool
-    diff: str
-    """Only where one version is asked for."""
-
-
-class ConfigurationVersions(Told, frozen=True):
-    """Versions, newest first."""
-
-    items: list[ConfigurationVersion]
-
-
-class RollbackOrder(Ask, frozen=True):
-    """Why."""
-
-    comment: Text = ""
-
-
 OPERATIONS: Final = (
     Operation(
         name="getConfiguration",
@@ -302,7 +279,7 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="List the versions of the configuration",
         query=HistoryLimit,
-        answer=ConfigurationVersions,
+        answer=SavedVersions,
         shape=named("items"),
     ),
     Operation(
@@ -312,7 +289,7 @@ OPERATIONS: Final = (
         call="configuration.history",
         right=Right.CONFIGURATION,
         summary="Show a version and what it changed",
-        answer=ConfigurationVersion,
+        answer=SavedVersion,
         build=with_number,
         shape=first,
         names_one=True,
@@ -324,7 +301,7 @@ OPERATIONS: Final = (
         call="configuration.rollback",
         right=Right.CONFIGURE,
         summary="Go back to a version",
-        body=RollbackOrder,
+        body=ChangeReason,
         answer=Applied,
         build=with_number_and_digest,
         names_one=True,

@@ -1,11 +1,18 @@
 """Profiles and rules: the set as a whole, its versions. Drafts are the console's; a program sends a whole set."""
 
-from typing import Annotated, Any, Final
-
-from msgspec import Meta
+from typing import Any, Final
 
 from gatepost.console.api.operation import Ask, Asked, Operation, Text, Told, named
-from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
+from gatepost.console.api.versioned import (
+    ChangeReason,
+    HistoryLimit,
+    SavedVersion,
+    SavedVersions,
+    first,
+    with_digest,
+    with_number,
+    with_number_and_digest,
+)
 from gatepost.control.rights import Right
 
 RULES_LIMIT: Final = 8 * 1024 * 1024
@@ -54,38 +61,6 @@ class RulesSaved(Told, frozen=True):
     diff: str
     answer: str
     problems: list[RuleProblem]
-
-
-class RulesVersion(Told, frozen=True):
-    """One version of the set."""
-
-    number: int
-    at: float
-    who: str
-    """"" = somebody who edited the files."""
-    via: str
-    comment: str
-    current: bool
-    diff: str
-    """Only where one version is asked for."""
-
-
-class RulesVersions(Told, frozen=True):
-    """Versions, newest first."""
-
-    items: list[RulesVersion]
-
-
-class RulesLimit(Ask, frozen=True):
-    """How many versions."""
-
-    limit: Annotated[int, Meta(ge=1, le=500)] = 50
-
-
-class RulesRollbackOrder(Ask, frozen=True):
-    """Why."""
-
-    comment: Text = ""
 
 
 def _all(_: Asked) -> dict[str, Any]:
@@ -137,8 +112,8 @@ OPERATIONS: Final = (
         call="profiles.history",
         right=Right.CONFIGURATION,
         summary="List the versions of profiles and rules",
-        query=RulesLimit,
-        answer=RulesVersions,
+        query=HistoryLimit,
+        answer=SavedVersions,
         shape=named("items"),
     ),
     Operation(
@@ -148,7 +123,7 @@ OPERATIONS: Final = (
         call="profiles.history",
         right=Right.CONFIGURATION,
         summary="Show a version of profiles and rules, and what it changed",
-        answer=RulesVersion,
+        answer=SavedVersion,
         build=with_number,
         shape=first,
         names_one=True,
@@ -160,7 +135,7 @@ OPERATIONS: Final = (
         call="profiles.rollback",
         right=Right.CONFIGURE,
         summary="Go back to a version of profiles and rules",
-        body=RulesRollbackOrder,
+        body=ChangeReason,
         answer=RulesSaved,
         build=with_number_and_digest,
         names_one=True,

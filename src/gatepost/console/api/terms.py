@@ -5,7 +5,15 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from gatepost.console.api.operation import Ask, Operation, Text, Told, named
-from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
+from gatepost.console.api.versioned import (
+    ChangeReason,
+    SavedVersion,
+    SavedVersions,
+    first,
+    with_digest,
+    with_number,
+    with_number_and_digest,
+)
 from gatepost.control.rights import Right
 
 TEXT_LIMIT: Final = 262_144
@@ -54,32 +62,6 @@ class TermsSaved(TermsFound, frozen=True):
     """What came of the reload of databases."""
 
 
-class TermsVersion(Told, frozen=True):
-    """A version."""
-
-    number: int
-    at: float
-    who: str
-    """"" = somebody who edited the file."""
-    via: str
-    comment: str
-    current: bool
-    diff: str
-    """Only where one version is asked for."""
-
-
-class TermsVersions(Told, frozen=True):
-    """Versions, newest first."""
-
-    items: list[TermsVersion]
-
-
-class TermsRollbackOrder(Ask, frozen=True):
-    """Why."""
-
-    comment: Text = ""
-
-
 OPERATIONS: Final = (
     Operation(
         name="getTerms",
@@ -125,7 +107,7 @@ OPERATIONS: Final = (
         call="terms.history",
         right=Right.CONFIGURATION,
         summary="List the versions of own terms",
-        answer=TermsVersions,
+        answer=SavedVersions,
         shape=named("items"),
     ),
     Operation(
@@ -135,7 +117,7 @@ OPERATIONS: Final = (
         call="terms.history",
         right=Right.CONFIGURATION,
         summary="Show a version of own terms, and what it changed",
-        answer=TermsVersion,
+        answer=SavedVersion,
         build=with_number,
         shape=first,
         names_one=True,
@@ -147,7 +129,7 @@ OPERATIONS: Final = (
         call="terms.rollback",
         right=Right.CONFIGURE,
         summary="Go back to a version of own terms",
-        body=TermsRollbackOrder,
+        body=ChangeReason,
         answer=TermsSaved,
         build=with_number_and_digest,
         names_one=True,

@@ -5,7 +5,15 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from gatepost.console.api.operation import Ask, Operation, Text, Told, named
-from gatepost.console.api.versioned import first, with_digest, with_number, with_number_and_digest
+from gatepost.console.api.versioned import (
+    ChangeReason,
+    SavedVersion,
+    SavedVersions,
+    first,
+    with_digest,
+    with_number,
+    with_number_and_digest,
+)
 from gatepost.control.rights import Right
 
 TEXT_LIMIT: Final = 16_384
@@ -67,12 +75,6 @@ class OwnTextOrder(OwnTextAsk, frozen=True):
     comment: Text = ""
 
 
-class OwnTextReason(Ask, frozen=True):
-    """Why."""
-
-    comment: Text = ""
-
-
 class OwnTextProblem(Told, frozen=True):
     """What is wrong, or odd."""
 
@@ -107,26 +109,6 @@ class OwnTextSaved(Told, frozen=True):
     digest: str
     told: str
     """What came of the reload."""
-
-
-class OwnTextVersion(Told, frozen=True):
-    """A version."""
-
-    number: int
-    at: float
-    who: str
-    """"" = somebody who edited the file."""
-    via: str
-    comment: str
-    current: bool
-    diff: str
-    """Only where one version is asked for."""
-
-
-class OwnTextVersions(Told, frozen=True):
-    """Versions, newest first."""
-
-    items: list[OwnTextVersion]
 
 
 _PATH: Final = "/texts/{name}/{language}"
@@ -192,7 +174,7 @@ OPERATIONS: Final = (
         right=Right.CONFIGURE,
         summary="Go back to the text that ships, or from a group's to that of all groups",
         query=OwnTextChoice,
-        body=OwnTextReason,
+        body=ChangeReason,
         answer=OwnTextSaved,
         build=with_digest,
         names_one=True,
@@ -207,7 +189,7 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="List the versions of a text",
         query=OwnTextChoice,
-        answer=OwnTextVersions,
+        answer=SavedVersions,
         shape=named("items"),
         names_one=True,
     ),
@@ -219,7 +201,7 @@ OPERATIONS: Final = (
         right=Right.CONFIGURATION,
         summary="Show a version of a text, and what it changed",
         query=OwnTextChoice,
-        answer=OwnTextVersion,
+        answer=SavedVersion,
         build=with_number,
         shape=first,
         names_one=True,
@@ -232,7 +214,7 @@ OPERATIONS: Final = (
         right=Right.CONFIGURE,
         summary="Go back to a version of a text",
         query=OwnTextChoice,
-        body=OwnTextReason,
+        body=ChangeReason,
         answer=OwnTextSaved,
         build=with_number_and_digest,
         names_one=True,

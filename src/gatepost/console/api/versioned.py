@@ -3,9 +3,44 @@
 Used by the modules of operations beside it.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from gatepost.console.api.operation import Asked, Missing
+from msgspec import Meta
+
+from gatepost.console.api.operation import Ask, Asked, Missing, Text, Told
+
+
+class SavedVersion(Told, frozen=True):
+    """One version of what is kept with its history."""
+
+    number: int
+    at: float
+    """Unix time."""
+    who: str
+    """"" = somebody who edited the file."""
+    via: str
+    comment: str
+    current: bool
+    diff: str
+    """Only where one version is asked for."""
+
+
+class SavedVersions(Told, frozen=True):
+    """Versions, newest first."""
+
+    items: list[SavedVersion]
+
+
+class HistoryLimit(Ask, frozen=True):
+    """How many versions."""
+
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class ChangeReason(Ask, frozen=True):
+    """Why something is put back."""
+
+    comment: Text = ""
 
 
 def with_digest(asked: Asked) -> dict[str, Any]:
