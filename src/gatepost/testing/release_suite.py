@@ -1,4 +1,4 @@
-"""What every spool must do with releases out of stores: a second part of `spool_suite`, used the same way."""
+"""What every spool must do with releases out of stores: a third part of `spool_suite`, used the same way."""
 
 import asyncio
 
@@ -7,10 +7,11 @@ import pytest
 
 from gatepost.spool import clock
 from gatepost.spool.interface import RELEASES_KEPT_S, NewMessage, Pending, ReleasedAlready, Spool
-from gatepost.testing.spool_suite import SMALL, SpoolSuite, failure_of, new_message
+from gatepost.testing.destination_suite import DestinationSuite
+from gatepost.testing.spool_suite import SMALL, failure_of, new_message
 
 
-class ReleaseSuite(SpoolSuite):
+class ReleaseSuite(DestinationSuite):
     """The tests; `open_spool` is the subclass's."""
 
     def test_a_release_is_accepted_once(self) -> None:
