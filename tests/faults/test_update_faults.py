@@ -17,13 +17,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.feeds import Feed, FeedHost, Stall, hash_lines, hosting, now
 
-from gatepost.feeds import fetching, installed
+from gatepost.feeds import fetching
 from gatepost.feeds.fetching import Fetcher, FetchError, Route
 from gatepost.feeds.installed import Place, install, numbers_of
 from gatepost.feeds.keys import resolve_keys
 from gatepost.feeds.manifest import BadSet, Kind, check_set, read_set
 from gatepost.feeds.repository import FeedError, change_keys, renew, sign_targets_again
 from gatepost.feeds.updating import LicenceEnded, Update, UpdateError, trust_root
+from gatepost.storage.whole_file import replace_file
 
 FILES = {"known.hash": hash_lines(*(b"%d" % i for i in range(800))), "more.hash": hash_lines(b"more")}
 NEWER = {"known.hash": FILES["known.hash"] + hash_lines(b"newer"), "more.hash": hash_lines(b"more")}
@@ -301,15 +302,13 @@ def test_a_root_is_changed_only_by_the_threshold_of_both(tmp_path: Path) -> None
 def test_a_full_disk_leaves_the_former_set_and_no_rest(
     host: Host, server: FeedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = installed.write_durably
-
-    def full(place: Path, data: bytes) -> None:
+    def full(place: Path, data: bytes, *, mode: int) -> None:
         if place.name == "more.hash":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
-        write(place, data)
+        replace_file(place, data, mode=mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gatepost.feeds.updating.write_durably", full)
+        patch.setattr("gatepost.feeds.updating.replace_file", full)
         with pytest.raises(UpdateError, match="No space"):
             host.bring(server.url)
     assert host.numbers == [1]

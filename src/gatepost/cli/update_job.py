@@ -100,6 +100,7 @@ class Job:
         except ValueError as error:
             raise SystemExit(complain(f"[updater.options] proxy_address: {error}", EXIT_CONFIGURATION)) from None
         self.quiet = quiet or options.keep_silent
+        self._told_unkept = False
         self.report = Report(
             log_file or settings.report_file_name, settings.report_level, append=settings.append, quiet=self.quiet
         )
@@ -166,7 +167,9 @@ class Job:
         try:
             write_run(self.directory, msgspec.structs.replace(read_run(self.directory), **changes))
         except OSError as failed:
-            self.report.say(2, f"{self.directory}: {failed.strerror}: this run is not kept")
+            if not self._told_unkept:
+                self.report.say(2, f"{self.directory}: {failed.strerror}: status cannot tell of this run")
+            self._told_unkept = True
 
     def end(self, result: str, *, error: str = "", **changes: Any) -> None:
         """Keep what came of the run; `result` is one of `update_state.RESULTS`."""

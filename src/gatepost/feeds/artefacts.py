@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ import msgspec
 ARTEFACT_LIMIT = 2 * 1024**3
 INDEX_FILE = "index.json"
 INDEX_LIMIT = 64 * 1024
+WRITTEN_S = 3600.0
+"""A file that was begun so long ago is not being written any more."""
 _FOREIGN_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -51,6 +54,9 @@ class Artefacts:
         for path in self._place.glob("*.image"):
             if path.stem not in index:
                 path.unlink(missing_ok=True)
+        for path in self._place.glob(".*"):  # of a template that was killed while it wrote
+            if path.stat().st_mtime < time.time() - WRITTEN_S:
+                path.unlink(missing_ok=True)
 
     def _read_index(self) -> dict[str, str]:
         """Return the digests of compiled forms by name, oldest first."""
@@ -77,6 +83,11 @@ def _read_own(path: Path, limit: int) -> bytes | None:
 def _replace(path: Path, raw: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(raw)
-    temporary.rename(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

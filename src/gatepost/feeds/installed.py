@@ -163,17 +163,6 @@ def files_of(bases: Path, name: str) -> dict[str, Path]:
     return {path: directory / path for path in paths if (directory / path).is_file()}
 
 
-def write_durably(place: Path, data: bytes) -> None:
-    """Write a file that is there whole, or not."""
-    temporary = place.with_name(f".{place.name}.new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(place)
-    _sync(place.parent)
-
-
 def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:

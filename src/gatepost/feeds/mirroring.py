@@ -12,9 +12,10 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
 from gatepost.feeds.fetching import FetchError, hide_password
-from gatepost.feeds.installed import write_durably
 from gatepost.feeds.manifest import PATH_FORM
+from gatepost.feeds.repository import FILE_MODE
 from gatepost.feeds.updating import Update, UpdateError, explain
+from gatepost.storage.whole_file import replace_file
 
 ROOT_LIMIT: Final = 512_000
 """Bytes of a root: the library takes no more of those it verifies."""
@@ -44,7 +45,7 @@ def _copy(update: Update, source: str, each: TargetFile, target: Path) -> bool:
     if stored.exists() and hashlib.sha256(stored.read_bytes()).hexdigest() == each.hashes["sha256"]:
         return False
     stored.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(stored, update.fetch_target(source, each))
+    replace_file(stored, update.fetch_target(source, each), mode=FILE_MODE)
     return True
 
 
@@ -62,18 +63,18 @@ def _copy_metadata(update: Update, source: str, target: Path) -> bool:
     roots = {int(path.name.partition(".")[0]): path.read_bytes() for path in kept.glob("root_history/*.root.json")}
     for number in range(1, min(roots)):  # before the one we began with: for hosts that trust an older one
         if not (target / f"{number}.root.json").exists():
-            write_durably(target / f"{number}.root.json", _fetch_root(update, source, number))
+            replace_file(target / f"{number}.root.json", _fetch_root(update, source, number), mode=FILE_MODE)
     for number, root in sorted(roots.items()):
-        write_durably(target / f"{number}.root.json", root)
-    write_durably(target / "root.json", roots[max(roots)])
+        replace_file(target / f"{number}.root.json", root, mode=FILE_MODE)
+    replace_file(target / "root.json", roots[max(roots)], mode=FILE_MODE)
     raw = {role: (kept / f"{role}.json").read_bytes() for role in (Targets.type, Snapshot.type, Timestamp.type)}
     for role in (Targets.type, Snapshot.type):
         version = Metadata.from_bytes(raw[role]).signed.version
-        write_durably(target / f"{version}.{role}.json", raw[role])
+        replace_file(target / f"{version}.{role}.json", raw[role], mode=FILE_MODE)
     last = target / "timestamp.json"
     changed = not last.exists() or last.read_bytes() != raw[Timestamp.type]
     if changed:
-        write_durably(last, raw[Timestamp.type])
+        replace_file(last, raw[Timestamp.type], mode=FILE_MODE)
     return changed
 
 

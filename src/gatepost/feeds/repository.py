@@ -36,7 +36,8 @@ DELTA_SHARE: Final = 0.5
 """It must be smaller than this share of the file."""
 WINDOW_LOG: Final = 27
 """zstd window of differences, 128 MB: a client needs no more memory for any file."""
-_MODE: Final = 0o644
+FILE_MODE: Final = 0o644
+"""What is published and what is installed of it is no secret, and is read by others than its writer."""
 
 
 class FeedError(Exception):
@@ -70,7 +71,7 @@ def init_feed(
     (place / METADATA).mkdir(parents=True)
     (place / TARGETS).mkdir(exist_ok=True)
     _write(place, "1.root", made)
-    replace_file(place / METADATA / "root.json", made.to_bytes(), mode=_MODE)
+    replace_file(place / METADATA / "root.json", made.to_bytes(), mode=FILE_MODE)
     _write(place, "1.targets", first)
     _publish_snapshot(place, 1, online, now)
 
@@ -123,7 +124,7 @@ def change_keys(
     for each in (_read_root(place), signed):
         _check_signed(each, Root.type, root_file)
     _write(place, f"{signed.version}.root", root_file)
-    replace_file(place / METADATA / "root.json", root_file.to_bytes(), mode=_MODE)
+    replace_file(place / METADATA / "root.json", root_file.to_bytes(), mode=FILE_MODE)
     return signed.version
 
 
@@ -182,7 +183,7 @@ def _add_target(place: Path, signed: Targets, name: str, data: bytes) -> None:
     target = TargetFile.from_data(name, data, ["sha256"])
     stored = _stored(place, name, target.hashes["sha256"])
     stored.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(stored, data, mode=_MODE)
+    replace_file(stored, data, mode=FILE_MODE)
     signed.targets[name] = target
 
 
@@ -233,7 +234,7 @@ def _publish_snapshot(place: Path, targets_version: int, online: Ed25519PrivateK
     timestamp = Metadata(Timestamp(version=version, expires=expires, snapshot_meta=described))
     _sign(timestamp, [online])
     _check_signed(_read_root(place), Timestamp.type, timestamp)
-    replace_file(timestamp_file, timestamp.to_bytes(), mode=_MODE)
+    replace_file(timestamp_file, timestamp.to_bytes(), mode=FILE_MODE)
     for old in (place / METADATA).glob("*.snapshot.json"):
         if int(old.name.partition(".")[0]) < version - 1:
             old.unlink()
@@ -278,7 +279,7 @@ def _sign(metadata: _Signed, keys: Keys) -> None:
 
 
 def _write(place: Path, name: str, metadata: "Metadata[Root] | Metadata[Targets] | Metadata[Snapshot]") -> None:
-    replace_file(place / METADATA / f"{name}.json", metadata.to_bytes(), mode=_MODE)
+    replace_file(place / METADATA / f"{name}.json", metadata.to_bytes(), mode=FILE_MODE)
 
 
 def _in_days(now: dt.datetime, days: int) -> dt.datetime:

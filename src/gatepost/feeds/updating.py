@@ -21,7 +21,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from gatepost.feeds.bases import check_kind
 from gatepost.feeds.fetching import Fetcher, FetchError, NotThere, Route, Unreachable, hide_password
-from gatepost.feeds.installed import DOWNLOADS, STAGING, Place, clear_staging, files_of, installed_number, write_durably
+from gatepost.feeds.installed import DOWNLOADS, STAGING, Place, clear_staging, files_of, installed_number
 from gatepost.feeds.keys import Keys
 from gatepost.feeds.manifest import (
     NAME_FORM,
@@ -32,8 +32,9 @@ from gatepost.feeds.manifest import (
     check_set,
     read_set,
 )
-from gatepost.feeds.repository import WINDOW_LOG, delta_name, latest_number
+from gatepost.feeds.repository import FILE_MODE, WINDOW_LOG, delta_name, latest_number
 from gatepost.model.zstandard import zstd
+from gatepost.storage.whole_file import replace_file
 
 ROOT_FILE: Final = "root.json"
 """The root that is trusted first, in the updater's directory: with it everything begins."""
@@ -196,7 +197,7 @@ class Update:
             if not _is_whole(place, target):
                 data = self._bring(source, offered, target, old.get(path))
                 place.parent.mkdir(parents=True, exist_ok=True)
-                write_durably(place, data)
+                replace_file(place, data, mode=FILE_MODE)
             self._done += target.length
             self._progress(self._done, self._all)
         database = read_set(staged, self._trusted)
@@ -311,7 +312,7 @@ def trust_root(directory: Path, raw: bytes) -> None:
     except (RepositoryError, DeserializationError, ValueError) as error:
         raise UpdateError(f"not a root of a feed (its metadata/1.root.json): {error}") from error
     directory.mkdir(0o750, parents=True, exist_ok=True)
-    write_durably(directory / ROOT_FILE, raw)
+    replace_file(directory / ROOT_FILE, raw, mode=FILE_MODE)
 
 
 def _is_whole(place: Path, target: TargetFile) -> bool:

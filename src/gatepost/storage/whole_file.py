@@ -1,7 +1,7 @@
 """Files that are there whole or not at all: `replace_file` for our own, `rewrite_file` for an administrator's.
 
 Called by whoever keeps a small file that is written anew each time. Promises: after a crash or a power failure the file
-is the old one or the new one; when it cannot be written the old one stays, and OSError says why.
+is the old one or the new one; when it cannot be written the old one stays alone, and OSError says why.
 """
 
 import os
@@ -20,12 +20,16 @@ def replace_file(
     fresh = path.with_name(f".{path.name}.new")
     # Root writes into the gateway's directories, too: a link laid there must not lead it to a file of its own.
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        if owner is not None and os.geteuid() == 0:
-            os.fchown(descriptor, -1 if group_only else owner.st_uid, owner.st_gid)
-        _fill(file.fileno(), raw)
-    fresh.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb"):
+            os.fchmod(descriptor, mode)
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(descriptor, -1 if group_only else owner.st_uid, owner.st_gid)
+            _fill(descriptor, raw)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     _sync_names(path.parent)
 
 

@@ -56,6 +56,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     with pytest.raises(OSError, match="no space"):
         write(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]  # half of the new one would take what room there is
 
 
 def test_an_edited_file_keeps_permissions_and_link(tmp_path: Path) -> None:
