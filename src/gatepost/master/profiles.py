@@ -10,7 +10,7 @@ import base64
 import binascii
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,7 +110,9 @@ class Profiles:
     # --- seeing
 
     async def _show(self, arguments: Arguments, caller: Caller) -> Any:
-        """The set as it is saved, with `draft` the caller's: what there is, in its order; with `full` all of it."""
+        """The set as it is saved, with `draft` the caller's: what there is, in its order; with `full` all of it; with
+        `find`, of profiles those that have the text in a name, a description or a recipient.
+        """
         return await asyncio.to_thread(self._describe, arguments, caller)
 
     def _describe(self, arguments: Arguments, caller: Caller) -> dict[str, Any]:
@@ -118,6 +120,7 @@ class Profiles:
         draft = self._drafts.get(caller.name) if arguments.get("draft") else None
         rules = saved.rules if draft is None else draft.rules
         problems = saved.problems if draft is None else check_rule_set(rules)
+        find = str(arguments.get("find", "")).casefold()
         found: dict[str, Any] = {
             "enabled": self._config().profiles.enabled,
             "path": str(self._directory),
@@ -126,12 +129,17 @@ class Profiles:
             "digest": saved.digest,
             "problems": self._tell(problems),
             "hidden": None if rules.hidden is None else _row("", rules.hidden),
-            "common": [_place(ref, rules) for ref in rules.common],
-            "personal": [_place(ref, rules) for ref in rules.personal],
+            "common": _places(rules.common, rules, find),
+            "personal": _places(rules.personal, rules, find),
+            "placed": {"common": len(rules.common), "personal": len(rules.personal)},
             "settings": rules.settings,
         }
         placed = {ref.file for ref in (*rules.common, *rules.personal)}
-        found["unplaced"] = [_row(file, each) for file, each in rules.profiles.items() if file not in placed]
+        found["unplaced"] = [
+            _row(file, each)
+            for file, each in rules.profiles.items()
+            if file not in placed and _is_found(find, file, each)
+        ]
         for part in (Part.EMAILS, Part.NETWORKS, Part.DNSBL):
             found[part.value] = [_list_row(file, each) for file, each in getattr(rules, part.value).items()]
         if arguments.get("full"):
@@ -380,8 +388,19 @@ def _row(file: str, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _place(ref: ProfileRef, rules: RuleSet) -> dict[str, Any]:
-    return {**_row(ref.file, rules.profiles.get(ref.file, Profile())), "active": ref.active, "comment": ref.comment}
+def _places(refs: Iterable[ProfileRef], rules: RuleSet, find: str) -> list[dict[str, Any]]:
+    rows = []
+    for number, ref in enumerate(refs, 1):
+        profile = rules.profiles.get(ref.file, Profile())
+        if _is_found(find, ref.file, profile):
+            place = {"number": number, "active": ref.active, "comment": ref.comment}
+            rows.append(_row(ref.file, profile) | place)
+    return rows
+
+
+def _is_found(find: str, file: str, profile: Profile) -> bool:
+    texts = (file, profile.name, profile.description, profile.recipient_list, *profile.recipients)
+    return not find or any(find in text.casefold() for text in texts)
 
 
 def _list_row(file: str, value: AddressList | NetworkList | DnsList) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from tests.support.console import Answer, Browser, House, in_house
 
-from gatepost.config.profiles_files import read_rule_set
+from gatepost.config.profiles_files import build_files, read_rule_set
 from gatepost.config.profiles_xml import read_xml_set
 from gatepost.console.rule_forms import ACTION_CHOICES, CONDITION_CHOICES, build_rule, place_problems, plan_rows
 from gatepost.control.rights import Role
 from gatepost.master.profiles import Profiles
-from gatepost.model.profile import Act, Action, Condition, ConditionKind, Profile, Rule, RuleSet
+from gatepost.master.profiles_store import put_rule_set
+from gatepost.model.profile import Act, Action, Condition, ConditionKind, Profile, ProfileRef, Rule, RuleSet
 
 HOME = "/rules/profiles"
 EVIL = "\"><script>alert(1)</script>'{{7*7}}"
@@ -339,3 +340,31 @@ def test_an_untouched_form_is_the_rule_that_it_shows(name: str) -> None:
 def test_every_condition_and_action_can_be_chosen() -> None:
     assert {value for value, _ in CONDITION_CHOICES} == {"", *ConditionKind}
     assert {value for value, _ in ACTION_CHOICES} == {"", *Act}
+
+
+def test_among_many_one_is_found_and_moved(tmp_path: Path) -> None:
+    many = 250
+
+    async def work(here: Scene) -> None:
+        names = [f"p{number:03}" for number in range(many)]
+        profiles = {name: Profile(name=f"Of {name}", recipients=(f"{name}@example.org",)) for name in names}
+        rules = RuleSet(profiles=profiles, personal=tuple(ProfileRef(file=name) for name in names))
+        put_rule_set(here.directory, build_files(rules))
+        page = (await here.get(HOME)).text
+        assert ("Of p099" in page, "Of p100" in page, "250 personal in all" in page) == (True, False, True)
+        last = (await here.get(f"{HOME}?start=200")).text
+        assert ("Of p199" in last, "Of p200" in last) == (False, True)
+        assert ("start=100" in last, "start=300" in last) == (True, False)
+        for find in ("OF P222", "p222@example"):
+            found = (await here.get(f"{HOME}?q={find.replace(' ', '+')}")).text
+            assert found.count("file=p") == 1
+            assert 'value="223"' in found
+        there = f"{HOME}?q=p222"
+        done = await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "to"}, number="2")
+        assert done.location == f"{there}#personal"
+        await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "up"})
+        await here.save()
+        assert [ref.file for ref in here.rules().personal][:3] == ["p222", "p000", "p001"]
+        assert (await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "to"}, number="x")).status == 404
+
+    scene(tmp_path, work)

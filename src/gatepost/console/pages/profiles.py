@@ -5,13 +5,15 @@ keeps; only “Save and compile” (`console.pages.profile_drafts`) changes the 
 draft is shown at its place.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
 
 from gatepost.console import render
+from gatepost.console.chosen import link
 from gatepost.console.gateway import Gateway
 from gatepost.console.pages.settings import CHANGE, SEE
 from gatepost.console.rule_forms import (
@@ -46,8 +48,11 @@ LISTS: Final[dict[str, tuple[str, str, type[msgspec.Struct]]]] = {
     "dnsbl": ("Lists of DNSBL services", "The zone, a blank, and what it is; one service a line.", DnsList),
 }
 PLACES: Final = {"common": "Common", "personal": "Personal"}
+ROWS: Final = 100
+"""Profiles of a table that are shown at once."""
 
 AnyRequest = Request[Any, Any, Any]
+Find = Annotated[str, Parameter(max_length=300)]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -102,9 +107,13 @@ def parse_number(text: str, most: int) -> int:
 
 
 @get(HOME, guards=[SEE])
-async def show_all(visitor: Visitor, gateway: Gateway) -> Response[str]:
-    """Show what there is, in its order."""
-    found = await gateway.call(visitor, "profiles.show", draft=True)
+async def show_all(visitor: Visitor, gateway: Gateway, q: Find = "", start: int = 0) -> Response[str]:
+    """Show what there is, in its order; of profiles, those with the text `q`, of each table `ROWS` behind `start`."""
+    found = await gateway.call(visitor, "profiles.show", draft=True, find=q)
+    start = max(0, start)
+    tables = {name: found[name] for name in (*PLACES, "unplaced")}
+    found |= {name: rows[start : start + ROWS] for name, rows in tables.items()}
+    longest = max(len(rows) for rows in tables.values())
     settings = msgspec.convert(found["settings"], RuleSettings)
     return render.page(
         visitor,
@@ -114,14 +123,22 @@ async def show_all(visitor: Visitor, gateway: Gateway) -> Response[str]:
         settings=settings,
         lists=LISTS,
         places=PLACES,
+        q=q,
+        start=start,
+        earlier=_table_page(q, start - ROWS) if start else "",
+        later=_table_page(q, start + ROWS) if start + ROWS < longest else "",
         encodings=[(name, name) for name in ENCODINGS],
         can_edit=visitor.may(Right.CONFIGURE),
     )
 
 
+def _table_page(q: str, start: int) -> str:
+    return link(HOME, {"q": q, "start": str(start) if start > 0 else ""})
+
+
 @post(HOME + "/order", guards=[CHANGE], status_code=200)
 async def order(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Response[Any]:
-    """Move a profile up or down, switch it on or off, or give it a place."""
+    """Move a profile up or down or to a number, switch it on or off, or give it a place."""
     sent = await read_fields(request)
     found = await gateway.call(visitor, "profiles.show", draft=True)
     refs = {
@@ -138,11 +155,12 @@ async def order(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Resp
         return render.go(HOME, "bad", CHANGED)
     elif act in {"on", "off"}:
         rows[index]["active"] = act == "on"
-    elif act in {"up", "down"}:
-        to = max(0, min(len(rows) - 1, index + (1 if act == "down" else -1)))
-        rows.insert(to, rows.pop(index))
+    elif act in {"up", "down", "to"}:
+        to = parse_number(sent.get("number", ""), 99_999) - 1 if act == "to" else index + (1 if act == "down" else -1)
+        rows.insert(max(0, min(len(rows) - 1, to)), rows.pop(index))
     await _keep(visitor, gateway, part="order", value=refs)
-    return render.go(f"{HOME}#{place}")
+    start = sent.get("start", "")
+    return render.go(f"{_table_page(sent.get('q', ''), int(start) if start.isdecimal() else 0)}#{place}")
 
 
 @post(HOME + "/add", guards=[CHANGE], status_code=200)
