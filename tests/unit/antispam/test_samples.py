@@ -188,3 +188,16 @@ def test_shipped_samples_are_known_and_alike_to_nothing_else() -> None:
         notes = inspect(check, edit(text, 0.15, 7))
         assert [sign.evidence.split("“")[1].split("”")[0] for sign in notes.signs] == [file.stem]
         assert list(notes.categories) == [first[2:]]
+
+
+def test_a_chinese_sample_is_known_again_after_an_edit() -> None:
+    """Its words have no blanks between them: each character counts as a word."""
+    text = "我公司现有一部分剩余的普通商品销售发票可以优惠代开、税点低、所有发票均可在税务局网站验证、验证后付款。"
+    edited = (
+        "我公司目前有一部分多余的普通商品销售发票 可以优惠代开、点数低、所有的发票均可在税务局网\n站查询、验证后付款。"
+    )
+    strange = "各位同事、信息中心将于本周六对邮件系统进行升级维护、期间邮箱将无法使用、请提前做好工作安排、谢谢配合。"
+    sample = set(build_shingles(text).tolist())
+    shares = [len(sample & set(build_shingles(each).tolist())) / len(sample) for each in (edited, strange)]
+    assert shares[0] > 0.5
+    assert shares[1] < 0.1

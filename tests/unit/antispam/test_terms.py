@@ -119,6 +119,8 @@ def test_wording_is_words_with_one_space_between() -> None:
     assert build_wording("«it’s»\u00a0 100% -- été, ёлка 👍️ ok") == " it s 100 ete елка ok ".encode()
     assert build_wording("Çok ŞIK ığne, İyi łódź żółć đak".casefold()) == b" cok sik igne iyi lodz zolc dak "
     assert build_wording("cafe\u0301 βάση".casefold()) == " cafe βάση ".encode()
+    assert build_wording("代 开发票ok 대출상담") == " 代 开 发 票 ok 대 출 상 담 ".encode()
+    assert build_wording("x" * 700 + "発票。") == f" {'x' * 700} 発 票 ".encode()
     assert build_wording("") == b" "
     assert build_wording(" " * 1_000_000) == b" "
 

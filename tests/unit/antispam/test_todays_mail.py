@@ -4,7 +4,8 @@ Written for the tests, all of them before anything was tuned to them. Every seco
 terms and written examples of the base model were chosen, the others never: they show what is new to all of these.
 The everyday letters (all wanted, in eleven languages) came later, and from somebody who had seen none of these. The
 later ones (kinds and languages that the others lack) were written before anything was tuned to them, and all looked at then.
-So were the further ones, by the hand that wrote the terms of their four languages: their figures are too bright.
+So were the further ones and the eastern ones, by the hand that wrote the terms of their languages: their figures are too
+bright.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ LETTERS = Path(__file__).parent / "letters"
 SPAM_FROM, PROBABLE_FROM, NEAR_PROBABLE = 90.0, 60.0, 50.0
 LANGUAGES = {"en", "de", "ru", "fr", "es", "pt"}
 FURTHER_LANGUAGES = {"it", "nl", "pl", "tr"}
+EASTERN_LANGUAGES = {"zh", "ja", "ko"}
 EVERYDAY_LANGUAGES = LANGUAGES | {"pl", "it", "tr", "zh", "ja"}
 
 Judged = list[tuple[TodaysMail, SpamFacts, float]]
@@ -98,6 +100,24 @@ def test_what_is_wanted_in_these_languages_does_not_come_near_to_probable_spam()
     """Parcels, banks, passwords, prizes, gifts, and orders of the own boss: the words of the unwanted ones."""
     wanted = judge("further-wanted.txt")
     assert {letter.language for letter, _, _ in wanted} == FURTHER_LANGUAGES
+    assert named([each for each in wanted if each[2] >= NEAR_PROBABLE]) == []
+
+
+def test_terms_know_chinese_japanese_and_korean() -> None:
+    """Without them one of the unwanted letters was found. An invitation to a training is Probable Spam at most."""
+    unwanted = judge("eastern-unwanted.txt")
+    assert len(unwanted) >= 48
+    assert {letter.language for letter, _, _ in unwanted} == EASTERN_LANGUAGES
+    assert named([each for each in unwanted if each[2] < PROBABLE_FROM]) == []
+    missed = [each for each in unwanted if each[2] < SPAM_FROM]
+    assert len(missed) <= len(unwanted) * 0.1, named(missed)
+
+
+def test_what_is_wanted_in_chinese_japanese_and_korean_does_not_come_near_to_probable_spam() -> None:
+    """Invoices, loans, codes, cards, shares, side jobs and offers of shops: the words of the unwanted ones."""
+    wanted = judge("eastern-wanted.txt")
+    assert len(wanted) >= 30
+    assert {letter.language for letter, _, _ in wanted} == EASTERN_LANGUAGES
     assert named([each for each in wanted if each[2] >= NEAR_PROBABLE]) == []
 
 

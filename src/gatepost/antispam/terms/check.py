@@ -24,7 +24,7 @@ OBSCENE_LEAST = 1.0
 _BREAK = b"\x00"
 """Between texts: no term reaches over it."""
 _TERMS_SHOWN = 5
-_FORM: Final = "read terms 2"
+_FORM: Final = "read terms 3"
 """Of what is kept; another number for another reading of the files."""
 
 

@@ -1,5 +1,8 @@
 """Text as terms are matched in it: words in a row, one space between two, nothing else. Pure, linear.
 
+Chinese, Japanese and Korean are written without blanks between words, or with blanks as one likes: there each character
+is a word of its own, and where a line ends or a trick has put blanks makes no difference.
+
 Used for terms when they are compiled and for mail when it is looked at, so that both are written alike: `folded` text
 of the view without its punctuation.
 """
@@ -33,6 +36,10 @@ for _code in range(0xE0, 0x180):
     _base = _OWN_SHAPES.get(chr(_code)) or unicodedata.normalize("NFD", chr(_code))[0]
     if _base.isascii():
         _PLAIN[_lead][_second] = ord(_base)
+_FIRST: Final = 0xE3
+_LAST: Final = 0xED
+"""Lead bytes of U+3000 to U+D7FF, which are three bytes each: kana, Chinese characters, Korean syllables; between them
+only rare scripts."""
 _YO: Final = (b"\xd1\x91", b"\xd0\xb5")
 """The Russian letter that most write without its dots."""
 
@@ -51,6 +58,9 @@ def build_wording(folded: str) -> bytes:
         raw = raw.replace(*_YO)
     accented = [lead for lead in _PLAIN if lead in raw]
     letters = np.frombuffer(bytearray(b" " + raw.translate(_TABLE) + b" "), np.uint8)
+    characters = np.empty(0, np.intp) if folded.isascii() else ((letters >= _FIRST) & (letters <= _LAST)).nonzero()[0]
+    if len(characters):
+        letters = np.insert(letters, np.concatenate([characters, characters + 3]), _SPACE)
     words = letters != _SPACE
     kept = words.copy()
     kept[0] = True
