@@ -1,10 +1,13 @@
 """Base64 in pieces, backwards or among other characters: what `find_pieces` looks at, at its limits."""
 
 import base64
+import math
 
 import pytest
 
-from gatepost.antivirus.openers.scripts import find_pieces
+from gatepost.antivirus.budget import Budget
+from gatepost.antivirus.openers.scripts import find_blobs, find_pieces
+from gatepost.model.finding import ScanOptions
 
 PROGRAM = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + bytes(range(200))
 TEXT = base64.b64encode(PROGRAM).rstrip(b"=")
@@ -62,3 +65,9 @@ def test_pieces_that_are_filled_up_are_decoded_one_by_one() -> None:
     assert all(each.endswith(b"=") for each in pieces[:-1])
     page = b"\n".join(b"<x>" + each + b"</x>" for each in pieces)
     assert any(each == PROGRAM for each in find_pieces(page))
+
+
+def test_numbers_are_read_with_signs_and_with_zeros_in_front() -> None:
+    numbers = b",".join([b"-07", b"007", b"0x4D", b" 0X5a "] * 16)
+    blobs = find_blobs(b"x=[" + numbers + b"]", Budget(ScanOptions(), math.inf))
+    assert bytes([0xF9, 7, 0x4D, 0x5A]) * 16 in list(blobs)

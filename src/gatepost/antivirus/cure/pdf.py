@@ -57,6 +57,7 @@ def cure_pdf(data: bytes, bad: Sequence[BadMember] = ()) -> Cured | None:
                 return None
             out = io.BytesIO()
             document.save(out, deterministic_id=True)
+            pikepdf.open(out).close()  # of a damaged file something may be left that nobody can open
         return build_cured(out.getvalue(), removed)
     except (pikepdf.PdfError, pikepdf.PasswordError, Uncurable, LookupError, ValueError, TypeError, RuntimeError):
         return None  # the library's own, and what it says of names that are no text and of files it gives up

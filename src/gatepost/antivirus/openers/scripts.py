@@ -150,7 +150,7 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     for found in _REVERSED.finditer(text):
         yield decode_base64(found[1][::-1])
     for found in _NUMBERS.finditer(text):
-        yield bytes(int(number, 0) & 0xFF for number in _plain_numbers(found[1]))
+        yield bytes(_read_number(number.strip()) & 0xFF for number in found[1].split(b","))
     for found in _ESCAPES.finditer(text):
         values = [_read_escape(each) for each in _ESCAPE.finditer(found[0])]
         if all(value < 256 for _, value in values):  # characters that stand for bytes
@@ -193,7 +193,6 @@ def _decoded_rarely(text: bytes) -> Iterator[bytes]:
                 yield content
 
 
-def _plain_numbers(raw: bytes) -> Iterator[str]:
-    for number in raw.split(b","):
-        text = number.strip().decode("ascii")
-        yield text if text[:2] in ("0x", "0X") else (text.lstrip("0") or "0") if text[:1] != "-" else text
+def _read_number(raw: bytes) -> int:
+    """Return the value of `_NUMBERS`' numbers: hexadecimal behind 0x, else decimal whatever zeros are in front."""
+    return int(raw, 16 if raw[:2] in (b"0x", b"0X") else 10)
