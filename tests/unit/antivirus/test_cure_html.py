@@ -228,3 +228,13 @@ def test_pictures_with_entities_or_errors_are_not_cured() -> None:
     assert cure_svg(f"{start}<script/>".encode()) is None
     assert cure_svg(b"<svg><script>no namespace</script></svg>") is None
     assert cure_svg((start + "<g>" * 5000 + "<script/>" + "</g>" * 5000 + "</svg>").encode()) is None
+
+
+def test_comments_of_pictures_go() -> None:
+    """A reader of web pages may end them elsewhere than a reader of XML does."""
+    cured = cure_svg(
+        b"<svg xmlns='http://www.w3.org/2000/svg' onload='a()'><!-- c \"><script>b()</script> --><rect width='1'/></svg>"
+    )
+    assert cured is not None
+    assert b"script" not in cured.data
+    assert b"<rect" in cured.data

@@ -1,7 +1,8 @@
 """SVG pictures without what acts: `cure_svg`.
 
 Called by `plan`. Scripts, handlers, foreign content, animations of links, and references that are neither inside the
-picture nor plain pictures go. What is written is read again; anything active left is no cure.
+picture nor plain pictures go, and comments, which a reader of web pages may end elsewhere. What is written is read again;
+anything active left is no cure.
 """
 
 import re
@@ -58,7 +59,7 @@ def cure_svg(data: bytes) -> Cured | None:
 def _clean(root: _Element) -> list[str]:
     removed: list[str] = []
     tree = root.getroottree()
-    for node in tree.xpath("//processing-instruction()|/comment()"):
+    for node in tree.xpath("//processing-instruction()|//comment()"):
         removed.append("instruction to the reader" if node.tag is etree.ProcessingInstruction else "")
         parent = node.getparent()
         if parent is not None:
