@@ -1,8 +1,8 @@
 """SVG pictures without what acts: `cure_svg`.
 
 Called by `plan`. Scripts, handlers, foreign content, animations of links, and references that are neither inside the
-picture nor plain pictures go, and comments, which a reader of web pages may end elsewhere. What is written is read again;
-anything active left is no cure.
+picture nor plain pictures go, and comments, which a reader of web pages may end elsewhere. What is written is read
+again; anything active left is no cure.
 """
 
 import re
