@@ -7,6 +7,7 @@ from tests.support.spam_knowledge import shipped_knowledge
 from gatepost.antispam.check import Notes
 from gatepost.antispam.knowledge import Knowledge
 from gatepost.antispam.terms.check import TermsCheck
+from gatepost.antispam.terms.scoring import STRONG
 from gatepost.antispam.terms.term import parse_terms
 from gatepost.antispam.terms.wording import build_wording
 from gatepost.antispam.view import build_view
@@ -232,3 +233,23 @@ def test_obscene_words_are_whole_words(shipped: TermsCheck, text: str, obscene: 
     notes = inspect(shipped, text)
     assert notes.obscene is obscene
     assert not notes.signs
+
+
+ORDINARY = """活动将于3月31日结束 / 您的红包过期未领取 / 基金股票债券 / 请核对以下款项 / 请携带单据原件 / 由老师带领同学参观 / 附原单号以便查询
+收到骚扰电话 / 历代考古发现 / 飞机延时起飞 / 款到发货 / 投资有风险 / 原定于今日赚取的积分 / 请扫描下方二维码关注我们 / 成人高考报名通知
+フェラーリの新型車 / 毎月利用料のお知らせ / 社員全員に送付してください / 問題を放置できない / 今月収支報告 / エッチング加工 / ピエロのショー
+会議を録画しました / それ以外の場合は次へ / レプリカサーバーの同期 / メモリースロットの交換 / 億円規模の投資 / お薬手帳 / 人気の動画が見放題
+1일당 근무 시간 / 오피스텔 관리비 / 포커스 그룹 인터뷰 / 발기인 총회 / 대출 도서 반납 / 토토로 영화 상영 / 자위대 관련 뉴스 / 회의 일수 계산
+원금이 보장되지 않습니다 / 환전 수수료 우대 / 슬롯이 비어 있습니다 / 카카오톡 채널 추가 / 성인 건강검진 안내 / 어린이 놀이터 점검""".replace(
+    chr(10), " / "
+).split(" / ")
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_no_strong_eastern_term_is_a_piece_of_ordinary_words(text: str) -> None:
+    """Where no blank ends a word a term is found inside of longer ones."""
+    files = shipped_knowledge().by_suffix(".terms")
+    base = parse_terms([each for each in files if each[0].endswith(("zh.terms", "ja.terms", "ko.terms"))])
+    assert base.terms
+    wording = build_wording(text.casefold())
+    assert [term.shown for term in base.terms if term.weight >= STRONG and term.expression in wording] == []

@@ -86,38 +86,32 @@ def test_most_later_unwanted_letters_are_found() -> None:
     assert named([each for each in missed if each[2] < 45.0]) == []
 
 
-def test_terms_know_four_more_languages() -> None:
-    """Without them a fifth of the unwanted letters was found."""
-    unwanted = judge("further-unwanted.txt")
-    assert len(unwanted) >= 36
-    assert {letter.language for letter, _, _ in unwanted} == FURTHER_LANGUAGES
+FURTHER = pytest.mark.parametrize(
+    ("letters", "languages"),
+    [("further", FURTHER_LANGUAGES), ("eastern", EASTERN_LANGUAGES)],
+    ids=["further", "eastern"],
+)
+
+
+@FURTHER
+def test_terms_know_further_languages(letters: str, languages: set[str]) -> None:
+    """Without them a fifth of the further unwanted letters was found, and one of the eastern ones."""
+    unwanted = judge(f"{letters}-unwanted.txt")
+    assert len(unwanted) >= {"further": 36, "eastern": 48}[letters]
+    assert {letter.language for letter, _, _ in unwanted} == languages
     assert named([each for each in unwanted if each[2] < PROBABLE_FROM]) == []
     missed = [each for each in unwanted if each[2] < SPAM_FROM]
     assert len(missed) <= len(unwanted) * 0.1, named(missed)
 
 
-def test_what_is_wanted_in_these_languages_does_not_come_near_to_probable_spam() -> None:
-    """Parcels, banks, passwords, prizes, gifts, and orders of the own boss: the words of the unwanted ones."""
-    wanted = judge("further-wanted.txt")
-    assert {letter.language for letter, _, _ in wanted} == FURTHER_LANGUAGES
-    assert named([each for each in wanted if each[2] >= NEAR_PROBABLE]) == []
-
-
-def test_terms_know_chinese_japanese_and_korean() -> None:
-    """Without them one of the unwanted letters was found. An invitation to a training is Probable Spam at most."""
-    unwanted = judge("eastern-unwanted.txt")
-    assert len(unwanted) >= 48
-    assert {letter.language for letter, _, _ in unwanted} == EASTERN_LANGUAGES
-    assert named([each for each in unwanted if each[2] < PROBABLE_FROM]) == []
-    missed = [each for each in unwanted if each[2] < SPAM_FROM]
-    assert len(missed) <= len(unwanted) * 0.1, named(missed)
-
-
-def test_what_is_wanted_in_chinese_japanese_and_korean_does_not_come_near_to_probable_spam() -> None:
-    """Invoices, loans, codes, cards, shares, side jobs and offers of shops: the words of the unwanted ones."""
-    wanted = judge("eastern-wanted.txt")
-    assert len(wanted) >= 30
-    assert {letter.language for letter, _, _ in wanted} == EASTERN_LANGUAGES
+@FURTHER
+def test_what_is_wanted_in_further_languages_does_not_come_near_to_probable_spam(
+    letters: str, languages: set[str]
+) -> None:
+    """Parcels, banks, passwords, prizes, invoices, loans, and orders of the own boss: the words of the unwanted ones."""
+    wanted = judge(f"{letters}-wanted.txt")
+    assert len(wanted) >= {"further": 24, "eastern": 31}[letters]
+    assert {letter.language for letter, _, _ in wanted} == languages
     assert named([each for each in wanted if each[2] >= NEAR_PROBABLE]) == []
 
 

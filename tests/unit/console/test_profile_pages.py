@@ -365,6 +365,8 @@ def test_among_many_one_is_found_and_moved(tmp_path: Path) -> None:
         await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "up"})
         await here.save()
         assert [ref.file for ref in here.rules().personal][:3] == ["p222", "p000", "p001"]
-        assert (await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "to"}, number="x")).status == 404
+        done = await here.submit(there, f"{HOME}/order", like={"file": "p222", "act": "to"}, number="x")
+        assert done.location == there
+        assert "a number from 1 to 250" in (await here.get(there)).text
 
     scene(tmp_path, work)

@@ -58,8 +58,7 @@ def build_wording(folded: str) -> bytes:
         raw = raw.replace(*_YO)
     accented = [lead for lead in _PLAIN if lead in raw]
     letters = np.frombuffer(bytearray(b" " + raw.translate(_TABLE) + b" "), np.uint8)
-    characters = np.empty(0, np.intp) if folded.isascii() else ((letters >= _FIRST) & (letters <= _LAST)).nonzero()[0]
-    if len(characters):
+    if not folded.isascii() and len(characters := ((letters >= _FIRST) & (letters <= _LAST)).nonzero()[0]):
         letters = np.insert(letters, np.concatenate([characters, characters + 3]), _SPACE)
     words = letters != _SPACE
     kept = words.copy()

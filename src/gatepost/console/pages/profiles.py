@@ -124,7 +124,7 @@ async def show_all(visitor: Visitor, gateway: Gateway, q: Find = "", start: int 
         lists=LISTS,
         places=PLACES,
         q=q,
-        start=start,
+        here=_table_page(q, start),
         earlier=_table_page(q, start - ROWS) if start else "",
         later=_table_page(q, start + ROWS) if start + ROWS < longest else "",
         encodings=[(name, name) for name in ENCODINGS],
@@ -145,6 +145,7 @@ async def order(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Resp
         place: [{key: row[key] for key in ("file", "active", "comment")} for row in found[place]] for place in PLACES
     }
     file, act, place = sent.get("file", ""), sent.get("act", ""), sent.get("place", "")
+    back = sent.get("back") or HOME
     if place not in PLACES:
         raise NotFoundException
     rows = refs[place]
@@ -152,15 +153,22 @@ async def order(request: AnyRequest, visitor: Visitor, gateway: Gateway) -> Resp
     if act == "place" and index < 0:
         rows.append({"file": file, "active": False, "comment": ""})
     elif index < 0:
-        return render.go(HOME, "bad", CHANGED)
+        return render.go(back, "bad", CHANGED)
     elif act in {"on", "off"}:
         rows[index]["active"] = act == "on"
-    elif act in {"up", "down", "to"}:
-        to = parse_number(sent.get("number", ""), 99_999) - 1 if act == "to" else index + (1 if act == "down" else -1)
-        rows.insert(max(0, min(len(rows) - 1, to)), rows.pop(index))
+    elif act in {"up", "down"}:
+        _move(rows, index, index + (1 if act == "down" else -1))
+    elif act == "to":
+        try:
+            _move(rows, index, parse_number(sent.get("number", "").strip(), 99_999) - 1)
+        except NotFoundException:
+            return render.go(back, "bad", f"Where to? Give a number from 1 to {len(rows)}.")
     await _keep(visitor, gateway, part="order", value=refs)
-    start = sent.get("start", "")
-    return render.go(f"{_table_page(sent.get('q', ''), int(start) if start.isdecimal() else 0)}#{place}")
+    return render.go(f"{back}#{place}")
+
+
+def _move(rows: list[Any], index: int, to: int) -> None:
+    rows.insert(max(0, min(len(rows) - 1, to)), rows.pop(index))
 
 
 @post(HOME + "/add", guards=[CHANGE], status_code=200)
